@@ -1,0 +1,2 @@
+LIBS += format
+format_SRCS :=

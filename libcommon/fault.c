@@ -1,0 +1,58 @@
+#include "libcommon/fault.h"
+
+#ifdef VMFERRY_FAULTS
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The action of a point in $VMFERRY_FAULT, copied to action; false when it is not named. */
+static bool fault_find(const char *point, char *action, size_t room)
+{
+	const char *all = getenv("VMFERRY_FAULT");
+	size_t      n   = strlen(point);
+
+	for (const char *p = all; p && *p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) {
+		if (strncmp(p, point, n) || p[n] != '=')
+			continue;
+		snprintf(action, room, "%.*s", (int)strcspn(p + n + 1, ","), p + n + 1);
+		return true;
+	}
+	return false;
+}
+
+void fault_point(const char *point)
+{
+	char action[512];
+
+	if (!fault_find(point, action, sizeof(action)))
+		return;
+	if (!strcmp(action, "kill"))
+		kill(getpid(), SIGKILL);
+	bool stop = !strncmp(action, "stop:", 5), wait = !strncmp(action, "wait:", 5);
+
+	if (!stop && !wait)
+		return;
+	int fd = open(action + 5, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0)      /* the file is there: this point has been passed before */
+		return;
+	close(fd);
+	while (stop || access(action + 5, F_OK) == 0)
+		usleep(10000);
+}
+
+bool fault_hit(const char *point)
+{
+	char action[512];
+
+	return fault_find(point, action, sizeof(action)) && !strcmp(action, "hit");
+}
+
+#else
+typedef int fault_nothing;     /* an empty file is not C */
+#endif

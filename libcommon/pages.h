@@ -1,0 +1,50 @@
+#ifndef LIBCOMMON_PAGES_H
+#define LIBCOMMON_PAGES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A batch of guest pages on its way from a VM to a file or a peer, and back: what one page chunk carries
+ * (docs/format.md, "Page chunks"). Always a copy: nothing here points into guest memory. */
+
+#define PAGE_SIZE_4K    4096u
+#define BATCH_PAGES     512u        /* data pages a batch: 2 MiB */
+#define BATCH_RUNS      1024u       /* runs a batch */
+
+enum page_kind {
+	PAGE_DATA   = 1,    /* bytes follow */
+	PAGE_ZERO   = 2,    /* all zero */
+	PAGE_PARENT = 3,    /* as in the parent snapshot (chains) */
+};
+
+struct page_run {
+	uint64_t first;     /* page number in the region */
+	uint32_t count;     /* 1 or more */
+	uint32_t kind;      /* enum page_kind */
+};
+
+struct page_batch {
+	uint32_t        region;             /* region id */
+	uint32_t        nruns;              /* runs, ascending, not touching the same page twice */
+	uint32_t        ndata;              /* data pages in data[], in the order of the runs */
+	struct page_run runs[BATCH_RUNS];
+	uint8_t         data[BATCH_PAGES * PAGE_SIZE_4K] __attribute__((aligned(4096)));
+};
+
+bool page_is_zero(const uint8_t *page, size_t len);
+
+void page_batch_begin(struct page_batch *b, uint32_t region);
+/* No room for even one more page of any kind. */
+bool page_batch_full(const struct page_batch *b);
+
+/* Appends one page (its number above all before). Data: copy it to page_batch_slot() first; a page that turns out
+ * to be zero is appended as PAGE_ZERO by page_batch_add_slot itself. Adjacent pages of a kind share a run. */
+uint8_t *page_batch_slot(struct page_batch *b);
+void page_batch_add_slot(struct page_batch *b, uint64_t page);
+void page_batch_add_zero(struct page_batch *b, uint64_t page);
+
+/* Pages of any kind in the batch. */
+uint64_t page_batch_pages(const struct page_batch *b);
+
+#endif

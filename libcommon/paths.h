@@ -1,0 +1,27 @@
+#ifndef LIBCOMMON_PATHS_H
+#define LIBCOMMON_PATHS_H
+
+#include "libcommon/fail.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define VM_NAME_MAX 64            /* characters of a name, without NUL */
+#define PATHS_MAX   4096
+
+/* [A-Za-z0-9][A-Za-z0-9._-]{0,63} */
+bool paths_name_ok(const char *name);
+
+/* The runtime folder: $VMFERRY_RUNTIME_DIR, else $XDG_RUNTIME_DIR/vmferry, else /run/vmferry for root, else a refusal
+ * that says what to set. create: makes it (0700), then checks it is a folder, ours, not a link, 0700. */
+int paths_runtime(char out[PATHS_MAX], bool create, struct fail *why);
+
+/* The folder of move records: $XDG_STATE_HOME/vmferry/moves, for root without it /var/lib/vmferry/moves, else
+ * $HOME/.local/state/vmferry/moves; $VMFERRY_STATE_DIR/moves before all. Made with its parents (0700) when create. */
+int paths_moves(char out[PATHS_MAX], bool create, struct fail *why);
+
+/* A VM operand to the path of its control socket: with '/' in it the path itself, else NAME.sock in the runtime folder.
+ * Refuses a bad name (FAIL_USAGE) and a path that does not fit sun_path. */
+int paths_socket(char out[PATHS_MAX], const char *vm, bool create, struct fail *why);
+
+#endif

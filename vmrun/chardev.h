@@ -1,0 +1,35 @@
+#ifndef VMRUN_CHARDEV_H
+#define VMRUN_CHARDEV_H
+
+#include "libcommon/fail.h"
+#include "vmrun/loop.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Where a serial line ends on the host: "stdio", "pty", "file:F", "unix:P", "none".
+ *
+ * stdio on a terminal is raw and restored on every exit, signals included (chardev_restore_terminal is also called from
+ * main's fatal paths); Ctrl-a x quits, Ctrl-a h shows the keys, Ctrl-a Ctrl-a sends one. file: O_APPEND. unix: listens,
+ * one client at a time, output while none is there is dropped. Output never blocks the VM: a reader that is too slow
+ * loses text beyond 1 MiB of backlog (stdio to a pipe or file is waited for instead). */
+
+struct chardev;
+
+/* receive: bytes for the guest, on the main thread, without locks; returns how many it took, the rest is offered again
+ * after chardev_ready. quit: Ctrl-a x. */
+struct chardev_ops {
+	size_t (*receive)(void *arg, const uint8_t *data, size_t len);
+	void   (*quit)(void *arg);
+	void   *arg;
+};
+
+int chardev_open(struct chardev **out, const char *spec, struct loop *loop, const struct chardev_ops *ops, struct fail *why);
+void chardev_write(struct chardev *c, const uint8_t *data, size_t len);     /* any thread */
+void chardev_ready(struct chardev *c);                                      /* the guest can take more input; any thread */
+const char *chardev_where(const struct chardev *c);                        /* "/dev/pts/3": for query and messages */
+void chardev_close(struct chardev *c);
+void chardev_restore_terminal(void);                                        /* async-signal-safe, idempotent */
+
+#endif

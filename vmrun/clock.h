@@ -1,0 +1,29 @@
+#ifndef VMRUN_CLOCK_H
+#define VMRUN_CLOCK_H
+
+#include "format/machine.h"
+#include "format/state_clock.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The guest's clock: nanoseconds since power-on, standing still while the VM does not run. Saved as part "clock". */
+
+
+struct vm_clock {
+	_Atomic uint64_t offset;       /* running: guest_ns = CLOCK_MONOTONIC + offset (wraps) */
+	_Atomic uint64_t frozen_ns;    /* not running */
+	_Atomic bool     running;
+	uint64_t         boot_realtime_ns;
+};
+
+void clock_open(struct vm_clock *c);                     /* 0, standing, boot_realtime now */
+void clock_start(struct vm_clock *c);
+void clock_stop(struct vm_clock *c);
+uint64_t clock_now_ns(const struct vm_clock *c);         /* any thread; monotonic */
+uint64_t clock_realtime_ns(const struct vm_clock *c);    /* what the guest's RTC shows: boot_realtime + now */
+void clock_save(const struct vm_clock *c, struct clock_state *s);
+/* advance: guest_ns and with it the RTC jump by the real time that has passed since the save. */
+void clock_load(struct vm_clock *c, const struct clock_state *s, enum clock_policy policy);
+
+#endif

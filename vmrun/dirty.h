@@ -1,0 +1,33 @@
+#ifndef VMRUN_DIRTY_H
+#define VMRUN_DIRTY_H
+
+#include "libcommon/bitmap.h"
+#include "libcommon/fail.h"
+#include "libcommon/uuid.h"
+#include "vmrun/memory.h"
+
+/* The only harvester. Each harvest ORs into the map of every consumer: a lease's round bitmap, the VM's epochs. */
+
+struct vm;
+
+struct dirty_consumer {
+	bitmap_word           *map[LIMIT_REGIONS];     /* a region; NULL: not wanted */
+	struct dirty_consumer *next;
+};
+
+/* Under vm->control_lock, like all that follows. */
+void dirty_consumer_add(struct vm *vm, struct dirty_consumer *c);
+void dirty_consumer_remove(struct vm *vm, struct dirty_consumer *c);
+
+/* Takes the marks, has the accelerator drop its write tags (or add its own log), then ORs. When it returns, pages that
+ * were named may be read: a later write is marked again. *fresh: pages newly set in c's maps (c may be NULL). */
+int dirty_harvest(struct vm *vm, const struct dirty_consumer *c, uint64_t *fresh, struct fail *why);
+
+/* Epochs: what was written since a snapshot. begin at the pause of a save (after harvesting); commit when the file is
+ * safe; abandon when it is not: its pages go back to the epoch before. */
+int dirty_epoch_begin(struct vm *vm, const struct uuid *snapshot, struct fail *why);
+int dirty_epoch_commit(struct vm *vm, const struct uuid *snapshot, struct fail *why);   /* FAIL_REFUSED: no such epoch pending */
+void dirty_epoch_abandon(struct vm *vm);
+void dirty_epoch_close(struct vm *vm);
+
+#endif

@@ -1,0 +1,41 @@
+#ifndef VMRUN_RUNSTATE_H
+#define VMRUN_RUNSTATE_H
+
+#include "libcommon/fail.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Who may run the VM (design.md 3). It runs if and only if its set of pause holders is empty, it has been started, and it
+ * has not ended. Each holder adds and removes only itself. All under vm->control_lock. */
+
+struct vm;
+
+enum holder {
+	HOLD_USER     = 1 << 0,     /* stop/cont, --paused, a policy of pausing at reboot */
+	HOLD_LEASE    = 1 << 1,     /* a logging lease's pause */
+	HOLD_INCOMING = 1 << 2,     /* being filled; removed by start only */
+	HOLD_RELEASED = 1 << 3,     /* given away; removed by nothing but `vmmigrate resolve --own` or a RETURNED peer */
+};
+
+/* QEMU's RunState words: query-status. */
+enum run_status { RUN_PRELAUNCH, RUN_RUNNING, RUN_PAUSED, RUN_INMIGRATE, RUN_POSTMIGRATE, RUN_FINISH_MIGRATE, RUN_SAVE_VM,
+		  RUN_SHUTDOWN, RUN_GUEST_PANICKED, RUN_INTERNAL_ERROR, RUN_STATUSES };
+extern const char *const run_status_names[RUN_STATUSES];
+
+struct runstate {
+	unsigned        holders;         /* set of enum holder */
+	bool            cpus_running;    /* what accel and board were last told */
+	bool            ended;           /* shutdown, panic, dead hart, moved: never runs again */
+	enum run_status ended_as;
+	int             exit_status;     /* once ended: 0, 16.. (design.md 10) */
+};
+
+/* Adds the holder; when it is the first, stops vCPUs, then devices, then the clock, and sends STOP. */
+int runstate_hold(struct vm *vm, enum holder h, struct fail *why);
+/* Removes the holder; when none is left, starts clock, devices, vCPUs, and sends RESUME. */
+int runstate_drop(struct vm *vm, enum holder h, struct fail *why);
+bool runstate_held_by(const struct vm *vm, enum holder h);
+enum run_status runstate_status(const struct vm *vm);
+
+#endif

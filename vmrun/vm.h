@@ -1,0 +1,81 @@
+#ifndef VMRUN_VM_H
+#define VMRUN_VM_H
+
+#include "format/machine.h"
+#include "vmrun/accel/accel.h"
+#include "vmrun/board/board.h"
+#include "vmrun/clock.h"
+#include "vmrun/dirty.h"
+#include "vmrun/loop.h"
+#include "vmrun/memory.h"
+#include "vmrun/runstate.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* One VM: everything there is to be saved, and who may touch it.
+ *
+ * control_lock  run state, leases, epochs, save and load; taken by the main thread (QMP, guest requests) and by lease
+ *               threads. Held over whole operations such as a pause. Never taken by vCPU or device threads.
+ * machine_lock  device state; taken by vCPUs inside board_mmio_*, by device threads and chardev callbacks. Short.
+ * Order: control_lock before machine_lock. */
+
+struct control_server;
+
+struct vm {
+	struct machine   cfg;
+	struct memory    memory;
+	struct vm_clock  clock;
+	struct accel    *accel;
+	struct board    *board;
+	struct loop     *loop;
+	struct runstate  run;
+	struct control_server *control;        /* vmrun/control/: socket, clients, leases; NULL in unit tests */
+
+	struct boot_images images;             /* for resets; kernel NULL: not at hand */
+	enum clock_policy  clock_policy;       /* at the next load */
+
+	struct dirty_consumer *consumers;
+	struct epoch          *epoch, *epoch_pending;     /* dirty.c */
+
+	pthread_mutex_t  control_lock;
+	pthread_mutex_t  machine_lock;
+
+	_Atomic uint32_t events;               /* set of 1 << enum vm_event, taken by the main loop */
+	int              event_fd;             /* eventfd behind it */
+	struct loop_watch *event_watch;
+	char             panic_text[128];
+};
+
+/* What a guest, a chip or a terminal asks for; asynchronous, any thread, any lock held. */
+enum vm_event {
+	VM_EVENT_SHUTDOWN,          /* guest-shutdown */
+	VM_EVENT_RESET,             /* guest-reset: --on-reboot decides */
+	VM_EVENT_PANIC,             /* guest-panic */
+	VM_EVENT_DEAD,              /* a hart can't go on: internal error */
+	VM_EVENT_QUIT,              /* Ctrl-a x, SIGTERM: host-ui / host-signal */
+	VM_EVENT_HOST_SIGNAL,
+};
+void vm_event(struct vm *vm, enum vm_event e);
+
+/* Machine from cfg: memory, accelerator, board. Held by nobody but not yet started: see vm_start. */
+int vm_open(struct vm **out, const struct machine *cfg, const struct accel_ops *accel, struct loop *loop, struct fail *why);
+void vm_close(struct vm *vm);
+
+int vm_boot(struct vm *vm, struct fail *why);          /* power-on state, images loaded; does not run */
+int vm_reset(struct vm *vm, struct fail *why);         /* under control_lock: held, reset, booted, goes on as it was; sends RESET */
+
+/* The VM tree with state, malloc'd; vCPUs and devices must be paused. Never changes the VM. */
+int vm_save(struct vm *vm, uint8_t **fdt, size_t *len, struct fail *why);
+/* All or nothing as far as running goes: after a failure the VM must not be started. RAM is loaded by others before. */
+int vm_load(struct vm *vm, const void *fdt, size_t len, struct fail *why);
+/* pause, save, reset all, load, save, compare; twice. A failure names device and field. Under control_lock. */
+int vm_pulse(struct vm *vm, struct fail *why);
+
+/* Main thread: runs the loop until the VM has ended. Returns the exit status of design.md 10, or -1 with *why. */
+int vm_run(struct vm *vm, struct fail *why);
+/* Under control_lock: the VM ends here; main's loop stops; SHUTDOWN event with QEMU's ShutdownCause word. */
+void vm_end(struct vm *vm, enum run_status as, int exit_status, const char *cause);
+
+#endif
