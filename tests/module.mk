@@ -1,0 +1,77 @@
+# tests: what `make check` runs. Programs of the tests are listed beside them, one fragment each:
+#   unit/NAME.mk    UNITS += NAME_test, NAME_test_SRCS := files beyond tests/unit/NAME_test.c, format.a and libcommon.a
+#   tools/NAME.mk   TOOLS += NAME,      NAME_SRCS likewise for tests/tools/NAME.c
+#   fuzz/NAME.mk    FUZZ  += NAME,      NAME_fuzz_SRCS likewise for tests/fuzz/NAME.c
+UNITS :=
+TOOLS :=
+FUZZ  :=
+include $(sort $(wildcard tests/unit/*.mk tests/tools/*.mk tests/fuzz/*.mk))
+
+TEST_LDLIBS := -larchive -lfdt -ljansson -lzstd -lxxhash -lm -pthread
+test_flags   = -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. $(faultflags) $(WARN) -Wno-missing-prototypes \
+	       $(CFLAGS) $(flags_$(SAN)) -pthread
+
+# $(1) program, $(2) its source, $(3) further sources
+define testprog
+$(BUILD)/tests/$(1): $(BUILD)/$(2:.c=.o) $(patsubst %.c,$(BUILD)/%.o,$(3)) $(BUILD)/format.a $(BUILD)/libcommon.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(CFLAGS) $$(flags_$$(SAN)) $$(LDFLAGS) -o $$@ $$^ $$(TEST_LDLIBS)
+TESTPROGS += $(BUILD)/tests/$(1)
+-include $(BUILD)/$(2:.c=.d) $(patsubst %.c,$(BUILD)/%.d,$(3))
+endef
+TESTPROGS :=
+$(foreach u,$(UNITS),$(eval $(call testprog,$(u),tests/unit/$(u).c,$($(u)_SRCS))))
+$(foreach t,$(TOOLS),$(eval $(call testprog,$(t),tests/tools/$(t).c,$($(t)_SRCS))))
+
+# Test sources: a helper needs no prototype of its own, a fuzz target's entry point has none.
+$(BUILD)/tests/%.o: tests/%.c GNUmakefile | ready
+	@mkdir -p $(@D)
+	$(CC) $(test_flags) -MMD -MP -c -o $@ $<
+
+# Fuzz targets: replayed over their corpus by check with any compiler; `make fuzz` builds them with libFuzzer. Both accept any
+# hash (VMFERRY_FUZZ), else a target dies at the first one.
+fuzz_srcs = $(addprefix format/,$(format_SRCS)) $(addprefix libcommon/,$(libcommon_SRCS))
+fuzz_flags = -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DVMFERRY_FUZZ -I. -g -O1 -pthread
+define fuzzprog
+$(BUILD)/fuzz/$(1)-replay: tests/fuzz/$(1).c tests/fuzz/replay.c $(fuzz_srcs) $($(1)_fuzz_SRCS) | ready
+	@mkdir -p $$(@D)
+	$$(CC) $$(fuzz_flags) $$(flags_$$(SAN)) -o $$@ $$^ $$(TEST_LDLIBS)
+$(BUILD)/fuzz/$(1): tests/fuzz/$(1).c $(fuzz_srcs) $($(1)_fuzz_SRCS) | ready
+	@mkdir -p $$(@D)
+	clang $$(fuzz_flags) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $$@ $$^ $$(TEST_LDLIBS)
+FUZZPROGS   += $(BUILD)/fuzz/$(1)
+REPLAYPROGS += $(BUILD)/fuzz/$(1)-replay
+endef
+FUZZPROGS   :=
+REPLAYPROGS :=
+$(foreach f,$(FUZZ),$(eval $(call fuzzprog,$(f))))
+
+# Guests are committed as binaries; rebuilt into $(BUILD) and compared by check where the cross compiler is there.
+.PHONY: test-programs check quick fuzz lint bench demo
+test-programs: tools $(TESTPROGS) $(REPLAYPROGS)
+
+fuzz: $(FUZZPROGS)
+	@tests/tools/run-fuzz '$(BUILD)' $(FUZZ)
+
+# TESTS: all (default), quick, or a list of bats files.
+TESTS ?= all
+check:
+	@tests/tools/need-packages build check
+	@$(MAKE) test-programs
+	@if [ -z '$(FAULTS)' ]; then $(MAKE) FAULTS=1 tools; fi
+	@BUILD='$(abspath $(BUILD))' FAULTS_BUILD='$(abspath $(BUILD)$(if $(FAULTS),,-faults))' SAN='$(SAN)' CC='$(CC)' \
+		UNITS='$(UNITS)' FUZZ='$(FUZZ)' tests/tools/run-check $(TESTS)
+
+lint:
+	@tests/tools/need-packages build check
+	@CC='$(CC)' tests/tools/run-lint
+
+bench: tools
+	@tests/tools/need-packages build check
+	@$(MAKE) CC='$(CC)' $(BUILD)/tests/rawcopy 2>/dev/null || true
+	@BUILD='$(abspath $(BUILD))' tests/tools/run-bench
+
+demo:
+	@tests/tools/need-packages build demo
+	@$(MAKE) tools
+	@BUILD='$(abspath $(BUILD))' tests/tools/demo
