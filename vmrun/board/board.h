@@ -41,6 +41,9 @@ void board_reset(struct board *b);                            /* devices only, f
 int board_pause(struct board *b, struct fail *why);           /* quiesces every device; idempotent */
 int board_resume(struct board *b, struct fail *why);
 int board_loaded(struct board *b, struct fail *why);          /* after state was loaded into parts */
+/* Takes (own) or gives back the host locks that say who runs this VM: the OFD locks of its disks. Idempotent, all or
+ * nothing. Taken before the first start; an incoming VM takes them at GO only, a released one has given them back. */
+int board_own(struct board *b, bool own, struct fail *why);
 
 /* From vCPU threads, without machine_lock held. false: nothing there (access fault). */
 bool board_mmio_read(struct board *b, uint64_t gpa, unsigned size, uint64_t *value);
