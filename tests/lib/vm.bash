@@ -1,0 +1,94 @@
+# shellcheck shell=bash
+# Helpers for tests that run VMs. Each test has a world of its own: a short folder with runtime and state folders, removed, and
+# every vmrun in it killed, by vm_teardown. Waiting is on events (a line, a socket, a state), bounded by a deadline.
+
+bats_require_minimum_version 1.5.0
+
+vm_setup() {
+	TOP=$(cd "$BATS_TEST_DIRNAME" && git rev-parse --show-toplevel 2>/dev/null || cd "$BATS_TEST_DIRNAME/../.." && pwd)
+	W=$(mktemp -d /tmp/vf.XXXXXX)
+	export VMFERRY_RUNTIME_DIR=$W/run VMFERRY_STATE_DIR=$W/state
+	STEP=$TOP/tests/guests/step.elf
+	PIDS=()
+	export TOP W STEP
+}
+
+vm_teardown() {
+	local p
+	for p in ${PIDS[@]+"${PIDS[@]}"}; do kill -9 "$p" 2>/dev/null; done
+	[ -z "${W:-}" ] || pkill -9 -f -- "$W" 2>/dev/null
+	[ -z "${W:-}" ] || rm -rf "$W"
+	return 0
+}
+
+# until_true SECONDS COMMAND...: polls until COMMAND succeeds. The bound scales on sanitizer builds.
+until_true() {
+	local limit=$1 start=$SECONDS
+	shift
+	[ -z "${SAN:-}" ] || limit=$((limit * 5))
+	while ! "$@"; do
+		[ $((SECONDS - start)) -lt "$limit" ] || { echo "waited $limit s in vain for: $*" >&2; return 1; }
+		command sleep 0.05
+	done
+}
+
+wait_line() { until_true "$1" grep -qE -- "$2" "$3"; }
+wait_gone() { until_true "$1" not_alive "$2"; }
+not_alive() { ! kill -0 "$1" 2>/dev/null; }
+
+# start_vm NAME [vmrun options]: in the background; serial to $W/NAME.out unless --serial is given; its pid in $VMPID.
+start_vm() {
+	local name=$1 serial=(--serial "file:$W/$1.out")
+	shift
+	case " $* " in *" --serial "*) serial=() ;; esac
+	vmrun --name "$name" ${serial[@]+"${serial[@]}"} "$@" >"$W/$name.log" 2>&1 </dev/null 3>&- &
+	VMPID=$!
+	PIDS+=("$VMPID")
+	until_true 30 vm_answers "$name" "$VMPID"
+}
+
+vm_answers() {
+	if ! kill -0 "$2" 2>/dev/null; then
+		cat "$W/$1.log" >&2
+		return 0      # it has ended: the caller's next step says what it wanted
+	fi
+	vmrun ctl "$1" query-status >/dev/null 2>&1
+}
+
+# start_step NAME [bootargs] [vmrun options]: the one-step guest, 64 MiB unless --memory is given.
+start_step() {
+	local name=$1 args=${2:-}
+	shift
+	[ $# -eq 0 ] || shift
+	local memory=(--memory 64M)
+	case " $* " in *" --memory "*) memory=() ;; esac
+	start_vm "$name" --kernel "$STEP" --append "$args" ${memory[@]+"${memory[@]}"} "$@"
+	wait_line 20 'step guest' "$W/$name.out"
+}
+
+status_of() { vmrun ctl "$1" query-status | jq -r .status; }
+status_is() { [ "$(status_of "$1" 2>/dev/null)" = "$2" ]; }
+
+# last_tick FILE: the number of the last "tick N" line, 0 when there is none.
+last_tick() { local n; n=$(grep -aoE 'tick [0-9]+' "$1" 2>/dev/null | tail -n 1 | cut -d' ' -f2); echo "${n:-0}"; }
+tick_above() { [ "$(last_tick "$1")" -gt "$2" ]; }
+
+# flip_bit FILE BYTE BIT
+flip_bit() {
+	python3 - "$1" "$2" "$3" <<-'END'
+	import sys
+	with open(sys.argv[1], 'r+b') as f:
+	    f.seek(int(sys.argv[2])); b = f.read(1)[0]
+	    f.seek(int(sys.argv[2])); f.write(bytes([b ^ 1 << int(sys.argv[3])]))
+	END
+}
+
+# The stock Debian guest's folder in $GUEST, or skip.
+need_debian() {
+	GUEST=$("$TOP/tests/tools/fetch-guest" 2>"$BATS_TEST_TMPDIR/fetch.err") || {
+		cat "$BATS_TEST_TMPDIR/fetch.err" >&2
+		skip "the Debian guest can't be fetched: $(tail -n 1 "$BATS_TEST_TMPDIR/fetch.err")"
+	}
+	export GUEST
+}
+need_root() { [ "$(id -u)" = 0 ] || skip "not root"; }
