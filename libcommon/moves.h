@@ -34,6 +34,11 @@ struct move_record {
 int moves_read(const struct uuid *vm, struct move_record *r, bool *found, struct fail *why);
 int moves_write(const struct move_record *r, struct fail *why);      /* sets when_ns by itself */
 int moves_remove(const struct uuid *vm, struct fail *why);           /* no record is fine */
+/* Excludes every other writer of this VM's record: VMUUID.lock beside it, flock. vmrun holds it from its first record on to
+ * its end, so who gets it knows that no vmrun has a say in it. Taken already: FAIL_OWNER, with the holder's pid. */
+int moves_lock(const struct uuid *vm, int *fd, struct fail *why);
+void moves_unlock(const struct uuid *vm, int *fd);                   /* -1 allowed; removes the lock file when no record is left */
+/* A record that is damaged is passed over, and makes the call fail (FAIL_OWNER) after all others were given. */
 int moves_list(int (*each)(void *arg, const struct move_record *r, struct fail *why), void *arg, struct fail *why);
 
 #endif
