@@ -5,7 +5,7 @@
 bats_require_minimum_version 1.5.0
 
 vm_setup() {
-	TOP=$(cd "$BATS_TEST_DIRNAME" && git rev-parse --show-toplevel 2>/dev/null || cd "$BATS_TEST_DIRNAME/../.." && pwd)
+	TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 	W=$(mktemp -d /tmp/vf.XXXXXX)
 	export VMFERRY_RUNTIME_DIR=$W/run VMFERRY_STATE_DIR=$W/state
 	STEP=$TOP/tests/guests/step.elf
@@ -92,3 +92,12 @@ need_debian() {
 	export GUEST
 }
 need_root() { [ "$(id -u)" = 0 ] || skip "not root"; }
+
+# Like start_vm, but vmrun reads our stdin (--restore -).
+start_vm_stdin() {
+	local name=$1
+	shift
+	vmrun --name "$name" --serial "file:$W/$name.out" "$@" >"$W/$name.log" 2>&1 3>&- &
+	VMPID=$!
+	until_true 30 vm_answers "$name" "$VMPID"
+}
