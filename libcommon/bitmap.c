@@ -19,6 +19,12 @@ void bitmap_set_range(uint64_t *map, uint64_t first, uint64_t count)
 		map[w] |= bitmap_mask(w, first, first + count);
 }
 
+void bitmap_clear_range(uint64_t *map, uint64_t first, uint64_t count)
+{
+	for (uint64_t w = first / 64; count && w <= (first + count - 1) / 64; w++)
+		map[w] &= ~bitmap_mask(w, first, first + count);
+}
+
 void bitmap_mark_range(bitmap_word *map, uint64_t first, uint64_t count)
 {
 	for (uint64_t w = first / 64; count && w <= (first + count - 1) / 64; w++)

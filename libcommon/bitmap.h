@@ -27,6 +27,7 @@ static inline void bitmap_mark(bitmap_word *map, uint64_t page)
 
 /* Sets pages [first, first + count); count may be 0. */
 void bitmap_set_range(uint64_t *map, uint64_t first, uint64_t count);
+void bitmap_clear_range(uint64_t *map, uint64_t first, uint64_t count);
 void bitmap_mark_range(bitmap_word *map, uint64_t first, uint64_t count);
 
 /* Moves every set bit of the shared map into dst (dst |= src, src = 0), word by atomic exchange (acq_rel). Returns

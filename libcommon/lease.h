@@ -83,18 +83,26 @@ struct lease {
 	uint32_t         nrams;
 	struct lease_ram rams[16];
 	char             vm[PATHS_MAX];   /* for messages */
+	enum fail_kind   lost;            /* FAIL_NONE while it lives; then every call fails with this and lost_why */
+	char             lost_why[320];
 };
+
+struct lease_range { uint64_t first, count; };     /* pages */
 
 struct control;
 /* Takes a lease over an open control connection, fetches the region map. holder: "vmsnap[1234]". */
 int lease_open(struct lease **out, struct control *c, enum lease_kind kind, const char *holder, struct fail *why);
-void lease_close(struct lease *l);      /* the channel too: vmrun drops our pause */
+/* The same over a channel that is already there; fd is taken, on failure too. */
+int lease_adopt(struct lease **out, int fd, const char *vm, struct fail *why);
+void lease_close(struct lease *l);      /* the channel too: vmrun drops our pause; NULL is fine */
 
 /* All: 0 or -1. A lost lease is FAIL_PEER "lease lost: REASON", or FAIL_ENDED when the VM ended. */
 int lease_config(struct lease *l, uint8_t **fdt, size_t *len, struct fail *why);      /* malloc'd */
 int lease_log_start(struct lease *l, struct fail *why);                               /* all RAM regions */
 int lease_sync(struct lease *l, uint64_t *fresh, uint64_t *took_ns, struct fail *why);
 int lease_clear(struct lease *l, uint32_t region, uint64_t first, uint64_t count, struct fail *why);
+/* Many ranges with their requests on the way at once: scattered pages cost no round trip each. */
+int lease_clear_ranges(struct lease *l, uint32_t region, const struct lease_range *r, size_t n, struct fail *why);
 int lease_throttle(struct lease *l, unsigned percent, struct fail *why);
 int lease_pause(struct lease *l, unsigned deadline_ms, const struct uuid *epoch, struct fail *why);
 int lease_resume(struct lease *l, struct fail *why);

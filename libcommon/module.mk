@@ -13,4 +13,4 @@
 #   moves       records of who owns a VM across a move
 #   fault       ways to fail, in test builds only
 LIBS += libcommon
-libcommon_SRCS := fail.c io.c bitmap.c uuid.c paths.c pages.c fault.c control.c moves.c
+libcommon_SRCS := fail.c io.c bitmap.c uuid.c paths.c pages.c fault.c control.c moves.c lease.c precopy.c

@@ -30,7 +30,8 @@ struct precopy_options {
 	uint32_t max_rounds;           /* 30; the pause comes after that many at the latest */
 	uint64_t pause_buffer;         /* bytes, 256 MiB */
 	unsigned pause_deadline_ms;    /* handed to vmrun: past it the lease is revoked; 10000 */
-	bool     pause_by_sink;        /* the rest travels while paused (vmmigrate): the forecast uses the sink's measured rate */
+	bool     pause_by_sink;        /* the rest travels while paused (vmmigrate): precopy_pause gives it to the sink itself and
+					* the forecast uses the sink's measured rate. So it is with a pause_buffer of 0 */
 	const struct precopy_progress_ops *progress;   /* NULL: silent */
 	void    *progress_arg;
 };
@@ -52,6 +53,7 @@ struct precopy_report {
 	bool                 converged;
 };
 
+/* Never called while the guest is paused: whoever reads the progress may stall. */
 struct precopy_progress_ops {
 	void (*round)(void *arg, const struct precopy_round *r);
 	void (*copied)(void *arg, uint32_t round, uint64_t done, uint64_t of);
@@ -62,6 +64,7 @@ int precopy_open(struct precopy **out, struct lease *l, const struct precopy_opt
 int precopy_rounds(struct precopy *p, struct fail *why);                        /* starts logging by itself */
 /* state: malloc'd VM tree with state. epoch: uuid of the snapshot or move. */
 int precopy_pause(struct precopy *p, const struct uuid *epoch, uint8_t **state, size_t *len, struct fail *why);
+/* Ends the last round (round_end with number nrounds), with a pause_by_sink too. */
 int precopy_drain(struct precopy *p, struct fail *why);
 const struct precopy_report *precopy_report(const struct precopy *p);
 void precopy_close(struct precopy *p);                                          /* the lease stays */
