@@ -11,10 +11,11 @@
 
 
 struct vm_clock {
+	_Atomic uint32_t seq;          /* odd while start, stop or load changes what follows */
 	_Atomic uint64_t offset;       /* running: guest_ns = CLOCK_MONOTONIC + offset (wraps) */
 	_Atomic uint64_t frozen_ns;    /* not running */
 	_Atomic bool     running;
-	uint64_t         boot_realtime_ns;
+	_Atomic uint64_t boot_realtime_ns;
 };
 
 void clock_open(struct vm_clock *c);                     /* 0, standing, boot_realtime now */

@@ -25,6 +25,9 @@ extern const char *const run_status_names[RUN_STATUSES];
 
 struct runstate {
 	unsigned        holders;         /* set of enum holder */
+	bool            started;         /* vm_start was called: without it nothing runs, whoever holds or not */
+	bool            ran;             /* it has run, here or before a save: tells prelaunch from paused */
+	bool            moving;          /* a lease's pause is a move's (finish-migrate), else a save's (save-vm); set by who holds */
 	bool            cpus_running;    /* what accel and board were last told */
 	bool            ended;           /* shutdown, panic, dead hart, moved: never runs again */
 	enum run_status ended_as;
@@ -35,6 +38,10 @@ struct runstate {
 int runstate_hold(struct vm *vm, enum holder h, struct fail *why);
 /* Removes the holder; when none is left, starts clock, devices, vCPUs, and sends RESUME. */
 int runstate_drop(struct vm *vm, enum holder h, struct fail *why);
+/* Stops vCPUs, devices and clock without a holder and without events, for the length of one operation under control_lock
+ * (reset, pulse); runstate_apply then makes it run again if nothing speaks against it. Both idempotent. */
+int runstate_stand(struct vm *vm, struct fail *why);
+int runstate_apply(struct vm *vm, struct fail *why);
 bool runstate_held_by(const struct vm *vm, enum holder h);
 enum run_status runstate_status(const struct vm *vm);
 

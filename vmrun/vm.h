@@ -33,8 +33,12 @@ struct vm {
 	struct runstate  run;
 	struct control_server *control;        /* vmrun/control/: socket, clients, leases; NULL in unit tests */
 
-	struct boot_images images;             /* for resets; kernel NULL: not at hand */
+	struct boot_images images;             /* for resets; kernel NULL: not at hand (images.h) */
 	enum clock_policy  clock_policy;       /* at the next load */
+	struct clock_state clock_part;         /* what is saved of the clock, filled at each save */
+	struct machine    *recorded;           /* as the loaded tree has it: the disks' fingerprints then; NULL when booted here */
+	bool               disks_deferred;     /* incoming: disks are opened but not locked before board_own */
+	bool               disk_changed_ok;    /* --disk-changed=accept */
 
 	struct dirty_consumer *consumers;
 	struct epoch          *epoch, *epoch_pending;     /* dirty.c */
@@ -46,6 +50,8 @@ struct vm {
 	int              event_fd;             /* eventfd behind it */
 	struct loop_watch *event_watch;
 	char             panic_text[128];
+	int              host_signal;          /* behind VM_EVENT_HOST_SIGNAL: 128 + it is the exit status */
+	struct fail      end_why;              /* what main says on stderr when the VM has ended; kind FAIL_NONE: nothing */
 };
 
 /* What a guest, a chip or a terminal asks for; asynchronous, any thread, any lock held. */
@@ -59,12 +65,27 @@ enum vm_event {
 };
 void vm_event(struct vm *vm, enum vm_event e);
 
-/* Machine from cfg: memory, accelerator, board. Held by nobody but not yet started: see vm_start. */
+/* Under control_lock: does what was asked for by vm_event. By main's loop, and by runstate_hold once the vCPUs stand, so that
+ * a wish of the guest's is never left outside of what is saved. */
+void vm_settle(struct vm *vm);
+
+/* Machine from cfg: memory, accelerator, board. Held by nobody but not yet started: see vm_start. Threads it starts have
+ * SIGINT, SIGTERM and SIGHUP blocked. */
 int vm_open(struct vm **out, const struct machine *cfg, const struct accel_ops *accel, struct loop *loop, struct fail *why);
+/* The same for a VM that is to be filled: HOLD_INCOMING, disks deferred. */
+int vm_open_incoming(struct vm **out, const struct machine *cfg, const struct accel_ops *accel, struct loop *loop, struct fail *why);
 void vm_close(struct vm *vm);
+/* Under control_lock, once memory and state are there: from now on it runs unless somebody holds it. LEASE_START: board_own,
+ * vm_disks_check, record, runstate_drop(HOLD_INCOMING), vm_start. */
+int vm_start(struct vm *vm, struct fail *why);
+/* After board_own(true): are the disks as the loaded tree records them? FAIL_REFUSED names those that have moved on. */
+int vm_disks_check(struct vm *vm, struct fail *why);
 
 int vm_boot(struct vm *vm, struct fail *why);          /* power-on state, images loaded; does not run */
-int vm_reset(struct vm *vm, struct fail *why);         /* under control_lock: held, reset, booted, goes on as it was; sends RESET */
+/* Under control_lock: held, reset, booted, goes on as it was; sends RESET (guest: asked for by it; QEMU's ShutdownCause word).
+ * -1 without kernel or initrd at hand: nothing has happened then. vm_reset: host-qmp-system-reset. */
+int vm_reset(struct vm *vm, struct fail *why);
+int vm_reset_as(struct vm *vm, bool guest, const char *cause, struct fail *why);
 
 /* The VM tree with state, malloc'd; vCPUs and devices must be paused. Never changes the VM. */
 int vm_save(struct vm *vm, uint8_t **fdt, size_t *len, struct fail *why);
@@ -72,6 +93,12 @@ int vm_save(struct vm *vm, uint8_t **fdt, size_t *len, struct fail *why);
 int vm_load(struct vm *vm, const void *fdt, size_t len, struct fail *why);
 /* pause, save, reset all, load, save, compare; twice. A failure names device and field. Under control_lock. */
 int vm_pulse(struct vm *vm, struct fail *why);
+
+/* The parts of everything that is saved, in place, for machine_write and machine_load_state; arg is the VM. */
+void vm_parts(struct vm *vm, struct machine_parts *out);
+/* For vm_pulse: a tree of this VM's own, just saved, back into it; and what follows when parts were put into place. */
+int vm_reload(struct vm *vm, const void *fdt, size_t len, struct fail *why);
+int vm_loaded(struct vm *vm, enum clock_policy policy, struct fail *why);
 
 /* Main thread: runs the loop until the VM has ended. Returns the exit status of design.md 10, or -1 with *why. */
 int vm_run(struct vm *vm, struct fail *why);

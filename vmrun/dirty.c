@@ -1,0 +1,174 @@
+#include "vmrun/dirty.h"
+
+#include "vmrun/vm.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* What was written since a snapshot. A pending one collects from the pause of its save; the one before it stands still
+ * meanwhile, so that it can be given the pages back. */
+struct epoch {
+	struct dirty_consumer c;          /* first */
+	struct uuid           snapshot;
+};
+
+void dirty_consumer_add(struct vm *vm, struct dirty_consumer *c)
+{
+	c->next       = vm->consumers;
+	vm->consumers = c;
+}
+
+void dirty_consumer_remove(struct vm *vm, struct dirty_consumer *c)
+{
+	for (struct dirty_consumer **p = &vm->consumers; *p; p = &(*p)->next)
+		if (*p == c) {
+			*p      = c->next;
+			c->next = NULL;
+			return;
+		}
+}
+
+/* dst |= src; returns the pages that were not in dst. */
+static uint64_t dirty_or(bitmap_word *dst, const uint64_t *src, uint64_t npages)
+{
+	uint64_t fresh = 0;
+
+	for (size_t w = 0; w < bitmap_words(npages); w++)
+		if (src[w]) {
+			uint64_t old = atomic_fetch_or_explicit(&dst[w], src[w], memory_order_acq_rel);
+
+			fresh += (uint64_t)__builtin_popcountll(src[w] & ~old);
+		}
+	return fresh;
+}
+
+/* Every mark that was taken goes to every consumer; where: into whose maps fresh pages are counted. */
+static uint64_t dirty_share(struct vm *vm, uint64_t *const taken[], const struct dirty_consumer *count)
+{
+	uint64_t fresh = 0;
+
+	for (const struct dirty_consumer *c = vm->consumers; c; c = c->next)
+		for (unsigned i = 0; i < vm->memory.nregions; i++) {
+			uint64_t n = c->map[i] ? dirty_or(c->map[i], taken[i], vm->memory.regions[i].npages) : 0;
+
+			if (c == count)
+				fresh += n;
+		}
+	return fresh;
+}
+
+int dirty_harvest(struct vm *vm, const struct dirty_consumer *c, uint64_t *fresh, struct fail *why)
+{
+	uint64_t *taken[LIMIT_REGIONS] = { NULL };
+	int       rc = -1;
+
+	for (unsigned i = 0; i < vm->memory.nregions; i++) {
+		taken[i] = calloc(bitmap_words(vm->memory.regions[i].npages), sizeof(*taken[i]));
+		if (!taken[i]) {
+			errno = ENOMEM;
+			fail_sys(why, "harvest: maps");
+			goto out;
+		}
+	}
+	for (unsigned i = 0; i < vm->memory.nregions; i++)
+		bitmap_take(taken[i], vm->memory.regions[i].dirty, vm->memory.regions[i].npages);
+
+	/* Only after the marks were taken: a vCPU that still writes under an old tag writes a page that is in taken[], and
+	 * nobody reads it before the tags are gone. */
+	if (vm->accel->ops->harvest(vm->accel, taken, why)) {
+		for (unsigned i = 0; i < vm->memory.nregions; i++)     /* no mark is lost to a failure */
+			dirty_or(vm->memory.regions[i].dirty, taken[i], vm->memory.regions[i].npages);
+		goto out;
+	}
+	uint64_t n = dirty_share(vm, taken, c);
+
+	if (fresh)
+		*fresh = n;
+	rc = 0;
+out:
+	for (unsigned i = 0; i < vm->memory.nregions; i++)
+		free(taken[i]);
+	return rc;
+}
+
+static void epoch_close(struct vm *vm, struct epoch *e)
+{
+	if (!e)
+		return;
+	dirty_consumer_remove(vm, &e->c);
+	for (unsigned i = 0; i < LIMIT_REGIONS; i++)
+		free(e->c.map[i]);
+	free(e);
+}
+
+static struct epoch *epoch_open(struct vm *vm, const struct uuid *snapshot, struct fail *why)
+{
+	struct epoch *e = calloc(1, sizeof(*e));
+
+	for (unsigned i = 0; e && i < vm->memory.nregions; i++) {
+		e->c.map[i] = calloc(bitmap_words(vm->memory.regions[i].npages), sizeof(*e->c.map[i]));
+		if (!e->c.map[i]) {
+			epoch_close(vm, e);
+			e = NULL;
+		}
+	}
+	if (!e) {
+		errno = ENOMEM;
+		fail_sys(why, "epoch: maps");
+		return NULL;
+	}
+	e->snapshot = *snapshot;
+	return e;
+}
+
+int dirty_epoch_begin(struct vm *vm, const struct uuid *snapshot, struct fail *why)
+{
+	struct epoch *e;
+
+	dirty_epoch_abandon(vm);     /* of a save that never came to its end */
+	e = epoch_open(vm, snapshot, why);
+	if (!e)
+		return -1;
+	if (vm->epoch)
+		dirty_consumer_remove(vm, &vm->epoch->c);
+	dirty_consumer_add(vm, &e->c);
+	vm->epoch_pending = e;
+	return 0;
+}
+
+int dirty_epoch_commit(struct vm *vm, const struct uuid *snapshot, struct fail *why)
+{
+	if (!vm->epoch_pending || !uuid_equal(&vm->epoch_pending->snapshot, snapshot)) {
+		char text[UUID_TEXT];
+
+		uuid_text(snapshot, text);
+		return fail_set(why, FAIL_REFUSED, "commit: no save of snapshot %s is pending", text);
+	}
+	epoch_close(vm, vm->epoch);
+	vm->epoch         = vm->epoch_pending;
+	vm->epoch_pending = NULL;
+	return 0;
+}
+
+void dirty_epoch_abandon(struct vm *vm)
+{
+	struct epoch *gone = vm->epoch_pending;
+
+	if (!gone)
+		return;
+	vm->epoch_pending = NULL;
+	if (vm->epoch) {
+		for (unsigned i = 0; i < vm->memory.nregions; i++)
+			for (size_t w = 0; w < bitmap_words(vm->memory.regions[i].npages); w++)
+				atomic_fetch_or(&vm->epoch->c.map[i][w], atomic_load(&gone->c.map[i][w]));
+		dirty_consumer_add(vm, &vm->epoch->c);
+	}
+	epoch_close(vm, gone);
+}
+
+void dirty_epoch_close(struct vm *vm)
+{
+	epoch_close(vm, vm->epoch_pending);
+	epoch_close(vm, vm->epoch);
+	vm->epoch = vm->epoch_pending = NULL;
+}

@@ -1,0 +1,29 @@
+#ifndef VMRUN_IMAGES_H
+#define VMRUN_IMAGES_H
+
+#include "format/machine.h"
+#include "libcommon/fail.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Kernel and initrd: kept in memory for resets, recorded as host resources "kernel" and "initrd". */
+
+struct vm;
+
+#define IMAGE_MAX_BYTES ((size_t)1 << 30)
+
+/* Loads the host resource named (path set) into vm->images and records size, time and digest in vm->cfg. A digest that is
+ * recorded already must match: FAIL_REFUSED. */
+int images_load(struct vm *vm, const char *name, struct fail *why);
+
+/* Everything a boot needs is at hand, loaded now if need be. FAIL_REFUSED names the option that gives what is missing. */
+int images_need(struct vm *vm, struct fail *why);
+
+void images_close(struct vm *vm);
+
+/* An initrd from what a user names: a cpio (compressed or not) as it is; a folder, or any other archive libarchive reads,
+ * packed into a newc cpio in memory, sorted, owned by 0:0. *out is malloc'd, at most IMAGE_MAX_BYTES. */
+int initrd_read(const char *path, uint8_t **out, size_t *len, struct fail *why);
+
+#endif

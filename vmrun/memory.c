@@ -1,0 +1,196 @@
+#include "vmrun/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static int region_open(struct region *r, const struct machine_region *cfg, struct fail *why)
+{
+	char name[48];
+
+	if (cfg->size == 0 || cfg->size > LIMIT_REGION_BYTES || cfg->size % GUEST_PAGE || cfg->gpa % GUEST_PAGE ||
+	    cfg->gpa > UINT64_MAX - cfg->size)
+		return fail_set(why, FAIL_LIMIT, "region %s: no room for %" PRIu64 " bytes at 0x%" PRIx64, cfg->name, cfg->size, cfg->gpa);
+	r->cfg    = *cfg;
+	r->npages = cfg->size / GUEST_PAGE;
+
+	snprintf(name, sizeof(name), "vmferry-%s", cfg->name);
+	r->fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (r->fd < 0)
+		return fail_sys(why, "region %s: memfd_create", cfg->name);
+	if (ftruncate(r->fd, (off_t)cfg->size))
+		return fail_sys(why, "region %s: %" PRIu64 " MiB of memory", cfg->name, cfg->size >> 20);
+	/* Never F_SEAL_WRITE: it would refuse the mapping. Size is what those who map it rely on. */
+	if (fcntl(r->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+		return fail_sys(why, "region %s: seal", cfg->name);
+	r->host = mmap(NULL, (size_t)cfg->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, r->fd, 0);
+	if (r->host == MAP_FAILED) {
+		r->host = NULL;
+		return fail_sys(why, "region %s: map %" PRIu64 " MiB", cfg->name, cfg->size >> 20);
+	}
+	madvise(r->host, (size_t)cfg->size, MADV_DONTDUMP);     /* a crash of ours must not spill the guest; best effort */
+
+	r->dirty    = calloc(bitmap_words(r->npages), sizeof(*r->dirty));
+	r->code     = calloc(bitmap_words(r->npages), sizeof(*r->code));
+	r->code_gen = calloc(r->npages, sizeof(*r->code_gen));
+	if (!r->dirty || !r->code || !r->code_gen) {
+		errno = ENOMEM;
+		return fail_sys(why, "region %s: maps", cfg->name);
+	}
+	return 0;
+}
+
+static void region_close(struct region *r)
+{
+	if (r->host)
+		munmap(r->host, (size_t)r->cfg.size);
+	if (r->fd >= 0)
+		close(r->fd);
+	free(r->dirty);
+	free(r->code);
+	free(r->code_gen);
+}
+
+int memory_open(struct memory *m, const struct machine *cfg, struct fail *why)
+{
+	*m = (struct memory){ 0 };
+	if (cfg->nregions == 0 || cfg->nregions > LIMIT_REGIONS)
+		return fail_set(why, FAIL_LIMIT, "%u memory regions: 1 to %u are accepted", cfg->nregions, LIMIT_REGIONS);
+	while (m->nregions < cfg->nregions) {
+		struct region *r = &m->regions[m->nregions];
+
+		r->fd = -1;
+		m->nregions++;
+		if (region_open(r, &cfg->regions[m->nregions - 1], why)) {
+			memory_close(m);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+void memory_close(struct memory *m)
+{
+	while (m->nregions)
+		region_close(&m->regions[--m->nregions]);
+}
+
+struct region *memory_region(struct memory *m, uint64_t gpa, uint64_t len)
+{
+	for (unsigned i = 0; i < m->nregions; i++) {
+		struct region *r  = &m->regions[i];
+		uint64_t       at = gpa - r->cfg.gpa;
+
+		if (gpa >= r->cfg.gpa && at < r->cfg.size && len <= r->cfg.size - at && len > 0)
+			return r;
+	}
+	return NULL;
+}
+
+const void *guest_read(struct memory *m, uint64_t gpa, uint64_t len)
+{
+	struct region *r = memory_region(m, gpa, len);
+
+	return r ? r->host + (gpa - r->cfg.gpa) : NULL;
+}
+
+int guest_copy_out(struct memory *m, void *dst, uint64_t gpa, uint64_t len)
+{
+	const void *p;
+
+	if (len == 0)
+		return 0;
+	p = guest_read(m, gpa, len);
+	if (!p)
+		return -1;
+	memcpy(dst, p, len);
+	return 0;
+}
+
+void *guest_write_begin(struct memory *m, struct guest_write *w, uint64_t gpa, uint64_t len)
+{
+	struct region *r = memory_region(m, gpa, len);
+
+	if (!r || r->cfg.kind == REGION_ROM)
+		return NULL;
+	*w = (struct guest_write){ .r = r, .at = gpa - r->cfg.gpa, .len = len };
+	return r->host + w->at;
+}
+
+void guest_write_end(struct guest_write *w)
+{
+	uint64_t first = w->at >> GUEST_PAGE_SHIFT;
+
+	region_mark(w->r, first, ((w->at + w->len - 1) >> GUEST_PAGE_SHIFT) - first + 1);
+}
+
+int guest_copy_in(struct memory *m, uint64_t gpa, const void *src, uint64_t len)
+{
+	struct guest_write w;
+	void              *p;
+
+	if (len == 0)
+		return 0;
+	p = guest_write_begin(m, &w, gpa, len);
+	if (!p)
+		return -1;
+	memcpy(p, src, len);
+	guest_write_end(&w);
+	return 0;
+}
+
+/* The mask of the pages of word w in [first, end). */
+static uint64_t region_mask(uint64_t w, uint64_t first, uint64_t end)
+{
+	uint64_t lo = first > w * 64 ? first - w * 64 : 0;
+	uint64_t hi = end < w * 64 + 64 ? end - w * 64 : 64;
+
+	return (hi == 64 ? UINT64_MAX : ((uint64_t)1 << hi) - 1) & (UINT64_MAX << lo);
+}
+
+void region_mark(struct region *r, uint64_t first, uint64_t count)
+{
+	if (count == 0)
+		return;
+	bitmap_mark_range(r->dirty, first, count);
+
+	/* A decoder sets the bit and then reads the bytes; we have written the bytes and now take the bit. Both are
+	 * read-modify-writes of one word, so either it sees our bytes or we see its bit: no plain look may come first. */
+	for (uint64_t w = first / 64; w <= (first + count - 1) / 64; w++) {
+		uint64_t mask = region_mask(w, first, first + count);
+		uint64_t hit  = atomic_fetch_and_explicit(&r->code[w], ~mask, memory_order_acq_rel) & mask;
+
+		for (; hit; hit &= hit - 1)
+			atomic_fetch_add_explicit(&r->code_gen[w * 64 + (uint64_t)__builtin_ctzll(hit)], 1, memory_order_acq_rel);
+	}
+}
+
+int region_present(const struct region *r, uint64_t *map, struct fail *why)
+{
+	off_t at = 0, end = (off_t)r->cfg.size;
+
+	while (at < end) {
+		off_t from = lseek(r->fd, at, SEEK_DATA), to;
+
+		if (from < 0 && errno == ENXIO)     /* only a hole is left */
+			return 0;
+		if (from < 0)
+			return fail_sys(why, "region %s: what is present", r->cfg.name);
+		to = lseek(r->fd, from, SEEK_HOLE);
+		if (to < 0)
+			return fail_sys(why, "region %s: what is present", r->cfg.name);
+		if (to > end)
+			to = end;
+		/* Whole pages: an end within a page belongs to it. */
+		uint64_t first = (uint64_t)from / GUEST_PAGE, last = ((uint64_t)to + GUEST_PAGE - 1) / GUEST_PAGE;
+
+		bitmap_set_range(map, first, last - first);
+		at = to;
+	}
+	return 0;
+}

@@ -1,0 +1,194 @@
+#include "vmrun/vm.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A copy of every part, in the order vm_parts walks: what a load must bring back, and what puts the VM right when it
+ * does not. */
+struct pulse_part {
+	char              where[MACHINE_NODE_MAX];     /* "ns16550a@10000000", "cpu@0", "vm" */
+	struct state_part part;                        /* .s is the live struct */
+	void             *copy;
+};
+
+struct pulse {
+	struct pulse_part *parts;
+	size_t             n, room;
+};
+
+static void pulse_close(struct pulse *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		free(p->parts[i].copy);
+	free(p->parts);
+	*p = (struct pulse){ 0 };
+}
+
+static int pulse_add(struct pulse *p, const char *where, const struct state_part *parts, size_t n, bool copy, struct fail *why)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (p->n == p->room) {
+			size_t             room = p->room ? p->room * 2 : 32;
+			struct pulse_part *more = realloc(p->parts, room * sizeof(*more));
+
+			if (!more)
+				goto nomem;
+			p->parts = more;
+			p->room  = room;
+		}
+		struct pulse_part *e = &p->parts[p->n];
+
+		*e = (struct pulse_part){ .part = parts[i] };
+		snprintf(e->where, sizeof(e->where), "%s", where);
+		if (copy) {
+			e->copy = malloc(parts[i].table->size);
+			if (!e->copy)
+				goto nomem;
+			memcpy(e->copy, parts[i].s, parts[i].table->size);
+		}
+		p->n++;
+	}
+	return 0;
+nomem:
+	errno = ENOMEM;
+	return fail_sys(why, "pulse");
+}
+
+/* All parts of the VM as they are now; copy: with their content. */
+static int pulse_walk(struct pulse *p, struct vm *vm, bool copy, struct fail *why)
+{
+	struct state_part    parts[MACHINE_PARTS_MAX];
+	struct machine_parts walk;
+	char                 where[MACHINE_NODE_MAX];
+
+	*p = (struct pulse){ 0 };
+	vm_parts(vm, &walk);
+	if (pulse_add(p, "vm", parts, walk.vm(vm, parts, MACHINE_PARTS_MAX), copy, why))
+		return -1;
+	for (uint32_t i = 0; i < vm->cfg.ncpus; i++) {
+		snprintf(where, sizeof(where), "cpu@%" PRIx32, i);
+		if (pulse_add(p, where, parts, walk.cpu(vm, i, parts, MACHINE_PARTS_MAX), copy, why))
+			return -1;
+	}
+	for (uint32_t i = 0; i < vm->cfg.ndevices; i++) {
+		machine_device_node(&vm->cfg.devices[i], where);
+		if (pulse_add(p, where, parts, walk.device(vm, i, parts, MACHINE_PARTS_MAX), copy, why))
+			return -1;
+	}
+	return 0;
+}
+
+static int pulse_differs(const struct pulse_part *was, const struct pulse_part *is, struct fail *why)
+{
+	uint32_t            at = 0;
+	char                index[16] = "";
+	const struct field *f = state_differs(was->part.table, was->copy, is->part.s, &at);
+
+	if (!f)
+		return 0;
+	if (f->type == FIELD_BYTES || f->type == FIELD_STR)
+		return fail_set(why, FAIL_CORRUPT, "pulse: %s: %s.%s differs from byte %" PRIu32 " on", was->where, was->part.node, f->name, at);
+	if (f->count > 1)
+		snprintf(index, sizeof(index), "[%" PRIu32 "]", at);
+	uint64_t before = state_value(f, was->copy, at), after = state_value(f, is->part.s, at);
+
+	if (f->show == SHOW_HEX)
+		return fail_set(why, FAIL_CORRUPT, "pulse: %s: %s.%s%s: 0x%" PRIx64 " before, 0x%" PRIx64 " after", was->where,
+				was->part.node, f->name, index, before, after);
+	return fail_set(why, FAIL_CORRUPT, "pulse: %s: %s.%s%s: %" PRIu64 " before, %" PRIu64 " after", was->where, was->part.node,
+			f->name, index, before, after);
+}
+
+static int pulse_compare(const struct pulse *was, const struct pulse *is, struct fail *why)
+{
+	if (was->n != is->n)
+		return fail_set(why, FAIL_CORRUPT, "pulse: %zu parts before, %zu after", was->n, is->n);
+	for (size_t i = 0; i < was->n; i++) {
+		if (strcmp(was->parts[i].where, is->parts[i].where) || strcmp(was->parts[i].part.node, is->parts[i].part.node))
+			return fail_set(why, FAIL_CORRUPT, "pulse: %s: %s before, %s after", was->parts[i].where, was->parts[i].part.node,
+					is->parts[i].part.node);
+		if (pulse_differs(&was->parts[i], &is->parts[i], why))
+			return -1;
+	}
+	return 0;
+}
+
+/* RAM belongs to the guest: neither saving nor loading may have written any. */
+static int pulse_ram(struct vm *vm, struct fail *why)
+{
+	for (unsigned i = 0; i < vm->memory.nregions; i++) {
+		struct region *r = &vm->memory.regions[i];
+
+		for (size_t w = 0; w < bitmap_words(r->npages); w++) {
+			uint64_t word = atomic_load(&r->dirty[w]);
+
+			if (word)
+				return fail_set(why, FAIL_CORRUPT, "pulse: memory was written: region %s, page %" PRIu64, r->cfg.name,
+						(uint64_t)w * 64 + (uint64_t)__builtin_ctzll(word));
+		}
+	}
+	return 0;
+}
+
+static void pulse_put_back(struct vm *vm, const struct pulse *was)
+{
+	struct fail ignored;
+
+	for (size_t i = 0; i < was->n; i++)
+		memcpy(was->parts[i].part.s, was->parts[i].copy, was->parts[i].part.table->size);
+	if (vm_loaded(vm, CLOCK_FREEZE, &ignored))
+		return;     /* the first failure is the one to be told of */
+}
+
+/* While the VM stands. A failure leaves it as it was before. */
+static int pulse_once(struct vm *vm, struct fail *why)
+{
+	struct pulse was = { 0 }, is = { 0 };
+	uint8_t     *tree = NULL, *again = NULL;
+	size_t       len, again_len;
+	int          rc = -1;
+
+	if (dirty_harvest(vm, NULL, NULL, why) || vm_save(vm, &tree, &len, why) || pulse_walk(&was, vm, true, why))
+		goto out;
+	if (vm_reload(vm, tree, len, why) || vm_save(vm, &again, &again_len, why) || pulse_walk(&is, vm, false, why)) {
+		fail_prefix(why, "pulse: ");
+		pulse_put_back(vm, &was);
+		goto out;
+	}
+	vm->clock_part.realtime_ns = ((const struct clock_state *)was.parts[0].copy)->realtime_ns;     /* the host's went on */
+	if (pulse_compare(&was, &is, why)) {
+		pulse_put_back(vm, &was);
+		goto out;
+	}
+	rc = pulse_ram(vm, why);
+out:
+	pulse_close(&is);
+	pulse_close(&was);
+	free(again);
+	free(tree);
+	return rc;
+}
+
+int vm_pulse(struct vm *vm, struct fail *why)
+{
+	struct fail late = { 0 };
+	int         rc;
+
+	if (vm->run.ended)
+		return fail_set(why, FAIL_ENDED, "the VM has ended");
+	if (runstate_stand(vm, why))
+		return -1;
+	vm_settle(vm);     /* a wish of the guest's must not be lost between two states */
+	if (vm->run.ended)
+		return fail_set(why, FAIL_ENDED, "the VM has ended");
+	/* Twice: the second finds what the first load derived wrongly. */
+	rc = pulse_once(vm, why) || pulse_once(vm, why) ? -1 : 0;
+	if (runstate_apply(vm, &late) && rc == 0) {
+		*why = late;
+		rc   = -1;
+	}
+	return rc;
+}

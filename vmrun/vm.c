@@ -1,0 +1,281 @@
+#include "vmrun/vm.h"
+
+#include "vmrun/control/control.h"
+#include "vmrun/images.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+/* What ends a VM from outside: taken by vm_run's signalfd, in no other thread. */
+static void vm_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGHUP);
+}
+
+void vm_event(struct vm *vm, enum vm_event e)
+{
+	uint64_t one = 1;
+
+	atomic_fetch_or(&vm->events, 1u << e);
+	if (write(vm->event_fd, &one, sizeof(one)) < 0)
+		return;     /* the counter is full: it is readable, which is all that is wanted */
+}
+
+static void vm_event_ready(void *arg, uint32_t events)
+{
+	struct vm *vm = arg;
+	uint64_t   n;
+
+	(void)events;
+	if (read(vm->event_fd, &n, sizeof(n)) < 0)
+		return;
+	pthread_mutex_lock(&vm->control_lock);
+	vm_settle(vm);
+	pthread_mutex_unlock(&vm->control_lock);
+}
+
+static void vm_guest_reset(struct vm *vm)
+{
+	struct fail why = { 0 };
+
+	if (vm->cfg.on_reboot == REBOOT_EXIT) {
+		vm_end(vm, RUN_SHUTDOWN, 16, "guest-reset");
+		return;
+	}
+	/* Pause: reset, and wait for cont; a save made meanwhile is one of a machine that was just switched on. */
+	if (vm->cfg.on_reboot == REBOOT_PAUSE && runstate_hold(vm, HOLD_USER, &why))
+		vm->end_why = why;
+	if (vm_reset_as(vm, true, "guest-reset", &why)) {
+		vm->end_why = why;
+		vm_end(vm, RUN_SHUTDOWN, 16, "guest-reset");
+	}
+}
+
+void vm_settle(struct vm *vm)
+{
+	uint32_t e = atomic_exchange(&vm->events, 0);
+
+	if (vm->run.ended)
+		return;
+	if (e & 1u << VM_EVENT_DEAD) {
+		fail_set(&vm->end_why, FAIL_SYSTEM, "the VM can't go on: %s", vm->panic_text[0] ? vm->panic_text : "a vCPU died");
+		vm_end(vm, RUN_INTERNAL_ERROR, 18, "host-error");
+	} else if (e & 1u << VM_EVENT_PANIC) {
+		control_server_event(vm, "GUEST_PANICKED", json_pack("{s:s}", "action", "poweroff"));
+		vm_end(vm, RUN_GUEST_PANICKED, 17, "guest-panic");
+	} else if (e & 1u << VM_EVENT_SHUTDOWN) {
+		vm_end(vm, RUN_SHUTDOWN, 0, "guest-shutdown");
+	} else if (e & 1u << VM_EVENT_HOST_SIGNAL) {
+		vm_end(vm, RUN_SHUTDOWN, 128 + vm->host_signal, "host-signal");
+	} else if (e & 1u << VM_EVENT_QUIT) {
+		vm_end(vm, RUN_SHUTDOWN, 0, "host-ui");
+	} else if (e & 1u << VM_EVENT_RESET) {
+		vm_guest_reset(vm);
+	}
+}
+
+static int vm_open_parts(struct vm *vm, const struct accel_ops *accel, struct fail *why)
+{
+	sigset_t block, before;
+	int      rc = -1;
+
+	/* Threads are born with these blocked, so that they are main's alone. */
+	vm_signals(&block);
+	pthread_sigmask(SIG_BLOCK, &block, &before);
+	if (memory_open(&vm->memory, &vm->cfg, why) == 0 && accel->open(&vm->accel, vm, why) == 0 &&
+	    board_open(&vm->board, vm, why) == 0)
+		rc = 0;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return rc;
+}
+
+static int vm_open_as(struct vm **out, const struct machine *cfg, const struct accel_ops *accel, struct loop *loop, bool incoming,
+		      struct fail *why)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+
+	if (!vm) {
+		errno = ENOMEM;
+		return fail_sys(why, "VM");
+	}
+	vm->cfg            = *cfg;
+	vm->loop           = loop;
+	vm->disks_deferred = incoming;
+	vm->run.holders    = incoming ? HOLD_INCOMING : 0;
+	pthread_mutex_init(&vm->control_lock, NULL);
+	pthread_mutex_init(&vm->machine_lock, NULL);
+	clock_open(&vm->clock);
+
+	vm->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (vm->event_fd < 0) {
+		fail_sys(why, "eventfd");
+		goto fail;
+	}
+	vm->event_watch = loop_add(loop, vm->event_fd, EPOLLIN, vm_event_ready, vm, why);
+	if (!vm->event_watch || vm_open_parts(vm, accel, why))
+		goto fail;
+	*out = vm;
+	return 0;
+fail:
+	vm_close(vm);
+	return -1;
+}
+
+int vm_open(struct vm **out, const struct machine *cfg, const struct accel_ops *accel, struct loop *loop, struct fail *why)
+{
+	return vm_open_as(out, cfg, accel, loop, false, why);
+}
+
+int vm_open_incoming(struct vm **out, const struct machine *cfg, const struct accel_ops *accel, struct loop *loop, struct fail *why)
+{
+	return vm_open_as(out, cfg, accel, loop, true, why);
+}
+
+void vm_close(struct vm *vm)
+{
+	struct fail why;
+
+	if (!vm)
+		return;
+	if (vm->accel && vm->board)
+		runstate_stand(vm, &why);
+	/* The board first: its threads raise lines of the accelerator, while vCPUs that stand touch no device. */
+	board_close(vm->board);
+	if (vm->accel)
+		vm->accel->ops->close(vm->accel);
+	dirty_epoch_close(vm);
+	memory_close(&vm->memory);
+	images_close(vm);
+	loop_remove(vm->loop, vm->event_watch);
+	if (vm->event_fd >= 0)
+		close(vm->event_fd);
+	pthread_mutex_destroy(&vm->machine_lock);
+	pthread_mutex_destroy(&vm->control_lock);
+	free(vm->recorded);
+	free(vm);
+}
+
+int vm_start(struct vm *vm, struct fail *why)
+{
+	bool was_running = vm->run.cpus_running;
+
+	vm->run.started = true;
+	if (runstate_apply(vm, why))
+		return -1;
+	if (!was_running && vm->run.cpus_running)
+		control_server_event(vm, "RESUME", NULL);
+	return 0;
+}
+
+int vm_boot(struct vm *vm, struct fail *why)
+{
+	uint64_t pc, arg;
+
+	if (images_need(vm, why))
+		return -1;
+	clock_open(&vm->clock);
+	if (board_boot(vm->board, &vm->images, &pc, &arg, why))
+		return -1;
+	vm->accel->ops->reset(vm->accel, pc, arg);
+	return 0;
+}
+
+int vm_reset_as(struct vm *vm, bool guest, const char *cause, struct fail *why)
+{
+	/* Before anything is touched: a VM whose kernel is not at hand runs on when it was not its own wish. */
+	if (images_need(vm, why) || runstate_stand(vm, why))
+		return -1;
+	if (vm_boot(vm, why)) {
+		vm->end_why = *why;
+		vm_end(vm, RUN_INTERNAL_ERROR, 16, "host-error");
+		return -1;
+	}
+	control_server_event(vm, "RESET", json_pack("{s:b,s:s}", "guest", (int)guest, "reason", cause));
+	return runstate_apply(vm, why);
+}
+
+int vm_reset(struct vm *vm, struct fail *why)
+{
+	return vm_reset_as(vm, false, "host-qmp-system-reset", why);
+}
+
+void vm_end(struct vm *vm, enum run_status as, int exit_status, const char *cause)
+{
+	struct fail why = { 0 };
+
+	if (vm->run.ended)
+		return;
+	vm->run.ended       = true;
+	vm->run.ended_as    = as;
+	vm->run.exit_status = exit_status;
+	if (runstate_stand(vm, &why) && vm->end_why.kind == FAIL_NONE)
+		vm->end_why = why;
+	if (cause)
+		control_server_event(vm, "SHUTDOWN",
+				     json_pack("{s:b,s:s}", "guest", strncmp(cause, "guest-", 6) == 0, "reason", cause));
+	loop_stop(vm->loop);
+}
+
+struct vm_signal_watch {
+	struct vm *vm;
+	int        fd;
+};
+
+static void vm_signal_ready(void *arg, uint32_t events)
+{
+	struct vm_signal_watch *w = arg;
+	struct signalfd_siginfo s;
+
+	(void)events;
+	if (read(w->fd, &s, sizeof(s)) != (ssize_t)sizeof(s))
+		return;
+	w->vm->host_signal = (int)s.ssi_signo;
+	vm_event(w->vm, VM_EVENT_HOST_SIGNAL);
+}
+
+int vm_run(struct vm *vm, struct fail *why)
+{
+	struct vm_signal_watch w     = { .vm = vm, .fd = -1 };
+	struct loop_watch     *watch = NULL;
+	sigset_t               set, before;
+	int                    rc = -1;
+
+	vm_signals(&set);
+	pthread_sigmask(SIG_BLOCK, &set, &before);
+	w.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (w.fd < 0) {
+		fail_sys(why, "signalfd");
+		goto out;
+	}
+	watch = loop_add(vm->loop, w.fd, EPOLLIN, vm_signal_ready, &w, why);
+	if (!watch)
+		goto out;
+
+	pthread_mutex_lock(&vm->control_lock);
+	bool ended = vm->run.ended;
+
+	pthread_mutex_unlock(&vm->control_lock);
+	if (!ended && loop_run(vm->loop, why))
+		goto out;
+	pthread_mutex_lock(&vm->control_lock);
+	rc = vm->run.exit_status;
+	pthread_mutex_unlock(&vm->control_lock);
+out:
+	loop_remove(vm->loop, watch);
+	if (w.fd >= 0)
+		close(w.fd);
+	/* The signals stay blocked: closing down is short, and a second one must not cut it. */
+	if (rc < 0)
+		pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return rc;
+}

@@ -1,0 +1,225 @@
+#include "vmrun/vm.h"
+
+#include "libcommon/fault.h"
+#include "vmrun/devices/disks.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static size_t vm_parts_vm(void *arg, struct state_part *out, size_t max)
+{
+	struct vm *vm = arg;
+
+	if (max == 0)
+		return 0;
+	out[0] = (struct state_part){ .node = "clock", .table = &clock_state_table, .s = &vm->clock_part };
+	return 1;
+}
+
+static size_t vm_parts_cpu(void *arg, uint32_t cpu, struct state_part *out, size_t max)
+{
+	struct vm *vm = arg;
+
+	return vm->accel->ops->parts(vm->accel, cpu, out, max);
+}
+
+static size_t vm_parts_device(void *arg, uint32_t device, struct state_part *out, size_t max)
+{
+	struct vm     *vm = arg;
+	struct device *d  = vm->board->devices[device];
+
+	return d->ops->parts ? d->ops->parts(d, out, max) : 0;
+}
+
+void vm_parts(struct vm *vm, struct machine_parts *out)
+{
+	*out = (struct machine_parts){ .vm = vm_parts_vm, .cpu = vm_parts_cpu, .device = vm_parts_device, .arg = vm };
+}
+
+int vm_save(struct vm *vm, uint8_t **fdt, size_t *len, struct fail *why)
+{
+	struct machine_parts parts;
+	uint8_t             *buf;
+	int                  rc;
+
+	if (vm->run.cpus_running)
+		return fail_set(why, FAIL_REFUSED, "state can be saved only while the VM is paused");
+	if (blk_fingerprint(vm, why))
+		return -1;
+	buf = malloc(LIMIT_TREE_BYTES);
+	if (!buf) {
+		errno = ENOMEM;
+		return fail_sys(why, "VM tree");
+	}
+	vm_parts(vm, &parts);
+	pthread_mutex_lock(&vm->machine_lock);
+	clock_save(&vm->clock, &vm->clock_part);
+	rc = machine_write(&vm->cfg, &parts, buf, LIMIT_TREE_BYTES, len, why);
+	pthread_mutex_unlock(&vm->machine_lock);
+	if (rc) {
+		free(buf);
+		return -1;
+	}
+	*fdt = buf;
+	return 0;
+}
+
+#ifdef VMFERRY_FAULTS
+/* A planted bug, for any row of any table: "state.skip.TABLE.FIELD" leaves that field at what it was before the load. */
+static size_t vm_field_bytes(const struct field *f)
+{
+	static const size_t one[] = { [FIELD_BOOL] = sizeof(bool), [FIELD_U8] = 1, [FIELD_U16] = 2, [FIELD_U32] = 4,
+				      [FIELD_U64] = 8, [FIELD_BYTES] = 1, [FIELD_STR] = 1 };
+
+	return one[f->type] * f->count;
+}
+
+static const struct field *vm_field_skipped(const struct state_table *t)
+{
+	char point[128];
+
+	for (const struct field *f = t->fields; f->type != FIELD_END; f++) {
+		snprintf(point, sizeof(point), "state.skip.%s.%s", t->name, f->name);
+		if (fault_hit(point))
+			return f;
+	}
+	return NULL;
+}
+
+struct vm_skip {
+	void   *at;
+	size_t  len;
+	uint8_t was[LIMIT_PROP_BYTES];
+};
+
+static size_t vm_skip_note(const struct state_part *parts, size_t n, struct vm_skip *s, size_t have, size_t max)
+{
+	for (size_t i = 0; i < n && have < max; i++) {
+		const struct field *f = vm_field_skipped(parts[i].table);
+
+		if (!f || vm_field_bytes(f) > sizeof(s->was))
+			continue;
+		s[have].at  = (char *)parts[i].s + f->offset;
+		s[have].len = vm_field_bytes(f);
+		memcpy(s[have].was, s[have].at, s[have].len);
+		have++;
+	}
+	return have;
+}
+
+#define VM_SKIPS 64
+
+static struct vm_skip *vm_skips_before(struct vm *vm, const struct machine_parts *p, size_t *n)
+{
+	struct state_part parts[MACHINE_PARTS_MAX];
+	struct vm_skip   *s = calloc(VM_SKIPS, sizeof(*s));
+
+	*n = 0;
+	if (!s)
+		abort();
+	*n = vm_skip_note(parts, p->vm(vm, parts, MACHINE_PARTS_MAX), s, *n, VM_SKIPS);
+	for (uint32_t i = 0; i < vm->cfg.ncpus; i++)
+		*n = vm_skip_note(parts, p->cpu(vm, i, parts, MACHINE_PARTS_MAX), s, *n, VM_SKIPS);
+	for (uint32_t i = 0; i < vm->cfg.ndevices; i++)
+		*n = vm_skip_note(parts, p->device(vm, i, parts, MACHINE_PARTS_MAX), s, *n, VM_SKIPS);
+	return s;
+}
+
+static int vm_load_parts(struct vm *vm, const struct machine_parts *p, const void *fdt, size_t len, struct fail *why)
+{
+	size_t          n;
+	struct vm_skip *s  = vm_skips_before(vm, p, &n);
+	int             rc = machine_load_state(&vm->cfg, p, fdt, len, why);
+
+	for (size_t i = 0; i < n; i++)
+		memcpy(s[i].at, s[i].was, s[i].len);
+	free(s);
+	return rc;
+}
+#else
+static int vm_load_parts(struct vm *vm, const struct machine_parts *p, const void *fdt, size_t len, struct fail *why)
+{
+	return machine_load_state(&vm->cfg, p, fdt, len, why);
+}
+#endif
+
+/* What is derived from loaded parts: CPUs first, because devices raise their lines anew. */
+int vm_loaded(struct vm *vm, enum clock_policy policy, struct fail *why)
+{
+	clock_load(&vm->clock, &vm->clock_part, policy);
+	if (vm->accel->ops->loaded(vm->accel, why) || board_loaded(vm->board, why))
+		return -1;
+	vm->run.ran = true;
+	return 0;
+}
+
+static int vm_load_as(struct vm *vm, const struct machine *from, const void *fdt, size_t len, enum clock_policy policy, struct fail *why)
+{
+	struct machine_parts parts;
+	int                  rc;
+
+	if (vm->run.cpus_running)
+		return fail_set(why, FAIL_REFUSED, "state can be loaded only while the VM is paused");
+	if (machine_same_shape(&vm->cfg, from, why))
+		return -1;
+	/* Fields that an older version does not have keep their reset values. */
+	board_reset(vm->board);
+	vm->accel->ops->reset(vm->accel, 0, 0);
+	vm->clock_part = (struct clock_state){ 0 };
+	vm_parts(vm, &parts);
+	pthread_mutex_lock(&vm->machine_lock);
+	rc = vm_load_parts(vm, &parts, fdt, len, why);
+	pthread_mutex_unlock(&vm->machine_lock);
+	return rc ? -1 : vm_loaded(vm, policy, why);
+}
+
+int vm_reload(struct vm *vm, const void *fdt, size_t len, struct fail *why)
+{
+	return vm_load_as(vm, &vm->cfg, fdt, len, CLOCK_FREEZE, why);
+}
+
+int vm_load(struct vm *vm, const void *fdt, size_t len, struct fail *why)
+{
+	struct machine *from = malloc(sizeof(*from));
+
+	if (!from) {
+		errno = ENOMEM;
+		return fail_sys(why, "VM tree");
+	}
+	if (machine_read(from, fdt, len, why) || vm_load_as(vm, from, fdt, len, vm->clock_policy, why)) {
+		free(from);
+		return -1;
+	}
+	free(vm->recorded);
+	vm->recorded = from;
+	return 0;
+}
+
+int vm_disks_check(struct vm *vm, struct fail *why)
+{
+	char   list[200] = "";
+	size_t at = 0;
+
+	if (!vm->recorded || vm->disk_changed_ok)
+		return 0;
+	if (blk_fingerprint(vm, why))
+		return -1;
+	for (uint32_t i = 0; i < vm->cfg.nhosts; i++) {
+		const struct machine_host *now = &vm->cfg.hosts[i], *then = machine_host_find(vm->recorded, now->name);
+		static const uint8_t       nil[16];
+
+		if (now->cls != HOST_DISK || !then || then->cls != HOST_DISK || !memcmp(then->digest, nil, sizeof(nil)))
+			continue;
+		const char *what = now->size != then->size                             ? "size"
+				   : memcmp(now->digest, then->digest, sizeof(nil)) != 0 ? "content"
+				   : !now->readonly && now->mtime_ns != then->mtime_ns ? "time of change"
+											 : NULL;
+		if (what && at < sizeof(list))
+			at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%s (%s)", at ? ", " : "", now->name, what);
+	}
+	if (!at)
+		return 0;
+	return fail_set(why, FAIL_REFUSED, "disk moved on since the state was saved: %s (--disk-changed=accept takes it as it is)", list);
+}
