@@ -1,0 +1,2 @@
+UNITS += lease_client_test
+lease_client_test_SRCS :=

@@ -1,0 +1,2 @@
+UNITS += precopy_test
+precopy_test_SRCS :=
