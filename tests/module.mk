@@ -15,7 +15,7 @@ test_flags   = -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. $(faultflags)
 define testprog
 $(BUILD)/tests/$(1): $(BUILD)/$(2:.c=.o) $(patsubst %.c,$(BUILD)/%.o,$(3)) $(BUILD)/format.a $(BUILD)/libcommon.a
 	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS) $$(flags_$$(SAN)) $$(LDFLAGS) -o $$@ $$^ $$(TEST_LDLIBS)
+	$$(call say,LD,$$@)$$(CC) $$(CFLAGS) $$(flags_$$(SAN)) $$(LDFLAGS) -o $$@ $$^ $$(TEST_LDLIBS)
 TESTPROGS += $(BUILD)/tests/$(1)
 -include $(BUILD)/$(2:.c=.d) $(patsubst %.c,$(BUILD)/%.d,$(3))
 endef
@@ -26,7 +26,7 @@ $(foreach t,$(TOOLS),$(eval $(call testprog,$(t),tests/tools/$(t).c,$($(t)_SRCS)
 # Test sources: a helper needs no prototype of its own, a fuzz target's entry point has none.
 $(BUILD)/tests/%.o: tests/%.c GNUmakefile | ready
 	@mkdir -p $(@D)
-	$(CC) $(test_flags) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)$(CC) $(test_flags) -MMD -MP -c -o $@ $<
 
 # Fuzz targets: replayed over their corpus by check with any compiler; `make fuzz` builds them with libFuzzer. Both accept any
 # hash (VMFERRY_FUZZ), else a target dies at the first one.
@@ -35,10 +35,10 @@ fuzz_flags = -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DVMFERRY_FUZZ -I. 
 define fuzzprog
 $(BUILD)/fuzz/$(1)-replay: tests/fuzz/$(1).c tests/fuzz/replay.c $(fuzz_srcs) $($(1)_fuzz_SRCS) | ready
 	@mkdir -p $$(@D)
-	$$(CC) $$(fuzz_flags) $$(flags_$$(SAN)) -o $$@ $$^ $$(TEST_LDLIBS)
+	$$(call say,CC,$$@)$$(CC) $$(fuzz_flags) $$(flags_$$(SAN)) -o $$@ $$^ $$(TEST_LDLIBS)
 $(BUILD)/fuzz/$(1): tests/fuzz/$(1).c $(fuzz_srcs) $($(1)_fuzz_SRCS) | ready
 	@mkdir -p $$(@D)
-	clang $$(fuzz_flags) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $$@ $$^ $$(TEST_LDLIBS)
+	$$(call say,CC,$$@)clang $$(fuzz_flags) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $$@ $$^ $$(TEST_LDLIBS)
 FUZZPROGS   += $(BUILD)/fuzz/$(1)
 REPLAYPROGS += $(BUILD)/fuzz/$(1)-replay
 endef
@@ -55,10 +55,11 @@ fuzz: $(FUZZPROGS)
 
 # TESTS: all (default), quick, or a list of bats files.
 TESTS ?= all
+JOBS  ?= $(shell nproc)
 check:
 	@tests/tools/need-packages build check
-	@$(MAKE) test-programs
-	@if [ -z '$(FAULTS)' ]; then $(MAKE) FAULTS=1 tools; fi
+	@$(MAKE) -j$(JOBS) test-programs
+	@if [ -z '$(FAULTS)' ]; then $(MAKE) -j$(JOBS) FAULTS=1 tools; fi
 	@BUILD='$(abspath $(BUILD))' FAULTS_BUILD='$(abspath $(BUILD)$(if $(FAULTS),,-faults))' SAN='$(SAN)' CC='$(CC)' \
 		UNITS='$(UNITS)' FUZZ='$(FUZZ)' tests/tools/run-check $(TESTS)
 
@@ -66,12 +67,12 @@ lint:
 	@tests/tools/need-packages build check
 	@CC='$(CC)' tests/tools/run-lint
 
-bench: tools
-	@tests/tools/need-packages build check
-	@$(MAKE) CC='$(CC)' $(BUILD)/tests/rawcopy 2>/dev/null || true
+bench:
+	@tests/tools/need-packages build check bench
+	@$(MAKE) -j$(JOBS) tools $(BUILD)/tests/rawcopy
 	@BUILD='$(abspath $(BUILD))' tests/tools/run-bench
 
 demo:
 	@tests/tools/need-packages build demo
-	@$(MAKE) tools
+	@$(MAKE) -j$(JOBS) tools
 	@BUILD='$(abspath $(BUILD))' tests/tools/demo
