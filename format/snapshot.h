@@ -17,6 +17,11 @@
 
 enum snap_layout { SNAP_CHUNKED = 1, SNAP_FLAT = 2 };
 
+/* Required feature bits: a reader that does not know one must refuse. */
+#define SNAP_STATE_ONLY ((uint64_t)1 << 0)      /* no region's pages are in it */
+#define SNAP_CHAIN      ((uint64_t)1 << 1)      /* reserved: needs its parent; pages may be PAGE_PARENT */
+#define SNAP_DISKS      ((uint64_t)1 << 2)      /* reserved: has DISK chunks */
+
 enum chunk_type {
 	CHUNK_CONFIG     = 1,      /* VM tree without state: FDT blob */
 	CHUNK_PAGES      = 2,
@@ -52,6 +57,8 @@ void chunk_header_put(uint8_t out[CHUNK_HEADER_BYTES], uint16_t type, uint16_t f
 /* Checks magic, header hash and bounds; `at` is the header's place for messages. */
 int chunk_header_get(struct chunk *c, const uint8_t in[CHUNK_HEADER_BYTES], uint64_t at, struct fail *why);
 int chunk_payload_check(const struct chunk *c, const uint8_t *payload, uint64_t at, struct fail *why);
+/* "pages"; "unknown" for a type this build has no name for. */
+const char *chunk_type_name(uint16_t type);
 
 /* --- page chunks --- */
 

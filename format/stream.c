@@ -1,0 +1,339 @@
+#include "format/snapshot_internal.h"
+
+#include "libcommon/bytes.h"
+#include "libcommon/io.h"
+
+#include <inttypes.h>
+#include <stdalign.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct snap_stream {
+	int                 fd;
+	char                what[256];
+	struct snap_header  header;
+	uint64_t            pos;               /* bytes read */
+	/* The grammar: configuration; pages and the like; state; working set; index; end. */
+	enum { WANT_CONFIG, IN_BODY, AFTER_STATE, AFTER_WORKINGSET, IN_INDEX, FINISHED, BROKEN } at;
+	uint64_t            npages[LIMIT_REGIONS];
+	struct content     *content;
+	struct page_codec  *codec;
+	XXH3_state_t       *digest;
+	uint8_t            *payload;
+	size_t              room;
+	uint8_t            *trees[2];          /* configuration, state */
+	size_t              lens[2];
+	struct snap_end     seen;              /* what END has to say */
+	struct index_cursor cursor;
+	uint64_t            finals[LIMIT_REGIONS][PAGE_PARENT + 1];
+	bool                have_batch;
+	struct page_batch   batch;
+	uint64_t            hashes[BATCH_PAGES];
+};
+
+/* Reads len bytes at the stream's place; their absence is damage at that place. */
+static int stream_read(struct snap_stream *s, void *buf, size_t len, struct fail *why)
+{
+	size_t got;
+
+	if (io_read_some(s->fd, buf, len, &got, s->what, why))
+		return -1;
+	s->pos += got;
+	if (got < len) {
+		fail_at(why, FAIL_CORRUPT, s->pos, "the snapshot is cut off here");
+		return -1;
+	}
+	return 0;
+}
+
+/* Failures of reading name the stream by themselves, all others get its name here. */
+static int stream_broken(struct snap_stream *s, struct fail *why)
+{
+	s->at = BROKEN;
+	if (why->kind != FAIL_SYSTEM)
+		fail_prefix(why, "%s: ", s->what);
+	return -1;
+}
+
+int snap_stream_open(struct snap_stream **out, int fd, const char *what, struct fail *why)
+{
+	struct snap_stream *s = aligned_alloc(alignof(struct snap_stream), sizeof(*s));
+	uint8_t             header[SNAP_HEADER_BYTES];
+
+	if (!s)
+		return fail_sys(why, "%s: reader", what);
+	memset(s, 0, offsetof(struct snap_stream, batch));
+	s->fd = fd;
+	snprintf(s->what, sizeof(s->what), "%s", what);
+	s->digest = XXH3_createState();
+	if (!s->digest) {
+		fail_set(why, FAIL_SYSTEM, "%s: out of memory for a digest", what);
+		goto failed;
+	}
+	if (content_open(&s->content, why) || page_codec_open(&s->codec, why))
+		goto failed;
+	if (stream_read(s, header, sizeof(header), why) || snap_header_get(&s->header, header, why)) {
+		stream_broken(s, why);
+		goto failed;
+	}
+	file_digest_header(s->digest, header);
+	*out = s;
+	return 0;
+failed:
+	snap_stream_close(s);
+	return -1;
+}
+
+void snap_stream_close(struct snap_stream *s)
+{
+	if (!s)
+		return;
+	content_close(s->content);
+	page_codec_close(s->codec);
+	XXH3_freeState(s->digest);
+	free(s->payload);
+	free(s->trees[0]);
+	free(s->trees[1]);
+	free(s);
+}
+
+/* The header of the next chunk. */
+static int stream_chunk(struct snap_stream *s, struct chunk *c, uint64_t *at, struct fail *why)
+{
+	uint8_t header[CHUNK_HEADER_BYTES];
+
+	*at = s->pos;
+	if (stream_read(s, header, sizeof(header), why))
+		return -1;
+	if (chunk_header_get(c, header, *at, why))
+		return -1;
+	if (c->type != CHUNK_END)
+		file_digest_chunk(s->digest, header);
+	return 0;
+}
+
+static int stream_payload(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
+{
+	if (c->len > s->room) {
+		uint8_t *more = realloc(s->payload, c->len);
+
+		if (!more)
+			return fail_sys(why, "%s: chunk buffer", s->what);
+		s->payload = more;
+		s->room    = c->len;
+	}
+	if (stream_read(s, s->payload, c->len, why))
+		return -1;
+	return chunk_payload_check(c, s->payload, at, why);
+}
+
+static int stream_tree(struct snap_stream *s, int which, const struct chunk *c, uint64_t at, struct fail *why)
+{
+	if (c->len == 0 || c->len > LIMIT_TREE_BYTES)
+		return fail_at(why, FAIL_LIMIT, at, "%s chunk: a tree of %" PRIu32 " bytes, the limit is %u", chunk_type_name(c->type), c->len,
+			       LIMIT_TREE_BYTES);
+	s->trees[which] = malloc(c->len);
+	if (!s->trees[which])
+		return fail_sys(why, "%s: VM tree", s->what);
+	memcpy(s->trees[which], s->payload, c->len);
+	s->lens[which] = c->len;
+	return 0;
+}
+
+static int stream_config(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
+{
+	if (stream_tree(s, 0, c, at, why) || config_regions(s->payload, c->len, at, s->npages, why))
+		return -1;
+	for (uint32_t id = 0; id < LIMIT_REGIONS; id++)
+		if (s->npages[id] && !(s->header.required & SNAP_STATE_ONLY) && content_region(s->content, id, s->npages[id], why))
+			return -1;
+	s->at = IN_BODY;
+	return 0;
+}
+
+static int stream_pages(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
+{
+	if (s->header.required & SNAP_STATE_ONLY)
+		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: in a snapshot without memory");
+	if (c->region >= LIMIT_REGIONS || s->npages[c->region] == 0)
+		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: region %" PRIu32 " is not in the configuration", c->region);
+	if (page_chunk_decode_hashes(s->codec, c, s->payload, at, s->npages[c->region], &s->batch, s->hashes, NULL, why))
+		return -1;
+	s->have_batch = true;
+	return content_pages_at(s->content, &s->batch, s->hashes, at, why);
+}
+
+static int stream_round_end(const struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
+{
+	if (c->len != ROUND_END_PAYLOAD || get_le32(s->payload + 4))
+		return fail_at(why, FAIL_CORRUPT, at, "round-end chunk: not as it should be");
+	return 0;
+}
+
+/* The index adds nothing to what has been read: it has to be the one that follows from it. */
+static int stream_index(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
+{
+	uint32_t n = c->len / INDEX_RUN_BYTES;
+	uint8_t  want[INDEX_RUN_BYTES];
+
+	if (c->len % INDEX_RUN_BYTES || n > INDEX_CHUNK_RUNS)
+		return fail_at(why, FAIL_CORRUPT, at, "index chunk: of %" PRIu32 " bytes", c->len);
+	if (s->at == IN_INDEX && (n == 0 || s->seen.index_runs % INDEX_CHUNK_RUNS || s->seen.index_runs == 0))
+		return fail_at(why, FAIL_CORRUPT, at, "index chunk: behind one that is not full");
+	if (s->at != IN_INDEX)
+		s->seen.index_at = at;
+	s->at = IN_INDEX;
+	for (uint32_t i = 0; i < n; i++) {
+		const uint8_t   *p = s->payload + (size_t)i * INDEX_RUN_BYTES;
+		struct index_run r;
+
+		if (!index_next(s->content, &s->cursor, &r))
+			return fail_at(why, FAIL_CORRUPT, at, "index chunk: names pages that the snapshot does not have");
+		index_run_put(want, &r);
+		if (memcmp(p, want, INDEX_RUN_BYTES) != 0)
+			return fail_at(why, FAIL_CORRUPT, at, "index chunk: run %" PRIu64 " is not region %" PRIu32 " pages %" PRIu64 "+%" PRIu64
+				       " at byte %" PRIu64, s->seen.index_runs + i, r.region, r.first, r.count, r.chunk);
+		s->finals[r.region][r.kind] += r.count;
+	}
+	s->seen.index_runs += n;
+	return 0;
+}
+
+static int stream_end(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
+{
+	struct index_run r;
+	struct snap_end  e;
+	uint8_t          more;
+	size_t           got;
+
+	if (c->len != SNAP_END_PAYLOAD)
+		return fail_at(why, FAIL_CORRUPT, at, "end chunk: of %" PRIu32 " bytes", c->len);
+	if (snap_end_get(&e, s->payload, at, why))
+		return -1;
+	if (!uuid_equal(&e.snapshot, &s->header.snapshot))
+		return fail_at(why, FAIL_CORRUPT, at, "end chunk: of another snapshot than the header");
+	if (index_next(s->content, &s->cursor, &r))
+		return fail_at(why, FAIL_CORRUPT, at, "end chunk: the index before it lacks region %" PRIu32 " page %" PRIu64, r.region, r.first);
+	if (e.chunks != s->seen.chunks || e.index_at != s->seen.index_at || e.index_runs != s->seen.index_runs || e.total != s->pos ||
+	    e.state_at != s->seen.state_at || e.working_at != s->seen.working_at)
+		return fail_at(why, FAIL_CORRUPT, at, "end chunk: its counts and places are not those of the snapshot");
+	digest_put(s->seen.file, XXH3_128bits_digest(s->digest));
+	if (!digest_same(e.file, s->seen.file))
+		return fail_at(why, FAIL_CORRUPT, at, "end chunk: the file's digest differs");
+	if (content_digest(s->content, s->trees[0], s->lens[0], s->trees[1], s->lens[1], s->seen.content, why))
+		return -1;
+	if (!digest_same(e.content, s->seen.content))
+		return fail_at(why, FAIL_CORRUPT, at, "end chunk: the content's digest differs");
+	if (io_read_some(s->fd, &more, 1, &got, s->what, why))
+		return -1;
+	if (got)
+		return fail_at(why, FAIL_CORRUPT, s->pos, "trailing data behind the end");
+	s->at = FINISHED;
+	return 0;
+}
+
+static int out_of_order(const struct chunk *c, uint64_t at, struct fail *why)
+{
+	return fail_at(why, FAIL_CORRUPT, at, "%s chunk: not expected here", chunk_type_name(c->type));
+}
+
+/* One chunk, its payload sound: its place in the grammar and what it says. */
+static int stream_take(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
+{
+	bool known = true;
+
+	switch (c->type) {
+	case CHUNK_CONFIG:
+	case CHUNK_STATE:
+	case CHUNK_INDEX:
+	case CHUNK_ROUND_END:
+	case CHUNK_END:
+	case CHUNK_WORKINGSET:
+		if (c->region || c->encoding)
+			return fail_at(why, FAIL_CORRUPT, at, "%s chunk: has a region or an encoding", chunk_type_name(c->type));
+		break;
+	case CHUNK_PAGES:
+		break;
+	default:
+		known = false;
+	}
+	if (!known && c->flags & CHUNK_REQUIRED)
+		return fail_at(why, FAIL_VERSION, at, "%s chunk (type %u): this build cannot read it and must not skip it",
+			       chunk_type_name(c->type), c->type);
+	if ((s->at == WANT_CONFIG) != (c->type == CHUNK_CONFIG))
+		return out_of_order(c, at, why);
+	if (c->type == CHUNK_CONFIG)
+		return stream_config(s, c, at, why);
+	if (c->type == CHUNK_END)
+		return s->at == IN_INDEX ? stream_end(s, c, at, why) : out_of_order(c, at, why);
+	if (c->type == CHUNK_INDEX)
+		return s->at >= AFTER_STATE ? stream_index(s, c, at, why) : out_of_order(c, at, why);
+	if (c->type == CHUNK_WORKINGSET) {
+		if (s->at != AFTER_STATE)
+			return out_of_order(c, at, why);
+		s->seen.working_at = at;
+		s->at = AFTER_WORKINGSET;
+		return 0;
+	}
+	if (s->at != IN_BODY)
+		return out_of_order(c, at, why);
+	if (c->type == CHUNK_PAGES)
+		return stream_pages(s, c, at, why);
+	if (c->type == CHUNK_ROUND_END)
+		return stream_round_end(s, c, at, why);
+	if (c->type == CHUNK_STATE) {
+		s->seen.state_at = at;
+		s->at = AFTER_STATE;
+		return stream_tree(s, 1, c, at, why);
+	}
+	return 0;
+}
+
+int snap_stream_next(struct snap_stream *s, struct chunk *c, const uint8_t **payload, uint64_t *at, struct fail *why)
+{
+	s->have_batch = false;
+	if (s->at == FINISHED)
+		return 0;
+	if (s->at == BROKEN)
+		return fail_set(why, FAIL_CORRUPT, "%s: damaged", s->what);
+	if (stream_chunk(s, c, at, why) || stream_payload(s, c, *at, why) || stream_take(s, c, *at, why))
+		return stream_broken(s, why);
+	*payload = s->payload;
+	if (c->type == CHUNK_END)
+		return 0;
+	s->seen.chunks++;
+	return 1;
+}
+
+const struct snap_header *snap_stream_header(const struct snap_stream *s)
+{
+	return &s->header;
+}
+
+const struct page_batch *snap_stream_batch(const struct snap_stream *s)
+{
+	return s->have_batch ? &s->batch : NULL;
+}
+
+const uint8_t *snap_stream_config(const struct snap_stream *s, size_t *len)
+{
+	*len = s->lens[0];
+	return s->trees[0];
+}
+
+const uint8_t *snap_stream_state(const struct snap_stream *s, size_t *len)
+{
+	*len = s->lens[1];
+	return s->trees[1];
+}
+
+uint64_t snap_stream_pages(const struct snap_stream *s, uint32_t region, enum page_kind kind)
+{
+	return region < LIMIT_REGIONS && kind <= PAGE_PARENT ? s->finals[region][kind] : 0;
+}
+
+void snap_stream_digests(const struct snap_stream *s, uint8_t file[16], uint8_t content[16])
+{
+	memcpy(file, s->seen.file, 16);
+	memcpy(content, s->seen.content, 16);
+}

@@ -1,0 +1,1 @@
+UNITS += snapshot_test
