@@ -1,1 +1,1 @@
-board_SRCS :=
+board_SRCS := plan.c board.c fdt.c kernel.c boot.c

@@ -1,1 +1,1 @@
-devices_SRCS :=
+devices_SRCS := list.c plic.c uart.c rtc.c

@@ -1,0 +1,230 @@
+#include "vmrun/board/riscv64.h"
+
+#include "format/state_plic.h"
+#include "vmrun/devices/plic.h"
+#include "vmrun/devices/uart.h"
+#include "vmrun/vm.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* cfg may come from a foreign tree: its windows and lines are used only after this. */
+static int board_check(const struct machine *cfg, struct fail *why)
+{
+	if (cfg->type != MACHINE_RISCV64_1)
+		return fail_set(why, FAIL_VERSION, "this build has no board for the machine type");
+	if (cfg->ndevices > LIMIT_DEVICES)
+		return fail_set(why, FAIL_LIMIT, "more than %u devices", LIMIT_DEVICES);
+	for (uint32_t i = 0; i < cfg->ndevices; i++) {
+		const struct machine_device *d = &cfg->devices[i];
+
+		if (!d->size || d->gpa > UINT64_MAX - d->size)
+			return fail_set(why, FAIL_CORRUPT, "device %s: no room for its registers at 0x%" PRIx64, d->type, d->gpa);
+		if (d->irq >= PLIC_SOURCES)
+			return fail_set(why, FAIL_CORRUPT, "device %s: no interrupt line %u", d->type, d->irq);
+		for (uint32_t j = 0; j < i; j++) {
+			const struct machine_device *o = &cfg->devices[j];
+
+			if (d->gpa < o->gpa + o->size && o->gpa < d->gpa + d->size)
+				return fail_set(why, FAIL_CORRUPT, "devices %s and %s share an address", d->type, o->type);
+			if (d->irq && d->irq == o->irq)
+				return fail_set(why, FAIL_CORRUPT, "devices %s and %s share interrupt %u", d->type, o->type, d->irq);
+		}
+		for (uint32_t j = 0; j < cfg->nregions; j++) {
+			const struct machine_region *r = &cfg->regions[j];
+
+			if (d->gpa < r->gpa + r->size && r->gpa < d->gpa + d->size)
+				return fail_set(why, FAIL_CORRUPT, "device %s lies in memory %s", d->type, r->name);
+		}
+	}
+	return 0;
+}
+
+static int board_open_device(struct board *b, const struct machine_device *cfg, struct fail *why)
+{
+	const struct device_ops *ops = device_type_find(cfg->type);
+	struct device           *d;
+
+	if (!ops)
+		return fail_set(why, FAIL_VERSION, "this build has no device %s", cfg->type);
+	d = calloc(1, ops->size);
+	if (!d)
+		return fail_sys(why, "device %s", cfg->type);
+	d->ops = ops;
+	d->vm  = b->vm;
+	d->cfg = *cfg;
+	machine_device_node(cfg, d->node);
+	b->devices[b->ndevices++] = d;     /* before open: board_close closes a failed one too */
+	if (ops == &plic_ops && !b->irqchip)
+		b->irqchip = d;
+	if (ops == &uart_ops && !b->console)
+		b->console = d;
+	return ops->open ? ops->open(d, why) : 0;
+}
+
+int board_open(struct board **out, struct vm *vm, struct fail *why)
+{
+	struct board *b;
+
+	if (board_check(&vm->cfg, why))
+		return -1;
+	b = calloc(1, sizeof(*b));
+	if (!b)
+		return fail_sys(why, "board");
+	b->vm     = vm;
+	vm->board = b;
+	for (uint32_t i = 0; i < vm->cfg.ndevices; i++)
+		if (board_open_device(b, &vm->cfg.devices[i], why))
+			goto fail;
+	if (!b->irqchip) {
+		fail_set(why, FAIL_CORRUPT, "a machine without interrupt controller");
+		goto fail;
+	}
+	*out = b;
+	return 0;
+fail:
+	board_close(b);
+	return -1;
+}
+
+void board_close(struct board *b)
+{
+	if (!b)
+		return;
+	/* Backwards: whoever raises lines goes before the controller. */
+	for (unsigned i = b->ndevices; i-- > 0; ) {
+		if (b->devices[i]->ops->close)
+			b->devices[i]->ops->close(b->devices[i]);
+		free(b->devices[i]);
+	}
+	if (b->vm->board == b)
+		b->vm->board = NULL;
+	free(b);
+}
+
+static struct device *board_find(struct board *b, uint64_t gpa, unsigned size)
+{
+	for (unsigned i = 0; i < b->ndevices; i++) {
+		struct device *d = b->devices[i];
+
+		if (gpa - d->cfg.gpa < d->cfg.size)
+			return size <= d->cfg.size - (gpa - d->cfg.gpa) ? d : NULL;
+	}
+	return NULL;
+}
+
+bool board_mmio_read(struct board *b, uint64_t gpa, unsigned size, uint64_t *value)
+{
+	struct device *d = board_find(b, gpa, size);
+
+	if (!d)
+		return false;
+	pthread_mutex_lock(&b->vm->machine_lock);
+	*value = d->ops->read ? d->ops->read(d, gpa - d->cfg.gpa, size) : 0;
+	pthread_mutex_unlock(&b->vm->machine_lock);
+	return true;
+}
+
+bool board_mmio_write(struct board *b, uint64_t gpa, unsigned size, uint64_t value)
+{
+	struct device *d = board_find(b, gpa, size);
+
+	if (!d)
+		return false;
+	pthread_mutex_lock(&b->vm->machine_lock);
+	if (d->ops->write)
+		d->ops->write(d, gpa - d->cfg.gpa, size, value);
+	pthread_mutex_unlock(&b->vm->machine_lock);
+	return true;
+}
+
+void board_irq(struct board *b, uint32_t irq, bool level)
+{
+	plic_line(b->irqchip, irq, level);
+}
+
+void board_reset(struct board *b)
+{
+	pthread_mutex_lock(&b->vm->machine_lock);
+	for (unsigned i = 0; i < b->ndevices; i++)
+		b->devices[i]->ops->reset(b->devices[i]);
+	/* Last once more: lines that fell during the resets may have left requests behind. */
+	b->irqchip->ops->reset(b->irqchip);
+	pthread_mutex_unlock(&b->vm->machine_lock);
+}
+
+int board_pause(struct board *b, struct fail *why)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&b->vm->machine_lock);
+	for (unsigned i = 0; i < b->ndevices && rc == 0; i++)
+		if (b->devices[i]->ops->pause)
+			rc = b->devices[i]->ops->pause(b->devices[i], why);
+	pthread_mutex_unlock(&b->vm->machine_lock);
+	return rc;
+}
+
+int board_resume(struct board *b, struct fail *why)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&b->vm->machine_lock);
+	for (unsigned i = 0; i < b->ndevices && rc == 0; i++)
+		if (b->devices[i]->ops->resume)
+			rc = b->devices[i]->ops->resume(b->devices[i], why);
+	pthread_mutex_unlock(&b->vm->machine_lock);
+	return rc;
+}
+
+int board_loaded(struct board *b, struct fail *why)
+{
+	int rc;
+
+	pthread_mutex_lock(&b->vm->machine_lock);
+	rc = b->irqchip->ops->loaded(b->irqchip, why);
+	for (unsigned i = 0; i < b->ndevices && rc == 0; i++)
+		if (b->devices[i] != b->irqchip && b->devices[i]->ops->loaded)
+			rc = b->devices[i]->ops->loaded(b->devices[i], why);
+	pthread_mutex_unlock(&b->vm->machine_lock);
+	return rc;
+}
+
+int board_own(struct board *b, bool own, struct fail *why)
+{
+	struct fail undo;
+
+	for (unsigned i = 0; i < b->ndevices; i++) {
+		struct device *d = b->devices[i];
+
+		if (!d->ops->own || d->ops->own(d, own, why) == 0)
+			continue;
+		/* All or nothing; what was ours before stays ours only if all of it does. */
+		while (own && i-- > 0)
+			if (b->devices[i]->ops->own)
+				b->devices[i]->ops->own(b->devices[i], false, &undo);
+		return -1;
+	}
+	return 0;
+}
+
+void board_console_write(struct board *b, const uint8_t *data, size_t len)
+{
+	if (!b->console)
+		return;
+	chardev_wait(uart_chardev(b->console));
+	chardev_write(uart_chardev(b->console), data, len);
+}
+
+size_t board_console_read(struct board *b, uint8_t *data, size_t len)
+{
+	size_t n;
+
+	if (!b->console)
+		return 0;
+	pthread_mutex_lock(&b->vm->machine_lock);
+	n = uart_take(b->console, data, len);
+	pthread_mutex_unlock(&b->vm->machine_lock);
+	return n;
+}

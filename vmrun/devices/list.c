@@ -1,0 +1,24 @@
+#include "vmrun/devices/device.h"
+
+#include "vmrun/devices/plic.h"
+#include "vmrun/devices/rtc.h"
+#include "vmrun/devices/uart.h"
+
+#include <string.h>
+
+/* The whole list. Address and interrupt follow from the slot, are recorded in the tree, and come from the tree at a
+ * restore: a new row here moves nothing. */
+const struct device_ops *const device_types[] = {
+	&plic_ops,
+	&uart_ops,
+	&rtc_ops,
+	NULL
+};
+
+const struct device_ops *device_type_find(const char *type)
+{
+	for (size_t i = 0; device_types[i]; i++)
+		if (!strcmp(device_types[i]->type, type))
+			return device_types[i];
+	return NULL;
+}

@@ -1,0 +1,16 @@
+#ifndef VMRUN_DEVICES_PLIC_H
+#define VMRUN_DEVICES_PLIC_H
+
+#include "vmrun/devices/device.h"
+
+/* SiFive's PLIC with a supervisor context a hart (numbers 2N + 1, as on QEMU's virt); the machine contexts between them
+ * read as zero. Its outputs are the harts' IRQ_S_EXT lines. */
+extern const struct device_ops plic_ops;
+
+#define PLIC_HARTS_MAX 32u     /* each is a part of its own */
+#define PLIC_WINDOW    0x600000u
+
+/* A device's level line; with machine_lock. irq is below PLIC_SOURCES, 0 does nothing. */
+void plic_line(struct device *d, uint32_t irq, bool level);
+
+#endif

@@ -1,0 +1,9 @@
+#ifndef VMRUN_DEVICES_RTC_H
+#define VMRUN_DEVICES_RTC_H
+
+#include "vmrun/devices/device.h"
+
+/* Goldfish RTC: the VM's real time in nanoseconds since 1970, settable, with an alarm. */
+extern const struct device_ops rtc_ops;
+
+#endif
