@@ -1,0 +1,46 @@
+#include "vmsnap/interrupt.h"
+#include "vmsnap/options.h"
+#include "vmsnap/report.h"
+#include "vmsnap/save.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* What was closed would be opened as something else, and written to. Standard output can't be written then. */
+static int main_standard_files(struct fail *why)
+{
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_RDWR) != fd)
+			return fail_sys(why, "/dev/null");
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct options     opt;
+	struct progress    progress;
+	struct save_report report;
+	struct fail        why = { .at = FAIL_NOWHERE };
+
+	if (main_standard_files(&why))
+		return fail_report("vmsnap", &why);
+	options_parse(&opt, argc, argv);
+	progress_open(&progress, opt.progress, stderr, opt.vm);
+
+	int rc = interrupt_start(&why);
+
+	if (rc == 0)
+		rc = save_run(&opt, &progress, &report, &why);
+	progress_clear(&progress);
+	if (rc)
+		return fail_report("vmsnap", &why);
+	if (!opt.quiet)
+		report_print(stderr, &opt, &report);
+	if (!opt.state_only && !report.committed) {
+		fail_prefix(&report.commit_why, "the snapshot is complete, but the VM was not told: ");
+		fail_report("vmsnap", &report.commit_why);
+	}
+	return EXIT_SUCCESS;
+}

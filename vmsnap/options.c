@@ -1,0 +1,125 @@
+#include "vmsnap/options.h"
+
+#include "libcommon/units.h"
+#include "libcommon/version.h"
+
+#include <err.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { OPT_DOWNTIME = 256, OPT_ROUNDS, OPT_BUFFER, OPT_COMPRESS, OPT_STATE, OPT_STOP, OPT_PROGRESS, OPT_DEADLINE, OPT_FORCE, OPT_VERSION };
+
+static const struct option longs[] = {
+	{ "max-downtime",   required_argument, NULL, OPT_DOWNTIME },
+	{ "max-rounds",     required_argument, NULL, OPT_ROUNDS   },
+	{ "pause-buffer",   required_argument, NULL, OPT_BUFFER   },
+	{ "pause-deadline", required_argument, NULL, OPT_DEADLINE },
+	{ "compress",       optional_argument, NULL, OPT_COMPRESS },
+	{ "state-only",     no_argument,       NULL, OPT_STATE    },
+	{ "stop-after",     no_argument,       NULL, OPT_STOP     },
+	{ "force",          no_argument,       NULL, OPT_FORCE    },
+	{ "progress",       required_argument, NULL, OPT_PROGRESS },
+	{ "quiet",          no_argument,       NULL, 'q'          },
+	{ "help",           no_argument,       NULL, 'h'          },
+	{ "version",        no_argument,       NULL, OPT_VERSION  },
+	{ NULL, 0, NULL, 0 },
+};
+
+static const char usage_text[] =
+	"usage: vmsnap [options] VM [FILE]\n"
+	"Saves the running virtual machine VM to FILE, or to standard output.\n"
+	"  --max-downtime TIME    pause at most so long (50ms); --max-rounds N ends the trying (30)\n"
+	"  --pause-buffer SIZE    memory for what is copied while paused (256M)\n"
+	"  --pause-deadline TIME  vmrun takes the pause back after so long (10s; 1h with --stop-after)\n"
+	"  --compress[=LEVEL]     zstd, level 1 unless given\n"
+	"  --state-only           configuration and device state, no memory\n"
+	"  --stop-after           the VM quits once the snapshot is safe\n"
+	"  --force                replace FILE when it exists\n"
+	"  --progress=auto|line|json|none, -q, --quiet\n"
+	"  --help, --version\n";
+
+static void options_usage(int status)
+{
+	FILE *out = status ? stderr : stdout;
+
+	fputs(usage_text, out);
+	exit(status);
+}
+
+static void options_bad(const char *name, const char *value, const char *want)
+{
+	warnx("--%s=%s: not %s", name, value, want);
+	options_usage(2);
+}
+
+static int options_level(const char *text)
+{
+	uint64_t n;
+
+	if (!units_number(&n, text[0] == '-' ? text + 1 : text, 0, 19) || (text[0] == '-' && n > 7))
+		options_bad("compress", text, "a level from -7 to 19");
+	return text[0] == '-' ? -(int)n : (int)n;
+}
+
+void options_parse(struct options *o, int argc, char **argv)
+{
+	uint64_t    n;
+	bool        deadline = false;
+	const char *progress = "auto";
+
+	*o = (struct options){ .max_downtime_ns = 50000000, .max_rounds = 30, .pause_buffer = (uint64_t)256 << 20, .pause_deadline_ms = 10000 };
+	for (int c; (c = getopt_long(argc, argv, "qh", longs, NULL)) != -1;)
+		switch (c) {
+		case OPT_DOWNTIME:
+			if (!units_duration(&o->max_downtime_ns, optarg))
+				options_bad("max-downtime", optarg, "a time such as 50ms");
+			break;
+		case OPT_ROUNDS:
+			if (!units_number(&n, optarg, 0, 1000000))
+				options_bad("max-rounds", optarg, "a number up to 1000000");
+			o->max_rounds = (uint32_t)n;
+			break;
+		case OPT_BUFFER:
+			if (!units_size(&o->pause_buffer, optarg) || o->pause_buffer > (uint64_t)1 << 40)
+				options_bad("pause-buffer", optarg, "a size such as 256M, at most 1T");
+			break;
+		case OPT_DEADLINE:
+			if (!units_duration(&n, optarg) || n < 1000000 || n > 24 * (uint64_t)3600000000000)
+				options_bad("pause-deadline", optarg, "a time from 1ms to 24h");
+			o->pause_deadline_ms = (unsigned)(n / 1000000);
+			deadline = true;
+			break;
+		case OPT_COMPRESS: o->level = optarg ? options_level(optarg) : 1; break;
+		case OPT_STATE:    o->state_only = true; break;
+		case OPT_STOP:     o->stop_after = true; break;
+		case OPT_FORCE:    o->force = true; break;
+		case OPT_PROGRESS: progress = optarg; break;
+		case 'q':          o->quiet = true; break;
+		case 'h':          options_usage(0); break;
+		case OPT_VERSION:  printf("vmsnap %s\n", VMFERRY_VERSION); exit(0);
+		default:           options_usage(2);
+		}
+	if (!progress_mode_parse(&o->progress, progress, stderr))
+		options_bad("progress", progress, "one of auto, line, json, none");
+	if (o->quiet)
+		o->progress = PROGRESS_NONE;
+	/* The pause then lasts until everything is on disk; should we hang, this is when the VM gets its own way. */
+	if (o->stop_after && !deadline)
+		o->pause_deadline_ms = 3600000;
+	if (argc - optind < 1 || argc - optind > 2) {
+		warnx(argc - optind < 1 ? "which VM?" : "too many operands");
+		options_usage(2);
+	}
+	o->vm   = argv[optind];
+	o->file = argc - optind == 2 && strcmp(argv[optind + 1], "-") ? argv[optind + 1] : NULL;
+	if (!o->file && o->force) {
+		warnx("--force goes with a FILE");
+		options_usage(2);
+	}
+	if (!o->file && isatty(STDOUT_FILENO)) {
+		warnx("standard output is a terminal: name a FILE, or redirect it");
+		options_usage(2);
+	}
+}

@@ -1,0 +1,24 @@
+#ifndef VMSNAP_OPTIONS_H
+#define VMSNAP_OPTIONS_H
+
+#include "libcommon/progress.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct options {
+	const char        *vm;                   /* name or socket path */
+	const char        *file;                 /* NULL: standard output */
+	uint64_t           max_downtime_ns;
+	uint32_t           max_rounds;
+	uint64_t           pause_buffer;
+	unsigned           pause_deadline_ms;
+	int                level;                /* 0 raw, else zstd's */
+	bool               state_only, stop_after, force, quiet;
+	enum progress_mode progress;
+};
+
+/* Fills o from the command line; prints usage and exits by itself: 0 for --help and --version, 2 for what is wrong. */
+void options_parse(struct options *o, int argc, char **argv);
+
+#endif

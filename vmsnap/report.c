@@ -1,0 +1,57 @@
+#include "vmsnap/report.h"
+
+#include "libcommon/units.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+
+static double report_ms(uint64_t ns)
+{
+	return (double)(ns / 1000) / 1000;
+}
+
+static void report_json(FILE *out, const struct options *o, const struct save_report *r)
+{
+	char snapshot[UUID_TEXT], content[33];
+
+	uuid_text(&r->snapshot, snapshot);
+	for (int i = 0; i < 16; i++)
+		snprintf(content + 2 * i, 3, "%02x", r->content[i]);
+
+	json_t *j = json_pack("{s:s, s:s, s:s?, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:b, s:b, s:b}",
+			      "event", "report", "vm", r->vm, "file", o->file, "snapshot", snapshot, "content", content,
+			      "rounds", (int)r->copy.nrounds, "pages", (json_int_t)r->copy.pages_total,
+			      "pages_paused", (json_int_t)r->copy.pages_paused, "present_pages", (json_int_t)r->copy.present_pages,
+			      "bytes", (json_int_t)r->bytes, "pause_ms", report_ms(r->pause_ns), "total_ms", report_ms(r->total_ns),
+			      "converged", (int)r->copy.converged, "committed", (int)r->committed, "stopped", (int)r->stopped);
+	char *text = j ? json_dumps(j, JSON_REAL_PRECISION(9)) : NULL;
+
+	if (text)
+		fprintf(out, "%s\n", text);
+	free(text);
+	json_decref(j);
+}
+
+static void report_text(FILE *out, const struct options *o, const struct save_report *r)
+{
+	char snapshot[UUID_TEXT], bytes[UNITS_TEXT], pause[UNITS_TEXT], total[UNITS_TEXT];
+
+	uuid_text(&r->snapshot, snapshot);
+	fprintf(out, "vmsnap: %s: ", r->vm);
+	if (o->state_only)
+		fputs("state only, ", out);
+	else
+		fprintf(out, "%" PRIu32 " rounds, %" PRIu64 " pages (%" PRIu64 " paused), ", r->copy.nrounds, r->copy.pages_total,
+			r->copy.pages_paused);
+	fprintf(out, "%s written, %s %s, %s, %s in all, snapshot %s\n", units_bytes(r->bytes, bytes), r->stopped ? "stopped in" : "pause",
+		units_ms(r->pause_ns, pause), r->copy.converged ? "converged" : "not converged", units_ms(r->total_ns, total), snapshot);
+}
+
+void report_print(FILE *out, const struct options *o, const struct save_report *r)
+{
+	if (o->progress == PROGRESS_JSON)
+		report_json(out, o, r);
+	else
+		report_text(out, o, r);
+}
