@@ -194,19 +194,19 @@ int board_loaded(struct board *b, struct fail *why)
 int board_own(struct board *b, bool own, struct fail *why)
 {
 	struct fail undo;
+	int         rc = 0;
 
-	for (unsigned i = 0; i < b->ndevices; i++) {
-		struct device *d = b->devices[i];
-
-		if (!d->ops->own || d->ops->own(d, own, why) == 0)
-			continue;
-		/* All or nothing; what was ours before stays ours only if all of it does. */
-		while (own && i-- > 0)
-			if (b->devices[i]->ops->own)
-				b->devices[i]->ops->own(b->devices[i], false, &undo);
-		return -1;
+	pthread_mutex_lock(&b->vm->machine_lock);
+	for (unsigned i = 0; i < b->ndevices && rc == 0; i++) {
+		if (b->devices[i]->ops->own)
+			rc = b->devices[i]->ops->own(b->devices[i], own, why);
+		/* All or nothing. */
+		for (unsigned j = 0; rc && own && j < i; j++)
+			if (b->devices[j]->ops->own)
+				b->devices[j]->ops->own(b->devices[j], false, &undo);
 	}
-	return 0;
+	pthread_mutex_unlock(&b->vm->machine_lock);
+	return rc;
 }
 
 void board_console_write(struct board *b, const uint8_t *data, size_t len)

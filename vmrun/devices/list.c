@@ -3,6 +3,9 @@
 #include "vmrun/devices/plic.h"
 #include "vmrun/devices/rtc.h"
 #include "vmrun/devices/uart.h"
+#include "vmrun/devices/virtio_blk.h"
+#include "vmrun/devices/virtio_console.h"
+#include "vmrun/devices/virtio_rng.h"
 
 #include <string.h>
 
@@ -12,6 +15,9 @@ const struct device_ops *const device_types[] = {
 	&plic_ops,
 	&uart_ops,
 	&rtc_ops,
+	&virtio_blk_ops,
+	&virtio_console_ops,
+	&virtio_rng_ops,
 	NULL
 };
 

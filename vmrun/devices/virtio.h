@@ -1,0 +1,71 @@
+#ifndef VMRUN_DEVICES_VIRTIO_H
+#define VMRUN_DEVICES_VIRTIO_H
+
+#include "format/state_virtio.h"
+#include "vmrun/devices/device.h"
+#include "vmrun/devices/virtqueue.h"
+
+#include <pthread.h>
+
+/* Virtio in three layers: the transport (virtio_mmio.c) knows registers, the core (virtio.c) knows the life of a device
+ * and its queues, a device knows its requests. A device's struct begins with struct virtio; its device_ops take
+ * virtio_mmio_read/_write and virtio_reset/_parts/_loaded/_pause/_resume/_counters as they are. */
+
+#define VIRTIO_QUEUES_MAX 2u
+#define VIRTIO_CONFIG_MAX 64u
+
+struct virtio;
+
+struct virtio_class {
+	uint32_t                  id;           /* VIRTIO 1.2, 5 */
+	unsigned                  nqueues;
+	const struct state_table *table;        /* the device's own part ... */
+	size_t                    state_at;     /* ... and where it lies in its struct */
+
+	uint64_t (*features)(const struct virtio *v);                                /* beyond the ring's own */
+	size_t   (*config)(const struct virtio *v, uint8_t out[VIRTIO_CONFIG_MAX]);  /* NULL: no configuration space */
+	void     (*kick)(struct virtio *v, unsigned queue);      /* pops, serves, pushes; only while live */
+	void     (*drain)(struct virtio *v);                     /* nothing in flight after it; drops machine_lock while it
+								  * waits. NULL: requests complete in the kick */
+	int      (*loaded)(struct virtio *v, struct fail *why);  /* NULL: nothing of its own to check */
+};
+
+struct virtio {
+	struct device              d;
+	const struct virtio_class *cls;
+	struct virtio_state        core;
+	struct virtio_mmio_state   mmio;
+	struct virtqueue           q[VIRTIO_QUEUES_MAX];
+	bool                       paused;
+	bool                       draining;      /* a vCPU waits for the end of what is in flight: no kicks, no writes */
+	pthread_cond_t             drained;
+	const char                *mistake;       /* the guest's last, for the counters */
+	uint64_t                   kicks, interrupts, mistakes;
+};
+
+/* First in open; _close last in close. */
+void virtio_open(struct virtio *v, const struct virtio_class *cls);
+void virtio_close(struct virtio *v);
+
+/* device_ops */
+void virtio_reset(struct device *d);
+uint64_t virtio_mmio_read(struct device *d, uint64_t at, unsigned size);
+void virtio_mmio_write(struct device *d, uint64_t at, unsigned size, uint64_t value);
+size_t virtio_parts(struct device *d, struct state_part *out, size_t max);
+int virtio_loaded(struct device *d, struct fail *why);
+int virtio_pause(struct device *d, struct fail *why);
+int virtio_resume(struct device *d, struct fail *why);
+void virtio_counters(struct device *d, struct json_t *into);
+
+/* For devices. */
+bool virtio_live(const struct virtio *v);                       /* the driver runs, and we may touch its rings */
+void virtio_used(struct virtio *v, unsigned queue);             /* after pushes: interrupts if the driver wants it */
+void virtio_broken(struct virtio *v, const char *mistake);      /* the guest's mistake: NEEDS_RESET */
+
+/* For the transport. */
+void virtio_kick(struct virtio *v, unsigned queue);
+void virtio_set_status(struct virtio *v, uint8_t status);
+void virtio_set_ready(struct virtio *v, unsigned queue, bool ready);
+void virtio_ack(struct virtio *v, uint32_t bits);
+
+#endif

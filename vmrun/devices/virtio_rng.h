@@ -1,0 +1,9 @@
+#ifndef VMRUN_DEVICES_VIRTIO_RNG_H
+#define VMRUN_DEVICES_VIRTIO_RNG_H
+
+#include "vmrun/devices/device.h"
+
+/* Entropy from the host's getrandom. */
+extern const struct device_ops virtio_rng_ops;
+
+#endif
