@@ -195,8 +195,7 @@ static int data_expand(struct page_codec *c, const struct chunk *h, const struct
 	return 0;
 }
 
-/* The page number of the batch's data page `slot`. */
-static uint64_t data_page(const struct page_batch *b, uint32_t slot)
+uint64_t page_batch_data_page(const struct page_batch *b, uint32_t slot)
 {
 	for (uint32_t i = 0; i < b->nruns; i++) {
 		if (b->runs[i].kind != PAGE_DATA)
@@ -223,8 +222,8 @@ int page_chunk_decode_hashes(struct page_codec *c, const struct chunk *h, const 
 		if (hash_same(hashes[i], XXH3_64bits(b->data + (size_t)i * PAGE_SIZE_4K, PAGE_SIZE_4K)))
 			continue;
 		if (bad_page)
-			*bad_page = data_page(b, i);
-		return fail_at(why, FAIL_CORRUPT, at, "region %" PRIu32 ": page %" PRIu64 " does not match its hash", h->region, data_page(b, i));
+			*bad_page = page_batch_data_page(b, i);
+		return fail_at(why, FAIL_CORRUPT, at, "region %" PRIu32 ": page %" PRIu64 " does not match its hash", h->region, page_batch_data_page(b, i));
 	}
 	return 0;
 }

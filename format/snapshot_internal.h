@@ -4,6 +4,7 @@
 #include "format/snapshot.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -90,6 +91,9 @@ struct page_chunk_head {
 int page_chunk_tables(const struct chunk *h, const uint8_t *payload, uint32_t have, uint64_t at, uint64_t npages,
 		      struct page_chunk_head *head, struct page_batch *b, uint64_t *hashes, struct fail *why);
 
+/* The page number of the batch's data page `slot`; UINT64_MAX when it has none. */
+uint64_t page_batch_data_page(const struct page_batch *b, uint32_t slot);
+
 /* page_chunk_decode that also hands out the data pages' hashes (BATCH_PAGES long). */
 int page_chunk_decode_hashes(struct page_codec *c, const struct chunk *h, const uint8_t *payload, uint64_t at, uint64_t npages,
 			     struct page_batch *b, uint64_t *hashes, uint64_t *bad_page, struct fail *why);
@@ -124,7 +128,7 @@ const struct pagemap *content_map(const struct content *c, uint32_t region);    
 /* --- index.c --- */
 
 #define INDEX_RUN_BYTES   32u
-#define INDEX_CHUNK_RUNS  8192u      /* in every INDEX chunk but the last */
+#define INDEX_CHUNK_RUNS  2048u      /* in every INDEX chunk but the last */
 
 struct index_run {
 	uint32_t region;

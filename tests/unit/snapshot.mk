@@ -1,1 +1,5 @@
-UNITS += snapshot_test
+UNITS += snapshot_test refused_test image_test chunk_test
+snapshot_test_SRCS := tests/unit/snapshot_guest.c
+refused_test_SRCS  := tests/unit/snapshot_guest.c
+image_test_SRCS    := tests/unit/snapshot_guest.c
+chunk_test_SRCS    := tests/unit/snapshot_guest.c

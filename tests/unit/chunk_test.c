@@ -1,0 +1,234 @@
+/* Chunk headers, page chunks, and the map of what is last known of each page. */
+#include "tests/unit/snapshot_guest.h"
+
+#include <time.h>
+
+static void test_headers(void)
+{
+	static const uint8_t payload[100] = { 1, 2, 3 };
+	uint8_t              h[CHUNK_HEADER_BYTES], bad[CHUNK_HEADER_BYTES];
+	struct chunk         c;
+	struct fail          why;
+	unsigned             seen = 0;
+
+	chunk_header_put(h, CHUNK_STATE, CHUNK_REQUIRED, 1, 7, payload, sizeof(payload));
+	ok(chunk_header_get(&c, h, 0, &why) == 0 && c.type == CHUNK_STATE && c.flags == CHUNK_REQUIRED && c.encoding == 1 && c.region == 7 &&
+	   c.len == sizeof(payload) && chunk_payload_check(&c, payload, 0, &why) == 0, "a chunk header says what was put in");
+	for (unsigned bit = 0; bit < sizeof(h) * 8; bit++) {
+		memcpy(bad, h, sizeof(h));
+		bad[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		seen += chunk_header_get(&c, bad, 0, &why) == -1;
+	}
+	ok(seen == sizeof(h) * 8, "every flipped bit of a chunk header is seen");
+	chunk_header_get(&c, h, 0, &why);
+	ok(chunk_payload_check(&c, payload + 1, 5, &why) == -1 && why.kind == FAIL_CORRUPT && why.at == 5, "a payload that is another's is seen");
+	ok(strcmp(chunk_type_name(CHUNK_PAGES), "pages") == 0 && strcmp(chunk_type_name(999), "unknown") == 0, "chunk types have names");
+}
+
+static void fill_batch(uint32_t region, unsigned ndata, bool noise)
+{
+	page_batch_begin(batch, region);
+	for (uint64_t p = 10; batch->ndata < ndata; p += rng() % 3 ? 1 : 7) {
+		uint8_t *slot = page_batch_slot(batch);
+
+		for (int i = 0; i < 4096; i += 8)
+			put_le64(slot + i, noise ? rng() : p + 1);
+		if (rng() % 4 == 0)
+			page_batch_add_zero(batch, p);
+		else
+			page_batch_add_slot(batch, p);
+	}
+}
+
+static bool batches_same(const struct page_batch *a, const struct page_batch *b)
+{
+	return a->region == b->region && a->nruns == b->nruns && a->ndata == b->ndata && memcmp(a->runs, b->runs, a->nruns * sizeof(*a->runs)) == 0 &&
+	       memcmp(a->data, b->data, (size_t)a->ndata * 4096) == 0;
+}
+
+static void test_page_chunks(void)
+{
+	static const int   levels[] = { 0, 1, 3, -5, 19 };
+	struct page_batch *got = aligned_alloc(4096, (sizeof(*got) + 4095) / 4096 * 4096);
+	uint8_t           *out = malloc(page_chunk_room());
+	uint64_t           hashes[BATCH_PAGES], bad;
+	struct page_codec *codec;
+	struct chunk       c;
+	struct fail        why;
+	size_t             len, small = 0;
+	bool               same = true, hashed = true;
+
+	if (!got || !out || page_codec_open(&codec, &why))
+		DIE("no memory");
+	for (unsigned i = 0; i < 20; i++) {
+		fill_batch(i % 4, i < 15 ? 1 + (unsigned)rng() % BATCH_PAGES : BATCH_PAGES, i % 2);
+		if (page_chunk_encode(codec, batch, levels[i % 5], out, &len, hashes, &why) || chunk_header_get(&c, out, 0, &why) ||
+		    chunk_payload_check(&c, out + CHUNK_HEADER_BYTES, 0, &why) ||
+		    page_chunk_decode(codec, &c, out + CHUNK_HEADER_BYTES, 0, 1u << 20, got, &bad, &why))
+			DIE("page chunk: %s", why.what);
+		same &= batches_same(batch, got) && len == CHUNK_HEADER_BYTES + c.len && bad == UINT64_MAX;
+		for (uint32_t k = 0; k < batch->ndata; k++)
+			hashed &= hashes[k] == XXH3_64bits(batch->data + (size_t)k * 4096, 4096);
+		if (i % 2 && c.encoding)
+			small++;
+	}
+	ok(same, "a page chunk decodes to the batch it was made of, at every level");
+	ok(hashed, "the hashes handed out are those of the pages");
+	ok(small == 0, "noise is stored raw whatever level was asked for");
+
+	fill_batch(0, 100, true);
+	if (page_chunk_encode(codec, batch, 0, out, &len, NULL, &why) || chunk_header_get(&c, out, 0, &why))
+		DIE("page chunk: %s", why.what);
+	out[len - 4096 * 3 + 5] ^= 1;      /* data page 97 */
+	ok(page_chunk_decode(codec, &c, out + CHUNK_HEADER_BYTES, 7, 1u << 20, got, &bad, &why) == -1 && why.kind == FAIL_CORRUPT && why.at == 7 &&
+	   bad == page_batch_data_page(batch, 97), "a page that does not match its hash is named");
+	out[len - 4096 * 3 + 5] ^= 1;
+	ok(page_chunk_decode(codec, &c, out + CHUNK_HEADER_BYTES, 7, batch->runs[batch->nruns - 1].first, got, &bad, &why) == -1 && bad == UINT64_MAX,
+	   "a run past the region's end is refused");
+
+	/* Zero pages only: no data, no frame, whatever the level. */
+	page_batch_begin(batch, 2);
+	for (uint64_t p = 0; p < 100000; p++)
+		page_batch_add_zero(batch, p);
+	ok(page_chunk_encode(codec, batch, 3, out, &len, NULL, &why) == 0 && len == CHUNK_HEADER_BYTES + 24 + 16 && chunk_header_get(&c, out, 0, &why) == 0 &&
+	   page_chunk_decode(codec, &c, out + CHUNK_HEADER_BYTES, 0, 100000, got, NULL, &why) == 0 && batches_same(batch, got),
+	   "a hundred thousand zero pages are one run");
+
+	page_batch_begin(batch, 0);
+	ok(page_chunk_encode(codec, batch, 0, out, &len, NULL, &why) == -1 && why.kind == FAIL_USAGE, "an empty batch is refused");
+	fill_batch(0, 5, true);
+	batch->ndata = 4;
+	ok(page_chunk_encode(codec, batch, 0, out, &len, NULL, &why) == -1 && why.kind == FAIL_USAGE, "a batch that contradicts itself is refused");
+	fill_batch(0, 5, false);
+	ok(page_chunk_encode(codec, batch, 20, out, &len, NULL, &why) == -1 && why.kind == FAIL_USAGE, "level 20 is refused");
+
+	/* Two frames where one belongs. */
+	fill_batch(0, 64, false);
+	if (page_chunk_encode(codec, batch, 1, out, &len, NULL, &why) || chunk_header_get(&c, out, 0, &why))
+		DIE("page chunk: %s", why.what);
+	static const uint8_t skippable[8] = { 0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0 };
+	uint8_t             *payload = out + CHUNK_HEADER_BYTES;
+	memcpy(payload + c.len, skippable, 8);
+	c.len += 8;
+	put_le32(payload + 8, get_le32(payload + 8) + 8);
+	ok(page_chunk_decode(codec, &c, payload, 0, 1u << 20, got, NULL, &why) == -1 && strstr(why.what, "frame"), "a second frame behind the first is refused");
+	page_codec_close(codec);
+	free(out);
+	free(got);
+}
+
+/* pagemap against a plain array. */
+static void test_pagemap(void)
+{
+	enum { N = 512 * 512 * 2 + 700 };
+	static uint8_t        kinds[N];
+	static uint64_t       wheres[N];
+	struct pagemap       *m;
+	struct pagemap_entry  e;
+	struct fail           why;
+	uint64_t              span;
+	bool                  same = true;
+
+	if (pagemap_open(&m, N, &why))
+		DIE("pagemap: %s", why.what);
+	for (int i = 0; i < 20000; i++) {
+		uint64_t p = rng() % N, n;
+
+		switch (rng() % 8) {
+		case 0:
+			n = rng() % 3 ? rng() % 2000 + 1 : rng() % (512 * 600) + 1;
+			if (rng() % 4 == 0)
+				p = p / 512 * 512;
+			if (rng() % 9 == 0)
+				p = p / (512 * 512) * 512 * 512;
+			n = n < N - p ? n : N - p;
+			if (rng() % 200 == 0)
+				n = N - p;
+			if (pagemap_set_zero(m, p, n, &why))
+				DIE("pagemap: %s", why.what);
+			memset(kinds + p, PAGE_ZERO, n);
+			break;
+		default:
+			n = rng() % 700 + 1;
+			for (uint64_t k = p; k < N && k < p + n; k++) {
+				e = (struct pagemap_entry){ .hash = k ^ (uint64_t)i, .where = (uint64_t)i };
+				if (pagemap_set_data(m, k, &e, &why))
+					DIE("pagemap: %s", why.what);
+				kinds[k] = PAGE_DATA;
+				wheres[k] = (uint64_t)i;
+			}
+		}
+		if (i > 60 && i % 1000)
+			continue;
+		for (uint64_t k = 0; k < N; k += span) {
+			int kind = pagemap_at(m, k, &e, &span);
+
+			same &= span > 0 && span <= N - k;
+			for (uint64_t q = k; q < k + span; q++)
+				same &= kinds[q] == kind && (kind != PAGE_DATA || (wheres[q] == e.where && e.hash == (q ^ e.where)));
+		}
+	}
+	ok(same, "the page map holds the last word on each page");
+	pagemap_close(m);
+
+	/* What a hostile stream may claim costs next to nothing. */
+	if (pagemap_open(&m, LIMIT_REGION_BYTES / 4096, &why))
+		DIE("pagemap: %s", why.what);
+	clock_t t = clock();
+	for (int i = 0; i < 200; i++)
+		if (pagemap_set_zero(m, (uint64_t)i, LIMIT_REGION_BYTES / 4096 - (uint64_t)i, &why))
+			DIE("pagemap: %s", why.what);
+	ok((clock() - t) / CLOCKS_PER_SEC < 5 && pagemap_at(m, LIMIT_REGION_BYTES / 4096 - 1, &e, &span) == PAGE_ZERO, "16 TiB of zero pages are noted in no time");
+	pagemap_close(m);
+	ok(pagemap_open(&m, LIMIT_REGION_BYTES / 4096 + 1, &why) == -1 && why.kind == FAIL_LIMIT, "a larger region is refused");
+}
+
+static void test_content(void)
+{
+	struct content *a, *b;
+	struct fail     why;
+	uint64_t        hashes[BATCH_PAGES] = { 0 };
+	uint8_t         da[16], db[16];
+
+	if (content_open(&a, &why) || content_open(&b, &why) || content_region(a, 0, 5000, &why) || content_region(b, 0, 5000, &why))
+		DIE("content");
+	/* a: page 7 is data that is zero; b: never touched. */
+	static const uint8_t zero[4096];
+	page_batch_begin(batch, 0);
+	batch->nruns = 1;
+	batch->ndata = 1;
+	batch->runs[0] = (struct page_run){ .first = 7, .count = 1, .kind = PAGE_DATA };
+	hashes[0] = XXH3_64bits(zero, sizeof(zero));
+	if (content_pages(a, batch, hashes, &why))
+		DIE("content");
+	page_batch_begin(batch, 0);
+	page_batch_add_zero(batch, 4999);
+	if (content_pages(a, batch, hashes, &why) || content_digest(a, "c", 1, "s", 1, da, &why) || content_digest(b, "c", 1, "s", 1, db, &why))
+		DIE("content");
+	ok(memcmp(da, db, 16) == 0, "untouched, zero and data that is zero are one content");
+	content_digest(b, "c", 1, "t", 1, db, &why);
+	ok(memcmp(da, db, 16) != 0, "another state is another content");
+	content_digest(b, "cs", 2, "", 0, db, &why);
+	ok(memcmp(da, db, 16) != 0, "configuration and state are told apart");
+	ok(content_region(a, 0, 5000, &why) == -1 && content_region(a, LIMIT_REGIONS, 1, &why) == -1, "a region twice, and one above the limit, are refused");
+	page_batch_begin(batch, 0);
+	page_batch_add_zero(batch, 5000);
+	ok(content_pages(a, batch, hashes, &why) == -1, "pages outside a region are refused");
+	page_batch_begin(batch, 4);
+	page_batch_add_zero(batch, 1);
+	ok(content_pages(a, batch, hashes, &why) == -1, "pages of no region are refused");
+	content_close(a);
+	content_close(b);
+}
+
+int main(void)
+{
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	guest_make();
+	test_headers();
+	test_page_chunks();
+	test_pagemap();
+	test_content();
+	free(batch);
+	return tap_end();
+}

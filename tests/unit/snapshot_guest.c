@@ -1,0 +1,265 @@
+#include "tests/unit/snapshot_guest.h"
+
+#include "format/machine.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static unsigned ntests, nfailed;
+
+void ok(bool good, const char *claim)
+{
+	ntests++;
+	nfailed += !good;
+	printf("%sok %u - %s\n", good ? "" : "not ", ntests, claim);
+}
+
+int tap_end(void)
+{
+	printf("1..%u\n", ntests);
+	return nfailed ? 1 : 0;
+}
+
+static uint64_t rng_state = 20261121;
+
+uint64_t rng(void)
+{
+	rng_state ^= rng_state << 13;
+	rng_state ^= rng_state >> 7;
+	rng_state ^= rng_state << 17;
+	return rng_state;
+}
+
+uint8_t config[LIMIT_TREE_BYTES];
+size_t  config_len;
+
+const uint8_t state[39] = "the state tree is opaque to the stream";
+
+uint8_t ram[RAM_PAGES][4096], vram[VRAM_PAGES][4096];
+bool    ram_touched[RAM_PAGES], vram_touched[VRAM_PAGES];
+
+struct page_batch *batch;
+
+static void make_config(void)
+{
+	struct machine *m = calloc(1, sizeof(*m));
+	struct fail     why;
+
+	m->type = MACHINE_RISCV64_1;
+	strcpy(m->name, "unit");
+	strcpy(m->isa, "rv64imafdc");
+	m->uuid.b[0] = 1;
+	m->ncpus = 1;
+	m->timebase_hz = 10000000;
+	m->nregions = 2;
+	m->regions[0] = (struct machine_region){ .id = 0, .kind = REGION_RAM, .name = "ram", .gpa = 0x80000000,
+						 .size = RAM_PAGES * 4096ull, .page_size = 4096 };
+	m->regions[1] = (struct machine_region){ .id = 3, .kind = REGION_VRAM, .name = "vram", .gpa = 0x40000000,
+						 .size = VRAM_PAGES * 4096ull, .page_size = 4096 };
+	if (machine_write(m, NULL, config, sizeof(config), &config_len, &why))
+		DIE("machine_write: %s", why.what);
+	free(m);
+}
+
+static void fill_page(uint8_t *page, unsigned how)
+{
+	uint64_t x = rng();
+
+	switch (how % 3) {
+	case 0:
+		memset(page, 0, 4096);
+		return;
+	case 1:      /* packs well */
+		for (int i = 0; i < 4096; i++)
+			page[i] = (uint8_t)(i / 64 + (int)(x & 7));
+		return;
+	default:
+		for (int i = 0; i < 4096; i += 8)
+			put_le64(page + i, rng());
+	}
+}
+
+void guest_make(void)
+{
+	batch = aligned_alloc(4096, (sizeof(*batch) + 4095) / 4096 * 4096);
+	if (!batch)
+		DIE("no memory");
+	make_config();
+	for (unsigned p = 0; p < RAM_PAGES; p++)
+		if ((ram_touched[p] = rng() % 4 != 0))
+			fill_page(ram[p], (unsigned)(rng() % 3));
+	for (unsigned p = 0; p < VRAM_PAGES; p++)
+		if ((vram_touched[p] = rng() % 2))
+			fill_page(vram[p], (unsigned)(rng() % 3));
+}
+
+int temp_file(void)
+{
+	char path[] = "/tmp/vmferry-snapshot-test.XXXXXX";
+	int  fd = mkostemp(path, O_CLOEXEC);
+
+	if (fd < 0)
+		DIE("no temporary file");
+	unlink(path);
+	return fd;
+}
+
+int memfd_of(const void *buf, size_t len)
+{
+	int fd = memfd_create("snapshot", MFD_CLOEXEC);
+
+	if (fd < 0 || pwrite(fd, buf, len, 0) != (ssize_t)len)
+		DIE("memfd");
+	return fd;
+}
+
+struct snap_header guest_header(void)
+{
+	struct snap_header h = { .arch = 243, .created_ns = 1795000000000000000, .name = "unit", .creator = "snapshot_test" };
+
+	memset(h.vm.b, 0x11, 16);
+	memset(h.snapshot.b, 0x22, 16);
+	return h;
+}
+
+void guest_send(struct snap_writer *w, uint32_t region, uint64_t first, uint64_t count, bool stale)
+{
+	struct fail why;
+	uint64_t    n = region ? VRAM_PAGES : RAM_PAGES;
+
+	page_batch_begin(batch, region);
+	for (uint64_t p = first; p < first + count && p < n; p++) {
+		if (!(region ? vram_touched : ram_touched)[p])
+			continue;
+		if (page_batch_full(batch)) {
+			if (snap_writer_pages(w, batch, &why))
+				DIE("pages: %s", why.what);
+			page_batch_begin(batch, region);
+		}
+		uint8_t *slot = page_batch_slot(batch);
+
+		memcpy(slot, region ? vram[p] : ram[p], 4096);
+		if (stale)
+			slot[rng() % 4096] ^= 0x5a;
+		page_batch_add_slot(batch, p);
+	}
+	if (snap_writer_pages(w, batch, &why))
+		DIE("pages: %s", why.what);
+}
+
+void guest_write(int fd, int level, int order, uint8_t content[16])
+{
+	struct snap_header  h = guest_header();
+	struct snap_writer *w;
+	struct fail         why;
+
+	if (snap_writer_open(&w, fd, &h, level, "test", &why) || snap_writer_config(w, config, config_len, &why))
+		DIE("open: %s", why.what);
+	switch (order) {
+	case 0:
+		guest_send(w, 0, 0, RAM_PAGES, false);
+		guest_send(w, 3, 0, VRAM_PAGES, false);
+		break;
+	case 1:      /* stale first, then right in small pieces backwards */
+		guest_send(w, 3, 0, VRAM_PAGES, true);
+		guest_send(w, 0, 0, RAM_PAGES, true);
+		if (snap_writer_round_end(w, 0, &why))
+			DIE("round: %s", why.what);
+		for (uint64_t p = RAM_PAGES; p;) {
+			uint64_t n = rng() % 90 + 1;
+
+			n = n < p ? n : p;
+			p -= n;
+			guest_send(w, 0, p, n, false);
+		}
+		guest_send(w, 3, 0, VRAM_PAGES, false);
+		break;
+	default:     /* everything, then some again, several rounds */
+		guest_send(w, 0, 0, RAM_PAGES, false);
+		guest_send(w, 3, 0, VRAM_PAGES, true);
+		for (uint32_t r = 0; r < 4; r++) {
+			if (snap_writer_round_end(w, r, &why))
+				DIE("round: %s", why.what);
+			for (int i = 0; i < 8; i++)
+				guest_send(w, 0, rng() % RAM_PAGES, rng() % 40, false);
+		}
+		guest_send(w, 3, 0, VRAM_PAGES, false);
+	}
+	if (snap_writer_state(w, state, sizeof(state), &why) || snap_writer_end(w, content, &why))
+		DIE("end: %s", why.what);
+	if (snap_writer_bytes(w) != (uint64_t)lseek(fd, 0, SEEK_END))
+		DIE("the writer miscounts its bytes");
+	snap_writer_close(w);
+	lseek(fd, 0, SEEK_SET);
+}
+
+size_t guest_small(uint8_t **out, int level, uint64_t required)
+{
+	struct snap_header  h = guest_header();
+	struct snap_writer *w;
+	struct fail         why;
+	uint8_t             content[16];
+	int                 fd = temp_file();
+
+	h.required = required;
+	if (snap_writer_open(&w, fd, &h, level, "small", &why) || snap_writer_config(w, config, config_len, &why))
+		DIE("small: %s", why.what);
+	if (!required) {
+		for (int round = 0; round < 2; round++) {
+			page_batch_begin(batch, 0);
+			for (uint64_t p = 3; p < 6; p++) {
+				memset(page_batch_slot(batch), p == 4 ? 0 : (int)p + round, 4096);
+				page_batch_add_slot(batch, p);
+			}
+			if (snap_writer_pages(w, batch, &why) || snap_writer_round_end(w, (uint32_t)round, &why))
+				DIE("small: %s", why.what);
+		}
+	}
+	if (snap_writer_state(w, state, sizeof(state), &why) || snap_writer_end(w, content, &why))
+		DIE("small: %s", why.what);
+	size_t len = snap_writer_bytes(w);
+	snap_writer_close(w);
+	*out = malloc(len);
+	if (pread(fd, *out, len, 0) != (ssize_t)len)
+		DIE("small: read");
+	close(fd);
+	return len;
+}
+
+void guest_rehash(uint8_t *f, size_t len)
+{
+	XXH3_state_t *x = XXH3_createState();
+	size_t        at = SNAP_HEADER_BYTES;
+
+	put_le64(f + 4088, XXH3_64bits(f, 4088));
+	file_digest_header(x, f);
+	while (len - at >= CHUNK_HEADER_BYTES) {
+		uint64_t n = get_le64(f + at + 16);
+		uint8_t *p = f + at + CHUNK_HEADER_BYTES;
+
+		if (n > len - at - CHUNK_HEADER_BYTES)
+			n = len - at - CHUNK_HEADER_BYTES;
+		if (get_le16(f + at + 4) == CHUNK_END)
+			digest_put(p + 16, XXH3_128bits_digest(x));
+		if (get_le16(f + at + 4) == CHUNK_PAGES && n >= 24) {
+			uint64_t tables = (uint64_t)get_le32(p) * 16 + (uint64_t)get_le32(p + 4) * 8;
+
+			put_le64(p + 16, XXH3_64bits(p + 24, tables < n - 24 ? tables : n - 24));
+		}
+		put_le64(f + at + 24, XXH3_64bits(p, n));
+		put_le64(f + at + 40, XXH3_64bits(f + at, 40));
+		file_digest_chunk(x, f + at);
+		at += CHUNK_HEADER_BYTES + n;
+	}
+	XXH3_freeState(x);
+}
+
+size_t guest_find(const uint8_t *f, uint16_t type)
+{
+	size_t at = SNAP_HEADER_BYTES;
+
+	while (get_le16(f + at + 4) != type)
+		at += CHUNK_HEADER_BYTES + get_le64(f + at + 16);
+	return at;
+}
