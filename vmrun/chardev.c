@@ -83,6 +83,8 @@ static void chardev_append(struct chardev *c, const uint8_t *data, size_t len)
 		c->lost += len - (BACKLOG_MAX - c->backlog_len);
 		len = BACKLOG_MAX - c->backlog_len;
 	}
+	if (len == 0)
+		return;
 	if (c->backlog_at && c->backlog_at + c->backlog_len + len > c->backlog_room) {
 		memmove(c->backlog, c->backlog + c->backlog_at, c->backlog_len);
 		c->backlog_at = 0;

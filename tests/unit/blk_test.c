@@ -1,0 +1,355 @@
+/* The disk: every request against the host's file, refusals, pauses and resets with requests in flight, locks. */
+#include "tests/unit/virtio_driver.h"
+
+#include "format/state_virtio.h"
+#include "format/state_virtio_blk.h"
+#include "libcommon/io.h"
+#include "vmrun/devices/disks.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BLK    0x10001000u
+#define RO     0x10002000u
+#define ALL    UINT64_MAX
+#define HEADER DATA
+#define STATUS (DATA + 0x800)
+#define BUF    (DATA + 0x1000)
+#define SIZE   (1u << 20)
+
+enum { IN, OUT, FLUSH = 4, GET_ID = 8, DISCARD = 11, ZEROES = 13 };
+
+static struct fake f;
+static char        dir[] = "/tmp/blk_test.XXXXXX", disk[64], rodisk[64];
+
+static uint16_t used_now(void)
+{
+	return atomic_load_explicit((_Atomic uint16_t *)((char *)ram(&f, Q_USED(0)) + 2), memory_order_acquire);
+}
+
+static bool wait_used(uint16_t want)
+{
+	uint64_t until = io_now_ns() + 10000000000ull;
+
+	while (used_now() != want && io_now_ns() < until)
+		sched_yield();
+	return used_now() == want;
+}
+
+static void header(uint64_t gpa, uint32_t type, uint64_t sector)
+{
+	uint8_t *h = ram(&f, gpa);
+
+	put_le32(h, type);
+	put_le32(h + 4, 0);
+	put_le64(h + 8, sector);
+}
+
+/* One request with one data buffer (len 0: none); its status byte. */
+static int request_at(uint64_t base, uint32_t type, uint64_t sector, uint64_t buf, uint32_t len, bool in)
+{
+	uint8_t *s    = ram(&f, STATUS);
+	uint16_t want = (uint16_t)(used_now() + 1);
+
+	header(HEADER, type, sector);
+	*s = 0xee;
+	set_desc(&f, Q_DESC(0), 0, HEADER, 16, D_NEXT, len ? 1 : 2);
+	set_desc(&f, Q_DESC(0), 1, buf, len, (uint16_t)(D_NEXT | (in ? D_WRITE : 0)), 2);
+	set_desc(&f, Q_DESC(0), 2, STATUS, 1, D_WRITE, 0);
+	offer(&f, 0, 0);
+	kick(&f, base, 0);
+	return wait_used(want) ? *s : -1;
+}
+
+static int request(uint32_t type, uint64_t sector, uint32_t len, bool in)
+{
+	return request_at(BLK, type, sector, BUF, len, in);
+}
+
+static void fill(uint64_t gpa, size_t len, unsigned seed)
+{
+	uint8_t *p = ram(&f, gpa);
+
+	for (size_t i = 0; i < len; i++)
+		p[i] = (uint8_t)(seed * 131 + i * 7 + i / 256);
+}
+
+static bool file_has(const char *path, uint64_t at, const void *data, size_t len)
+{
+	uint8_t *buf  = malloc(len);
+	int      fd   = open(path, O_RDONLY | O_CLOEXEC);
+	bool     same = fd >= 0 && pread(fd, buf, len, (off_t)at) == (ssize_t)len && !memcmp(buf, data, len);
+
+	close(fd);
+	free(buf);
+	return same;
+}
+
+static void reads_and_writes(void)
+{
+	static const uint8_t zero[65536];
+	struct stat          st;
+
+	driver_up(&f, BLK, ALL, 1);
+	ok(status(&f, BLK) == 15 && rd(&f, BLK + 0x100, 8) == SIZE / 512 && rd(&f, BLK + 0x10c, 4) == 126, "capacity and seg_max");
+	ok((features(&f, BLK) >> 5 & 1) == 0 && features(&f, BLK) >> 9 & 1 && features(&f, BLK) >> 13 & 1, "a writable disk with flush and discard");
+	fill(BUF, 8192, 1);
+	ok(request(OUT, 10, 8192, false) == 0 && file_has(disk, 5120, ram(&f, BUF), 8192), "a write reaches the file");
+	memset(ram(&f, BUF), 0, 8192);
+	clear_dirty(&f);
+	ok(request(IN, 10, 8192, true) == 0 && file_has(disk, 5120, ram(&f, BUF), 8192), "a read comes from it");
+	ok(used_len(&f, 0, (uint16_t)(used_now() - 1)) == 8193, "its length counts the status");
+	ok(page_dirty(&f, BUF) && page_dirty(&f, BUF + 4096) && !page_dirty(&f, BUF + 8192) && page_dirty(&f, STATUS),
+	   "what it wrote is marked, and no more");
+	ok(request(FLUSH, 0, 0, false) == 0, "a flush");
+	ok(request(GET_ID, 0, 20, true) == 0 && !memcmp(ram(&f, BUF), "root\0\0", 6), "the disk's name");
+	ok(request(77, 0, 0, false) == 2, "a type nobody knows is unsupported");
+	ok(request(IN, 0, 511, true) == 1 && request(OUT, 0, 513, false) == 1, "a part of a sector is refused");
+	ok(request(IN, SIZE / 512 - 1, 1024, true) == 1, "a read over the end is refused");
+	ok(request(OUT, SIZE / 512, 512, false) == 1, "a write behind the end is refused");
+	ok(request(OUT, UINT64_MAX, 512, false) == 1 && request(IN, UINT64_MAX / 512 + 1, 512, true) == 1, "sectors that wrap around are refused");
+	stat(disk, &st);
+	ok(st.st_size == SIZE, "the file has kept its size");
+
+	/* Header and data cut at odd places. */
+	header(HEADER, OUT, 100);
+	fill(BUF, 512, 2);
+	set_desc(&f, Q_DESC(0), 0, HEADER, 5, D_NEXT, 1);
+	set_desc(&f, Q_DESC(0), 1, HEADER + 5, 11, D_NEXT, 2);
+	set_desc(&f, Q_DESC(0), 2, BUF, 3, D_NEXT, 3);
+	set_desc(&f, Q_DESC(0), 3, BUF + 3, 509, D_NEXT, 4);
+	set_desc(&f, Q_DESC(0), 4, STATUS, 1, D_WRITE, 0);
+	uint16_t want = (uint16_t)(used_now() + 1);
+
+	offer(&f, 0, 0);
+	kick(&f, BLK, 0);
+	ok(wait_used(want) && *(uint8_t *)ram(&f, STATUS) == 0 && file_has(disk, 51200, ram(&f, BUF), 512), "framing is the driver's business");
+
+	uint8_t *r = ram(&f, BUF);
+
+	put_le64(r, 96);
+	put_le32(r + 8, 8);
+	put_le32(r + 12, 0);
+	ok(request(DISCARD, 0, 16, false) == 0 && file_has(disk, 49152, zero, 4096), "a discarded block reads as zeros");
+	fill(BUF + 4096, 4096, 3);
+	ok(request_at(BLK, OUT, 96, BUF + 4096, 4096, false) == 0, "it can be written again");
+	put_le32(r + 12, 1);
+	ok(request(DISCARD, 0, 16, false) == 2 && file_has(disk, 49152, ram(&f, BUF + 4096), 4096), "discard has no flags");
+	put_le64(r, 97);
+	put_le32(r + 8, 3);
+	ok(request(ZEROES, 0, 16, false) == 0 && file_has(disk, 49664, zero, 1536) && file_has(disk, 49152, ram(&f, BUF + 4096), 512),
+	   "zeros are written where asked, and only there");
+	put_le32(r + 12, 0);
+	ok(request(ZEROES, 0, 16, false) == 0, "without unmap too");
+	put_le32(r + 8, (1u << 16) + 1);
+	ok(request(ZEROES, 0, 16, false) == 1, "more than the greatest range is refused");
+	put_le64(r, SIZE / 512);
+	put_le32(r + 8, 1);
+	ok(request(DISCARD, 0, 16, false) == 1 && request(DISCARD, 0, 17, false) == 1, "so is one behind the end, and a part of one");
+	put_le64(r, 0);
+	put_le64(r + 16, SIZE);
+	put_le32(r + 24, 1);
+	put_le32(r + 28, 0);
+	put_le32(r + 12, 0);
+	ok(request(ZEROES, 0, 32, false) == 1 && file_has(disk, 5120, zero, 512) == false, "of two ranges one bad one stops both");
+
+	set_desc(&f, Q_DESC(0), 0, HEADER, 16, 0, 0);
+	offer(&f, 0, 0);
+	kick(&f, BLK, 0);
+	ok(status(&f, BLK) & 0x40, "a request without a status byte: NEEDS_RESET");
+}
+
+static void read_only(void)
+{
+	driver_up(&f, RO, ALL, 1);
+	ok(features(&f, RO) >> 5 & 1 && !(features(&f, RO) >> 13 & 1), "a read-only disk says so, and has no discard");
+	ok(request_at(RO, IN, 0, BUF, 512, true) == 0 && !memcmp(ram(&f, BUF), "read only", 9), "it is read");
+	ok(request_at(RO, OUT, 0, BUF, 512, false) == 1 && request_at(RO, DISCARD, 0, BUF, 16, false) == 1, "and not written");
+	wr(&f, RO + 0x70, 4, 0);
+}
+
+/* n writes of a sector each from sector `first` on, kicked at once. */
+static void many(unsigned n, uint64_t first)
+{
+	for (unsigned i = 0; i < n; i++) {
+		header(HEADER + 16 * i, OUT, first + i);
+		fill(BUF + 512 * i, 512, (unsigned)first + i);
+		set_desc(&f, RAM + 0x200000 + 48 * i, 0, HEADER + 16 * i, 16, D_NEXT, 1);
+		set_desc(&f, RAM + 0x200000 + 48 * i, 1, BUF + 512 * i, 512, D_NEXT, 2);
+		set_desc(&f, RAM + 0x200000 + 48 * i, 2, STATUS + i, 1, D_WRITE, 0);
+		set_desc(&f, Q_DESC(0), i, RAM + 0x200000 + 48 * i, 48, D_INDIRECT, 0);
+		offer(&f, 0, (uint16_t)i);
+	}
+	kick(&f, BLK, 0);
+}
+
+static void in_flight(void)
+{
+	struct fake_parts saved;
+	struct fail       why;
+	bool              all = true, put_back = false;
+
+	driver_up(&f, BLK, ALL, 1);
+	for (unsigned round = 0; round < 200; round++) {
+		uint16_t want = (uint16_t)(used_now() + Q_SIZE);
+
+		many(Q_SIZE, 200);
+		if (board_pause(f.vm.board, &why))
+			all = false;
+		uint16_t at = used_now();
+
+		put_back |= at != want;
+		fake_save(&f, "virtio-blk", &saved);
+		const struct virtqueue_state *q = (const struct virtqueue_state *)saved.data[1];
+
+		all = all && q->last_avail == q->used_idx && q->used_idx == at && used_now() == at;
+		if (round % 2) {      /* the requests not begun survive a save, a reset and a load */
+			board_reset(f.vm.board);
+			all = all && fake_load(&f, "virtio-blk", &saved, &why) == 0;
+		}
+		board_resume(f.vm.board, &why);
+		all = all && wait_used(want) && file_has(disk, 200 * 512, ram(&f, BUF), 512 * Q_SIZE);
+	}
+	ok(all, "at a pause nothing is in flight, and behind it every request is served once");
+	ok(put_back, "requests that had not begun were put back");
+
+	all = true;
+	for (unsigned round = 0; round < 100; round++) {
+		driver_up(&f, BLK, ALL, 1);
+		many(Q_SIZE, 300);
+		wr(&f, BLK + 0x70, 4, 0);
+		memset(ram(&f, RAM), 0xa5, 0x10000);
+		memset(ram(&f, STATUS), 0xa5, Q_SIZE);
+		board_pause(f.vm.board, &why);
+		board_resume(f.vm.board, &why);
+		for (unsigned i = 0; i < 0x10000; i++)
+			all = all && ((uint8_t *)ram(&f, RAM))[i] == 0xa5;
+		for (unsigned i = 0; i < Q_SIZE; i++)
+			all = all && ((uint8_t *)ram(&f, STATUS))[i] == 0xa5;
+	}
+	ok(all, "behind a reset by the guest no request touches its memory");
+	driver_up(&f, BLK, ALL, 1);
+	many(Q_SIZE, 300);
+	wr(&f, BLK + 0x30, 4, 0);
+	wr(&f, BLK + 0x44, 4, 0);
+	uint16_t at = used_now();
+
+	ok(rd(&f, BLK + 0x44, 4) == 0 && used_now() == at, "so with a queue that is taken down");
+	wr(&f, BLK + 0x70, 4, 0);
+}
+
+static void saved_state(void)
+{
+	struct fake_parts saved;
+	struct fail       why;
+
+	fake_save(&f, "virtio-blk", &saved);
+	struct virtio_blk_state *s = (struct virtio_blk_state *)saved.data[3];
+
+	ok(s->capacity == SIZE / 512 && !s->readonly, "capacity and mode are saved");
+	s->capacity--;
+	ok(fake_load(&f, "virtio-blk", &saved, &why) == -1 && why.kind == FAIL_REFUSED, "a disk of another size is refused");
+	s->capacity++;
+	s->readonly = true;
+	ok(fake_load(&f, "virtio-blk", &saved, &why) == -1, "a disk of another mode is refused");
+	s->readonly = false;
+	ok(fake_load(&f, "virtio-blk", &saved, &why) == 0, "the same disk is not");
+}
+
+/* Opens another VM with that disk: 0, or what kind of failure it was. */
+static int other(const char *path, bool readonly)
+{
+	static struct fake o;
+	struct machine     cfg;
+	struct fail        why;
+
+	fake_machine(&cfg);
+	cfg.regions[0].size = 4096;
+	fake_disk(&cfg, "root", path, readonly);
+	if (fake_try(&o, &cfg, &why))
+		return (int)why.kind;
+	fake_close(&o);
+	return 0;
+}
+
+static void locks(void)
+{
+	struct fail why;
+	struct disk d;
+	struct machine_host h = { .name = "x", .cls = HOST_DISK };
+	char        path[128];
+
+	snprintf(h.path, sizeof(h.path), "%s", disk);
+	ok(other(disk, false) == FAIL_REFUSED, "a disk in use is refused to another writer");
+	ok(other(disk, true) == FAIL_REFUSED, "and to a reader");
+	ok(other(rodisk, true) == 0, "readers share");
+	ok(disk_open(&d, &h, &why) == 0 && disk_lock(&d, &why) == -1, "it can be opened without the lock, as an incoming VM does");
+	ok(board_own(f.vm.board, false, &why) == 0 && disk_lock(&d, &why) == 0, "given back by one VM, the other takes it");
+	ok(board_own(f.vm.board, true, &why) == -1 && why.kind == FAIL_REFUSED, "and the first no more");
+	disk_close(&d);
+	ok(board_own(f.vm.board, true, &why) == 0 && board_own(f.vm.board, true, &why) == 0, "until it is free; twice is once");
+
+	snprintf(path, sizeof(path), "%s/fifo", dir);
+	mkfifo(path, 0600);
+	ok(other(path, false) == FAIL_REFUSED && other(path, true) == FAIL_REFUSED, "a FIFO is no disk, and nothing hangs");
+	unlink(path);
+	ok(other(dir, true) == FAIL_REFUSED && other("/dev/null", false) == FAIL_REFUSED, "nor is a folder or /dev/null");
+	ok(other(path, false) == FAIL_SYSTEM && access(path, F_OK), "what is not there is not made");
+}
+
+static void fingerprints(void)
+{
+	struct machine_host *h = machine_host_find(&f.vm.cfg, "root");
+	struct fail          why;
+	uint8_t              was[16];
+
+	ok(blk_fingerprint(f.vm.board->vm, &why) == 0 && h->size == SIZE && h->mtime_ns, "a disk's fingerprint is taken");
+	memcpy(was, h->digest, 16);
+	ok(blk_fingerprint(f.vm.board->vm, &why) == 0 && !memcmp(was, h->digest, 16), "it is the same when nothing has changed");
+	driver_up(&f, BLK, ALL, 1);
+	fill(BUF, 512, 99);
+	ok(request(OUT, SIZE / 512 - 1, 512, false) == 0 && blk_fingerprint(f.vm.board->vm, &why) == 0 && memcmp(was, h->digest, 16),
+	   "and another when the last sector has");
+}
+
+static void make(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0 || ftruncate(fd, SIZE) || pwrite(fd, text, strlen(text), 0) < 0)
+		exit(1);
+	close(fd);
+}
+
+int main(void)
+{
+	struct machine cfg;
+
+	if (!mkdtemp(dir))
+		return 1;
+	snprintf(disk, sizeof(disk), "%s/disk", dir);
+	snprintf(rodisk, sizeof(rodisk), "%s/ro", dir);
+	make(disk, "");
+	make(rodisk, "read only");
+	fake_machine(&cfg);
+	fake_disk(&cfg, "root", disk, false);
+	fake_disk(&cfg, "data", rodisk, true);
+	fake_open(&f, &cfg);
+	fake_start(&f);
+	reads_and_writes();
+	read_only();
+	in_flight();
+	saved_state();
+	locks();
+	fingerprints();
+	fake_close(&f);
+	unlink(disk);
+	unlink(rodisk);
+	rmdir(dir);
+	return done_testing();
+}

@@ -1,0 +1,52 @@
+#ifndef TESTS_UNIT_BOARD_FAKE_H
+#define TESTS_UNIT_BOARD_FAKE_H
+
+#include "vmrun/vm.h"
+
+/* A VM with memory, clock, loop and board, and an accelerator that only notes its interrupt lines. One thread: what
+ * waits for the host runs the loop until a line changes or a time is over. */
+
+#define RAM 0x80000000u
+
+struct fake {
+	struct vm     vm;
+	struct accel  accel;
+	_Atomic bool  line[32];
+	_Atomic unsigned changes;
+	_Atomic bool  stop_on_irq;
+	unsigned      quits;
+};
+
+/* cfg: devices, hosts and ncpus wanted; the rest is filled in (RAM: 4 MiB). Exits when it can't. */
+void fake_machine(struct machine *cfg);
+void fake_disk(struct machine *cfg, const char *name, const char *path, bool readonly);
+void fake_device(struct machine *cfg, const char *type, const char *host);
+void fake_serial(struct machine *cfg, const char *name, const char *spec);
+void fake_open(struct fake *f, const struct machine *cfg);
+/* 0, or -1 with *why: for what must be refused. */
+int fake_try(struct fake *f, const struct machine *cfg, struct fail *why);
+void fake_close(struct fake *f);
+void fake_start(struct fake *f);      /* reset and resume */
+struct device *fake_find(struct fake *f, const char *type);
+
+/* Runs the loop until a line changes, at most ms. True when one did. */
+bool fake_wait_irq(struct fake *f, unsigned ms);
+/* Runs the loop for that long: for what must not happen. */
+void fake_run(struct fake *f, unsigned ms);
+
+uint64_t rd(struct fake *f, uint64_t gpa, unsigned size);
+void wr(struct fake *f, uint64_t gpa, unsigned size, uint64_t value);
+
+/* Copies of all parts of a device: what a save and a load would carry. */
+struct fake_parts {
+	size_t  n;
+	uint8_t data[40][1024];
+};
+void fake_save(struct fake *f, const char *type, struct fake_parts *p);
+int fake_load(struct fake *f, const char *type, const struct fake_parts *p, struct fail *why);
+
+/* TAP. */
+void ok(bool good, const char *claim);
+int done_testing(void);
+
+#endif
