@@ -20,11 +20,12 @@
  * first touches of fresh memory cost more than the copy. Populating takes time in which the guest runs on, so after it
  * the dirty pages are taken and weighed again.
  *
- * A rest that fits max_downtime may still go another round while each round at least halves it and it is not yet
- * small against the allowance: the pause gets shorter for few bytes more. */
+ * A rest that fits max_downtime still goes another round while each round at least halves it and it is worth the sync:
+ * the pause gets shorter, and all these rounds together send less than the first of them would have left. */
 
 #define PRECOPY_ROOM_MIN  64u          /* free slots below which a batch is sent: short reads cost more than short chunks */
 #define PRECOPY_SAMPLE    256u         /* pages from which a round's rate is believed */
+#define PRECOPY_SMALL     64u          /* pages that are copied faster than a pause is asked for and answered */
 #define PRECOPY_FIXED_NS  1000000u     /* pause, device state and resume, as a guess before the first pause */
 #define PRECOPY_REGIONS   (sizeof(((struct lease *)0)->rams) / sizeof(struct lease_ram))
 
@@ -279,9 +280,9 @@ static bool precopy_fits(const struct precopy *p, uint64_t rest)
 }
 
 /* One more round than needed, for a shorter pause? sent: pages of the round that left this rest. */
-static bool precopy_worth(const struct precopy *p, uint64_t rest, uint64_t sent)
+static bool precopy_worth(uint64_t rest, uint64_t sent)
 {
-	return rest <= sent / 2 && precopy_forecast_ns(p, rest) > p->o.max_downtime_ns / 8;
+	return rest <= sent / 2 && rest > PRECOPY_SMALL;
 }
 
 static int precopy_sync(struct precopy *p, uint64_t *rest, struct fail *why)
@@ -358,7 +359,7 @@ int precopy_rounds(struct precopy *p, struct fail *why)
 		if (precopy_round(p, &rest, &r, why))
 			return -1;
 		while (precopy_fits(p, rest)) {
-			if (precopy_worth(p, rest, r.pages) && p->report.nrounds < p->o.max_rounds)
+			if (precopy_worth(rest, r.pages) && p->report.nrounds < p->o.max_rounds)
 				break;
 			if (!precopy_populate(p, rest)) {
 				p->report.converged = true;
