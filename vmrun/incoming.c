@@ -1,0 +1,61 @@
+#include "vmrun/setup.h"
+
+#include "libcommon/bytes.h"
+#include "libcommon/io.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define INCOMING_MAGIC 0xd00dfeedu     /* a flattened device tree */
+
+/* The tree says itself how long it is, so that a pipe need not be closed behind it. */
+static int incoming_tree(int fd, const char *what, uint8_t **out, size_t *len, struct fail *why)
+{
+	uint8_t head[8];
+	size_t  total;
+
+	if (io_read(fd, head, sizeof(head), what, why))
+		return -1;
+	total = get_be32(head + 4);
+	if (get_be32(head) != INCOMING_MAGIC)
+		return fail_at(why, FAIL_CORRUPT, 0, "%s: no VM tree", what);
+	if (total < sizeof(head) || total > LIMIT_TREE_BYTES)
+		return fail_at(why, FAIL_LIMIT, 4, "%s: a VM tree of %zu bytes", what, total);
+	*out = malloc(total);
+	if (!*out) {
+		errno = ENOMEM;
+		return fail_sys(why, "%s: VM tree", what);
+	}
+	memcpy(*out, head, sizeof(head));
+	*len = total;
+	return io_read(fd, *out + sizeof(head), total - sizeof(head), what, why);
+}
+
+int vm_incoming(struct vm **out, const struct options *o, struct loop *loop, struct fail *why)
+{
+	struct machine *m    = malloc(sizeof(*m));
+	uint8_t        *tree = NULL;
+	size_t          len  = 0;
+	int             fd = -1, rc = -1;
+
+	if (!m) {
+		errno = ENOMEM;
+		return fail_sys(why, "machine");
+	}
+	fd = setup_source(o->source, why);
+	if (fd < 0)
+		goto out;
+	/* A peer wrote it, whatever file it lies in: recorded paths are never used without --trust-paths. */
+	if (incoming_tree(fd, o->source, &tree, &len, why) || machine_read(m, tree, len, why) || setup_overrides(m, o, false, why))
+		goto out;
+	if (setup_vm(out, m, o, loop, why) || setup_images_given(*out, o, why))
+		goto out;
+	rc = 0;
+out:
+	io_close(&fd);
+	free(tree);
+	free(m);
+	return rc;
+}

@@ -1,0 +1,133 @@
+#include "libcommon/version.h"
+#include "vmrun/chardev.h"
+#include "vmrun/commands.h"
+#include "vmrun/control/control.h"
+#include "vmrun/setup.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct main_command {
+	const char *word;
+	int       (*run)(int argc, char **argv);
+	const char *operands, *does;
+} main_commands[] = {
+	{ "list",     list_main,     "[--json]",                   "VMs that run here"                              },
+	{ "ctl",      ctl_main,      "VM COMMAND [key=value]...",  "a command to a VM, or: VM wait EVENT"           },
+	{ "info",     info_main,     "[--json]",                   "accelerators, capabilities, limits"             },
+	{ "selftest", selftest_main, "[ACCELERATOR]",              "a few instructions and their state, round trip" },
+};
+#define MAIN_COMMANDS (sizeof(main_commands) / sizeof(main_commands[0]))
+
+static void main_help(void)
+{
+	fputs(options_usage, stdout);
+	for (size_t i = 0; i < MAIN_COMMANDS; i++)
+		printf("       vmrun %-8s %-26s %s\n", main_commands[i].word, main_commands[i].operands, main_commands[i].does);
+}
+
+/* Whatever ends us, a terminal that was made raw is given back. */
+static void main_fatal(int signal_number)
+{
+	chardev_restore_terminal();
+	raise(signal_number);     /* SA_RESETHAND: the default now, with its status and core */
+}
+
+static int main_prepare(struct fail *why)
+{
+	static const int fatal[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+	struct sigaction act = { .sa_handler = main_fatal, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER) }, was;
+
+	/* What was closed would be opened as something else, and written to. */
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) != fd)
+			return fail_sys(why, "/dev/null");
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
+		if (sigaction(fatal[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN)     /* nohup stays nohup */
+			sigaction(fatal[i], &act, NULL);
+	return 0;
+}
+
+static int main_open(struct vm **vm, const struct options *o, struct loop *loop, struct fail *why)
+{
+	switch (o->mode) {
+	case MODE_RESTORE:  return vm_restore(vm, o, loop, why);
+	case MODE_INCOMING: return vm_incoming(vm, o, loop, why);
+	default:            return vm_power_on(vm, o, loop, why);
+	}
+}
+
+/* An incoming VM is started by its lease. */
+static int main_start(struct vm *vm, const struct options *o, struct fail *why)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&vm->control_lock);
+	if (o->mode != MODE_INCOMING)
+		rc = vm_start(vm, why);
+	pthread_mutex_unlock(&vm->control_lock);
+	return rc;
+}
+
+/* The life of one machine; the exit status. */
+static int main_vm(const struct options *o)
+{
+	struct fail  why  = { .at = FAIL_NOWHERE };
+	struct loop *loop = NULL;
+	struct vm   *vm   = NULL;
+	int          rc   = loop_open(&loop, &why);
+
+	if (rc == 0)
+		rc = main_open(&vm, o, loop, &why);
+	if (rc == 0)
+		rc = main_start(vm, o, &why);
+	if (rc == 0)
+		rc = vm_run(vm, &why);
+	if (vm) {
+		control_server_close(vm->control);
+		vm->control = NULL;
+		if (rc >= 0 && vm->end_why.kind != FAIL_NONE)
+			why = vm->end_why;
+	}
+	vm_close(vm);
+	loop_close(loop);
+	chardev_restore_terminal();
+	if (why.kind == FAIL_NONE)
+		return rc;
+	int status = fail_report("vmrun", &why);
+
+	return rc < 0 ? status : rc;
+}
+
+int main(int argc, char **argv)
+{
+	struct options *o;
+	struct fail     why = { .at = FAIL_NOWHERE };
+
+	if (main_prepare(&why))
+		return fail_report("vmrun", &why);
+	for (size_t i = 0; argc > 1 && i < MAIN_COMMANDS; i++)
+		if (!strcmp(argv[1], main_commands[i].word))
+			return main_commands[i].run(argc - 1, argv + 1);
+
+	o = calloc(1, sizeof(*o));
+	if (!o) {
+		fail_sys(&why, "options");
+		return fail_report("vmrun", &why);
+	}
+	int rc = options_parse(o, argc, argv, &why) ? fail_report("vmrun", &why) : 0;
+
+	if (rc == 0 && o->mode == MODE_HELP)
+		main_help();
+	else if (rc == 0 && o->mode == MODE_VERSION)
+		printf("vmrun (vmferry) %s\n", VMFERRY_VERSION);
+	else if (rc == 0)
+		rc = main_vm(o);
+	free(o);
+	return rc;
+}

@@ -1,0 +1,159 @@
+#include "vmrun/setup.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* What a restore lacks, gathered so that one message names all of it. */
+struct lacks {
+	char     text[240];
+	size_t   at;
+	unsigned n;
+};
+
+static void lacks_add(struct lacks *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void lacks_add(struct lacks *l, const char *fmt, ...)
+{
+	char    one[160];
+	va_list ap;
+	int     n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(one, sizeof(one), fmt, ap);
+	va_end(ap);
+	l->n++;
+	if (n < 0 || (size_t)n >= sizeof(one) || l->at + (size_t)n + 8 > sizeof(l->text)) {
+		/* No room for all names: say that there are more. */
+		if (l->at + 5 < sizeof(l->text) && (l->at < 3 || strcmp(l->text + l->at - 3, "...")))
+			l->at += (size_t)sprintf(l->text + l->at, " ...");
+		return;
+	}
+	l->at += (size_t)sprintf(l->text + l->at, "%s%s", l->at ? ", " : "", one);
+}
+
+static void overrides_path(struct machine_host *h, const char *path)
+{
+	snprintf(h->path, sizeof(h->path), "%s", path);
+}
+
+static int overrides_disks(struct machine *m, const struct options *o, bool given[LIMIT_HOSTS], struct fail *why)
+{
+	for (uint32_t i = 0; i < o->ndisks; i++) {
+		const struct options_disk *d = &o->disks[i];
+		struct machine_host       *h = machine_host_find(m, d->name);
+
+		if (!h || h->cls != HOST_DISK) {
+			struct lacks has = { 0 };
+
+			for (uint32_t k = 0; k < m->nhosts; k++)
+				if (m->hosts[k].cls == HOST_DISK)
+					lacks_add(&has, "%s", m->hosts[k].name);
+			return fail_set(why, FAIL_USAGE, "--disk %s: the machine has no such disk (it has: %s)", d->name, has.n ? has.text : "none");
+		}
+		if (d->readonly && !h->readonly)
+			return fail_set(why, FAIL_USAGE, "--disk %s: the guest writes to it, ',ro' would change its machine", d->name);
+		overrides_path(h, d->path);
+		given[h - m->hosts] = true;
+	}
+	return 0;
+}
+
+/* The host resource behind a device type's first device; NULL when the machine has none of it. */
+static struct machine_host *overrides_serial(struct machine *m, const char *type)
+{
+	for (uint32_t i = 0; i < m->ndevices; i++)
+		if (!strcmp(m->devices[i].type, type)) {
+			struct machine_host *h = machine_host_find(m, m->devices[i].host);
+
+			return h && h->cls == HOST_SERIAL ? h : NULL;
+		}
+	return NULL;
+}
+
+static int overrides_one(struct machine *m, struct machine_host *h, const char *option, const char *path, bool given[LIMIT_HOSTS],
+			 struct fail *why)
+{
+	if (!path)
+		return 0;
+	if (!h)
+		return fail_set(why, FAIL_USAGE, "--%s: the machine has none", option);
+	overrides_path(h, path);
+	given[h - m->hosts] = true;
+	return 0;
+}
+
+/* kernel and initrd: needed at a reset only, so that a VM can go on without them; a path that is not trusted is forgotten,
+ * one that is given replaces what was recorded, digest included. */
+static int overrides_image(struct machine *m, const char *name, enum host_class cls, const char *path, bool trusted, struct fail *why)
+{
+	struct machine_host *h = machine_host_find(m, name);
+
+	if (h && h->cls != cls)
+		return fail_set(why, FAIL_CORRUPT, "resource '%s' is a %s", name, host_class_names[h->cls]);
+	if (!path) {
+		if (h && !trusted)
+			h->path[0] = '\0';
+		return 0;
+	}
+	if (!h) {
+		if (m->nhosts == LIMIT_HOSTS)
+			return fail_set(why, FAIL_LIMIT, "more than %u host resources", LIMIT_HOSTS);
+		h = &m->hosts[m->nhosts++];
+	}
+	*h = (struct machine_host){ .cls = cls, .readonly = true };
+	snprintf(h->name, sizeof(h->name), "%s", name);
+	overrides_path(h, path);
+	return 0;
+}
+
+static void overrides_lacking(const struct machine_host *h, bool trusted, struct lacks *l)
+{
+	struct stat st;
+	const char *file = h->path;
+
+	if (h->cls == HOST_SERIAL) {
+		if (strncmp(file, "file:", 5) && strncmp(file, "unix:", 5))
+			return;
+		if (!trusted)
+			lacks_add(l, "serial %s (--serial)", h->name);
+		else if (!strncmp(file, "file:", 5) && stat(file + 5, &st))     /* nothing recorded is created */
+			lacks_add(l, "serial %s: %.60s is not there (--serial)", h->name, file + 5);
+		return;
+	}
+	if (h->cls != HOST_DISK)
+		return;
+	if (!trusted)
+		lacks_add(l, "--disk %s=PATH", h->name);
+	else if (stat(file, &st))
+		lacks_add(l, "--disk %s=PATH (%.60s: %s)", h->name, file, errno == ENOENT ? "not there" : "can't be looked at");
+}
+
+int setup_overrides(struct machine *m, const struct options *o, bool trusted, struct fail *why)
+{
+	bool         given[LIMIT_HOSTS + 2] = { false };
+	struct lacks lacks                  = { 0 };
+
+	trusted = trusted || o->trust_paths;
+	if (o->name)
+		snprintf(m->name, sizeof(m->name), "%s", o->name);
+	if (!uuid_is_nil(&o->uuid))
+		m->uuid = o->uuid;
+	if (o->on_reboot >= 0)
+		m->on_reboot = (enum reboot_policy)o->on_reboot;
+	if (overrides_disks(m, o, given, why) ||
+	    overrides_one(m, overrides_serial(m, "ns16550a"), "serial", o->serial, given, why) ||
+	    overrides_one(m, overrides_serial(m, "virtio-console"), "virtio-console", o->virtio_console, given, why) ||
+	    overrides_image(m, "kernel", HOST_KERNEL, o->kernel, trusted, why) ||
+	    overrides_image(m, "initrd", HOST_INITRD, o->initrd, trusted, why))
+		return -1;
+	for (uint32_t i = 0; i < m->nhosts; i++)
+		if (!given[i])
+			overrides_lacking(&m->hosts[i], trusted, &lacks);
+	if (lacks.n == 0)
+		return 0;
+	return fail_set(why, FAIL_REFUSED, "%s: %s%s", o->source, lacks.text,
+			trusted ? "" : ": recorded paths are not used from here (--trust-paths uses them)");
+}

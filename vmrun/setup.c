@@ -1,0 +1,169 @@
+#include "vmrun/setup.h"
+
+#include "vmrun/control/control.h"
+#include "vmrun/images.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int setup_accel(const struct accel_ops **out, const char *name, enum machine_type type, struct fail *why)
+{
+	bool any = !strcmp(name, "auto");
+
+	fail_set(why, FAIL_SYSTEM, "accelerator %s: not in this build", name);
+	for (const struct accel_ops *const *a = accel_list; *a; a++) {
+		if (!any && strcmp((*a)->name, name))
+			continue;
+		if ((*a)->probe(type, why) == 0) {
+			*out = *a;
+			return 0;
+		}
+		if (!any)
+			return -1;
+	}
+	return any ? fail_prefix(why, "no accelerator can run a %s machine here: ", machine_type_names[type]) : -1;
+}
+
+static int setup_host(struct machine *m, const char *name, enum host_class cls, const char *path, bool readonly, struct fail *why)
+{
+	struct machine_host *h;
+
+	if (machine_host_find(m, name))
+		return fail_set(why, FAIL_USAGE, "two resources are named '%s': give the disk another name", name);
+	if (m->nhosts == LIMIT_HOSTS)
+		return fail_set(why, FAIL_LIMIT, "more than %u host resources", LIMIT_HOSTS);
+	h  = &m->hosts[m->nhosts++];
+	*h = (struct machine_host){ .cls = cls, .readonly = readonly };
+	snprintf(h->name, sizeof(h->name), "%s", name);
+	snprintf(h->path, sizeof(h->path), "%s", path);
+	return 0;
+}
+
+static int setup_device(struct machine *m, const char *type, const char *host, struct fail *why)
+{
+	struct machine_device *d;
+
+	if (m->ndevices == LIMIT_DEVICES)
+		return fail_set(why, FAIL_LIMIT, "more than %u devices", LIMIT_DEVICES);
+	d  = &m->devices[m->ndevices++];
+	*d = (struct machine_device){ .slot = SLOT_NONE };
+	snprintf(d->type, sizeof(d->type), "%s", type);
+	snprintf(d->host, sizeof(d->host), "%s", host);
+	return 0;
+}
+
+static int setup_machine(struct machine *m, const struct options *o, struct fail *why)
+{
+	*m = (struct machine){
+		.type      = MACHINE_RISCV64_1,
+		.uuid      = o->uuid,
+		.ncpus     = o->cpus ? o->cpus : 1,
+		.on_reboot = o->on_reboot < 0 ? REBOOT_RESET : (enum reboot_policy)o->on_reboot,
+		.nregions  = 1,
+	};
+	m->regions[0] = (struct machine_region){ .id = 0, .kind = REGION_RAM, .name = "ram", .page_size = GUEST_PAGE,
+						 .size = o->memory ? o->memory : (uint64_t)256 << 20 };
+	snprintf(m->name, sizeof(m->name), "%s", o->name ? o->name : "vm");
+	snprintf(m->append, sizeof(m->append), "%s", o->append ? o->append : "");
+	if (uuid_is_nil(&m->uuid) && uuid_random(&m->uuid, why))
+		return -1;
+
+	if (setup_host(m, "kernel", HOST_KERNEL, o->kernel, true, why) ||
+	    (o->initrd && setup_host(m, "initrd", HOST_INITRD, o->initrd, true, why)) ||
+	    setup_host(m, "console", HOST_SERIAL, o->serial ? o->serial : "stdio", false, why))
+		return -1;
+	for (uint32_t i = 0; i < o->ndisks; i++)
+		if (setup_host(m, o->disks[i].name, HOST_DISK, o->disks[i].path, o->disks[i].readonly, why) ||
+		    setup_device(m, "virtio-blk", o->disks[i].name, why))
+			return -1;
+	if (o->rng && (setup_host(m, "rng", HOST_RNG, "", true, why) || setup_device(m, "virtio-rng", "rng", why)))
+		return -1;
+	if (o->virtio_console && (setup_host(m, "hvc0", HOST_SERIAL, o->virtio_console, false, why) ||
+				  setup_device(m, "virtio-console", "hvc0", why)))
+		return -1;
+	return board_plan(m, why);
+}
+
+int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o, struct loop *loop, struct fail *why)
+{
+	const struct accel_ops *accel;
+	bool                    incoming = o->mode == MODE_INCOMING;
+
+	if (setup_accel(&accel, o->accel, cfg->type, why))
+		return -1;
+	/* Before a disk is opened: a VM that was given away must not touch what is not its own any more. */
+	if (!incoming && records_may_start(&cfg->uuid, cfg->name, why))
+		return -1;
+	if (incoming ? vm_open_incoming(out, cfg, accel, loop, why) : vm_open(out, cfg, accel, loop, why))
+		return -1;
+	struct vm *vm = *out;
+
+	vm->clock_policy    = o->clock;
+	vm->disk_changed_ok = o->disk_changed_ok;
+	if (o->paused)
+		vm->run.holders |= HOLD_USER;
+	if (control_server_open(&vm->control, vm, o->control, why))
+		return -1;
+	return incoming ? 0 : board_own(vm->board, true, why);
+}
+
+int vm_power_on(struct vm **out, const struct options *o, struct loop *loop, struct fail *why)
+{
+	struct machine *cfg = malloc(sizeof(*cfg));
+	int             rc  = -1;
+
+	if (!cfg) {
+		errno = ENOMEM;
+		return fail_sys(why, "machine");
+	}
+	if (setup_machine(cfg, o, why) == 0 && setup_vm(out, cfg, o, loop, why) == 0 && vm_boot(*out, why) == 0)
+		rc = 0;
+	free(cfg);
+	return rc;
+}
+
+int setup_images_given(struct vm *vm, const struct options *o, struct fail *why)
+{
+	if ((o->kernel && images_load(vm, "kernel", why)) || (o->initrd && images_load(vm, "initrd", why)))
+		return -1;
+	return 0;
+}
+
+bool setup_trusted(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() && !(st.st_mode & 022);
+}
+
+int setup_source(const char *source, struct fail *why)
+{
+	int fd, console;
+
+	if (strcmp(source, "-")) {
+		fd = open(source, O_RDONLY | O_CLOEXEC);
+		return fd < 0 ? fail_sys(why, "%s", source) : fd;
+	}
+	if (isatty(STDIN_FILENO))
+		return fail_set(why, FAIL_USAGE, "standard input is a terminal: a snapshot or tree is expected there");
+	fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+	if (fd < 0)
+		return fail_sys(why, "standard input");
+	/* A console on stdio must not eat the stream. Someone at a terminal types there; else there is nobody. */
+	console = isatty(STDOUT_FILENO) ? open("/dev/tty", O_RDWR | O_CLOEXEC) : -1;
+	if (console < 0)
+		console = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (console < 0 || dup2(console, STDIN_FILENO) < 0) {
+		fail_sys(why, "standard input");
+		close(fd);
+		fd = -1;
+	}
+	if (console >= 0)
+		close(console);
+	return fd;
+}

@@ -1,0 +1,36 @@
+#ifndef VMRUN_SETUP_H
+#define VMRUN_SETUP_H
+
+#include "vmrun/options.h"
+#include "vmrun/vm.h"
+
+/* From a command line to a VM that stands ready: the three ways a VM comes to life. */
+
+/* --kernel: powered on, not started. */
+int vm_power_on(struct vm **out, const struct options *o, struct loop *loop, struct fail *why);
+/* --restore: everything read and verified up to END, loaded, not started. */
+int vm_restore(struct vm **out, const struct options *o, struct loop *loop, struct fail *why);
+/* --incoming: configured from a tree, held until a lease fills and starts it. */
+int vm_incoming(struct vm **out, const struct options *o, struct loop *loop, struct fail *why);
+
+/* The steps they share. setup_vm asks the records (not for incoming), opens the VM, its control socket and, but for
+ * incoming, takes its disks. *out is set as soon as there is something to close, also on failure. */
+int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o, struct loop *loop, struct fail *why);
+
+/* The accelerator asked for, or with "auto" the first that can run the machine. */
+int setup_accel(const struct accel_ops **out, const char *name, enum machine_type type, struct fail *why);
+
+/* Overrides into a machine that came from a snapshot or a peer, and the rule of trust (design.md 5): recorded paths are used
+ * only when trusted. Everything that is missing is named in one message; nothing is opened. */
+int setup_overrides(struct machine *m, const struct options *o, bool trusted, struct fail *why);
+
+/* Kernel and initrd that were given as overrides, at once, so that a wrong path is found before anything runs. */
+int setup_images_given(struct vm *vm, const struct options *o, struct fail *why);
+
+/* Is what fd reads a regular file that is ours and that nobody else can write? */
+bool setup_trusted(int fd);
+
+/* Opens FILE, or takes standard input away from the console ("-": it becomes the terminal, if there is one). */
+int setup_source(const char *source, struct fail *why);
+
+#endif
