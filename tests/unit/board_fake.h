@@ -34,6 +34,7 @@ bool fake_wait_irq(struct fake *f, unsigned ms);
 /* Runs the loop for that long: for what must not happen. */
 void fake_run(struct fake *f, unsigned ms);
 
+/* All ones where nothing answers. */
 uint64_t rd(struct fake *f, uint64_t gpa, unsigned size);
 void wr(struct fake *f, uint64_t gpa, unsigned size, uint64_t value);
 

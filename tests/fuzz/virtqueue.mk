@@ -1,0 +1,2 @@
+FUZZ += virtqueue
+virtqueue_fuzz_SRCS = $(board_fake_SRCS)
