@@ -4,6 +4,8 @@
 
 #include "libcommon/io.h"
 
+#include <jansson.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +81,24 @@ static void round_trip(void)
 	board_resume(f.vm.board, &why);
 }
 
+/* Waits for the disk's threads: else a pause puts most requests back before they have begun. */
+static void settle(void)
+{
+	struct device *d = fake_find(&f, "virtio-blk");
+	bool           busy;
+
+	do {
+		json_t *j = json_object();
+
+		sched_yield();
+		pthread_mutex_lock(&f.vm.machine_lock);
+		d->ops->counters(d, j);
+		pthread_mutex_unlock(&f.vm.machine_lock);
+		busy = json_integer_value(json_object_get(j, "in-flight")) > 0;
+		json_decref(j);
+	} while (busy);
+}
+
 static const uint8_t *in, *end;
 
 static uint32_t take(unsigned n)
@@ -150,6 +170,7 @@ static void step(void)
 		at = take(1);
 		offer(&f, at >> 7, at & 15);
 		kick(&f, 0x10001000 + 0x1000 * (op / 10 % 3), at >> 7);
+		settle();
 		break;
 	case 6:
 		bring_up(0x10001000 + 0x1000 * (op / 10 % 3), take(4));
