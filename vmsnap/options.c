@@ -32,7 +32,7 @@ static const char usage_text[] =
 	"Saves the running virtual machine VM to FILE, or to standard output.\n"
 	"  --max-downtime TIME    pause at most so long (50ms); --max-rounds N ends the trying (30)\n"
 	"  --pause-buffer SIZE    memory for what is copied while paused (256M)\n"
-	"  --pause-deadline TIME  vmrun takes the pause back after so long (10s; 1h with --stop-after)\n"
+	"  --pause-deadline TIME  vmrun takes the pause back after so long (10s; 10m with --stop-after)\n"
 	"  --compress[=LEVEL]     zstd, level 1 unless given\n"
 	"  --state-only           configuration and device state, no memory\n"
 	"  --stop-after           the VM quits once the snapshot is safe\n"
@@ -86,8 +86,8 @@ void options_parse(struct options *o, int argc, char **argv)
 				options_bad("pause-buffer", optarg, "a size such as 256M, at most 1T");
 			break;
 		case OPT_DEADLINE:
-			if (!units_duration(&n, optarg) || n < 1000000 || n > 24 * (uint64_t)3600000000000)
-				options_bad("pause-deadline", optarg, "a time from 1ms to 24h");
+			if (!units_duration(&n, optarg) || n < 1000000 || n > 600000000000)
+				options_bad("pause-deadline", optarg, "a time from 1ms to 10m");
 			o->pause_deadline_ms = (unsigned)(n / 1000000);
 			deadline = true;
 			break;
@@ -107,7 +107,7 @@ void options_parse(struct options *o, int argc, char **argv)
 		o->progress = PROGRESS_NONE;
 	/* The pause then lasts until everything is on disk; should we hang, this is when the VM gets its own way. */
 	if (o->stop_after && !deadline)
-		o->pause_deadline_ms = 3600000;
+		o->pause_deadline_ms = 600000;
 	if (argc - optind < 1 || argc - optind > 2) {
 		warnx(argc - optind < 1 ? "which VM?" : "too many operands");
 		options_usage(2);
@@ -120,6 +120,6 @@ void options_parse(struct options *o, int argc, char **argv)
 	}
 	if (!o->file && isatty(STDOUT_FILENO)) {
 		warnx("standard output is a terminal: name a FILE, or redirect it");
-		options_usage(2);
+		exit(2);
 	}
 }

@@ -1,5 +1,6 @@
 #include "vmsnap/publish.h"
 
+#include "libcommon/fault.h"
 #include "libcommon/io.h"
 
 #include <errno.h>
@@ -45,7 +46,9 @@ static int publish_temp_name(struct publish *p, struct fail *why)
 /* An empty file beside the name, mode 0444 whatever the umask. */
 static int publish_create(struct publish *p, struct fail *why)
 {
-	p->fd = openat(p->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	errno = EOPNOTSUPP;
+	if (!fault_hit("vmsnap.no-tmpfile"))
+		p->fd = openat(p->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (p->fd < 0 && errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL)
 		return fail_sys(why, "%s: create", p->path);
 	for (int tries = 0; p->fd < 0 && tries < 100; tries++) {

@@ -1,0 +1,271 @@
+# vmsnap when things go wrong: the VM is unhurt, nothing incomplete stands under the final name, the next save is right.
+# Random moments are seeded: SEED=N repeats a run.
+load ../lib/vm
+
+setup() {
+	vm_setup
+	READER=$TOP/tests/vmsnap/reader.py
+	SEED=${SEED:-$((RANDOM * 32768 + RANDOM))}
+	echo "# SEED=$SEED" >&2
+	RANDOM=$SEED
+	mkdir "$W/out"
+}
+teardown() {
+	[ -z "${MOUNTED:-}" ] || umount "$MOUNTED"
+	vm_teardown
+}
+
+# Job control gives background commands of a script an ignored SIGINT.
+vmsnap_signals() { exec env --default-signal=INT,TERM,HUP vmsnap "$@"; }
+
+guest() { start_step a "pages=4096 tick=1000" && wait_line 20 'tick 5$' "$W/a.out"; }
+
+# The VM runs on, and a save that nobody disturbs is right; out/ holds complete files only.
+unhurt() {
+	local n f
+	n=$(last_tick "$W/a.out")
+	until_true 20 tick_above "$W/a.out" "$n"
+	status_is a running
+	for f in "$W"/out/* "$W"/out/.[!.]*; do
+		[ -e "$f" ] || continue
+		[ "${f##*/}" = a.vms ] || { echo "left behind: $f"; return 1; }
+		vminspect verify "$f" || return 1
+	done
+	rm -f "$W/out/a.vms"
+	until_true 10 vmsnap --quiet a "$W/next.vms"      # the lease of one that was killed may take a moment to go
+	stepcheck "$W/next.vms" >"$W/next.txt" || { cat "$W/next.txt"; return 1; }
+	rm -f "$W/next.vms"
+}
+
+@test "vmsnap: kill -9 at random moments hurts nothing" {
+	guest
+	for i in $(seq 12); do
+		vmsnap --quiet a "$W/out/a.vms" 3>&- &
+		pid=$!
+		command sleep "0.$(printf %03d $((RANDOM % 80)))"
+		kill -9 $pid 2>/dev/null || true
+		wait $pid || true
+		unhurt || { echo "SEED=$SEED, turn $i"; return 1; }
+	done
+}
+
+@test "vmsnap: SIGINT and SIGTERM at random moments hurt nothing and end with 128+n, or come too late" {
+	guest
+	for i in $(seq 12); do
+		sig=$([ $((i % 2)) = 0 ] && echo INT || echo TERM)
+		vmsnap_signals a "$W/out/a.vms" 2>"$W/err" 3>&- &
+		pid=$!
+		command sleep "0.$(printf %03d $((RANDOM % 80)))"
+		kill "-$sig" "$pid" 2>/dev/null || true
+		rc=0
+		wait $pid || rc=$?
+		echo "turn $i: $sig: $rc: $(cat "$W/err")"
+		case $rc in
+		0) [ -e "$W/out/a.vms" ] ;;
+		130 | 143) [ ! -e "$W/out/a.vms" ] ;;
+		*) echo "SEED=$SEED, turn $i"; return 1 ;;
+		esac
+		unhurt || { echo "SEED=$SEED, turn $i"; return 1; }
+	done
+}
+
+@test "vmsnap: a signal is heard while the reader of the pipe has stalled" {
+	guest
+	mkfifo "$W/pipe"
+	for sig in INT TERM; do
+		"$READER" hold "$W/half" "$W/held" <"$W/pipe" 3>&- &
+		reader=$!
+		vmsnap_signals a >"$W/pipe" 2>"$W/err" 3>&- &
+		pid=$!
+		until_true 20 test -e "$W/held"
+		until_true 20 grep -q pipe "/proc/$pid/task/$pid/wchan" || true
+		kill "-$sig" "$pid"
+		rc=0
+		wait $pid || rc=$?
+		[ "$rc" = "$([ $sig = INT ] && echo 130 || echo 143)" ]
+		[ "$(cat "$W/err")" = "vmsnap: interrupted by SIG$sig: nothing was published, the VM goes on" ]
+		rm "$W/held"
+		wait $reader
+		run -3 vminspect verify "$W/half"
+		unhurt
+	done
+}
+
+@test "vmsnap: killed at each of its fault points, the VM runs on and what stands under the name is complete" {
+	guest
+	for point in round paused resumed before-publish published before-commit; do
+		rc=0
+		VMFERRY_FAULT=vmsnap.$point=kill "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>/dev/null || rc=$?
+		[ $rc = 137 ]
+		case $point in
+		published | before-commit) [ -e "$W/out/a.vms" ] ;;
+		*) [ ! -e "$W/out/a.vms" ] ;;
+		esac
+		unhurt || { echo "at $point"; return 1; }
+	done
+}
+
+@test "vmsnap: interrupted at each of its fault points: before the name nothing stands there, after it the save is done" {
+	guest
+	for point in round paused resumed before-publish published before-commit; do
+		rm -f "$W/at"
+		VMFERRY_FAULT=vmsnap.$point=wait:$W/at env --default-signal=INT "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>"$W/err" 3>&- &
+		pid=$!
+		until_true 20 test -e "$W/at"
+		kill -INT $pid
+		case $point in
+		published | before-commit) rm "$W/at"; wait $pid; [ -e "$W/out/a.vms" ] ;;
+		*) rc=0; wait $pid || rc=$?; [ $rc = 130 ]; [ ! -e "$W/out/a.vms" ] ;;
+		esac
+		unhurt || { echo "at $point"; return 1; }
+	done
+}
+
+@test "vmsnap: a full disk is said, leaves nothing, and the VM runs on" {
+	need_root
+	mount -t tmpfs -o size=4m none "$W/out" || skip "tmpfs can't be mounted here"
+	MOUNTED=$W/out
+	guest
+	run -1 --separate-stderr vmsnap a "$W/out/a.vms"
+	[ "$stderr" = "vmsnap: $W/out/a.vms: write: No space left on device" ]
+	[ -z "$(ls -A "$W/out")" ]
+	[ "$(stat -f -c '%b %f' "$W/out" | awk '{ print $1 - $2 }')" -le 4 ]      # the blocks are free again
+	unhurt
+}
+
+@test "vmsnap: a full device and a limit on file size are said, and the VM runs on" {
+	guest
+	run -1 --separate-stderr bash -c 'vmsnap a >/dev/full'
+	[ "$stderr" = "vmsnap: standard output: write: No space left on device" ]
+	unhurt
+	run -1 --separate-stderr bash -c "ulimit -f 1000; vmsnap a '$W/out/a.vms'"
+	[ "$stderr" = "vmsnap: $W/out/a.vms: write: File too large" ]
+	unhurt
+}
+
+@test "vmsnap: a reader that goes away at random places is said, and the VM runs on" {
+	guest
+	for i in $(seq 8); do
+		bytes=$((RANDOM * 500 % 16000000))
+		set +e
+		vmsnap a 2>"$W/err" | head -c $bytes >/dev/null
+		first=${PIPESTATUS[0]}
+		set -e
+		echo "turn $i: $bytes bytes: $first: $(cat "$W/err")"
+		[ "$first" = 1 ]
+		[ "$(cat "$W/err")" = "vmsnap: standard output: write: Broken pipe" ]
+		unhurt || { echo "SEED=$SEED, turn $i"; return 1; }
+	done
+}
+
+@test "vmsnap: a second save of a VM is refused with 4 and told who holds it" {
+	guest
+	mkfifo "$W/pipe"
+	"$READER" hold "$W/one.vms" "$W/held" <"$W/pipe" 3>&- &
+	reader=$!
+	vmsnap a >"$W/pipe" 2>/dev/null 3>&- &
+	pid=$!
+	until_true 20 test -e "$W/held"
+	run -4 --separate-stderr vmsnap a "$W/out/a.vms"
+	[[ "$stderr" == *"vmsnap[$pid]"* ]]
+	rm "$W/held"
+	wait $pid
+	wait $reader
+	stepcheck "$W/one.vms"
+	unhurt
+}
+
+@test "vmsnap: a VM that ends while it is saved ends the save with 6 and its reason, and leaves no file" {
+	guest
+	VMFERRY_FAULT=vmsnap.round=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>"$W/err" 3>&- &
+	pid=$!
+	until_true 20 test -e "$W/at"
+	vmrun ctl a quit
+	rm "$W/at"
+	rc=0
+	wait $pid || rc=$?
+	cat "$W/err"
+	[ $rc = 6 ]
+	grep -q 'lease lost: ' "$W/err"
+	[ -z "$(ls -A "$W/out")" ]
+}
+
+@test "vmsnap: a vmrun that is killed while it is saved ends the save with 4, and leaves no file" {
+	guest
+	VMFERRY_FAULT=vmsnap.round=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>"$W/err" 3>&- &
+	pid=$!
+	until_true 20 test -e "$W/at"
+	kill -9 "$VMPID"
+	rm "$W/at"
+	rc=0
+	wait $pid || rc=$?
+	cat "$W/err"
+	[ $rc = 4 ]
+	[ -z "$(ls -A "$W/out")" ]
+}
+
+@test "vmsnap: a pause that outlasts its deadline is taken back: the VM runs on, the save fails with 4" {
+	guest
+	VMFERRY_FAULT=vmsnap.paused=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" --pause-deadline 300ms a "$W/out/a.vms" 2>"$W/err" 3>&- &
+	pid=$!
+	until_true 20 test -e "$W/at"
+	n=$(last_tick "$W/a.out")
+	until_true 20 tick_above "$W/a.out" "$n"      # while vmsnap still believes that it is paused
+	rm "$W/at"
+	rc=0
+	wait $pid || rc=$?
+	cat "$W/err"
+	[ $rc = 4 ]
+	grep -q 'lease lost: ' "$W/err"
+	unhurt
+}
+
+@test "vmsnap --stop-after: when the file can't get its name the VM runs on" {
+	guest
+	VMFERRY_FAULT=vmsnap.before-publish=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" --stop-after a "$W/out/a.vms" 2>"$W/err" 3>&- &
+	pid=$!
+	until_true 20 test -e "$W/at"
+	status_is a save-vm
+	echo first >"$W/out/a.vms"
+	rm "$W/at"
+	rc=0
+	wait $pid || rc=$?
+	[ $rc = 1 ]
+	[ "$(cat "$W/err")" = "vmsnap: $W/out/a.vms: exists already; --force replaces it" ]
+	[ "$(cat "$W/out/a.vms")" = first ]
+	rm "$W/out/a.vms"
+	unhurt
+}
+
+@test "vmsnap --stop-after: killed while the VM stands still, the VM runs on" {
+	guest
+	for point in paused before-publish; do
+		VMFERRY_FAULT=vmsnap.$point=kill "$FAULTS_BUILD/bin/vmsnap" --stop-after a "$W/out/a.vms" 2>/dev/null || true
+		[ ! -e "$W/out/a.vms" ]
+		unhurt
+	done
+}
+
+@test "vmsnap: where files need a name from the start nothing stays but after kill -9, and that is hidden" {
+	guest
+	# Stands for a file system without O_TMPFILE.
+	VMFERRY_FAULT=vmsnap.no-tmpfile=hit "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>/dev/null
+	unhurt
+	for sig in INT TERM; do
+		VMFERRY_FAULT=vmsnap.no-tmpfile=hit,vmsnap.paused=wait:$W/at env --default-signal=INT "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>/dev/null 3>&- &
+		pid=$!
+		until_true 20 test -e "$W/at"
+		[ "$(find "$W/out" -name '.a.vms.*' | wc -l)" = 1 ]
+		kill "-$sig" "$pid"
+		wait $pid || true
+		rm "$W/at"
+		[ -z "$(ls -A "$W/out")" ]
+		unhurt
+	done
+	VMFERRY_FAULT=vmsnap.no-tmpfile=hit,vmsnap.paused=kill "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>/dev/null || true
+	[ ! -e "$W/out/a.vms" ]
+	rm -f "$W"/out/.a.vms.*
+	echo old >"$W/out/a.vms"
+	VMFERRY_FAULT=vmsnap.no-tmpfile=hit "$FAULTS_BUILD/bin/vmsnap" --force a "$W/out/a.vms" 2>/dev/null
+	unhurt
+}

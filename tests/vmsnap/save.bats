@@ -1,0 +1,175 @@
+# vmsnap on a machine that runs: what a save costs the guest, and what it leaves.
+load ../lib/vm
+
+setup() {
+	vm_setup
+	READER=$TOP/tests/vmsnap/reader.py
+}
+teardown() { vm_teardown; }
+
+field() { jq -r "select(.event == \"report\") | .$2" "$1"; }
+runs_on() { local n; n=$(last_tick "$W/$1.out"); until_true 20 tick_above "$W/$1.out" "$n"; }
+
+@test "vmsnap: while a slow pipe is fed the guest makes 1000 steps, 3 rounds are reported, a tenth at most is left to the pause" {
+	start_step a "pages=4096 tick=4 pace=20"
+	wait_line 20 'tick 1$' "$W/a.out"
+	before=$(last_tick "$W/a.out")
+	# A tick is 4 steps, so 4 dirty pages; it pays for 16 pages of the pipe: each round has a quarter of the last.
+	vmsnap --progress=json a 2>"$W/a.err" | "$READER" pace "$W/a.vms" "$W/a.out" 65536
+	after=$(last_tick "$W/a.out")
+	cat "$W/a.err"
+	echo "ticks $before to $after"
+	[ $(((after - before) * 4)) -ge 1000 ]
+	[ "$(field "$W/a.err" rounds)" -ge 3 ]
+	[ "$(grep -c '"event": "round"' "$W/a.err")" = "$(field "$W/a.err" rounds)" ]
+	[ $(($(field "$W/a.err" pages_paused) * 10)) -lt "$(field "$W/a.err" present_pages)" ]
+	[ "$(field "$W/a.err" converged)" = true ]
+	stepcheck "$W/a.vms"
+	vminspect verify "$W/a.vms"
+}
+
+@test "vmsnap: a reader that stops for 5 s in the last round does not stop the guest" {
+	start_step a "pages=4096 tick=100 pace=20"
+	wait_line 20 'tick 41$' "$W/a.out"
+	vmsnap --max-rounds 1 --progress=json a 2>"$W/a.err" | "$READER" stall "$W/a.vms" "$W/a.out" 0 5 >"$W/moved"
+	cat "$W/moved" "$W/a.err"
+	[ "$(wc -l <"$W/moved")" = 10 ]
+	[ "$(awk '$1 > 0' "$W/moved" | wc -l)" -ge 9 ]      # the pause itself may take from one of them
+	[ "$(jq -r 'select(.event == "report") | .pause_ms < 2000 and .total_ms > 4900' "$W/a.err")" = true ]
+	stepcheck "$W/a.vms"
+}
+
+@test "vmsnap: a guest that writes without end is saved when the rounds run out, and reported as not converged" {
+	start_step a "pages=4096 tick=10000"
+	wait_line 20 'tick 1$' "$W/a.out"
+	vmsnap --max-rounds 3 --max-downtime 0 --progress=json a "$W/a.vms" 2>"$W/a.err"
+	[ "$(field "$W/a.err" converged)" = false ]
+	[ "$(field "$W/a.err" rounds)" = 3 ]
+	stepcheck "$W/a.vms"
+	runs_on a
+}
+
+@test "vmsnap: what the pause buffer can't hold is written while the guest stands still, and nothing is lost" {
+	start_step a "pages=4096 tick=10000" --cpus 2
+	wait_line 20 'tick 1$' "$W/a.out"
+	for buffer in 0 1 3M; do
+		vmsnap --max-rounds 1 --pause-buffer "$buffer" a "$W/$buffer.vms" 2>/dev/null
+		stepcheck "$W/$buffer.vms"
+		vminspect verify "$W/$buffer.vms"
+	done
+	runs_on a
+}
+
+@test "vmsnap: memory the guest never touched is neither read nor stored" {
+	start_step a "pages=64 pace=1000" --memory 1G
+	vmsnap --progress=json a "$W/a.vms" 2>"$W/a.err"
+	[ "$(field "$W/a.err" present_pages)" -lt 4096 ]
+	[ "$(stat -c %s "$W/a.vms")" -lt $((16 << 20)) ]
+	[ "$(awk '/^Rss/ { n += $2 } END { print n }' "/proc/$VMPID/smaps_rollup")" -lt $((128 << 10)) ]
+}
+
+@test "vmsnap: --compress gives the same content in fewer bytes" {
+	start_step a "pages=1024"
+	vmrun ctl a stop
+	vmsnap --progress=json a "$W/raw.vms" 2>"$W/raw.err"
+	for level in "" =1 =-3 =9; do
+		vmsnap "--compress$level" a "$W/z$level.vms" 2>/dev/null
+		[ "$(stat -c %s "$W/z$level.vms")" -lt $(($(stat -c %s "$W/raw.vms") / 2)) ]
+		stepcheck "$W/z$level.vms"
+		vminspect verify "$W/z$level.vms"
+	done
+	status_is a paused
+}
+
+@test "vmsnap: a VM that a user has paused is saved and stays paused" {
+	start_step a "pages=256 tick=1000"
+	vmrun ctl a stop
+	vmsnap --progress=json a "$W/a.vms" 2>"$W/a.err"
+	[ "$(field "$W/a.err" rounds)" = 1 ]
+	status_is a paused
+	vmrun ctl a cont
+	runs_on a
+}
+
+@test "vmsnap: a file is published read-only, whatever the umask" {
+	start_step a "pages=64"
+	(umask 077; vmsnap a "$W/a.vms" 2>/dev/null)
+	(umask 000; vmsnap a "$W/b.vms" 2>/dev/null)
+	[ "$(stat -c %a "$W/a.vms" "$W/b.vms" | sort -u)" = 444 ]
+}
+
+@test "vmsnap: a file that exists is refused untouched; --force replaces it in one step" {
+	start_step a "pages=64"
+	echo mine >"$W/a.vms"
+	run -1 --separate-stderr vmsnap a "$W/a.vms"
+	[ "$stderr" = "vmsnap: $W/a.vms: exists already; --force replaces it" ]
+	[ "$(cat "$W/a.vms")" = mine ]
+	exec 9<"$W/a.vms"
+	vmsnap --force a "$W/a.vms" 2>/dev/null
+	[ "$(cat <&9)" = mine ]      # who had the old one open keeps it
+	vminspect verify "$W/a.vms"
+	mkdir "$W/folder"
+	run -1 vmsnap --force a "$W/folder"
+	[ -z "$(find "$W" -name '.*.*')" ]
+}
+
+@test "vmsnap: a terminal, wrong words and wrong numbers are refused with 2" {
+	run -2 python3 - <<-'END'
+	import os, pty, sys
+	sys.exit(os.waitstatus_to_exitcode(pty.spawn(['vmsnap', 'a'])))
+	END
+	[[ "$output" == *"standard output is a terminal"* ]]
+	run -2 vmsnap
+	run -2 vmsnap a b c
+	run -2 vmsnap --max-downtime 50 a "$W/a.vms"
+	run -2 vmsnap --max-rounds -1 a "$W/a.vms"
+	run -2 vmsnap --pause-buffer 1X a "$W/a.vms"
+	run -2 vmsnap --compress=20 a "$W/a.vms"
+	run -2 vmsnap --progress=loud a "$W/a.vms"
+	run -2 vmsnap --force a
+	run -2 vmsnap ../a "$W/none/a.vms" -x
+	[ ! -e "$W/a.vms" ]
+}
+
+@test "vmsnap: a VM that is not there is refused with 4, a folder that is not there with 1" {
+	run -4 --separate-stderr vmsnap nobody "$W/a.vms"
+	[[ "$stderr" == "vmsnap: no VM 'nobody': "* ]]
+	run -1 vmsnap nobody "$W/none/a.vms"
+	[ -z "$(ls -A "$W")" ] || [ ! -e "$W/a.vms" ]
+}
+
+@test "vmsnap: --quiet says nothing, a pipe's stderr gets one line" {
+	start_step a "pages=64"
+	run -0 --separate-stderr vmsnap --quiet a "$W/a.vms"
+	[ "$output$stderr" = "" ]
+	run -0 --separate-stderr vmsnap a "$W/b.vms"
+	[ "${#stderr_lines[@]}" = 1 ]
+	[[ "$stderr" =~ ^'vmsnap: a: '[0-9]+' rounds, '[0-9]+' pages ('[0-9]+' paused), '.*', converged, '.*', snapshot '[0-9a-f-]{36}$ ]]
+}
+
+@test "vmsnap: --state-only is small, can be inspected, and is refused by --restore with 3" {
+	start_step a "pages=1024 tick=1000"
+	vmsnap --state-only a "$W/a.vms" 2>/dev/null
+	[ "$(stat -c %s "$W/a.vms")" -lt 200000 ]
+	vminspect verify "$W/a.vms"
+	vminspect regs "$W/a.vms" | grep -q pc
+	runs_on a
+	run -3 timeout 20 vmrun --name b --restore "$W/a.vms" --serial none
+}
+
+@test "vmsnap: --stop-after: the VM quits without one instruction after the saved moment" {
+	for i in 1 2 3; do
+		start_step "a$i" "pages=512 tick=1 pace=50"
+		wait_line 20 "tick $((i * 100))\$" "$W/a$i.out"
+		vmsnap --stop-after "a$i" "$W/a$i.vms" 2>"$W/a.err"
+		wait_gone 10 "$VMPID"
+		wait "$VMPID"
+		steps=$(stepcheck "$W/a$i.vms" | awk '/^hart 0/ { print $4 }')
+		echo "saved at $steps, last tick $(last_tick "$W/a$i.out")"
+		# A step is counted before its tick is printed.
+		[ "$(last_tick "$W/a$i.out")" -le "$steps" ]
+		[ "$(last_tick "$W/a$i.out")" -ge $((steps - 1)) ]
+	done
+	start_vm b --restore "$W/a3.vms"
+	until_true 20 tick_above "$W/b.out" "$steps"
+}
