@@ -1,0 +1,212 @@
+#include "vmmigrate/address.h"
+
+#include "libcommon/io.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int address_port(struct address *a, const char *port, const char *text, struct fail *why)
+{
+	char         *end;
+	unsigned long n = strtoul(port, &end, 10);
+
+	if (port[0] < '0' || port[0] > '9' || *end || n > 65535 || strlen(port) >= sizeof(a->port))
+		return fail_set(why, FAIL_USAGE, "'%.200s': a port is a number up to 65535", text);
+	snprintf(a->port, sizeof(a->port), "%lu", n);
+	return 0;
+}
+
+int address_parse(struct address *a, const char *text, bool host_optional, struct fail *why)
+{
+	const char *host = text, *colon = strrchr(text, ':'), *port = NULL;
+	size_t      len;
+
+	if (text[0] == '[') {
+		const char *close = strchr(text, ']');
+
+		if (!close || (close[1] != '\0' && close[1] != ':'))
+			return fail_set(why, FAIL_USAGE, "'%.200s': wanted [ADDRESS]:PORT", text);
+		host = text + 1;
+		len  = (size_t)(close - host);
+		port = close[1] ? close + 2 : NULL;
+	} else if (colon && strchr(text, ':') == colon) {
+		len  = (size_t)(colon - text);
+		port = colon + 1;
+	} else {
+		len = strlen(text);      /* a name, or a v6 address without brackets */
+	}
+	if (len >= sizeof(a->host) || (len == 0 && !host_optional))
+		return fail_set(why, FAIL_USAGE, "'%.200s': wanted HOST[:PORT]", text);
+	memcpy(a->host, host, len);
+	a->host[len] = '\0';
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)a->host[i] <= ' ' || (unsigned char)a->host[i] >= 0x7f)
+			return fail_set(why, FAIL_USAGE, "'%.200s': no host has such a name", text);
+	return address_port(a, port ? port : ADDRESS_PORT, text, why);
+}
+
+void address_text(const struct address *a, char out[ADDRESS_TEXT_MAX])
+{
+	snprintf(out, ADDRESS_TEXT_MAX, strchr(a->host, ':') ? "[%s]:%s" : "%s:%s", a->host, a->port);
+}
+
+static int address_of(struct address *a, const struct sockaddr *sa, socklen_t len, struct fail *why)
+{
+	int rc = getnameinfo(sa, len, a->host, sizeof(a->host), a->port, sizeof(a->port), NI_NUMERICHOST | NI_NUMERICSERV);
+
+	return rc ? fail_set(why, FAIL_SYSTEM, "address: %s", gai_strerror(rc)) : 0;
+}
+
+int address_of_socket(struct address *a, int fd, bool peer, struct fail *why)
+{
+	struct sockaddr_storage ss;
+	socklen_t               len = sizeof(ss);
+
+	if (peer ? getpeername(fd, (struct sockaddr *)&ss, &len) : getsockname(fd, (struct sockaddr *)&ss, &len))
+		return fail_sys(why, "socket's address");
+	return address_of(a, (struct sockaddr *)&ss, len, why);
+}
+
+bool address_is_loopback(const struct sockaddr *sa)
+{
+	if (sa->sa_family == AF_INET) {
+		struct sockaddr_in in;
+
+		memcpy(&in, sa, sizeof(in));
+		return ntohl(in.sin_addr.s_addr) >> 24 == 127;
+	}
+	if (sa->sa_family == AF_INET6) {
+		struct sockaddr_in6 in6;
+
+		memcpy(&in6, sa, sizeof(in6));
+		if (IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr))
+			return in6.sin6_addr.s6_addr[12] == 127;
+		return IN6_IS_ADDR_LOOPBACK(&in6.sin6_addr);
+	}
+	return false;
+}
+
+static int address_resolve(const struct address *a, bool passive, struct addrinfo **out, struct fail *why)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = passive ? AI_PASSIVE : 0 };
+	int             rc    = getaddrinfo(a->host[0] ? a->host : NULL, a->port, &hints, out);
+
+	if (rc == 0)
+		return 0;
+	if (rc == EAI_SYSTEM)
+		return fail_sys(why, "%s", a->host);
+	return fail_set(why, FAIL_PEER, "%s: %s", a->host, gai_strerror(rc));
+}
+
+static int address_try(const struct addrinfo *ai, const char *name, uint64_t deadline_ns, struct fail *why)
+{
+	int           fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int           err = 0, one = 1;
+	socklen_t     len = sizeof(err);
+	struct pollfd p;
+
+	if (fd < 0)
+		return fail_sys(why, "%s: socket", name);
+	if (connect(fd, ai->ai_addr, ai->ai_addrlen) && errno != EINPROGRESS) {
+		err = errno;
+		goto refused;
+	}
+	p = (struct pollfd){ .fd = fd, .events = POLLOUT };
+	for (;;) {
+		uint64_t now = io_now_ns();
+		int      n   = poll(&p, 1, now < deadline_ns ? (int)((deadline_ns - now) / 1000000) + 1 : 0);
+
+		if (n > 0)
+			break;
+		if (n < 0 && errno == EINTR)
+			continue;
+		err = n < 0 ? errno : ETIMEDOUT;
+		goto refused;
+	}
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) || err)
+		goto refused;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	return fd;
+refused:
+	close(fd);
+	fail_set(why, FAIL_PEER, "%s: can't connect", name);
+	why->sys = err;
+	return -1;
+}
+
+int address_connect(const struct address *a, bool insecure, uint64_t deadline_ns, int *fd, struct fail *why)
+{
+	struct addrinfo *all;
+	char             name[ADDRESS_TEXT_MAX];
+
+	*fd = -1;
+	address_text(a, name);
+	if (address_resolve(a, false, &all, why))
+		return -1;
+	fail_set(why, FAIL_PEER, "%s: no address to connect to", name);
+	for (const struct addrinfo *ai = all; ai && *fd < 0; ai = ai->ai_next) {
+		if (!insecure && !address_is_loopback(ai->ai_addr)) {
+			fail_set(why, FAIL_USAGE, "%s is another host and the connection would be plain text, readable and forgeable by anyone "
+				 "on the way: --insecure accepts that", name);
+			continue;
+		}
+		*fd = address_try(ai, name, deadline_ns, why);
+	}
+	freeaddrinfo(all);
+	return *fd < 0 ? -1 : 0;
+}
+
+static int address_bind(const struct addrinfo *ai, const char *name, struct fail *why)
+{
+	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
+
+	if (fd < 0)
+		return fail_sys(why, "%s: socket", name);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (ai->ai_family == AF_INET6)      /* v4 has a socket of its own */
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+	if (bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, 64) == 0)
+		return fd;
+	fail_sys(why, "%s: can't listen", name);
+	close(fd);
+	return -1;
+}
+
+int address_listen(const struct address *a, bool insecure, int fds[ADDRESS_LISTEN], unsigned *n, struct fail *why)
+{
+	struct addrinfo *all;
+	char             name[ADDRESS_TEXT_MAX];
+	bool             refused = false;
+
+	*n = 0;
+	address_text(a, name);
+	/* Without a host: AI_PASSIVE gives every address, its absence the loopback ones. */
+	if (address_resolve(a, insecure, &all, why))
+		return -1;
+	for (const struct addrinfo *ai = all; ai && *n < ADDRESS_LISTEN; ai = ai->ai_next) {
+		if (!insecure && !address_is_loopback(ai->ai_addr)) {
+			refused = true;
+			continue;
+		}
+		int fd = address_bind(ai, name, why);
+
+		if (fd >= 0)
+			fds[(*n)++] = fd;
+		if (fd >= 0 && !strcmp(a->port, "0"))
+			break;
+	}
+	freeaddrinfo(all);
+	if (*n)
+		return 0;
+	if (refused)
+		return fail_set(why, FAIL_USAGE, "%s can be reached from other hosts, in plain text and by anyone: --insecure accepts that", name);
+	return -1;
+}

@@ -1,0 +1,111 @@
+#include "vmmigrate/answer.h"
+
+#include "libcommon/io.h"
+#include "vmmigrate/settle.h"
+#include "vmmigrate/wire.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct answer {
+	int      fds[ADDRESS_LISTEN];
+	unsigned nfds;
+	pid_t    pid;
+	char     where[ADDRESS_TEXT_MAX];
+};
+
+static void answer_one(int fd)
+{
+	struct message *m = calloc(2, sizeof(*m));
+	struct wire    *w = NULL;
+	struct fail     ignored;
+
+	if (!m) {
+		close(fd);
+		return;
+	}
+	if (wire_open(&w, fd, "peer", &ignored) == 0 && wire_greet(w, false, &ignored) == 0 &&
+	    wire_recv_message(w, &m[0], WIRE_GREET_NS, &ignored) == 0 && m[0].type == MSG_QUERY) {
+		settle_query(&m[0], &m[1]);
+		wire_send_message(w, &m[1], &ignored);
+	}
+	wire_close(w);
+	free(m);
+}
+
+static void answer_serve(const struct answer *a) __attribute__((noreturn));
+static void answer_serve(const struct answer *a)
+{
+	for (;;) {
+		struct pollfd p[ADDRESS_LISTEN];
+
+		for (unsigned i = 0; i < a->nfds; i++)
+			p[i] = (struct pollfd){ .fd = a->fds[i], .events = POLLIN };
+		if (poll(p, a->nfds, -1) <= 0)
+			continue;
+		for (unsigned i = 0; i < a->nfds; i++) {
+			int fd = p[i].revents ? accept4(a->fds[i], NULL, NULL, SOCK_CLOEXEC) : -1;
+
+			if (fd >= 0)
+				answer_one(fd);
+		}
+	}
+}
+
+int answer_open(struct answer **out, const struct address *at, bool insecure, struct fail *why)
+{
+	struct answer *a = calloc(1, sizeof(*a));
+	struct address own;
+
+	if (!a)
+		return fail_sys(why, "--answer");
+	if (address_listen(at, insecure, a->fds, &a->nfds, why) || address_of_socket(&own, a->fds[0], false, why))
+		goto fail;
+	snprintf(own.host, sizeof(own.host), "%s", at->host);      /* without one: the address we connect from */
+	address_text(&own, a->where);
+	pid_t parent = getpid();
+
+	a->pid = fork();
+	if (a->pid == 0) {
+		sigset_t none;
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		if (getppid() != parent)
+			_exit(0);
+		answer_serve(a);
+	}
+	if (a->pid > 0) {
+		*out = a;
+		return 0;
+	}
+	fail_sys(why, "--answer: fork");
+fail:
+	answer_close(a);
+	return -1;
+}
+
+void answer_close(struct answer *a)
+{
+	if (!a)
+		return;
+	if (a->pid > 0) {
+		kill(a->pid, SIGKILL);
+		waitpid(a->pid, NULL, 0);
+	}
+	for (unsigned i = 0; i < a->nfds; i++)
+		io_close(&a->fds[i]);
+	free(a);
+}
+
+void answer_where(const struct answer *a, char *out, size_t room)
+{
+	snprintf(out, room, "%.250s", a ? a->where : ":" ADDRESS_PORT);
+}

@@ -1,0 +1,100 @@
+#include "libcommon/fail.h"
+#include "libcommon/units.h"
+#include "vmmigrate/listen.h"
+#include "vmmigrate/options.h"
+#include "vmmigrate/source.h"
+#include "vmmigrate/status.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+/* Signals become readable, so that whoever waits for the peer sees them: nothing is cut short between two steps. */
+static int main_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void move_report(const struct options *o, const struct source_result *r)
+{
+	char bytes[UNITS_TEXT], down[UNITS_TEXT], total[UNITS_TEXT], move[UUID_TEXT];
+
+	uuid_text(&r->move, move);
+	if (o->progress == PROGRESS_JSON) {
+		fprintf(stderr, "{\"event\": \"moved\", \"vm\": \"%s\", \"peer\": \"%s\", \"move\": \"%s\", \"rounds\": %" PRIu32 ", \"converged\": %s, "
+			"\"pages\": %" PRIu64 ", \"pages_paused\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"resent\": %" PRIu64 ", \"audited\": %s, "
+			"\"downtime_ms\": %.3f, \"total_ms\": %.3f, \"alive\": %s}\n", r->name, r->peer, move, r->pages.nrounds,
+			r->pages.converged ? "true" : "false", r->pages.pages_total, r->pages.pages_paused, r->bytes, r->resends,
+			r->audited ? "true" : "false", (double)r->downtime_ns / 1e6, (double)r->total_ns / 1e6, r->alive ? "true" : "false");
+		return;
+	}
+	fprintf(stderr, "%s: moved to %s: %" PRIu32 " rounds, %s, stood still for %s of %s%s%s\n", r->name, r->peer, r->pages.nrounds,
+		units_bytes(r->bytes, bytes), units_ms(r->downtime_ns, down), units_ms(r->total_ns, total), r->audited ? ", audited" : "",
+		r->pages.converged ? "" : "; not converged: it writes faster than the way is");
+}
+
+static int move_main(const struct options *o)
+{
+	struct source_result r   = { .vm = { { 0 } } };
+	struct fail          why = { 0 };
+	struct progress      progress;
+	int                  stop_fd = main_signals(), rc;
+
+	progress_open(&progress, o->progress, stderr, o->vm);
+	rc = source_move(o, stop_fd, &progress, &r, &why);
+	progress_clear(&progress);
+	if (rc == 0) {
+		move_report(o, &r);
+		if (r.note[0])
+			fprintf(stderr, "vmmigrate: %s: %s\n", r.name, r.note);
+		if (r.alive)
+			return 0;
+		fprintf(stderr, "vmmigrate: %s is owned by %s, where its vmrun has ended since\n", r.name, r.peer);
+		return fail_status(FAIL_OWNER);
+	}
+	struct signalfd_siginfo si;
+	int                     status = fail_report("vmmigrate", &why);
+
+	/* Interrupted, and the VM runs on: say which signal. In doubt stays in doubt. */
+	if (why.kind == FAIL_PEER && !strcmp(why.what, "interrupted") && read(stop_fd, &si, sizeof(si)) == (ssize_t)sizeof(si))
+		return 128 + (int)si.ssi_signo;
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o;
+	struct fail    why = { 0 };
+	int            rc  = -1;
+
+	options_parse(&o, argc, argv);      /* prints usage and exits by itself */
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	switch (o.verb) {
+	case VERB_MOVE:
+		return move_main(&o);
+	case VERB_LISTEN:
+		rc = listen_run(&o, &why);
+		break;
+	case VERB_STATUS:
+		rc = status_run(&o, &why);
+		break;
+	case VERB_RESUME:
+		rc = resume_run(&o, main_signals(), &why);
+		break;
+	case VERB_RESOLVE:
+		rc = resolve_run(&o, &why);
+		break;
+	}
+	return rc < 0 ? fail_report("vmmigrate", &why) : rc;
+}

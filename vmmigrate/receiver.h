@@ -1,0 +1,35 @@
+#ifndef VMMIGRATE_RECEIVER_H
+#define VMMIGRATE_RECEIVER_H
+
+#include "format/snapshot.h"
+#include "libcommon/lease.h"
+#include "vmmigrate/message.h"
+
+#include <stdbool.h>
+
+/* Page chunks off the wire into the memory of an incoming VM, by descriptor, never through a mapping (a fault a page is four
+ * times slower). Counts chunks and what is owed for damaged ones (docs/protocol.md 6). */
+
+#define RECEIVER_RESENDS 64u
+
+struct receiver;
+int receiver_open(struct receiver **out, struct lease *l, struct fail *why);
+void receiver_close(struct receiver *r);
+
+/* One page chunk, whose header was checked; damaged: its payload does not match its hash. *resend: ask again for chunk number
+ * *number. Senseless contents fail. */
+int receiver_pages(struct receiver *r, const struct chunk *c, const uint8_t *payload, bool damaged, bool *resend, uint64_t *number,
+		   struct fail *why);
+/* RESENT came. */
+int receiver_resent(struct receiver *r, uint64_t number, struct fail *why);
+/* ROUND came: it must be acknowledged once receiver_clean() says so. */
+int receiver_round(struct receiver *r, uint64_t chunk, struct fail *why);
+bool receiver_clean(const struct receiver *r);         /* nothing damaged is owed */
+uint64_t receiver_chunks(const struct receiver *r);
+uint64_t receiver_data_pages(const struct receiver *r);
+
+/* One AUDIT message against our memory; receiver_audited fills an AUDITED message with the result. */
+int receiver_audit(struct receiver *r, const struct message *m, struct fail *why);
+void receiver_audited(const struct receiver *r, struct message *m);
+
+#endif

@@ -1,0 +1,352 @@
+#include "vmmigrate/sender.h"
+
+#include "libcommon/fault.h"
+#include "libcommon/io.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+struct sender_chunk {                     /* what one chunk named */
+	uint32_t            region, nruns;
+	struct lease_range *runs;
+};
+
+struct sender {
+	struct wire         *wire;
+	struct lease        *lease;
+	struct page_codec   *codec;
+	int                  level;
+	bool                 paced, damaged;
+	uint8_t             *chunk;       /* encoded */
+	uint64_t             sent, acked; /* chunks; log[i] is chunk acked + i */
+	struct sender_chunk *log;
+	size_t               nlog, room;
+	struct page_batch   *again;
+	struct message      *m;
+	uint64_t             resends;
+};
+
+int sender_open(struct sender **out, struct wire *w, struct lease *l, int level, struct fail *why)
+{
+	struct sender *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return fail_sys(why, "sender");
+	s->wire  = w;
+	s->lease = l;
+	s->level = level;
+	s->paced = true;
+	s->chunk = malloc(page_chunk_room());
+	s->again = aligned_alloc(4096, sizeof(*s->again));
+	s->m     = malloc(sizeof(*s->m));
+	if (!s->chunk || !s->again || !s->m)
+		fail_sys(why, "sender's buffers");
+	else if (page_codec_open(&s->codec, why) == 0) {
+		*out = s;
+		return 0;
+	}
+	sender_close(s);
+	return -1;
+}
+
+static void sender_forget(struct sender *s)
+{
+	for (size_t i = 0; i < s->nlog; i++)
+		free(s->log[i].runs);
+	s->nlog  = 0;
+	s->acked = s->sent;
+}
+
+void sender_close(struct sender *s)
+{
+	if (!s)
+		return;
+	sender_forget(s);
+	page_codec_close(s->codec);
+	free(s->log);
+	free(s->chunk);
+	free(s->again);
+	free(s->m);
+	free(s);
+}
+
+void sender_unpace(struct sender *s)
+{
+	s->paced = false;
+}
+
+uint64_t sender_resends(const struct sender *s)
+{
+	return s->resends;
+}
+
+static int sender_log(struct sender *s, const struct page_batch *b, struct fail *why)
+{
+	struct sender_chunk *c;
+
+	if (s->nlog == s->room) {
+		size_t               room = s->room ? s->room * 2 : 64;
+		struct sender_chunk *more = reallocarray(s->log, room, sizeof(*more));
+
+		if (!more)
+			return fail_sys(why, "sender's log");
+		s->log  = more;
+		s->room = room;
+	}
+	c  = &s->log[s->nlog];
+	*c = (struct sender_chunk){ .region = b->region, .runs = calloc(b->nruns, sizeof(*c->runs)) };
+	if (!c->runs)
+		return fail_sys(why, "sender's log");
+	for (uint32_t i = 0; i < b->nruns; i++) {
+		struct lease_range *last = c->nruns ? &c->runs[c->nruns - 1] : NULL;
+
+		if (last && last->first + last->count == b->runs[i].first)
+			last->count += b->runs[i].count;
+		else
+			c->runs[c->nruns++] = (struct lease_range){ .first = b->runs[i].first, .count = b->runs[i].count };
+	}
+	s->nlog++;
+	return 0;
+}
+
+static int sender_put(struct sender *s, const struct page_batch *b, struct fail *why)
+{
+	size_t len;
+
+	if (page_chunk_encode(s->codec, b, s->level, s->chunk, &len, NULL, why) || sender_log(s, b, why))
+		return -1;
+	if (!s->damaged && fault_hit("vmmigrate.source.damage")) {
+		s->damaged = true;
+		s->chunk[len - 1] ^= 0x10;
+	}
+	s->sent++;
+	return wire_send_chunk(s->wire, s->chunk, len, s->paced, why);
+}
+
+/* One page of the lease's memory, as it is now, to the end of the batch. */
+static int sender_reread(const struct lease_ram *ram, uint64_t page, struct page_batch *b, struct fail *why)
+{
+	uint64_t at = page * PAGE_SIZE_4K + (ram->r.backing ? ram->r.base : 0);
+
+	if (io_pread(ram->fd, page_batch_slot(b), PAGE_SIZE_4K, at, ram->r.name, why))
+		return -1;
+	page_batch_add_slot(b, page);
+	return 0;
+}
+
+static const struct lease_ram *sender_ram(const struct sender *s, uint64_t region)
+{
+	for (uint32_t i = 0; i < s->lease->nrams; i++)
+		if (s->lease->rams[i].r.id == region)
+			return &s->lease->rams[i];
+	return NULL;
+}
+
+/* The target has dropped a chunk: its pages as they are now, then RESENT. Reading them outside the rounds is sound: what the
+ * guest writes from here on is in the dirty bitmap, whether or not the engine has this page on its list. */
+static int sender_resend(struct sender *s, uint64_t number, struct fail *why)
+{
+	struct page_batch   *b = s->again;
+
+	if (number < s->acked || number >= s->sent || number - s->acked >= s->nlog)
+		return fail_set(why, FAIL_PEER, "%s: asks again for chunk %" PRIu64 ", which is none of those under way", s->wire->peer, number);
+	/* The log may move while new chunks are logged. */
+	struct sender_chunk     c   = s->log[number - s->acked];
+	const struct lease_ram *ram = sender_ram(s, c.region);
+
+	if (!ram)
+		return fail_set(why, FAIL_PEER, "region %u is no memory", c.region);
+	s->resends++;
+	page_batch_begin(b, c.region);
+	for (uint32_t i = 0; i < c.nruns; i++) {
+		for (uint64_t k = 0; k < c.runs[i].count; k++) {
+			if (page_batch_full(b)) {
+				if (sender_put(s, b, why))
+					return -1;
+				page_batch_begin(b, c.region);
+			}
+			if (sender_reread(ram, c.runs[i].first + k, b, why))
+				return -1;
+		}
+	}
+	if (b->nruns && sender_put(s, b, why))
+		return -1;
+	s->m->type  = MSG_RESENT;
+	s->m->chunk = number;
+	return wire_send_message(s->wire, s->m, why);
+}
+
+static int sender_aborted(const struct sender *s, struct fail *why)
+{
+	return fail_set(why, FAIL_PEER, "%s: %s", s->wire->peer, s->m->reason);
+}
+
+/* Takes one message; true in *acked for the ROUND-ACK of this barrier. */
+static int sender_hear(struct sender *s, uint64_t timeout_ns, const uint64_t *round, uint64_t chunk, bool *acked, struct fail *why)
+{
+	*acked = false;
+	if (wire_recv_message(s->wire, s->m, timeout_ns, why))
+		return -1;
+	if (s->m->type == MSG_RESEND)
+		return sender_resend(s, s->m->chunk, why);
+	if (s->m->type == MSG_ABORT)
+		return sender_aborted(s, why);
+	if (s->m->type == MSG_ROUND_ACK && round && s->m->round == *round && s->m->chunk == chunk) {
+		*acked = true;
+		return 0;
+	}
+	return fail_set(why, FAIL_PEER, "%s: %s has no place here", s->wire->peer, message_type_names[s->m->type]);
+}
+
+int sender_round_end(void *arg, uint32_t round, struct fail *why)
+{
+	struct sender *s = arg;
+	uint64_t       number = round, chunk = s->sent;
+	bool           acked  = false;
+
+	s->m->type  = MSG_ROUND;
+	s->m->round = number;
+	s->m->chunk = chunk;
+	if (wire_send_message(s->wire, s->m, why))
+		return -1;
+	while (!acked)
+		if (sender_hear(s, WIRE_ACK_NS, &number, chunk, &acked, why))
+			return -1;
+	sender_forget(s);
+	fault_point("vmmigrate.source.round");
+	return 0;
+}
+
+int sender_tick(void *arg, struct fail *why)
+{
+	struct sender *s = arg;
+	bool           acked;
+
+	for (int i = 0; i < 2; i++) {
+		struct pollfd p = { .fd = s->wire->watch[i].fd, .events = POLLIN };
+
+		if (poll(&p, 1, 0) > 0 && s->wire->watch[i].fn(s->wire->watch[i].arg, why))
+			return -1;
+	}
+	while (wire_pending(s->wire))
+		if (sender_hear(s, WIRE_IDLE_NS, NULL, 0, &acked, why))
+			return -1;
+	return 0;
+}
+
+int sender_pages(void *arg, const struct page_batch *b, struct fail *why)
+{
+	struct sender *s = arg;
+
+	/* A barrier within a round has that round's number too; the target tells them apart by the chunk. */
+	if (s->nlog >= SENDER_WINDOW && sender_round_end(s, 0, why))
+		return -1;
+	if (sender_put(s, b, why))
+		return -1;
+	return sender_tick(s, why);
+}
+
+/* ---- the audit ---- */
+
+/* Pages [first, first + count), at most MESSAGE_AUDIT_PAGES. */
+static int sender_audit_hashes(struct sender *s, const struct lease_ram *ram, uint64_t first, uint64_t count, struct fail *why)
+{
+	uint64_t at = first * PAGE_SIZE_4K + (ram->r.backing ? ram->r.base : 0);
+
+	for (uint64_t done = 0; done < count;) {
+		uint64_t n = count - done < BATCH_PAGES ? count - done : BATCH_PAGES;
+
+		if (io_pread(ram->fd, s->again->data, (size_t)n * PAGE_SIZE_4K, at + done * PAGE_SIZE_4K, ram->r.name, why))
+			return -1;
+		for (uint64_t i = 0; i < n; i++)
+			s->m->hashes[done + i] = XXH3_64bits(s->again->data + i * PAGE_SIZE_4K, PAGE_SIZE_4K);
+		done += n;
+	}
+	s->m->type   = MSG_AUDIT;
+	s->m->region = ram->r.id;
+	s->m->first  = first;
+	s->m->pages  = count;
+	s->m->zero   = false;
+	return wire_send_message(s->wire, s->m, why);
+}
+
+static int sender_audit_zero(struct sender *s, const struct lease_ram *ram, uint64_t first, uint64_t count, struct fail *why)
+{
+	if (count == 0)
+		return 0;
+	s->m->type   = MSG_AUDIT;
+	s->m->region = ram->r.id;
+	s->m->first  = first;
+	s->m->pages  = count;
+	s->m->zero   = true;
+	return wire_send_message(s->wire, s->m, why);
+}
+
+/* The next pages that hold something; a region that can't say where its holes are is all data. */
+static int sender_extent(const struct lease_ram *ram, uint64_t from, uint64_t *first, uint64_t *end, struct fail *why)
+{
+	*first = from;
+	*end   = ram->npages;
+	if (ram->r.backing)
+		return 0;
+	off_t data = lseek(ram->fd, (off_t)(from * PAGE_SIZE_4K), SEEK_DATA);
+
+	if (data < 0 && errno == ENXIO) {
+		*first = ram->npages;
+		return 0;
+	}
+	off_t hole = data < 0 ? -1 : lseek(ram->fd, data, SEEK_HOLE);
+
+	if (hole < 0)
+		return fail_sys(why, "%s: where its data is", ram->r.name);
+	*first = (uint64_t)data / PAGE_SIZE_4K;
+	*end   = ((uint64_t)hole + PAGE_SIZE_4K - 1) / PAGE_SIZE_4K;
+	return 0;
+}
+
+static int sender_audit_region(struct sender *s, const struct lease_ram *ram, struct fail *why)
+{
+	uint64_t from = 0, first, end;
+
+	while (from < ram->npages) {
+		if (sender_extent(ram, from, &first, &end, why) || sender_audit_zero(s, ram, from, first - from, why))
+			return -1;
+		for (from = first; from < end;) {
+			uint64_t n = end - from < MESSAGE_AUDIT_PAGES ? end - from : MESSAGE_AUDIT_PAGES;
+
+			if (sender_audit_hashes(s, ram, from, n, why))
+				return -1;
+			from += n;
+		}
+	}
+	return 0;
+}
+
+int sender_audit(struct sender *s, struct fail *why)
+{
+	char   list[200] = "";
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < s->lease->nrams; i++)
+		if (sender_audit_region(s, &s->lease->rams[i], why))
+			return -1;
+	s->m->type = MSG_AUDIT_END;
+	if (wire_send_message(s->wire, s->m, why) || wire_recv_message(s->wire, s->m, WIRE_ACK_NS, why))
+		return -1;
+	if (s->m->type == MSG_ABORT)
+		return sender_aborted(s, why);
+	if (s->m->type != MSG_AUDITED)
+		return fail_set(why, FAIL_PEER, "%s: %s where AUDITED was due", s->wire->peer, message_type_names[s->m->type]);
+	if (s->m->differ == 0)
+		return 0;
+	for (uint32_t i = 0; i < s->m->nlist && n < sizeof(list) - 48; i++)
+		n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%" PRIu64 ":%" PRIu64, i ? " " : "", s->m->list[i].region, s->m->list[i].page);
+	return fail_set(why, FAIL_PEER, "audit: %" PRIu64 " of %" PRIu64 " pages differ at the target (region:page): %s%s", s->m->differ,
+			s->m->pages, list, s->m->differ > s->m->nlist ? " ..." : "");
+}

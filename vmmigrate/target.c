@@ -1,0 +1,464 @@
+#include "vmmigrate/target.h"
+
+#include "format/machine.h"
+#include "libcommon/fault.h"
+#include "libcommon/moves.h"
+#include "libcommon/version.h"
+#include "vmmigrate/find.h"
+#include "vmmigrate/incoming.h"
+#include "vmmigrate/note.h"
+#include "vmmigrate/receiver.h"
+#include "vmmigrate/settle.h"
+#include "vmmigrate/wire.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const target_features[] = { "audit", "zstd" };
+
+struct target {
+	const struct options *o;
+	struct wire          *wire;
+	struct message       *hello, *m;
+	struct machine       *machine, *theirs;
+	uint8_t              *config;
+	size_t                config_len;
+	struct incoming       in;
+	struct receiver      *receiver;
+	char                  ask[ADDRESS_TEXT_MAX];
+	bool                  round_due;          /* ROUND came and is not yet acknowledged */
+	uint64_t              round, chunk;
+	bool                  refused;            /* AGREE said no: nothing more is said */
+};
+
+/* ---- agree ---- */
+
+static int target_hello(const struct target *t, struct fail *why)
+{
+	for (uint32_t i = 0; i < t->hello->nfeatures; i++) {
+		size_t k = 0, n = sizeof(target_features) / sizeof(target_features[0]);
+
+		while (k < n && strcmp(t->hello->features[i], target_features[k]))
+			k++;
+		if (k == n)
+			return fail_set(why, FAIL_VERSION, "this vmmigrate does not know '%s', which the move needs", t->hello->features[i]);
+	}
+	if (t->hello->page_size != PAGE_SIZE_4K)
+		return fail_set(why, FAIL_VERSION, "pages of %" PRIu64 " bytes; here they have %u", t->hello->page_size, PAGE_SIZE_4K);
+	if (!uuid_equal(&t->hello->vm, &t->machine->uuid) || strcmp(t->hello->name, t->machine->name))
+		return fail_set(why, FAIL_CORRUPT, "the tree is of another VM than the greeting");
+	return 0;
+}
+
+/* Nothing here may have a say about this VM: no live VM of that UUID or name, no record of a move under way. */
+static int target_free(const struct target *t, struct fail *why)
+{
+	const struct machine *m = t->machine;
+	struct move_record    r;
+	struct control       *c = NULL;
+	struct uuid           other;
+	char                  name[VM_NAME_MAX + 1];
+	bool                  found;
+
+	if (moves_read(&m->uuid, &r, &found, why))
+		return -1;
+	if (found && (r.state == MOVE_READY || r.state == MOVE_RELEASED))
+		return fail_set(why, FAIL_OWNER, "a record of an earlier move of %s says %s here; there: vmmigrate status %s", m->name,
+				move_state_names[r.state], m->name);
+	enum found f = find_vm(&m->uuid, m->name, NULL, &c, why);
+
+	if (f == FOUND_DOUBT)
+		return -1;
+	if (f == FOUND_NONE)
+		return 0;
+	if (find_identity(c, &other, name, why))
+		snprintf(name, sizeof(name), "%s", m->name);
+	control_close(c);
+	return fail_set(why, FAIL_REFUSED, "that VM runs here already, as %s", name);
+}
+
+/* What is populated at the source must find room here; a VM that is killed for memory after it has moved is lost. */
+static int target_memory(const struct target *t, struct fail *why)
+{
+	uint64_t need = 0, have = 0;
+	char     line[128];
+	FILE    *f = fopen("/proc/meminfo", "re");
+
+	for (uint32_t i = 0; i < t->hello->nregions; i++)
+		need += t->hello->regions[i].populated;
+	while (f && fgets(line, sizeof(line), f)) {
+		uint64_t kb;
+
+		if (sscanf(line, "MemAvailable: %" SCNu64, &kb) == 1 || sscanf(line, "SwapFree: %" SCNu64, &kb) == 1)
+			have += kb * 1024;
+	}
+	if (f)
+		fclose(f);
+	if (have && need > have)
+		return fail_set(why, FAIL_LIMIT, "%" PRIu64 " MiB of its memory are in use, %" PRIu64 " MiB are free here", need >> 20, have >> 20);
+	return 0;
+}
+
+/* The vmrun that was started must have built the machine that the source has. */
+static int target_shape(const struct target *t, struct fail *why)
+{
+	const struct lease *l = t->in.lease;
+	uint8_t            *fdt;
+	size_t              len;
+
+	if (lease_config(t->in.lease, &fdt, &len, why))
+		return -1;
+	int rc = machine_read(t->theirs, fdt, len, why);
+
+	free(fdt);
+	if (rc || machine_same_shape(t->machine, t->theirs, why))
+		return -1;
+	if (l->nrams != t->hello->nregions)
+		return fail_set(why, FAIL_VERSION, "%u memory regions there, %u here", t->hello->nregions, l->nrams);
+	for (uint32_t i = 0; i < l->nrams; i++)
+		if (t->hello->regions[i].id != l->rams[i].r.id || t->hello->regions[i].size != l->rams[i].r.size)
+			return fail_set(why, FAIL_VERSION, "memory region %u is another there than here", l->rams[i].r.id);
+	return 0;
+}
+
+static int target_config(struct target *t, struct fail *why)
+{
+	struct chunk   c;
+	const uint8_t *payload;
+	bool           damaged;
+
+	if (wire_recv(t->wire, &c, &payload, &damaged, WIRE_GREET_NS, why))
+		return -1;
+	if (c.type != CHUNK_CONFIG || c.len == 0 || c.len > LIMIT_TREE_BYTES)
+		return fail_set(why, FAIL_PEER, "%s: no configuration after HELLO", t->wire->peer);
+	t->config = malloc(c.len);
+	if (!t->config)
+		return fail_sys(why, "configuration");
+	memcpy(t->config, payload, c.len);
+	t->config_len = c.len;
+	return 0;
+}
+
+static int target_lost_vmrun(void *arg, struct fail *why)
+{
+	struct target *t = arg;
+	char           words[256];
+
+	incoming_words(&t->in, words, sizeof(words));
+	return fail_set(why, FAIL_REFUSED, "vmrun here has ended%s%s", words[0] ? ": " : "", words);
+}
+
+static int target_prepare(struct target *t, struct fail *why)
+{
+	if (machine_read(t->machine, t->config, t->config_len, why) || target_hello(t, why) || target_free(t, why) || target_memory(t, why))
+		return -1;
+	if (incoming_open(&t->in, t->o, t->machine, t->config, t->config_len, why) || target_shape(t, why))
+		return -1;
+	return receiver_open(&t->receiver, t->in.lease, why);
+}
+
+static int target_agree(struct target *t, struct fail *why)
+{
+	char reason[400];
+
+	if (target_config(t, why))
+		return -1;
+	int rc = target_prepare(t, why);
+
+	memset(t->m, 0, sizeof(*t->m));
+	t->m->type   = MSG_AGREE;
+	t->m->accept = rc == 0;
+	snprintf(t->m->creator, sizeof(t->m->creator), "vmferry %s", VMFERRY_VERSION);
+	for (size_t i = 0; i < sizeof(target_features) / sizeof(target_features[0]); i++)
+		snprintf(t->m->features[t->m->nfeatures++], sizeof(t->m->features[0]), "%s", target_features[i]);
+	if (rc)
+		snprintf(t->m->reason, sizeof(t->m->reason), "%s", fail_text(why, reason, sizeof(reason)));
+	if (rc) {
+		struct fail ignored;
+
+		wire_send_message(t->wire, t->m, &ignored);
+		t->refused = true;
+		return fail_prefix(why, "refused: ");
+	}
+	if (wire_send_message(t->wire, t->m, why))
+		return -1;
+	t->wire->watch[0] = (struct wire_watch){ .fd = t->in.lease->fd, .fn = target_lost_vmrun, .arg = t };
+	fault_point("vmmigrate.target.agreed");
+	return 0;
+}
+
+/* ---- pages, until STATE ---- */
+
+static int target_message(struct target *t, const uint8_t *payload, size_t len, struct fail *why)
+{
+	struct message *m = t->m;
+
+	if (message_read(m, payload, len, why))
+		return -1;
+	switch (m->type) {
+	case MSG_ROUND:
+		t->round_due = true;
+		t->round     = m->round;
+		t->chunk     = m->chunk;
+		return receiver_round(t->receiver, m->chunk, why);
+	case MSG_RESENT:
+		return receiver_resent(t->receiver, m->chunk, why);
+	case MSG_AUDIT:
+		return receiver_audit(t->receiver, m, why);
+	case MSG_AUDIT_END:
+		receiver_audited(t->receiver, m);
+		return wire_send_message(t->wire, m, why);
+	case MSG_ABORT:
+		return fail_set(why, FAIL_ENDED, "the source gives up: %.250s", m->reason);
+	default:
+		return fail_set(why, FAIL_PEER, "%s has no place here", message_type_names[m->type]);
+	}
+}
+
+static int target_pages(struct target *t, const struct chunk *c, const uint8_t *payload, bool damaged, struct fail *why)
+{
+	uint64_t number;
+	bool     resend;
+
+	if (receiver_pages(t->receiver, c, payload, damaged, &resend, &number, why))
+		return -1;
+	if (!resend)
+		return 0;
+	t->m->type  = MSG_RESEND;
+	t->m->chunk = number;
+	return wire_send_message(t->wire, t->m, why);
+}
+
+/* Everything up to STATE, which payload and c then hold. */
+static int target_fill(struct target *t, struct chunk *c, const uint8_t **payload, struct fail *why)
+{
+	bool damaged;
+
+	for (;;) {
+		if (wire_recv(t->wire, c, payload, &damaged, WIRE_IDLE_NS, why))
+			return -1;
+		if (c->type == CHUNK_STATE && !t->round_due && receiver_clean(t->receiver))
+			return 0;
+		if (c->type == CHUNK_PAGES ? target_pages(t, c, *payload, damaged, why) :
+		    c->type == CHUNK_CONTROL ? target_message(t, *payload, c->len, why) :
+		    fail_set(why, FAIL_PEER, "a %s chunk has no place here", chunk_type_name(c->type)))
+			return -1;
+		if (!t->round_due || !receiver_clean(t->receiver))
+			continue;
+		t->round_due = false;
+		t->m->type   = MSG_ROUND_ACK;
+		t->m->round  = t->round;
+		t->m->chunk  = t->chunk;
+		if (wire_send_message(t->wire, t->m, why))
+			return -1;
+	}
+}
+
+/* Where this move's source can be asked: HELLO's ask, without a host the address that the connection came from. */
+static int target_ask_address(struct target *t, struct fail *why)
+{
+	struct address ask, from;
+
+	if (address_parse(&ask, t->hello->ask[0] ? t->hello->ask : ":" ADDRESS_PORT, true, why) || address_of_socket(&from, t->wire->fd, true, why))
+		return -1;
+	if (!ask.host[0])
+		memcpy(ask.host, from.host, sizeof(ask.host));
+	address_text(&ask, t->ask);
+	return 0;
+}
+
+static int target_load(struct target *t, struct fail *why)
+{
+	struct chunk   c;
+	const uint8_t *payload;
+	struct lease  *l = t->in.lease;
+
+	if (target_fill(t, &c, &payload, why) || target_ask_address(t, why))
+		return -1;
+	if (c.len > LIMIT_TREE_BYTES)
+		return fail_set(why, FAIL_PEER, "a state of %u bytes", c.len);
+	if (lease_written(l, why) || lease_load(l, payload, c.len, why))
+		return -1;
+	fault_point("vmmigrate.target.loaded");
+	/* A source that is gone or has given up meanwhile would leave a READY that nobody settles. */
+	if (wire_pending(t->wire)) {
+		if (wire_recv_message(t->wire, t->m, WIRE_GREET_NS, why))
+			return -1;
+		return fail_set(why, FAIL_ENDED, "the source gives up: %s", t->m->type == MSG_ABORT ? t->m->reason : message_type_names[t->m->type]);
+	}
+	return 0;
+}
+
+/* READY recorded and said. From here on only GO and ABORT, or the source's answer, decide. */
+static int target_ready(struct target *t, struct fail *why)
+{
+	if (lease_ready(t->in.lease, &t->hello->move, t->ask, t->hello->generation, why))
+		return -1;
+	t->m->type = MSG_READY;
+	t->m->vm   = t->hello->vm;
+	t->m->move = t->hello->move;
+	if (wire_send_message(t->wire, t->m, why))
+		return -1;
+	fault_point("vmmigrate.target.ready-sent");
+	return 0;
+}
+
+/* ---- READY: GO or ABORT ---- */
+
+static enum target_outcome target_outcome_of(const struct message *m)
+{
+	if (m->type == MSG_RUNNING)
+		return TARGET_MOVED;
+	return m->type == MSG_RETURNED ? TARGET_FAILED : TARGET_DOUBT;
+}
+
+/* Carries out GO or ABORT and says what came of it. */
+static enum target_outcome target_act(struct wire *w, const struct uuid *vm, const struct uuid *move, bool go, struct lease *l, struct message *m)
+{
+	struct fail why;
+
+	if (go)
+		fault_point("vmmigrate.target.go-heard");
+	settle_act(vm, move, go, l, m);
+	if (go)
+		fault_point("vmmigrate.target.started");
+
+	enum target_outcome out = target_outcome_of(m);
+
+	if (wire_send_message(w, m, &why))
+		note("%s: %s", message_type_names[m->type], why.what);      /* it will ask again */
+	if (go)
+		fault_point("vmmigrate.target.running-sent");
+	return out;
+}
+
+static enum target_outcome target_wait(struct target *t, struct fail *why)
+{
+	sigset_t set;
+
+	/* A listener that is told to end waits for this: the VM is nobody's before it is settled. */
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	t->wire->watch[0].fd = -1;
+	do {
+		if (wire_recv_message(t->wire, t->m, WIRE_IDLE_NS, why))
+			return TARGET_DOUBT;
+	} while (t->m->type == MSG_RELEASED);
+	if (t->m->type != MSG_GO && t->m->type != MSG_ABORT) {
+		fail_set(why, FAIL_PEER, "%s has no place here", message_type_names[t->m->type]);
+		return TARGET_DOUBT;
+	}
+	return target_act(t->wire, &t->hello->vm, &t->hello->move, t->m->type == MSG_GO, t->in.lease, t->m);
+}
+
+/* It failed before READY was said. Was it recorded? Then the VM is kept. */
+static bool target_is_ready(const struct target *t)
+{
+	struct move_record r;
+	struct fail        why;
+	bool               found;
+
+	if (moves_read(&t->hello->vm, &r, &found, &why))
+		return true;
+	return found && r.state == MOVE_READY && uuid_equal(&r.move, &t->hello->move);
+}
+
+static enum target_outcome target_move(struct target *t)
+{
+	char                text[400], move[UUID_TEXT];
+	struct fail         why = { 0 };
+	enum target_outcome out = TARGET_FAILED;
+
+	uuid_text(&t->hello->move, move);
+	note("%s: arrives from %s, move %s", t->hello->name, t->wire->peer, move);
+	t->in.pid = t->in.log_fd = -1;
+	if (target_agree(t, &why) || target_load(t, &why) || target_ready(t, &why)) {
+		out = t->in.lease && target_is_ready(t) ? TARGET_DOUBT : TARGET_FAILED;
+		fail_text(&why, text, sizeof(text));
+		if (out == TARGET_FAILED && why.kind != FAIL_ENDED && !t->refused)
+			wire_send_abort(t->wire, text, &(struct fail){ 0 });
+	} else {
+		out = target_wait(t, &why);
+		fail_text(&why, text, sizeof(text));
+	}
+	if (out == TARGET_MOVED)
+		note("%s: runs here", t->hello->name);
+	else if (out == TARGET_FAILED)
+		note("%s: did not move: %s", t->hello->name, why.kind ? text : "aborted by the source");
+	else
+		note("%s: READY, and the source has gone silent (%s): kept, not run; asking", t->hello->name, why.kind ? text : t->m->reason);
+	receiver_close(t->receiver);
+	/* Kept or discarded by record: its vmrun knows. Only one that was never READY is sure to end. */
+	incoming_close(&t->in, out != TARGET_FAILED);
+	return out;
+}
+
+/* ---- a connection ---- */
+
+static enum target_outcome target_first(struct target *t)
+{
+	struct fail why;
+
+	do {
+		if (wire_recv_message(t->wire, t->hello, WIRE_GREET_NS, &why)) {
+			note("%s", why.what);
+			return TARGET_NOTHING;
+		}
+	} while (t->hello->type == MSG_RELEASED);
+	switch (t->hello->type) {
+	case MSG_HELLO:
+		return target_move(t);
+	case MSG_QUERY:
+		settle_query(t->hello, t->m);
+		wire_send_message(t->wire, t->m, &why);
+		return TARGET_NOTHING;
+	case MSG_GO:
+		/* `unknown` to a stray GO is no move that came to an end here. */
+		if (target_act(t->wire, &t->hello->vm, &t->hello->move, true, NULL, t->m) == TARGET_MOVED)
+			return TARGET_MOVED;
+		return t->m->type == MSG_RETURNED ? TARGET_FAILED : TARGET_NOTHING;
+	case MSG_ABORT:
+		if (t->hello->has_move && target_act(t->wire, &t->hello->vm, &t->hello->move, false, NULL, t->m) == TARGET_FAILED)
+			return TARGET_FAILED;
+		return TARGET_NOTHING;
+	default:
+		note("%s: %s is no way to begin", t->wire->peer, message_type_names[t->hello->type]);
+		return TARGET_NOTHING;
+	}
+}
+
+enum target_outcome target_serve(int fd, const struct options *o)
+{
+	struct target       t   = { .o = o };
+	struct address      from;
+	struct fail         why;
+	char                peer[ADDRESS_TEXT_MAX] = "?";
+	enum target_outcome out = TARGET_NOTHING;
+
+	if (address_of_socket(&from, fd, true, &why) == 0)
+		address_text(&from, peer);
+	t.hello   = calloc(1, sizeof(*t.hello));
+	t.m       = calloc(1, sizeof(*t.m));
+	t.machine = calloc(1, sizeof(*t.machine));
+	t.theirs  = calloc(1, sizeof(*t.theirs));
+	if (wire_open(&t.wire, fd, peer, &why) || !t.hello || !t.m || !t.machine || !t.theirs)
+		note("%s: no memory", peer);
+	else if (wire_greet(t.wire, false, &why))
+		note("%s", why.what);
+	else
+		out = target_first(&t);
+	wire_close(t.wire);
+	free(t.config);
+	free(t.theirs);
+	free(t.machine);
+	free(t.m);
+	free(t.hello);
+	return out;
+}

@@ -1,0 +1,17 @@
+#ifndef VMMIGRATE_TARGET_H
+#define VMMIGRATE_TARGET_H
+
+#include "vmmigrate/options.h"
+
+/* One connection to a listener, in a process of its own. */
+enum target_outcome {
+	TARGET_MOVED   = 0,      /* a VM runs here now by what was said on it */
+	TARGET_FAILED  = 4,      /* a move failed or was refused; nothing is left of it but perhaps a record RETURNED */
+	TARGET_DOUBT   = 5,      /* a VM is kept here, READY, and nobody has said GO or ABORT */
+	TARGET_NOTHING = 7,      /* no move: a question, an abort, garbage */
+};
+
+/* Takes fd. Notes what happens on stderr. */
+enum target_outcome target_serve(int fd, const struct options *o);
+
+#endif

@@ -1,0 +1,317 @@
+#include "vmmigrate/wire.h"
+
+#include "libcommon/bytes.h"
+#include "libcommon/io.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+static const uint8_t wire_magic[8] = { 0x89, 'V', 'M', 'M', '\r', '\n', 0x1a, '\n' };
+
+int wire_open(struct wire **out, int fd, const char *peer, struct fail *why)
+{
+	struct wire *w = calloc(1, sizeof(*w));
+	int          one = 1;
+
+	if (!w) {
+		fail_sys(why, "%s", peer);
+		close(fd);
+		return -1;
+	}
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));      /* fails on a unit test's socketpair: no harm */
+	w->fd = fd;
+	for (size_t i = 0; i < sizeof(w->watch) / sizeof(w->watch[0]); i++)
+		w->watch[i].fd = -1;
+	snprintf(w->peer, sizeof(w->peer), "%s", peer);
+	*out = w;
+	return 0;
+}
+
+void wire_close(struct wire *w)
+{
+	if (!w)
+		return;
+	io_close(&w->fd);
+	free(w->buf);
+	free(w);
+}
+
+/* Until the socket is ready for events, the deadline has passed, or a watch objects. */
+static int wire_wait(struct wire *w, short events, uint64_t deadline_ns, struct fail *why)
+{
+	for (;;) {
+		struct pollfd p[3] = { { .fd = w->fd, .events = events }, { .fd = w->watch[0].fd, .events = POLLIN },
+				       { .fd = w->watch[1].fd, .events = POLLIN } };
+		uint64_t      now  = io_now_ns();
+
+		if (now >= deadline_ns)
+			return fail_set(why, FAIL_PEER, "%s: no answer in time", w->peer);
+		int n = poll(p, 3, (int)((deadline_ns - now) / 1000000) + 1);
+
+		if (n < 0 && errno != EINTR)
+			return fail_sys(why, "%s: poll", w->peer);
+		for (int i = 0; n > 0 && i < 2; i++)
+			if (p[i + 1].revents && w->watch[i].fn(w->watch[i].arg, why))
+				return -1;
+		if (n > 0 && p[0].revents)
+			return 0;
+	}
+}
+
+static int wire_lost(const struct wire *w, const char *what, int sys, struct fail *why)
+{
+	fail_set(why, FAIL_PEER, "%s: %s", w->peer, what);
+	why->sys = sys;
+	return -1;
+}
+
+static int wire_put(struct wire *w, const uint8_t *p, size_t len, uint64_t deadline_ns, struct fail *why)
+{
+	while (len) {
+		ssize_t n = send(w->fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n >= 0) {
+			p += n;
+			len -= (size_t)n;
+			w->sent += (uint64_t)n;
+			continue;
+		}
+		if (errno == EINTR)
+			continue;
+		if (errno != EAGAIN)
+			return wire_lost(w, "the connection broke", errno, why);
+		if (wire_wait(w, POLLOUT, deadline_ns, why))
+			return -1;
+	}
+	return 0;
+}
+
+static int wire_get(struct wire *w, uint8_t *p, size_t len, uint64_t deadline_ns, struct fail *why)
+{
+	while (len) {
+		ssize_t n = recv(w->fd, p, len, MSG_DONTWAIT);
+
+		if (n > 0) {
+			p += n;
+			len -= (size_t)n;
+			w->received += (uint64_t)n;
+			continue;
+		}
+		if (n == 0)
+			return wire_lost(w, "the other side closed the connection", 0, why);
+		if (errno == EINTR)
+			continue;
+		if (errno != EAGAIN)
+			return wire_lost(w, "the connection broke", errno, why);
+		if (wire_wait(w, POLLIN, deadline_ns, why))
+			return -1;
+	}
+	return 0;
+}
+
+void wire_preamble_put(uint8_t out[WIRE_PREAMBLE_BYTES])
+{
+	memcpy(out, wire_magic, sizeof(wire_magic));
+	put_le16(out + 8, WIRE_VERSION);
+	put_le16(out + 10, WIRE_OLDEST);
+	put_le32(out + 12, 0);
+}
+
+int wire_preamble_get(const uint8_t in[WIRE_PREAMBLE_BYTES], int *version, bool *magic, struct fail *why)
+{
+	int newest = get_le16(in + 8), oldest = get_le16(in + 10);
+
+	*magic = !memcmp(in, wire_magic, sizeof(wire_magic));
+	if (!*magic)
+		return fail_set(why, FAIL_PEER, "this is no vmmigrate");
+	if (oldest > newest)
+		return fail_set(why, FAIL_PEER, "a preamble that does not make sense");
+	*version = newest < WIRE_VERSION ? newest : WIRE_VERSION;
+	if (*version < oldest || newest < WIRE_OLDEST)
+		return fail_set(why, FAIL_PEER, "speaks protocol versions %d to %d, we speak %d to %d", oldest, newest, WIRE_OLDEST, WIRE_VERSION);
+	if (get_le32(in + 12) & 0xffff)
+		return fail_set(why, FAIL_PEER, "wants what this version does not have (flags 0x%x)", get_le32(in + 12));
+	return 0;
+}
+
+int wire_greet(struct wire *w, bool connected, struct fail *why)
+{
+	uint8_t  ours[WIRE_PREAMBLE_BYTES], theirs[WIRE_PREAMBLE_BYTES];
+	uint64_t deadline = io_now_ns() + WIRE_GREET_NS;
+	int      version;
+	bool     magic;
+
+	wire_preamble_put(ours);
+	if (connected && wire_put(w, ours, sizeof(ours), deadline, why))
+		return -1;
+	if (wire_get(w, theirs, sizeof(theirs), deadline, why))
+		return -1;
+	int rc = wire_preamble_get(theirs, &version, &magic, why);
+
+	if (rc)
+		fail_prefix(why, "%s: ", w->peer);
+	/* One that speaks another version learns ours from our preamble. */
+	if (!connected && magic && wire_put(w, ours, sizeof(ours), deadline, rc ? &(struct fail){ 0 } : why))
+		return -1;
+	return rc;
+}
+
+int wire_connect(struct wire **out, const struct address *a, bool insecure, struct fail *why)
+{
+	char name[ADDRESS_TEXT_MAX];
+	int  fd;
+
+	*out = NULL;
+	address_text(a, name);
+	if (address_connect(a, insecure, io_now_ns() + WIRE_CONNECT_NS, &fd, why) || wire_open(out, fd, name, why))
+		return -1;
+	if (wire_greet(*out, true, why) == 0)
+		return 0;
+	wire_close(*out);
+	*out = NULL;
+	return -1;
+}
+
+/* Waits until the line is free, in pieces short enough for signals to be noticed. */
+static int wire_pace(struct wire *w, size_t len, struct fail *why)
+{
+	uint64_t now = io_now_ns();
+
+	if (w->free_ns < now)
+		w->free_ns = now;
+	while ((now = io_now_ns()) < w->free_ns) {
+		uint64_t        left = w->free_ns - now < 100000000 ? w->free_ns - now : 100000000;
+		struct timespec t    = { .tv_nsec = (long)left };
+
+		nanosleep(&t, NULL);
+		for (int i = 0; i < 2; i++) {
+			struct pollfd p = { .fd = w->watch[i].fd, .events = POLLIN };
+
+			if (poll(&p, 1, 0) > 0 && w->watch[i].fn(w->watch[i].arg, why))
+				return -1;
+		}
+	}
+	w->free_ns += (uint64_t)((double)len / (double)w->rate * 1e9);
+	return 0;
+}
+
+int wire_send_chunk(struct wire *w, const uint8_t *chunk, size_t len, bool paced, struct fail *why)
+{
+	if (paced && w->rate && wire_pace(w, len, why))
+		return -1;
+	return wire_put(w, chunk, len, io_now_ns() + WIRE_SEND_NS, why);
+}
+
+int wire_send(struct wire *w, uint16_t type, const void *payload, size_t len, struct fail *why)
+{
+	uint8_t  header[CHUNK_HEADER_BYTES];
+	uint64_t deadline = io_now_ns() + WIRE_SEND_NS;
+
+	if (len > LIMIT_CHUNK_BYTES)
+		return fail_set(why, FAIL_LIMIT, "%s: a chunk of %zu bytes", w->peer, len);
+	chunk_header_put(header, type, CHUNK_REQUIRED, 0, 0, payload, (uint32_t)len);
+	if (wire_put(w, header, sizeof(header), deadline, why))
+		return -1;
+	return wire_put(w, payload, len, deadline, why);
+}
+
+int wire_send_message(struct wire *w, const struct message *m, struct fail *why)
+{
+	char  *text;
+	size_t len;
+
+	if (message_write(m, &text, &len, why))
+		return -1;
+	int rc = wire_send(w, CHUNK_CONTROL, text, len, why);
+
+	free(text);
+	return rc;
+}
+
+int wire_send_abort(struct wire *w, const char *reason, struct fail *why)
+{
+	struct message *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return fail_sys(why, "%s", w->peer);
+	m->type = MSG_ABORT;
+	snprintf(m->reason, sizeof(m->reason), "%s", reason);
+	int rc = wire_send_message(w, m, why);
+
+	free(m);
+	return rc;
+}
+
+/* What is wrong with a stream is the peer's doing; its place in bytes helps nobody. */
+static int wire_senseless(const struct wire *w, struct fail *why)
+{
+	why->kind = FAIL_PEER;
+	why->at   = FAIL_NOWHERE;
+	return fail_prefix(why, "%s: ", w->peer);
+}
+
+static int wire_known(const struct chunk *c)
+{
+	return c->type == CHUNK_CONFIG || c->type == CHUNK_PAGES || c->type == CHUNK_STATE || c->type == CHUNK_CONTROL;
+}
+
+int wire_recv(struct wire *w, struct chunk *c, const uint8_t **payload, bool *damaged, uint64_t timeout_ns, struct fail *why)
+{
+	uint64_t deadline = io_now_ns() + timeout_ns;
+	uint8_t  header[CHUNK_HEADER_BYTES];
+
+	do {
+		if (wire_get(w, header, sizeof(header), deadline, why))
+			return -1;
+		if (chunk_header_get(c, header, FAIL_NOWHERE, why))
+			return wire_senseless(w, why);
+		if (!wire_known(c) && (c->flags & CHUNK_REQUIRED)) {
+			fail_set(why, FAIL_PEER, "a chunk of type %u (%s) has no place here", c->type, chunk_type_name(c->type));
+			return wire_senseless(w, why);
+		}
+		if (c->len > w->room) {
+			uint8_t *more = realloc(w->buf, c->len);
+
+			if (!more)
+				return fail_sys(why, "%s: chunk", w->peer);
+			w->buf  = more;
+			w->room = c->len;
+		}
+		if (wire_get(w, w->buf, c->len, deadline, why))
+			return -1;
+	} while (!wire_known(c));
+
+	*payload = w->buf;
+	*damaged = chunk_payload_check(c, w->buf, FAIL_NOWHERE, why) != 0;
+	return *damaged && c->type != CHUNK_PAGES ? wire_senseless(w, why) : 0;
+}
+
+int wire_recv_message(struct wire *w, struct message *m, uint64_t timeout_ns, struct fail *why)
+{
+	struct chunk   c;
+	const uint8_t *payload;
+	bool           damaged;
+
+	if (wire_recv(w, &c, &payload, &damaged, timeout_ns, why))
+		return -1;
+	if (c.type != CHUNK_CONTROL)
+		fail_set(why, FAIL_PEER, "a %s chunk where a message was due", chunk_type_name(c.type));
+	else if (message_read(m, payload, c.len, why) == 0)
+		return 0;
+	return wire_senseless(w, why);
+}
+
+bool wire_pending(const struct wire *w)
+{
+	struct pollfd p = { .fd = w->fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) > 0;
+}
