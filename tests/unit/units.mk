@@ -1,0 +1,2 @@
+UNITS += units_test
+units_test_SRCS :=
