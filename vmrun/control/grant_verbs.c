@@ -1,0 +1,357 @@
+#include "vmrun/control/grant.h"
+
+#include "libcommon/io.h"
+#include "vmrun/control/commands.h"
+#include "vmrun/control/grant_fds.h"
+#include "vmrun/control/handover.h"
+#include "vmrun/control/server.h"
+#include "vmrun/vm.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static_assert(sizeof(struct lease_region) <= sizeof(((struct lease_msg *)0)->text), "a region travels in text");
+
+int grant_region(struct grant *g, uint32_t i, struct lease_msg *out, int *fd, struct fail *why)
+{
+	struct vm    *vm = g->server->vm;
+	struct region *r = &vm->memory.regions[i];
+	bool     writable;
+
+	pthread_mutex_lock(&vm->control_lock);
+	writable = g->kind == LEASE_KIND_INCOMING && command_phase(g->server) == PHASE_INCOMING;
+	pthread_mutex_unlock(&vm->control_lock);
+	*out = (struct lease_msg){ .verb = LEASE_REGIONS };
+
+	struct lease_region lr = { .id = r->cfg.id, .kind = (uint32_t)r->cfg.kind, .size = r->cfg.size, .gpa = r->cfg.gpa,
+				   .page_size = r->cfg.page_size };
+
+	snprintf(lr.name, sizeof(lr.name), "%s", r->cfg.name);
+	memcpy(out->text, &lr, sizeof(lr));
+	if (!writable)
+		*fd = grant_fd_readonly(r->fd, r->cfg.name, why);
+	else if ((*fd = fcntl(r->fd, F_DUPFD_CLOEXEC, 0)) < 0)
+		fail_sys(why, "%s: descriptor", r->cfg.name);
+	return *fd < 0 ? -1 : 0;
+}
+
+static int verb_regions(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	(void)why;
+	call->out->a[0] = g->server->vm->memory.nregions;
+	return 0;
+}
+
+/* A tree to the holder, in a memfd of its size. */
+static int verb_give_tree(struct grant_call *call, const void *fdt, size_t len, struct fail *why)
+{
+	call->fds[0] = io_memfd("vmferry-tree", fdt, len, why);
+	if (call->fds[0] < 0)
+		return -1;
+	call->nfds      = 1;
+	call->out->a[0] = len;
+	return 0;
+}
+
+static int verb_config(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	uint8_t *buf = malloc(LIMIT_TREE_BYTES);
+	size_t   len;
+	int      rc;
+
+	if (!buf) {
+		errno = ENOMEM;
+		return fail_sys(why, "VM tree");
+	}
+	rc = machine_write(&g->server->vm->cfg, NULL, buf, LIMIT_TREE_BYTES, &len, why);
+	if (rc == 0)
+		rc = verb_give_tree(call, buf, len, why);
+	free(buf);
+	return rc;
+}
+
+static int verb_sync(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	uint64_t begin = io_now_ns();
+
+	if (!g->logging)
+		return fail_set(why, FAIL_USAGE, "sync: logging has not been started");
+	if (dirty_harvest(g->server->vm, &g->consumer, &call->out->a[0], why))
+		return -1;
+	call->out->a[1] = io_now_ns() - begin;
+	return 0;
+}
+
+/* a[0] region, a[1] first page, a[2] pages: all of it must be there. */
+static int verb_range(const struct grant *g, const struct lease_msg *in, struct fail *why)
+{
+	const struct memory *m = &g->server->vm->memory;
+
+	for (unsigned i = 0; i < m->nregions; i++)
+		if (m->regions[i].cfg.id == in->a[0]) {
+			if (in->a[1] <= m->regions[i].npages && in->a[2] <= m->regions[i].npages - in->a[1])
+				return 0;
+			return fail_set(why, FAIL_USAGE, "pages outside of region %u", m->regions[i].cfg.id);
+		}
+	return fail_set(why, FAIL_USAGE, "no region %llu", (unsigned long long)in->a[0]);
+}
+
+/* The software CPU's harvest has cleared what it named; there is nothing left to arm. */
+static int verb_clear(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	return verb_range(g, call->in, why);
+}
+
+/* Plain RAM: a page that is absent reads as zero for good, nobody has to be asked for it. */
+static int verb_fill(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	return verb_range(g, call->in, why);
+}
+
+static int verb_throttle(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	struct vm *vm = g->server->vm;
+
+	if (call->in->a[0] > 99)
+		return fail_set(why, FAIL_USAGE, "throttle: 0 to 99 percent");
+	vm->accel->ops->throttle(vm->accel, (unsigned)call->in->a[0]);
+	g->throttled = call->in->a[0] != 0;
+	return 0;
+}
+
+/* Removes the lease's pause; the epoch that began with it goes on collecting. */
+static int verb_unpause(struct grant *g, struct fail *why)
+{
+	g->paused      = false;
+	g->deadline_ns = 0;
+	return runstate_drop(g->server->vm, HOLD_LEASE, why);
+}
+
+static int verb_pause(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	struct vm  *vm = g->server->vm;
+	uint64_t    ms = call->in->a[0], begin = io_now_ns();
+	struct fail undo;
+
+	if (g->paused)
+		return fail_set(why, FAIL_USAGE, "pause: paused already");
+	if (ms == 0 || ms > GRANT_PAUSE_MS_MAX)
+		return fail_set(why, FAIL_USAGE, "pause: a deadline of 1 to %u ms", GRANT_PAUSE_MS_MAX);
+	vm->run.moving = strncmp(g->holder, "vmmigrate", 9) == 0;
+	if (runstate_hold(vm, HOLD_LEASE, why)) {
+		runstate_drop(vm, HOLD_LEASE, &undo);
+		return -1;
+	}
+	g->paused      = true;
+	g->deadline_ns = begin + ms * 1000000u;
+	/* What was written up to here belongs to the epoch that ends. */
+	if (dirty_harvest(vm, g->logging ? &g->consumer : NULL, NULL, why) || dirty_epoch_begin(vm, &call->in->uuid, why)) {
+		verb_unpause(g, &undo);
+		return -1;
+	}
+	g->epoch = true;
+	return 0;
+}
+
+static int verb_resume(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	(void)call;
+	if (!g->paused)
+		return fail_set(why, FAIL_USAGE, "resume: not paused");
+	return verb_unpause(g, why);
+}
+
+static int verb_state(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	uint8_t *fdt;
+	size_t   len;
+	int      rc;
+
+	if (!g->paused)
+		return fail_set(why, FAIL_USAGE, "state: not paused");
+	if (vm_save(g->server->vm, &fdt, &len, why))
+		return -1;
+	rc = verb_give_tree(call, fdt, len, why);
+	free(fdt);
+	return rc;
+}
+
+/* The pause stays, so that what was saved can be published before the VM goes on (or never goes on). */
+static int verb_finish(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	struct vm *vm = g->server->vm;
+
+	if (call->in->a[0] > 1)
+		return fail_set(why, FAIL_USAGE, "finish: 0 done or 1 given up");
+	if (g->throttled)
+		vm->accel->ops->throttle(vm->accel, 0);
+	g->throttled = false;
+	grant_log_stop(g);
+	g->finished = call->in->a[0] == 0;
+	if (g->finished)
+		return 0;
+	if (g->epoch)
+		dirty_epoch_abandon(vm);
+	g->epoch = false;
+	return g->paused ? verb_unpause(g, why) : 0;
+}
+
+static int verb_commit(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	if (!g->finished || !g->epoch)
+		return fail_set(why, FAIL_USAGE, "commit: no finished save of this lease");
+	if (dirty_epoch_commit(g->server->vm, &call->in->uuid, why))
+		return -1;
+	g->epoch = false;
+	return 0;
+}
+
+static int verb_release(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	struct vm *vm = g->server->vm;
+
+	if (!g->paused && !runstate_held_by(vm, HOLD_RELEASED))
+		return fail_set(why, FAIL_USAGE, "release: not paused");
+	if (handover_release(g->server, &call->in->uuid, call->in->text, why))
+		return -1;
+	/* From here on the pause is not the lease's: losing the lease changes nothing. */
+	grant_log_stop(g);
+	if (g->epoch)
+		dirty_epoch_abandon(vm);
+	g->epoch = false;
+	return g->paused ? verb_unpause(g, why) : 0;
+}
+
+static int verb_retake(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	return handover_retake(g->server, &call->in->uuid, why);
+}
+
+static int verb_done(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	return handover_done(g->server, &call->in->uuid, why);
+}
+
+/* The holder has written RAM through its own descriptor: those pages count as written now. */
+static int verb_written(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	struct vm *vm = g->server->vm;
+
+	(void)call;
+	for (unsigned i = 0; i < vm->memory.nregions; i++) {
+		struct region *r   = &vm->memory.regions[i];
+		uint64_t      *map = calloc(bitmap_words(r->npages), sizeof(*map));
+		uint64_t       first, count;
+
+		if (!map) {
+			errno = ENOMEM;
+			return fail_sys(why, "present bitmap");
+		}
+		if (region_present(r, map, why)) {
+			free(map);
+			return -1;
+		}
+		for (uint64_t at = 0; bitmap_next_run(map, r->npages, at, &first, &count); at = first + count)
+			region_mark(r, first, count);
+		free(map);
+	}
+	g->server->written = true;
+	return 0;
+}
+
+static int verb_load(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	struct control_server *s   = g->server;
+	uint64_t               len = call->in->a[0];
+	uint8_t               *fdt;
+	int                    rc = -1;
+
+	if (s->loaded || s->spoilt)
+		return fail_set(why, FAIL_USAGE, "load: state was loaded already");
+	if (len == 0 || len > LIMIT_TREE_BYTES)
+		return fail_set(why, FAIL_LIMIT, "load: a VM tree of %llu bytes", (unsigned long long)len);
+	fdt = malloc((size_t)len);
+	if (!fdt) {
+		errno = ENOMEM;
+		return fail_sys(why, "VM tree");
+	}
+	if (io_pread(call->in_fd, fdt, (size_t)len, 0, "VM tree", why) == 0) {
+		rc = vm_load(s->vm, fdt, (size_t)len, why);
+		s->loaded = rc == 0;
+		s->spoilt = rc != 0;     /* half of it may be in place */
+	}
+	free(fdt);
+	return rc;
+}
+
+static int verb_ready(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	return handover_ready(g->server, &call->in->uuid, call->in->text, call->in->a[0], why);
+}
+
+static int verb_start(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	return handover_start(g->server, &call->in->uuid, why);
+}
+
+static int verb_abort(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	return handover_abort(g->server, &call->in->uuid, why);
+}
+
+#define READ     (1u << LEASE_KIND_READ)
+#define LOG      (1u << LEASE_KIND_LOG)
+#define INCOMING (1u << LEASE_KIND_INCOMING)
+#define OURS     (PHASE_FREE | PHASE_LEASED)
+#define LIVE     (OURS | PHASE_RELEASED)
+#define FILLED   (PHASE_INCOMING | PHASE_DOUBT)
+
+static const struct grant_verb {
+	const char *name;
+	int       (*run)(struct grant *g, struct grant_call *call, struct fail *why);
+	unsigned    kinds;       /* of lease */
+	unsigned    phases;      /* of the VM */
+	bool        fd;          /* a descriptor comes with it */
+} grant_verbs[LEASE_VERBS] = {
+	[LEASE_REGIONS]   = { "regions",   verb_regions,    READ | LOG | INCOMING, PHASE_ANY,      false },
+	[LEASE_CONFIG]    = { "config",    verb_config,     READ | LOG | INCOMING, PHASE_ANY,      false },
+	[LEASE_LOG_START] = { "log-start", grant_log_start, LOG,                   OURS,           false },
+	[LEASE_SYNC]      = { "sync",      verb_sync,       LOG,                   OURS,           false },
+	[LEASE_CLEAR]     = { "clear",     verb_clear,      LOG,                   OURS,           false },
+	[LEASE_THROTTLE]  = { "throttle",  verb_throttle,   LOG,                   OURS,           false },
+	[LEASE_PAUSE]     = { "pause",     verb_pause,      LOG,                   OURS,           false },
+	[LEASE_RESUME]    = { "resume",    verb_resume,     LOG,                   PHASE_LEASED,   false },
+	[LEASE_STATE]     = { "state",     verb_state,      LOG,                   PHASE_LEASED,   false },
+	[LEASE_FILL]      = { "fill",      verb_fill,       READ | LOG,            LIVE,           false },
+	[LEASE_FINISH]    = { "finish",    verb_finish,     LOG,                   OURS,           false },
+	[LEASE_COMMIT]    = { "commit",    verb_commit,     LOG,                   OURS,           false },
+	[LEASE_RELEASE]   = { "release",   verb_release,    LOG,                   PHASE_LEASED | PHASE_RELEASED, false },
+	[LEASE_RETAKE]    = { "retake",    verb_retake,     LOG,                   PHASE_RELEASED, false },
+	[LEASE_DONE]      = { "done",      verb_done,       LOG,                   PHASE_RELEASED, false },
+	[LEASE_WRITTEN]   = { "written",   verb_written,    INCOMING,              PHASE_INCOMING, false },
+	[LEASE_LOAD]      = { "load",      verb_load,       INCOMING,              PHASE_INCOMING, true  },
+	[LEASE_READY]     = { "ready",     verb_ready,      INCOMING,              FILLED,         false },
+	[LEASE_START]     = { "start",     verb_start,      INCOMING,              PHASE_ANY,      false },
+	[LEASE_ABORT]     = { "abort",     verb_abort,      INCOMING,              PHASE_ANY,      false },
+};
+
+int grant_execute(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	uint32_t                 verb = call->in->verb;
+	const struct grant_verb *v    = verb < LEASE_VERBS && grant_verbs[verb].run ? &grant_verbs[verb] : NULL;
+
+	if (!v)
+		return fail_set(why, FAIL_VERSION, "this vmrun knows no verb %u", verb);
+	if (!(v->kinds & 1u << g->kind))
+		return fail_set(why, FAIL_USAGE, "%s: not a verb of this kind of lease", v->name);
+	if (v->fd != (call->in_fd >= 0))
+		return fail_set(why, FAIL_USAGE, "%s: %s", v->name, v->fd ? "a descriptor is missing" : "comes with a descriptor");
+	if (!(v->phases & command_phase(g->server)))
+		return command_refuse(g->server, v->name, why);
+	return v->run(g, call, why);
+}

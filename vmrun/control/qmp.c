@@ -1,0 +1,141 @@
+#include "vmrun/control/qmp.h"
+
+#include "libcommon/io.h"
+
+#include <string.h>
+
+enum qmp_step qmp_scan(struct qmp_scan *s, char c)
+{
+	if ((unsigned char)c == 0xff) {
+		*s = (struct qmp_scan){ 0 };
+		return QMP_RESET;
+	}
+	if (!s->begun) {
+		if (c == ' ' || c == '\t' || c == '\r' || c == '\n')
+			return QMP_BLANK;
+		s->begun = true;
+		s->bare  = c != '{' && c != '[';
+	}
+	if (s->bare) {
+		if (c != '\n')
+			return QMP_MORE;
+		*s = (struct qmp_scan){ 0 };
+		return QMP_VALUE;
+	}
+	if (s->string) {
+		if (s->escape)
+			s->escape = false;
+		else if (c == '\\')
+			s->escape = true;
+		else if (c == '"')
+			s->string = false;
+		return QMP_MORE;
+	}
+	if (c == '"')
+		s->string = true;
+	else if (c == '{' || c == '[') {
+		if (s->depth == QMP_DEPTH_MAX)
+			return QMP_DEEP;
+		s->depth++;
+	} else if ((c == '}' || c == ']') && --s->depth == 0) {
+		*s = (struct qmp_scan){ 0 };
+		return QMP_VALUE;
+	}
+	return QMP_MORE;
+}
+
+int qmp_parse(struct qmp_request *r, const char *text, size_t len, struct fail *why)
+{
+	json_error_t err;
+	const char  *key;
+	json_t      *value;
+
+	*r = (struct qmp_request){ 0 };
+	r->root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &err);
+	if (!r->root)
+		return fail_set(why, FAIL_PEER, "JSON parse error, %s", err.text);
+	if (!json_is_object(r->root))
+		return fail_set(why, FAIL_PEER, "QMP input must be a JSON object");
+	r->id = json_object_get(r->root, "id");
+	json_object_foreach(r->root, key, value) {
+		if (!strcmp(key, "id"))
+			continue;
+		if (!strcmp(key, "execute")) {
+			if (!json_is_string(value))
+				return fail_set(why, FAIL_PEER, "QMP input member 'execute' must be a string");
+			r->command = json_string_value(value);
+		} else if (!strcmp(key, "arguments")) {
+			if (!json_is_object(value))
+				return fail_set(why, FAIL_PEER, "QMP input member 'arguments' must be an object");
+			r->args = value;
+		} else {
+			return fail_set(why, FAIL_PEER, "QMP input member '%.60s' is unexpected", key);
+		}
+	}
+	if (!r->command)
+		return fail_set(why, FAIL_PEER, "QMP input lacks member 'execute'");
+	return 0;
+}
+
+void qmp_request_close(struct qmp_request *r)
+{
+	json_decref(r->root);
+	*r = (struct qmp_request){ 0 };
+}
+
+/* Clients decide by "qemu" what they may ask for: it names the QEMU whose documentation this server follows. */
+json_t *qmp_version(void)
+{
+	return json_pack("{s:{s:i, s:i, s:i}, s:s}", "qemu", "major", 7, "minor", 2, "micro", 0, "package", "vmferry");
+}
+
+json_t *qmp_greeting(void)
+{
+	return json_pack("{s:{s:o, s:[]}}", "QMP", "version", qmp_version(), "capabilities");
+}
+
+static json_t *qmp_with_id(json_t *m, json_t *id)
+{
+	if (m && id)
+		json_object_set(m, "id", id);
+	return m;
+}
+
+json_t *qmp_return(json_t *id, json_t *value)
+{
+	return qmp_with_id(json_pack("{s:o}", "return", value ? value : json_object()), id);
+}
+
+/* A message may quote half a character of what a client or a file said. */
+static json_t *qmp_text(const char *text)
+{
+	json_t *j = json_string(text);
+	char    plain[512];
+	size_t  n = 0;
+
+	if (j)
+		return j;
+	for (; text[n] && n < sizeof(plain) - 1; n++)
+		plain[n] = (unsigned char)text[n] < 0x80 ? text[n] : '?';
+	plain[n] = '\0';
+	return json_string(plain);
+}
+
+json_t *qmp_error(json_t *id, const char *class, const char *desc)
+{
+	return qmp_with_id(json_pack("{s:{s:s, s:o}}", "error", "class", class, "desc", qmp_text(desc)), id);
+}
+
+json_t *qmp_event(const char *name, json_t *data, uint64_t seq)
+{
+	uint64_t now = io_realtime_ns();
+	json_t  *m   = json_pack("{s:{s:I, s:I}, s:s}", "timestamp", "seconds", (json_int_t)(now / 1000000000u),
+				 "microseconds", (json_int_t)(now / 1000u % 1000000u), "event", name);
+
+	if (m && data)
+		json_object_set(m, "data", data);
+	if (m)
+		json_object_set_new(m, "vmferry-seq", json_integer((json_int_t)seq));
+	json_decref(data);
+	return m;
+}

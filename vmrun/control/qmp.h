@@ -1,0 +1,49 @@
+#ifndef VMRUN_CONTROL_QMP_H
+#define VMRUN_CONTROL_QMP_H
+
+#include "libcommon/fail.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* QMP's framing and its requests, as QEMU documents them; nothing here knows a VM (fuzzed by tests/fuzz/qmp_line.c). */
+
+#define QMP_LINE_MAX  (1u << 20)
+#define QMP_DEPTH_MAX 64u
+
+/* Finds where one JSON value ends: at the bracket that closes the first one, or, when it does not begin with a bracket,
+ * at the newline (it is an error then). Zeroed to begin. */
+struct qmp_scan {
+	unsigned depth;
+	bool     begun, bare, string, escape;
+};
+
+enum qmp_step {
+	QMP_BLANK,     /* white space between values: drop it */
+	QMP_MORE,      /* part of a value */
+	QMP_VALUE,     /* last byte of a value */
+	QMP_RESET,     /* 0xFF: forget what came of this value (a client that starts anew) */
+	QMP_DEEP,      /* nested too deeply */
+};
+enum qmp_step qmp_scan(struct qmp_scan *s, char c);
+
+/* A request, taken apart. id, args are borrowed from root. */
+struct qmp_request {
+	json_t     *root;
+	json_t     *id;           /* NULL for none */
+	json_t     *args;         /* object, NULL for none */
+	const char *command;
+};
+
+/* root is set whenever text was an object, also on failure, so that the id can be answered. */
+int  qmp_parse(struct qmp_request *r, const char *text, size_t len, struct fail *why);
+void qmp_request_close(struct qmp_request *r);
+
+json_t *qmp_greeting(void);
+json_t *qmp_version(void);
+json_t *qmp_return(json_t *id, json_t *value);                                  /* steals value, NULL: {} */
+json_t *qmp_error(json_t *id, const char *class, const char *desc);
+json_t *qmp_event(const char *name, json_t *data, uint64_t seq);                /* steals data */
+
+#endif

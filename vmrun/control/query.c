@@ -1,0 +1,177 @@
+#include "vmrun/control/commands.h"
+
+#include "vmrun/control/grant.h"
+#include "vmrun/control/server.h"
+#include "vmrun/vm.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Names and shapes are QEMU's (the QAPI schema of 7.2); what it has and we have not is given the value that says so. */
+
+int query_status(struct command_call *call, struct fail *why)
+{
+	static const char *const holders[] = { "user", "lease", "incoming", "released" };     /* by bit of enum holder */
+	enum run_status status = runstate_status(call->vm);
+	const char     *lease  = grants_holder(call->server, LEASE_KIND_LOG, NULL);
+	json_t         *held   = json_array();
+
+	(void)why;
+	for (size_t i = 0; i < sizeof(holders) / sizeof(holders[0]); i++)
+		if (call->vm->run.holders >> i & 1)
+			json_array_append_new(held, json_string(holders[i]));
+	call->ret = json_pack("{s:s, s:b, s:b, s:o, s:s?}", "status", run_status_names[status], "running", status == RUN_RUNNING,
+			      "singlestep", 0, "vmferry-holders", held, "vmferry-lease", lease);
+	return 0;
+}
+
+int query_version(struct command_call *call, struct fail *why)
+{
+	(void)why;
+	call->ret = qmp_version();
+	return 0;
+}
+
+int query_commands(struct command_call *call, struct fail *why)
+{
+	(void)why;
+	call->ret = json_array();
+	for (const struct command *c = commands; c->name; c++)
+		json_array_append_new(call->ret, json_pack("{s:s}", "name", c->name));
+	return 0;
+}
+
+int query_name(struct command_call *call, struct fail *why)
+{
+	(void)why;
+	call->ret = json_pack("{s:s}", "name", call->vm->cfg.name);
+	return 0;
+}
+
+int query_uuid(struct command_call *call, struct fail *why)
+{
+	char text[UUID_TEXT];
+
+	(void)why;
+	uuid_text(&call->vm->cfg.uuid, text);
+	call->ret = json_pack("{s:s}", "UUID", text);
+	return 0;
+}
+
+/* The host thread named "cpu N"; 0 when the accelerator has none of that name. */
+static long query_thread(uint32_t cpu)
+{
+	char           want[32], path[300], name[32];
+	struct dirent *e;
+	DIR           *d    = opendir("/proc/self/task");
+	long           tid  = 0;
+
+	snprintf(want, sizeof(want), "cpu %u", cpu);
+	while (d && !tid && (e = readdir(d))) {
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", e->d_name);
+		FILE *f = fopen(path, "re");
+
+		if (!f)
+			continue;
+		if (fgets(name, sizeof(name), f)) {
+			name[strcspn(name, "\n")] = '\0';
+			if (!strcmp(name, want))
+				tid = atol(e->d_name);
+		}
+		fclose(f);
+	}
+	if (d)
+		closedir(d);
+	return tid;
+}
+
+int query_cpus(struct command_call *call, struct fail *why)
+{
+	const char *target = call->vm->cfg.type == MACHINE_X86_64_1 ? "x86_64" : "riscv64";
+
+	(void)why;
+	call->ret = json_array();
+	for (uint32_t i = 0; i < call->vm->cfg.ncpus; i++) {
+		char path[32];
+
+		snprintf(path, sizeof(path), "/machine/cpu[%u]", i);
+		json_array_append_new(call->ret, json_pack("{s:i, s:s, s:I, s:s}", "cpu-index", (int)i, "qom-path", path,
+							   "thread-id", (json_int_t)query_thread(i), "target", target));
+	}
+	return 0;
+}
+
+static json_t *query_inserted(const struct machine_host *h)
+{
+	struct stat st;
+	json_t     *image, *m;
+
+	if (stat(h->path, &st)) {
+		st.st_size   = (off_t)h->size;
+		st.st_blocks = 0;
+	}
+	image = json_pack("{s:s, s:s, s:I, s:I, s:b}", "filename", h->path, "format", "raw", "virtual-size", (json_int_t)st.st_size,
+			  "actual-size", (json_int_t)st.st_blocks * 512, "dirty-flag", 0);
+	m = json_pack("{s:s, s:b, s:s, s:b, s:i, s:s, s:i, s:o, s:{s:b, s:b, s:b}}", "file", h->path, "ro", (int)h->readonly, "drv", "raw",
+		      "encrypted", 0, "backing_file_depth", 0, "detect_zeroes", "off", "write_threshold", 0, "image", image,
+		      "cache", "writeback", 1, "direct", 0, "no-flush", 0);
+	/* No throttling: zero says so. */
+	static const char *const limits[] = { "bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr" };
+
+	for (size_t i = 0; m && i < sizeof(limits) / sizeof(limits[0]); i++)
+		json_object_set_new(m, limits[i], json_integer(0));
+	return m;
+}
+
+int query_block(struct command_call *call, struct fail *why)
+{
+	struct machine *cfg = &call->vm->cfg;
+
+	(void)why;
+	call->ret = json_array();
+	for (uint32_t i = 0; i < cfg->ndevices; i++) {
+		const struct machine_host *h = machine_host_find(cfg, cfg->devices[i].host);
+		char node[MACHINE_NODE_MAX];
+
+		if (!h || h->cls != HOST_DISK)
+			continue;
+		machine_device_node(&cfg->devices[i], node);
+		json_array_append_new(call->ret, json_pack("{s:s, s:s, s:b, s:b, s:s, s:o}", "device", h->name, "qdev", node, "locked", 0,
+							   "removable", 0, "type", "unknown", "inserted", query_inserted(h)));
+	}
+	return 0;
+}
+
+static uint64_t query_ram(const struct machine *cfg)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < cfg->nregions; i++)
+		if (cfg->regions[i].kind == REGION_RAM)
+			bytes += cfg->regions[i].size;
+	return bytes;
+}
+
+int query_memory(struct command_call *call, struct fail *why)
+{
+	(void)why;
+	call->ret = json_pack("{s:I, s:i}", "base-memory", (json_int_t)query_ram(&call->vm->cfg), "plugged-memory", 0);
+	return 0;
+}
+
+int query_info(struct command_call *call, struct fail *why)
+{
+	const struct machine *cfg = &call->vm->cfg;
+	char                  id[UUID_TEXT];
+
+	(void)why;
+	uuid_text(&cfg->uuid, id);
+	call->ret = json_pack("{s:s, s:I, s:s, s:s, s:s, s:i, s:I, s:s}", "name", cfg->name, "pid", (json_int_t)getpid(), "uuid", id,
+			      "machine", machine_type_names[cfg->type], "accel", call->vm->accel->ops->name, "cpus", (int)cfg->ncpus,
+			      "memory", (json_int_t)query_ram(cfg), "control", call->server->path);
+	return 0;
+}

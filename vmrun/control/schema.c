@@ -1,0 +1,61 @@
+#include "vmrun/control/commands.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* query-qmp-schema, from the table of commands. Answers are of type "any": their shapes are in docs/control.md. */
+
+static void schema_builtin(json_t *list, const char *name, const char *json_type)
+{
+	json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", name, "meta-type", "builtin", "json-type", json_type));
+}
+
+static const char *schema_type(char type)
+{
+	return type == 's' ? "str" : type == 'b' ? "bool" : type == 'a' ? "[any]" : "int";
+}
+
+/* The object type "NAME-arg" with a member a row; returns its name, the empty object's without rows. */
+static void schema_arguments(json_t *list, const struct command *c, char *name, size_t room)
+{
+	json_t *members = json_array();
+
+	if (!c->args || !c->args->name) {
+		snprintf(name, room, "empty");
+		json_decref(members);
+		return;
+	}
+	snprintf(name, room, "%s-arg", c->name);
+	for (const struct command_arg *a = c->args; a->name; a++) {
+		json_t *m = json_pack("{s:s, s:s}", "name", a->name, "type", schema_type(a->type));
+
+		if (a->optional)
+			json_object_set_new(m, "default", json_null());
+		json_array_append_new(members, m);
+	}
+	json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", name, "meta-type", "object", "members", members));
+}
+
+int query_schema(struct command_call *call, struct fail *why)
+{
+	static const char *const events[] = { "STOP", "RESUME", "RESET", "SHUTDOWN", "GUEST_PANICKED" };
+	json_t *list = json_array();
+	char    name[80];
+
+	(void)why;
+	schema_builtin(list, "str", "string");
+	schema_builtin(list, "int", "int");
+	schema_builtin(list, "bool", "boolean");
+	schema_builtin(list, "any", "value");
+	json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", "[any]", "meta-type", "array", "element-type", "any"));
+	json_array_append_new(list, json_pack("{s:s, s:s, s:[]}", "name", "empty", "meta-type", "object", "members"));
+	for (const struct command *c = commands; c->name; c++) {
+		schema_arguments(list, c, name, sizeof(name));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:b}", "name", c->name, "meta-type", "command", "arg-type", name,
+						      "ret-type", "any", "allow-oob", 0));
+	}
+	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", events[i], "meta-type", "event", "arg-type", "any"));
+	call->ret = list;
+	return 0;
+}

@@ -1,0 +1,139 @@
+#include "vmrun/control/server.h"
+
+#include "libcommon/io.h"
+#include "vmrun/control/grant.h"
+#include "vmrun/control/records.h"
+#include "vmrun/vm.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define SERVER_FLUSH_NS 1000000000u
+
+void server_wake(struct control_server *s)
+{
+	uint64_t one = 1;
+
+	if (write(s->wake_fd, &one, sizeof(one)) < 0) {
+		/* The counter is full: it is awake. */
+	}
+}
+
+static void server_woken(void *arg, uint32_t events)
+{
+	struct control_server *s = arg;
+	uint64_t               n;
+
+	(void)events;
+	if (read(s->wake_fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
+		return;
+	grants_reap(s);
+	events_deliver(s);
+	for (struct server_client *c = s->clients; c; c = c->next)
+		client_flush(c);
+	client_sweep(s);
+}
+
+static int server_watch(struct control_server *s, struct fail *why)
+{
+	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (s->wake_fd < 0)
+		return fail_sys(why, "%s: eventfd", s->path);
+	s->wake_watch = loop_add(s->vm->loop, s->wake_fd, EPOLLIN, server_woken, s, why);
+	if (!s->wake_watch)
+		return -1;
+	s->listen_watch = loop_add(s->vm->loop, s->listen_fd, EPOLLIN, client_accept, s, why);
+	return s->listen_watch ? 0 : -1;
+}
+
+int control_server_open(struct control_server **out, struct vm *vm, const char *path, struct fail *why)
+{
+	struct control_server *s = calloc(1, sizeof(*s));
+
+	*out = NULL;
+	if (!s) {
+		errno = ENOMEM;
+		return fail_sys(why, "control socket");
+	}
+	s->vm        = vm;
+	s->listen_fd = s->lock_fd = s->wake_fd = s->move_lock = -1;
+	s->queued_tail = &s->queued;
+	pthread_mutex_init(&s->events_lock, NULL);
+	if (records_open(s, why) || socket_open(s, path, why) || server_watch(s, why)) {
+		control_server_close(s);
+		return -1;
+	}
+	events_attach(vm, s);
+	*out = s;
+	return 0;
+}
+
+/* Lets clients take their last answers and events: all together SERVER_FLUSH_NS, not a client. */
+static void server_drain(struct control_server *s)
+{
+	uint64_t      until = io_now_ns() + SERVER_FLUSH_NS;
+	struct pollfd p[SERVER_CLIENTS_MAX];
+
+	for (;;) {
+		nfds_t n = 0;
+
+		for (struct server_client *c = s->clients; c; c = c->next) {
+			client_flush(c);
+			if (c->out && !c->dead && n < SERVER_CLIENTS_MAX)
+				p[n++] = (struct pollfd){ .fd = c->fd, .events = POLLOUT };
+		}
+		uint64_t now = io_now_ns();
+
+		if (n == 0 || now >= until)
+			return;
+		poll(p, n, (int)((until - now) / 1000000u) + 1);
+	}
+}
+
+static json_t *server_epitaph(struct control_server *s)
+{
+	json_t *m = events_remembered(s);
+
+	if (m) {
+		json_object_set_new(m, "pid", json_integer(getpid()));
+		json_object_set_new(m, "status", json_string(run_status_names[runstate_status(s->vm)]));
+		json_object_set_new(m, "exit", json_integer(s->vm->run.exit_status));
+	}
+	return m;
+}
+
+void control_server_close(struct control_server *s)
+{
+	if (!s)
+		return;
+	/* A host failure takes vmrun down: that is the VM's end too, before a lease's pause is given back. */
+	pthread_mutex_lock(&s->vm->control_lock);
+	if (s->vm->control == s)
+		vm_end(s->vm, RUN_INTERNAL_ERROR, 1, "host-error");
+	pthread_mutex_unlock(&s->vm->control_lock);
+	grants_close(s);         /* their threads end; holders learn why */
+	pthread_mutex_lock(&s->vm->control_lock);
+	records_closing(s);
+	pthread_mutex_unlock(&s->vm->control_lock);
+	events_attach(s->vm, NULL);
+	events_deliver(s);
+	server_drain(s);
+	while (s->clients) {
+		struct server_client *c = s->clients;
+
+		s->clients = c->next;
+		client_close(c);
+	}
+	loop_remove(s->vm->loop, s->listen_watch);
+	loop_remove(s->vm->loop, s->wake_watch);
+	socket_close(s, server_epitaph(s));
+	io_close(&s->wake_fd);
+	events_forget(s);
+	records_close(s);
+	pthread_mutex_destroy(&s->events_lock);
+	free(s);
+}

@@ -1,0 +1,109 @@
+#ifndef VMRUN_CONTROL_SERVER_H
+#define VMRUN_CONTROL_SERVER_H
+
+#include "libcommon/moves.h"
+#include "libcommon/paths.h"
+#include "vmrun/control/control.h"
+#include "vmrun/control/qmp.h"
+#include "vmrun/loop.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What the files of this folder share. The socket, its clients and QMP belong to the main thread alone; events come from
+ * any thread through `events_lock`; leases and the record are under vm->control_lock. */
+
+#define SERVER_CLIENTS_MAX 32u
+#define SERVER_OUT_MAX     (4u << 20)      /* queued for one client; a reader that is further behind is dropped */
+#define SERVER_EVENTS_MAX  32u             /* event names remembered */
+
+struct vm;
+struct grant;
+
+struct server_line {                       /* one line on its way to a client */
+	struct server_line *next;
+	int                 fd;            /* goes with its first byte; -1 for none */
+	size_t              len, sent;
+	char                text[];
+};
+
+struct server_client {
+	struct server_client  *next;
+	struct control_server *server;
+	struct loop_watch     *watch;
+	int                    fd;
+	pid_t                  pid;
+	bool                   negotiated;
+	bool                   doomed;     /* to be closed once its output is gone: it has broken the protocol */
+	bool                   dead;       /* to be closed by the next sweep */
+	struct qmp_scan        scan;
+	char                  *in;
+	size_t                 in_len, in_room;
+	struct server_line    *out, **out_tail;
+	size_t                 out_bytes;
+};
+
+struct server_event {                      /* the last of its name */
+	uint64_t seq;
+	char    *name;
+	json_t  *event;
+};
+
+struct control_server {
+	struct vm            *vm;
+	char                  path[PATHS_MAX], lock_path[PATHS_MAX];
+	int                   listen_fd, lock_fd;
+	struct loop_watch    *listen_watch;
+	struct server_client *clients;
+	unsigned              nclients;
+
+	pthread_mutex_t       events_lock;
+	int                   wake_fd;     /* eventfd: events are queued, or a lease's thread has ended */
+	struct loop_watch    *wake_watch;
+	struct server_line   *queued, **queued_tail;
+	uint64_t              event_seq;
+	struct server_event   remembered[SERVER_EVENTS_MAX];
+
+	/* under vm->control_lock */
+	struct grant         *grants;
+	struct move_record    move;        /* this VM's record, as on disk */
+	bool                  have_move;
+	int                   move_lock;   /* moves_lock(), from the first record on */
+	bool                  loaded;      /* incoming: state is in place */
+	bool                  written;     /* incoming: and RAM */
+	bool                  spoilt;      /* incoming: a load failed half way; never to be started */
+};
+
+/* socket.c: NAME.sock, its lock, and what the lock file says of a VM that has gone. */
+int  socket_open(struct control_server *s, const char *path, struct fail *why);
+void socket_close(struct control_server *s, json_t *epitaph);      /* steals it */
+int  socket_lock_path(char out[PATHS_MAX], const char *socket, struct fail *why);
+bool socket_is_live(const char *socket);                           /* somebody holds its lock */
+/* The epitaph of the VM that had this socket: a new reference, NULL when it lives or none is known. wait_ms: a VM that
+ * is just ending is given that long. */
+json_t *socket_epitaph(const char *socket, unsigned wait_ms);
+
+/* client.c */
+void client_accept(void *server, uint32_t events);
+void client_close(struct server_client *c);
+/* Queues text and a newline; fd (-1 for none) is taken. A client that is too far behind is marked dead. */
+void client_send(struct server_client *c, const char *text, size_t len, int fd);
+void client_send_json(struct server_client *c, json_t *m, int fd);      /* steals m; takes fd */
+void client_flush(struct server_client *c);
+void client_sweep(struct control_server *s);                            /* closes the dead */
+
+/* events.c */
+void    events_attach(struct vm *vm, struct control_server *s);     /* sets vm->control; NULL takes it away */
+void    events_deliver(struct control_server *s);        /* main thread: what is queued goes to every client's queue */
+json_t *events_remembered(struct control_server *s);     /* {"seq": N, "events": [...]}, a new reference */
+void    events_forget(struct control_server *s);
+/* The reason the VM ended for: "guest-shutdown". */
+void    events_end_reason(struct control_server *s, char *out, size_t room);
+
+/* server.c */
+void server_wake(struct control_server *s);               /* any thread */
+
+#endif
