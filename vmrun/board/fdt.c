@@ -130,6 +130,7 @@ static void tree_cpus(struct tree *t, const struct machine *cfg)
 		tree_extensions(t, cfg->isa);
 		tree_str(t, "mmu-type", "riscv,sv39");
 		tree_node(t, "interrupt-controller");
+		tree_u32(t, "#address-cells", 0);
 		tree_u32(t, "#interrupt-cells", 1);
 		tree_flag(t, "interrupt-controller");
 		tree_str(t, "compatible", "riscv,cpu-intc");
