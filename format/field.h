@@ -11,7 +11,8 @@
  * save, load, comparison, text, JSON and the fuzzers; a new field is a new row.
  *
  * In the VM tree a table is a node: properties "version" and "needs" (one cell each), then a property a row, named as
- * the member with '_' as '-'. Numbers are big-endian cells: BOOL, U8, U16 and U32 one cell, U64 two, arrays one
+ * the member with '_' as '-' ("saved-" before a name that every device tree reserves, such as status); a node with a
+ * unit address also has that in "reg". Numbers are big-endian cells: BOOL, U8, U16 and U32 one cell, U64 two, arrays one
  * after the other; BYTES raw; STR with its NUL. */
 
 enum field_type { FIELD_END, FIELD_BOOL, FIELD_U8, FIELD_U16, FIELD_U32, FIELD_U64, FIELD_BYTES, FIELD_STR };
@@ -90,7 +91,8 @@ const struct field *state_differs(const struct state_table *t, const void *a, co
 /* Element i of a numeric field (BOOL to U64) of s. */
 uint64_t state_value(const struct field *f, const void *s, uint32_t i);
 
-/* All rows as a JSON object (numbers; BYTES as hex text); a new reference, NULL when out of memory. */
+/* All rows as a JSON object, keys as the members; a new reference, NULL when out of memory. Numbers, but as text what
+ * JSON readers would round: SHOW_HEX rows ("0x1f") and decimals above INT64_MAX; BYTES as hex text. */
 struct json_t;
 struct json_t *state_json(const struct state_table *t, const void *s);
 

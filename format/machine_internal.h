@@ -1,0 +1,17 @@
+#ifndef FORMAT_MACHINE_INTERNAL_H
+#define FORMAT_MACHINE_INTERNAL_H
+
+#include "format/machine.h"
+
+/* What machine_*.c share; not for other folders. */
+
+#define TREE_VERSION 1u      /* what this build writes in /version */
+#define TREE_KNOWN   1u      /* largest /needs it reads */
+
+/* Names and sizes, alone and against each other: the same judge before writing and after reading. */
+int machine_check(const struct machine *m, struct fail *why);
+
+/* "memory@80000000", "region@...", "disk-3": a region's node; disks have no place in the guest's address space. */
+void machine_region_node(const struct machine_region *r, char out[MACHINE_NODE_MAX]);
+
+#endif
