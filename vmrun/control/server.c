@@ -2,6 +2,7 @@
 
 #include "libcommon/io.h"
 #include "vmrun/control/grant.h"
+#include "vmrun/control/handover.h"
 #include "vmrun/control/records.h"
 #include "vmrun/vm.h"
 
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #define SERVER_FLUSH_NS 1000000000u
+#define SERVER_ALONE_NS 120000000000u      /* an incoming VM waits that long for its first lease */
 
 void server_wake(struct control_server *s)
 {
@@ -38,6 +40,18 @@ static void server_woken(void *arg, uint32_t events)
 	client_sweep(s);
 }
 
+/* Whoever started it to be filled has died before it took the lease whose loss would have ended it. */
+static void server_alone(void *arg, uint32_t events)
+{
+	struct control_server *s = arg;
+
+	(void)events;
+	pthread_mutex_lock(&s->vm->control_lock);
+	if (!grants_holder(s, LEASE_KIND_INCOMING, NULL))
+		handover_lost(s, "nobody has taken it in two minutes");
+	pthread_mutex_unlock(&s->vm->control_lock);
+}
+
 static int server_watch(struct control_server *s, struct fail *why)
 {
 	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -47,7 +61,15 @@ static int server_watch(struct control_server *s, struct fail *why)
 	if (!s->wake_watch)
 		return -1;
 	s->listen_watch = loop_add(s->vm->loop, s->listen_fd, EPOLLIN, client_accept, s, why);
-	return s->listen_watch ? 0 : -1;
+	if (!s->listen_watch)
+		return -1;
+	if (!runstate_held_by(s->vm, HOLD_INCOMING))
+		return 0;
+	s->alone = loop_timer_add(s->vm->loop, server_alone, s, why);
+	if (!s->alone)
+		return -1;
+	loop_timer_set(s->alone, io_now_ns() + SERVER_ALONE_NS);
+	return 0;
 }
 
 int control_server_open(struct control_server **out, struct vm *vm, const char *path, struct fail *why)
@@ -128,6 +150,7 @@ void control_server_close(struct control_server *s)
 		s->clients = c->next;
 		client_close(c);
 	}
+	loop_timer_remove(s->vm->loop, s->alone);
 	loop_remove(s->vm->loop, s->listen_watch);
 	loop_remove(s->vm->loop, s->wake_watch);
 	socket_close(s, server_epitaph(s));

@@ -63,6 +63,7 @@ struct control_server {
 	pthread_mutex_t       events_lock;
 	int                   wake_fd;     /* eventfd: events are queued, or a lease's thread has ended */
 	struct loop_watch    *wake_watch;
+	struct loop_timer    *alone;       /* incoming: nobody has come to fill it */
 	struct server_line   *queued, **queued_tail;
 	uint64_t              event_seq;
 	struct server_event   remembered[SERVER_EVENTS_MAX];
