@@ -1,0 +1,6 @@
+# The core of vmrun over fakes of accelerator, board and control server.
+UNITS += memory_test clock_test dirty_test runstate_test
+memory_test_SRCS   := vmrun/memory.c
+clock_test_SRCS    := vmrun/clock.c
+dirty_test_SRCS    := tests/unit/core_fake.c vmrun/dirty.c vmrun/memory.c vmrun/clock.c
+runstate_test_SRCS := tests/unit/core_fake.c vmrun/runstate.c vmrun/memory.c vmrun/clock.c

@@ -1,0 +1,22 @@
+#ifndef TESTS_UNIT_CORE_FAKE_H
+#define TESTS_UNIT_CORE_FAKE_H
+
+#include "vmrun/vm.h"
+
+/* A VM whose accelerator, board, control server and settling are recorders. */
+
+struct core_fake {
+	struct accel accel;
+	char         calls[512];       /* "pause board_pause STOP ..." since the last reset of it */
+	bool         fail_pause, fail_board_pause, fail_board_resume, fail_harvest;
+	bool         ends_at_pause;    /* the guest powers off just before it stops */
+	uint64_t     own_marks;        /* what the accelerator adds to a harvest, word 0 of region 0 */
+};
+
+extern struct core_fake core_fake;
+
+void core_fake_open(struct vm *vm, unsigned npages);     /* zeroes *vm; memory only */
+void core_fake_close(struct vm *vm);
+bool core_fake_called(const char *calls);                /* exactly these since the last question */
+
+#endif
