@@ -1,0 +1,1 @@
+FUZZ += stream image page_chunk
