@@ -31,7 +31,7 @@ uint64_t rng(void)
 	return rng_state;
 }
 
-uint8_t config[LIMIT_TREE_BYTES];
+_Alignas(8) uint8_t config[LIMIT_TREE_BYTES];
 size_t  config_len;
 
 const uint8_t state[39] = "the state tree is opaque to the stream";
