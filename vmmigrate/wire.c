@@ -277,8 +277,8 @@ int wire_recv(struct wire *w, struct chunk *c, const uint8_t **payload, bool *da
 			fail_set(why, FAIL_PEER, "a chunk of type %u (%s) has no place here", c->type, chunk_type_name(c->type));
 			return wire_senseless(w, why);
 		}
-		if (c->len > w->room) {
-			uint8_t *more = realloc(w->buf, c->len);
+		if (!w->buf || c->len > w->room) {      /* an empty payload has a place too */
+			uint8_t *more = realloc(w->buf, c->len ? c->len : 1);
 
 			if (!more)
 				return fail_sys(why, "%s: chunk", w->peer);

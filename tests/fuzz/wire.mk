@@ -1,0 +1,2 @@
+FUZZ += wire
+wire_fuzz_SRCS := $(addprefix vmmigrate/,message.c wire.c address.c receiver.c)
