@@ -1,0 +1,2 @@
+FUZZ += qmp_line
+qmp_line_fuzz_SRCS := vmrun/control/qmp.c

@@ -1,0 +1,160 @@
+/* Records of who owns a VM: libcommon/moves.c. */
+#include "libcommon/moves.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int  tests, failed;
+static char top[] = "/tmp/vf-moves.XXXXXX";
+
+static void ok(int pass, const char *claim)
+{
+	printf("%sok %d - %s\n", pass ? "" : "not ", ++tests, claim);
+	failed |= !pass;
+}
+
+static struct move_record record(const struct uuid *vm)
+{
+	struct move_record r = { .vm = *vm, .state = MOVE_RELEASED, .generation = 7 };
+	struct fail        why;
+
+	uuid_random(&r.move, &why);
+	snprintf(r.name, sizeof(r.name), "web");
+	snprintf(r.peer, sizeof(r.peer), "host:4649");
+	return r;
+}
+
+static const char *path_of(const struct uuid *vm, const char *suffix)
+{
+	static char path[512];
+	char        id[UUID_TEXT];
+
+	uuid_text(vm, id);
+	snprintf(path, sizeof(path), "%s/moves/%s%s", top, id, suffix);
+	return path;
+}
+
+/* The record's file gets this text; reading it is doubt. */
+static int doubtful(const struct uuid *vm, const char *text)
+{
+	struct move_record r;
+	struct fail        why = { 0 };
+	bool               found = true;
+	FILE              *f = fopen(path_of(vm, ".json"), "w");
+
+	fputs(text, f);
+	fclose(f);
+	int rc = moves_read(vm, &r, &found, &why);
+
+	if (rc == 0 || why.kind != FAIL_OWNER)
+		printf("# read as %s: %s\n", rc ? "another failure" : "sound", text);
+	return rc != 0 && why.kind == FAIL_OWNER && !found;
+}
+
+static int count_one(void *arg, const struct move_record *r, struct fail *why)
+{
+	(void)r, (void)why;
+	++*(int *)arg;
+	return 0;
+}
+
+static void test_round_trip(struct uuid *vm)
+{
+	struct move_record r, got;
+	struct fail        why;
+	struct stat        st;
+	bool               found = true;
+
+	ok(moves_read(vm, &got, &found, &why) == 0 && !found, "no folder and no file: no record");
+	r = record(vm);
+	ok(moves_write(&r, &why) == 0 && moves_read(vm, &got, &found, &why) == 0 && found && got.state == MOVE_RELEASED &&
+	   got.generation == 7 && uuid_equal(&got.move, &r.move) && !strcmp(got.name, "web") && !strcmp(got.peer, "host:4649") &&
+	   got.when_ns, "a record comes back as it was written, with its time");
+	ok(stat(path_of(vm, ".json"), &st) == 0 && (st.st_mode & 0777) == 0600 && access(path_of(vm, ".new"), F_OK) != 0,
+	   "its file is private and nothing is left beside it");
+	r.state = MOVE_OWNED;
+	ok(moves_write(&r, &why) == 0 && moves_read(vm, &got, &found, &why) == 0 && got.state == MOVE_OWNED, "a later record replaces it");
+	ok(moves_remove(vm, &why) == 0 && moves_remove(vm, &why) == 0 && moves_read(vm, &got, &found, &why) == 0 && !found,
+	   "removed, twice, is no record");
+}
+
+static void test_damage(struct uuid *vm)
+{
+	struct uuid        other;
+	struct move_record r = record(vm), got;
+	struct fail        why;
+	bool               found;
+	char               id[UUID_TEXT], text[512];
+	int                n = 0;
+
+	uuid_random(&other, &why);
+	uuid_text(&other, id);
+	snprintf(text, sizeof(text), "{\"vm\":\"%s\",\"move\":\"%s\",\"state\":\"owned\",\"generation\":1,\"name\":\"a\",\"peer\":\"b\",\"when_ns\":1}", id, id);
+	ok(doubtful(vm, "") && doubtful(vm, "{}") && doubtful(vm, "no json") && doubtful(vm, text), "an empty, damaged or foreign record is doubt");
+	uuid_text(vm, id);
+	snprintf(text, sizeof(text), "{\"vm\":\"%s\",\"move\":\"%s\",\"state\":\"sold\",\"generation\":1,\"name\":\"a\",\"peer\":\"b\",\"when_ns\":1}", id, id);
+	ok(doubtful(vm, text), "an unknown state is doubt");
+	moves_write(&r, &why);
+	chmod(path_of(vm, ".json"), 0666);
+	ok(moves_read(vm, &got, &found, &why) != 0 && why.kind == FAIL_OWNER, "a record that others can write is doubt");
+	unlink(path_of(vm, ".json"));
+	ok(symlink("/dev/zero", path_of(vm, ".json")) == 0 && moves_read(vm, &got, &found, &why) != 0 && why.kind == FAIL_OWNER,
+	   "a link is doubt, and is not followed");
+
+	struct move_record good = record(&other);
+
+	moves_write(&good, &why);
+	why.kind = FAIL_NONE;
+	ok(moves_list(count_one, &n, &why) != 0 && why.kind == FAIL_OWNER && n == 1, "a list gives the sound ones and tells of the damage");
+	unlink(path_of(vm, ".json"));
+	n = 0;
+	ok(moves_list(count_one, &n, &why) == 0 && n == 1, "without damage it succeeds");
+}
+
+static void test_lock(struct uuid *vm)
+{
+	struct move_record r = record(vm);
+	struct fail        why;
+	int                fd, other, status = 0;
+	char               want[40];
+
+	ok(moves_lock(vm, &fd, &why) == 0, "a VM's record can be locked");
+	pid_t child = fork();
+
+	if (child == 0) {
+		snprintf(want, sizeof(want), "process %ld", (long)getppid());
+		_exit(moves_lock(vm, &other, &why) != 0 && why.kind == FAIL_OWNER && strstr(why.what, want) ? 0 : 1);
+	}
+	waitpid(child, &status, 0);
+	ok(status == 0, "another process is refused, and told by whom it is held");
+	moves_write(&r, &why);
+	moves_unlock(vm, &fd);
+	ok(access(path_of(vm, ".lock"), F_OK) == 0, "the lock's file stays with a record");
+	ok(moves_lock(vm, &fd, &why) == 0 && moves_remove(vm, &why) == 0, "and can be taken again");
+	moves_unlock(vm, &fd);
+	ok(access(path_of(vm, ".lock"), F_OK) != 0 && fd == -1, "and goes with it");
+}
+
+int main(void)
+{
+	struct uuid vm;
+	struct fail why;
+	char        cmd[128];
+
+	if (!mkdtemp(top) || uuid_random(&vm, &why))
+		return 1;
+	setenv("VMFERRY_STATE_DIR", top, 1);
+	test_round_trip(&vm);
+	test_damage(&vm);
+	test_lock(&vm);
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", top);
+	if (system(cmd))
+		failed = 1;
+	printf("1..%d\n", tests);
+	return failed;
+}
