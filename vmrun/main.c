@@ -88,16 +88,14 @@ static int main_vm(const struct options *o)
 		rc = main_start(vm, o, &why);
 	if (rc == 0)
 		rc = vm_run(vm, &why);
-	if (vm) {
+	if (vm && rc >= 0)
+		why = vm->end_why;     /* why it ended, where there is more to say than the status does */
+	if (vm)
 		control_server_close(vm->control);
-		vm->control = NULL;
-		if (rc >= 0 && vm->end_why.kind != FAIL_NONE)
-			why = vm->end_why;
-	}
 	vm_close(vm);
 	loop_close(loop);
 	chardev_restore_terminal();
-	if (why.kind == FAIL_NONE)
+	if (rc >= 0 && why.kind == FAIL_NONE)
 		return rc;
 	int status = fail_report("vmrun", &why);
 

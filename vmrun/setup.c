@@ -13,9 +13,8 @@
 
 int setup_accel(const struct accel_ops **out, const char *name, enum machine_type type, struct fail *why)
 {
-	bool any = !strcmp(name, "auto");
+	bool any = !strcmp(name, "auto"), tried = false;
 
-	fail_set(why, FAIL_SYSTEM, "accelerator %s: not in this build", name);
 	for (const struct accel_ops *const *a = accel_list; *a; a++) {
 		if (!any && strcmp((*a)->name, name))
 			continue;
@@ -23,10 +22,13 @@ int setup_accel(const struct accel_ops **out, const char *name, enum machine_typ
 			*out = *a;
 			return 0;
 		}
+		tried = true;
 		if (!any)
 			return -1;
 	}
-	return any ? fail_prefix(why, "no accelerator can run a %s machine here: ", machine_type_names[type]) : -1;
+	if (!tried)
+		return fail_set(why, FAIL_SYSTEM, "accelerator %s: not in this build", name);
+	return fail_prefix(why, "no accelerator can run a %s machine here: ", machine_type_names[type]);
 }
 
 static int setup_host(struct machine *m, const char *name, enum host_class cls, const char *path, bool readonly, struct fail *why)
