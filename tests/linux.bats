@@ -69,11 +69,11 @@ move_of_linux() {
 	make_disk "$W/disk"
 	start_linux web "$1" work --disk "root=$W/disk"
 	work_goes_on web
-	VMFERRY_RUNTIME_DIR=$W/run2 VMFERRY_STATE_DIR=$W/state2 vmmigrate --listen 127.0.0.1:0 --port-file "$W/port" --once \
+	VMFERRY_RUNTIME_DIR=$W/run2 VMFERRY_STATE_DIR=$W/state2 vmmigrate --listen 127.0.0.1:0 --once \
 		-- --serial "file:$W/there.out" >"$W/listen.log" 2>&1 3>&- &
 	PIDS+=("$!")
-	until_true 10 test -s "$W/port"
-	vmmigrate web "127.0.0.1:$(cat "$W/port")" 2>"$W/move.err"
+	wait_line 10 'listening on' "$W/listen.log"
+	vmmigrate web "127.0.0.1:$(port_in "$W/listen.log")" 2>"$W/move.err"
 	wait_gone 10 "$VMPID"
 	work_goes_on there
 	VMFERRY_RUNTIME_DIR=$W/run2 vmrun ctl web query-status | jq -e '.status == "running"'

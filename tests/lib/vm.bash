@@ -73,6 +73,9 @@ status_is() { [ "$(status_of "$1" 2>/dev/null)" = "$2" ]; }
 last_tick() { local n; n=$(grep -aoE 'tick [0-9]+' "$1" 2>/dev/null | tail -n 1 | cut -d' ' -f2); echo "${n:-0}"; }
 tick_above() { [ "$(last_tick "$1")" -gt "$2" ]; }
 
+# The port a `vmmigrate --listen ADDR:0` says it got.
+port_in() { grep -oE 'listening on [^ ]*:[0-9]+' "$1" | head -n 1 | grep -oE '[0-9]+$'; }
+
 # flip_bit FILE BYTE BIT
 flip_bit() {
 	python3 - "$1" "$2" "$3" <<-'END'
