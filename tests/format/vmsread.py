@@ -1,0 +1,412 @@
+#!/usr/bin/env python3
+"""A reader of snapshots written from docs/format.md alone, to keep that text honest: it shares no code with the others, and takes the
+rows of the state tables out of the text itself.
+
+vmsread.py [--quick] FILE|-     checks everything (--quick: not the payloads' and pages' hashes, nor the content digest), prints JSON
+vmsread.py --page REGION PAGE FILE      the page's 4096 bytes, found by the index
+Exit status 3: refused.
+"""
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+import uuid
+
+from xxh3 import xxh3_64, xxh3_128
+
+CONFIG, PAGES, ROUND_END, STATE, WORKINGSET, INDEX, END = 1, 2, 5, 6, 7, 8, 9
+STATE_ONLY = 1
+DATA, ZERO = 1, 2
+
+
+class Refused(Exception):
+    pass
+
+
+def need(ok, at, what):
+    if not ok:
+        raise Refused('%s (at byte %d)' % (what, at))
+
+
+def blank(b):
+    return not any(b)
+
+
+def text(b, at):
+    t, _, rest = b.partition(b'\0')
+    need(blank(rest) and all(0x20 <= c <= 0x7e for c in t), at, 'not text')
+    return t.decode()
+
+
+class Source:
+    """The snapshot's bytes, in order; `take` refuses a cut."""
+
+    def __init__(self, f):
+        self.f, self.at = f, 0
+
+    def take(self, n):
+        b = self.f.read(n)
+        self.at += len(b)
+        need(len(b) == n, self.at, 'cut off')
+        return b
+
+
+# --- section 2 ---
+
+def read_header(b):
+    need(b[:8] == bytes.fromhex('89564D530D0A1A0A'), 0, 'not a snapshot')
+    need(struct.unpack_from('<Q', b, 4088)[0] == xxh3_64(b[:4088]), 0, 'header hash')
+    version, size, required, optional, arch, layout, flags = struct.unpack_from('<IIQQIII', b, 8)
+    need(version == 0, 8, 'version %d' % version)
+    need(not required & ~STATE_ONLY, 16, 'required features 0x%x' % required)
+    need(layout == 1, 36, 'layout %d' % layout)
+    need(not flags & ~1, 40, 'flags 0x%x' % flags)
+    need(size == 4096 and blank(b[44:48]) and blank(b[120:128]) and blank(b[256:4088]), 0, 'reserved bytes')
+    name, creator = text(b[128:192], 128), text(b[192:256], 192)
+    need(re.fullmatch('([A-Za-z0-9][A-Za-z0-9._-]{0,63})?', name), 128, 'name')
+    need(len(creator) <= 63, 192, 'creator')
+
+    def ident(at):
+        return str(uuid.UUID(bytes=b[at:at + 16]))
+    return {
+        'version': version, 'required': required, 'optional': optional, 'arch': arch, 'layout': layout, 'incomplete': bool(flags & 1),
+        'vm': ident(48), 'snapshot': ident(64), 'parent': None if blank(b[80:96]) else ident(80),
+        'parent_content': None if blank(b[96:112]) else b[96:112].hex(),
+        'created_ns': struct.unpack_from('<Q', b, 112)[0], 'name': name, 'creator': creator,
+    }
+
+
+# --- sections 3 and 4 ---
+
+class Chunk:
+    def __init__(self, source, quick):
+        self.at = source.at
+        self.header = source.take(48)
+        magic, self.type, self.flags, self.encoding, pad, self.region, n, payload_hash, pad2, own = struct.unpack('<4sHHHHIQQQQ', self.header)
+        need(magic == b'VMSc', self.at, 'no chunk')
+        need(own == xxh3_64(self.header[:40]), self.at, 'chunk header hash')
+        need(pad == 0 and pad2 == 0 and not self.flags & ~1 and self.encoding <= 1, self.at, 'chunk header')
+        need(n <= 8 << 20, self.at, 'chunk of %d bytes' % n)
+        self.payload = source.take(n)
+        need((quick and self.type == PAGES) or payload_hash == xxh3_64(self.payload), self.at, 'payload hash')
+
+
+def unpack(chunk, data, ndata):
+    """The raw pages of a chunk's data."""
+    if chunk.encoding == 0:
+        need(len(data) == 4096 * ndata, chunk.at, 'data length')
+        return data
+    need(ndata > 0, chunk.at, 'a frame of nothing')
+    p = subprocess.run(['zstd', '-dcq'], input=data, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    need(p.returncode == 0 and len(p.stdout) == 4096 * ndata, chunk.at, 'not one frame of its pages')
+    return p.stdout
+
+
+def read_tables(chunk, npages):
+    """Runs and hashes of a page chunk, and its data as stored."""
+    b, at = chunk.payload, chunk.at
+    need(len(b) >= 24, at, 'head')
+    nruns, ndata, stored, pad, tables_hash = struct.unpack_from('<IIIIQ', b)
+    need(1 <= nruns <= 1024 and ndata <= 512 and pad == 0, at, 'page chunk head')
+    tables = 24 + 16 * nruns + 8 * ndata
+    need(len(b) == tables + stored, at, 'page chunk length')
+    need(tables_hash == xxh3_64(b[24:tables]), at, 'tables hash')
+    runs = list(struct.iter_unpack('<QII', b[24:24 + 16 * nruns]))
+    hashes = struct.unpack_from('<%dQ' % ndata, b, 24 + 16 * nruns)
+    after = 0
+    for first, count, kind in runs:
+        need(first >= after and count and first + count <= npages and kind in (DATA, ZERO), at, 'run')
+        after = first + count
+    need(sum(c for _, c, k in runs if k == DATA) == ndata, at, 'data pages')
+    return runs, hashes, b[tables:]
+
+
+# --- section 8 ---
+
+def read_fdt(b, at):
+    """{path: {property: bytes}} in order."""
+    need(len(b) >= 40, at, 'tree')
+    magic, total, struct_at, strings_at = struct.unpack_from('>IIII', b)
+    version = struct.unpack_from('>I', b, 20)[0]
+    need(magic == 0xd00dfeed and total == len(b) and version == 17, at, 'tree header')
+    nodes, path, at_tag = {}, [], struct_at
+    while True:
+        tag = struct.unpack_from('>I', b, at_tag)[0]
+        at_tag += 4
+        if tag == 1:
+            end = b.index(b'\0', at_tag)
+            path.append(b[at_tag:end].decode())
+            name = '/'.join(path) or '/'
+            need(name not in nodes, at, 'two nodes %s' % name)
+            nodes[name] = {}
+            at_tag = end + 4 & ~3
+        elif tag == 2:
+            path.pop()
+        elif tag == 3:
+            n, name_at = struct.unpack_from('>II', b, at_tag)
+            end = b.index(b'\0', strings_at + name_at)
+            prop = b[strings_at + name_at:end].decode()
+            node = nodes['/'.join(path) or '/']
+            need(prop not in node, at, 'two properties %s' % prop)
+            node[prop] = b[at_tag + 8:at_tag + 8 + n]
+            at_tag += 8 + n + 3 & ~3
+        elif tag == 9:
+            return nodes
+        else:
+            need(tag == 4, at, 'tree tag %d' % tag)
+
+
+def cells(b, size=4):
+    return [int.from_bytes(b[i:i + size], 'big') for i in range(0, len(b), size)]
+
+
+def string(b):
+    assert b[-1:] == b'\0' and b.count(0) == 1, 'text %r' % b
+    return b[:-1].decode()
+
+
+def read_machine(nodes):
+    root, vm, cpus = nodes['/'], nodes['/vm'], nodes['/cpus']
+    m = {'type': string(root['compatible']), 'name': string(vm['vmferry,name']), 'uuid': str(uuid.UUID(bytes=vm['uuid'])),
+         'on_reboot': string(vm['on-reboot']), 'append': string(vm['append']), 'timebase_hz': cells(cpus['timebase-frequency'], 8)[0],
+         'cpus': 0, 'regions': [], 'devices': [], 'hosts': []}
+    assert cells(root['needs'])[0] == 1, 'needs'
+    for path, p in nodes.items():
+        parts = path.split('/')[1:]
+        if len(parts) == 1 and 'vmferry,region' in p:
+            disk = 'vmferry,size' in p
+            gpa, size = (0, cells(p['vmferry,size'], 8)[0]) if disk else cells(p['reg'], 8)
+            m['regions'].append({'id': cells(p['vmferry,region'])[0], 'kind': string(p['vmferry,kind']), 'name': string(p['vmferry,name']),
+                                 'gpa': gpa, 'size': size, 'page_size': cells(p['vmferry,page-size'])[0]})
+        elif len(parts) == 2 and parts[0] == 'cpus':
+            assert parts[1] == 'cpu@%x' % m['cpus'] and cells(p['reg']) == [m['cpus']], path
+            m['isa'] = string(p['riscv,isa']) if 'riscv,isa' in p else ''
+            m['cpus'] += 1
+        elif len(parts) == 2 and parts[0] == 'soc':
+            gpa, size = cells(p['reg'], 8)
+            kind = string(p['vmferry,type'])
+            assert parts[1] == '%s@%x' % (kind, gpa), path
+            m['devices'].append({'node': parts[1], 'type': kind, 'gpa': gpa, 'size': size,
+                                 'irq': cells(p['interrupts'])[0] if 'interrupts' in p else 0,
+                                 'slot': cells(p['vmferry,slot'])[0] if 'vmferry,slot' in p else None,
+                                 'host': string(p['vmferry,host']) if 'vmferry,host' in p else ''})
+        elif len(parts) == 2 and parts[0] == 'host':
+            m['hosts'].append({'name': parts[1], 'class': string(p['class']), 'path': string(p['path']), 'readonly': 'read-only' in p,
+                               'size': cells(p['size'], 8)[0], 'mtime_ns': cells(p['mtime'], 8)[0], 'digest': p['digest'].hex()})
+    m['regions'].sort(key=lambda r: r['id'])
+    return m
+
+
+def state_tables():
+    """{table: {row: (type, elements)}} from the text: a line **name**..., then a table whose rows are names | type | ..."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'docs', 'format.md')
+    tables, rows = {}, None
+    with open(path, encoding='utf-8') as f:
+        doc = f.read()
+    for line in doc[doc.index('### State nodes'):doc.index('## 9.')].splitlines():
+        m = re.match(r'\*\*([a-z-]+)\*\*', line)
+        if m:
+            rows = tables.setdefault(m.group(1), {})
+        m = re.match(r'\| ([a-z0-9_, ]+) \| (bool|u8|u16|u32|u64|bytes)(?:\[(\d+)\]|, (\d+))? \|', line)
+        if m and rows is not None:
+            for name in m.group(1).split(', '):
+                rows[name] = (m.group(2), int(m.group(3) or m.group(4) or 0))
+    return tables
+
+
+def read_part(node, p, rows):
+    values = {}
+    for row, (kind, n) in rows.items():
+        b = p[row.replace('_', '-')]
+        if kind == 'bytes':
+            assert len(b) == n, '%s: %s' % (node, row)
+            values[row] = b.hex()
+            continue
+        width = 8 if kind == 'u64' else 4
+        assert len(b) == width * (n or 1), '%s: %s has %d bytes' % (node, row, len(b))
+        v = cells(b, width)
+        assert kind == 'u64' or all(x < {'bool': 2, 'u8': 1 << 8, 'u16': 1 << 16, 'u32': 1 << 32}[kind] for x in v), '%s: %s' % (node, row)
+        values[row] = (v if n else bool(v[0]) if kind == 'bool' else v[0])
+    extra = set(p) - {r.replace('_', '-') for r in rows} - {'version', 'needs', 'reg'}
+    assert not extra, '%s: the text does not have %s' % (node, ', '.join(sorted(extra)))
+    return values
+
+
+def read_state(nodes):
+    """{owner's path: {part: {row: value}}}"""
+    tables, state = state_tables(), {}
+    for path, p in nodes.items():
+        owner, _, part = path.rpartition('/')
+        if not owner.endswith('/state'):
+            continue
+        assert cells(p['needs'])[0] == 1, path
+        state.setdefault(owner[:-len('/state')], {})[part] = read_part(path, p, tables[part.partition('@')[0]])
+    return state
+
+
+# --- sections 6 and 7, over what has been read ---
+
+def index_of(pages):
+    """The one right index: pages is {(region, page): (kind, chunk, slot, hash)}."""
+    runs = []
+    for (region, page), (kind, chunk, slot, _) in sorted(pages.items()):
+        if runs:
+            r, k, s, first, count, c = runs[-1]
+            if (r, k, c) == (region, kind, chunk) and page == first + count and (kind == ZERO or slot == s + count):
+                runs[-1] = (r, k, s, first, count + 1, c)
+                continue
+        runs.append((region, kind, slot, page, 1, chunk))
+    return b''.join(struct.pack('<IHHQQQ', *r) for r in runs)
+
+
+def content_of(pages, regions, config, state):
+    z = xxh3_64(bytes(4096))
+    need(z == 0x93d76fe148c689ba, 0, 'Z')
+    top = struct.pack('<II', len(regions), 0)
+    for region in sorted(regions):
+        leaves = {}
+        for (r, page), (kind, _, _, h) in pages.items():
+            if r == region and kind == DATA:
+                leaves.setdefault(page // 512, [z] * 512)[page % 512] = h
+        b = struct.pack('<IIQ', region, 0, regions[region])
+        for n in sorted(leaves):
+            if any(h != z for h in leaves[n]):
+                b += struct.pack('<Q', n) + xxh3_128(struct.pack('<512Q', *leaves[n]))
+        top += xxh3_128(b)
+    for tree in config, state:
+        top += struct.pack('<Q', len(tree)) + xxh3_128(tree)
+    return xxh3_128(top)
+
+
+def read_snapshot(f, quick):
+    source = Source(f)
+    raw = source.take(4096)
+    header = read_header(raw)
+    written = bytearray(raw[:4088])
+    written[40] &= ~1
+    pages, regions, trees, index, places = {}, {}, {}, b'', {}
+    at_step, chunks, rounds = CONFIG, 0, 0
+    while True:
+        c = Chunk(source, quick)
+        if c.type == END:
+            break
+        chunks += 1
+        written += c.header
+        need(c.type == PAGES or (c.region == 0 and c.encoding == 0) or c.type not in (CONFIG, STATE, INDEX, ROUND_END, WORKINGSET), c.at,
+             'region or encoding')
+        need((at_step == CONFIG) == (c.type == CONFIG), c.at, 'configuration first, and once')
+        if c.type in (CONFIG, STATE):
+            need(0 < len(c.payload) <= 4 << 20, c.at, 'tree length')
+            need(c.type not in trees, c.at, 'second tree')
+            trees[c.type] = c.payload
+            if c.type == CONFIG:
+                at_step = PAGES
+                m = read_machine(read_fdt(c.payload, c.at))
+                regions = {r['id']: r['size'] // 4096 for r in m['regions'] if r['kind'] != 'disk'}
+                if header['required'] & STATE_ONLY:
+                    regions = {}
+            else:
+                at_step = STATE
+                places['state'] = c.at
+        elif c.type == PAGES:
+            need(at_step == PAGES, c.at, 'pages out of order')
+            need(c.region in regions, c.at, 'region')
+            runs, hashes, data = read_tables(c, regions[c.region])
+            raw_pages = b'' if quick else unpack(c, data, len(hashes))
+            slot = 0
+            for first, count, kind in runs:
+                for page in range(first, first + count):
+                    if kind == ZERO:
+                        pages[c.region, page] = (ZERO, 0, 0, 0)
+                        continue
+                    if not quick:
+                        need(xxh3_64(raw_pages[4096 * slot:4096 * slot + 4096]) == hashes[slot], c.at, 'page %d' % page)
+                    pages[c.region, page] = (DATA, c.at, slot, hashes[slot])
+                    slot += 1
+        elif c.type == ROUND_END:
+            need(at_step == PAGES and len(c.payload) == 8 and blank(c.payload[4:]), c.at, 'round end')
+            rounds += 1
+        elif c.type == WORKINGSET:
+            need(at_step == STATE, c.at, 'working set out of order')
+            places['working'] = c.at
+            at_step = WORKINGSET
+        elif c.type == INDEX:
+            need(at_step in (STATE, WORKINGSET, INDEX) and len(index) % 65536 == 0 and len(c.payload) <= 65536, c.at, 'index out of order')
+            need(at_step != INDEX or (index and c.payload), c.at, 'index behind its last')
+            places.setdefault('index', c.at)
+            index += c.payload
+            at_step = INDEX
+        else:
+            need(not c.flags & 1, c.at, 'required chunk of type %d' % c.type)
+            need(at_step == PAGES, c.at, 'chunk out of order')
+    need(at_step == INDEX and len(c.payload) == 128, c.at, 'end')
+    need(index == index_of(pages), c.at, 'index')
+    e = c.payload
+    need(str(uuid.UUID(bytes=e[:16])) == header['snapshot'], c.at, 'end of another snapshot')
+    need(e[16:32] == xxh3_128(bytes(written)), c.at, 'file digest')
+    need(struct.unpack_from('<6Q', e, 48) ==
+         (places['index'], len(index) // 32, chunks, source.at, places['state'], places.get('working', 0)), c.at, 'counts and places')
+    need(blank(e[96:]), c.at, 'reserved bytes')
+    need(quick or e[32:48] == content_of(pages, regions, trees[CONFIG], trees[STATE]), c.at, 'content digest')
+    need(not f.read(1), source.at, 'trailing data')
+    nodes = read_fdt(trees[STATE], places['state'])
+    machine = read_machine(nodes)
+    for r in machine['regions']:
+        kinds = [k for (region, _), (k, _, _, _) in pages.items() if region == r['id']]
+        r['pages'] = {'data': kinds.count(DATA), 'zero': kinds.count(ZERO), 'untouched': r['size'] // 4096 - len(kinds)}
+    return {'header': header, 'bytes': source.at, 'chunks': chunks, 'rounds': rounds, 'file_digest': e[16:32].hex(),
+            'content_digest': e[32:48].hex(), 'machine': machine, 'state': read_state(nodes)}
+
+
+def page_of(f, region, page):
+    """Random access: END, the index by bisection, one chunk."""
+    f.seek(0, os.SEEK_END)
+    size = f.tell()
+    f.seek(size - 176)
+    source = Source(f)
+    source.at = size - 176
+    end = Chunk(source, False)
+    need(end.type == END, end.at, 'end')
+    start, runs = struct.unpack_from('<2Q', end.payload, 48)
+
+    def run(n):
+        f.seek(start + n // 2048 * 65584 + 48 + n % 2048 * 32)
+        return struct.unpack('<IHHQQQ', f.read(32))
+    low, high = 0, runs
+    while low < high:
+        mid = (low + high) // 2
+        r = run(mid)
+        low, high = (mid + 1, high) if (r[0], r[3]) <= (region, page) else (low, mid)
+    r = run(low - 1) if low else (None,) * 6
+    if r[0] != region or not r[3] <= page < r[3] + r[4] or r[1] == ZERO:
+        return bytes(4096)
+    f.seek(r[5])
+    source.at = r[5]
+    chunk = Chunk(source, False)
+    _, hashes, data = read_tables(chunk, 1 << 32)
+    slot = r[2] + page - r[3]
+    b = unpack(chunk, data, len(hashes))[4096 * slot:4096 * slot + 4096]
+    need(xxh3_64(b) == hashes[slot], r[5], 'page %d' % page)
+    return b
+
+
+def main(args):
+    if args[:1] == ['--page']:
+        with open(args[3], 'rb') as f:
+            sys.stdout.buffer.write(page_of(f, int(args[1]), int(args[2])))
+        return
+    quick = args[:1] == ['--quick']
+    name = args[1 if quick else 0]
+    with (sys.stdin.buffer if name == '-' else open(name, 'rb')) as f:
+        json.dump(read_snapshot(f, quick), sys.stdout, indent=1)
+        print()
+
+
+if __name__ == '__main__':
+    try:
+        main(sys.argv[1:])
+    except (Refused, AssertionError, KeyError, ValueError, struct.error) as e:
+        print('vmsread: %s: %s' % (type(e).__name__, e), file=sys.stderr)
+        sys.exit(3)
