@@ -1,0 +1,342 @@
+/* The VM tree: what is written is read again; hostile trees are refused with the reason. */
+#include "tests/unit/sample.h"
+
+#include "libcommon/bytes.h"
+
+#include <libfdt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static unsigned ntests, nfailed;
+
+static void ok(bool good, const char *claim)
+{
+	ntests++;
+	nfailed += !good;
+	printf("%sok %u - %s\n", good ? "" : "not ", ntests, claim);
+}
+
+#define ROOM (256u << 10)
+static _Alignas(8) uint8_t blob[ROOM], scratch[ROOM];
+static size_t              blob_len;
+static struct machine      got;
+
+/* A fresh tree of the sample, open for editing. */
+static void fresh(struct sample *s, bool state)
+{
+	struct fail why;
+
+	if (machine_write(&s->m, state ? &s->parts : NULL, scratch, sizeof(scratch), &blob_len, &why)) {
+		printf("Bail out! %s\n", why.what);
+		exit(1);
+	}
+	fdt_open_into(scratch, blob, sizeof(blob));
+}
+
+static int node(const char *path)
+{
+	return fdt_path_offset(blob, path);
+}
+
+static bool read_refused(enum fail_kind kind, const char *what)
+{
+	struct fail           why = { 0 };
+	static struct machine before;
+
+	memset(&got, 0x5a, sizeof(got));
+	before = got;
+	fdt_pack(blob);
+	if (machine_read(&got, blob, fdt_totalsize(blob), &why) != -1 || why.kind != kind || strcmp(why.what, what)) {
+		printf("# kind %d: %s\n", why.kind, why.what);
+		return false;
+	}
+	return memcmp(&got, &before, sizeof(got)) == 0;
+}
+
+static bool write_refused(const struct machine *m, enum fail_kind kind, const char *what)
+{
+	struct fail why = { 0 };
+	size_t      len;
+
+	if (machine_write(m, NULL, scratch, sizeof(scratch), &len, &why) != -1 || why.kind != kind || strcmp(why.what, what)) {
+		printf("# kind %d: %s\n", why.kind, why.what);
+		return false;
+	}
+	return true;
+}
+
+static void test_round_trip(struct sample *s)
+{
+	struct fail     why;
+	size_t          len, again;
+	static uint8_t  other[ROOM] __attribute__((aligned(8)));
+	struct sample  *zero = sample_make(SAMPLE_RAM), *keep = sample_make(SAMPLE_RAM);
+	const size_t    first = offsetof(struct sample, clock), saved = offsetof(struct sample, parts) - first;
+
+	ok(machine_write(&s->m, NULL, scratch, sizeof(scratch), &len, &why) == 0 && machine_read(&got, scratch, len, &why) == 0 &&
+	   memcmp(&got, &s->m, sizeof(got)) == 0, "a configuration comes back as it was");
+	ok(machine_state_node(scratch, "/vm") < 0, "a configuration has no state");
+	ok(machine_write(&s->m, &s->parts, scratch, sizeof(scratch), &len, &why) == 0 && machine_read(&got, scratch, len, &why) == 0 &&
+	   memcmp(&got, &s->m, sizeof(got)) == 0, "the configuration stands in the tree with state, too");
+	memcpy(other + 1, scratch, len);
+	ok(machine_read(&got, other + 1, len, &why) == 0, "a tree at an odd address is read");
+	ok(machine_state_node(scratch, "/cpus/cpu@1") > 0 && machine_state_node(scratch, "/cpus/cpu@2") == -FDT_ERR_NOTFOUND, "state nodes are found by path");
+	memset((uint8_t *)zero + first, 0, saved);
+	ok(machine_load_state(&zero->m, &zero->parts, scratch, len, &why) == 0 && machine_write(&zero->m, &zero->parts, other, sizeof(other), &again, &why) == 0 &&
+	   again == len && memcmp(other, scratch, len) == 0, "state comes back: the same machine writes the same tree again");
+	s->harts[1].pc ^= 4;
+	fresh(s, true);
+	fdt_setprop_u32(blob, node("/soc/virtio-rng@10003000/state/virtio"), "isr", 4);
+	s->harts[1].pc ^= 4;
+	ok(machine_load_state(&keep->m, &keep->parts, blob, fdt_totalsize(blob), &why) == -1 && memcmp((uint8_t *)keep + first, (uint8_t *)s + first, saved) == 0 &&
+	   strcmp(why.what, "virtio-rng@10003000: virtio: isr: 0x4 is not between 0x0 and 0x3") == 0, "one bad value in the last device leaves all state alone");
+	free(zero);
+	free(keep);
+}
+
+static bool load_refused(struct sample *s, enum fail_kind kind, const char *what)
+{
+	struct fail why = { 0 };
+
+	fdt_pack(blob);
+	if (machine_load_state(&s->m, &s->parts, blob, fdt_totalsize(blob), &why) != -1 || why.kind != kind || strcmp(why.what, what)) {
+		printf("# kind %d: %s\n", why.kind, why.what);
+		return false;
+	}
+	return true;
+}
+
+static void test_state_refused(struct sample *s)
+{
+	fresh(s, false);
+	ok(load_refused(s, FAIL_CORRUPT, "vm: no state in the tree"), "a tree without state is not loaded");
+	fresh(s, true);
+	fdt_del_node(blob, node("/cpus/cpu@1/state/hart"));
+	ok(load_refused(s, FAIL_CORRUPT, "cpu@1: hart is missing"), "every part must be there");
+	fresh(s, true);
+	fdt_add_subnode(blob, node("/soc/virtio-blk@10001000/state"), "virtqueue@1");
+	ok(load_refused(s, FAIL_VERSION, "virtio-blk@10001000: state of 'virtqueue@1', which this machine does not have"), "state of an unknown part is refused");
+	fresh(s, true);
+	fdt_set_name(blob, node("/soc/sifive-plic@c000000/state/plic-context@1"), "plic-context@0");
+	ok(load_refused(s, FAIL_CORRUPT, "VM tree: /soc/sifive-plic@c000000/state: two nodes of one name"), "two parts of one name are refused");
+}
+
+static void test_write_refused(struct sample *s)
+{
+	struct machine *m = malloc(sizeof(*m));
+	struct fail     why;
+	size_t          len;
+
+	*m = s->m;
+	m->regions[m->nregions++] = (struct machine_region){ .id = 1, .kind = REGION_ROM, .name = "rom", .gpa = 0x80000000 + SAMPLE_RAM - 4096, .size = 8192, .page_size = 4096 };
+	ok(write_refused(m, FAIL_CORRUPT, "regions 0 and 1: overlap"), "overlapping regions are refused");
+	m->regions[1].gpa = 0xfffffffffffff000;
+	ok(write_refused(m, FAIL_CORRUPT, "region 1: 0xfffffffffffff000 is no place for it"), "a region that wraps around is refused");
+	m->regions[1].size = 4096;
+	ok(machine_write(m, NULL, scratch, sizeof(scratch), &len, &why) == 0 && machine_read(&got, scratch, len, &why) == 0, "a region may end at the end of all addresses");
+	m->regions[1] = (struct machine_region){ .id = 1, .kind = REGION_DISK, .name = "disk", .size = 8192, .page_size = 4096 };
+	ok(machine_write(m, NULL, scratch, sizeof(scratch), &len, &why) == 0 && machine_read(&got, scratch, len, &why) == 0 && memcmp(&got, m, sizeof(got)) == 0,
+	   "a disk's region has no address and comes back");
+	strcpy(m->regions[1].name, "ram");
+	ok(write_refused(m, FAIL_CORRUPT, "regions 0 and 1: both are named ram"), "two regions of one name are refused");
+	m->regions[1].id = 0;
+	ok(write_refused(m, FAIL_CORRUPT, "region 0: must be main RAM"), "region 0 is main RAM");
+	*m = s->m;
+	m->regions[0].gpa += 2048;
+	ok(write_refused(m, FAIL_CORRUPT, "region 0: 0x80000800 is no place for it"), "an address inside a page is refused");
+	*m = s->m;
+	m->regions[0].size = LIMIT_REGION_BYTES + 4096;
+	ok(write_refused(m, FAIL_LIMIT, "region 0: 17592186048512 bytes are not possible"), "a region above the limit is refused");
+	*m = s->m;
+	m->devices[5].gpa = m->devices[4].gpa + 0xfff;
+	ok(write_refused(m, FAIL_CORRUPT, "virtio-console@10002000 and virtio-rng@10002fff: overlap"), "overlapping windows are refused");
+	*m = s->m;
+	m->devices[5].gpa = 0x80000000 - 0xfff;
+	ok(write_refused(m, FAIL_CORRUPT, "virtio-rng@7ffff001: overlaps region 0"), "a window in RAM is refused");
+	*m = s->m;
+	m->devices[5].slot = 0;
+	ok(write_refused(m, FAIL_CORRUPT, "virtio-blk@10001000 and virtio-rng@10003000: both are in slot 0"), "two devices in one slot are refused");
+	*m = s->m;
+	strcpy(m->devices[5].host, "nobody");
+	ok(write_refused(m, FAIL_CORRUPT, "virtio-rng@10003000: host resource 'nobody' is not there"), "a device's host resource must be there");
+	*m = s->m;
+	strcpy(m->hosts[2].name, "root");
+	ok(write_refused(m, FAIL_CORRUPT, "host resource root: is there twice"), "two host resources of one name are refused");
+	*m = s->m;
+	strcpy(m->name, "../etc");
+	ok(write_refused(m, FAIL_CORRUPT, "machine: '../etc' is no name of a VM"), "a name must be a name");
+	*m = s->m;
+	m->ncpus = LIMIT_CPUS + 1;
+	ok(write_refused(m, FAIL_LIMIT, "machine: 257 CPUs, 1 to 256 are possible"), "CPUs are limited");
+	*m = s->m;
+	ok(machine_write(m, NULL, scratch, 700, &len, &why) == -1 && why.kind == FAIL_LIMIT, "a tree that does not fit is a limit");
+	free(m);
+}
+
+static void test_read_refused(struct sample *s)
+{
+	const fdt64_t wrap[2] = { cpu_to_fdt64(0x10003000), cpu_to_fdt64(UINT64_MAX) };
+	struct fail   why;
+
+	fresh(s, false);
+	fdt_setprop(blob, node("/soc/virtio-rng@10003000"), "reg", wrap, sizeof(wrap));
+	ok(read_refused(FAIL_CORRUPT, "VM tree: virtio-rng@10003000: a window of 18446744073709551615 bytes"), "a window that overflows is refused");
+	fresh(s, false);
+	fdt_setprop(blob, node("/soc/virtio-rng@10003000"), "reg", wrap, 12);
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /soc/virtio-rng@10003000: reg: 12 bytes, 16 wanted"), "a property of another length is refused");
+	fresh(s, false);
+	fdt_setprop(blob, node("/vm"), "append", "abc", 3);
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /vm: append: not one text with its NUL"), "text without NUL is refused");
+	fresh(s, false);
+	fdt_setprop(blob, node("/host/root"), "path", "/a\0/b", 6);
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /host/root: path: not one text with its NUL"), "a path with a NUL inside is refused");
+	fresh(s, false);
+	fdt_setprop(blob, node("/vm"), "uuid", "abc", 3);
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /vm: uuid: 3 bytes, 16 wanted"), "a short uuid is refused");
+	fresh(s, false);
+	fdt_set_name(blob, node("/soc/virtio-rng@10003000"), "virtio-rng@10003001");
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /soc/virtio-rng@10003001: should be named virtio-rng@10003000 by what is in it"), "a name that lies about its address is refused");
+	fresh(s, false);
+	fdt_set_name(blob, node("/cpus/cpu@1"), "cpu@0");
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /cpus: two nodes of one name"), "two nodes of one name are refused");
+	fresh(s, false);
+	fdt_setprop_u32(blob, node("/cpus/cpu@1"), "reg", 0);
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /cpus/cpu@1: reg is 0"), "a CPU's number is its place");
+	fresh(s, false);
+	fdt_setprop_string(blob, node("/cpus/cpu@1"), "riscv,isa", "rv32i");
+	ok(read_refused(FAIL_VERSION, "VM tree: /cpus/cpu@1: riscv,isa differs from that of cpu@0"), "CPUs of two kinds are refused");
+	fresh(s, false);
+	fdt_setprop_u32(blob, 0, "needs", 2);
+	fdt_setprop_u32(blob, 0, "version", 2);
+	ok(read_refused(FAIL_VERSION, "VM tree: a reader of version 2 is needed, this build knows 1"), "a tree from the future is refused with both versions");
+	fresh(s, false);
+	fdt_setprop_string(blob, 0, "compatible", "vmferry,vax-1");
+	ok(read_refused(FAIL_VERSION, "VM tree: this build knows no machine 'vmferry,vax-1'"), "an unknown machine is refused");
+	fresh(s, false);
+	fdt_setprop_string(blob, node("/host/root"), "class", "tape");
+	ok(read_refused(FAIL_VERSION, "VM tree: /host/root: class: this build knows no 'tape'"), "an unknown class is refused");
+	fresh(s, false);
+	fdt_del_node(blob, node("/memory@80000000"));
+	ok(read_refused(FAIL_LIMIT, "VM tree: machine: 0 regions, 1 to 16 are possible"), "a machine without RAM is refused");
+	fresh(s, false);
+	fdt_setprop_u32(blob, node("/memory@80000000"), "vmferry,region", 1);
+	ok(read_refused(FAIL_CORRUPT, "VM tree: region 0: main RAM is missing"), "main RAM is region 0");
+	fresh(s, false);
+	fdt_setprop_u32(blob, node("/memory@80000000"), "vmferry,page-size", 0);
+	ok(read_refused(FAIL_LIMIT, "VM tree: region 0: pages of 0 bytes, this build has 4096"), "a page size of 0 is refused");
+	fresh(s, false);
+	for (int i = 0; i < 70; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "h%d", i);
+		int n = fdt_add_subnode(blob, node("/host"), name);
+
+		fdt_setprop_string(blob, n, "class", "rng");
+		fdt_setprop_string(blob, n, "path", "");
+		fdt_setprop_u64(blob, n, "size", 0);
+		fdt_setprop_u64(blob, n, "mtime", 0);
+		fdt_setprop(blob, n, "digest", "0123456789abcdef", 16);
+	}
+	ok(read_refused(FAIL_LIMIT, "VM tree: more than 64 host resources"), "counts are bounded while reading");
+	fresh(s, false);
+	fdt_setprop_string(blob, node("/vm"), "vendor,extra", "x");
+	fdt_add_subnode(blob, 0, "chosen");
+	fdt_pack(blob);
+	ok(machine_read(&got, blob, fdt_totalsize(blob), &why) == 0 && memcmp(&got, &s->m, sizeof(got)) == 0, "unknown properties and nodes are passed over");
+}
+
+static void test_same_shape(struct sample *s)
+{
+	struct machine *m = malloc(sizeof(*m));
+	struct fail     why;
+
+	*m = s->m;
+	strcpy(m->append, "quiet");
+	strcpy(m->hosts[1].path, "/elsewhere");
+	ok(machine_same_shape(&s->m, m, &why) == 0, "paths and command line may differ at a restore");
+	m->ncpus = 4;
+	ok(machine_same_shape(&s->m, m, &why) == -1 && why.kind == FAIL_VERSION && strcmp(why.what, "CPUs: 2 here, 4 there") == 0, "another number of CPUs is another machine");
+	*m = s->m;
+	m->regions[0].size *= 2;
+	ok(machine_same_shape(&s->m, m, &why) == -1 && strcmp(why.what, "region 0 (ram): 67108864 bytes here, 134217728 there") == 0, "memory of another size is another machine");
+	*m = s->m;
+	m->devices[3].irq = 9;
+	ok(machine_same_shape(&s->m, m, &why) == -1 && strcmp(why.what, "virtio-blk@10001000: window, interrupt, slot or host resource is another there") == 0,
+	   "another interrupt is another machine");
+	free(m);
+}
+
+/* Every bit of a tree with state flipped: refused with a reason, or read without harm (ASan watches). */
+static void test_bits(struct sample *s)
+{
+	struct sample *into = sample_make(SAMPLE_RAM);
+	bool           reasons = true;
+	size_t         len;
+	struct fail    why;
+
+	if (machine_write(&s->m, &s->parts, blob, sizeof(blob), &len, &why))
+		exit(1);
+	for (size_t i = 0; i < len; i++) {
+		blob[i] ^= (uint8_t)(1u << i % 8);
+		why = (struct fail){ 0 };
+		if (machine_read(&got, blob, len, &why) && (why.kind == FAIL_NONE || !why.what[0]))
+			reasons = false;
+		why = (struct fail){ 0 };
+		if (i % 16 == 0 && machine_load_state(&into->m, &into->parts, blob, len, &why) && (why.kind == FAIL_NONE || !why.what[0]))
+			reasons = false;
+		blob[i] ^= (uint8_t)(1u << i % 8);
+	}
+	ok(reasons, "a damaged tree is refused with a reason or read without harm");
+	for (size_t i = 0; i < len; i++)
+		if (machine_read(&got, blob, i, &why) == 0)
+			reasons = false;
+	ok(reasons, "a tree cut anywhere is refused");
+	free(into);
+}
+
+static void test_dtc(struct sample *s)
+{
+	char        path[] = "/tmp/machine_test.XXXXXX", command[128];
+	int         fd = mkstemp(path);
+	struct fail why;
+	size_t      len;
+	FILE       *f, *p;
+
+	f = fdopen(fd, "w");
+	if (system("command -v dtc >/dev/null 2>&1")) {
+		printf("ok %u - dtc has nothing to complain about # SKIP no dtc\n", ++ntests);
+	} else if (f && machine_write(&s->m, &s->parts, blob, sizeof(blob), &len, &why) == 0 && fwrite(blob, 1, len, f) == len && fflush(f) == 0) {
+		char line[256];
+		bool silent = true;
+
+		snprintf(command, sizeof(command), "dtc -I dtb -O dts -o /dev/null %s 2>&1", path);
+		p = popen(command, "r");
+		while (p && fgets(line, sizeof(line), p)) {
+			printf("# %s", line);
+			silent = false;
+		}
+		ok(p && pclose(p) == 0 && silent, "dtc has nothing to complain about");
+	} else {
+		ok(false, "dtc has nothing to complain about");
+	}
+	if (f)
+		fclose(f);
+	remove(path);
+}
+
+int main(void)
+{
+	struct sample *s = sample_make(SAMPLE_RAM);
+
+	test_round_trip(s);
+	test_state_refused(s);
+	test_write_refused(s);
+	test_read_refused(s);
+	test_same_shape(s);
+	test_bits(s);
+	test_dtc(s);
+	printf("1..%u\n", ntests);
+	free(s);
+	return nfailed != 0;
+}

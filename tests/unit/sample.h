@@ -1,0 +1,45 @@
+#ifndef TESTS_UNIT_SAMPLE_H
+#define TESTS_UNIT_SAMPLE_H
+
+#include "format/machine.h"
+#include "format/state_clock.h"
+#include "format/state_hart.h"
+#include "format/state_plic.h"
+#include "format/state_rtc.h"
+#include "format/state_uart.h"
+#include "format/state_virtio.h"
+#include "format/state_virtio_blk.h"
+#include "format/state_virtio_console.h"
+#include "format/state_virtio_rng.h"
+
+/* A plausible machine with every device there is, and saved state for it: two harts in the middle of something. The same
+ * at each call, byte for byte. */
+#define SAMPLE_HARTS  2u
+#define SAMPLE_QUEUES 4u
+#define SAMPLE_RAM    ((uint64_t)64 << 20)
+
+struct sample_virtio {
+	struct virtio_state      core;
+	struct virtqueue_state   queues[SAMPLE_QUEUES];
+	struct virtio_mmio_state mmio;
+};
+
+struct sample {
+	struct machine              m;
+	struct clock_state          clock;
+	struct hart_state           harts[SAMPLE_HARTS];
+	struct plic_state           plic;
+	struct plic_context_state   contexts[SAMPLE_HARTS];
+	struct uart_state           uart;
+	struct rtc_state            rtc;
+	struct sample_virtio        virtio[3];      /* blk, console, rng */
+	struct virtio_blk_state     blk;
+	struct virtio_console_state console;
+	struct virtio_rng_state     rng;
+	struct machine_parts        parts;          /* its arg points back here */
+};
+
+/* A new sample; free() it. Exits when out of memory. */
+struct sample *sample_make(uint64_t ram_bytes);
+
+#endif

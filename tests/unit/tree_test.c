@@ -1,0 +1,195 @@
+/* Trees made to be slow, deep, doubled or broken are refused before anything is looked up in them. */
+#include "tests/unit/sample.h"
+
+#include "format/tree.h"
+#include "libcommon/bytes.h"
+#include "libcommon/io.h"
+
+#include <libfdt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static unsigned ntests, nfailed;
+
+static void ok(bool good, const char *claim)
+{
+	ntests++;
+	nfailed += !good;
+	printf("%sok %u - %s\n", good ? "" : "not ", ntests, claim);
+}
+
+static _Alignas(8) uint8_t blob[LIMIT_TREE_BYTES + 4096];
+
+static void begin(void)
+{
+	fdt_create(blob, (int)sizeof(blob));
+	fdt_finish_reservemap(blob);
+	fdt_begin_node(blob, "");
+}
+
+static bool refused(size_t len, enum fail_kind kind, const char *what)
+{
+	struct fail why = { 0 };
+	void       *tree;
+
+	if (tree_open(&tree, blob, len, &why) != -1 || why.kind != kind || strcmp(why.what, what)) {
+		printf("# kind %d: %s\n", why.kind, why.what);
+		return false;
+	}
+	return true;
+}
+
+static bool ended_refused(enum fail_kind kind, const char *what)
+{
+	fdt_end_node(blob);
+	fdt_finish(blob);
+	return refused(fdt_totalsize(blob), kind, what);
+}
+
+static void test_bounds(void)
+{
+	char     name[128];
+	uint8_t *big = calloc(1, LIMIT_PROP_BYTES + 1);
+
+	begin();
+	fdt_property(blob, "big", big, LIMIT_PROP_BYTES + 1);
+	ok(ended_refused(FAIL_LIMIT, "VM tree: big: 65537 bytes, above 65536"), "a property above the limit is refused");
+	free(big);
+	begin();
+	for (int i = 0; i < TREE_DEPTH; i++)
+		fdt_begin_node(blob, "deep");
+	for (int i = 0; i < TREE_DEPTH; i++)
+		fdt_end_node(blob);
+	ok(ended_refused(FAIL_LIMIT, "VM tree: deeper than 8 levels"), "a tree too deep is refused");
+	begin();
+	for (unsigned i = 0; i < TREE_NODES; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		fdt_begin_node(blob, name);
+		fdt_end_node(blob);
+	}
+	ok(ended_refused(FAIL_LIMIT, "VM tree: more than 16384 nodes"), "too many nodes are refused");
+	begin();
+	for (unsigned i = 0; i <= TREE_NODE_PROPS; i++) {
+		snprintf(name, sizeof(name), "p%u", i);
+		fdt_property(blob, name, NULL, 0);
+	}
+	ok(ended_refused(FAIL_LIMIT, "VM tree: more than 131072 properties, or 512 in one node"), "too many properties of a node are refused");
+	begin();
+	memset(name, 'n', TREE_NAME_MAX);
+	name[TREE_NAME_MAX] = '\0';
+	fdt_begin_node(blob, name);
+	fdt_end_node(blob);
+	ok(ended_refused(FAIL_LIMIT, "VM tree: a name of 96 characters, above 95"), "a name too long is refused");
+	ok(refused(LIMIT_TREE_BYTES + 1, FAIL_LIMIT, "VM tree: 4194305 bytes"), "a tree above the limit is refused");
+	ok(refused(12, FAIL_CORRUPT, "VM tree: 12 bytes"), "less than a header is refused");
+}
+
+static void test_doubles(void)
+{
+	struct fail why;
+	void       *tree;
+
+	begin();
+	fdt_begin_node(blob, "soc");
+	fdt_end_node(blob);
+	fdt_begin_node(blob, "soc");
+	fdt_end_node(blob);
+	ok(ended_refused(FAIL_CORRUPT, "VM tree: /: two nodes of one name"), "two nodes of one name are refused");
+	begin();
+	fdt_begin_node(blob, "vm");
+	fdt_property_u32(blob, "size", 1);
+	fdt_property_u32(blob, "size", 2);
+	fdt_end_node(blob);
+	ok(ended_refused(FAIL_CORRUPT, "VM tree: /vm: two properties of one name"), "two properties of one name are refused");
+	begin();
+	for (int i = 0; i < 2; i++) {
+		fdt_begin_node(blob, i ? "a" : "b");
+		fdt_property_u32(blob, "a", 1);
+		fdt_begin_node(blob, "a");
+		fdt_end_node(blob);
+		fdt_end_node(blob);
+	}
+	fdt_end_node(blob);
+	fdt_finish(blob);
+	ok(tree_open(&tree, blob, fdt_totalsize(blob), &why) == 0, "one name in two places, or of a node and a property, is fine");
+	free(tree);
+}
+
+static void test_structure(void)
+{
+	struct fail why = { 0 };
+	uint8_t    *words;
+	void       *tree;
+
+	begin();
+	fdt_begin_node(blob, "a/b");
+	fdt_end_node(blob);
+	ok(ended_refused(FAIL_CORRUPT, "VM tree: 'a/b' is no name"), "a slash in a name is refused");
+	begin();
+	fdt_end_node(blob);
+	fdt_finish(blob);
+	put_be32(blob + 20, 16);
+	ok(refused(fdt_totalsize(blob), FAIL_VERSION, "VM tree: flattened tree of version 16, 17 is read"), "an old flattened tree is refused");
+	begin();
+	fdt_begin_node(blob, "x");
+	fdt_end_node(blob);
+	fdt_end_node(blob);
+	fdt_finish(blob);
+	/* BEGIN "" BEGIN "x" END END: the root closes early and x becomes a second root. */
+	words = blob + fdt_off_dt_struct(blob);
+	memmove(words + 8 + 4, words + 8, 8);
+	put_be32(words + 8, FDT_END_NODE);
+	/* libfdts differ in who says so. */
+	ok(tree_open(&tree, blob, fdt_totalsize(blob), &why) == -1 && why.kind == FAIL_CORRUPT, "a second root is refused");
+	put_be32(words + 0, FDT_END_NODE);
+	put_be32(words + 4, FDT_NOP);
+	ok(tree_open(&tree, blob, fdt_totalsize(blob), &why) == -1 && why.kind == FAIL_CORRUPT, "an end without a begin is refused");
+}
+
+/* A block of names without a NUL makes each lookup a search through it. */
+static void test_slow(void)
+{
+	uint64_t    t = io_now_ns();
+	size_t      len = LIMIT_TREE_BYTES, n = 40;
+	struct fail why = { 0 };
+	void       *tree;
+	uint32_t    strings = TREE_STRINGS;
+
+	memset(blob, 'a', len);
+	fdt_set_magic(blob, FDT_MAGIC);
+	fdt_set_totalsize(blob, (uint32_t)len);
+	fdt_set_version(blob, 17);
+	fdt_set_last_comp_version(blob, 16);
+	fdt_set_off_mem_rsvmap(blob, 40);
+	memset(blob + 40, 0, 16);
+	fdt_set_off_dt_struct(blob, 56);
+	fdt_set_size_dt_strings(blob, strings);
+	fdt_set_off_dt_strings(blob, (uint32_t)len - strings);
+	fdt_set_size_dt_struct(blob, (uint32_t)len - strings - 56);
+	blob[len - 1] = '\0';
+	n = 56;
+	put_be32(blob + n, FDT_BEGIN_NODE);
+	put_be32(blob + n + 4, 0);
+	for (n += 8; n + 12 + 8 <= len - strings; n += 12) {
+		put_be32(blob + n, FDT_PROP);
+		put_be32(blob + n + 4, 0);
+		put_be32(blob + n + 8, 0);
+	}
+	put_be32(blob + n, FDT_END_NODE);
+	put_be32(blob + n + 4, FDT_END);
+	ok(tree_open(&tree, blob, len, &why) == -1 && io_now_ns() - t < UINT64_C(5000000000), "a tree made to be slow is refused soon");
+	printf("# %s after %u ms\n", why.what, (unsigned)((io_now_ns() - t) / 1000000));
+	fdt_set_size_dt_strings(blob, strings + 1);
+	ok(refused(len, FAIL_LIMIT, "VM tree: 65537 bytes of names, above 65536"), "too many bytes of names are refused");
+}
+
+int main(void)
+{
+	test_bounds();
+	test_doubles();
+	test_structure();
+	test_slow();
+	printf("1..%u\n", ntests);
+	return nfailed != 0;
+}
