@@ -2,6 +2,13 @@
 # Random moments are seeded: SEED=N repeats a run.
 load ../lib/vm
 
+# Whole lines only: a guest that is stopped in the middle of "tick 1612" has not said "tick 16".
+last_tick() {
+	local n
+	n=$({ tail -c 4096 "$1" 2>/dev/null; echo X; } | sed '$d' | tr -d '\r' | grep -aoE '^tick [0-9]+$' | tail -n 1 | cut -d' ' -f2)
+	echo "${n:-0}"
+}
+
 setup() {
 	vm_setup
 	READER=$TOP/tests/vmsnap/reader.py
@@ -20,6 +27,8 @@ vmsnap_signals() { exec env --default-signal=INT,TERM,HUP vmsnap "$@"; }
 
 guest() { start_step a "pages=4096 tick=1000" && wait_line 20 'tick 5$' "$W/a.out"; }
 
+lease_free() { [ "$(vmrun ctl a query-status | jq '."vmferry-lease"')" = null ]; }
+
 # The VM runs on, and a save that nobody disturbs is right; out/ holds complete files only.
 unhurt() {
 	local n f
@@ -32,7 +41,8 @@ unhurt() {
 		vminspect verify "$f" || return 1
 	done
 	rm -f "$W/out/a.vms"
-	until_true 10 vmsnap --quiet a "$W/next.vms"      # the lease of one that was killed may take a moment to go
+	until_true 10 lease_free      # that of one that was killed may take a moment to go
+	vmsnap --quiet a "$W/next.vms" || return 1
 	stepcheck "$W/next.vms" >"$W/next.txt" || { cat "$W/next.txt"; return 1; }
 	rm -f "$W/next.vms"
 }
@@ -42,7 +52,7 @@ unhurt() {
 	for i in $(seq 12); do
 		vmsnap --quiet a "$W/out/a.vms" 3>&- &
 		pid=$!
-		command sleep "0.$(printf %03d $((RANDOM % 80)))"
+		command sleep "0.$(printf %03d $((RANDOM % 150)))"
 		kill -9 $pid 2>/dev/null || true
 		wait $pid || true
 		unhurt || { echo "SEED=$SEED, turn $i"; return 1; }
@@ -55,7 +65,7 @@ unhurt() {
 		sig=$([ $((i % 2)) = 0 ] && echo INT || echo TERM)
 		vmsnap_signals a "$W/out/a.vms" 2>"$W/err" 3>&- &
 		pid=$!
-		command sleep "0.$(printf %03d $((RANDOM % 80)))"
+		command sleep "0.$(printf %03d $((RANDOM % 150)))"
 		kill "-$sig" "$pid" 2>/dev/null || true
 		rc=0
 		wait $pid || rc=$?
