@@ -4,3 +4,5 @@ memory_test_SRCS   := vmrun/memory.c
 clock_test_SRCS    := vmrun/clock.c
 dirty_test_SRCS    := tests/unit/core_fake.c vmrun/dirty.c vmrun/memory.c vmrun/clock.c
 runstate_test_SRCS := tests/unit/core_fake.c vmrun/runstate.c vmrun/memory.c vmrun/clock.c
+UNITS += initrd_test
+initrd_test_SRCS := vmrun/initrd.c vmrun/cpio.c
