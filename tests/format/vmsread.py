@@ -216,10 +216,14 @@ def state_tables():
     return tables
 
 
+def prop_of(row):
+    return 'saved-status' if row == 'status' else row.replace('_', '-')
+
+
 def read_part(node, p, rows):
     values = {}
     for row, (kind, n) in rows.items():
-        b = p[row.replace('_', '-')]
+        b = p[prop_of(row)]
         if kind == 'bytes':
             assert len(b) == n, '%s: %s' % (node, row)
             values[row] = b.hex()
@@ -229,7 +233,7 @@ def read_part(node, p, rows):
         v = cells(b, width)
         assert kind == 'u64' or all(x < {'bool': 2, 'u8': 1 << 8, 'u16': 1 << 16, 'u32': 1 << 32}[kind] for x in v), '%s: %s' % (node, row)
         values[row] = (v if n else bool(v[0]) if kind == 'bool' else v[0])
-    extra = set(p) - {r.replace('_', '-') for r in rows} - {'version', 'needs', 'reg'}
+    extra = set(p) - {prop_of(r) for r in rows} - {'version', 'needs', 'reg'}
     assert not extra, '%s: the text does not have %s' % (node, ', '.join(sorted(extra)))
     return values
 

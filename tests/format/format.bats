@@ -1,0 +1,71 @@
+# The snapshot format against docs/format.md: a reader that has seen only that text.
+load ../lib/vm
+
+setup() {
+	vm_setup
+	VMSREAD=$TOP/tests/format/vmsread.py
+	export PYTHONDONTWRITEBYTECODE=1
+}
+teardown() { vm_teardown; }
+
+@test "format: a reader written from docs/format.md alone finds every hash and both digests right, raw, compressed, state-only and from a pipe" {
+	truncate -s 1M "$W/disk"
+	start_step a "pages=256 tick=256 pace=10" --cpus 2 --rng --disk "root=$W/disk"
+	wait_line 20 'tick 1$' "$W/a.out"
+	vmsnap a "$W/raw.vms"
+	vmsnap --compress a "$W/zstd.vms"
+	vmsnap --state-only a "$W/state.vms"
+	for s in raw zstd state; do "$VMSREAD" "$W/$s.vms" >"$W/$s.json"; done
+	vmsnap --compress=3 a | "$VMSREAD" - >"$W/pipe.json"
+	for s in raw zstd state; do jq -e '.header.incomplete == false' "$W/$s.json"; done
+	jq -e '.header.incomplete == true' "$W/pipe.json"
+	for s in raw zstd pipe; do
+		jq -e '.header.name == "a" and .machine.cpus == 2 and .machine.regions[0].pages.data >= 256 and .machine.regions[0].size == 67108864
+			and .machine.regions[0].pages.untouched > 15000' "$W/$s.json"
+	done
+	jq -e '.machine.regions[0].pages.data == 0 and .header.required == 1' "$W/state.json"
+}
+
+@test "format: it knows every state property of every device, by the text's tables" {
+	truncate -s 1M "$W/disk"
+	start_step a "pages=16 pace=100" --rng --disk "root=$W/disk"
+	vmsnap --state-only a "$W/a.vms"
+	"$VMSREAD" "$W/a.vms" >"$W/a.json"
+	# Every device and CPU of the machine, and each part's rows; a property the text lacks is refused by the reader itself.
+	jq -e '[.machine.devices[].node] - [.state | keys[] | ltrimstr("/soc/")] == []' "$W/a.json"
+	jq -e '.state["/cpus/cpu@0"].hart.pc % 2 == 0 and .state["/vm"].clock.guest_ns > 0' "$W/a.json"
+	jq -e '[.state | to_entries[] | .value["virtio-blk"]?.capacity | numbers] == [2048]' "$W/a.json"
+}
+
+@test "format: two readers give one content digest to the same memory at every compression level" {
+	for level in -5 0 1 3 9; do
+		snapwrite - 4 "$level" packs >"$W/$level.vms"
+		"$VMSREAD" "$W/$level.vms" | jq -r .content_digest
+	done >"$W/content"
+	sort -u "$W/content" | wc -l | grep -qx 1
+}
+
+@test "format: a page is found by the index as the text describes it" {
+	snapwrite - 4 0 packs >"$W/raw.vms"
+	snapwrite - 4 1 packs >"$W/zstd.vms"
+	for page in 0 1 511 512 777 1023; do
+		cmp <("$VMSREAD" --page 0 "$page" "$W/raw.vms") <("$VMSREAD" --page 0 "$page" "$W/zstd.vms")
+		"$VMSREAD" --page 0 "$page" "$W/raw.vms" | sha256sum
+	done | sort -u | wc -l | grep -qx 6
+}
+
+@test "format: a flipped bit and a cut are refused by the reader of the text too" {
+	snapwrite - 1 1 packs >"$W/a.vms"
+	size=$(stat -c %s "$W/a.vms")
+	for at in 3 40 1000 4090 4100 5000 $((size / 2)) $((size - 300)) $((size - 170)) $((size - 60)) $((size - 1)); do
+		cp "$W/a.vms" "$W/b.vms"
+		flip_bit "$W/b.vms" "$at" 3
+		run -3 "$VMSREAD" "$W/b.vms"
+	done
+	for cut in 0 4095 4096 5000 $((size - 176)) $((size - 1)); do
+		head -c "$cut" "$W/a.vms" >"$W/b.vms"
+		run -3 "$VMSREAD" "$W/b.vms"
+	done
+	{ cat "$W/a.vms"; printf x; } >"$W/b.vms"
+	run -3 "$VMSREAD" "$W/b.vms"
+}
