@@ -8,16 +8,17 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 struct answer {
-	int      fds[ADDRESS_LISTEN];
-	unsigned nfds;
-	pid_t    pid;
-	char     where[ADDRESS_TEXT_MAX];
+	int            fds[ADDRESS_LISTEN];
+	unsigned       nfds;
+	pid_t          pid;
+	struct address where;
 };
 
 static void answer_one(int fd)
@@ -61,14 +62,11 @@ static void answer_serve(const struct answer *a)
 int answer_open(struct answer **out, const struct address *at, bool insecure, struct fail *why)
 {
 	struct answer *a = calloc(1, sizeof(*a));
-	struct address own;
-
 	if (!a)
 		return fail_sys(why, "--answer");
-	if (address_listen(at, insecure, a->fds, &a->nfds, why) || address_of_socket(&own, a->fds[0], false, why))
+	if (address_listen(at, insecure, a->fds, &a->nfds, why) || address_of_socket(&a->where, a->fds[0], false, why))
 		goto fail;
-	snprintf(own.host, sizeof(own.host), "%s", at->host);      /* without one: the address we connect from */
-	address_text(&own, a->where);
+	memcpy(a->where.host, at->host, sizeof(a->where.host));
 	pid_t parent = getpid();
 
 	a->pid = fork();
@@ -105,7 +103,7 @@ void answer_close(struct answer *a)
 	free(a);
 }
 
-void answer_where(const struct answer *a, char *out, size_t room)
+const struct address *answer_where(const struct answer *a)
 {
-	snprintf(out, room, "%.250s", a ? a->where : ":" ADDRESS_PORT);
+	return &a->where;
 }

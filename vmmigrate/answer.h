@@ -14,7 +14,7 @@ struct answer;
 int answer_open(struct answer **out, const struct address *at, bool insecure, struct fail *why);
 void answer_close(struct answer *a);                           /* NULL is fine */
 
-/* HELLO's `ask`: where the target may ask; NULL: a listener on this host, at the default port. */
-void answer_where(const struct answer *a, char *out, size_t room);
+/* HELLO's `ask`; without a host: the address that we connect from. */
+const struct address *answer_where(const struct answer *a);
 
 #endif

@@ -179,7 +179,7 @@ static int incoming_take(struct incoming *in, const struct machine *m, struct fa
 	if (find_identity(in->control, &vm, NULL, why))
 		return -1;
 	if (!uuid_equal(&vm, &m->uuid))
-		return fail_set(why, FAIL_REFUSED, "%s: another VM has that name here", m->name);
+		return fail_set(why, FAIL_REFUSED, "a VM named %s runs already", m->name);
 	snprintf(holder, sizeof(holder), "vmmigrate[%ld]", (long)getpid());
 	return lease_open(&in->lease, in->control, LEASE_KIND_INCOMING, holder, why);
 }
@@ -187,6 +187,7 @@ static int incoming_take(struct incoming *in, const struct machine *m, struct fa
 int incoming_open(struct incoming *in, const struct options *o, const struct machine *m, const void *tree, size_t len, struct fail *why)
 {
 	uint64_t until = io_now_ns() + INCOMING_START_NS;
+	char     words[256];
 	int      rc;
 
 	*in = (struct incoming){ .pid = -1, .log_fd = -1 };
@@ -196,7 +197,8 @@ int incoming_open(struct incoming *in, const struct options *o, const struct mac
 		if (incoming_ended(in, o, why))
 			goto fail;
 		if (io_now_ns() >= until) {
-			fail_set(why, FAIL_REFUSED, "vmrun has not opened %s in time", in->socket);
+			incoming_words(in, words, sizeof(words));
+			fail_set(why, FAIL_REFUSED, "vmrun has not opened %.120s in time%s%s", in->socket, words[0] ? ": " : "", words);
 			goto fail;
 		}
 		poll(NULL, 0, 10);

@@ -26,6 +26,7 @@ static const char usage_text[] =
 	"  --handover-timeout TIME   how long to try to reach a target that was given the VM (60s)\n"
 	"  --bandwidth SIZE          bytes a second while the guest runs\n"
 	"  --audit                   compare both memories at the pause\n"
+	"  --ask [ADDR]:PORT         where a listener of this host answers the target's questions (:4649)\n"
 	"  --answer [ADDR]:PORT      answer the target's questions here while the move lasts\n"
 	"  --progress auto|line|json|none\n";
 
@@ -49,7 +50,7 @@ static void usage_fail_why(const struct fail *why)
 }
 
 enum { OPT_LISTEN = 256, OPT_ONCE, OPT_INSECURE, OPT_SPAWN, OPT_COMPRESS, OPT_DOWNTIME, OPT_ROUNDS, OPT_DEADLINE, OPT_TIMEOUT,
-       OPT_BANDWIDTH, OPT_AUDIT, OPT_ANSWER, OPT_PROGRESS, OPT_OWN, OPT_DISOWN, OPT_YES, OPT_HELP, OPT_VERSION };
+       OPT_BANDWIDTH, OPT_AUDIT, OPT_ANSWER, OPT_ASK, OPT_PROGRESS, OPT_OWN, OPT_DISOWN, OPT_YES, OPT_HELP, OPT_VERSION };
 
 /* Which verbs take an option: a set of 1 << enum verb. */
 static const struct option options_long[] = {
@@ -65,6 +66,7 @@ static const struct option options_long[] = {
 	{ "bandwidth", required_argument, NULL, OPT_BANDWIDTH },
 	{ "audit", no_argument, NULL, OPT_AUDIT },
 	{ "answer", required_argument, NULL, OPT_ANSWER },
+	{ "ask", required_argument, NULL, OPT_ASK },
 	{ "progress", required_argument, NULL, OPT_PROGRESS },
 	{ "own", no_argument, NULL, OPT_OWN },
 	{ "disown", no_argument, NULL, OPT_DISOWN },
@@ -81,6 +83,7 @@ static const unsigned options_for[] = {
 	[OPT_COMPRESS - 256] = FOR(MOVE),   [OPT_DOWNTIME - 256] = FOR(MOVE), [OPT_ROUNDS - 256] = FOR(MOVE),
 	[OPT_DEADLINE - 256] = FOR(MOVE),   [OPT_TIMEOUT - 256] = FOR(MOVE) | FOR(RESUME),
 	[OPT_BANDWIDTH - 256] = FOR(MOVE),  [OPT_AUDIT - 256] = FOR(MOVE),    [OPT_ANSWER - 256] = FOR(MOVE),
+	[OPT_ASK - 256] = FOR(MOVE),
 	[OPT_PROGRESS - 256] = FOR(MOVE) | FOR(RESUME),
 	[OPT_OWN - 256] = FOR(RESOLVE),     [OPT_DISOWN - 256] = FOR(RESOLVE), [OPT_YES - 256] = FOR(RESOLVE),
 	[OPT_HELP - 256] = ~0u,             [OPT_VERSION - 256] = ~0u,
@@ -118,6 +121,10 @@ static void options_one(struct options *o, int opt, const char *arg)
 	case OPT_ANSWER:
 		o->answer = true;
 		if (address_parse(&o->answer_at, arg, true, &why))
+			usage_fail_why(&why);
+		break;
+	case OPT_ASK:
+		if (address_parse(&o->ask, arg, true, &why))
 			usage_fail_why(&why);
 		break;
 	case OPT_ONCE:      o->once = true; break;
@@ -199,7 +206,7 @@ void options_parse(struct options *o, int argc, char **argv)
 	int      opt;
 
 	*o = (struct options){ .max_downtime_ns = 300000000, .max_rounds = 30, .pause_deadline_ns = 30000000000,
-			       .handover_timeout_ns = 60000000000 };
+			       .handover_timeout_ns = 60000000000, .ask.port = ADDRESS_PORT };
 	progress_mode_parse(&o->progress, "auto", stderr);
 	/* Options may follow operands, so that `resolve web --own` reads well; "--" ends them. */
 	while ((opt = getopt_long(argc, argv, "", options_long, NULL)) != -1) {

@@ -24,6 +24,7 @@ struct options {
 	uint64_t           bandwidth;           /* bytes a second, 0 unlimited */
 	bool               answer;              /* answer the target's questions by ourselves, at answer_at */
 	struct address     answer_at;
+	struct address     ask;                 /* else where a listener of this host answers; port ADDRESS_PORT */
 	enum progress_mode progress;
 	/* listen */
 	bool               once;

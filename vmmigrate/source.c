@@ -107,7 +107,9 @@ static void source_extents(struct message *m, const struct lease_ram *ram)
 static void source_hello(struct source *s)
 {
 	struct message *m = s->m;
+	char            ask[ADDRESS_TEXT_MAX];
 
+	address_text(s->answer ? answer_where(s->answer) : &s->o->ask, ask);
 	memset(m, 0, sizeof(*m));
 	m->type       = MSG_HELLO;
 	m->vm         = s->r->vm;
@@ -117,7 +119,7 @@ static void source_hello(struct source *s)
 	m->audit      = s->o->audit;
 	snprintf(m->name, sizeof(m->name), "%s", s->r->name);
 	snprintf(m->creator, sizeof(m->creator), "vmferry %s", VMFERRY_VERSION);
-	answer_where(s->answer, m->ask, sizeof(m->ask));
+	snprintf(m->ask, sizeof(m->ask), "%.255s", ask);
 	if (s->o->audit)
 		snprintf(m->features[m->nfeatures++], sizeof(m->features[0]), "audit");
 	if (s->o->level)

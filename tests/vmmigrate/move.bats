@@ -1,0 +1,202 @@
+# vmmigrate: a VM that runs goes to another host and goes on there as if nothing had been.
+load ../lib/vm
+load ../lib/move
+
+setup() { move_setup; }
+teardown() { vm_teardown; }
+
+@test "vmmigrate: a VM that writes all the time goes on at the target, exactly one step each time" {
+	start_web
+	listen_b --once
+	move --progress json
+	moved 0
+	wait "$BL"
+	wait "$AVM" || [ $? = 20 ]
+	runs_on b
+	ticks_on
+	ticks_right
+	check_on b
+	records_are - owned
+	[ "$(jq .generation "$W/b/state/moves/$UUID.json")" = 1 ]
+	jq -es 'map(select(.event == "moved"))[0] | .alive and .downtime_ms > 0 and .rounds >= 1 and .resent == 0' "$W/move.err"
+}
+
+@test "vmmigrate: twenty moves in a row, to and fro, while the guest writes" {
+	start_web
+	listen_b
+	B=$BADDR
+	listen a 127.0.0.1:0 -- --serial "file:$W/both.out"
+	A=$LADDR
+	for i in $(seq 10); do
+		on_a vmmigrate web "$B" --audit 2>"$W/move.err" || { echo "move $i there"; cat "$W/move.err" "$W/b.log"; return 1; }
+		on_b vmmigrate web "$A" --compress 2>"$W/move.err" || { echo "move $i back"; cat "$W/move.err" "$W/a.log"; return 1; }
+	done
+	ticks_on
+	ticks_right
+	check_on a
+	records_are owned -
+	[ "$(jq .generation "$W/a/state/moves/$UUID.json")" = 20 ]
+}
+
+@test "vmmigrate --audit: both memories are the same at the pause" {
+	start_web
+	listen_b --once
+	move --audit --progress json
+	moved 0
+	jq -es 'map(select(.event == "moved"))[0].audited' "$W/move.err"
+}
+
+@test "vmmigrate: a page chunk damaged on the way is asked for again, and all pages arrive" {
+	need_faults
+	start_web
+	listen_b --once
+	VMFERRY_FAULT=vmmigrate.source.damage=hit move --audit --progress json
+	moved 0
+	jq -es 'map(select(.event == "moved"))[0] | .resent == 1 and .audited' "$W/move.err"
+	check_on b
+}
+
+@test "vmmigrate: an unreachable host, exit 4, the VM runs on" {
+	start_web
+	run -4 on_a vmmigrate web 127.0.0.1:1
+	[[ "$output" = "vmmigrate: 127.0.0.1:1: can't connect: Connection refused" ]]
+	runs_on a
+	ticks_on
+}
+
+@test "vmmigrate: no such VM, exit 4" {
+	run -4 on_a vmmigrate nobody 127.0.0.1:1
+}
+
+@test "vmmigrate: a target that has a VM of that name refuses in words, exit 4, the VM runs on" {
+	start_web
+	on_b vmrun --name web --kernel "$STEP" --memory 32M --serial none --paused >"$W/other.log" 2>&1 </dev/null 3>&- &
+	PIDS+=("$!")
+	until_true 10 on_b vmrun ctl web query-status
+	listen_b
+	move
+	moved 4
+	grep -q 'refuses web: .*runs already' "$W/move.err"
+	ticks_on
+	ticks_right
+	records_are - -
+}
+
+@test "vmmigrate: a target that can't reach a disk refuses by its name, exit 4, the VM runs on" {
+	truncate -s 1M "$W/disk"
+	start_vm web --kernel "$STEP" --append "pages=256 tick=100" --memory 32M --serial "file:$W/both.out" --disk "root=$W/disk"
+	UUID=$(on_a vmrun ctl web query-uuid | jq -r .UUID)
+	listen_b
+	move
+	moved 4
+	grep -q 'refuses web: .*root' "$W/move.err"
+	runs_on a
+	records_are - -
+}
+
+@test "vmmigrate: a disk is locked by whoever runs the VM" {
+	truncate -s 1M "$W/disk"
+	start_vm web --kernel "$STEP" --append "pages=256 tick=100" --memory 32M --serial "file:$W/both.out" --disk "root=$W/disk"
+	UUID=$(on_a vmrun ctl web query-uuid | jq -r .UUID)
+	listen b 127.0.0.1:0 -- --serial "file:$W/both.out" --disk "root=$W/disk"
+	BADDR=$LADDR
+	move
+	moved 0
+	runs_on b
+	run vmrun --name other --kernel "$STEP" --serial none --disk "root=$W/disk"
+	[ "$status" -ne 0 ]
+	[[ "$output" = "vmrun: disk root: another VM uses it" ]]
+}
+
+@test "vmmigrate: plain text to another host needs --insecure, on both sides" {
+	start_web
+	run -2 vmmigrate web 192.0.2.1
+	[[ "$output" = *--insecure* ]]
+	run -2 vmmigrate --listen 0.0.0.0:0
+	[[ "$output" = *--insecure* ]]
+	listen a :0
+	[[ "$LADDR" = 127.0.0.1:* || "$LADDR" = "[::1]:"* ]]
+}
+
+@test "vmmigrate: SIGINT during the rounds ends it with 130, the VM runs on, the target forgets it" {
+	start_web
+	listen_b
+	move --bandwidth 1M
+	wait_line 10 'arrives from' "$W/b.log"
+	until_true 10 vm_pid b
+	kill -INT "$MV"
+	moved 130
+	runs_on a
+	ticks_on
+	ticks_right
+	until_true 10 no_vm b
+	records_are - -
+}
+
+@test "vmmigrate --max-rounds: a guest that writes faster than the way is moves all the same, and the report says so" {
+	start_web pace=0
+	listen_b --once
+	move --max-rounds 2 --max-downtime 1ms --progress json
+	moved 0
+	jq -es 'map(select(.event == "moved"))[0] | .rounds == 2 and (.converged | not)' "$W/move.err"
+	ticks_right
+	check_on b
+}
+
+@test "vmmigrate --listen: garbage, silence and questions from peers do not stop it" {
+	start_web
+	listen_b
+	port=${BADDR##*:}
+	for i in 1 2 3; do head -c 4096 /dev/urandom | timeout 5 socat - "TCP:127.0.0.1:$port" >/dev/null || true; done
+	printf 'GET / HTTP/1.0\r\n\r\n' | timeout 5 socat - "TCP:127.0.0.1:$port" >/dev/null || true
+	printf '\x89VMM\r\n\x1a\n\0\0\0\0\0\0\0\0garbage behind a good preamble, long enough to be a header' |
+		timeout 5 socat - "TCP:127.0.0.1:$port" >/dev/null || true
+	exec 8<>"/dev/tcp/127.0.0.1/$port"      # says nothing
+	move
+	moved 0
+	exec 8>&-
+	runs_on b
+	ticks_right
+}
+
+@test "vmmigrate --spawn: a service manager's command starts vmrun" {
+	start_web
+	cat >"$W/spawn" <<-END
+		#!/bin/sh
+		echo "\$@" >"$W/spawned"
+		exec 7<&0      # a shell gives background commands no standard input
+		setsid "\$@" <&7 7<&- &
+	END
+	chmod +x "$W/spawn"
+	listen_b --spawn "$W/spawn"
+	move
+	moved 0
+	grep -q 'vmrun --incoming - --serial' "$W/spawned"
+	runs_on b
+	ticks_on
+	ticks_right
+}
+
+@test "vmmigrate --answer: answers while the move lasts" {
+	start_web
+	listen_b --once
+	move --answer 127.0.0.1:0
+	moved 0
+	[[ "$(jq -r .peer "$W/b/state/moves/$UUID.json")" = 127.0.0.1:* ]]
+	[ "$(jq -r .peer "$W/b/state/moves/$UUID.json")" != 127.0.0.1:4649 ]
+}
+
+@test "vmmigrate status: no records, and what an owned VM is" {
+	run -0 on_a vmmigrate status
+	[[ "$output" = "no records"* ]]
+	start_web
+	run -0 on_a vmmigrate status web
+	[[ "$output" = "web: no record"* ]]
+	listen_b --once
+	move
+	moved 0
+	run -0 on_b vmmigrate status web
+	[[ "$output" = "web: owned"*"It runs here."* ]]
+	run -0 on_b vmmigrate status "$UUID"
+	run -4 on_a vmmigrate status web
+}
