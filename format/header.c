@@ -49,6 +49,26 @@ static bool text_get(char *out, const uint8_t *in, size_t room)
 	return bytes_all_zero(in + len, room - len);
 }
 
+/* What the frozen offsets say, whatever the version; text that is none is left empty. */
+static void header_fields(struct snap_header *h, const uint8_t in[SNAP_HEADER_BYTES])
+{
+	h->version    = get_le32(in + AT_VERSION);
+	h->required   = get_le64(in + AT_REQUIRED);
+	h->optional   = get_le64(in + AT_OPTIONAL);
+	h->arch       = get_le32(in + AT_ARCH);
+	h->layout     = (enum snap_layout)get_le32(in + AT_LAYOUT);
+	h->incomplete = get_le32(in + AT_FLAGS) & SNAP_FLAG_INCOMPLETE;
+	h->created_ns = get_le64(in + AT_CREATED);
+	memcpy(h->vm.b, in + AT_VM, 16);
+	memcpy(h->snapshot.b, in + AT_SNAPSHOT, 16);
+	memcpy(h->parent.b, in + AT_PARENT, 16);
+	memcpy(h->parent_content, in + AT_PARENT_CONTENT, 16);
+	if (!text_get(h->name, in + AT_NAME, VM_NAME_MAX))
+		h->name[0] = '\0';
+	if (in[AT_CREATOR + sizeof(h->creator) - 1] || !text_get(h->creator, in + AT_CREATOR, sizeof(h->creator) - 1))
+		h->creator[0] = '\0';
+}
+
 int snap_header_get(struct snap_header *h, const uint8_t in[SNAP_HEADER_BYTES], struct fail *why)
 {
 	uint32_t flags = get_le32(in + AT_FLAGS);
@@ -61,19 +81,9 @@ int snap_header_get(struct snap_header *h, const uint8_t in[SNAP_HEADER_BYTES], 
 	}
 	if (!hash_same(get_le64(in + AT_HASH), XXH3_64bits(in, AT_HASH)))
 		return fail_at(why, FAIL_CORRUPT, 0, "the header does not match its hash");
-	h->version = get_le32(in + AT_VERSION);
+	header_fields(h, in);
 	if (h->version != SNAP_VERSION)
 		return fail_at(why, FAIL_VERSION, AT_VERSION, "format version %" PRIu32 "; this build reads version %u", h->version, SNAP_VERSION);
-	h->required   = get_le64(in + AT_REQUIRED);
-	h->optional   = get_le64(in + AT_OPTIONAL);
-	h->arch       = get_le32(in + AT_ARCH);
-	h->layout     = (enum snap_layout)get_le32(in + AT_LAYOUT);
-	h->incomplete = flags & SNAP_FLAG_INCOMPLETE;
-	h->created_ns = get_le64(in + AT_CREATED);
-	memcpy(h->vm.b, in + AT_VM, 16);
-	memcpy(h->snapshot.b, in + AT_SNAPSHOT, 16);
-	memcpy(h->parent.b, in + AT_PARENT, 16);
-	memcpy(h->parent_content, in + AT_PARENT_CONTENT, 16);
 	if (h->required & ~KNOWN_REQUIRED)
 		return fail_at(why, FAIL_VERSION, AT_REQUIRED, "needs features 0x%" PRIx64 " that this build does not have",
 			       h->required & ~KNOWN_REQUIRED);
@@ -91,6 +101,11 @@ int snap_header_get(struct snap_header *h, const uint8_t in[SNAP_HEADER_BYTES], 
 	if (!bytes_all_zero(in + 44, 4) || !bytes_all_zero(in + 120, 8) || !bytes_all_zero(in + AT_RESERVED, AT_HASH - AT_RESERVED))
 		return fail_at(why, FAIL_CORRUPT, 0, "reserved bytes of the header are not zero");
 	return 0;
+}
+
+int snap_header_read(struct snap_header *h, const uint8_t in[SNAP_HEADER_BYTES], struct fail *why)
+{
+	return snap_header_get(h, in, why);
 }
 
 void file_digest_header(XXH3_state_t *x, const uint8_t header[SNAP_HEADER_BYTES])

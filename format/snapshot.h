@@ -101,6 +101,10 @@ struct snap_header {
 	uint64_t         created_ns;              /* since 1970 */
 };
 
+/* The header alone. FAIL_VERSION: a header that this build may not go on from (a later version, features, layout), and *h
+ * holds what its frozen offsets say; after other failures *h is of no use. */
+int snap_header_read(struct snap_header *h, const uint8_t in[SNAP_HEADER_BYTES], struct fail *why);
+
 /* --- writing, for vmsnap --- */
 
 struct snap_writer;
@@ -120,6 +124,8 @@ void snap_writer_close(struct snap_writer *w);     /* fd stays open */
 
 struct snap_stream;
 int snap_stream_open(struct snap_stream **out, int fd, const char *what, struct fail *why);    /* reads and checks the header */
+/* The same when the header has been read from fd already. */
+int snap_stream_open_at(struct snap_stream **out, int fd, const uint8_t header[SNAP_HEADER_BYTES], const char *what, struct fail *why);
 const struct snap_header *snap_stream_header(const struct snap_stream *s);
 /* The next chunk, header and payload hash checked, order checked against the grammar; *payload valid until the next
  * call; *at its header's place. 1: a chunk; 0: END was read, both digests verified, nothing follows; -1: *why. The
