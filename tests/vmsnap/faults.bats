@@ -133,7 +133,7 @@ unhurt() {
 
 @test "vmsnap: a full disk is said, leaves nothing, and the VM runs on" {
 	need_root
-	mount -t tmpfs -o size=4m none "$W/out" || skip "tmpfs can't be mounted here"
+	mount -t tmpfs -o size=4m none "$W/out" || skip "not root enough to mount a tmpfs"
 	MOUNTED=$W/out
 	guest
 	run -1 --separate-stderr vmsnap a "$W/out/a.vms"
