@@ -1,0 +1,2 @@
+TOOLS += leasectl
+leasectl_SRCS :=
