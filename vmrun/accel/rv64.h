@@ -127,6 +127,7 @@ struct hart {
 	_Atomic uint64_t ack;            /* soft->seq up to which requests are done */
 	_Atomic uint64_t timer_at;       /* guest ns at which the timer thread must wake it, UINT64_MAX: never */
 	pthread_cond_t   wake;
+	uint64_t         nap_end;        /* host ns at which a throttle last let it go */
 	bool             parked;         /* stands between two instructions, state in s; under soft->lock */
 	bool             stuck;          /* has asked for the VM's end or reset; until held or reset */
 
@@ -236,7 +237,7 @@ enum rv64_after rv64_sret(struct hart *h);
 uint64_t rv64_sip(const struct hart *h);
 void rv64_timer_look(struct hart *h);            /* timer = time has reached stimecmp */
 bool rv64_irq_take(struct hart *h);              /* true: pc is now the handler's */
-void rv64_reset(struct hart *h, bool run, uint64_t pc, uint64_t arg);
+void rv64_reset(struct hart *h, bool run, uint64_t pc, uint64_t arg);      /* all of s but ssip */
 
 /* rv64_sbi.c: pc is at the ecall on entry, behind it on return, unless the hart is stuck */
 void rv64_sbi(struct hart *h);

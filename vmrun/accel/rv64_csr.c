@@ -1,6 +1,7 @@
 #include "vmrun/accel/rv64.h"
 #include "vmrun/accel/rv64_fp.h"
 
+#include <stddef.h>
 #include <string.h>
 
 /* RISC-V Privileged 1.12, 2.2; Sstc 1.0 for stimecmp. */
@@ -239,7 +240,11 @@ enum rv64_after rv64_csr(struct hart *h, const struct rv64_op *op)
 
 void rv64_reset(struct hart *h, bool run, uint64_t pc, uint64_t arg)
 {
-	memset(&h->s, 0, sizeof(h->s));
+	const size_t ssip = offsetof(struct hart_state, ssip), after = ssip + sizeof(h->s.ssip);
+
+	/* ssip stays: other harts may be sending IPIs to one that is about to start */
+	memset(&h->s, 0, ssip);
+	memset((uint8_t *)&h->s + after, 0, sizeof(h->s) - after);
 	h->s.pc       = pc;
 	h->s.priv     = HART_S;
 	h->s.x[10]    = h->id;

@@ -111,6 +111,7 @@ static struct sbi_answer sbi_hart_start(struct hart *h)
 	if (t->s.hsm == HSM_STOPPED) {
 		t->s.hsm_start  = h->x[A1];
 		t->s.hsm_opaque = h->x[A2];
+		__atomic_store_n(&t->s.ssip, false, __ATOMIC_RELEASE);
 		__atomic_store_n(&t->s.hsm, HSM_START_PENDING, __ATOMIC_RELEASE);
 		pthread_cond_broadcast(&t->wake);
 	} else {

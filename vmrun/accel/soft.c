@@ -175,6 +175,7 @@ static void soft_reset(struct accel *a, uint64_t pc, uint64_t arg)
 
 	pthread_mutex_lock(&m->lock);
 	for (uint32_t i = 0; i < m->nharts; i++) {
+		m->harts[i]->s.ssip = false;
 		rv64_reset(m->harts[i], i == 0, i == 0 ? pc : 0, i == 0 ? arg : 0);
 		hart_settle(m->harts[i]);
 	}

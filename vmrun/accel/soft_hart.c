@@ -14,6 +14,18 @@
  * has done by then has been said (REQ_CODE). `ack` is the value soft->seq had when a hart began to take its requests:
  * whoever counted seq up before he set a bit waits for an ack as high, or for outside. */
 
+#define SPINS      2000u
+#define NAP_RAN_NS 10000000u      /* of the time a hart ran before a nap, no more than this counts */
+
+static inline void cpu_relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#else
+	__asm__ volatile("" : : : "memory");
+#endif
+}
+
 void soft_post(struct hart *h, uint32_t req)
 {
 	atomic_fetch_or(&h->req, req);
@@ -63,12 +75,18 @@ void soft_requests(struct hart *h)
 	soft_tell_waiters(h->soft);
 }
 
-bool soft_asked(const struct soft *m, const struct hart *self, uint64_t seq)
+/* Have the harts in mask taken their requests up to seq? */
+static bool asked(const struct soft *m, uint64_t mask, uint64_t seq)
 {
 	for (uint32_t i = 0; i < m->nharts; i++)
-		if (m->harts[i] != self && atomic_load(&m->harts[i]->ack) < seq && !atomic_load(&m->harts[i]->outside))
+		if (mask >> i & 1 && atomic_load(&m->harts[i]->ack) < seq && !atomic_load(&m->harts[i]->outside))
 			return false;
 	return true;
+}
+
+bool soft_asked(const struct soft *m, const struct hart *self, uint64_t seq)
+{
+	return asked(m, ~((uint64_t)1 << self->id), seq);
 }
 
 static void outside_enter(struct hart *h)      /* with lock */
@@ -88,6 +106,7 @@ static void outside_leave(struct hart *h)      /* with lock */
 void soft_ask(struct soft *m, struct hart *self, uint64_t mask, uint32_t req)
 {
 	uint64_t seq;
+	unsigned spins = SPINS;
 
 	pthread_mutex_lock(&m->lock);
 	seq = atomic_fetch_add(&m->seq, 1) + 1;
@@ -97,10 +116,14 @@ void soft_ask(struct soft *m, struct hart *self, uint64_t mask, uint32_t req)
 	/* Two harts may ask each other; being outside, this one holds nobody up. */
 	if (self)
 		outside_enter(self);
+	/* Harts that run answer within a microsecond: sleeping would take longer than that. */
+	pthread_mutex_unlock(&m->lock);
+	while (!asked(m, mask, seq) && --spins)
+		cpu_relax();
+	pthread_mutex_lock(&m->lock);
 	atomic_fetch_add(&m->waiters, 1);
-	for (uint32_t i = 0; i < m->nharts; i++)
-		while (mask >> i & 1 && atomic_load(&m->harts[i]->ack) < seq && !atomic_load(&m->harts[i]->outside))
-			pthread_cond_wait(&m->acks, &m->lock);
+	while (!asked(m, mask, seq))
+		pthread_cond_wait(&m->acks, &m->lock);
 	atomic_fetch_sub(&m->waiters, 1);
 	if (self)
 		outside_leave(self);
@@ -125,20 +148,22 @@ static void hart_sleep(struct hart *h, uint64_t until_ns)
 	atomic_store(&h->sleeping, false);
 }
 
-#define THROTTLE_NS 10000000u
-
-/* The held part of a throttle's period. */
+/* The held part of a throttle: as much longer than the hart has run since the last one as the percentage says. The timer
+ * thread asks for it several times in 10 ms. */
 static void hart_nap(struct hart *h)
 {
 	struct soft *m = h->soft;
-	uint64_t     until = io_now_ns() + (uint64_t)m->throttle * (THROTTLE_NS / 100);
+	uint64_t     now = io_now_ns(), until, ran;
 
 	pthread_mutex_lock(&m->lock);
+	ran   = now - h->nap_end < NAP_RAN_NS ? now - h->nap_end : NAP_RAN_NS;
+	until = now + ran * m->throttle / (100 - m->throttle);
 	outside_enter(h);
 	while (!m->held && !m->closing && m->throttle && io_now_ns() < until) {
 		hart_sleep(h, until);
 		requests_take(h);
 	}
+	h->nap_end = io_now_ns();
 	outside_leave(h);
 	pthread_mutex_unlock(&m->lock);
 }

@@ -6,10 +6,10 @@
 #include <string.h>
 #include <time.h>
 
-/* One thread that wakes running harts: when stimecmp falls due, and at each period of a throttle. Harts that are idle sleep
+/* One thread that wakes running harts: when stimecmp falls due, and while throttled, when each has run its part of 10 ms. Harts that are idle sleep
  * until their own deadline (soft_hart.c). */
 
-#define THROTTLE_NS 10000000u
+#define THROTTLE_NS 100000u      /* a percent of 10 ms */
 #define DAY_NS      86400000000000u
 
 uint64_t soft_ticks(const struct soft *m, uint64_t ns)
@@ -46,7 +46,7 @@ void soft_timer_arm(struct hart *h)
 static void *timer_main(void *arg)
 {
 	struct soft *m = arg;
-	uint64_t     period = 0;      /* host ns at which the throttle's next one begins */
+	uint64_t     period = 0;      /* host ns of the throttle's next turn */
 
 	pthread_mutex_lock(&m->lock);
 	while (!m->closing) {
@@ -77,7 +77,7 @@ static void *timer_main(void *arg)
 		sleep = next - now < DAY_NS ? next - now : DAY_NS;
 		if (m->throttle) {
 			if (host >= period) {
-				period = host + THROTTLE_NS;
+				period = host + (m->throttle < 95 ? 100 - m->throttle : 5) * THROTTLE_NS;
 				for (uint32_t i = 0; i < m->nharts; i++)
 					soft_post(m->harts[i], REQ_NAP);
 			}
