@@ -168,6 +168,18 @@ const struct field *state_differs(const struct state_table *t, const void *a, co
 	return NULL;
 }
 
+const struct field *state_field_find(const struct state_table *t, const char *property)
+{
+	char name[FIELD_NAME_MAX];
+
+	for (const struct field *f = t->fields; f->type != FIELD_END; f++) {
+		field_property(f, name);
+		if (strcmp(name, property) == 0)
+			return f;
+	}
+	return NULL;
+}
+
 const struct state_table *state_table_find(const char *node)
 {
 	size_t len = strcspn(node, "@");

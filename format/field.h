@@ -96,6 +96,9 @@ uint64_t state_value(const struct field *f, const void *s, uint32_t i);
 struct json_t;
 struct json_t *state_json(const struct state_table *t, const void *s);
 
+/* The row that a property of a part's node is ("saved-status" is the row status), NULL for none. */
+const struct field *state_field_find(const struct state_table *t, const char *property);
+
 /* The table of a part's node name ("virtqueue@1" gives virtqueue's), NULL when this build knows none. */
 const struct state_table *state_table_find(const char *node);
 /* Every table, NULL at the end: format/state_tables.c. */

@@ -59,21 +59,6 @@ static int field_load_row(const struct field *f, uint8_t *s, const uint8_t *valu
 	return 0;
 }
 
-/* The row of a property name, NULL when the table has none. */
-static const struct field *field_load_find(const struct state_table *t, const char *property, size_t *row)
-{
-	char name[FIELD_NAME_MAX];
-
-	for (const struct field *f = t->fields; f->type != FIELD_END; f++) {
-		field_property(f, name);
-		if (strcmp(name, property) == 0) {
-			*row = (size_t)(f - t->fields);
-			return f;
-		}
-	}
-	return NULL;
-}
-
 static int field_load_versions(const struct state_table *t, const void *fdt, int node, uint32_t *version, struct fail *why)
 {
 	uint32_t    needs = 0;
@@ -117,7 +102,7 @@ static int field_load_all(const struct state_table *t, uint8_t *s, const void *f
 	fdt_for_each_property_offset(at, fdt, node) {
 		const char         *property;
 		int                 len;
-		size_t              row = 0;
+		size_t              row;
 		const void         *value = fdt_getprop_by_offset(fdt, at, &property, &len);
 		const struct field *f;
 
@@ -133,11 +118,12 @@ static int field_load_all(const struct state_table *t, uint8_t *s, const void *f
 			seen.reg = true;
 			continue;
 		}
-		f = field_load_find(t, property, &row);
+		f = state_field_find(t, property);
 		if (!f || f->since > version) {
 			(*unknown)++;
 			continue;
 		}
+		row = (size_t)(f - t->fields);
 		if (row >= FIELD_ROWS_MAX || seen.row[row])
 			return fail_set(why, FAIL_CORRUPT, "%s: is there twice", f->name);
 		if (field_load_row(f, s, value, (size_t)len, why))

@@ -1,0 +1,17 @@
+# vminspect: looks into snapshots, offline. Links nothing of vmrun.
+#   main         the table of commands
+#   options      the command line; operands
+#   source       a file or a pipe, and what it is when it is no snapshot
+#   look         all that the commands ask of a snapshot, from a file by its index or from a pipe in one pass
+#   rounds       what was written round by round
+#   show         text that cannot steer a terminal; JSON
+#   info, tree, regs, mem, verify    one command each
+#   known        properties of the VM tree and how they read
+#   dts          the tree as dtc's source text
+#   tree_json    the tree as JSON
+#   riscv        what the bits of a hart's registers mean
+PROGS += vminspect
+vminspect_SRCS   := main.c options.c source.c look.c rounds.c show.c info.c info_json.c tree.c known.c dts.c tree_json.c regs.c riscv.c \
+		    mem.c verify.c
+vminspect_USES   := format libcommon
+vminspect_LDLIBS := -lfdt -ljansson -lzstd -lxxhash -lm -pthread

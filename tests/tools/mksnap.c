@@ -1,0 +1,204 @@
+/* mksnap [options] OUT: writes a small sound snapshot of a plausible machine (tests/unit/sample.c), the same bytes at each
+ * call with the same options. OUT "-" is standard output. Memory, seen from the start of RAM:
+ *   page 0           text
+ *   pages 1 to N-1   by number mod 4: 0, 1 data, 2 zero, 3 untouched
+ *   the last page    data
+ * Three rounds: all; every 8th page anew; pages 0 and 4 anew. What counts is what came last (mksnap_fill).
+ *
+ *   --pages N          (32)        --level L       zstd (0: raw)
+ *   --ram MIB          (64)        --state-only
+ *   --uuid UUID        of the snapshot; --created NS its time
+ *   --spoil WHAT       a snapshot whose hashes are right and whose content is odd:
+ *                      state (a register that cannot be), shape (another interrupt in the state tree), vm (header of another
+ *                      VM), stray (a property and a part of state that nobody knows), version (header of version 7)
+ *   --tree config|state  only that tree, as a blob */
+#include "format/snapshot.h"
+#include "libcommon/bytes.h"
+#include "libcommon/io.h"
+#include "tests/unit/sample.h"
+
+#include <fcntl.h>
+#include <getopt.h>
+#include <libfdt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+struct mksnap {
+	uint64_t    pages, ram;
+	int         level;
+	bool        state_only;
+	struct uuid uuid;
+	uint64_t    created_ns;
+	const char *tree, *spoil;
+};
+
+static void mksnap_fill(uint8_t *page, uint64_t number, unsigned round)
+{
+	memset(page, 0, PAGE_SIZE_4K);
+	if (number == 0) {
+		snprintf((char *)page, PAGE_SIZE_4K, "vmferry sample, page 0, round %u\n", round);
+		return;
+	}
+	for (unsigned i = 0; i < PAGE_SIZE_4K; i += 8)
+		put_le64(page + i, number << 32 | (uint64_t)round << 24 | (i & 0x3f));
+}
+
+static int mksnap_round(struct snap_writer *w, const struct mksnap *o, unsigned round, struct fail *why)
+{
+	struct page_batch *b    = aligned_alloc(4096, (sizeof(*b) + 4095) / 4096 * 4096);
+	uint64_t           last = o->ram / PAGE_SIZE_4K - 1;
+	int                rc   = -1;
+
+	if (!b)
+		return fail_sys(why, "batch");
+	page_batch_begin(b, 0);
+	for (uint64_t p = 0; p < o->pages; p++) {
+		if ((round == 1 && p % 8) || (round == 2 && p != 0 && p != 4) || p % 4 == 3)
+			continue;
+		if (page_batch_full(b)) {
+			if (snap_writer_pages(w, b, why))
+				goto out;
+			page_batch_begin(b, 0);
+		}
+		if (p % 4 == 2) {
+			page_batch_add_zero(b, p);
+			continue;
+		}
+		mksnap_fill(page_batch_slot(b), p, round);
+		page_batch_add_slot(b, p);
+	}
+	if (round == 0) {
+		if (page_batch_full(b)) {
+			if (snap_writer_pages(w, b, why))
+				goto out;
+			page_batch_begin(b, 0);
+		}
+		mksnap_fill(page_batch_slot(b), last, round);
+		page_batch_add_slot(b, last);
+	}
+	if (snap_writer_pages(w, b, why) || snap_writer_round_end(w, round, why))
+		goto out;
+	rc = 0;
+out:
+	free(b);
+	return rc;
+}
+
+static int mksnap_spoil(const char *what, void *fdt, size_t *len, struct fail *why)
+{
+	int err = 0;
+
+	if (!strcmp(what, "state")) {
+		err = fdt_setprop_inplace_u32(fdt, fdt_path_offset(fdt, "/cpus/cpu@0/state/hart"), "scounteren", 0xffff);
+	} else if (!strcmp(what, "stray")) {
+		err = fdt_open_into(fdt, fdt, LIMIT_TREE_BYTES);
+		if (!err)
+			err = fdt_setprop_string(fdt, fdt_path_offset(fdt, "/vm"), "vendor,extra", "x\033y");
+		if (!err)
+			err = fdt_setprop_u32(fdt, fdt_add_subnode(fdt, fdt_path_offset(fdt, "/vm/state"), "moon"), "phase", 3);
+		fdt_pack(fdt);
+		*len = fdt_totalsize(fdt);
+	}
+	return err ? fail_set(why, FAIL_USAGE, "spoil: %s", fdt_strerror(err)) : 0;
+}
+
+/* The header of a later version: its hash is right. */
+static int mksnap_version(int fd, const char *what, struct fail *why)
+{
+	uint8_t h[SNAP_HEADER_BYTES];
+
+	if (io_pread(fd, h, sizeof(h), 0, what, why))
+		return -1;
+	put_le32(h + 8, 7);
+	put_le64(h + 4088, XXH3_64bits(h, 4088));
+	return io_pwrite(fd, h, sizeof(h), 0, what, why);
+}
+
+static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const char *what, struct fail *why)
+{
+	struct snap_header  h = { .arch = 243, .vm = s->m.uuid, .snapshot = o->uuid, .name = "sample", .creator = "mksnap",
+				  .created_ns = o->created_ns, .required = o->state_only ? SNAP_STATE_ONLY : 0 };
+	struct snap_writer *w = NULL;
+	uint8_t            *tree[2] = { malloc(LIMIT_TREE_BYTES), malloc(LIMIT_TREE_BYTES) }, content[16];
+	size_t              len[2];
+	int                 rc = -1;
+
+	if (!tree[0] || !tree[1]) {
+		fail_sys(why, "trees");
+		goto out;
+	}
+	if (machine_write(&s->m, NULL, tree[0], LIMIT_TREE_BYTES, &len[0], why))
+		goto out;
+	if (!strcmp(o->spoil, "shape"))
+		s->m.devices[3].irq = 9;
+	if (!strcmp(o->spoil, "vm"))
+		h.vm.b[0] ^= 1;
+	if (machine_write(&s->m, &s->parts, tree[1], LIMIT_TREE_BYTES, &len[1], why))
+		goto out;
+	if (mksnap_spoil(o->spoil, tree[1], &len[1], why))
+		goto out;
+	if (o->tree) {
+		int which = strcmp(o->tree, "config") != 0;
+
+		rc = io_write(fd, tree[which], len[which], what, why);
+		goto out;
+	}
+	if (snap_writer_open(&w, fd, &h, o->level, what, why) || snap_writer_config(w, tree[0], len[0], why))
+		goto out;
+	for (unsigned round = 0; round < 3 && !o->state_only; round++)
+		if (mksnap_round(w, o, round, why))
+			goto out;
+	if (snap_writer_state(w, tree[1], len[1], why) || snap_writer_end(w, content, why))
+		goto out;
+	rc = !strcmp(o->spoil, "version") ? mksnap_version(fd, what, why) : 0;
+out:
+	snap_writer_close(w);
+	free(tree[0]);
+	free(tree[1]);
+	return rc;
+}
+
+static const struct option longs[] = {
+	{ "pages", 1, NULL, 'p' }, { "level", 1, NULL, 'l' },   { "ram", 1, NULL, 'r' },   { "state-only", 0, NULL, 's' },
+	{ "uuid", 1, NULL, 'u' },  { "created", 1, NULL, 'c' }, { "tree", 1, NULL, 't' },  { "spoil", 1, NULL, 'x' },
+	{ NULL, 0, NULL, 0 },
+};
+
+int main(int argc, char **argv)
+{
+	struct mksnap o = { .pages = 32, .ram = SAMPLE_RAM, .created_ns = UINT64_C(1795219201000000000), .spoil = "" };
+	struct fail   why;
+	bool          good = uuid_parse(&o.uuid, "0f0e0d0c-0b0a-4908-8706-050403020100");
+
+	for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;)
+		switch (c) {
+		case 'p': o.pages = strtoull(optarg, NULL, 0); break;
+		case 'l': o.level = atoi(optarg); break;
+		case 'r': o.ram = strtoull(optarg, NULL, 0) << 20; break;
+		case 's': o.state_only = true; break;
+		case 'u': good = uuid_parse(&o.uuid, optarg); break;
+		case 'c': o.created_ns = strtoull(optarg, NULL, 0); break;
+		case 't': o.tree = optarg; break;
+		case 'x': o.spoil = optarg; break;
+		default:  good = false;
+		}
+	if (!good || optind != argc - 1 || o.ram == 0 || o.pages >= o.ram / PAGE_SIZE_4K) {
+		fprintf(stderr, "usage: mksnap [options] OUT\n");
+		return 2;
+	}
+	bool           standard = strcmp(argv[optind], "-") == 0;
+	int            fd = standard ? STDOUT_FILENO : open(argv[optind], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	struct sample *s = sample_make(o.ram);
+	int            rc;
+
+	if (fd < 0)
+		return fail_sys(&why, "%s", argv[optind]), fail_report("mksnap", &why);
+	rc = mksnap_write(&o, s, fd, argv[optind], &why);
+	free(s);
+	return rc ? fail_report("mksnap", &why) : 0;
+}

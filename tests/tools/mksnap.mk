@@ -1,0 +1,2 @@
+TOOLS += mksnap damage
+mksnap_SRCS := tests/unit/sample.c

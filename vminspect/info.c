@@ -1,0 +1,185 @@
+#include "vminspect/info.h"
+
+#include "format/state_clock.h"
+#include "libcommon/units.h"
+#include "vminspect/known.h"
+#include "vminspect/options.h"
+#include "vminspect/show.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ROW "%-12s"
+
+const char *info_arch(uint32_t arch)
+{
+	return arch == 243 ? "riscv64" : arch == 62 ? "x86-64" : "unknown";      /* ELF e_machine */
+}
+
+const char *info_layout(unsigned layout)
+{
+	return layout == SNAP_CHUNKED ? "chunked" : layout == SNAP_FLAT ? "flat" : "unknown";
+}
+
+static void info_header(const struct look *l)
+{
+	const struct snap_header *h = &l->src.h;
+	char                      uuid[UUID_TEXT], hex[33], time[40];
+
+	printf(ROW "version %" PRIu32 ", %s%s%s\n", "format", h->version, info_layout((unsigned)h->layout),
+	       h->required & SNAP_STATE_ONLY ? ", state only" : "", h->incomplete ? ", written as a stream" : "");
+	if (h->required & ~(uint64_t)SNAP_STATE_ONLY || h->optional)
+		printf(ROW "required 0x%" PRIx64 ", optional 0x%" PRIx64 "\n", "features", h->required, h->optional);
+	uuid_text(&h->vm, uuid);
+	printf(ROW "%s, %s\n", "vm", h->name[0] ? h->name : "(no name)", uuid);
+	uuid_text(&h->snapshot, uuid);
+	printf(ROW "%s\n", "snapshot", uuid);
+	if (!uuid_is_nil(&h->parent)) {
+		uuid_text(&h->parent, uuid);
+		printf(ROW "%s, content %s\n", "parent", uuid, show_hex(h->parent_content, 16, hex));
+	}
+	printf(ROW "%s by %s\n", "created", show_time(h->created_ns, time), h->creator[0] ? h->creator : "(unknown)");
+}
+
+static void info_machine(const struct look *l)
+{
+	const struct machine *m = &l->state;
+	char                  text[sizeof(m->append) + 64], size[UNITS_TEXT];
+	const struct machine_region *ram = machine_region_find(m, 0);
+
+	printf(ROW "%s, %" PRIu32 " CPU%s, %s memory, timebase %" PRIu64 " Hz, on reboot %s\n", "machine", machine_type_names[m->type], m->ncpus,
+	       m->ncpus == 1 ? "" : "s", units_bytes(ram->size, size), m->timebase_hz, reboot_policy_names[m->on_reboot]);
+	if (m->isa[0])
+		printf(ROW "%s\n", "isa", show_text(m->isa, text, sizeof(text)));
+	printf(ROW "%s\n", "append", m->append[0] ? show_text(m->append, text, sizeof(text)) : "(none)");
+}
+
+static void info_devices(const struct machine *m)
+{
+	for (uint32_t i = 0; i < m->ndevices; i++) {
+		const struct machine_device *d = &m->devices[i];
+		char                         node[MACHINE_NODE_MAX];
+
+		machine_device_node(d, node);
+		printf(ROW "%s", "device", node);
+		if (d->irq)
+			printf(", interrupt %" PRIu32, d->irq);
+		if (d->slot != SLOT_NONE)
+			printf(", slot %" PRIu32, d->slot);
+		if (d->host[0])
+			printf(", host %s", d->host);
+		putchar('\n');
+	}
+}
+
+static void info_regions(const struct look *l)
+{
+	char size[UNITS_TEXT];
+
+	for (uint32_t i = 0; i < l->config.nregions; i++) {
+		const struct machine_region *r = &l->config.regions[i];
+		const uint64_t              *n = l->finals[r->id];
+
+		printf(ROW "%" PRIu32 " %s %s", "region", r->id, region_kind_names[r->kind], r->name);
+		if (r->kind != REGION_DISK)
+			printf(" at 0x%" PRIx64, r->gpa);
+		printf(", %s", units_bytes(r->size, size));
+		if (look_state_only(l))
+			printf(": not saved\n");
+		else
+			printf(": pages %" PRIu64 " data, %" PRIu64 " zero, %" PRIu64 " untouched\n", n[PAGE_DATA], n[PAGE_ZERO], look_untouched(l, i));
+	}
+}
+
+static void info_hosts(const struct machine *m)
+{
+	for (uint32_t i = 0; i < m->nhosts; i++) {
+		const struct machine_host *h = &m->hosts[i];
+		char                       path[sizeof(h->path) + 64], size[UNITS_TEXT], time[40];
+
+		printf(ROW "%s (%s) %s%s", "host", h->name, host_class_names[h->cls], h->path[0] ? show_text(h->path, path, sizeof(path)) : "-",
+		       h->readonly ? ", read-only" : "");
+		if (h->size)
+			printf(", %s", units_bytes(h->size, size));
+		if (h->mtime_ns)
+			printf(", modified %s", show_time(h->mtime_ns, time));
+		putchar('\n');
+	}
+}
+
+static void info_round(const char *name, const struct round *r)
+{
+	char size[UNITS_TEXT];
+
+	printf(ROW "%s: %" PRIu64 " data pages, %s in %" PRIu64 " chunk%s\n", "round", name, r->data_pages, units_bytes(r->bytes, size), r->chunks,
+	       r->chunks == 1 ? "" : "s");
+}
+
+static void info_rounds(const struct rounds *r)
+{
+	char name[16];
+
+	for (uint32_t i = 0; i < r->n; i++) {
+		snprintf(name, sizeof(name), "%" PRIu32, r->v[i].number);
+		info_round(name, &r->v[i]);
+	}
+	if (r->rest.chunks)
+		info_round("rest", &r->rest);
+}
+
+static int info_strays(const struct look *l, struct fail *why)
+{
+	json_t *strays = known_strays(l->trees[1]), *s;
+	size_t  i;
+
+	if (!strays)
+		return fail_sys(why, "tree");
+	json_array_foreach(strays, i, s)
+		printf(ROW "%s\n", "unknown", json_string_value(s));
+	json_decref(strays);
+	return 0;
+}
+
+static int info_text(const struct look *l, struct fail *why)
+{
+	char size[UNITS_TEXT], hex[33];
+
+	info_header(l);
+	info_machine(l);
+	info_devices(&l->state);
+	info_regions(l);
+	info_hosts(&l->state);
+	info_rounds(&l->rounds);
+	printf(ROW "%s, %" PRIu64 " chunks\n", "size", units_bytes(l->bytes, size), l->rounds.chunks);
+	printf(ROW "%s\n", "file", show_hex(l->file, 16, hex));
+	printf(ROW "%s\n", "content", show_hex(l->content, 16, hex));
+	return info_strays(l, why);
+}
+
+int info_run(const struct args *a, struct fail *why)
+{
+	const struct look_want want = { .rounds = true };
+	struct look           *l    = NULL;
+	int                    rc   = -1;
+
+	if (look_open(&l, a->file, &want, why)) {
+		/* Of a later version the header can be shown, and is, before the refusal. */
+		if (l && l->src.fd >= 0 && why->kind == FAIL_VERSION) {
+			if (a->json)
+				show_json(info_json(l, true));
+			else
+				info_header(l);
+		}
+		goto out;
+	}
+	if (!a->json)
+		rc = info_text(l, why);
+	else if (show_json(info_json(l, false)))
+		fail_sys(why, "standard output");
+	else
+		rc = 0;
+out:
+	look_close(l);
+	return rc;
+}

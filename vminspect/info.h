@@ -1,0 +1,15 @@
+#ifndef VMINSPECT_INFO_H
+#define VMINSPECT_INFO_H
+
+#include "vminspect/look.h"
+
+#include <jansson.h>
+
+/* What `info` says, as JSON: keys in vminspect(1). l may hold no more than a header (headless machine). NULL: no memory. */
+json_t *info_json(const struct look *l, bool header_only);
+
+/* Words for the header's numbers. */
+const char *info_arch(uint32_t arch);
+const char *info_layout(unsigned layout);
+
+#endif

@@ -1,0 +1,29 @@
+#ifndef VMINSPECT_ROUNDS_H
+#define VMINSPECT_ROUNDS_H
+
+#include "format/snapshot.h"
+#include "libcommon/fail.h"
+
+#include <stdint.h>
+
+#define ROUNDS_MAX 64     /* kept one by one; the last takes up all that follow */
+
+struct round {
+	uint32_t number;              /* as the snapshot counts them */
+	uint64_t chunks, data_pages, bytes;
+};
+
+/* What was written between the configuration and the state, round by round. */
+struct rounds {
+	uint32_t     n;
+	struct round v[ROUNDS_MAX];
+	struct round rest;            /* behind the last round's end */
+	uint64_t     chunks;          /* of all types, END included */
+};
+
+/* Notes a chunk in the order of the snapshot; payload: its first bytes, at least 8 when it has them. */
+void rounds_note(struct rounds *r, const struct chunk *c, const uint8_t *payload);
+/* The same for a whole file, by its chunk headers alone. */
+int rounds_scan(struct rounds *r, int fd, uint64_t bytes, const char *what, struct fail *why);
+
+#endif

@@ -1,0 +1,111 @@
+#include "vminspect/show.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+const char *show_text(const char *in, char *out, size_t room)
+{
+	char *p = out, *end = out + room;
+
+	for (; *in; in++) {
+		unsigned char c = (unsigned char)*in;
+
+		if (end - p < 8) {
+			strcpy(p, "...");
+			return out;
+		}
+		if (c < 0x20 || c >= 0x7f)
+			p += sprintf(p, "\\x%02x", c);
+		else if (c == '\\')
+			p += sprintf(p, "\\\\");
+		else
+			*p++ = (char)c;
+	}
+	*p = '\0';
+	return out;
+}
+
+const char *show_hex(const uint8_t *in, size_t len, char *out)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < len; i++) {
+		out[2 * i]     = digits[in[i] >> 4];
+		out[2 * i + 1] = digits[in[i] & 15];
+	}
+	out[2 * len] = '\0';
+	return out;
+}
+
+const char *show_time(uint64_t ns, char out[40])
+{
+	time_t    t = (time_t)(ns / 1000000000);
+	struct tm tm;
+	char      day[24];
+
+	if (!gmtime_r(&t, &tm) || !strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &tm))
+		snprintf(day, sizeof(day), "?");
+	snprintf(out, 40, "%s.%09" PRIu64 "Z", day, ns % 1000000000);
+	return out;
+}
+
+json_t *show_json_text(const char *in)
+{
+	json_t *j = json_string(in);
+	size_t  room = 4 * strlen(in) + 16;
+	char   *safe;
+
+	if (j)
+		return j;
+	safe = malloc(room);
+	if (safe)
+		j = json_string(show_text(in, safe, room));
+	free(safe);
+	return j;
+}
+
+json_t *show_json_hex(const uint8_t *in, size_t len)
+{
+	char   *text = malloc(2 * len + 1);
+	json_t *j    = text ? json_string(show_hex(in, len, text)) : NULL;
+
+	free(text);
+	return j;
+}
+
+json_t *show_json_x64(uint64_t v)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "0x%" PRIx64, v);
+	return json_string(text);
+}
+
+json_t *show_json_u64(uint64_t v)
+{
+	char text[24];
+
+	if (v <= INT64_MAX)
+		return json_integer((json_int_t)v);
+	snprintf(text, sizeof(text), "%" PRIu64, v);
+	return json_string(text);
+}
+
+int show_json(json_t *j)
+{
+	int rc;
+
+	if (!j) {
+		errno = ENOMEM;
+		return -1;
+	}
+	rc = json_dumpf(j, stdout, JSON_INDENT(2));
+	json_decref(j);
+	if (rc == 0)
+		rc = putchar('\n') == EOF ? -1 : 0;
+	return rc;
+}

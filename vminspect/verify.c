@@ -1,0 +1,87 @@
+#include "libcommon/units.h"
+#include "vminspect/known.h"
+#include "vminspect/look.h"
+#include "vminspect/options.h"
+#include "vminspect/show.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The hashes hold; now what they cover: the two trees tell of one machine, and each part of its state can be loaded. */
+static int verify_trees(const struct look *l, struct fail *why)
+{
+	if (!uuid_equal(&l->src.h.vm, &l->config.uuid))
+		return fail_set(why, FAIL_CORRUPT, "%s: the header is of another VM than the configuration", l->src.what);
+	if (machine_same_shape(&l->config, &l->state, why))
+		return fail_prefix(why, "%s: configuration and state differ: ", l->src.what);
+	if (known_check_parts(l->trees[1], why))
+		return fail_prefix(why, "%s: ", l->src.what);
+	return 0;
+}
+
+static uint64_t verify_pages(const struct look *l)
+{
+	uint64_t n = 0;
+
+	for (uint32_t r = 0; r < LIMIT_REGIONS; r++)
+		n += l->finals[r][PAGE_DATA] + l->finals[r][PAGE_ZERO];
+	return n;
+}
+
+static int verify_sound_text(const struct look *l, json_t *strays)
+{
+	char    size[UNITS_TEXT], hex[33];
+	json_t *s;
+	size_t  i;
+
+	printf("%s: sound: %" PRIu64 " pages in %" PRIu64 " chunks, %s\n", l->src.what, verify_pages(l), l->rounds.chunks, units_bytes(l->bytes, size));
+	printf("file    %s\n", show_hex(l->file, 16, hex));
+	printf("content %s\n", show_hex(l->content, 16, hex));
+	json_array_foreach(strays, i, s)
+		printf("unknown %s\n", json_string_value(s));
+	return 0;
+}
+
+static json_t *verify_sound_json(const struct look *l, json_t *strays)
+{
+	return json_pack("{s:b,s:o,s:o,s:o,s:o,s:o,s:O}", "sound", 1, "bytes", show_json_u64(l->bytes), "chunks", show_json_u64(l->rounds.chunks),
+			 "pages", show_json_u64(verify_pages(l)), "file", show_json_hex(l->file, 16), "content", show_json_hex(l->content, 16),
+			 "unknown", strays);
+}
+
+static json_t *verify_damage_json(const struct fail *why)
+{
+	static const char *const kinds[FAIL_KINDS] = {
+		[FAIL_CORRUPT] = "corrupt", [FAIL_VERSION] = "version", [FAIL_LIMIT] = "limit",
+	};
+	const char *kind = kinds[why->kind] ? kinds[why->kind] : "other";
+
+	return json_pack("{s:b,s:s,s:o,s:o}", "sound", 0, "kind", kind, "at", why->at == FAIL_NOWHERE ? json_null() : show_json_u64(why->at), "what",
+			 show_json_text(why->what));
+}
+
+int verify_run(const struct args *a, struct fail *why)
+{
+	const struct look_want want   = { .verify = true };
+	struct look           *l      = NULL;
+	json_t                *strays = NULL;
+	int                    rc     = -1;
+
+	if (look_open(&l, a->file, &want, why) || verify_trees(l, why)) {
+		if (a->json && fail_status(why->kind) == 3)
+			show_json(verify_damage_json(why));
+		goto out;
+	}
+	strays = known_strays(l->trees[1]);
+	if (!strays)
+		fail_set(why, FAIL_SYSTEM, "out of memory");
+	else if (a->json ? show_json(verify_sound_json(l, strays)) : verify_sound_text(l, strays))
+		fail_sys(why, "standard output");
+	else
+		rc = 0;
+out:
+	json_decref(strays);
+	look_close(l);
+	return rc;
+}
