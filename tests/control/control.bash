@@ -2,7 +2,7 @@
 # For tests of the control socket and the lease: a lease driven verb by verb, a second host, records made by hand.
 
 # lease_open TAG VM KIND HOLDER: leasectl in the background; its input is fd ${LEASE[TAG]}, its answers $W/TAG.lease.
-declare -A LEASE LEASE_PID LEASE_AT
+declare -gA LEASE LEASE_PID LEASE_AT
 lease_open() {
 	mkfifo "$W/$1.fifo"
 	leasectl "$2" "$3" "$4" <"$W/$1.fifo" >"$W/$1.lease" 2>&1 3>&- &
@@ -35,7 +35,8 @@ lease_refused() {      # TAG PATTERN VERB...
 	if lease "$tag" "$@"; then return 1; fi
 	[[ $output =~ $pattern ]]
 }
-lease_close() { exec {LEASE[$1]}>&-; wait_gone 10 "${LEASE_PID[$1]}"; rm -f "$W/$1.fifo"; unset "LEASE[$1]"; }
+# Others that were started meanwhile have the fifo open too: it is told to end.
+lease_close() { echo end >&"${LEASE[$1]}"; exec {LEASE[$1]}>&-; wait_gone 10 "${LEASE_PID[$1]}"; rm -f "$W/$1.fifo"; unset "LEASE[$1]"; }
 lease_kill() { kill -9 "${LEASE_PID[$1]}"; exec {LEASE[$1]}>&-; wait_gone 10 "${LEASE_PID[$1]}"; rm -f "$W/$1.fifo"; }
 
 # ctl_refused PATTERN VM COMMAND...
@@ -67,4 +68,10 @@ record() {
 		"$2" "${5:-11111111-1111-4111-8111-111111111111}" "$3" "${4:-0}" >"$1/moves/$2.json")
 }
 record_state() { jq -r .state "$1/moves/$2.json"; }
-exit_of() { local rc=0; wait "$1" || rc=$?; echo "$rc"; }
+# exits PID STATUS: not in a subshell, whose children they are not.
+exits() {
+	local rc=0
+	wait "$1" || rc=$?
+	echo "$1 exited with $rc"
+	[ "$rc" = "$2" ]
+}

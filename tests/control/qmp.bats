@@ -141,8 +141,8 @@ s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1); print("up",
 	vmrun ctl a wait SHUTDOWN >"$W/down" 3>&- &
 	early=$!
 	vmrun ctl a quit
-	[ "$(exit_of $early)" = 0 ]
-	[ "$(exit_of $waiter)" = 6 ]
+	exits "$early" 0
+	exits "$waiter" 6
 	wait_gone 10 "$VMPID"
 	vmrun ctl a wait SHUTDOWN | jq -e '.data.reason == "host-qmp-quit"'
 	run -6 vmrun ctl a wait GUEST_PANICKED
@@ -164,7 +164,7 @@ s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1); print("up",
 	END
 	vmrun ctl a wait RESET timeout=20 | jq -e '.data == {"guest": true, "reason": "guest-reset"}'
 	vmrun ctl a wait SHUTDOWN timeout=20 | jq -e '.data == {"guest": true, "reason": "guest-shutdown"}'
-	[ "$(exit_of "$VMPID")" = 0 ]
+	exits "$VMPID" 0
 }
 
 @test "control: list shows who runs, ctl adds the prefix and sends JSON values" {

@@ -8,6 +8,7 @@
  *   put DIR                              the same back, by an incoming lease: written, load
  *   ready UUID PEER GENERATION           start UUID | abort UUID
  *   lost                                 waits for the loss of the lease and says why
+ *   end                                  closes the lease
  *   flood N                              N syncs sent without reading an answer
  */
 #include "libcommon/control.h"
@@ -230,6 +231,8 @@ int main(int argc, char **argv)
 			w[n++] = t;
 		if (n == 0)
 			continue;
+		if (!strcmp(w[0], "end"))
+			break;
 		why = (struct fail){ .at = FAIL_NOWHERE };
 		rc  = execute(w, &why);
 		if (rc < 0)

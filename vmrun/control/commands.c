@@ -44,7 +44,7 @@ int command_refuse(const struct control_server *s, const char *what, struct fail
 	case PHASE_FREE:
 		break;
 	}
-	return fail_set(why, FAIL_REFUSED, "%s: not possible for a VM that is neither incoming nor released", what);
+	return fail_set(why, FAIL_REFUSED, "%s: nothing to do for a VM that is neither paused by a lease, nor incoming, nor released", what);
 }
 
 static int command_capabilities(struct command_call *call, struct fail *why)
@@ -158,7 +158,7 @@ const struct command commands[] = {
 	{ .name = "query-name", .run = query_name, .allowed = PHASE_ANY, .lockless = true },
 	{ .name = "query-uuid", .run = query_uuid, .allowed = PHASE_ANY, .lockless = true },
 	{ .name = "query-cpus-fast", .run = query_cpus, .allowed = PHASE_ANY, .lockless = true },
-	{ .name = "query-block", .run = query_block, .allowed = PHASE_ANY, .lockless = true },
+	{ .name = "query-block", .run = query_block, .allowed = PHASE_ANY },
 	{ .name = "query-memory-size-summary", .run = query_memory, .allowed = PHASE_ANY, .lockless = true },
 	{ .name = "vmferry-info", .run = query_info, .allowed = PHASE_ANY, .lockless = true },
 	{ .name = "vmferry-events", .run = command_events, .allowed = PHASE_ANY, .lockless = true },

@@ -1,0 +1,454 @@
+# The lease and the hand-over, verb by verb: docs/control.md 4 and 6 to 8. The one-step guest runs meanwhile.
+load ../lib/vm
+load control
+
+M=22222222-2222-4222-8222-222222222222
+OTHER=33333333-3333-4333-8333-333333333333
+
+setup() { vm_setup; }
+teardown() { vm_teardown; }
+
+step() { start_step "$1" "pages=512 tick=100 pace=20" "${@:2}"; }
+
+# What a second client may do while a lease holds the pause.
+second_client_while_paused() {
+	local vm=$1 holder=$2 word=$3 h
+	h=${holder//[/\\[}     # in a pattern
+	h=${h//]/\\]}
+	vmrun ctl "$vm" query-status | jq -e --arg s "$word" --arg h "$holder" '.status == $s and .running == false and .["vmferry-lease"] == $h'
+	for c in cont system_reset pulse; do ctl_refused "paused by $h" "$vm" "$c"; done
+	ctl_refused "paused by $h" "$vm" resolve own=true
+	ctl_refused "held by $h" "$vm" lease kind=log holder=second
+	vmrun ctl "$vm" lease kind=read holder=second
+	for c in query-name query-uuid query-version query-commands query-block query-cpus-fast query-memory-size-summary events moves inspect info; do
+		vmrun ctl "$vm" $c >/dev/null
+	done
+	status_is "$vm" "$word"
+}
+
+@test "lease: one logging lease, the second told who holds the first; reading ones many, and they cannot pause" {
+	step a
+	lease_open l a log 'vmsnap[1]'
+	lease_open r1 a read 'x'
+	lease_open r2 a read 'y'
+	run -4 leasectl a log 'vmsnap[2]' </dev/null
+	[[ $output == *"held by vmsnap[1]"* ]]
+	for v in "pause 1000" log-start "release $M h:1" "throttle 5" sync; do lease_refused r1 'not a verb of this kind' $v; done
+	lease r1 config
+	lease r1 regions
+	[[ $output == *" ro protected" ]]
+	lease l regions
+	[[ $output == *" ro protected" ]]
+	lease_close l
+	lease_open l2 a log 'vmsnap[2]'
+}
+
+@test "lease: while it only logs, the second client is free; its sync names what the guest wrote, and no more" {
+	step a
+	lease_open l a log 'vmsnap[1]'
+	lease_refused l 'not been started' sync
+	lease l log-start
+	for c in stop cont system_reset pulse inspect; do vmrun ctl a $c >/dev/null; done
+	status_is a running
+	lease l sync
+	vmrun ctl a stop
+	lease l sync
+	lease l sync
+	[ "$output" = "ok sync 0" ]
+	vmrun ctl a cont
+	moves_on a
+	vmrun ctl a stop
+	lease l sync
+	n=${output##* }
+	[ "$n" -gt 0 ] && [ "$n" -le 600 ]
+	lease l clear 0 0 16384
+	lease_refused l 'outside of region' clear 0 16384 1
+	lease_refused l 'outside of region' clear 0 1 18446744073709551615
+	lease_refused l 'no region' clear 7 0 1
+	lease l fill 0 0 1
+	lease_refused l '0 to 99' throttle 100
+	lease l throttle 99
+}
+
+@test "lease: while it holds the pause, a second client's commands are refused or allowed as written" {
+	step a
+	lease_open l a log 'vmsnap[1]'
+	lease l log-start
+	lease_refused l 'nothing to do' resume
+	lease_refused l 'nothing to do' state
+	lease_refused l '1 to 600000' pause 0
+	lease l pause 60000
+	second_client_while_paused a 'vmsnap[1]' save-vm
+	lease_refused l 'paused already' pause 1000
+	lease l state
+	lease l sync
+	n=$(last_tick "$W/a.out")
+	vmrun ctl a stop                     # allowed: a holder of its own
+	lease l resume
+	status_is a paused
+	[ "$(last_tick "$W/a.out")" = "$n" ]
+	vmrun ctl a cont
+	until_true 20 tick_above "$W/a.out" "$n"
+	lease l finish 0
+	lease_refused l 'no save of snapshot' commit $M
+}
+
+@test "lease: a move's pause is finish-migrate; its refusals name it" {
+	step a
+	lease_open l a log 'vmmigrate[9]'
+	lease l pause 60000
+	second_client_while_paused a 'vmmigrate[9]' finish-migrate
+	lease l resume
+	status_is a running
+}
+
+@test "lease: past the deadline vmrun takes the pause back, the VM runs, and a release comes too late" {
+	step a
+	lease_open l a log 'vmmigrate[9]'
+	lease l log-start
+	lease l pause 300
+	vmrun ctl a wait RESUME timeout=20
+	lease_refused l 'deadline' lost
+	lease_refused l 'deadline' release $M h:1
+	moves_on a
+	[ ! -e "$VMFERRY_STATE_DIR/moves/$(uuid_of a).json" ]
+	lease_open l2 a log 'vmsnap[2]'      # the lost one stands in nobody's way
+}
+
+@test "lease: its holder is killed or closes: the pause goes, the VM runs, logging ends" {
+	step a
+	for how in lease_kill lease_close; do
+		lease_open l a log 'vmsnap[1]'
+		lease l log-start
+		lease l throttle 90
+		lease l pause 60000
+		status_is a save-vm
+		$how l
+		until_true 20 status_is a running
+		moves_on a
+		vmrun ctl a inspect | jq -e '.leases == []'
+	done
+}
+
+@test "lease: quit, SIGTERM and the guest's power-off end it with the reason" {
+	for how in quit sigterm poweroff; do
+		start_vm $how --kernel "$STEP" --append "pages=64 pace=1000" --memory 64M --serial "unix:$W/$how.serial"
+		lease_open l $how log 'vmsnap[1]'
+		lease l log-start
+		case $how in
+		quit)     lease l pause 60000; vmrun ctl $how quit; want='error lost 6: .*host-qmp-quit' ;;
+		sigterm)  lease l pause 60000; kill -TERM "$VMPID"; want='error lost 6: .*host-signal' ;;
+		poweroff) printf q | socat -u - "UNIX-CONNECT:$W/$how.serial"; want='error lost 6: .*guest-shutdown' ;;
+		esac
+		if lease l lost; then false; fi
+		[[ $output =~ $want ]]
+		lease_close l
+		wait_gone 10 "$VMPID"
+	done
+}
+
+@test "lease: a holder that floods and reads nothing loses it, and its pause" {
+	step a
+	lease_open l a log 'vmsnap[1]'
+	lease l pause 60000
+	echo "flood 100000" >&"${LEASE[l]}"
+	until_true 30 status_is a running
+	moves_on a
+}
+
+@test "lease: random packets and descriptors leave the VM unhurt" {
+	step a
+	"$TOP/tests/control/client.py" garbage "$VMFERRY_RUNTIME_DIR/a.sock" "${SEED:-$RANDOM}"
+	until_true 20 status_is a running
+	moves_on a
+	[ "$(ls "/proc/$VMPID/fd" | wc -l)" -lt 40 ]
+}
+
+@test "release: recorded before it is said; nothing resumes the VM, no lost lease, no cont, no restart; retake does" {
+	step a
+	id=$(uuid_of a)
+	lease_open l a log 'vmmigrate[9]'
+	lease_refused l 'nothing to do' release $M h:4649
+	lease l pause 60000
+	lease_refused l 'peer' release $M
+	lease l release $M h:4649
+	[ "$(record_state "$VMFERRY_STATE_DIR" "$id")" = released ]
+	lease l release $M h:4649
+	lease_refused l "$M" release $OTHER h:4649
+	status_is a postmigrate
+	lease_refused l 'released to h:4649' resume
+	lease_kill l
+	for c in cont system_reset pulse; do ctl_refused "released to h:4649 .move $M" a $c; done
+	vmrun ctl a stop
+	vmrun ctl a inspect >/dev/null
+	status_is a postmigrate
+	n=$(steps a)
+	lease_open l a log 'vmmigrate[10]'
+	for v in log-start sync "pause 1000" state "finish 0"; do lease_refused l 'released to h:4649' $v; done
+	lease_refused l "$M" retake $OTHER
+	[ "$(steps a)" = "$n" ]
+	lease l retake $M
+	status_is a paused                   # the user had said stop meanwhile
+	vmrun ctl a cont
+	moves_on a
+	[ ! -e "$VMFERRY_STATE_DIR/moves/$id.json" ]
+}
+
+@test "release: done ends vmrun with 20 and removes the record; killed before, it does not start again" {
+	step a
+	id=$(uuid_of a)
+	lease_open l a log 'vmmigrate[9]'
+	lease l pause 60000
+	lease l release $M h:4649
+	kill -9 "$VMPID"
+	wait_gone 10 "$VMPID"
+	run -5 vmrun --name a --uuid "$id" --kernel "$STEP" --serial none
+	[[ $output == *"released to h:4649 (move $M)"* ]]
+	rm "$VMFERRY_STATE_DIR/moves/$id.json"
+
+	step b
+	id=$(uuid_of b)
+	lease_open m b log 'vmmigrate[9]'
+	lease m pause 60000
+	lease m release $M h:4649
+	lease_refused m '' done $OTHER
+	lease m done $M
+	exits "$VMPID" 20
+	[ ! -e "$VMFERRY_STATE_DIR/moves/$id.json" ]
+	vmrun ctl b wait SHUTDOWN
+}
+
+# incoming HOST: a's copy on another host, filled through a lease TAG=HOST as far as its state; its pid in $VMPID.
+arrive() {
+	VMFERRY_RUNTIME_DIR=$W/$1/run VMFERRY_STATE_DIR=$W/$1/state vmrun --incoming "$W/config" --serial "file:$W/$1.out" "${@:2}" >"$W/$1.log" 2>&1 </dev/null 3>&- &
+	VMPID=$!
+	PIDS+=("$VMPID")
+	until_true 20 on "$1" vmrun ctl a query-status
+	on "$1" lease_open "$1" a incoming 'vmmigrate[5]'
+}
+# The source: paused, taken, with a lease TAG=src.
+depart() {
+	step a
+	lease_open src a log 'vmmigrate[4]'
+	lease src config "$W/config"
+	lease src log-start
+	lease src pause 120000
+	mkdir "$W/image"
+	lease src take "$W/image"
+	ID=$(uuid_of a)
+}
+
+@test "incoming: filled, ready, released, started: the VM goes on there, and here never again" {
+	depart
+	arrive dst
+	[ "$(on dst vmrun ctl a query-status | jq -r .status)" = inmigrate ]
+	for c in cont system_reset pulse; do
+		run -1 on dst vmrun ctl a $c
+		[[ $output == *"being filled by vmmigrate[5]"* ]]
+	done
+	run -4 on dst leasectl a log x </dev/null
+	run -4 on dst leasectl a incoming x </dev/null
+	lease dst regions
+	[[ $output == *" rw "* ]]
+	lease_refused dst 'not both in place' ready $M h:1 0
+	lease dst put "$W/image"
+	lease_refused dst 'already' put "$W/image"
+	lease dst ready $M src:4649 0
+	[ "$(record_state "$W/dst/state" "$ID")" = ready ]
+	run -1 on dst vmrun ctl a cont
+	[[ $output == *"in doubt"*"$M"* ]]
+	lease src release $M dst:4649
+	lease_refused dst "$M" start $OTHER
+	lease dst start $M
+	jq -e '.state == "owned" and .generation == 1' "$W/dst/state/moves/$ID.json"
+	lease dst start $M                   # GO is repeated until it is answered
+	lease_refused dst '' abort $M
+	lease src done $M
+	status_is a postmigrate || true
+	n=$(last_tick "$W/a.out")
+	until_true 20 tick_above "$W/dst.out" "$n"
+	! grep -q BAD "$W/dst.out"
+	on dst vmrun ctl a moves | jq -e '.generation == 1'
+	[ ! -e "$VMFERRY_STATE_DIR/moves/$ID.json" ]
+	lease_close dst
+	on dst moves_on a
+}
+
+@test "incoming: its lease lost before READY, it exits with 4 and leaves no record; the source goes on" {
+	depart
+	for step in nothing put; do
+		arrive dst
+		[ $step = nothing ] || lease dst put "$W/image"
+		lease_kill dst
+		exits "$VMPID" 4
+		[ ! -e "$W/dst/state/moves/$ID.json" ]
+	done
+	arrive dst
+	lease dst put "$W/image"
+	lease dst abort $M
+	exits "$VMPID" 4
+	[ ! -e "$W/dst/state/moves/$ID.json" ]
+	lease_close src
+	moves_on a
+}
+
+@test "incoming: its lease lost after READY, it stays in doubt; a new lease starts it, or aborts it" {
+	depart
+	arrive dst
+	lease dst put "$W/image"
+	lease dst ready $M src:4649 0
+	lease_kill dst
+	until_true 10 on dst vmrun ctl a query-status
+	on dst lease_open again a incoming 'vmmigrate[6]'
+	lease again regions
+	[[ $output == *" ro protected" ]]
+	lease_refused again 'Bad file' put "$W/image"
+	lease again start $M
+	until_true 20 on dst status_is a running
+	lease_close again
+	on dst lease_open once_more a incoming 'vmmigrate[7]'
+	lease once_more start $M
+	lease_refused once_more '' start $OTHER
+
+	arrive d2
+	lease d2 put "$W/image"
+	lease d2 ready $M src:4649 0
+	lease_kill d2
+	on d2 lease_open d2b a incoming 'vmmigrate[6]'
+	lease_refused d2b "$M" abort $OTHER
+	lease d2b abort $M
+	exits "$VMPID" 4
+	[ "$(record_state "$W/d2/state" "$ID")" = returned ]
+}
+
+@test "incoming: in doubt and ended in order it is RETURNED; killed, it stays READY and does not start" {
+	depart
+	for how in TERM KILL; do
+		arrive dst
+		lease dst put "$W/image"
+		lease dst ready $M src:4649 0
+		kill -$how "$VMPID"
+		wait_gone 10 "$VMPID"
+		exec {LEASE[dst]}>&-
+		rm -f "$W/dst.fifo"
+		case $how in
+		TERM) [ "$(record_state "$W/dst/state" "$ID")" = returned ] ;;
+		KILL) [ "$(record_state "$W/dst/state" "$ID")" = ready ] ;;
+		esac
+	done
+	run -5 on dst vmrun --name a --uuid "$ID" --kernel "$STEP" --serial none
+	[[ $output == *"in doubt"* ]]
+}
+
+@test "incoming: a disk that is locked elsewhere at GO: RETURNED before anything ran, and the source takes it back" {
+	truncate -s 1M "$W/disk"
+	step a --disk "root=$W/disk"
+	lease_open src a log 'vmmigrate[4]'
+	lease src config "$W/config"
+	lease src pause 120000
+	mkdir "$W/image"
+	lease src take "$W/image"
+	ID=$(uuid_of a)
+	arrive dst --trust-paths             # opened, not locked: the source has it
+	lease dst put "$W/image"
+	lease dst ready $M src:4649 0
+	lease src release $M dst:4649
+	start_vm thief --kernel "$STEP" --disk "root=$W/disk" --memory 64M
+	lease_refused dst 'lock|use' start $M
+	[ "$(record_state "$W/dst/state" "$ID")" = returned ]
+	! grep -q tick "$W/dst.out"
+	lease_refused src 'lock|use' retake $M
+	status_is a postmigrate
+	vmrun ctl thief quit
+	until_true 10 lease src retake $M
+	moves_on a
+	[ ! -e "$VMFERRY_STATE_DIR/moves/$ID.json" ]
+}
+
+@test "incoming: a host that has released the VM takes it back only as a later generation" {
+	depart
+	record "$W/dst/state" "$ID" released 3 $OTHER
+	arrive dst
+	lease dst put "$W/image"
+	lease_refused dst 'generation' ready $M src:4649 3
+	[ "$(record_state "$W/dst/state" "$ID")" = released ]
+	lease dst ready $M src:4649 4
+	lease dst start $M
+	jq -e '.state == "owned" and .generation == 5' "$W/dst/state/moves/$ID.json"
+	# And away again: what is released, and taken back, keeps the generation.
+	on dst lease_open up a log 'vmmigrate[8]'
+	lease up pause 60000
+	lease up release $OTHER third:1
+	jq -e '.state == "released" and .generation == 5' "$W/dst/state/moves/$ID.json"
+	lease up retake $OTHER
+	jq -e '.state == "owned" and .generation == 5' "$W/dst/state/moves/$ID.json"
+	on dst moves_on a
+}
+
+@test "incoming: a tree that does not fit fails LOAD, and such a VM is never ready" {
+	depart
+	arrive dst
+	cp -r "$W/image" "$W/bad"
+	flip_bit "$W/bad/tree" 300 3
+	truncate -s -100 "$W/bad/tree"
+	lease_refused dst '' put "$W/bad"
+	lease_refused dst 'in place' ready $M src:4649 0
+	lease_close dst
+	exits "$VMPID" 4
+}
+
+@test "resolve: while vmrun lives, the user's word settles a released VM and one in doubt" {
+	depart
+	lease src release $M dst:4649
+	vmrun ctl a resolve own=true
+	moves_on a
+	ctl_refused 'nothing to do' a resolve own=true
+	[ ! -e "$VMFERRY_STATE_DIR/moves/$ID.json" ]
+	lease src pause 60000
+	lease src release $M dst:4649
+	ctl_refused "$M" a resolve own=false "move=$OTHER"
+	src=$(jq -r .pid "$VMFERRY_RUNTIME_DIR/a.lock")
+	vmrun ctl a resolve own=false
+	exits "$src" 20
+	[ ! -e "$VMFERRY_STATE_DIR/moves/$ID.json" ]
+
+	arrive d1
+	lease d1 put "$W/image"
+	lease d1 ready $M src:4649 0
+	on d1 vmrun ctl a resolve own=true "move=$M"
+	until_true 20 on d1 status_is a running
+	[ "$(record_state "$W/d1/state" "$ID")" = owned ]
+
+	arrive d2
+	lease d2 put "$W/image"
+	lease d2 ready $M src:4649 0
+	on d2 vmrun ctl a resolve own=false
+	exits "$VMPID" 4
+	[ "$(record_state "$W/d2/state" "$ID")" = returned ]
+}
+
+@test "release and deadline at once: one of the two wins, each time, and both sides agree which" {
+	step a
+	id=$(uuid_of a)
+	won=0 lost=0
+	for i in {1..40}; do
+		lease_open "x$i" a log 'vmmigrate[9]'
+		# The pause, and the release behind it in the same write: the deadline falls before, between or after.
+		printf 'pause %d\nrelease %s h:1\n' $((1 + i % 4)) $M >&"${LEASE[x$i]}"
+		lease_answer "x$i" || true
+		if lease_answer "x$i"; then
+			won=$((won + 1))
+			[ "$(record_state "$VMFERRY_STATE_DIR" "$id")" = released ]
+			status_is a postmigrate
+			lease "x$i" retake $M
+		else
+			lost=$((lost + 1))
+			[[ $output == *deadline* || $output == *"nothing to do"* ]]
+			[ ! -e "$VMFERRY_STATE_DIR/moves/$id.json" ]
+		fi
+		until_true 20 status_is a running
+		lease_close "x$i"
+	done
+	echo "released $won, revoked $lost"
+	moves_on a
+}
