@@ -70,10 +70,10 @@ move_of_linux() {
 	start_linux web "$1" work --disk "root=$W/disk"
 	work_goes_on web
 	VMFERRY_RUNTIME_DIR=$W/run2 VMFERRY_STATE_DIR=$W/state2 vmmigrate --listen 127.0.0.1:0 --once \
-		-- --serial "file:$W/there.out" >"$W/listen.log" 2>&1 3>&- &
+		-- --serial "file:$W/there.out" --disk "root=$W/disk" >"$W/listen.log" 2>&1 3>&- &
 	PIDS+=("$!")
 	wait_line 10 'listening on' "$W/listen.log"
-	vmmigrate web "127.0.0.1:$(port_in "$W/listen.log")" 2>"$W/move.err"
+	vmmigrate web "127.0.0.1:$(port_in "$W/listen.log")" 2>"$W/move.err" || { cat "$W/move.err" "$W/listen.log" >&2; return 1; }
 	wait_gone 10 "$VMPID"
 	work_goes_on there
 	VMFERRY_RUNTIME_DIR=$W/run2 vmrun ctl web query-status | jq -e '.status == "running"'
@@ -88,8 +88,7 @@ move_of_linux() {
 	vmsnap web "$W/web.vms" --stop-after 2>/dev/null
 	wait_gone 10 "$VMPID"
 	was=$(uptime_of "$W/web.out")
-	until_true 30 test $((was + 10)) -lt $((SECONDS + 1000000))      # no waiting: time passes by the next line
-	command sleep 10
+	command sleep 8      # the time that is to be frozen, or jumped over
 	start_vm frozen --restore "$W/web.vms"
 	until_true 30 tick_above "$W/frozen.out" 0
 	first=$(grep -aoE 'up [0-9.]+' "$W/frozen.out" | head -n 1 | awk '{print int($2)}')
@@ -99,7 +98,7 @@ move_of_linux() {
 	start_vm jumped --restore "$W/web.vms" --clock advance
 	until_true 30 tick_above "$W/jumped.out" 0
 	first=$(grep -aoE 'up [0-9.]+' "$W/jumped.out" | head -n 1 | awk '{print int($2)}')
-	[ "$first" -ge $((was + 10)) ]
+	[ "$first" -ge $((was + 8)) ]
 }
 
 @test "linux: pulse with requests in flight changes nothing; 1 and 4 harts" {
@@ -110,6 +109,18 @@ move_of_linux() {
 		for _ in 1 2 3; do vmrun ctl "p$n" pulse; done
 		work_goes_on "p$n"
 		vmrun ctl "p$n" quit
+	done
+}
+
+@test "linux: a field of a chip that a planted bug forgets makes pulse fail and name it" {
+	need_debian
+	export PATH="$FAULTS_BUILD/bin:$PATH"
+	for point in uart.ier virtio.status plic-context.enable; do
+		VMFERRY_FAULT=state.skip.$point=hit start_linux "${point%%.*}" 1 tick
+		run -1 --separate-stderr vmrun ctl "${point%%.*}" pulse
+		echo "$point: $stderr"
+		[[ "$stderr" == *"$point"* ]]
+		vmrun ctl "${point%%.*}" quit
 	done
 }
 

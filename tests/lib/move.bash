@@ -76,7 +76,7 @@ records_are() { [ "$(records)" = "$*" ] || { echo "records: $(records)"; return 
 vm_pid() {
 	local p
 	p=$(jq -r '.pid // empty' "$W/$1/run/web.lock" 2>/dev/null)
-	[ -n "$p" ] && kill -0 "$p" 2>/dev/null && [ "$(ps -o stat= -p "$p")" != Z ] && echo "$p"
+	[ -n "$p" ] && kill -0 "$p" 2>/dev/null && [[ "$(ps -o stat= -p "$p")" != Z* ]] && echo "$p"
 }
 no_vm() { ! vm_pid "$1" >/dev/null; }
 runs_on() { vm_pid "$1" >/dev/null && [ "$("on_$1" vmrun ctl web query-status 2>/dev/null | jq -r .running)" = true ]; }

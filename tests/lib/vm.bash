@@ -32,7 +32,7 @@ until_true() {
 	done
 }
 
-wait_line() { until_true "$1" grep -qE -- "$2" "$3"; }
+wait_line() { until_true "$1" grep -qsE -- "$2" "$3"; }
 wait_gone() { until_true "$1" not_alive "$2"; }
 not_alive() { ! kill -0 "$1" 2>/dev/null; }
 
