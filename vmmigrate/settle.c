@@ -68,28 +68,30 @@ static int settle_dead(const struct move_record *ready, struct fail *why)
 	return rc;
 }
 
+static int settle_verb(struct lease *l, const struct uuid *move, bool go, struct fail *why)
+{
+	if (!go)
+		return lease_abort(l, move, why);
+	if (lease_start(l, move, why))
+		return -1;
+	fault_point("vmmigrate.target.started");
+	return 0;
+}
+
 /* READY: start or abort by the live vmrun, or settle without one. why: what stood in the way, or explains a RETURNED. */
 static void settle_ready(const struct move_record *r, bool go, struct lease *lease, struct fail *why)
 {
 	struct control *c = NULL;
 	struct lease   *l = NULL;
 
-	if (lease && lease->lost == FAIL_NONE) {
-		if (go ? lease_start(lease, &r->move, why) : lease_abort(lease, &r->move, why)) {
-			if (lease->lost == FAIL_NONE)
-				return;
-		} else {
-			return;
-		}
-	}
+	/* Lost on the way: whether it was carried out, its vmrun or the record will tell. */
+	if (lease && lease->lost == FAIL_NONE && (settle_verb(lease, &r->move, go, why) == 0 || lease->lost == FAIL_NONE))
+		return;
 	switch (find_vm(&r->vm, r->name, NULL, &c, why)) {
 	case FOUND_ALIVE:
 		if (find_lease(&l, c, LEASE_KIND_INCOMING, why))
 			break;
-		if (go)
-			lease_start(l, &r->move, why);
-		else
-			lease_abort(l, &r->move, why);
+		settle_verb(l, &r->move, go, why);
 		break;
 	case FOUND_NONE:
 		settle_dead(r, why);

@@ -54,6 +54,14 @@ static int source_stopped(void *arg, struct fail *why)
 	return fail_set(why, FAIL_PEER, "interrupted");
 }
 
+/* vmrun says nothing by itself but that the lease is lost: the next call hears why. */
+static int source_lost(void *arg, struct fail *why)
+{
+	struct source *s = arg;
+
+	return lease_sync(s->lease, NULL, NULL, why);
+}
+
 /* ---- take: the lease, who the VM is, what its record says ---- */
 
 static int source_take(struct source *s, struct fail *why)
@@ -142,6 +150,7 @@ static int source_agree(struct source *s, struct fail *why)
 		return -1;
 	s->wire->rate     = s->o->bandwidth;
 	s->wire->watch[0] = (struct wire_watch){ .fd = s->stop_fd, .fn = source_stopped };
+	s->wire->watch[1] = (struct wire_watch){ .fd = s->lease->fd, .fn = source_lost, .arg = s };
 	source_hello(s);
 	if (wire_send_message(s->wire, s->m, why) || wire_send(s->wire, CHUNK_CONFIG, s->config, s->config_len, why) ||
 	    wire_recv_message(s->wire, s->m, WIRE_AGREE_NS, why))
@@ -193,6 +202,9 @@ static int source_pause(struct source *s, struct fail *why)
 
 static int source_state(struct source *s, struct fail *why)
 {
+	/* Last look at the user and at vmrun: from here on the target may stand in doubt. */
+	if (sender_tick(s->sender, why))
+		return -1;
 	s->may_be_ready = true;
 	if (wire_send(s->wire, CHUNK_STATE, s->state, s->state_len, why) || wire_recv_message(s->wire, s->m, WIRE_ACK_NS, why))
 		return -1;
@@ -291,7 +303,7 @@ static bool source_tell(struct source *s, const char *reason)
 
 	if (!s->wire)
 		return false;
-	s->wire->watch[0].fd = -1;
+	s->wire->watch[0].fd = s->wire->watch[1].fd = -1;
 	s->m->type     = MSG_ABORT;
 	s->m->vm       = s->r->vm;
 	s->m->move     = s->r->move;

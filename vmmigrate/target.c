@@ -325,8 +325,6 @@ static enum target_outcome target_act(struct wire *w, const struct uuid *vm, con
 	if (go)
 		fault_point("vmmigrate.target.go-heard");
 	settle_act(vm, move, go, l, m);
-	if (go)
-		fault_point("vmmigrate.target.started");
 
 	enum target_outcome out = target_outcome_of(m);
 
