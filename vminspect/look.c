@@ -81,7 +81,6 @@ static int look_stream(struct look *l, const struct look_want *want, struct fail
 	}
 	if (more < 0)
 		goto out;
-	l->rounds.chunks++;
 	l->bytes   = at + CHUNK_HEADER_BYTES + c.len;
 	l->checked = true;
 	snap_stream_digests(s, l->file, l->content);

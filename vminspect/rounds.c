@@ -7,7 +7,7 @@
 
 void rounds_note(struct rounds *r, const struct chunk *c, const uint8_t *payload)
 {
-	r->chunks++;
+	r->chunks += c->type != CHUNK_END;
 	if (c->type == CHUNK_PAGES && c->len >= 8) {
 		r->rest.chunks++;
 		r->rest.data_pages += get_le32(payload + 4);      /* docs/format.md, 4 */

@@ -18,7 +18,7 @@ struct rounds {
 	uint32_t     n;
 	struct round v[ROUNDS_MAX];
 	struct round rest;            /* behind the last round's end */
-	uint64_t     chunks;          /* of all types, END included */
+	uint64_t     chunks;          /* of all types, before END */
 };
 
 /* Notes a chunk in the order of the snapshot; payload: its first bytes, at least 8 when it has them. */

@@ -10,7 +10,8 @@
  *   --uuid UUID        of the snapshot; --created NS its time
  *   --spoil WHAT       a snapshot whose hashes are right and whose content is odd:
  *                      state (a register that cannot be), shape (another interrupt in the state tree), vm (header of another
- *                      VM), stray (a property and a part of state that nobody knows), version (header of version 7)
+ *                      VM), escape (a kernel command line that clears the screen), stray (a property and a part of state
+ *                      that nobody knows), version (header of version 7)
  *   --tree config|state  only that tree, as a blob */
 #include "format/snapshot.h"
 #include "libcommon/bytes.h"
@@ -132,6 +133,8 @@ static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const 
 		fail_sys(why, "trees");
 		goto out;
 	}
+	if (!strcmp(o->spoil, "escape"))
+		strcpy(s->m.append, "\033[2Jconsole");
 	if (machine_write(&s->m, NULL, tree[0], LIMIT_TREE_BYTES, &len[0], why))
 		goto out;
 	if (!strcmp(o->spoil, "shape"))

@@ -1,0 +1,113 @@
+# vminspect: command line, pipes, statuses.
+bats_require_minimum_version 1.5.0
+
+setup() {
+	TOP=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+	cd "$BATS_TEST_TMPDIR" || return 1
+}
+
+@test "vminspect: a wrong command line says what is wrong, shows the usage, exit 2" {
+	mksnap a.vms
+	while IFS='|' read -r words message; do
+		# shellcheck disable=SC2086 # several words
+		run -2 --separate-stderr vminspect $words
+		[ "$output" = "" ]
+		[ "$(head -n 1 <<<"$stderr")" = "vminspect: $message" ]
+		[ "$(sed -n 2p <<<"$stderr")" = "usage: vminspect COMMAND [--json] [FILE]" ]
+	done <<-'END'
+		a.vms|'a.vms' is no command
+		info a.vms b.vms|info: one operand too many: 'b.vms'
+		info --raw a.vms|info takes no --raw
+		regs --dtb x a.vms|regs takes no --dtb
+		--raw mem 0|--raw comes after its command
+		mem|mem: no address
+		mem a.vms|mem: 'a.vms' is no address
+		mem 0x80000000 0 a.vms|mem: a length of 0
+		mem -- -1 a.vms|mem: '-1' is no address
+		tree --json --dtb - a.vms|--json does not go with --dtb
+		mem --json --raw 0x80000000 a.vms|--json does not go with --raw
+		info --frobnicate|unrecognized option '--frobnicate'
+	END
+	run -2 --separate-stderr vminspect
+	[ "$(head -n 1 <<<"$stderr")" = "usage: vminspect COMMAND [--json] [FILE]" ]
+}
+
+@test "vminspect: help and version go to standard output, exit 0" {
+	run -0 --separate-stderr vminspect --help
+	[ "$stderr" = "" ]
+	for command in info tree regs mem verify; do grep -q "^  $command " <<<"$output"; done
+	run -0 vminspect info --help
+	run -0 vminspect --version
+	[[ "$output" =~ ^"vminspect "[0-9.]+$ ]]
+}
+
+@test "vminspect: a file that is not there is the host's no, exit 1" {
+	run -1 --separate-stderr vminspect info none.vms
+	[ "$stderr" = "vminspect: none.vms: No such file or directory" ]
+	run -1 --separate-stderr vminspect info .
+	[ "$stderr" = "vminspect: .: read: Is a directory" ]
+}
+
+@test "vminspect: a snapshot that zstd has compressed is left to a pipe, exit 3" {
+	mksnap a.vms
+	zstd -q a.vms
+	run -3 --separate-stderr vminspect info a.vms.zst
+	[ "$output" = "" ]
+	[ "$stderr" = "vminspect: a.vms.zst: compressed by zstd: pipe it through zstd -d first (at byte 0)" ]
+	zstd -dc a.vms.zst | vminspect info | diff - <(vminspect info a.vms)
+}
+
+@test "vminspect: bytes do not go to a terminal, nor come from one, exit 2" {
+	mksnap a.vms
+	while IFS='|' read -r words message; do
+		run -2 script -qec "vminspect $words" /dev/null </dev/null
+		[ "${output%$'\r'}" = "vminspect: $message" ]
+	done <<-'END'
+		info|standard input is a terminal: name a snapshot or pipe one in
+		mem --raw 0x80000000 a.vms|standard output is a terminal: --raw writes bytes, send them to a file or a pipe
+		tree --dtb - a.vms|standard output is a terminal: the tree is binary, send it to a file or to dtc
+	END
+}
+
+@test "vminspect: a reader that has seen enough does not make it hang or complain" {
+	mksnap --pages 3000 --ram 64 a.vms
+	run -0 --separate-stderr bash -c 'vminspect mem 0x80000000 64M a.vms | head -n 1'
+	[ "${#lines[@]}" = 1 ]
+	[ "$stderr" = "" ]
+}
+
+@test "vminspect: no snapshot is changed, and none needs to be writable" {
+	mksnap a.vms
+	chmod 0444 a.vms
+	sha256sum a.vms >sum
+	for command in info tree regs "mem 0x80000000" verify; do
+		# shellcheck disable=SC2086 # several words
+		vminspect $command a.vms >/dev/null
+	done
+	sha256sum -c --quiet sum
+}
+
+@test "vminspect: text from a snapshot cannot steer a terminal" {
+	mksnap --spoil escape a.vms
+	for command in info tree; do
+		vminspect "$command" a.vms >out
+		run ! grep -q $'\e' out
+	done
+	grep -qF 'append      \x1b[2Jconsole' <(vminspect info a.vms)
+	vminspect info --json a.vms | jq -e '.machine.append == "\u001b[2Jconsole"'
+}
+
+@test "vminspect: the examples of its page run as they stand" {
+	mksnap web.vms
+	mksnap a.vms
+	mksnap --level 1 b.vms
+	zstd -q web.vms
+	sed -n '/^\.Sh EXAMPLES/,/^\.Sh SEE/s/^\.Dl \$ //p' "$TOP/vminspect/vminspect.1" | sed 's/\\(dq/"/g; s/\\e/\\/g' >examples
+	[ "$(wc -l <examples)" -ge 6 ]
+	while read -r line; do
+		echo "$line"
+		bash -o pipefail -c "$line" >out
+		[[ "$line" == diff* || "$line" == *'> page' ]] || [ -s out ]
+	done <examples
+	[ "$(stat -c %s page)" = 4096 ]
+}

@@ -1,0 +1,101 @@
+# vminspect info.
+# shellcheck disable=SC2002 # a pipe is the point
+load ../lib/vm
+
+setup() {
+	vm_setup
+	cd "$BATS_TEST_TMPDIR" || return 1
+	export PYTHONDONTWRITEBYTECODE=1
+}
+teardown() { vm_teardown; }
+
+@test "vminspect info: names machine, devices, regions, host resources, rounds and digests of a file" {
+	mksnap a.vms
+	run -0 --separate-stderr vminspect info a.vms
+	[ "$stderr" = "" ]
+	[ "$(sed '/^file  /d; /^content /d; /^size /d' <<<"$output")" = "\
+format      version 0, chunked
+vm          sample, 11223344-5566-7788-99aa-bbccddeeff10
+snapshot    0f0e0d0c-0b0a-4908-8706-050403020100
+created     2026-11-21T00:00:01.000000000Z by mksnap
+machine     riscv64-1, 2 CPUs, 64.0 MiB memory, timebase 10000000 Hz, on reboot reset
+isa         rv64imafdc_zicntr_zicsr_zifencei_sstc
+append      console=ttyS0 root=/dev/vda ro
+device      sifive-plic@c000000
+device      ns16550a@10000000, interrupt 10, host console
+device      goldfish-rtc@101000, interrupt 11
+device      virtio-blk@10001000, interrupt 1, slot 0, host root
+device      virtio-console@10002000, interrupt 2, slot 1, host console
+device      virtio-rng@10003000, interrupt 3, slot 2, host rng
+region      0 ram ram at 0x80000000, 64.0 MiB: pages 17 data, 8 zero, 16359 untouched
+host        console (serial) stdio
+host        root (disk) /srv/vm/root.img, read-only, 16.0 MiB, modified 2026-11-20T23:59:59.000000000Z
+host        rng (rng) -
+round       0: 17 data pages, 68.5 KiB in 1 chunk
+round       1: 4 data pages, 16.2 KiB in 1 chunk
+round       2: 2 data pages, 8.1 KiB in 1 chunk" ]
+	vminspect verify --json a.vms | jq -r '"file        \(.file)\ncontent     \(.content)"' >digests
+	[ "$(tail -n 2 <<<"$output")" = "$(cat digests)" ]
+}
+
+@test "vminspect info: a pipe tells what the file tells, and has computed the digests" {
+	mksnap --level 3 a.vms
+	vminspect info --json a.vms >file.json
+	cat a.vms | vminspect info --json >pipe.json
+	jq -e '.digests.checked == false' file.json
+	jq -e '.digests.checked == true' pipe.json
+	diff <(jq 'del(.digests.checked)' file.json) <(jq 'del(.digests.checked)' pipe.json)
+	mkfifo named
+	cat a.vms >named &
+	vminspect info named | diff - <(vminspect info a.vms)
+}
+
+@test "vminspect info: what a reader written from docs/format.md alone says, it says" {
+	for options in "--level 0" "--level 3" "--state-only" "--pages 3000 --ram 16"; do
+		# shellcheck disable=SC2086 # several words
+		mksnap $options a.vms
+		"$TOP/tests/vminspect/agree.py" a.vms "$TOP/tests/format/vmsread.py"
+	done
+}
+
+@test "vminspect info: of a running machine's snapshot it says what that reader says" {
+	truncate -s 1M "$W/disk"
+	start_step a "pages=64 tick=64 pace=10" --cpus 2 --rng --disk "root=$W/disk"
+	wait_line 20 'tick 1$' "$W/a.out"
+	vmsnap --compress a "$W/a.vms"
+	"$TOP/tests/vminspect/agree.py" "$W/a.vms" "$TOP/tests/format/vmsread.py"
+	vminspect info --json "$W/a.vms" | jq -e '.unknown == []'
+}
+
+@test "vminspect info: the header of a later version is printed, the rest refused, exit 3" {
+	mksnap --spoil version a.vms
+	for way in "a.vms" "-"; do
+		run -3 --separate-stderr vminspect info "$way" <a.vms
+		[ "$output" = "\
+format      version 7, chunked
+vm          sample, 11223344-5566-7788-99aa-bbccddeeff10
+snapshot    0f0e0d0c-0b0a-4908-8706-050403020100
+created     2026-11-21T00:00:01.000000000Z by mksnap" ]
+		[ "${stderr#vminspect: "${way/#-/standard input}"}" = ": format version 7; this build reads version 0 (at byte 8)" ]
+	done
+	run -3 --separate-stderr vminspect info --json a.vms
+	[ "$(jq -c '[.version, .vm.name, .machine]' <<<"$output")" = '[7,"sample",null]' ]
+	run -3 vminspect regs a.vms
+}
+
+@test "vminspect info: what this build does not know in the tree is listed by its place" {
+	mksnap --spoil stray a.vms
+	run -0 vminspect info a.vms
+	[ "$(tail -n 2 <<<"$output")" = "\
+unknown     /vm: vendor,extra
+unknown     /vm/state/moon" ]
+	vminspect info --json a.vms | jq -e '.unknown == ["/vm: vendor,extra", "/vm/state/moon"]'
+}
+
+@test "vminspect info: a snapshot without memory says so" {
+	mksnap --state-only a.vms
+	run -0 vminspect info a.vms
+	grep -qx 'format      version 0, chunked, state only' <<<"$output"
+	grep -qx 'region      0 ram ram at 0x80000000, 64.0 MiB: not saved' <<<"$output"
+	vminspect info --json a.vms | jq -e '.required == ["state-only"] and .regions[0].untouched == null and .rounds == []'
+}

@@ -1,0 +1,62 @@
+# vminspect tree.
+# shellcheck disable=SC2002 # a pipe is the point
+bats_require_minimum_version 1.5.0
+
+setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
+
+@test "vminspect tree: --dtb writes what dtc reads without a complaint" {
+	mksnap a.vms
+	vminspect tree --dtb a.dtb a.vms
+	run -0 --separate-stderr dtc -I dtb -O dts a.dtb
+	[ "$stderr" = "" ]
+	grep -q 'compatible = "vmferry,riscv64-1"' <<<"$output"
+	vminspect tree --dtb - a.vms | cmp - a.dtb
+	vminspect tree --dtb - <a.vms | cmp - a.dtb
+	cat a.vms | vminspect tree --dtb - | cmp - a.dtb
+	mksnap --tree state s.dtb
+	cmp a.dtb s.dtb
+}
+
+@test "vminspect tree: --config is the tree without state" {
+	mksnap a.vms
+	mksnap --tree config c.dtb
+	vminspect tree --config --dtb - a.vms | cmp - c.dtb
+	run -0 vminspect tree --config a.vms
+	run ! grep -q "state {" <<<"$output"
+	vminspect tree --config --json a.vms | jq -e '[.. | objects | select(has("state"))] == []'
+}
+
+@test "vminspect tree: the text is source that dtc makes the same tree of" {
+	for spoil in "" stray; do
+		mksnap --spoil "$spoil" a.vms
+		vminspect tree a.vms | dtc -I dts -O dtb -o text.dtb
+		vminspect tree --dtb a.dtb a.vms
+		diff <(dtc -q -I dtb -O dts a.dtb) <(dtc -q -I dtb -O dts text.dtb)
+	done
+}
+
+@test "vminspect tree: JSON has rows by their names, bit patterns as text, and rounds no number" {
+	mksnap a.vms
+	vminspect tree --json a.vms >a.json
+	jq -e '.vm.state.clock.guest_ns == 5000000000' a.json
+	jq -e '.cpus["cpu@1"].state.hart | .priv == 1 and .wfi == true and .stimecmp == "18446744073709551615" and .x[1] == "0x2000000000000001"' a.json
+	jq -e '.soc["virtio-blk@10001000"].state | .["virtqueue@0"].last_avail == 65530 and .virtio.status == "0xf" and .["virtio-blk"].capacity == 32768' a.json
+	jq -e '.host.root | .path == "/srv/vm/root.img" and .["read-only"] == true and .digest == "deadbeef000000000000000000000000"' a.json
+	jq -e '.["memory@80000000"].reg == ["0x80000000", "0x4000000"]' a.json
+}
+
+@test "vminspect tree: what this build does not know is shown as bytes and marked" {
+	mksnap --spoil stray a.vms
+	run -0 vminspect tree a.vms
+	grep -qF 'vendor,extra = [78 1b 79 00];  /* unknown */' <<<"$output"
+	grep -qF 'moon {  /* unknown */' <<<"$output"
+	vminspect tree --json a.vms | jq -e '.vm["vendor,extra"] == "781b7900" and .vm.state.moon.phase == "00000003"'
+}
+
+@test "vminspect tree: a file that cannot be written is named, exit 1" {
+	mksnap a.vms
+	run -1 --separate-stderr vminspect tree --dtb none/a.dtb a.vms
+	[ "$stderr" = "vminspect: none/a.dtb: No such file or directory" ]
+	run -1 --separate-stderr bash -c 'vminspect tree a.vms >/dev/full'
+	[ "$stderr" = "vminspect: standard output: No space left on device" ]
+}

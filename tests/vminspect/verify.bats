@@ -1,0 +1,80 @@
+# vminspect verify.
+bats_require_minimum_version 1.5.0
+
+setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
+
+@test "vminspect verify: a sound snapshot is said to be so, with both digests" {
+	mksnap a.vms
+	run -0 --separate-stderr vminspect verify a.vms
+	[ "$stderr" = "" ]
+	[[ "$output" =~ ^"a.vms: sound: 25 pages in 9 chunks, "[0-9.]+" KiB"$'\n'"file    "[0-9a-f]{32}$'\n'"content "[0-9a-f]{32}$ ]]
+	vminspect verify --json a.vms | jq -e '.sound == true and .pages == 25 and .unknown == []'
+}
+
+@test "vminspect verify: the same content has the same digest at every level, and through a pipe" {
+	for level in 0 1 9 -3; do mksnap --level "$level" - | vminspect verify --json | jq -r .content; done | sort -u >digests
+	[ "$(wc -l <digests)" = 1 ]
+	mksnap --pages 36 - | vminspect verify --json | jq -r .content >other
+	run ! cmp -s digests other
+}
+
+@test "vminspect verify: each of 1000 flipped bits is found, and placed in its header or chunk" {
+	mksnap --level 1 a.vms
+	damage flip 1000 "${SEED:-$RANDOM}" a.vms vminspect verify
+}
+
+@test "vminspect verify: a snapshot cut at any 100th byte is refused" {
+	mksnap --level 1 a.vms
+	damage cut 100 a.vms vminspect verify
+}
+
+@test "vminspect info, tree, regs, mem: a cut file is refused before anything is shown" {
+	mksnap --level 1 a.vms
+	for command in info tree regs "mem 0x80000000"; do
+		# shellcheck disable=SC2086 # several words
+		damage cut 4001 a.vms vminspect $command
+	done
+}
+
+@test "vminspect verify: bytes behind the end are refused" {
+	mksnap a.vms
+	size=$(stat -c %s a.vms)
+	printf x >>a.vms
+	run -3 --separate-stderr vminspect verify a.vms
+	[ "$stderr" = "vminspect: a.vms: trailing data behind the end (at byte $size)" ]
+}
+
+@test "vminspect verify: right hashes over a register that cannot be are refused" {
+	mksnap --spoil state a.vms
+	run -3 --separate-stderr vminspect verify a.vms
+	[ "$stderr" = "vminspect: a.vms: /cpus/cpu@0/state: hart: scounteren: 0xffff is not between 0x0 and 0x7" ]
+}
+
+@test "vminspect verify: two trees that tell of two machines are refused" {
+	mksnap --spoil shape a.vms
+	run -3 --separate-stderr vminspect verify a.vms
+	[ "$stderr" = "vminspect: a.vms: configuration and state differ: virtio-blk@10001000: window, interrupt, slot or host resource is another there" ]
+	mksnap --spoil vm a.vms
+	run -3 --separate-stderr vminspect verify a.vms
+	[ "$stderr" = "vminspect: a.vms: the header is of another VM than the configuration" ]
+}
+
+@test "vminspect verify: JSON names kind and place of the damage, exit 3" {
+	mksnap a.vms
+	printf 'damage' | dd of=a.vms bs=1 seek=20000 conv=notrunc status=none
+	run -3 --separate-stderr vminspect verify --json a.vms
+	[ "$(jq -c '[.sound, .kind, .at > 4096]' <<<"$output")" = '[false,"corrupt",true]' ]
+	[ "$stderr" = "vminspect: $(jq -r '.what + " (at byte " + (.at | tostring) + ")"' <<<"$output")" ]
+}
+
+@test "vminspect verify: what is no snapshot is told from one that is cut, exit 3" {
+	echo "no snapshot" >text
+	run -3 --separate-stderr vminspect verify text
+	[ "$stderr" = "vminspect: text: not a snapshot (at byte 0)" ]
+	: >empty
+	run -3 --separate-stderr vminspect verify empty
+	[ "$stderr" = "vminspect: empty: the snapshot is cut off here (at byte 0)" ]
+	mksnap - | tr -d '\r' >unix.vms
+	run -3 --separate-stderr vminspect verify unix.vms
+	[ "$stderr" = "vminspect: unix.vms: a snapshot damaged by a text-mode transfer (at byte 0)" ]
+}
