@@ -67,6 +67,7 @@ static int main_start(struct vm *vm, const struct options *o, struct fail *why)
 {
 	int rc = 0;
 
+	vm_signals_block();
 	pthread_mutex_lock(&vm->control_lock);
 	if (o->mode != MODE_INCOMING)
 		rc = vm_start(vm, why);

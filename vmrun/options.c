@@ -84,7 +84,7 @@ static int options_disk(struct options *o, const char *text, struct fail *why)
 	else
 		snprintf(d->name, sizeof(d->name), "disk%u", o->ndisks);
 	n = strlen(text);
-	if (n > 3 && !strcmp(text + n - 3, ",ro")) {
+	if (n >= 3 && !strcmp(text + n - 3, ",ro")) {
 		d->readonly = true;
 		n -= 3;
 	}

@@ -243,15 +243,24 @@ static void vm_signal_ready(void *arg, uint32_t events)
 	vm_event(w->vm, VM_EVENT_HOST_SIGNAL);
 }
 
+void vm_signals_block(void)
+{
+	sigset_t set;
+
+	vm_signals(&set);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+/* The signals stay blocked: closing down is short, and a second one must not cut it. */
 int vm_run(struct vm *vm, struct fail *why)
 {
 	struct vm_signal_watch w     = { .vm = vm, .fd = -1 };
 	struct loop_watch     *watch = NULL;
-	sigset_t               set, before;
+	sigset_t               set;
 	int                    rc = -1;
 
+	vm_signals_block();
 	vm_signals(&set);
-	pthread_sigmask(SIG_BLOCK, &set, &before);
 	w.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (w.fd < 0) {
 		fail_sys(why, "signalfd");
@@ -274,8 +283,5 @@ out:
 	loop_remove(vm->loop, watch);
 	if (w.fd >= 0)
 		close(w.fd);
-	/* The signals stay blocked: closing down is short, and a second one must not cut it. */
-	if (rc < 0)
-		pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return rc;
 }

@@ -100,6 +100,8 @@ void vm_parts(struct vm *vm, struct machine_parts *out);
 int vm_reload(struct vm *vm, const void *fdt, size_t len, struct fail *why);
 int vm_loaded(struct vm *vm, enum clock_policy policy, struct fail *why);
 
+/* Main thread, before vm_start: from now on SIGINT, SIGTERM and SIGHUP wait for vm_run, and end the VM in order. */
+void vm_signals_block(void);
 /* Main thread: runs the loop until the VM has ended. Returns the exit status of design.md 10, or -1 with *why. */
 int vm_run(struct vm *vm, struct fail *why);
 /* Under control_lock: the VM ends here; main's loop stops; SHUTDOWN event with QEMU's ShutdownCause word. */

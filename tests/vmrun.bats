@@ -1,0 +1,283 @@
+# vmrun by itself: its command line, its ends, resets, what a restore may touch, pulse.
+load lib/vm
+
+setup() { vm_setup; }
+teardown() { vm_teardown; }
+
+usage_error() {
+	run -2 --separate-stderr vmrun "$@"
+	[ "$(printf '%s\n' "$stderr" | wc -l)" = 1 ]
+	[ -z "$output" ]
+	case $stderr in "vmrun: "* | "vmrun "*": "*) ;; *) false ;; esac
+}
+
+# key SOCKET CHARACTER: types it on a serial line
+key() {
+	python3 - "$1" "$2" <<-'END'
+	import socket, sys
+	s = socket.socket(socket.AF_UNIX)
+	s.connect(sys.argv[1])
+	s.sendall(sys.argv[2].encode())
+	while s.recv(4096) if sys.argv[2] in 'qr' else False:
+	    pass
+	END
+}
+
+# a snapshot of a step guest with two disks, a serial line on a file and an rng: $W/a.vms
+snapshot_with_everything() {
+	truncate -s 1M "$W/root.img" "$W/data.img"
+	start_vm a --kernel "$STEP" --append pages=64 --memory 64M --rng --disk "root=$W/root.img" --disk "data=$W/data.img,ro"
+	wait_line 20 'step guest' "$W/a.out"
+	vmsnap -q a "$W/a.vms"
+	vmrun ctl a quit
+	wait_gone 10 "$VMPID"
+}
+
+@test "vmrun: every wrong command line is one line on stderr and status 2" {
+	usage_error
+	usage_error --bogus
+	usage_error --kernel
+	usage_error --kernel x y
+	usage_error nonsense
+	usage_error --kernel x --name ../x
+	usage_error --kernel x --name -x
+	usage_error --kernel x --memory 12
+	usage_error --kernel x --memory -1M
+	usage_error --kernel x --memory 99999999999T
+	usage_error --kernel x --cpus 0
+	usage_error --kernel x --cpus 1000
+	usage_error --kernel x --serial tty
+	usage_error --kernel x --serial file:
+	usage_error --kernel x --accel tcg
+	usage_error --kernel x --on-reboot never
+	usage_error --kernel x --clock warp
+	usage_error --kernel x --uuid 1234
+	usage_error --kernel x --disk a=x --disk a=y
+	usage_error --kernel x --disk kernel=x
+	usage_error --kernel x --disk ,ro
+	usage_error --kernel x --trust-paths
+	usage_error --restore a --incoming b
+	usage_error --restore a --append x
+	usage_error --restore a --memory 1G
+	usage_error --restore a --disk x.img
+	usage_error --incoming a --uuid 12345678-1234-1234-1234-123456789abc
+	usage_error --restore a --disk-changed=yes
+	usage_error info extra
+	usage_error selftest nothing
+}
+
+@test "vmrun: --help, --version, info and selftest work with nothing in the environment" {
+	env -i "$(command -v vmrun)" --help | grep -q -- --restore
+	env -i "$(command -v vmrun)" --version | grep -q '^vmrun (vmferry) '
+	env -i "$(command -v vmrun)" info | grep -q '^accelerators'
+	env -i "$(command -v vmrun)" info --json | jq -e '.accelerators[] | select(.name == "soft" and .machine == "riscv64-1" and .available)'
+	env -i "$(command -v vmrun)" selftest | grep -q '^soft: ok'
+}
+
+@test "vmrun: a file that is not there, is no kernel, or has no room: status and one line" {
+	run -1 --separate-stderr vmrun --kernel "$W/none" --serial none
+	[ "${#stderr_lines[@]}" = 1 ]
+	head -c 100000 /dev/urandom >"$W/junk"
+	run --separate-stderr vmrun --kernel "$W/junk" --serial none
+	[ "$status" -ne 0 ] && [ "${#stderr_lines[@]}" = 1 ]
+	run --separate-stderr vmrun --kernel "$STEP" --memory 4K --serial none
+	[ "$status" -ne 0 ] && [ "${#stderr_lines[@]}" = 1 ]
+	run -1 --separate-stderr vmrun --kernel "$STEP" --serial none --disk "$W/none"
+	[ "${#stderr_lines[@]}" = 1 ]
+	[ ! -e "$W/none" ]
+	[ -z "$(find "$W/run" -name '*.sock')" ]
+}
+
+@test "vmrun: power-off is 0, quit 0, signals 128+n, a reboot with --on-reboot=exit 16" {
+	start_vm a --kernel "$STEP" --append pages=64 --memory 64M --serial "unix:$W/a"
+	key "$W/a" q
+	wait "$VMPID" && status=0 || status=$?
+	[ "$status" = 0 ]
+	for signal in INT:130 TERM:143 HUP:129; do
+		start_vm a --kernel "$STEP" --append pages=64 --memory 64M --serial none
+		kill -"${signal%:*}" "$VMPID"
+		wait "$VMPID" && status=0 || status=$?
+		[ "$status" = "${signal#*:}" ]
+	done
+	start_vm a --kernel "$STEP" --append pages=64 --memory 64M --serial "unix:$W/a" --on-reboot exit
+	key "$W/a" r
+	wait "$VMPID" && status=0 || status=$?
+	[ "$status" = 16 ]
+}
+
+@test "vmrun: a reboot resets, with --on-reboot=pause it waits for cont" {
+	start_vm a --kernel "$STEP" --append pages=64 --memory 64M --serial "unix:$W/a"
+	key "$W/a" r 3>&- &
+	typist=$!
+	vmrun ctl a wait RESET timeout=20 | jq -e '.data.reason == "guest-reset" and .data.guest'
+	vmrun ctl a query-status | jq -e .running
+	vmrun ctl a quit
+	wait "$typist" || true
+	wait_gone 10 "$VMPID"
+	start_vm b --kernel "$STEP" --append pages=64 --memory 64M --serial "unix:$W/b" --on-reboot pause
+	key "$W/b" r 3>&- &
+	vmrun ctl b wait RESET timeout=20
+	until_true 10 status_is b paused
+	vmrun ctl b cont
+	until_true 10 status_is b running
+	vmrun ctl b quit
+}
+
+@test "vmrun: a restored VM is reset with the kernel it was started with, and with no other" {
+	cp "$STEP" "$W/kernel"
+	start_vm a --kernel "$W/kernel" --append pages=64 --memory 64M
+	wait_line 20 'step guest' "$W/a.out"
+	vmsnap -q a "$W/a.vms"
+	vmrun ctl a quit
+	wait_gone 10 "$VMPID"
+
+	start_vm b --restore "$W/a.vms"
+	vmrun ctl b system_reset
+	wait_line 20 'step guest' "$W/b.out"
+	vmrun ctl b quit
+	wait_gone 10 "$VMPID"
+
+	echo >>"$W/kernel"
+	start_vm c --restore "$W/a.vms" --serial "unix:$W/c"
+	run -1 --separate-stderr vmrun ctl c system_reset
+	[[ $stderr = *--kernel* ]]
+	status_is c running
+	key "$W/c" r
+	wait "$VMPID" && status=0 || status=$?
+	[ "$status" = 16 ]
+	grep -q -- --kernel "$W/c.log"
+
+	start_vm d --restore "$W/a.vms" --kernel "$STEP"
+	vmrun ctl d system_reset
+	wait_line 20 'step guest' "$W/d.out"
+}
+
+@test "vmrun: restore names everything that is missing in one message, before it opens anything" {
+	snapshot_with_everything
+	mv "$W/root.img" "$W/r"
+	mv "$W/data.img" "$W/d"
+	run -3 --separate-stderr vmrun --restore "$W/a.vms" --name p2
+	[[ $stderr = *"--disk root=PATH"*"--disk data=PATH"* ]]
+	[ "${#stderr_lines[@]}" = 1 ]
+	run -3 --separate-stderr vmrun --restore - --name p3 < <(cat "$W/a.vms")
+	[[ $stderr = *"--disk root=PATH"* && $stderr = *"--disk data=PATH"* && $stderr = *"serial console"* && $stderr = *--trust-paths* ]]
+	[ "${#stderr_lines[@]}" = 1 ]
+	[ ! -e "$W/root.img" ]
+	run -2 --separate-stderr vmrun --restore "$W/a.vms" --disk nothere="$W/r"
+	[[ $stderr = *"root, data"* ]] || [[ $stderr = *"data, root"* ]]
+	run -2 --separate-stderr vmrun --restore "$W/a.vms" --disk root="$W/r,ro"
+	start_vm b --restore "$W/a.vms" --disk root="$W/r" --disk data="$W/d"
+	status_is b running
+}
+
+@test "vmrun: a snapshot others may write, and one from a pipe, open none of the files they name" {
+	snapshot_with_everything
+	chmod 0666 "$W/a.vms"
+	strace -f -o "$W/trace" -e trace=open,openat,openat2,creat vmrun --restore "$W/a.vms" --name b 2>"$W/err" && status=0 || status=$?
+	[ "$status" = 3 ]
+	! grep -E 'root\.img|data\.img|a\.out' "$W/trace"
+	grep -q 'a\.vms' "$W/trace"
+	strace -f -o "$W/trace" -e trace=open,openat,openat2,creat vmrun --restore - --name b 2>"$W/err" < <(cat "$W/a.vms") && status=0 || status=$?
+	[ "$status" = 3 ]
+	! grep -E 'root\.img|data\.img|a\.out|step\.elf' "$W/trace"
+}
+
+@test "vmrun: a disk that has moved on is refused, --disk-changed=accept takes it" {
+	snapshot_with_everything
+	printf x | dd of="$W/root.img" bs=1 seek=70000 conv=notrunc status=none
+	run -3 --separate-stderr vmrun --restore "$W/a.vms" --serial none
+	[[ $stderr = *root*--disk-changed* ]]
+	start_vm a --restore "$W/a.vms" --disk-changed=accept
+	status_is a running
+}
+
+@test "vmrun: a snapshot that was cut, and one bit of which was flipped, are refused before anything runs" {
+	start_step a pages=64
+	vmsnap -q a "$W/a.vms"
+	vmrun ctl a quit
+	wait_gone 10 "$VMPID"
+	size=$(stat -c %s "$W/a.vms")
+	for n in 0 100 4096 $((size / 2)) $((size - 1)); do
+		head -c "$n" "$W/a.vms" >"$W/cut.vms"
+		run -3 --separate-stderr vmrun --restore "$W/cut.vms" --serial "file:$W/cut.out"
+		[ "${#stderr_lines[@]}" = 1 ]
+	done
+	cp "$W/a.vms" "$W/flip.vms"
+	chmod 0644 "$W/flip.vms"
+	flip_bit "$W/flip.vms" $((size - 3)) 2
+	run -3 vmrun --restore "$W/flip.vms" --serial "file:$W/cut.out"
+	[ ! -s "$W/cut.out" ]
+	[ -z "$(find "$W/run" -name '*.sock')" ]
+}
+
+@test "vmrun: pulse leaves a running guest as it was, again and again, with 1 and 4 harts" {
+	for n in 1 4; do
+		start_step "p$n" "pages=1024 tick=20000" --cpus "$n"
+		for _ in 1 2 3 4 5 6 7 8; do vmrun ctl "p$n" pulse; done
+		until_true 20 tick_above "$W/p$n.out" "$(last_tick "$W/p$n.out")"
+		vmsnap -q "p$n" "$W/p$n.vms"
+		stepcheck "$W/p$n.vms"
+		vmrun ctl "p$n" quit
+		wait_gone 10 "$VMPID"
+	done
+}
+
+@test "vmrun: pulse finds a field that is not restored, names it, and the guest runs on unhurt" {
+	PATH=$FAULTS_BUILD/bin:$PATH
+	for field in hart.pc hart.x clock.guest_ns; do
+		export VMFERRY_FAULT=state.skip.$field=hit
+		start_step f "pages=1024 tick=20000"
+		run -1 --separate-stderr vmrun ctl f pulse
+		[[ $stderr = *"$field"*before*after* ]]
+		until_true 20 tick_above "$W/f.out" "$(last_tick "$W/f.out")"
+		! grep -q BAD "$W/f.out"
+		vmrun ctl f quit
+		wait_gone 10 "$VMPID"
+	done
+}
+
+@test "vmrun: --paused waits, a restored --paused VM shows paused, cont runs it" {
+	start_vm a --kernel "$STEP" --append "pages=64 tick=20000" --memory 64M --paused
+	status_is a prelaunch
+	[ ! -s "$W/a.out" ]
+	vmrun ctl a cont
+	wait_line 20 'step guest' "$W/a.out"
+	vmsnap -q a "$W/a.vms"
+	vmrun ctl a quit
+	wait_gone 10 "$VMPID"
+	start_vm b --restore "$W/a.vms" --paused
+	status_is b paused
+	vmrun ctl b cont
+	until_true 20 tick_above "$W/b.out" 0
+}
+
+@test "vmrun: the terminal is raw while it runs and put back on every exit, SIGQUIT and SIGABRT included" {
+	python3 - "$STEP" <<-'END'
+	import os, pty, select, signal, subprocess, sys, termios
+	def life(act):
+	    master, slave = pty.openpty()
+	    before = termios.tcgetattr(slave)
+	    p = subprocess.Popen(['vmrun', '--name', 't', '--kernel', sys.argv[1], '--append', 'pages=64', '--memory', '64M'],
+	                         stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+	    text = b''
+	    while b'step guest' not in text:
+	        if not select.select([master], [], [], 30)[0]:
+	            raise SystemExit('silent')
+	        text += os.read(master, 4096)
+	    raw = termios.tcgetattr(slave) != before
+	    act(p, master)
+	    status = p.wait(20)
+	    assert raw and termios.tcgetattr(slave) == before, (status, raw)
+	    return status
+	assert life(lambda p, m: os.write(m, b'\x01x')) == 0
+	assert life(lambda p, m: os.write(m, b'q')) == 0
+	for s, status in (signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129):
+	    got = life(lambda p, m: p.send_signal(s))
+	    assert got == status, (s, got)
+	import resource
+	resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+	for s in signal.SIGQUIT, signal.SIGABRT:
+	    got = life(lambda p, m: p.send_signal(s))
+	    assert got == -s, (s, got)
+	END
+}
