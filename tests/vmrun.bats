@@ -177,7 +177,7 @@ snapshot_with_everything() {
 	[ "$status" = 3 ]
 	! grep -E 'root\.img|data\.img|a\.out' "$W/trace"
 	grep -q 'a\.vms' "$W/trace"
-	strace -f -o "$W/trace" -e trace=open,openat,openat2,creat vmrun --restore - --name b 2>"$W/err" < <(cat "$W/a.vms") && status=0 || status=$?
+	tail -c +1 "$W/a.vms" | strace -f -o "$W/trace" -e trace=open,openat,openat2,creat vmrun --restore - --name b 2>"$W/err" && status=0 || status=$?
 	[ "$status" = 3 ]
 	! grep -E 'root\.img|data\.img|a\.out|step\.elf' "$W/trace"
 }
