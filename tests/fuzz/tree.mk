@@ -1,0 +1,2 @@
+FUZZ += state_tables machine
+machine_fuzz_SRCS := tests/unit/sample.c
