@@ -80,6 +80,7 @@ int main(int argc, char **argv)
 
 	options_parse(&o, argc, argv);      /* prints usage and exits by itself */
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	signal(SIGPIPE, SIG_IGN);            /* a log that nobody reads any more must not end a move */
 	switch (o.verb) {
 	case VERB_MOVE:
 		return move_main(&o);

@@ -12,7 +12,7 @@ const char *const message_type_names[MESSAGE_TYPES] = {
 	[MSG_RESEND] = "RESEND",       [MSG_RESENT] = "RESENT",     [MSG_AUDIT] = "AUDIT",         [MSG_AUDIT_END] = "AUDIT-END",
 	[MSG_AUDITED] = "AUDITED",     [MSG_READY] = "READY",       [MSG_RELEASED] = "RELEASED",   [MSG_GO] = "GO",
 	[MSG_RUNNING] = "RUNNING",     [MSG_RETURNED] = "RETURNED", [MSG_ABORT] = "ABORT",         [MSG_QUERY] = "QUERY",
-	[MSG_ANSWER] = "ANSWER",
+	[MSG_ANSWER] = "ANSWER",       [MSG_STOPPED] = "STOPPED",
 };
 
 const char *const answer_state_names[ANSWER_STATES] = {

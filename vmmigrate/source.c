@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define SOURCE_STATUS_MS 10000u
 #define SOURCE_GAP_PAGES 512u      /* holes smaller than this do not split an extent */
 
 struct source {
@@ -200,10 +201,28 @@ static int source_pause(struct source *s, struct fail *why)
 	return 0;
 }
 
+/* A VM that its user has stopped arrives stopped. */
+static int source_stopped_by_user(struct source *s, struct fail *why)
+{
+	json_t *ret = NULL;
+	size_t  i;
+	json_t *holder;
+	bool    stopped = false;
+
+	if (control_execute(s->control, "query-status", NULL, &ret, NULL, NULL, SOURCE_STATUS_MS, why))
+		return -1;
+	json_array_foreach(json_object_get(ret, "vmferry-holders"), i, holder)
+		if (json_is_string(holder) && !strcmp(json_string_value(holder), "user"))
+			stopped = true;
+	json_decref(ret);
+	s->m->type = MSG_STOPPED;
+	return stopped ? wire_send_message(s->wire, s->m, why) : 0;
+}
+
 static int source_state(struct source *s, struct fail *why)
 {
 	/* Last look at the user and at vmrun: from here on the target may stand in doubt. */
-	if (sender_tick(s->sender, why))
+	if (source_stopped_by_user(s, why) || sender_tick(s->sender, why))
 		return -1;
 	s->may_be_ready = true;
 	if (wire_send(s->wire, CHUNK_STATE, s->state, s->state_len, why) || wire_recv_message(s->wire, s->m, WIRE_ACK_NS, why))

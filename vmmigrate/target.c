@@ -19,6 +19,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define TARGET_STOP_MS 10000u
+
 static const char *const target_features[] = { "audit", "zstd" };
 
 struct target {
@@ -213,6 +215,8 @@ static int target_message(struct target *t, const uint8_t *payload, size_t len, 
 	case MSG_AUDIT_END:
 		receiver_audited(t->receiver, m);
 		return wire_send_message(t->wire, m, why);
+	case MSG_STOPPED:
+		return control_execute(t->in.control, "stop", NULL, NULL, NULL, NULL, TARGET_STOP_MS, why);
 	case MSG_ABORT:
 		return fail_set(why, FAIL_ENDED, "the source gives up: %.250s", m->reason);
 	default:

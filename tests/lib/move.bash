@@ -28,7 +28,7 @@ exec_on() {
 start_web() {
 	start_vm web --kernel "$STEP" --append "pages=1024 tick=1000 pace=20 ${1:-}" --memory 32M --serial "file:$W/both.out"
 	wait_line 20 'tick 3$' "$W/both.out"
-	AVM=$VMPID
+	export AVM=$VMPID
 	UUID=$(on_a vmrun ctl web query-uuid | jq -r .UUID)
 }
 
@@ -49,7 +49,7 @@ listening() { [ "$(grep -c 'listening on' "$W/$1.log")" -gt "$2" ] || { ! kill -
 # listen_b [options]: on B, the serial line to the shared file. Its pid in $BL, its address in $BADDR; again on the same port.
 listen_b() {
 	listen b "${BADDR:-127.0.0.1:0}" "$@" -- --serial "file:$W/both.out"
-	BL=$LPID BADDR=$LADDR
+	export BL=$LPID BADDR=$LADDR
 }
 
 # move [options]: from A to B in the background: its pid in $MV, its messages in $W/move.err.
@@ -96,7 +96,8 @@ ticks_right() {
 
 # check_on HOST: saves web there and looks at every page of it.
 check_on() {
-	"on_$1" vmsnap --quiet web "$W/check.vms" && stepcheck "$W/check.vms" >"$W/check.txt" || { cat "$W/check.txt"; return 1; }
+	"on_$1" vmsnap --quiet web "$W/check.vms" || return 1
+	stepcheck "$W/check.vms" >"$W/check.txt" || { cat "$W/check.txt"; return 1; }
 	rm -f "$W/check.vms"
 }
 

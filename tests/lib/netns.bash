@@ -1,11 +1,15 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2317  # on_a, on_b and exec_on replace those of move.bash, and are called by the tests
 # Two hosts as hosts are: network, mount and PID namespaces of their own, joined by a veth. Needs root.
 # After netns_setup, on_a and on_b run a command in them; A is 10.71.0.1, B 10.71.0.2. netns_teardown removes all of it.
 
 netns_setup() {
 	need_root
 	NETNS=vf$$
-	netns_make a && netns_make b || { netns_teardown; skip "network namespaces can't be made here: $(tail -n 1 "$W/netns.err")"; }
+	if ! { netns_make a && netns_make b; }; then
+		netns_teardown
+		skip "network namespaces can't be made here: $(tail -n 1 "$W/netns.err")"
+	fi
 	ip link add "${NETNS}a" type veth peer name "${NETNS}b" 2>>"$W/netns.err" ||
 		{ netns_teardown; skip "no veth here: $(tail -n 1 "$W/netns.err")"; }
 	netns_join a 10.71.0.1 && netns_join b 10.71.0.2

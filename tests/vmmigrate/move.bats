@@ -23,13 +23,12 @@ teardown() { vm_teardown; }
 
 @test "vmmigrate: twenty moves in a row, to and fro, while the guest writes" {
 	start_web
-	listen_b
-	B=$BADDR
 	listen a 127.0.0.1:0 -- --serial "file:$W/both.out"
-	A=$LADDR
+	local to_a=${LADDR:?}
+	listen_b
 	for i in $(seq 10); do
-		on_a vmmigrate web "$B" --audit 2>"$W/move.err" || { echo "move $i there"; cat "$W/move.err" "$W/b.log"; return 1; }
-		on_b vmmigrate web "$A" --compress 2>"$W/move.err" || { echo "move $i back"; cat "$W/move.err" "$W/a.log"; return 1; }
+		on_a vmmigrate web "$BADDR" --audit 2>"$W/move.err" || { echo "move $i there"; cat "$W/move.err" "$W/b.log"; return 1; }
+		on_b vmmigrate web "$to_a" --compress 2>"$W/move.err" || { echo "move $i back"; cat "$W/move.err" "$W/a.log"; return 1; }
 	done
 	ticks_on
 	ticks_right
@@ -54,6 +53,51 @@ teardown() { vm_teardown; }
 	moved 0
 	jq -es 'map(select(.event == "moved"))[0] | .resent == 1 and .audited' "$W/move.err"
 	check_on b
+}
+
+@test "vmmigrate: a VM that its user has stopped arrives stopped, and goes on with cont" {
+	start_web
+	listen_b
+	on_a vmrun ctl web stop
+	n=$(last_tick "$W/both.out")
+	move
+	moved 0
+	stands_on b
+	[ "$(last_tick "$W/both.out")" = "$n" ]
+	on_b vmrun ctl web cont
+	ticks_on
+	ticks_right
+}
+
+@test "vmmigrate --pause-deadline: vmrun resumes a VM whose target does not answer in time, exit 4, nothing is left" {
+	need_faults
+	start_web
+	VMFERRY_FAULT=vmmigrate.target.loaded=wait:$W/at listen_b
+	move --pause-deadline 500ms
+	until_true 10 test -e "$W/at"
+	until_true 10 runs_on a
+	moved 4
+	rm -f "$W/at"
+	until_true 10 no_vm b
+	records_are - -
+	ticks_on
+	ticks_right
+}
+
+@test "vmmigrate: a target that stops reading in the rounds does not hold the guest up" {
+	start_web
+	listen_b
+	move --bandwidth 1M
+	wait_line 10 'arrives from' "$W/b.log"
+	until_true 10 vm_pid b
+	kill -STOP "$(children "$BL")"
+	ticks_on
+	runs_on a
+	kill -TERM "$MV"
+	moved 143
+	kill -CONT "$(children "$BL")"
+	until_true 10 no_vm b
+	ticks_right
 }
 
 @test "vmmigrate: an unreachable host, exit 4, the VM runs on" {

@@ -13,7 +13,7 @@ teardown() {
 }
 
 web_on_a() {
-	exec_on a vmrun --name web --kernel "$STEP" --append "pages=1024 tick=1000 pace=20 $*" --memory 32M --serial "file:$W/both.out" \
+	exec_on a vmrun --name web --kernel "$STEP" --append "pages=1024 tick=1000 pace=20" --memory 32M --serial "file:$W/both.out" \
 		>"$W/web.log" 2>&1 </dev/null 3>&- &
 	PIDS+=("$!")
 	until_true 20 on_a vmrun ctl web query-status
