@@ -208,7 +208,7 @@ int main(int argc, char **argv)
 {
 	static const char *const kinds[] = { "read", "log", "incoming" };
 	struct fail     why = { .at = FAIL_NOWHERE };
-	struct control *c;
+	struct control *c    = NULL;
 	int             kind = 0;
 	char            line[8192], text[512];
 
@@ -218,8 +218,10 @@ int main(int argc, char **argv)
 	}
 	while (kind < 2 && strcmp(kinds[kind], argv[2]))
 		kind++;
-	if (control_open(&c, argv[1], &why) || lease_open(&lease, c, (enum lease_kind)kind, argv[3], &why))
+	if (control_open(&c, argv[1], &why) || lease_open(&lease, c, (enum lease_kind)kind, argv[3], &why)) {
+		control_close(c);
 		return fail_report("leasectl", &why);
+	}
 	control_close(c);     /* the lease lives on its own channel */
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	printf("ok lease\n");

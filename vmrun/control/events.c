@@ -121,7 +121,7 @@ json_t *events_remembered(struct control_server *s)
 		if (!e)
 			break;
 		after = e->seq;
-		json_array_append(list, e->event);
+		json_array_append_new(list, json_deep_copy(e->event));     /* what is shared stays under the lock */
 	}
 	m = json_pack("{s:I, s:o}", "seq", (json_int_t)s->event_seq, "events", list);
 	pthread_mutex_unlock(&s->events_lock);
