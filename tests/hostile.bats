@@ -11,6 +11,7 @@ small_snapshot() {
 	wait_gone 10 "$VMPID"
 }
 
+# bats test_tags=slow
 @test "hostile: 1000 seeded single-bit flips: each is found and placed by verify, each refused by vmrun --restore with 3" {
 	small_snapshot
 	seed=${SEED:-$RANDOM}
@@ -32,6 +33,7 @@ small_snapshot() {
 	END
 }
 
+# bats test_tags=slow
 @test "hostile: a file cut at every 100th byte is refused, by verify and by --restore" {
 	small_snapshot
 	python3 - "$W/a.vms" "$W/bad.vms" <<-'END'

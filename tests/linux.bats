@@ -115,12 +115,12 @@ move_of_linux() {
 @test "linux: a field of a chip that a planted bug forgets makes pulse fail and name it" {
 	need_debian
 	export PATH="$FAULTS_BUILD/bin:$PATH"
-	for point in uart.ier virtio.status plic-context.enable; do
-		VMFERRY_FAULT=state.skip.$point=hit start_linux "${point%%.*}" 1 tick
-		run -1 --separate-stderr vmrun ctl "${point%%.*}" pulse
+	for point in uart.ier virtio.status plic-context@0.enable; do
+		VMFERRY_FAULT=state.skip.${point/@0/}=hit start_linux "${point%%[.@]*}" 1 tick
+		run -1 --separate-stderr vmrun ctl "${point%%[.@]*}" pulse
 		echo "$point: $stderr"
 		[[ "$stderr" == *"$point"* ]]
-		vmrun ctl "${point%%.*}" quit
+		vmrun ctl "${point%%[.@]*}" quit
 	done
 }
 

@@ -26,6 +26,8 @@ second_client_while_paused() {
 	status_is "$vm" "$word"
 }
 
+# bats file_tags=slow
+
 @test "lease: one logging lease, the second told who holds the first; reading ones many, and they cannot pause" {
 	step a
 	lease_open l a log 'vmsnap[1]'

@@ -8,6 +8,8 @@ setup() {
 }
 teardown() { vm_teardown; }
 
+# bats file_tags=slow
+
 @test "format: a reader written from docs/format.md alone finds every hash and both digests right, raw, compressed, state-only and from a pipe" {
 	truncate -s 1M "$W/disk"
 	start_step a "pages=256 tick=256 pace=10" --cpus 2 --rng --disk "root=$W/disk"

@@ -77,6 +77,8 @@ for_rows_1_2() {
 	esac
 }
 
+# bats file_tags=slow
+
 @test "move, agreed: kill -9 of the source's vmmigrate: the source runs on" { for_rows_1_2 vmmigrate.source.agreed source_vmmigrate; }
 @test "move, agreed: kill -9 of the source's vmrun: exit 6, nothing is left" { for_rows_1_2 vmmigrate.source.agreed source_vmrun; }
 @test "move, agreed: kill -9 of the target's vmmigrate: the source runs on" { for_rows_1_2 vmmigrate.source.agreed target_vmmigrate; }

@@ -47,6 +47,8 @@ unhurt() {
 	rm -f "$W/next.vms"
 }
 
+# bats file_tags=slow
+
 @test "vmsnap: kill -9 at random moments hurts nothing" {
 	guest
 	for i in $(seq 12); do
