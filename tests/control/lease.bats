@@ -454,3 +454,57 @@ depart() {
 	echo "released $won, revoked $lost"
 	moves_on a
 }
+
+@test "kill -9 of vmrun at each point of the hand-over: the record says what the table says, and a restart obeys it" {
+	[ -x "$FAULTS_BUILD/bin/vmrun" ]
+	export PATH="$FAULTS_BUILD/bin:$PATH"
+	# point, lease verb that meets it, record afterwards (none: there is no file), exit status of a restart (0: runs)
+	while read -r point verb state restart; do
+		VMFERRY_FAULT=vmrun.source.$point=kill start_step s "pages=64 pace=1000"
+		id=$(uuid_of s)
+		lease_open "s$point" s log 'vmmigrate[9]'
+		lease "s$point" pause 60000
+		[ "$verb" = release ] || lease "s$point" release $M h:1
+		if lease "s$point" "$verb" $M h:1; then false; fi
+		wait_gone 10 "$VMPID"
+		record_is "$VMFERRY_STATE_DIR" "$id" "$state"
+		restart_gives "$VMFERRY_STATE_DIR" "$id" "$restart"
+	done <<-END
+		paused   release none     0
+		released release released 5
+		done     done    none     0
+	END
+
+	depart
+	while read -r point verb state restart; do
+		export VMFERRY_FAULT=vmrun.target.$point=kill
+		arrive "t$point"
+		unset VMFERRY_FAULT
+		lease "t$point" put "$W/image"
+		[ "$verb" = ready ] || lease "t$point" ready $M src:1 0
+		if lease "t$point" "$verb" $M src:1 0; then false; fi
+		wait_gone 10 "$VMPID"
+		record_is "$W/t$point/state" "$ID" "$state"
+		[ "$point" = running ] || ! grep -q tick "$W/t$point.out"      # no vCPU ran
+		restart_gives "$W/t$point/state" "$ID" "$restart"
+	done <<-END
+		loaded  ready none  0
+		ready   ready ready 5
+		owned   start owned 0
+		running start owned 0
+	END
+	lease src resume
+	moves_on a
+}
+record_is() {
+	if [ "$3" = none ]; then [ ! -e "$1/moves/$2.json" ]; else [ "$(record_state "$1" "$2")" = "$3" ]; fi
+}
+restart_gives() {
+	if [ "$3" = 0 ]; then
+		VMFERRY_STATE_DIR=$1 VMFERRY_RUNTIME_DIR=$W/again start_vm again --uuid "$2" --kernel "$STEP" --serial none
+		VMFERRY_RUNTIME_DIR=$W/again vmrun ctl again quit
+		exits "$VMPID" 0
+	else
+		VMFERRY_STATE_DIR=$1 VMFERRY_RUNTIME_DIR=$W/again run -"$3" vmrun --name again --uuid "$2" --kernel "$STEP" --serial none
+	fi
+}

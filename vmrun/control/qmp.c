@@ -1,6 +1,7 @@
 #include "vmrun/control/qmp.h"
 
 #include "libcommon/io.h"
+#include "libcommon/version.h"
 
 #include <string.h>
 
@@ -86,7 +87,7 @@ void qmp_request_close(struct qmp_request *r)
 /* Clients decide by "qemu" what they may ask for: it names the QEMU whose documentation this server follows. */
 json_t *qmp_version(void)
 {
-	return json_pack("{s:{s:i, s:i, s:i}, s:s}", "qemu", "major", 7, "minor", 2, "micro", 0, "package", "vmferry");
+	return json_pack("{s:{s:i, s:i, s:i}, s:s}", "qemu", "major", 7, "minor", 2, "micro", 0, "package", "vmferry " VMFERRY_VERSION);
 }
 
 json_t *qmp_greeting(void)
