@@ -176,5 +176,7 @@ int main(int argc, char **argv)
 	missed = flip ? damage_flip(&d, (unsigned)strtoul(argv[at + 1], NULL, 10), strtoull(argv[at + 2], NULL, 10))
 		      : damage_cut(&d, strtoul(argv[at + 1], NULL, 10));
 	unlink(d.copy);
+	free(d.argv);
+	free(d.good);
 	return missed != 0;
 }
