@@ -36,8 +36,13 @@ lease_refused() {      # TAG PATTERN VERB...
 	[[ $output =~ $pattern ]]
 }
 # Others that were started meanwhile have the fifo open too: it is told to end.
-lease_close() { echo end >&"${LEASE[$1]}"; exec {LEASE[$1]}>&-; wait_gone 10 "${LEASE_PID[$1]}"; rm -f "$W/$1.fifo"; unset "LEASE[$1]"; }
-lease_kill() { kill -9 "${LEASE_PID[$1]}"; exec {LEASE[$1]}>&-; wait_gone 10 "${LEASE_PID[$1]}"; rm -f "$W/$1.fifo"; }
+lease_close() { echo end >&"${LEASE[$1]}"; lease_forget "$1"; }
+lease_kill() { kill -9 "${LEASE_PID[$1]}"; lease_forget "$1"; }
+lease_forget() {
+	eval "exec ${LEASE[$1]}>&-"
+	wait_gone 10 "${LEASE_PID[$1]}"
+	rm -f "$W/$1.fifo"
+}
 
 # ctl_refused PATTERN VM COMMAND...
 ctl_refused() {

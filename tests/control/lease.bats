@@ -331,8 +331,7 @@ depart() {
 		lease dst ready $M src:4649 0
 		kill -$how "$VMPID"
 		wait_gone 10 "$VMPID"
-		exec {LEASE[dst]}>&-
-		rm -f "$W/dst.fifo"
+		lease_kill dst
 		case $how in
 		TERM) [ "$(record_state "$W/dst/state" "$ID")" = returned ] ;;
 		KILL) [ "$(record_state "$W/dst/state" "$ID")" = ready ] ;;
