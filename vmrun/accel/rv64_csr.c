@@ -251,6 +251,8 @@ void rv64_reset(struct hart *h, bool run, uint64_t pc, uint64_t arg)
 	h->s.x[11]    = arg;
 	h->s.stimecmp = UINT64_MAX;
 	h->s.hsm      = run ? HSM_STARTED : HSM_STOPPED;
+	/* As firmware leaves it: user mode may read cycle, time and instret. Linux relies on that for its vDSO. */
+	h->s.scounteren = 7;
 	h->timer      = false;
 	h->stuck      = false;
 }
