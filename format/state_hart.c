@@ -53,6 +53,8 @@ static int hart_check(const void *state, struct fail *why)
 		return fail_set(why, FAIL_CORRUPT, "a reservation of %u bytes at 0x%" PRIx64, s->res_size, s->res_gpa);
 	if (s->hsm == 3)
 		return fail_set(why, FAIL_CORRUPT, "hsm state 3 is never saved");
+	if (s->hsm == HSM_SUSPENDED && !s->wfi)
+		return fail_set(why, FAIL_CORRUPT, "a suspended hart that does not wait");
 	return 0;
 }
 

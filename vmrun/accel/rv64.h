@@ -15,7 +15,8 @@
  *   rv64_expand.c, rv64_decode.c   bits to struct rv64_op; pure
  *   rv64_code.c    decoded pages, the fetch TLB, fence.i
  *   rv64_run.c     the executor (rv64_exec*.inc are its bodies)
- *   rv64_mmu.c     Sv39, the data TLB, slow loads and stores, marks
+ *   rv64_mmu.c     Sv39, the data TLB, marks
+ *   rv64_access.c  slow loads and stores, atomics
  *   rv64_fp.c      F and D
  *   rv64_csr.c     CSRs, traps, interrupts
  *   rv64_sbi.c     what M-mode firmware would do
@@ -205,18 +206,25 @@ struct rv64_page {
 	bool           super;
 };
 bool rv64_translate(struct hart *h, uint64_t va, enum rv64_access access, struct rv64_page *p);
-bool rv64_load(struct hart *h, uint64_t va, unsigned size, uint64_t *value);
-bool rv64_store(struct hart *h, uint64_t va, unsigned size, uint64_t value);
-/* Host address for an atomic access by which the page is written, NULL for a trap. gpa may be NULL. */
-void *rv64_atomic(struct hart *h, uint64_t va, unsigned size, uint64_t *gpa);
-bool rv64_lr(struct hart *h, uint64_t va, unsigned size, uint64_t *value);
-bool rv64_sc(struct hart *h, uint64_t va, unsigned size, uint64_t value, bool *stored);
+/* Host address of va, good to the end of its page, by way of the TLB, into which it goes. *host NULL: not memory, *gpa. For
+ * ACCESS_WRITE the page is marked: the store follows before the next safe point. */
+bool rv64_host(struct hart *h, uint64_t va, enum rv64_access access, uint8_t **host, uint64_t *gpa);
+bool rv64_fault(struct hart *h, unsigned cause, uint64_t tval);              /* false, always */
+bool rv64_access_fault(struct hart *h, uint64_t va, enum rv64_access access);
 void rv64_tlb_flush(struct hart *h);                     /* data and fetch */
 void rv64_tlb_flush_page(struct hart *h, uint64_t va);
 void rv64_tlb_mode(struct hart *h);                      /* privilege or SUM has changed */
 void rv64_tlb_drop_writes(struct hart *h);
 void rv64_tlb_drop_code(struct hart *h);                 /* REQ_CODE */
 void rv64_tlb_drop_page(struct hart *h, const struct region *r, uint64_t page);
+
+/* rv64_access.c. false: a trap. */
+bool rv64_load(struct hart *h, uint64_t va, unsigned size, uint64_t *value);
+bool rv64_store(struct hart *h, uint64_t va, unsigned size, uint64_t value);
+/* Host address for an atomic access by which the page is written, NULL for a trap. gpa may be NULL. */
+void *rv64_atomic(struct hart *h, uint64_t va, unsigned size, uint64_t *gpa);
+bool rv64_lr(struct hart *h, uint64_t va, unsigned size, uint64_t *value);
+bool rv64_sc(struct hart *h, uint64_t va, unsigned size, uint64_t value, bool *stored);
 
 /* rv64_code.c */
 int rv64_code_open(struct hart *h, struct fail *why);

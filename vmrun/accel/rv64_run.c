@@ -10,6 +10,11 @@
  * Bodies are in rv64_exec_i.inc, included once for 4 byte and once for 2 byte instructions, and rv64_exec_sys.inc,
  * rv64_exec_fp.inc, included once. */
 
+/* Each body ends in its own indirect jump, which the host's predictor tells apart: the compiler must not join them. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-gcse", "no-crossjumping")
+#endif
+
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
