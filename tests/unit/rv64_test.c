@@ -336,6 +336,24 @@ static void test_code(void)
 	ok(trapped(5, PROGRAM + 20, 0) && S.x[A1] == 7 && S.x[A2] == 8 && S.instret == 10, "instret counts exactly, traps included");
 }
 
+static void test_expand(void)
+{
+	unsigned legal = 0, broken = 0;
+
+	for (unsigned half = 0; half < 0x10000; half++) {
+		uint32_t       raw = (half & 3) == 3 ? 0 : rv64_expand((uint16_t)half);
+		struct rv64_op op;
+
+		if (!raw)
+			continue;
+		rv64_decode(&op, raw, 2, 0);
+		legal++;
+		broken += op_code(&op) == OP_illegal || op_len(&op) != 2;
+	}
+	note("%u of 49152 are legal", legal);
+	ok(legal > 40000 && !broken, "every compressed instruction is reserved or stands for a legal one");
+}
+
 static void test_interrupts(void)
 {
 	/* the handlers turn sie off: a wfi would not wait */
@@ -498,6 +516,7 @@ int main(void)
 	test_sv39();
 	test_misaligned();
 	test_code();
+	test_expand();
 	test_interrupts();
 	test_sbi();
 	test_marks();
