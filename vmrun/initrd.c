@@ -223,7 +223,8 @@ static bool initrd_kernel_only(const uint8_t *data, size_t len)
 }
 
 /* Packs the archive in data into *out; verbatim set when it is a cpio and is to be taken as it is. */
-static int initrd_repack(const uint8_t *data, size_t len, const char *what, bool *verbatim, uint8_t **out, size_t *outlen, struct fail *why)
+static int initrd_repack(const uint8_t *data, size_t len, const char *what, bool *verbatim, uint8_t **out, size_t *outlen,
+			 struct fail *why)
 {
 	struct archive       *a = initrd_archive_open(data, len);
 	struct archive_entry *x;

@@ -165,7 +165,9 @@ static int options_one(struct options *o, int opt, const char *arg, struct fail 
 	case OPT_SERIAL: o->serial = arg; return options_serial("serial", arg, why);
 	case OPT_CONSOLE: o->virtio_console = arg; return options_serial("virtio-console", arg, why);
 	case OPT_ACCEL: o->accel = arg; return options_word("accel", arg, accels, 3, why) < 0 ? -1 : 0;
-	case OPT_ON_REBOOT: o->on_reboot = options_word("on-reboot", arg, reboot_policy_names, REBOOT_POLICIES, why); return o->on_reboot < 0 ? -1 : 0;
+	case OPT_ON_REBOOT:
+		o->on_reboot = options_word("on-reboot", arg, reboot_policy_names, REBOOT_POLICIES, why);
+		return o->on_reboot < 0 ? -1 : 0;
 	case OPT_CLOCK:
 		word = options_word("clock", arg, clock_policy_names, CLOCK_POLICIES, why);
 		if (word >= 0)

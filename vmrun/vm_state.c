@@ -155,7 +155,8 @@ int vm_loaded(struct vm *vm, enum clock_policy policy, struct fail *why)
 	return 0;
 }
 
-static int vm_load_as(struct vm *vm, const struct machine *from, const void *fdt, size_t len, enum clock_policy policy, struct fail *why)
+static int vm_load_as(struct vm *vm, const struct machine *from, const void *fdt, size_t len, enum clock_policy policy,
+		      struct fail *why)
 {
 	struct machine_parts parts;
 	int                  rc;
