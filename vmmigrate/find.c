@@ -198,6 +198,21 @@ int find_operand(const char *operand, struct uuid *vm, char name[VM_NAME_MAX + 1
 	return find_vm(vm, name, NULL, c, why) == FOUND_DOUBT ? -1 : 0;
 }
 
+int find_holder(struct control *c, const char *holder, bool *held, struct fail *why)
+{
+	json_t *ret = NULL, *h;
+	size_t  i;
+
+	*held = false;
+	if (control_execute(c, "query-status", NULL, &ret, NULL, NULL, FIND_TIMEOUT_MS, why))
+		return -1;
+	json_array_foreach(json_object_get(ret, "vmferry-holders"), i, h)
+		if (json_is_string(h) && !strcmp(json_string_value(h), holder))
+			*held = true;
+	json_decref(ret);
+	return 0;
+}
+
 int find_lease(struct lease **out, struct control *c, enum lease_kind kind, struct fail *why)
 {
 	uint64_t until = io_now_ns() + FIND_LEASE_NS;

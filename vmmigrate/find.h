@@ -26,6 +26,9 @@ int find_operand(const char *operand, struct uuid *vm, char name[VM_NAME_MAX + 1
 /* query-uuid, query-name over an open connection; name may be NULL. */
 int find_identity(struct control *c, struct uuid *vm, char name[VM_NAME_MAX + 1], struct fail *why);
 
+/* Whether the VM is held by that holder of docs/control.md: "user", "released". */
+int find_holder(struct control *c, const char *holder, bool *held, struct fail *why);
+
 /* A lease of a kind, tried again for a second while somebody else is about to let go of his. */
 int find_lease(struct lease **out, struct control *c, enum lease_kind kind, struct fail *why);
 

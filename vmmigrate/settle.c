@@ -135,6 +135,15 @@ void settle_act(const struct uuid *vm, const struct uuid *move, bool go, struct 
 	settle_by_record(&r, &why, out);
 }
 
+/* Released by the record, and, when its vmrun lives, by that too: a record that a failing disk has kept says nothing. */
+static bool settle_released(const struct move_record *r, struct control *c)
+{
+	struct fail why;
+	bool        held = true;
+
+	return r->state == MOVE_RELEASED && (!c || (find_holder(c, "released", &held, &why) == 0 && held));
+}
+
 /* The target asks us, the source's host: released, aborted, or too early to say. */
 static void settle_query_source(const struct message *q, struct message *out)
 {
@@ -164,7 +173,7 @@ static void settle_query_source(const struct message *q, struct message *out)
 	if (moves_read(&q->vm, &r, &found, &why))
 		settle_answer(out, ANSWER_UNDECIDED, &why);
 	else if (found && uuid_equal(&r.move, &q->move))
-		settle_answer(out, r.state == MOVE_RELEASED ? ANSWER_RELEASED : ANSWER_UNDECIDED, NULL);
+		settle_answer(out, settle_released(&r, c) ? ANSWER_RELEASED : ANSWER_UNDECIDED, NULL);
 	out->alive = c != NULL;
 	control_close(c);
 }

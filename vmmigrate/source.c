@@ -19,7 +19,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SOURCE_STATUS_MS 10000u
 #define SOURCE_GAP_PAGES 512u      /* holes smaller than this do not split an extent */
 
 struct source {
@@ -204,17 +203,10 @@ static int source_pause(struct source *s, struct fail *why)
 /* A VM that its user has stopped arrives stopped. */
 static int source_stopped_by_user(struct source *s, struct fail *why)
 {
-	json_t *ret = NULL;
-	size_t  i;
-	json_t *holder;
-	bool    stopped = false;
+	bool stopped;
 
-	if (control_execute(s->control, "query-status", NULL, &ret, NULL, NULL, SOURCE_STATUS_MS, why))
+	if (find_holder(s->control, "user", &stopped, why))
 		return -1;
-	json_array_foreach(json_object_get(ret, "vmferry-holders"), i, holder)
-		if (json_is_string(holder) && !strcmp(json_string_value(holder), "user"))
-			stopped = true;
-	json_decref(ret);
 	s->m->type = MSG_STOPPED;
 	return stopped ? wire_send_message(s->wire, s->m, why) : 0;
 }
@@ -268,9 +260,14 @@ static int source_release_lost(struct source *s, struct fail *why)
 
 static int source_release(struct source *s, struct fail *why)
 {
-	if (lease_release(s->lease, &s->r->move, s->r->peer, why) &&
-	    (s->lease->lost == FAIL_NONE || source_release_lost(s, why)))
-		return -1;
+	if (lease_release(s->lease, &s->r->move, s->r->peer, why)) {
+		if (s->lease->lost == FAIL_NONE) {
+			why->kind = FAIL_PEER;      /* refused, whatever for: it runs on here, nothing is in doubt */
+			return -1;
+		}
+		if (source_release_lost(s, why))
+			return -1;
+	}
 	s->released = true;
 	fault_point("vmmigrate.source.released");
 	return 0;

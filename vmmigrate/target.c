@@ -350,7 +350,7 @@ static enum target_outcome target_wait(struct target *t, struct fail *why)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	t->wire->watch[0].fd = -1;
 	do {
-		if (wire_recv_message(t->wire, t->m, WIRE_IDLE_NS, why))
+		if (wire_recv_message(t->wire, t->m, WIRE_READY_NS, why))
 			return TARGET_DOUBT;
 	} while (t->m->type == MSG_RELEASED);
 	if (t->m->type != MSG_GO && t->m->type != MSG_ABORT) {

@@ -22,6 +22,7 @@
 #define WIRE_GREET_NS       (10 * WIRE_SECOND)
 #define WIRE_AGREE_NS       (60 * WIRE_SECOND)
 #define WIRE_IDLE_NS        (60 * WIRE_SECOND)
+#define WIRE_READY_NS       (20 * WIRE_SECOND)
 #define WIRE_SEND_NS        (30 * WIRE_SECOND)
 #define WIRE_ACK_NS         (60 * WIRE_SECOND)
 #define WIRE_GO_NS          (30 * WIRE_SECOND)
