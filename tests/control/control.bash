@@ -80,3 +80,6 @@ exits() {
 	echo "$1 exited with $rc"
 	[ "$rc" = "$2" ]
 }
+
+# vmrun has seen that nobody holds a lease of VM any more.
+unleased() { vmrun ctl "$1" query-status | jq -e '."vmferry-lease" == null' >/dev/null; }

@@ -300,7 +300,7 @@ depart() {
 	lease dst put "$W/image"
 	lease dst ready $M src:4649 0
 	lease_kill dst
-	until_true 10 on dst vmrun ctl a query-status
+	until_true 10 on dst unleased a
 	on dst lease_open again a incoming 'vmmigrate[6]'
 	lease again regions
 	[[ $output == *" ro protected" ]]
@@ -308,6 +308,7 @@ depart() {
 	lease again start $M
 	until_true 20 on dst status_is a running
 	lease_close again
+	until_true 10 on dst unleased a
 	on dst lease_open once_more a incoming 'vmmigrate[7]'
 	lease once_more start $M
 	lease_refused once_more '' start $OTHER
