@@ -317,6 +317,7 @@ depart() {
 	lease d2 put "$W/image"
 	lease d2 ready $M src:4649 0
 	lease_kill d2
+	until_true 10 on d2 unleased a
 	on d2 lease_open d2b a incoming 'vmmigrate[6]'
 	lease_refused d2b "$M" abort $OTHER
 	lease d2b abort $M

@@ -103,7 +103,7 @@ need_root() { [ "$(id -u)" = 0 ] || skip "not root"; }
 start_vm_stdin() {
 	local name=$1
 	shift
-	vmrun --name "$name" --serial "file:$W/$name.out" "$@" >"$W/$name.log" 2>&1 3>&- &
+	vmrun --name "$name" --serial "file:$W/$name.out" "$@" <&0 >"$W/$name.log" 2>&1 3>&- &
 	VMPID=$!
 	until_true 30 vm_answers "$name" "$VMPID"
 }
