@@ -422,6 +422,54 @@ settled() {
 	done
 }
 
+# vmrun_dies_at POINT STATUS RECORDS: the vmrun of either side dies by itself at its point.
+vmrun_dies_at() {
+	case $1 in *.source.*) export VMFERRY_FAULT=$1=kill ;; esac
+	start_web
+	unset VMFERRY_FAULT
+	listen a 127.0.0.1:0
+	ASK=$LADDR
+	case $1 in *.target.*) export VMFERRY_FAULT=$1=kill ;; esac
+	listen_b
+	unset VMFERRY_FAULT
+	move --ask "$ASK" --handover-timeout 5s
+	moved "$2"
+	until_true 10 records_are "${@:3}"
+	ticks_right
+}
+
+@test "move: the source's vmrun dies before RELEASED is recorded: exit 6, the target discards" {
+	vmrun_dies_at vmrun.source.paused 6 - returned
+	until_true 10 no_vm b
+	may_start a
+}
+@test "move: the source's vmrun dies once RELEASED is recorded, unanswered: the target runs, exit 0" {
+	vmrun_dies_at vmrun.source.released 0 - owned
+	runs_only_on b
+}
+@test "move: the source's vmrun dies as its record goes: the target runs, exit 0" {
+	vmrun_dies_at vmrun.source.done 0 - owned
+	runs_only_on b
+}
+@test "move: the target's vmrun dies before READY is recorded: the source runs on, exit 4" {
+	vmrun_dies_at vmrun.target.loaded 4 - -
+	runs_only_on a
+}
+@test "move: the target's vmrun dies once READY is recorded, unanswered: the source runs on, exit 4" {
+	vmrun_dies_at vmrun.target.ready 4 - returned
+	runs_only_on a
+}
+@test "move: the target's vmrun dies once OWNED is recorded, before it runs: it is the target's all the same, exit 5" {
+	vmrun_dies_at vmrun.target.owned 5 - owned
+	until_true 10 no_vm a
+	may_start b
+}
+@test "move: the target's vmrun dies as it runs, unanswered: it is the target's all the same, exit 5" {
+	vmrun_dies_at vmrun.target.running 5 - owned
+	until_true 10 no_vm a
+	may_start b
+}
+
 @test "vmmigrate --listen killed after GO: the VM runs on" {
 	world
 	move --ask "$ASK"

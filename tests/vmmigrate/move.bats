@@ -37,6 +37,22 @@ teardown() { vm_teardown; }
 	[ "$(jq .generation "$W/a/state/moves/$UUID.json")" = 20 ]
 }
 
+@test "vmmigrate: four harts that write all the time, to and fro" {
+	start_vm web --kernel "$STEP" --append "pages=1024 tick=1000" --memory 32M --cpus 4 --serial "file:$W/both.out"
+	wait_line 20 'tick 3$' "$W/both.out"
+	UUID=$(on_a vmrun ctl web query-uuid | jq -r .UUID)
+	listen a 127.0.0.1:0 -- --serial "file:$W/both.out"
+	to_a=${LADDR:?}
+	listen_b
+	for i in 1 2 3; do
+		on_a vmmigrate web "$BADDR" 2>"$W/move.err" || { echo "move $i there"; cat "$W/move.err" "$W/b.log"; return 1; }
+		on_b vmmigrate web "$to_a" 2>"$W/move.err" || { echo "move $i back"; cat "$W/move.err" "$W/a.log"; return 1; }
+	done
+	ticks_on
+	ticks_right
+	check_on a
+}
+
 @test "vmmigrate --audit: both memories are the same at the pause" {
 	start_web
 	listen_b --once

@@ -1,3 +1,4 @@
+# bats file_tags=slow
 # vmmigrate between two hosts as hosts are: network, mount and PID namespaces of their own, joined by a veth.
 load ../lib/vm
 load ../lib/move
