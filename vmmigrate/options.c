@@ -139,8 +139,8 @@ static void options_one(struct options *o, int opt, const char *arg)
 			usage_fail("--max-rounds %s: wanted a number from 1 to 100000", arg);
 		break;
 	case OPT_BANDWIDTH:
-		if (!units_size(&o->bandwidth, arg) || o->bandwidth < 1024)
-			usage_fail("--bandwidth %s: wanted bytes a second, such as 100M, 1K at least", arg);
+		if (!units_size(&o->bandwidth, arg) || o->bandwidth < 64 * 1024)
+			usage_fail("--bandwidth %s: wanted bytes a second, such as 100M, 64K at least", arg);
 		break;
 	case OPT_PROGRESS:
 		if (!progress_mode_parse(&o->progress, arg, stderr))

@@ -8,10 +8,10 @@ netns_setup() {
 	NETNS=vf$$
 	if ! { netns_make a && netns_make b; }; then
 		netns_teardown
-		skip "network namespaces can't be made here: $(tail -n 1 "$W/netns.err")"
+		skip "no network namespaces here: $(tail -n 1 "$W/netns.err")"
 	fi
 	ip link add "${NETNS}a" type veth peer name "${NETNS}b" 2>>"$W/netns.err" ||
-		{ netns_teardown; skip "no veth here: $(tail -n 1 "$W/netns.err")"; }
+		{ netns_teardown; skip "no network namespaces here, no veth: $(tail -n 1 "$W/netns.err")"; }
 	netns_join a 10.71.0.1 && netns_join b 10.71.0.2
 	# The first process of a PID namespace must take in its orphans.
 	netns_init a && netns_init b
