@@ -109,6 +109,7 @@ int main(int argc, char **argv)
 	fill(argc > 4 ? argv[4] : "random");
 	if (strcmp(path, "-") == 0) {
 		write_all(STDOUT_FILENO, level, b);
+		free(b);
 		return 0;
 	}
 	t = io_now_ns();
