@@ -4,15 +4,6 @@
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "bitmaps are shared as little-endian words");
 
-/* The bits of word w that lie in [first, end). */
-static uint64_t bitmap_mask(uint64_t w, uint64_t first, uint64_t end)
-{
-	uint64_t lo = first > w * 64 ? first - w * 64 : 0;
-	uint64_t hi = end < w * 64 + 64 ? end - w * 64 : 64;
-
-	return (hi == 64 ? UINT64_MAX : ((uint64_t)1 << hi) - 1) & (UINT64_MAX << lo);
-}
-
 void bitmap_set_range(uint64_t *map, uint64_t first, uint64_t count)
 {
 	for (uint64_t w = first / 64; count && w <= (first + count - 1) / 64; w++)

@@ -16,6 +16,15 @@ static inline size_t bitmap_bytes(uint64_t npages) { return bitmap_words(npages)
 static inline bool bitmap_test(const uint64_t *map, uint64_t page) { return map[page / 64] >> (page % 64) & 1; }
 static inline void bitmap_set(uint64_t *map, uint64_t page) { map[page / 64] |= (uint64_t)1 << (page % 64); }
 
+/* The bits of word w that belong to pages [first, end); they overlap. */
+static inline uint64_t bitmap_mask(uint64_t w, uint64_t first, uint64_t end)
+{
+	uint64_t lo = first > w * 64 ? first - w * 64 : 0;
+	uint64_t hi = end < w * 64 + 64 ? end - w * 64 : 64;
+
+	return (hi == 64 ? UINT64_MAX : ((uint64_t)1 << hi) - 1) & (UINT64_MAX << lo);
+}
+
 /* Release: whoever takes the bit by an acquiring exchange sees the bytes written before the mark. */
 static inline void bitmap_mark(bitmap_word *map, uint64_t page)
 {

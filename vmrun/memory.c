@@ -144,15 +144,6 @@ int guest_copy_in(struct memory *m, uint64_t gpa, const void *src, uint64_t len)
 	return 0;
 }
 
-/* The mask of the pages of word w in [first, end). */
-static uint64_t region_mask(uint64_t w, uint64_t first, uint64_t end)
-{
-	uint64_t lo = first > w * 64 ? first - w * 64 : 0;
-	uint64_t hi = end < w * 64 + 64 ? end - w * 64 : 64;
-
-	return (hi == 64 ? UINT64_MAX : ((uint64_t)1 << hi) - 1) & (UINT64_MAX << lo);
-}
-
 void region_mark(struct region *r, uint64_t first, uint64_t count)
 {
 	if (count == 0)
@@ -162,7 +153,7 @@ void region_mark(struct region *r, uint64_t first, uint64_t count)
 	/* A decoder sets the bit and then reads the bytes; we have written the bytes and now take the bit. Both are
 	 * read-modify-writes of one word, so either it sees our bytes or we see its bit: no plain look may come first. */
 	for (uint64_t w = first / 64; w <= (first + count - 1) / 64; w++) {
-		uint64_t mask = region_mask(w, first, first + count);
+		uint64_t mask = bitmap_mask(w, first, first + count);
 		uint64_t hit  = atomic_fetch_and_explicit(&r->code[w], ~mask, memory_order_acq_rel) & mask;
 
 		for (; hit; hit &= hit - 1)
