@@ -196,7 +196,7 @@ teardown() { vm_teardown; }
 @test "vmmigrate --max-rounds: a guest that writes faster than the way is moves all the same, and the report says so" {
 	start_web pace=0
 	listen_b --once
-	move --max-rounds 2 --max-downtime 1ms --progress json
+	move --max-rounds 2 --max-downtime 1us --progress json
 	moved 0
 	jq -es 'map(select(.event == "moved"))[0] | .rounds == 2 and (.converged | not)' "$W/move.err"
 	ticks_right
