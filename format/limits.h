@@ -3,6 +3,8 @@
 
 /* What this build accepts from files, peers and guests. Each is checked before any allocation that depends on it. */
 #define LIMIT_CPUS         256u
+#define LIMIT_CPUID        256u                    /* answers of CPUID */
+#define LIMIT_MSRS         512u
 #define LIMIT_REGIONS      16u
 #define LIMIT_DEVICES      64u
 #define LIMIT_HOSTS        64u

@@ -36,10 +36,20 @@ struct machine_region {
 
 #define SLOT_NONE UINT32_MAX
 
+/* x86's I/O ports, as addresses: port P is MACHINE_IO + P. Above every physical address (52 bits), so that one map of
+ * addresses holds both. */
+#define MACHINE_IO ((uint64_t)1 << 52)
+
+/* x86: one answer of CPUID, as all vCPUs give it; APIC id and the like are each vCPU's own. flags: KVM_CPUID_FLAG_*. */
+struct machine_cpuid {
+	uint32_t leaf, index, flags;
+	uint32_t eax, ebx, ecx, edx;
+};
+
 struct machine_device {
 	char     type[32];                 /* a row of vmrun/devices/list.c: "ns16550a", "virtio-blk" */
 	char     host[VM_NAME_MAX + 1];    /* host resource it uses (machine_host.name), "" for none */
-	uint64_t gpa, size;                /* register window */
+	uint64_t gpa, size;                /* register window; I/O ports from MACHINE_IO on */
 	uint32_t irq;                      /* interrupt line of the board's controller, 0 for none */
 	uint32_t slot;                     /* virtio slot, SLOT_NONE for a fixed device */
 };
@@ -61,8 +71,13 @@ struct machine {
 	char                  name[VM_NAME_MAX + 1];
 	struct uuid           uuid;
 	uint32_t              ncpus;              /* 1 to LIMIT_CPUS */
-	char                  isa[128];           /* riscv: riscv,isa string, compared at restore */
-	uint64_t              timebase_hz;        /* of the guest's clock */
+	char                  isa[128];           /* riscv: riscv,isa string; x86: CPU model as --cpu has it; compared at restore */
+	uint64_t              timebase_hz;        /* of the guest's clock; x86: of its TSC, a multiple of 1000 */
+	/* x86 only, else zero: what the guest was told it has and relies on */
+	uint32_t              ncpuid, nmsrs;
+	uint32_t              xsave_bytes;        /* of a vCPU's XSAVE area */
+	struct machine_cpuid  cpuid[LIMIT_CPUID]; /* sorted by leaf and index */
+	uint32_t              msrs[LIMIT_MSRS];   /* numbers of those that are saved, ascending */
 	enum reboot_policy    on_reboot;
 	char                  append[2048];       /* kernel command line */
 	uint32_t              nregions, ndevices, nhosts;

@@ -12,18 +12,31 @@ struct epoch {
 	struct uuid           snapshot;
 };
 
-void dirty_consumer_add(struct vm *vm, struct dirty_consumer *c)
+/* The accelerator logs as long as anybody wants to know. */
+static int dirty_log(struct vm *vm, bool on, struct fail *why)
 {
+	return vm->accel->ops->log ? vm->accel->ops->log(vm->accel, on, why) : 0;
+}
+
+int dirty_consumer_add(struct vm *vm, struct dirty_consumer *c, struct fail *why)
+{
+	if (!vm->consumers && dirty_log(vm, true, why))
+		return -1;
 	c->next       = vm->consumers;
 	vm->consumers = c;
+	return 0;
 }
 
 void dirty_consumer_remove(struct vm *vm, struct dirty_consumer *c)
 {
 	for (struct dirty_consumer **p = &vm->consumers; *p; p = &(*p)->next)
 		if (*p == c) {
+			struct fail why;
+
 			*p      = c->next;
 			c->next = NULL;
+			if (!vm->consumers)
+				dirty_log(vm, false, &why);     /* logging on costs time, no correctness */
 			return;
 		}
 }
@@ -75,7 +88,7 @@ int dirty_harvest(struct vm *vm, const struct dirty_consumer *c, uint64_t *fresh
 
 	/* Only after the marks were taken: a vCPU that still writes under an old tag writes a page that is in taken[], and
 	 * nobody reads it before the tags are gone. */
-	if (vm->accel->ops->harvest(vm->accel, taken, why)) {
+	if ((vm->consumers || !vm->accel->ops->log) && vm->accel->ops->harvest(vm->accel, taken, why)) {
 		for (unsigned i = 0; i < vm->memory.nregions; i++)     /* no mark is lost to a failure */
 			dirty_or(vm->memory.regions[i].dirty, taken[i], vm->memory.regions[i].npages);
 		goto out;
@@ -129,9 +142,12 @@ int dirty_epoch_begin(struct vm *vm, const struct uuid *snapshot, struct fail *w
 	e = epoch_open(vm, snapshot, why);
 	if (!e)
 		return -1;
+	if (dirty_consumer_add(vm, &e->c, why)) {
+		epoch_close(vm, e);
+		return -1;
+	}
 	if (vm->epoch)
 		dirty_consumer_remove(vm, &vm->epoch->c);
-	dirty_consumer_add(vm, &e->c);
 	vm->epoch_pending = e;
 	return 0;
 }
@@ -161,7 +177,9 @@ void dirty_epoch_abandon(struct vm *vm)
 		for (unsigned i = 0; i < vm->memory.nregions; i++)
 			for (size_t w = 0; w < bitmap_words(vm->memory.regions[i].npages); w++)
 				atomic_fetch_or(&vm->epoch->c.map[i][w], atomic_load(&gone->c.map[i][w]));
-		dirty_consumer_add(vm, &vm->epoch->c);
+		/* Never the first: the one that goes is still there, so that nothing can fail. */
+		vm->epoch->c.next = vm->consumers;
+		vm->consumers     = &vm->epoch->c;
 	}
 	epoch_close(vm, gone);
 }

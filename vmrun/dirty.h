@@ -16,7 +16,7 @@ struct dirty_consumer {
 };
 
 /* Under vm->control_lock, like all that follows. */
-void dirty_consumer_add(struct vm *vm, struct dirty_consumer *c);
+int dirty_consumer_add(struct vm *vm, struct dirty_consumer *c, struct fail *why);     /* switches the log on */
 void dirty_consumer_remove(struct vm *vm, struct dirty_consumer *c);
 
 /* Takes the marks, has the accelerator drop its write tags (or add its own log), then ORs. When it returns, pages that

@@ -10,16 +10,18 @@
 const char options_usage[] =
 	"usage: vmrun --kernel FILE [--name NAME] [--initrd FILE|DIR] [--append TEXT] [--memory 256M] [--cpus N]\n"
 	"             [--disk [NAME=]PATH[,ro]]... [--rng] [--serial stdio|pty|file:F|unix:P|none]\n"
-	"             [--virtio-console SPEC] [--accel auto|soft|kvm] [--on-reboot reset|exit|pause]\n"
+	"             [--virtio-console SPEC] [--accel auto|soft|kvm] [--cpu MODEL[,+FEATURE|,-FEATURE]...]\n"
+	"             [--on-reboot reset|exit|pause]\n"
 	"             [--clock freeze|advance] [--paused] [--control PATH] [--uuid UUID]\n"
-	"       vmrun --restore FILE|-  [--disk NAME=PATH]... [--trust-paths] [--disk-changed=accept] [overrides]\n"
-	"       vmrun --incoming FILE|- [--disk NAME=PATH]... [--trust-paths] [--disk-changed=accept] [overrides]\n"
+	"       vmrun --restore FILE|-  [--disk NAME=PATH]... [--trust-paths] [--disk-changed=accept] [--force-tsc] [overrides]\n"
+	"       vmrun --incoming FILE|- [--disk NAME=PATH]... [--trust-paths] [--disk-changed=accept] [--force-tsc] [overrides]\n"
 	"       overrides: --name --serial --virtio-console --kernel --initrd --accel --on-reboot --clock --paused\n"
 	"                  --control, and with --restore --uuid\n";
 
 enum {
 	OPT_NAME = 256, OPT_KERNEL, OPT_INITRD, OPT_APPEND, OPT_MEMORY, OPT_CPUS, OPT_DISK, OPT_RNG, OPT_SERIAL, OPT_CONSOLE, OPT_ACCEL,
-	OPT_ON_REBOOT, OPT_CLOCK, OPT_PAUSED, OPT_CONTROL, OPT_UUID, OPT_RESTORE, OPT_INCOMING, OPT_TRUST, OPT_CHANGED, OPT_HELP,
+	OPT_ON_REBOOT, OPT_CLOCK, OPT_PAUSED, OPT_CONTROL, OPT_UUID, OPT_RESTORE, OPT_INCOMING, OPT_TRUST, OPT_CHANGED, OPT_CPU,
+	OPT_FORCE_TSC, OPT_HELP,
 	OPT_VERSION,
 };
 
@@ -44,6 +46,8 @@ static const struct option options_long[] = {
 	{ "incoming", required_argument, NULL, OPT_INCOMING },
 	{ "trust-paths", no_argument, NULL, OPT_TRUST },
 	{ "disk-changed", required_argument, NULL, OPT_CHANGED },
+	{ "cpu", required_argument, NULL, OPT_CPU },
+	{ "force-tsc", no_argument, NULL, OPT_FORCE_TSC },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ NULL, 0, NULL, 0 },
@@ -160,6 +164,12 @@ static int options_one(struct options *o, int opt, const char *arg, struct fail 
 			return fail_set(why, FAIL_USAGE, "--cpus %.40s: 1 to %u", arg, LIMIT_CPUS);
 		o->cpus = (uint32_t)n;
 		return 0;
+	case OPT_CPU:
+		if (!arg[0] || strlen(arg) >= sizeof(((struct machine *)0)->isa))
+			return fail_set(why, FAIL_USAGE, "--cpu %.40s: a model and features, such as x86-64-v2,+avx", arg);
+		o->cpu = arg;
+		return 0;
+	case OPT_FORCE_TSC: o->force_tsc = true; return 0;
 	case OPT_DISK: return options_disk(o, arg, why);
 	case OPT_RNG: o->rng = true; return 0;
 	case OPT_SERIAL: o->serial = arg; return options_serial("serial", arg, why);
@@ -201,12 +211,14 @@ static int options_fit(const struct options *o, struct fail *why)
 			return fail_set(why, FAIL_USAGE, "--kernel FILE is needed (or --restore, --incoming; --help shows all)");
 		if (o->trust_paths || o->disk_changed_ok)
 			return fail_set(why, FAIL_USAGE, "--trust-paths and --disk-changed go with --restore or --incoming");
+		if (o->force_tsc)
+			return fail_set(why, FAIL_USAGE, "--force-tsc goes with --restore or --incoming");
 		if (!o->serial && o->virtio_console && !strcmp(o->virtio_console, "stdio"))
 			return fail_set(why, FAIL_USAGE, "--virtio-console stdio: give --serial something else (none, pty, ...)");
 		return 0;
 	}
 	const char *word = o->mode == MODE_RESTORE ? "--restore" : "--incoming";
-	const char *bad  = o->append ? "--append" : o->memory ? "--memory" : o->cpus ? "--cpus" : o->rng ? "--rng" : NULL;
+	const char *bad  = o->append ? "--append" : o->memory ? "--memory" : o->cpus ? "--cpus" : o->rng ? "--rng" : o->cpu ? "--cpu" : NULL;
 
 	if (bad)
 		return fail_set(why, FAIL_USAGE, "%s with %s: that is part of the machine and comes with it", bad, word);

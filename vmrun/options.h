@@ -24,6 +24,8 @@ struct options {
 	const char         *name;               /* NULL where not given, like all that follow */
 	const char         *kernel, *initrd, *append, *serial, *virtio_console, *control;
 	const char         *accel;              /* "auto", "soft", "kvm" */
+	const char         *cpu;                /* CPU model and features, checked by the accelerator */
+	bool                force_tsc;
 	struct uuid         uuid;               /* nil when not given */
 	uint64_t            memory;             /* bytes, 0 when not given */
 	uint32_t            cpus;               /* 0 when not given */

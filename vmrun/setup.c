@@ -59,10 +59,25 @@ static int setup_device(struct machine *m, const char *type, const char *host, s
 	return 0;
 }
 
+/* The kernel says which machine it is for. One that can't be read is refused when it is loaded. */
+static enum machine_type setup_type(const char *kernel)
+{
+	const struct board_ops *board = board_list[0];
+	uint8_t                 head[BOARD_KERNEL_HEAD];
+	int                     fd = open(kernel, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	ssize_t                 n  = fd < 0 ? -1 : pread(fd, head, sizeof(head), 0);
+
+	if (fd >= 0)
+		close(fd);
+	if (n > 0 && board_for_kernel(head, (size_t)n))
+		board = board_for_kernel(head, (size_t)n);
+	return board->type;
+}
+
 static int setup_machine(struct machine *m, const struct options *o, struct fail *why)
 {
 	*m = (struct machine){
-		.type      = MACHINE_RISCV64_1,
+		.type      = setup_type(o->kernel),
 		.uuid      = o->uuid,
 		.ncpus     = o->cpus ? o->cpus : 1,
 		.on_reboot = o->on_reboot < 0 ? REBOOT_RESET : (enum reboot_policy)o->on_reboot,
@@ -96,15 +111,32 @@ int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o
 	const struct accel_ops *accel;
 	bool                    incoming = o->mode == MODE_INCOMING;
 
+	const struct accel_want want = { .cpu = o->cpu, .force_tsc = o->force_tsc };
+	struct machine         *m;
+	int                     rc = -1;
+
 	if (setup_accel(&accel, o->accel, cfg->type, why))
 		return -1;
 	/* Before a disk is opened: a VM that was given away must not touch what is not its own any more. */
 	if (!incoming && records_may_start(&cfg->uuid, cfg->name, why))
 		return -1;
-	if (incoming ? vm_open_incoming(out, cfg, accel, loop, why) : vm_open(out, cfg, accel, loop, why))
+	if (!accel->plan && (o->cpu || o->force_tsc))
+		return fail_set(why, FAIL_USAGE, "--cpu, --force-tsc: accelerator %s has one CPU model only", accel->name);
+	m = malloc(sizeof(*m));
+	if (!m) {
+		errno = ENOMEM;
+		return fail_sys(why, "machine");
+	}
+	*m = *cfg;
+	if ((!accel->plan || accel->plan(m, &want, why) == 0) &&
+	    (incoming ? vm_open_incoming(out, m, accel, loop, why) : vm_open(out, m, accel, loop, why)) == 0)
+		rc = 0;
+	free(m);
+	if (rc)
 		return -1;
 	struct vm *vm = *out;
 
+	vm->want            = want;
 	vm->clock_policy    = o->clock;
 	vm->disk_changed_ok = o->disk_changed_ok;
 	if (o->paused)

@@ -73,6 +73,9 @@ void vm_settle(struct vm *vm)
 	} else if (e & 1u << VM_EVENT_PANIC) {
 		control_server_event(vm, "GUEST_PANICKED", json_pack("{s:s}", "action", "poweroff"));
 		vm_end(vm, RUN_GUEST_PANICKED, 17, "guest-panic");
+	} else if (e & 1u << VM_EVENT_HIBERNATED) {
+		control_server_event(vm, "SUSPEND_DISK", NULL);
+		vm_end(vm, RUN_SHUTDOWN, 19, "guest-shutdown");
 	} else if (e & 1u << VM_EVENT_SHUTDOWN) {
 		vm_end(vm, RUN_SHUTDOWN, 0, "guest-shutdown");
 	} else if (e & 1u << VM_EVENT_HOST_SIGNAL) {
@@ -179,15 +182,14 @@ int vm_start(struct vm *vm, struct fail *why)
 
 int vm_boot(struct vm *vm, struct fail *why)
 {
-	uint64_t pc, arg;
+	struct boot_entry entry;
 
 	if (images_need(vm, why))
 		return -1;
 	clock_open(&vm->clock);
-	if (board_boot(vm->board, &vm->images, &pc, &arg, why))
+	if (board_boot(vm->board, &vm->images, &entry, why))
 		return -1;
-	vm->accel->ops->reset(vm->accel, pc, arg);
-	return 0;
+	return vm->accel->ops->reset(vm->accel, &entry, why);
 }
 
 int vm_reset_as(struct vm *vm, bool guest, const char *cause, struct fail *why)

@@ -39,6 +39,7 @@ struct vm {
 	struct machine    *recorded;           /* as the loaded tree has it: the disks' fingerprints then; NULL when booted here */
 	bool               disks_deferred;     /* incoming: disks are opened but not locked before board_own */
 	bool               disk_changed_ok;    /* --disk-changed=accept */
+	struct accel_want  want;               /* of the CPU, at open and at loads */
 
 	struct dirty_consumer *consumers;
 	struct epoch          *epoch, *epoch_pending;     /* dirty.c */
@@ -60,6 +61,7 @@ enum vm_event {
 	VM_EVENT_RESET,             /* guest-reset: --on-reboot decides */
 	VM_EVENT_PANIC,             /* guest-panic */
 	VM_EVENT_DEAD,              /* a hart can't go on: internal error */
+	VM_EVENT_HIBERNATED,        /* it has saved itself to its own disk (ACPI S4) */
 	VM_EVENT_QUIT,              /* Ctrl-a x, SIGTERM: host-ui / host-signal */
 	VM_EVENT_HOST_SIGNAL,
 };

@@ -15,7 +15,7 @@ static size_t vm_parts_vm(void *arg, struct state_part *out, size_t max)
 	if (max == 0)
 		return 0;
 	out[0] = (struct state_part){ .node = "clock", .table = &clock_state_table, .s = &vm->clock_part };
-	return 1;
+	return 1 + (vm->accel->ops->vm_parts ? vm->accel->ops->vm_parts(vm->accel, out + 1, max - 1) : 0);
 }
 
 static size_t vm_parts_cpu(void *arg, uint32_t cpu, struct state_part *out, size_t max)
@@ -46,7 +46,7 @@ int vm_save(struct vm *vm, uint8_t **fdt, size_t *len, struct fail *why)
 
 	if (vm->run.cpus_running)
 		return fail_set(why, FAIL_REFUSED, "state can be saved only while the VM is paused");
-	if (blk_fingerprint(vm, why))
+	if (blk_fingerprint(vm, why) || (vm->accel->ops->collect && vm->accel->ops->collect(vm->accel, why)))
 		return -1;
 	buf = malloc(LIMIT_TREE_BYTES);
 	if (!buf) {
@@ -149,7 +149,7 @@ static int vm_load_parts(struct vm *vm, const struct machine_parts *p, const voi
 int vm_loaded(struct vm *vm, enum clock_policy policy, struct fail *why)
 {
 	clock_load(&vm->clock, &vm->clock_part, policy);
-	if (vm->accel->ops->loaded(vm->accel, why) || board_loaded(vm->board, why))
+	if (vm->accel->ops->loaded(vm->accel, policy, why) || board_loaded(vm->board, why))
 		return -1;
 	vm->run.ran = true;
 	return 0;
@@ -167,7 +167,8 @@ static int vm_load_as(struct vm *vm, const struct machine *from, const void *fdt
 		return -1;
 	/* Fields that an older version does not have keep their reset values. */
 	board_reset(vm->board);
-	vm->accel->ops->reset(vm->accel, 0, 0);
+	if (vm->accel->ops->reset(vm->accel, NULL, why))
+		return -1;
 	vm->clock_part = (struct clock_state){ 0 };
 	vm_parts(vm, &parts);
 	pthread_mutex_lock(&vm->machine_lock);

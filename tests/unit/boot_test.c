@@ -115,6 +115,16 @@ static uint64_t prop(const void *fdt, const char *path, const char *name, int ce
 	return !p || len < 4 * (cell + 1) ? UINT64_MAX : len == 8 ? fdt64_ld(p) : fdt32_ld((const fdt32_t *)p + cell);
 }
 
+static int boot(const struct boot_images *images, uint64_t *pc, uint64_t *dtb, struct fail *why)
+{
+	struct boot_entry e = { 0 };
+	int               rc = board_boot(f.vm.board, images, &e, why);
+
+	*pc  = e.pc;
+	*dtb = e.arg;
+	return rc;
+}
+
 static void boots(void)
 {
 	static uint8_t     kernel[8192], initrd[300000], seed[64];
@@ -127,7 +137,7 @@ static void boots(void)
 	open_with(32 * MIB, 4, "console=ttyS0 \"quoted\"");
 	make_image(kernel, 0x200000, 20 * MIB, 0);
 	memset(initrd, 0x77, sizeof(initrd));
-	ok(board_boot(f.vm.board, &images, &pc, &dtb, &why) == 0 && pc == RAM + 2 * MIB, "a machine of 4 harts boots an Image with an initrd");
+	ok(boot(&images, &pc, &dtb, &why) == 0 && pc == RAM + 2 * MIB, "a machine of 4 harts boots an Image with an initrd");
 	fdt = guest_read(&f.vm.memory, dtb, 40);
 	ok(fdt && dtb % 8 == 0 && fdt_totalsize(fdt) <= RAM + 32 * MIB - dtb && fdt_check_full(fdt, fdt_totalsize(fdt)) == 0, "the device tree is one");
 	start = prop(fdt, "/chosen", "linux,initrd-start", 0);
@@ -144,19 +154,19 @@ static void boots(void)
 	   prop(fdt, "/soc/rtc@101000", "interrupts", 0) == 11, "devices where virt has them");
 	ok(prop(fdt, "/memory@80000000", "reg", 3) == 32 * MIB, "all of the memory");
 	memcpy(seed, fdt_getprop(fdt, fdt_path_offset(fdt, "/chosen"), "rng-seed", &len), 64);
-	ok(len == 64 && board_boot(f.vm.board, &images, &pc, &dtb, &why) == 0 &&
+	ok(len == 64 && boot(&images, &pc, &dtb, &why) == 0 &&
 	   memcmp(seed, fdt_getprop(guest_read(&f.vm.memory, dtb, 40), fdt_path_offset(guest_read(&f.vm.memory, dtb, 40), "/chosen"), "rng-seed", &len), 64),
 	   "each boot has its own seed");
 	make_image(kernel, 0x200000, 30 * MIB, 0);
-	ok(board_boot(f.vm.board, &images, &pc, &dtb, &why) == 0 && dtb < pc, "a kernel up to the end of RAM: the rest goes below it");
+	ok(boot(&images, &pc, &dtb, &why) == 0 && dtb < pc, "a kernel up to the end of RAM: the rest goes below it");
 	make_image(kernel, 0, 32 * MIB, 0);
-	ok(board_boot(f.vm.board, &images, &pc, &dtb, &why) == -1 && why.kind == FAIL_USAGE, "one that fills all of RAM leaves no room, and that is said");
+	ok(boot(&images, &pc, &dtb, &why) == -1 && why.kind == FAIL_USAGE, "one that fills all of RAM leaves no room, and that is said");
 	make_image(kernel, 0x200000, 31 * MIB, 0);
-	ok(board_boot(f.vm.board, &images, &pc, &dtb, &why) == -1 && strstr(why.what, "--memory"), "one that does not fit names the option");
+	ok(boot(&images, &pc, &dtb, &why) == -1 && strstr(why.what, "--memory"), "one that does not fit names the option");
 	make_elf(kernel, RAM, 4096, 3 * MIB, RAM + 8);
 	memset(ram(&f, RAM), 0xff, 4 * MIB);
 	images.initrd = NULL;
-	ok(board_boot(f.vm.board, &images, &pc, &dtb, &why) == 0 && pc == RAM + 8 && !*(uint8_t *)ram(&f, RAM + 4096) &&
+	ok(boot(&images, &pc, &dtb, &why) == 0 && pc == RAM + 8 && !*(uint8_t *)ram(&f, RAM + 4096) &&
 	   !*(uint8_t *)ram(&f, RAM + 3 * MIB - 1) && *(uint8_t *)ram(&f, RAM + 3 * MIB) == 0xff, "an ELF file with its bss cleared, no initrd");
 	ok(fdt_getprop(guest_read(&f.vm.memory, dtb, 40), fdt_path_offset(guest_read(&f.vm.memory, dtb, 40), "/chosen"), "linux,initrd-start", &len) == NULL,
 	   "and none in the tree");

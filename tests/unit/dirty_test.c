@@ -38,8 +38,8 @@ int main(void)
 
 	printf("1..17\n");
 	core_fake_open(&vm, 100);
-	dirty_consumer_add(&vm, &a);
-	dirty_consumer_add(&vm, &b);
+	dirty_consumer_add(&vm, &a, &why);
+	dirty_consumer_add(&vm, &b, &why);
 	mark(&vm, 0, 3);
 	mark(&vm, 0, 99);
 	mark(&vm, 1, 7);

@@ -42,7 +42,9 @@ static void begin(uint32_t ncpus)
 
 static void go(void)
 {
-	accel_soft_ops.reset(a, PROGRAM, DATA);
+	struct fail why;
+
+	accel_soft_ops.reset(a, &(struct boot_entry){ .how = BOOT_RISCV, .pc = PROGRAM, .arg = DATA }, &why);
 	accel_soft_ops.resume(a);
 }
 
@@ -208,10 +210,10 @@ static void test_pause(void)
 	s0 = *state_of(0);
 	s1 = *state_of(1);
 	uint64_t at = rig_get(&g, DATA + 24);
-	accel_soft_ops.reset(a, 0, 0);
+	accel_soft_ops.reset(a, NULL, &why);
 	*state_of(0) = s0;
 	*state_of(1) = s1;
-	accel_soft_ops.loaded(a, &why);
+	accel_soft_ops.loaded(a, CLOCK_FREEZE, &why);
 	accel_soft_ops.resume(a);
 	ok(wait_not(DATA + 24, at) && wait_not(DATA + 32, rig_get(&g, DATA + 32)), "state that was taken out and put back goes on");
 

@@ -18,6 +18,7 @@
 
 struct vm;
 struct accel;
+struct json_t;
 
 struct accel_counter {
 	const char *name;
@@ -26,17 +27,43 @@ struct accel_counter {
 
 enum accel_irq { IRQ_S_EXT, IRQ_LINES };     /* level lines into a vCPU */
 
+/* Where vCPU 0 starts after a boot, and in which state. */
+enum boot_how {
+	BOOT_RISCV,         /* supervisor mode, MMU off; a0 = 0, a1 = arg (the device tree) */
+	BOOT_X86_64,        /* long mode as Linux' 64-bit boot protocol wants it: rsi = arg (the zero page), cr3, gdt */
+	BOOT_X86_PVH,       /* 32-bit protected mode without paging: ebx = arg (hvm_start_info); flat segments */
+};
+struct boot_entry {
+	enum boot_how how;
+	uint64_t      pc, arg;
+	uint64_t      cr3;                /* X86_64: page tables in RAM */
+	uint64_t      gdt;                /* x86: gpa of a GDT that holds what the segment registers say: 0x10 code, 0x18 data */
+	uint16_t      gdt_limit;
+};
+
+/* What a user asks of the CPU beyond what the configuration has. */
+struct accel_want {
+	const char *cpu;              /* --cpu, NULL: the accelerator's default, or what is recorded */
+	bool        force_tsc;        /* another TSC frequency than recorded is taken as it is */
+};
+
 struct accel_ops {
 	const char *name;                    /* "soft", "kvm" */
 
 	/* Can it run here, and machines of that type? *why says what is missing. NULL vm: host side only (vmrun info). */
 	int (*probe)(enum machine_type type, struct fail *why);
 
+	/* The CPU's part of the configuration: a machine that is new (cfg->isa empty) gets its model, CPUID and frequency; one
+	 * that is recorded is compared with what this host can give: FAIL_REFUSED names leaf and bit, size, MSR or frequency.
+	 * NULL: the board knows it all. Nothing is opened yet. */
+	int (*plan)(struct machine *cfg, const struct accel_want *want, struct fail *why);
+
 	/* cfg->ncpus vCPUs, their threads started but held (as after pause). *out on success. */
 	int (*open)(struct accel **out, struct vm *vm, struct fail *why);
 
-	/* All vCPUs to their reset state; vCPU 0 to run at pc with a0 = its id, a1 = arg; the others stopped (HSM). Held only. */
-	void (*reset)(struct accel *a, uint64_t pc, uint64_t arg);
+	/* All vCPUs (and an interrupt controller of the accelerator's) to power-on state, vCPU 0 to start as entry says; the
+	 * others wait to be started. entry NULL: just power-on state, to be loaded over. Held only. */
+	int (*reset)(struct accel *a, const struct boot_entry *entry, struct fail *why);
 
 	/* Let go; hold. pause returns when every vCPU stands between two instructions, has its state in the structs `parts`
 	 * names, and has dropped nothing that is not saved; -1 with *why names a vCPU that does not stop in 10 s. Both
@@ -44,23 +71,38 @@ struct accel_ops {
 	void (*resume)(struct accel *a);
 	int (*pause)(struct accel *a, struct fail *why);
 
-	/* A level line of a vCPU; any thread, also while held. */
+	/* A level line of a vCPU; any thread, also while held. NULL where gsi is. */
 	void (*irq)(struct accel *a, uint32_t cpu, enum accel_irq line, bool level);
+	/* A level line of the accelerator's own interrupt controller; any thread, also while held. NULL where irq is. */
+	void (*gsi)(struct accel *a, uint32_t gsi, bool level);
+
+	/* Whether anybody wants to know what vCPUs write; while running or held, idempotent. Once it has returned, every write
+	 * is logged, until it is switched off: harvest is refused then. NULL: always on. */
+	int (*log)(struct accel *a, bool on, struct fail *why);
 
 	/* See dirty_harvest: taken[r] are the marks just taken from region r (bitmap_words long, may be added to). Returns
 	 * when no vCPU can write any page without marking it again. While running or held. */
 	int (*harvest)(struct accel *a, uint64_t *const taken[], struct fail *why);
 
+	/* Fetches what is saved into the structs that parts and vm_parts name; held only. May write guest memory: before the
+	 * last harvest. NULL: they are always true while held. */
+	int (*collect)(struct accel *a, struct fail *why);
+	/* What is saved of the accelerator that is no vCPU's (interrupt controllers, clock), under /vm/state. NULL: nothing. */
+	size_t (*vm_parts)(struct accel *a, struct state_part *out, size_t max);
 	/* What is saved of a vCPU, in place; held only. The count, at most max. */
 	size_t (*parts)(struct accel *a, uint32_t cpu, struct state_part *out, size_t max);
-	/* After parts were loaded into place: flush what is derived (TLB, decoded code, pending lines come by irq). */
-	int (*loaded)(struct accel *a, struct fail *why);
+	/* After parts were loaded into place: makes them so, flushes what is derived (TLB, decoded code; pending lines come
+	 * by irq or gsi). The policy is the clock's (clock.h); FAIL_REFUSED names what this host can't take. */
+	int (*loaded)(struct accel *a, enum clock_policy policy, struct fail *why);
 
 	/* Percent of time vCPUs are held while running, 0 to 99. */
 	void (*throttle)(struct accel *a, unsigned percent);
 
 	/* Instructions retired and the like, for vmferry-inspect: name and value, at most max. */
 	size_t (*counters)(struct accel *a, uint32_t cpu, struct accel_counter *out, size_t max);
+
+	/* What it can do here, for vmrun info: keys into a JSON object. NULL: nothing to tell. */
+	void (*info)(struct json_t *into);
 
 	/* A few instructions and a state round trip, standalone: vmrun selftest. */
 	int (*selftest)(struct fail *why);

@@ -169,24 +169,28 @@ static void hart_settle(struct hart *h)
 	atomic_store(&h->timer_at, UINT64_MAX);
 }
 
-static void soft_reset(struct accel *a, uint64_t pc, uint64_t arg)
+static int soft_reset(struct accel *a, const struct boot_entry *entry, struct fail *why)
 {
 	struct soft *m = soft_of(a);
+
+	if (entry && entry->how != BOOT_RISCV)
+		return fail_set(why, FAIL_REFUSED, "the software CPU can't start this way");
 
 	pthread_mutex_lock(&m->lock);
 	for (uint32_t i = 0; i < m->nharts; i++) {
 		m->harts[i]->s.ssip = false;
-		rv64_reset(m->harts[i], i == 0, i == 0 ? pc : 0, i == 0 ? arg : 0);
+		rv64_reset(m->harts[i], i == 0, i == 0 && entry ? entry->pc : 0, i == 0 && entry ? entry->arg : 0);
 		hart_settle(m->harts[i]);
 	}
 	pthread_mutex_unlock(&m->lock);
+	return 0;
 }
 
-static int soft_loaded(struct accel *a, struct fail *why)
+static int soft_loaded(struct accel *a, enum clock_policy policy, struct fail *why)
 {
 	struct soft *m = soft_of(a);
 
-	(void)why;
+	(void)policy, (void)why;
 	pthread_mutex_lock(&m->lock);
 	for (uint32_t i = 0; i < m->nharts; i++)
 		hart_settle(m->harts[i]);

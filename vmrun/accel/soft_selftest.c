@@ -84,6 +84,7 @@ static int self_round_trip(const struct state_part *part, struct fail *why)
 static int self_run(struct vm *vm, struct fail *why)
 {
 	const struct accel_ops *ops = &accel_soft_ops;
+	const struct boot_entry entry = { .how = BOOT_RISCV, .pc = SELF_RAM };
 	struct state_part       part;
 	struct accel           *a = NULL;
 	int                     rc = -1;
@@ -92,7 +93,8 @@ static int self_run(struct vm *vm, struct fail *why)
 		return fail_set(why, FAIL_SYSTEM, "no memory at the reset address");
 	if (ops->open(&a, vm, why))
 		return -1;
-	ops->reset(a, SELF_RAM, 0);
+	if (ops->reset(a, &entry, why))
+		goto out;
 	ops->resume(a);
 	if (self_wait((struct soft *)(void *)a, why) || ops->pause(a, why))
 		goto out;

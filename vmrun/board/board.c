@@ -1,6 +1,5 @@
-#include "vmrun/board/riscv64.h"
+#include "vmrun/board/board.h"
 
-#include "format/state_plic.h"
 #include "vmrun/devices/plic.h"
 #include "vmrun/devices/uart.h"
 #include "vmrun/vm.h"
@@ -12,7 +11,9 @@
 /* cfg may come from a foreign tree: its windows and lines are used only after this. */
 static int board_check(const struct machine *cfg, struct fail *why)
 {
-	if (cfg->type != MACHINE_RISCV64_1)
+	const struct board_ops *ops = board_type(cfg->type);
+
+	if (!ops)
 		return fail_set(why, FAIL_VERSION, "this build has no board for the machine type");
 	if (cfg->ndevices > LIMIT_DEVICES)
 		return fail_set(why, FAIL_LIMIT, "more than %u devices", LIMIT_DEVICES);
@@ -21,15 +22,11 @@ static int board_check(const struct machine *cfg, struct fail *why)
 
 		if (!d->size || d->gpa > UINT64_MAX - d->size)
 			return fail_set(why, FAIL_CORRUPT, "device %s: no room for its registers at 0x%" PRIx64, d->type, d->gpa);
-		if (d->irq >= PLIC_SOURCES)
-			return fail_set(why, FAIL_CORRUPT, "device %s: no interrupt line %u", d->type, d->irq);
 		for (uint32_t j = 0; j < i; j++) {
 			const struct machine_device *o = &cfg->devices[j];
 
 			if (d->gpa < o->gpa + o->size && o->gpa < d->gpa + d->size)
 				return fail_set(why, FAIL_CORRUPT, "devices %s and %s share an address", d->type, o->type);
-			if (d->irq && d->irq == o->irq)
-				return fail_set(why, FAIL_CORRUPT, "devices %s and %s share interrupt %u", d->type, o->type, d->irq);
 		}
 		for (uint32_t j = 0; j < cfg->nregions; j++) {
 			const struct machine_region *r = &cfg->regions[j];
@@ -38,7 +35,33 @@ static int board_check(const struct machine *cfg, struct fail *why)
 				return fail_set(why, FAIL_CORRUPT, "device %s lies in memory %s", d->type, r->name);
 		}
 	}
-	return 0;
+	return ops->check(cfg, why);
+}
+
+const struct board_ops *board_type(enum machine_type type)
+{
+	for (const struct board_ops *const *o = board_list; *o; o++)
+		if ((*o)->type == type)
+			return *o;
+	return NULL;
+}
+
+const struct board_ops *board_for_kernel(const uint8_t *head, size_t len)
+{
+	for (const struct board_ops *const *o = board_list; *o; o++)
+		if ((*o)->kernel(head, len))
+			return *o;
+	return NULL;
+}
+
+int board_plan(struct machine *cfg, struct fail *why)
+{
+	const struct board_ops *ops = board_type(cfg->type);
+
+	if (!ops)
+		return fail_set(why, FAIL_USAGE, "this build has no board for machine type %s",
+				(unsigned)cfg->type < MACHINE_TYPES ? machine_type_names[cfg->type] : "?");
+	return ops->plan(cfg, why);
 }
 
 static int board_open_device(struct board *b, const struct machine_device *cfg, struct fail *why)
@@ -72,15 +95,12 @@ int board_open(struct board **out, struct vm *vm, struct fail *why)
 	b = calloc(1, sizeof(*b));
 	if (!b)
 		return fail_sys(why, "board");
+	b->ops    = board_type(vm->cfg.type);
 	b->vm     = vm;
 	vm->board = b;
 	for (uint32_t i = 0; i < vm->cfg.ndevices; i++)
 		if (board_open_device(b, &vm->cfg.devices[i], why))
 			goto fail;
-	if (!b->irqchip) {
-		fail_set(why, FAIL_CORRUPT, "a machine without interrupt controller");
-		goto fail;
-	}
 	*out = b;
 	return 0;
 fail:
@@ -141,7 +161,13 @@ bool board_mmio_write(struct board *b, uint64_t gpa, unsigned size, uint64_t val
 
 void board_irq(struct board *b, uint32_t irq, bool level)
 {
-	plic_line(b->irqchip, irq, level);
+	b->ops->irq(b, irq, level);
+}
+
+int board_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why)
+{
+	board_reset(b);
+	return b->ops->boot(b, images, entry, why);
 }
 
 void board_reset(struct board *b)
@@ -150,7 +176,8 @@ void board_reset(struct board *b)
 	for (unsigned i = 0; i < b->ndevices; i++)
 		b->devices[i]->ops->reset(b->devices[i]);
 	/* Last once more: lines that fell during the resets may have left requests behind. */
-	b->irqchip->ops->reset(b->irqchip);
+	if (b->irqchip)
+		b->irqchip->ops->reset(b->irqchip);
 	pthread_mutex_unlock(&b->vm->machine_lock);
 }
 
@@ -183,7 +210,7 @@ int board_loaded(struct board *b, struct fail *why)
 	int rc;
 
 	pthread_mutex_lock(&b->vm->machine_lock);
-	rc = b->irqchip->ops->loaded(b->irqchip, why);
+	rc = b->irqchip ? b->irqchip->ops->loaded(b->irqchip, why) : 0;
 	for (unsigned i = 0; i < b->ndevices && rc == 0; i++)
 		if (b->devices[i] != b->irqchip && b->devices[i]->ops->loaded)
 			rc = b->devices[i]->ops->loaded(b->devices[i], why);

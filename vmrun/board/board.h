@@ -12,30 +12,62 @@
 /* The machine around the CPUs: addresses, devices, interrupt wiring, the guest's device tree, boot. */
 
 struct vm;
+struct boot_entry;
+struct board_ops;
 
 struct board {
+	const struct board_ops *ops;
 	struct vm     *vm;
 	unsigned       ndevices;
 	struct device *devices[LIMIT_DEVICES];     /* as cfg.devices, same order */
-	struct device *irqchip;                    /* one of them */
+	struct device *irqchip;                    /* one of them; NULL where it belongs to the accelerator */
 	struct device *console;                    /* the first UART: SBI DBCN writes go through its backend */
 };
 
-/* What a board adds to what the user asked for: fixed devices (irqchip, uart, rtc), RAM's address, and for each device
- * with slot SLOT_NONE and gpa 0 its slot, address and interrupt. cfg->regions[0].size is set by the caller. */
+/* A machine type: what a board of it is made of. */
+struct boot_images {
+	const uint8_t *kernel;
+	size_t         kernel_len;
+	const uint8_t *initrd;      /* newc, maybe compressed; NULL for none */
+	size_t         initrd_len;
+};
+
+struct board_ops {
+	enum machine_type type;
+
+	/* Is that the beginning of a kernel for this machine? BOARD_KERNEL_HEAD bytes, or the whole of a shorter file. */
+	bool (*kernel)(const uint8_t *head, size_t len);
+	/* As board_plan; as board_check, what is the type's own. */
+	int (*plan)(struct machine *cfg, struct fail *why);
+	int (*check)(const struct machine *cfg, struct fail *why);
+	/* Puts kernel, initrd and tables into RAM, after the devices were reset. */
+	int (*boot)(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why);
+	/* A level line into the interrupt controller; with machine_lock. */
+	void (*irq)(struct board *b, uint32_t irq, bool level);
+	/* The power button; with machine_lock. NULL: the machine has none. */
+	void (*button)(struct board *b);
+	/* A VM that was restored from a snapshot, not moved: tells the guest that it is a copy. NULL: nothing to tell. */
+	int (*copied)(struct board *b, struct fail *why);
+};
+
+#define BOARD_KERNEL_HEAD 4096u
+
+extern const struct board_ops board_riscv64;
+extern const struct board_ops *const board_list[];      /* list.c, NULL at the end */
+const struct board_ops *board_type(enum machine_type type);     /* NULL: none in this build */
+/* The machine that the kernel is for, NULL when no board knows it. */
+const struct board_ops *board_for_kernel(const uint8_t *head, size_t len);
+
+/* What a board adds to what the user asked for: fixed devices (irqchip, uart, rtc), where RAM lies (the caller sets
+ * cfg->regions[0].size; a board may split it in two), and for each device with slot SLOT_NONE and gpa 0 its slot, address
+ * and interrupt. */
 int board_plan(struct machine *cfg, struct fail *why);
 
 int board_open(struct board **out, struct vm *vm, struct fail *why);     /* opens every device of vm->cfg */
 void board_close(struct board *b);
 
-/* Power-on: resets every device, puts kernel, initrd and a fresh FDT into RAM, returns where vCPU 0 starts. */
-struct boot_images {
-	const uint8_t *kernel;      /* ELF64 or Linux Image */
-	size_t         kernel_len;
-	const uint8_t *initrd;      /* newc, maybe compressed; NULL for none */
-	size_t         initrd_len;
-};
-int board_boot(struct board *b, const struct boot_images *images, uint64_t *pc, uint64_t *arg, struct fail *why);
+/* Power-on: resets every device, puts kernel, initrd and the guest's tables into RAM; *entry is for accel's reset. */
+int board_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why);
 
 void board_reset(struct board *b);                            /* devices only, for pulse */
 int board_pause(struct board *b, struct fail *why);           /* quiesces every device; idempotent */
@@ -51,6 +83,8 @@ bool board_mmio_write(struct board *b, uint64_t gpa, unsigned size, uint64_t val
 
 /* From devices, with machine_lock: a level line into the interrupt controller. */
 void board_irq(struct board *b, uint32_t irq, bool level);
+
+/* I/O ports are addresses from MACHINE_IO on (format/machine.h): board_mmio_* with MACHINE_IO + port. */
 
 /* SBI debug console; without machine_lock. Guest text to the console's backend. read: what is typed, 0 when none. */
 void board_console_write(struct board *b, const uint8_t *data, size_t len);

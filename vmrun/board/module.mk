@@ -1,7 +1,7 @@
 # board: the machine around the CPUs.
-#   plan     addresses, slots and interrupts for what the user asked for
-#   board    the devices of a VM: opened, reached, paused, reset
-#   kernel   ELF files and Linux Images told apart and bounded
-#   boot     kernel, initrd and device tree into RAM
-#   fdt      the guest's device tree
-board_SRCS := plan.c board.c fdt.c kernel.c boot.c
+#   list              the machine types
+#   board             the devices of a VM: opened, reached, paused, reset
+#   riscv64           riscv64-1: interrupt wiring; riscv64_plan: addresses, slots and interrupts for what the user asked for;
+#                     riscv64_kernel: ELF files and Linux Images told apart and bounded; riscv64_boot: kernel, initrd and
+#                     device tree into RAM; riscv64_fdt: the guest's device tree
+board_SRCS := list.c board.c riscv64.c riscv64_plan.c riscv64_kernel.c riscv64_boot.c riscv64_fdt.c

@@ -20,6 +20,9 @@
 #define RISCV64_TIMEBASE_HZ 10000000u
 #define RISCV64_ISA         "rv64imafdc_zicntr_zicsr_zifencei_sstc"
 
+int riscv64_plan(struct machine *cfg, struct fail *why);
+int riscv64_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why);
+
 /* The guest's device tree with fresh seeds; initrd_len 0 for none. *fdt is malloc'd. */
 int board_fdt(const struct board *b, uint64_t initrd, uint64_t initrd_len, uint8_t **fdt, size_t *len, struct fail *why);
 

@@ -93,8 +93,8 @@ int grant_log_start(struct grant *g, struct grant_call *call, struct fail *why)
 	if (round < 0)
 		return -1;
 	g->consumer.map[i] = map;
-	if (!g->logging)
-		dirty_consumer_add(vm, &g->consumer);
+	if (!g->logging && dirty_consumer_add(vm, &g->consumer, why))
+		goto fail;
 	g->logging = true;
 	/* Listening first, then a harvest, then the look at what is there: a page that appears in between is in one of the two. */
 	if (dirty_harvest(vm, &g->consumer, NULL, why))

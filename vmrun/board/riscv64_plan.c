@@ -81,11 +81,8 @@ static int plan_slots(struct machine *cfg, struct fail *why)
 	return 0;
 }
 
-int board_plan(struct machine *cfg, struct fail *why)
+int riscv64_plan(struct machine *cfg, struct fail *why)
 {
-	if (cfg->type != MACHINE_RISCV64_1)
-		return fail_set(why, FAIL_USAGE, "this build has no board for machine type %s",
-				(unsigned)cfg->type < MACHINE_TYPES ? machine_type_names[cfg->type] : "?");
 	if (cfg->ncpus == 0 || cfg->ncpus > PLIC_HARTS_MAX)
 		return fail_set(why, FAIL_USAGE, "%u CPUs: riscv64-1 has 1 to %u", cfg->ncpus, PLIC_HARTS_MAX);
 	if (cfg->nregions == 0)

@@ -41,7 +41,7 @@ static int boot_place(const struct kernel *k, uint64_t ram, uint64_t *top, uint6
 	return 0;
 }
 
-int board_boot(struct board *b, const struct boot_images *images, uint64_t *pc, uint64_t *arg, struct fail *why)
+int riscv64_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why)
 {
 	struct vm           *vm  = b->vm;
 	const struct region *ram = &vm->memory.regions[0];
@@ -64,7 +64,6 @@ int board_boot(struct board *b, const struct boot_images *images, uint64_t *pc, 
 	if (board_fdt(b, initrd, images->initrd ? images->initrd_len : 0, &fdt, &fdt_len, why))
 		goto out;
 
-	board_reset(b);
 	for (unsigned i = 0; i < k.nsegments; i++) {
 		const struct kernel_segment *s = &k.segments[i];
 
@@ -75,9 +74,8 @@ int board_boot(struct board *b, const struct boot_images *images, uint64_t *pc, 
 		goto out;
 	if (boot_put(vm, dtb, fdt, fdt_len, 0, "device tree", why))
 		goto out;
-	*pc  = k.entry;
-	*arg = dtb;
-	rc   = 0;
+	*entry = (struct boot_entry){ .how = BOOT_RISCV, .pc = k.entry, .arg = dtb };
+	rc     = 0;
 out:
 	if (fdt)
 		explicit_bzero(fdt, fdt_len);     /* seeds */

@@ -1,0 +1,133 @@
+#ifndef VMRUN_ACCEL_KVM_H
+#define VMRUN_ACCEL_KVM_H
+
+#include "format/state_x86.h"
+#include "vmrun/accel/accel.h"
+#include "vmrun/memory.h"
+
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* KVM on x86-64 as a backend. One concern a file:
+ *
+ *   kvm.c        accel.h's functions: open, close, reset, pause, resume
+ *   kvm_caps.c   what this host's KVM can do, read once; probe, info; the interpreting KVM told from a real one
+ *   kvm_slots.c  memory slots over the regions' memfds, the dirty log
+ *   kvm_vcpu.c   a vCPU's thread: KVM_RUN, exits, being held
+ *   kvm_irq.c    GSI routing, level lines, irqfd, ioeventfd
+ *   kvm_cpuid.c  CPU models, CPUID and MSRs in the configuration: plan
+ *   kvm_cpu.c    a vCPU's state: fetched, put, reset
+ *   kvm_msrs.c   which MSRs are state
+ *   kvm_chips.c  state of the in-kernel irqchip, PIT and clock
+ *
+ * Every ioctl goes through kvm_call, so that every failure names the request, and tests can make each one fail. */
+
+struct kvm_caps {
+	int      api;
+	int      vcpus_max;
+	int      run_bytes;             /* of the mmap of a vCPU */
+	int      xsave_bytes;           /* KVM_CAP_XSAVE2, or 4096 */
+	int      nslots;
+	uint32_t manual_protect;        /* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: bits */
+	bool     sregs2, xcrs, tsc_control, tsc_khz, readonly_mem, irqfd_resample, ioeventfd, mp_state, debugregs, adjust_clock_realtime,
+		 kvmclock_ctrl, immediate_exit;
+	bool     interprets;            /* kvm_pvm: every instruction is emulated; Linux does not boot */
+};
+
+struct kvm;
+
+struct kvm_vcpu {
+	struct kvm     *k;
+	uint32_t        id;             /* also its APIC id */
+	int             fd;
+	struct kvm_run *run;
+	pthread_t       thread;
+	bool            threaded;
+	bool            parked;         /* under k->lock: stands outside KVM_RUN, no I/O half done */
+	bool            waits;          /* has asked for the VM's end or reset: stays until held and reset */
+
+	struct x86_cpu_state  s;        /* what parts names; true after collect, made so by loaded and reset */
+	struct x86_cpu_state *power_on; /* as KVM made it: reset goes back to it */
+
+	_Atomic uint64_t n_exits, n_mmio, n_pio, n_halts;
+};
+
+struct kvm {
+	struct accel     a;             /* first */
+	struct kvm_caps  caps;
+	int              sys, fd;       /* /dev/kvm, the VM */
+	uint32_t         nvcpus;
+	struct kvm_vcpu *vcpus;         /* nvcpus */
+
+	pthread_mutex_t  lock;          /* held, closing, parked */
+	pthread_cond_t   wake;          /* the vCPUs': held or closing has changed */
+	pthread_cond_t   acks;          /* the pauser's: parked has changed */
+	bool             held, closing;
+	_Atomic bool     stop;          /* held or closing, for the vCPU between two KVM_RUNs */
+
+	bool             logging;
+	uint64_t         sync_ns, syncs;          /* time the harvests took, for the counters */
+
+	struct x86_vm_state  s, *power_on;
+	struct kvm_clock_data stopped_at;         /* the clock when the vCPUs stopped: put back when they go on */
+	bool             clock_stopped;
+};
+
+/* The one door to ioctl: EINTR and EAGAIN are tried again (but for KVM_RUN), what names it in *why ("KVM_SET_MSRS, vCPU 2").
+ * The ioctl's value, or -1. why NULL: the caller says it himself. */
+int kvm_call(int fd, unsigned long request, void *arg, const char *what, struct fail *why);
+/* The same with a number for argument. */
+int kvm_call_n(int fd, unsigned long request, unsigned long arg, const char *what, struct fail *why);
+
+/* kvm_caps.c. Opens /dev/kvm: *sys on success; a failure names the remedy (load the module, the group, a newer kernel). */
+int kvm_caps_open(int *sys, struct kvm_caps *caps, struct fail *why);
+int kvm_probe(enum machine_type type, struct fail *why);
+void kvm_info(struct json_t *into);
+
+/* kvm_slots.c */
+int kvm_slots_open(struct kvm *k, struct fail *why);      /* a slot a region, ROM read-only; for regions with a gpa */
+void kvm_slots_close(struct kvm *k);
+int kvm_log(struct accel *a, bool on, struct fail *why);
+int kvm_harvest(struct accel *a, uint64_t *const taken[], struct fail *why);
+
+/* kvm_vcpu.c */
+int kvm_vcpu_open(struct kvm_vcpu *v, struct fail *why);      /* fd and mapping; the thread starts with kvm_vcpu_start */
+int kvm_vcpu_start(struct kvm_vcpu *v, struct fail *why);
+void kvm_vcpu_close(struct kvm_vcpu *v);                      /* its thread has ended */
+void kvm_vcpu_kick(struct kvm_vcpu *v);                       /* out of KVM_RUN, or not into it */
+
+/* kvm_irq.c */
+int kvm_irq_open(struct kvm *k, struct fail *why);            /* irqchip, PIT2, routing of the 24 IOAPIC pins; before vCPUs */
+void kvm_gsi(struct accel *a, uint32_t gsi, bool level);
+/* An eventfd behind an interrupt: an edge, or with resample (an fd that is signalled at the guest's EOI) a level. */
+int kvm_irqfd(struct kvm *k, uint32_t gsi, int fd, int resample_fd, bool on, struct fail *why);
+/* A guest write of len bytes (value, unless any) at gpa, or at a port from MACHINE_IO on, signals fd instead of an exit. */
+int kvm_ioeventfd(struct kvm *k, uint64_t gpa, unsigned len, bool any, uint64_t value, int fd, bool on, struct fail *why);
+
+/* kvm_cpuid.c */
+int kvm_plan(struct machine *cfg, const struct accel_want *want, struct fail *why);
+int kvm_cpuid_put(struct kvm_vcpu *v, struct fail *why);      /* cfg's CPUID with this vCPU's APIC id; once, before its state */
+
+/* kvm_cpu.c. All vCPUs stand; any thread. */
+int kvm_cpu_fetch(struct kvm_vcpu *v, struct fail *why);      /* into v->s */
+int kvm_cpu_put(struct kvm_vcpu *v, struct fail *why);        /* from v->s */
+void kvm_cpu_entry(struct kvm_vcpu *v, const struct boot_entry *e);      /* v->s is power-on state: vCPU 0 is to start at e */
+size_t kvm_cpu_parts(struct accel *a, uint32_t cpu, struct state_part *out, size_t max);
+
+/* kvm_msrs.c: ascending numbers of the MSRs that are saved on this host; the count, at most LIMIT_MSRS, or -1. */
+int kvm_msrs_list(int sys, uint32_t out[LIMIT_MSRS], struct fail *why);
+const char *kvm_msr_name(uint32_t msr);                       /* NULL: none known */
+
+/* kvm_chips.c. Irqchips and PIT go before the vCPUs' state, the clock after it. */
+int kvm_chips_fetch(struct kvm *k, struct fail *why);         /* into k->s, the clock too */
+int kvm_chips_put(struct kvm *k, struct fail *why);
+int kvm_clock_put(struct kvm *k, enum clock_policy policy, struct fail *why);
+size_t kvm_vm_parts(struct accel *a, struct state_part *out, size_t max);
+/* At a pause and when it is over: the guest's clock stands still meanwhile, and its watchdogs are told. */
+int kvm_clock_stop(struct kvm *k, struct fail *why);
+int kvm_clock_start(struct kvm *k, struct fail *why);
+
+int kvm_selftest(struct fail *why);                           /* kvm_selftest.c */
+
+#endif
