@@ -2,6 +2,7 @@
 #include "tests/unit/board_fake.h"
 
 #include "format/state_plic.h"
+#include "vmrun/devices/plic.h"
 
 #include <stdio.h>
 
@@ -17,7 +18,7 @@ static struct fake f;
 static void line(uint32_t irq, bool level)
 {
 	pthread_mutex_lock(&f.vm.machine_lock);
-	board_irq(f.vm.board, irq, level);
+	plic_line(f.vm.board->irqchip, irq, level);
 	pthread_mutex_unlock(&f.vm.machine_lock);
 }
 

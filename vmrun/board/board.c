@@ -159,9 +159,24 @@ bool board_mmio_write(struct board *b, uint64_t gpa, unsigned size, uint64_t val
 	return true;
 }
 
-void board_irq(struct board *b, uint32_t irq, bool level)
+void board_irq(struct device *d, bool level)
 {
-	b->ops->irq(b, irq, level);
+	struct board *b = d->vm->board;
+
+	d->line = level;
+	if (!d->cfg.irq)
+		return;
+	for (unsigned i = 0; i < b->ndevices && !level; i++)
+		level = b->devices[i]->line && b->devices[i]->cfg.irq == d->cfg.irq;
+	b->ops->irq(b, d->cfg.irq, level);
+}
+
+/* After a reset or load of the controller, which knows of no line then. */
+static void board_lines(struct board *b)
+{
+	b->pins_known = 0;
+	for (unsigned i = 0; i < b->ndevices; i++)
+		board_irq(b->devices[i], b->devices[i]->line);
 }
 
 int board_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why)
@@ -175,6 +190,7 @@ void board_reset(struct board *b)
 	pthread_mutex_lock(&b->vm->machine_lock);
 	for (unsigned i = 0; i < b->ndevices; i++)
 		b->devices[i]->ops->reset(b->devices[i]);
+	board_lines(b);
 	/* Last once more: lines that fell during the resets may have left requests behind. */
 	if (b->irqchip)
 		b->irqchip->ops->reset(b->irqchip);
@@ -214,6 +230,8 @@ int board_loaded(struct board *b, struct fail *why)
 	for (unsigned i = 0; i < b->ndevices && rc == 0; i++)
 		if (b->devices[i] != b->irqchip && b->devices[i]->ops->loaded)
 			rc = b->devices[i]->ops->loaded(b->devices[i], why);
+	if (rc == 0)
+		board_lines(b);
 	pthread_mutex_unlock(&b->vm->machine_lock);
 	return rc;
 }

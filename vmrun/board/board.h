@@ -22,6 +22,7 @@ struct board {
 	struct device *devices[LIMIT_DEVICES];     /* as cfg.devices, same order */
 	struct device *irqchip;                    /* one of them; NULL where it belongs to the accelerator */
 	struct device *console;                    /* the first UART: SBI DBCN writes go through its backend */
+	uint32_t       pins, pins_known;           /* x86: what the accelerator was told of each pin, and whether it was */
 };
 
 /* A machine type: what a board of it is made of. */
@@ -42,7 +43,7 @@ struct board_ops {
 	int (*check)(const struct machine *cfg, struct fail *why);
 	/* Puts kernel, initrd and tables into RAM, after the devices were reset. */
 	int (*boot)(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why);
-	/* A level line into the interrupt controller; with machine_lock. */
+	/* A level line into the interrupt controller, all devices on it taken together; with machine_lock. */
 	void (*irq)(struct board *b, uint32_t irq, bool level);
 	/* The power button; with machine_lock. NULL: the machine has none. */
 	void (*button)(struct board *b);
@@ -81,8 +82,9 @@ int board_own(struct board *b, bool own, struct fail *why);
 bool board_mmio_read(struct board *b, uint64_t gpa, unsigned size, uint64_t *value);
 bool board_mmio_write(struct board *b, uint64_t gpa, unsigned size, uint64_t value);
 
-/* From devices, with machine_lock: a level line into the interrupt controller. */
-void board_irq(struct board *b, uint32_t irq, bool level);
+/* From devices, with machine_lock: the device's level line (cfg.irq; 0: it has none). Devices may share one, which is high
+ * while any of them drives it. Derived state: each device drives its line anew at reset and loaded. */
+void board_irq(struct device *d, bool level);
 
 /* I/O ports are addresses from MACHINE_IO on (format/machine.h): board_mmio_* with MACHINE_IO + port. */
 

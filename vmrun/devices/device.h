@@ -20,6 +20,7 @@ struct device {
 	struct vm               *vm;
 	struct machine_device    cfg;
 	char                     node[MACHINE_NODE_MAX];     /* for messages and the tree */
+	bool                     line;                       /* board_irq's: as the device drives it */
 };
 
 struct device_ops {

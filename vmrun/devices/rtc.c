@@ -30,7 +30,7 @@ static uint64_t rtc_now(const struct rtc *r)
 
 static void rtc_update(struct rtc *r)
 {
-	board_irq(r->d.vm->board, r->d.cfg.irq, r->s.irq_pending && r->s.irq_enabled);
+	board_irq(&r->d, r->s.irq_pending && r->s.irq_enabled);
 }
 
 /* Fires a due alarm, or sets the host's timer for it. Not while paused: the clock stands then. */

@@ -85,7 +85,7 @@ static void uart_update(struct uart *u)
 	if (line && !u->line)
 		u->interrupts++;
 	u->line = line;
-	board_irq(u->d.vm->board, u->d.cfg.irq, line);
+	board_irq(&u->d, line);
 }
 
 static bool uart_thr_empty(struct uart *u)

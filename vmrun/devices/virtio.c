@@ -32,7 +32,7 @@ void virtio_close(struct virtio *v)
 
 static void virtio_line(struct virtio *v)
 {
-	board_irq(v->d.vm->board, v->d.cfg.irq, v->core.isr != 0);
+	board_irq(&v->d, v->core.isr != 0);
 }
 
 static void virtio_raise(struct virtio *v, uint8_t why)
