@@ -53,7 +53,7 @@ static bool parses(const uint8_t *data, size_t len, struct kernel *k)
 {
 	struct fail why;
 
-	return kernel_parse(k, data, len, RAM, 64 * MIB, &why) == 0;
+	return riscv64_parse(k, data, len, RAM, 64 * MIB, &why) == 0;
 }
 
 static void kernels(void)

@@ -2,6 +2,7 @@
 #define VMRUN_BOARD_RISCV64_H
 
 #include "vmrun/board/board.h"
+#include "vmrun/board/kernel.h"
 
 /* Machine type riscv64-1: addresses and interrupts as QEMU's virt has them. They never change; what differs is another
  * machine type. */
@@ -26,20 +27,7 @@ int riscv64_boot(struct board *b, const struct boot_images *images, struct boot_
 /* The guest's device tree with fresh seeds; initrd_len 0 for none. *fdt is malloc'd. */
 int board_fdt(const struct board *b, uint64_t initrd, uint64_t initrd_len, uint8_t **fdt, size_t *len, struct fail *why);
 
-/* A kernel for this machine: where its parts go. Pure; data is hostile. */
-#define KERNEL_SEGMENTS_MAX 32u
-struct kernel_segment {
-	uint64_t gpa;
-	size_t   at, len;        /* in the file */
-	uint64_t zero;           /* bytes to clear behind it */
-};
-struct kernel {
-	uint64_t              entry;
-	uint64_t              lo, hi;        /* what it occupies once it runs */
-	unsigned              nsegments;
-	struct kernel_segment segments[KERNEL_SEGMENTS_MAX];
-};
-/* ELF64 by physical addresses, or a Linux Image; all of it within [ram, ram + ram_size). */
-int kernel_parse(struct kernel *k, const uint8_t *data, size_t len, uint64_t ram, uint64_t ram_size, struct fail *why);
+/* ELF64 by physical addresses, or a Linux Image; all of it within [ram, ram + ram_size). Pure; data is hostile. */
+int riscv64_parse(struct kernel *k, const uint8_t *data, size_t len, uint64_t ram, uint64_t ram_size, struct fail *why);
 
 #endif
