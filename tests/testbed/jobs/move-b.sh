@@ -1,0 +1,19 @@
+# shellcheck shell=dash disable=SC1091,SC2016,SC2317  # the guest expands what is typed
+# The other host, 10.0.0.2: takes the guest of move-a.sh, sees it count on, and sends it back.
+. "$(dirname "$0")/lib.sh"
+
+arrives() {
+	vmmigrate --listen 10.0.0.2:4649 --once --insecure -- --serial "file:$W/web.out" >"$W/listen.log" 2>&1 || { cat "$W/listen.log"; return 1; }
+	status_is web running
+}
+lives() { until_true 30 tick_above web 0 && counts_on web "$(last_tick web)"; }
+returns() {
+	until_true 60 nc -z -w 2 10.0.0.1 4649 || return 1
+	vmmigrate --insecure --progress none web 10.0.0.1 2>"$W/move.err" || { cat "$W/move.err"; return 1; }
+	until_true 10 not_running
+}
+not_running() { ! vmrun ctl web query-status >/dev/null 2>&1; }
+
+claim there-arrives arrives
+claim there-counts lives
+claim there-returns returns
