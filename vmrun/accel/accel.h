@@ -116,6 +116,7 @@ struct accel {
 };
 
 extern const struct accel_ops accel_soft_ops;
+extern const struct accel_ops accel_kvm_ops;            /* on x86-64 hosts only */
 extern const struct accel_ops *const accel_list[];      /* vmrun/accel/list.c, NULL at the end */
 
 #endif

@@ -14,12 +14,14 @@
  *   kvm.c        accel.h's functions: open, close, reset, pause, resume
  *   kvm_caps.c   what this host's KVM can do, read once; probe, info; the interpreting KVM told from a real one
  *   kvm_slots.c  memory slots over the regions' memfds, the dirty log
- *   kvm_vcpu.c   a vCPU's thread: KVM_RUN, exits, being held
+ *   kvm_vcpu.c   a vCPU's thread: KVM_RUN, being held, being throttled
+ *   kvm_exit.c   what a vCPU came out of KVM_RUN for: ports, MMIO, its end
  *   kvm_irq.c    GSI routing, level lines, irqfd, ioeventfd
  *   kvm_cpuid.c  CPU models, CPUID and MSRs in the configuration: plan
  *   kvm_cpu.c    a vCPU's state: fetched, put, reset
  *   kvm_msrs.c   which MSRs are state
  *   kvm_chips.c  state of the in-kernel irqchip, PIT and clock
+ *   kvm_selftest.c  a VM without a board
  *
  * Every ioctl goes through kvm_call, so that every failure names the request, and tests can make each one fail. */
 
@@ -31,9 +33,11 @@ struct kvm_caps {
 	int      nslots;
 	uint32_t manual_protect;        /* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: bits */
 	bool     sregs2, xcrs, tsc_control, tsc_khz, readonly_mem, irqfd_resample, ioeventfd, mp_state, debugregs, adjust_clock_realtime,
-		 kvmclock_ctrl, immediate_exit;
+		 kvmclock_ctrl, immediate_exit, exception_payload, triple_fault_event;
 	bool     interprets;            /* kvm_pvm: every instruction is emulated; Linux does not boot */
 };
+
+#define KVM_CPUS_MAX 255u                 /* APIC ids of 8 bits, of which 255 means everybody */
 
 struct kvm;
 
@@ -45,12 +49,20 @@ struct kvm_vcpu {
 	pthread_t       thread;
 	bool            threaded;
 	bool            parked;         /* under k->lock: stands outside KVM_RUN, no I/O half done */
-	bool            waits;          /* has asked for the VM's end or reset: stays until held and reset */
+	bool            waits;          /* has asked for the VM's end or reset: stays until reset or loaded; under k->lock */
+	_Atomic bool    nap;            /* the throttle wants it to sleep */
+	uint64_t        nap_end;        /* io_now_ns of its last sleep's end */
 
 	struct x86_cpu_state  s;        /* what parts names; true after collect, made so by loaded and reset */
 	struct x86_cpu_state *power_on; /* as KVM made it: reset goes back to it */
 
-	_Atomic uint64_t n_exits, n_mmio, n_pio, n_halts;
+	_Atomic uint64_t n_exits, n_mmio, n_pio, n_kicks;
+};
+
+/* A region's memory slot; its number is the region's index. */
+struct kvm_slot {
+	bool     there, logs;
+	uint64_t gpa, size;
 };
 
 struct kvm {
@@ -60,21 +72,29 @@ struct kvm {
 	uint32_t         nvcpus;
 	struct kvm_vcpu *vcpus;         /* nvcpus */
 
-	pthread_mutex_t  lock;          /* held, closing, parked */
-	pthread_cond_t   wake;          /* the vCPUs': held or closing has changed */
+	pthread_mutex_t  lock;          /* held, closing, parked, waits, throttle */
+	pthread_cond_t   wake;          /* the vCPUs': held, closing or throttle has changed */
 	pthread_cond_t   acks;          /* the pauser's: parked has changed */
 	bool             held, closing;
+	bool             running;       /* between a resume and a pause that has come to its end */
 	_Atomic bool     stop;          /* held or closing, for the vCPU between two KVM_RUNs */
 
-	bool             logging;
-	uint64_t         sync_ns, syncs;          /* time the harvests took, for the counters */
+	unsigned         throttle;      /* percent */
+	pthread_t        throttler;     /* kicks the vCPUs while there is a throttle */
+	bool             throttling;    /* that thread is there */
+	pthread_cond_t   throttle_wake;
+
+	bool             logging;       /* under vm->control_lock, as the slots */
+	uint32_t         manual;        /* bits of manual_protect that are switched on; 0: a harvest clears as it reads */
+	struct kvm_slot  slots[LIMIT_REGIONS];
+	_Atomic uint64_t sync_ns, syncs;          /* time the harvests took, for the counters */
 
 	struct x86_vm_state  s, *power_on;
 	struct kvm_clock_data stopped_at;         /* the clock when the vCPUs stopped: put back when they go on */
 	bool             clock_stopped;
 };
 
-/* The one door to ioctl: EINTR and EAGAIN are tried again (but for KVM_RUN), what names it in *why ("KVM_SET_MSRS, vCPU 2").
+/* The one door to ioctl (kvm_caps.c): EINTR and EAGAIN are tried again, what names it in *why ("KVM_SET_MSRS, vCPU 2").
  * The ioctl's value, or -1. why NULL: the caller says it himself. */
 int kvm_call(int fd, unsigned long request, void *arg, const char *what, struct fail *why);
 /* The same with a number for argument. */
@@ -86,8 +106,11 @@ int kvm_probe(enum machine_type type, struct fail *why);
 void kvm_info(struct json_t *into);
 
 /* kvm_slots.c */
-int kvm_slots_open(struct kvm *k, struct fail *why);      /* a slot a region, ROM read-only; for regions with a gpa */
-void kvm_slots_close(struct kvm *k);
+int kvm_slots_open(struct kvm *k, struct fail *why);      /* a slot a region, ROM read-only; none for disks */
+/* Held. A region's slot goes, and comes again (where the region's gpa then is). What vCPUs had written by then is marked in
+ * the region, so that the next harvest has it. */
+int kvm_slot_remove(struct kvm *k, unsigned region, struct fail *why);
+int kvm_slot_add(struct kvm *k, unsigned region, struct fail *why);
 int kvm_log(struct accel *a, bool on, struct fail *why);
 int kvm_harvest(struct accel *a, uint64_t *const taken[], struct fail *why);
 
@@ -96,6 +119,16 @@ int kvm_vcpu_open(struct kvm_vcpu *v, struct fail *why);      /* fd and mapping;
 int kvm_vcpu_start(struct kvm_vcpu *v, struct fail *why);
 void kvm_vcpu_close(struct kvm_vcpu *v);                      /* its thread has ended */
 void kvm_vcpu_kick(struct kvm_vcpu *v);                       /* out of KVM_RUN, or not into it */
+/* With k->lock: kicks until all have parked, or until then on io_now_ns's clock (0: for ever); -1 with *why names one. */
+int kvm_vcpus_stand(struct kvm *k, uint64_t until_ns, struct fail *why);
+int kvm_throttle_open(struct kvm *k, struct fail *why);
+void kvm_throttle_close(struct kvm *k);                       /* k->closing is set */
+void kvm_throttle(struct accel *a, unsigned percent);
+
+/* kvm_exit.c, on the vCPU's thread. False: it stays here, for the VM's end or reset was asked for. */
+bool kvm_exit(struct kvm_vcpu *v);
+/* It can't go on: text for the user, VM_EVENT_DEAD. */
+void kvm_vcpu_dead(struct kvm_vcpu *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* kvm_irq.c */
 int kvm_irq_open(struct kvm *k, struct fail *why);            /* irqchip, PIT2, routing of the 24 IOAPIC pins; before vCPUs */
