@@ -1,0 +1,20 @@
+#ifndef FORMAT_STATE_MC146818_H
+#define FORMAT_STATE_MC146818_H
+
+#include "format/field.h"
+
+/* An MC146818 clock with CMOS. Node "mc146818". It shows the VM's real time (part "clock") plus offset_ns, modulo 2^64; what
+ * has come due is found by comparing the time with seen_ns. */
+struct mc146818_state {
+	uint64_t offset_ns;         /* what the guest's setting of the clock added */
+	uint64_t seen_ns;           /* in the RTC's time: up to here interrupt reasons are in reg_c */
+	uint8_t  index;             /* of the CMOS byte that port 0x71 is */
+	uint8_t  reg_a;             /* without UIP, which follows from the time */
+	uint8_t  reg_b;
+	uint8_t  reg_c;             /* without IRQF, which follows */
+	uint8_t  cmos[128];         /* 0 to 9 without the alarms (1, 3, 5) and 0x32: the time when it was set last, or while it
+				     * is being set (SET in reg_b); 0x0a to 0x0d: not used */
+};
+extern const struct state_table mc146818_state_table;
+
+#endif

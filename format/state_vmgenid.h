@@ -1,0 +1,13 @@
+#ifndef FORMAT_STATE_VMGENID_H
+#define FORMAT_STATE_VMGENID_H
+
+#include "format/field.h"
+
+/* A VM generation ID. Node "vmgenid". */
+struct vmgenid_state {
+	uint8_t guid[16];       /* as in guest memory */
+	bool    owed;           /* not yet there: written before the first instruction after power-on */
+};
+extern const struct state_table vmgenid_state_table;
+
+#endif
