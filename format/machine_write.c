@@ -1,5 +1,7 @@
 #include "format/machine_internal.h"
+#include "libcommon/bytes.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <libfdt.h>
 #include <stdio.h>
@@ -26,6 +28,9 @@ static const struct {
 	{ .type = "sifive-plic",  .compatible = "sifive,plic-1.0.0", .irqchip = true },
 	{ .type = "ns16550a",     .compatible = "ns16550a" },
 	{ .type = "goldfish-rtc", .compatible = "google,goldfish-rtc" },
+	{ .type = "mc146818",     .compatible = "motorola,mc146818" },
+	{ .type = "pvpanic",      .compatible = "qemu,pvpanic" },
+	{ .type = "vmgenid",      .compatible = "microsoft,vmgenid" },
 };
 
 static const char *device_compatible(const char *type, bool *irqchip)
@@ -122,6 +127,24 @@ static int put_vm(struct tree_writer *w, struct fail *why)
 	return 0;
 }
 
+static void put_cells_u32(struct tree_writer *w, const char *name, const uint32_t *v, size_t n)
+{
+	uint8_t cells[4 * 7 * LIMIT_CPUID];
+
+	static_assert(sizeof(cells) >= 4 * LIMIT_MSRS && sizeof(struct machine_cpuid) == 4 * 7, "the longest list of cells");
+	for (size_t i = 0; i < n; i++)
+		put_be32(cells + 4 * i, v[i]);
+	put_bytes(w, name, cells, 4 * n);
+}
+
+/* What all vCPUs of an x86 machine have in common. */
+static void put_cpus_x86(struct tree_writer *w)
+{
+	put_cells_u32(w, "vmferry,cpuid", &w->m->cpuid[0].leaf, 7 * (size_t)w->m->ncpuid);
+	put_u32(w, "vmferry,xsave-bytes", w->m->xsave_bytes);
+	put_cells_u32(w, "vmferry,msrs", w->m->msrs, w->m->nmsrs);
+}
+
 static int put_cpus(struct tree_writer *w, struct fail *why)
 {
 	const struct machine_parts *p = w->parts;
@@ -129,6 +152,8 @@ static int put_cpus(struct tree_writer *w, struct fail *why)
 	put_begin(w, "cpus");
 	put_cells(w, 1, 0);
 	put_u64(w, "timebase-frequency", w->m->timebase_hz);
+	if (w->m->type == MACHINE_X86_64_1)
+		put_cpus_x86(w);
 	for (uint32_t i = 0; i < w->m->ncpus; i++) {
 		char node[16];
 
@@ -139,6 +164,9 @@ static int put_cpus(struct tree_writer *w, struct fail *why)
 		if (w->m->type == MACHINE_RISCV64_1) {
 			put_str(w, "compatible", "riscv");
 			put_str(w, "riscv,isa", w->m->isa);
+		} else {
+			put_str(w, "compatible", "vmferry,x86-64");
+			put_str(w, "vmferry,cpu-model", w->m->isa);
 		}
 		if (p && p->cpu && put_state(w, p->cpu(p->arg, i, w->list, MACHINE_PARTS_MAX), node, why))
 			return -1;

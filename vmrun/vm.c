@@ -67,10 +67,14 @@ void vm_settle(struct vm *vm)
 
 	if (vm->run.ended)
 		return;
+	if (e & 1u << VM_EVENT_CRASH_LOADED)
+		control_server_event(vm, "GUEST_CRASHLOADED", json_pack("{s:s}", "action", "run"));
 	if (e & 1u << VM_EVENT_DEAD) {
 		fail_set(&vm->end_why, FAIL_SYSTEM, "the VM can't go on: %s", vm->panic_text[0] ? vm->panic_text : "a vCPU died");
 		vm_end(vm, RUN_INTERNAL_ERROR, 18, "host-error");
 	} else if (e & 1u << VM_EVENT_PANIC) {
+		if (vm->panic_text[0])
+			fail_set(&vm->end_why, FAIL_SYSTEM, "%s", vm->panic_text);
 		control_server_event(vm, "GUEST_PANICKED", json_pack("{s:s}", "action", "poweroff"));
 		vm_end(vm, RUN_GUEST_PANICKED, 17, "guest-panic");
 	} else if (e & 1u << VM_EVENT_HIBERNATED) {

@@ -64,6 +64,7 @@ enum vm_event {
 	VM_EVENT_HIBERNATED,        /* it has saved itself to its own disk (ACPI S4) */
 	VM_EVENT_QUIT,              /* Ctrl-a x, SIGTERM: host-ui / host-signal */
 	VM_EVENT_HOST_SIGNAL,
+	VM_EVENT_CRASH_LOADED,      /* its kernel has panicked and goes on with a crash kernel: only told */
 };
 void vm_event(struct vm *vm, enum vm_event e);
 

@@ -1,0 +1,12 @@
+#ifndef VMRUN_DEVICES_CF9_H
+#define VMRUN_DEVICES_CF9_H
+
+#include "vmrun/devices/device.h"
+
+/* The reset control register of PC chipsets at port 0xcf9, type "reset": the FADT's RESET_REG. */
+
+#define CF9_RESET 0x06u      /* RESET_VALUE */
+
+extern const struct device_ops cf9_ops;
+
+#endif

@@ -1,0 +1,39 @@
+#include "vmrun/devices/debugexit.h"
+
+#include "vmrun/vm.h"
+
+#include <stdio.h>
+
+static uint64_t debugexit_read(struct device *d, uint64_t at, unsigned size)
+{
+	(void)d, (void)at, (void)size;
+	return 0;
+}
+
+static void debugexit_write(struct device *d, uint64_t at, unsigned size, uint64_t value)
+{
+	uint32_t number = (uint32_t)value;
+
+	(void)at, (void)size;
+	if (!number) {
+		vm_event(d->vm, VM_EVENT_SHUTDOWN);
+		return;
+	}
+	if (!d->vm->panic_text[0])
+		snprintf(d->vm->panic_text, sizeof(d->vm->panic_text), "debug exit %u", number);
+	vm_event(d->vm, VM_EVENT_PANIC);
+}
+
+static void debugexit_reset(struct device *d)
+{
+	(void)d;
+}
+
+const struct device_ops debugexit_ops = {
+	.type       = "debugexit",
+	.compatible = "debugexit",
+	.size       = sizeof(struct device),
+	.reset      = debugexit_reset,
+	.read       = debugexit_read,
+	.write      = debugexit_write,
+};

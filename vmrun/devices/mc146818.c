@@ -1,0 +1,461 @@
+#include "vmrun/devices/mc146818.h"
+
+#include "format/state_mc146818.h"
+#include "libcommon/io.h"
+#include "vmrun/vm.h"
+
+#include <jansson.h>
+#include <string.h>
+
+/* How this works: nothing ticks. What the guest sees follows from the RTC's time; interrupt reasons are found when
+ * somebody looks, or when the host's timer fires, by what lies between seen_ns and now (mc_catch_up). The timer is set
+ * only for what is enabled and not yet told, so that a guest can't make the host busier than it is itself. */
+
+enum { SECONDS = 0, SECONDS_ALARM, MINUTES, MINUTES_ALARM, HOURS, HOURS_ALARM, WEEKDAY, DAY, MONTH, YEAR,
+       REG_A, REG_B, REG_C, REG_D };
+
+#define A_UIP     0x80u
+#define A_DIVIDER 0x70u
+#define A_RATE    0x0fu
+
+#define B_SET    0x80u
+#define B_BINARY 0x04u
+#define B_24H    0x02u
+
+#define C_IRQF     0x80u
+#define C_PERIODIC 0x40u      /* the same bits enable them in register B */
+#define C_ALARM    0x20u
+#define C_UPDATE   0x10u
+#define C_REASONS  (C_PERIODIC | C_ALARM | C_UPDATE)
+
+#define D_VALID 0x80u
+
+#define HOUR_PM    0x80u
+#define ALARM_ANY  0xc0u      /* 0xc0 to 0xff: matches always */
+
+#define SECOND_NS UINT64_C(1000000000)
+#define DAY_S     86400u
+#define UIP_NS    244000u     /* so long before an update it is announced */
+#define HZ        32768u
+
+struct mc146818 {
+	struct device         d;
+	struct mc146818_state s;
+	struct loop_timer    *timer;
+	bool                  paused;
+	uint64_t              interrupts;
+};
+
+static uint64_t mc_now(const struct mc146818 *m)
+{
+	return clock_realtime_ns(&m->d.vm->clock) + m->s.offset_ns;
+}
+
+static void mc_update(struct mc146818 *m)
+{
+	bool level = (m->s.reg_b & m->s.reg_c & C_REASONS) != 0;
+
+	if (level && !m->d.line)
+		m->interrupts++;
+	board_irq(&m->d, level);
+}
+
+/* --- numbers as register B wants them --- */
+
+static uint8_t mc_encode(const struct mc146818 *m, uint32_t v)
+{
+	return (uint8_t)(m->s.reg_b & B_BINARY ? v : v / 10 << 4 | v % 10);
+}
+
+static uint32_t mc_decode(const struct mc146818 *m, uint8_t v)
+{
+	return m->s.reg_b & B_BINARY ? v : (v >> 4) * 10u + (v & 0x0fu);
+}
+
+static uint8_t mc_encode_hour(const struct mc146818 *m, uint32_t hour)
+{
+	if (m->s.reg_b & B_24H)
+		return mc_encode(m, hour);
+	return mc_encode(m, hour % 12 ? hour % 12 : 12) | (uint8_t)(hour >= 12 ? HOUR_PM : 0);
+}
+
+static uint32_t mc_decode_hour(const struct mc146818 *m, uint8_t v)
+{
+	if (m->s.reg_b & B_24H)
+		return mc_decode(m, v);
+	return mc_decode(m, v & 0x7fu) % 12 + (v & HOUR_PM ? 12 : 0);
+}
+
+/* --- the calendar; days are counted from 1970-01-01, years begin in March so that the leap day is the last --- */
+
+static uint64_t days_of(uint32_t year, uint32_t month, uint32_t day)
+{
+	uint64_t y   = year - (month <= 2), era = y / 400, of_era = y % 400;
+	uint64_t doy = (153u * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day;
+
+	return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + doy - 719469;
+}
+
+static void date_of(uint64_t days, uint32_t *year, uint32_t *month, uint32_t *day)
+{
+	uint64_t z      = days + 719468, era = z / 146097, doe = z % 146097;
+	uint64_t of_era = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+	uint64_t doy    = doe - (365 * of_era + of_era / 4 - of_era / 100);
+	uint64_t shifted = (5 * doy + 2) / 153;
+
+	*day   = (uint32_t)(doy - (153 * shifted + 2) / 5 + 1);
+	*month = (uint32_t)(shifted < 10 ? shifted + 3 : shifted - 9);
+	*year  = (uint32_t)(of_era + era * 400 + (*month <= 2));
+}
+
+/* The time into its CMOS bytes, unless it is being set: they are the guest's then. */
+static void mc_show(struct mc146818 *m, uint64_t now)
+{
+	uint64_t seconds = now / SECOND_NS, days = seconds / DAY_S;
+	uint32_t of_day  = (uint32_t)(seconds % DAY_S), year, month, day;
+	uint8_t *c       = m->s.cmos;
+
+	if (m->s.reg_b & B_SET)
+		return;
+	date_of(days, &year, &month, &day);
+	c[SECONDS] = mc_encode(m, of_day % 60);
+	c[MINUTES] = mc_encode(m, of_day / 60 % 60);
+	c[HOURS]   = mc_encode_hour(m, of_day / 3600);
+	c[WEEKDAY] = mc_encode(m, (uint32_t)((days + 4) % 7 + 1));      /* 1970-01-01 was a Thursday; 1 is Sunday */
+	c[DAY]     = mc_encode(m, day);
+	c[MONTH]   = mc_encode(m, month);
+	c[YEAR]    = mc_encode(m, year % 100);
+	c[MC146818_CENTURY] = mc_encode(m, year / 100);
+}
+
+/* The CMOS bytes have become the time; within the second nothing changes. Nonsense becomes some time. */
+static void mc_take(struct mc146818 *m, uint64_t now)
+{
+	const uint8_t *c     = m->s.cmos;
+	uint32_t       year  = mc_decode(m, c[MC146818_CENTURY]) * 100 + mc_decode(m, c[YEAR]), month = mc_decode(m, c[MONTH]);
+	uint64_t       days, seconds;
+
+	month   = month < 1 ? 1 : month > 12 ? 12 : month;
+	days    = days_of(year < 1970 ? 1970 : year, month, mc_decode(m, c[DAY]));
+	seconds = days * DAY_S + mc_decode_hour(m, c[HOURS]) * 3600u + mc_decode(m, c[MINUTES]) * 60u + mc_decode(m, c[SECONDS]);
+	m->s.offset_ns += seconds * SECOND_NS + now % SECOND_NS - now;
+	m->s.seen_ns    = mc_now(m);
+}
+
+/* --- what comes when --- */
+
+/* The part of the day that an alarm byte names; -1: any. */
+static int alarm_part(const struct mc146818 *m, unsigned at)
+{
+	uint8_t v = m->s.cmos[at];
+
+	if ((v & ALARM_ANY) == ALARM_ANY)
+		return -1;
+	return (int)(at == HOURS_ALARM ? mc_decode_hour(m, v) : mc_decode(m, v));
+}
+
+/* The first second of the day from `from` on that the alarm names; DAY_S when there is none in this day. */
+static uint32_t alarm_in_day(const struct mc146818 *m, uint32_t from)
+{
+	int want_h = alarm_part(m, HOURS_ALARM), want_m = alarm_part(m, MINUTES_ALARM), want_s = alarm_part(m, SECONDS_ALARM);
+
+	if (want_h > 23 || want_m > 59 || want_s > 59)
+		return DAY_S;
+	for (uint32_t minute = from / 60; minute < DAY_S / 60; minute++) {
+		uint32_t first = minute == from / 60 ? from % 60 : 0;
+
+		if ((want_h >= 0 && minute / 60 != (uint32_t)want_h) || (want_m >= 0 && minute % 60 != (uint32_t)want_m))
+			continue;
+		if (want_s < 0)
+			return minute * 60 + first;
+		if ((uint32_t)want_s >= first)
+			return minute * 60 + (uint32_t)want_s;
+	}
+	return DAY_S;
+}
+
+/* The time of the first alarm after `after`, all ones for never. */
+static uint64_t alarm_next(const struct mc146818 *m, uint64_t after)
+{
+	uint64_t second = after / SECOND_NS + 1, day = second / DAY_S;
+	uint32_t at     = alarm_in_day(m, (uint32_t)(second % DAY_S));
+
+	if (at == DAY_S) {
+		day++;
+		at = alarm_in_day(m, 0);
+	}
+	return at == DAY_S ? UINT64_MAX : (day * DAY_S + at) * SECOND_NS;
+}
+
+/* Ticks of the oscillator between two periodic interrupts, 0: none. Table 5 of the data sheet. */
+static uint64_t mc_period(const struct mc146818 *m)
+{
+	unsigned rate = m->s.reg_a & A_RATE;
+
+	if (rate == 0)
+		return 0;
+	return UINT64_C(1) << ((rate <= 2 ? rate + 7 : rate) - 1);
+}
+
+static uint64_t ticks_of(uint64_t ns)
+{
+	return ns / SECOND_NS * HZ + ns % SECOND_NS * HZ / SECOND_NS;
+}
+
+static uint64_t periodic_next(const struct mc146818 *m, uint64_t after)
+{
+	uint64_t period = mc_period(m), tick;
+
+	if (period == 0)
+		return UINT64_MAX;
+	tick = (ticks_of(after) / period + 1) * period;
+	return tick / HZ * SECOND_NS + (tick % HZ * SECOND_NS + HZ - 1) / HZ;
+}
+
+static uint64_t reason_next(const struct mc146818 *m, uint8_t reason, uint64_t after)
+{
+	if (reason == C_PERIODIC)
+		return periodic_next(m, after);
+	if (m->s.reg_b & B_SET)      /* no updates, so no alarm either */
+		return UINT64_MAX;
+	return reason == C_ALARM ? alarm_next(m, after) : (after / SECOND_NS + 1) * SECOND_NS;
+}
+
+static const uint8_t reasons[] = { C_PERIODIC, C_ALARM, C_UPDATE };
+
+/* All reasons between seen_ns and now into register C. */
+static void mc_catch_up(struct mc146818 *m, uint64_t now)
+{
+	for (size_t i = 0; i < sizeof(reasons); i++)
+		if (now > m->s.seen_ns && !(m->s.reg_c & reasons[i]) && reason_next(m, reasons[i], m->s.seen_ns) <= now)
+			m->s.reg_c |= reasons[i];
+	m->s.seen_ns = now;
+}
+
+/* Lines and the host's timer after anything has changed. Not while paused: the clock stands then. */
+static void mc_settle(struct mc146818 *m)
+{
+	uint64_t next = UINT64_MAX, host = io_now_ns(), wait;
+
+	mc_update(m);
+	if (m->paused)
+		return;
+	for (size_t i = 0; i < sizeof(reasons); i++) {
+		uint64_t at = m->s.reg_b & reasons[i] && !(m->s.reg_c & reasons[i]) ? reason_next(m, reasons[i], m->s.seen_ns) : UINT64_MAX;
+
+		next = at < next ? at : next;
+	}
+	if (next == UINT64_MAX) {
+		loop_timer_set(m->timer, 0);
+		return;
+	}
+	wait = next > m->s.seen_ns ? next - m->s.seen_ns : 0;
+	loop_timer_set(m->timer, wait > INT64_MAX - host ? INT64_MAX : host + wait);
+}
+
+static void mc_timer(void *arg, uint32_t events)
+{
+	struct mc146818 *m = arg;
+
+	(void)events;
+	pthread_mutex_lock(&m->d.vm->machine_lock);
+	if (!m->paused) {
+		mc_catch_up(m, mc_now(m));
+		mc_settle(m);
+	}
+	pthread_mutex_unlock(&m->d.vm->machine_lock);
+}
+
+/* --- registers --- */
+
+static bool mc_is_time(uint8_t index)
+{
+	return index == MC146818_CENTURY || (index <= YEAR && index != SECONDS_ALARM && index != MINUTES_ALARM && index != HOURS_ALARM);
+}
+
+static uint8_t mc_read_a(const struct mc146818 *m, uint64_t now)
+{
+	return m->s.reg_a | (uint8_t)(!(m->s.reg_b & B_SET) && now % SECOND_NS >= SECOND_NS - UIP_NS ? A_UIP : 0);
+}
+
+static uint8_t mc_read_c(struct mc146818 *m)
+{
+	uint8_t c = m->s.reg_c | (uint8_t)(m->s.reg_b & m->s.reg_c & C_REASONS ? C_IRQF : 0);
+
+	m->s.reg_c = 0;
+	mc_settle(m);
+	return c;
+}
+
+static uint8_t mc_read_data(struct mc146818 *m)
+{
+	uint64_t now = mc_now(m);
+
+	switch (m->s.index) {
+	case REG_A:
+		return mc_read_a(m, now);
+	case REG_B:
+		return m->s.reg_b;
+	case REG_C:
+		mc_catch_up(m, now);
+		return mc_read_c(m);
+	case REG_D:
+		return D_VALID;
+	default:
+		mc_show(m, now);
+		return m->s.cmos[m->s.index];
+	}
+}
+
+/* The divider held in reset, as a guest does while it sets the time, starts half a second before the next update. */
+static void mc_write_a(struct mc146818 *m, uint8_t v, uint64_t now)
+{
+	bool was_held = (m->s.reg_a & 0x60u) == 0x60u, held = (v & 0x60u) == 0x60u;
+
+	m->s.reg_a = v & (A_DIVIDER | A_RATE);
+	if (was_held && !held)
+		m->s.offset_ns += SECOND_NS / 2 - now % SECOND_NS;
+	m->s.seen_ns = mc_now(m);
+}
+
+static void mc_write_b(struct mc146818 *m, uint8_t v, uint64_t now)
+{
+	uint8_t was = m->s.reg_b;
+
+	mc_show(m, now);
+	if (v & B_SET)
+		v &= (uint8_t)~C_UPDATE;      /* as the chip does */
+	m->s.reg_b = v;
+	if (was & B_SET && !(v & B_SET))
+		mc_take(m, now);
+}
+
+static void mc_write_data(struct mc146818 *m, uint8_t v)
+{
+	uint64_t now = mc_now(m);
+
+	mc_catch_up(m, now);
+	switch (m->s.index) {
+	case REG_A:
+		mc_write_a(m, v, now);
+		break;
+	case REG_B:
+		mc_write_b(m, v, now);
+		break;
+	case REG_C:
+	case REG_D:
+		return;
+	default:
+		mc_show(m, now);
+		m->s.cmos[m->s.index] = v;
+		if (mc_is_time(m->s.index) && !(m->s.reg_b & B_SET))
+			mc_take(m, now);
+		break;
+	}
+	mc_settle(m);
+}
+
+/* Port 0x70 can't be read; a wide access is one to each port in turn. */
+static uint64_t mc_read(struct device *d, uint64_t at, unsigned size)
+{
+	struct mc146818 *m = (struct mc146818 *)d;
+	uint64_t         v = 0;
+
+	for (unsigned i = 0; i < size && i < 8; i++)
+		v |= (uint64_t)(at + i == 1 ? mc_read_data(m) : 0xff) << 8 * i;
+	return v;
+}
+
+static void mc_write(struct device *d, uint64_t at, unsigned size, uint64_t value)
+{
+	struct mc146818 *m = (struct mc146818 *)d;
+
+	for (unsigned i = 0; i < size && i < 8; i++) {
+		if (at + i == 0)
+			m->s.index = value >> 8 * i & 0x7f;      /* bit 7 masks the NMI */
+		else if (at + i == 1)
+			mc_write_data(m, (uint8_t)(value >> 8 * i));
+	}
+}
+
+/* --- life --- */
+
+static int mc_open(struct device *d, struct fail *why)
+{
+	struct mc146818 *m = (struct mc146818 *)d;
+
+	m->paused = true;      /* until the first resume */
+	m->timer  = loop_timer_add(d->vm->loop, mc_timer, m, why);
+	return m->timer ? 0 : fail_prefix(why, "%s: ", d->node);
+}
+
+static void mc_reset(struct device *d)
+{
+	struct mc146818 *m = (struct mc146818 *)d;
+
+	m->s = (struct mc146818_state){ .reg_a = 0x26, .reg_b = B_24H };      /* 32768 Hz, 1024 interrupts a second if enabled */
+	m->s.seen_ns = mc_now(m);
+	mc_update(m);
+}
+
+static size_t mc_parts(struct device *d, struct state_part *out, size_t max)
+{
+	if (max == 0)
+		return 0;
+	out[0] = (struct state_part){ .node = "mc146818", .table = &mc146818_state_table, .s = &((struct mc146818 *)d)->s };
+	return 1;
+}
+
+static int mc_loaded(struct device *d, struct fail *why)
+{
+	(void)why;
+	mc_update((struct mc146818 *)d);
+	return 0;
+}
+
+static int mc_pause(struct device *d, struct fail *why)
+{
+	struct mc146818 *m = (struct mc146818 *)d;
+
+	(void)why;
+	m->paused = true;
+	loop_timer_set(m->timer, 0);
+	return 0;
+}
+
+static int mc_resume(struct device *d, struct fail *why)
+{
+	struct mc146818 *m = (struct mc146818 *)d;
+
+	(void)why;
+	m->paused = false;
+	mc_catch_up(m, mc_now(m));
+	mc_settle(m);
+	return 0;
+}
+
+static void mc_counters(struct device *d, struct json_t *into)
+{
+	json_object_set_new(into, "interrupts", json_integer((json_int_t)((struct mc146818 *)d)->interrupts));
+}
+
+static void mc_close(struct device *d)
+{
+	loop_timer_remove(d->vm->loop, ((struct mc146818 *)d)->timer);
+}
+
+const struct device_ops mc146818_ops = {
+	.type       = "mc146818",
+	.compatible = "motorola,mc146818",
+	.size       = sizeof(struct mc146818),
+	.open       = mc_open,
+	.reset      = mc_reset,
+	.read       = mc_read,
+	.write      = mc_write,
+	.parts      = mc_parts,
+	.loaded     = mc_loaded,
+	.pause      = mc_pause,
+	.resume     = mc_resume,
+	.counters   = mc_counters,
+	.close      = mc_close,
+};

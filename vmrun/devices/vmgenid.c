@@ -1,0 +1,74 @@
+#include "vmrun/devices/vmgenid.h"
+
+#include "format/state_vmgenid.h"
+#include "vmrun/devices/acpi_pm.h"
+#include "vmrun/vm.h"
+
+#include <sys/random.h>
+
+struct vmgenid {
+	struct device        d;
+	struct vmgenid_state s;
+};
+
+static uint64_t vmgenid_read(struct device *d, uint64_t at, unsigned size)
+{
+	(void)d, (void)at, (void)size;
+	return 0;
+}
+
+/* The ID goes into memory only when the VM starts: a reset that is followed by a load must leave the guest's memory, and the ID
+ * in it, alone. */
+static void vmgenid_reset(struct device *d)
+{
+	struct vmgenid *g = (struct vmgenid *)d;
+
+	g->s = (struct vmgenid_state){ .owed = getrandom(g->s.guid, sizeof(g->s.guid), 0) == (ssize_t)sizeof(g->s.guid) };
+}
+
+static int vmgenid_put(struct vmgenid *g, struct fail *why)
+{
+	if (guest_copy_in(&g->d.vm->memory, VMGENID_GPA, g->s.guid, sizeof(g->s.guid)))
+		return fail_set(why, FAIL_REFUSED, "%s: no memory at 0x%x for the ID", g->d.node, VMGENID_GPA);
+	g->s.owed = false;
+	return 0;
+}
+
+static int vmgenid_resume(struct device *d, struct fail *why)
+{
+	struct vmgenid *g = (struct vmgenid *)d;
+
+	return g->s.owed ? vmgenid_put(g, why) : 0;
+}
+
+int vmgenid_renew(struct device *d, struct fail *why)
+{
+	struct vmgenid *g  = (struct vmgenid *)d;
+	struct device  *pm = acpi_pm_find(d->vm->board);
+
+	if (getrandom(g->s.guid, sizeof(g->s.guid), 0) != (ssize_t)sizeof(g->s.guid))
+		return fail_sys(why, "%s: getrandom", d->node);
+	if (vmgenid_put(g, why))
+		return -1;
+	if (pm)
+		acpi_pm_gpe(pm, ACPI_GPE_VMGENID);
+	return 0;
+}
+
+static size_t vmgenid_parts(struct device *d, struct state_part *out, size_t max)
+{
+	if (max == 0)
+		return 0;
+	out[0] = (struct state_part){ .node = "vmgenid", .table = &vmgenid_state_table, .s = &((struct vmgenid *)d)->s };
+	return 1;
+}
+
+const struct device_ops vmgenid_ops = {
+	.type       = "vmgenid",
+	.compatible = "microsoft,vmgenid",
+	.size       = sizeof(struct vmgenid),
+	.reset      = vmgenid_reset,
+	.read       = vmgenid_read,
+	.parts      = vmgenid_parts,
+	.resume     = vmgenid_resume,
+};
