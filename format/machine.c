@@ -118,7 +118,7 @@ int machine_same_shape(const struct machine *a, const struct machine *b, struct 
 	if (a->timebase_hz != b->timebase_hz)
 		return fail_set(why, FAIL_VERSION, "timebase: %" PRIu64 " Hz here, %" PRIu64 " Hz there", a->timebase_hz,
 				b->timebase_hz);
-	if (machine_same_regions(a, b, why))
+	if (machine_same_x86(a, b, why) || machine_same_regions(a, b, why))
 		return -1;
 	return machine_same_devices(a, b, why);
 }

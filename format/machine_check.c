@@ -36,8 +36,8 @@ static int machine_check_top(const struct machine *m, struct fail *why)
 		return fail_set(why, FAIL_LIMIT, "machine: %" PRIu32 " CPUs, 1 to %u are possible", m->ncpus, LIMIT_CPUS);
 	if (m->timebase_hz < 1 || m->timebase_hz > MACHINE_HZ_MAX)
 		return fail_set(why, FAIL_LIMIT, "machine: timebase of %" PRIu64 " Hz", m->timebase_hz);
-	if (m->type == MACHINE_RISCV64_1 && m->isa[0] == '\0')
-		return fail_set(why, FAIL_CORRUPT, "machine: no riscv,isa");
+	if (m->isa[0] == '\0')
+		return fail_set(why, FAIL_CORRUPT, "machine: no %s", m->type == MACHINE_RISCV64_1 ? "riscv,isa" : "CPU model");
 	if (!memchr(m->isa, 0, sizeof(m->isa)) || !memchr(m->append, 0, sizeof(m->append)))
 		return fail_set(why, FAIL_CORRUPT, "machine: text without an end");
 	if (m->nregions < 1 || m->nregions > LIMIT_REGIONS)
@@ -128,7 +128,7 @@ static int machine_check_host(const struct machine *m, uint32_t n, struct fail *
 
 int machine_check(const struct machine *m, struct fail *why)
 {
-	if (machine_check_top(m, why))
+	if (machine_check_top(m, why) || machine_check_x86(m, why))
 		return -1;
 	for (uint32_t i = 0; i < m->nregions; i++)
 		if (machine_check_region(m, i, why))

@@ -11,6 +11,10 @@
 /* Names and sizes, alone and against each other: the same judge before writing and after reading. */
 int machine_check(const struct machine *m, struct fail *why);
 
+/* machine_x86.c: what only an x86 machine has, and other machines must not have; the judge's and the comparer's part. */
+int machine_check_x86(const struct machine *m, struct fail *why);
+int machine_same_x86(const struct machine *a, const struct machine *b, struct fail *why);
+
 /* "memory@80000000", "region@...", "disk-3": a region's node; disks have no place in the guest's address space. */
 void machine_region_node(const struct machine_region *r, char out[MACHINE_NODE_MAX]);
 

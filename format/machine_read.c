@@ -1,5 +1,6 @@
 #include "format/machine_internal.h"
 #include "format/tree.h"
+#include "libcommon/bytes.h"
 
 #include <inttypes.h>
 #include <libfdt.h>
@@ -76,12 +77,42 @@ static int read_vm(struct machine *m, const void *fdt, struct fail *why)
 	return 0;
 }
 
+/* A list of u32 cells, `each` to an entry, at most max entries: their number in *n. */
+static int read_list(const void *fdt, int node, const char *name, uint32_t *v, uint32_t each, uint32_t max, uint32_t *n, struct fail *why)
+{
+	int            len;
+	const uint8_t *p = fdt_getprop(fdt, node, name, &len);
+
+	if (!p)
+		return tree_fail(fdt, node, why, FAIL_CORRUPT, "%s is missing", name);
+	if (len % (int)(4 * each))
+		return tree_fail(fdt, node, why, FAIL_CORRUPT, "%s: %d bytes, no multiple of %" PRIu32, name, len, 4 * each);
+	*n = (uint32_t)len / (4 * each);
+	if (*n > max)
+		return tree_fail(fdt, node, why, FAIL_LIMIT, "%s: %" PRIu32 " entries, above %" PRIu32, name, *n, max);
+	for (uint32_t i = 0; i < *n * each; i++)
+		v[i] = get_be32(p + 4 * (size_t)i);
+	return 0;
+}
+
+static int read_cpus_x86(struct machine *m, const void *fdt, int cpus, struct fail *why)
+{
+	if (m->type != MACHINE_X86_64_1)
+		return 0;
+	if (read_list(fdt, cpus, "vmferry,cpuid", (uint32_t *)m->cpuid, 7, LIMIT_CPUID, &m->ncpuid, why) ||
+	    tree_u32(fdt, cpus, "vmferry,xsave-bytes", &m->xsave_bytes, why))
+		return -1;
+	return read_list(fdt, cpus, "vmferry,msrs", m->msrs, 1, LIMIT_MSRS, &m->nmsrs, why);
+}
+
 /* CPUs are cpu@0, cpu@1 and so on, in this order and of one kind. */
 static int read_cpus(struct machine *m, const void *fdt, struct fail *why)
 {
-	int cpus, node;
+	const char *model = m->type == MACHINE_RISCV64_1 ? "riscv,isa" : "vmferry,cpu-model";
+	int         cpus, node;
 
-	if (read_child(fdt, "cpus", &cpus, why) || tree_u64(fdt, cpus, "timebase-frequency", &m->timebase_hz, why))
+	if (read_child(fdt, "cpus", &cpus, why) || tree_u64(fdt, cpus, "timebase-frequency", &m->timebase_hz, why) ||
+	    read_cpus_x86(m, fdt, cpus, why))
 		return -1;
 	fdt_for_each_subnode(node, fdt, cpus) {
 		char     isa[sizeof(m->isa)];
@@ -97,13 +128,12 @@ static int read_cpus(struct machine *m, const void *fdt, struct fail *why)
 			return -1;
 		if (reg != m->ncpus)
 			return tree_fail(fdt, node, why, FAIL_CORRUPT, "reg is %" PRIu32, reg);
-		if (m->type == MACHINE_RISCV64_1) {
-			if (tree_str(fdt, node, "riscv,isa", isa, sizeof(isa), why))
-				return -1;
-			if (m->ncpus && strcmp(isa, m->isa))
-				return tree_fail(fdt, node, why, FAIL_VERSION, "riscv,isa differs from that of cpu@0");
-			memcpy(m->isa, isa, sizeof(isa));
-		}
+		memset(isa, 0, sizeof(isa));
+		if (tree_str(fdt, node, model, isa, sizeof(isa), why))
+			return -1;
+		if (m->ncpus && strcmp(isa, m->isa))
+			return tree_fail(fdt, node, why, FAIL_VERSION, "%s differs from that of cpu@0", model);
+		memcpy(m->isa, isa, sizeof(isa));
 		m->ncpus++;
 	}
 	return 0;

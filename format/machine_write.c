@@ -140,7 +140,7 @@ static void put_cells_u32(struct tree_writer *w, const char *name, const uint32_
 /* What all vCPUs of an x86 machine have in common. */
 static void put_cpus_x86(struct tree_writer *w)
 {
-	put_cells_u32(w, "vmferry,cpuid", &w->m->cpuid[0].leaf, 7 * (size_t)w->m->ncpuid);
+	put_cells_u32(w, "vmferry,cpuid", (const uint32_t *)w->m->cpuid, 7 * (size_t)w->m->ncpuid);
 	put_u32(w, "vmferry,xsave-bytes", w->m->xsave_bytes);
 	put_cells_u32(w, "vmferry,msrs", w->m->msrs, w->m->nmsrs);
 }

@@ -92,22 +92,20 @@ struct x86_ioapic_state {
 	uint64_t redirect[X86_IOAPIC_PINS];
 };
 
-/* Node "x86-pit": an 8254, struct kvm_pit_state2; channel by channel. count_load_ns is the host's clock and means nothing
- * elsewhere: it is saved as the time since. */
+/* Node "x86-pit": an 8254, struct kvm_pit_state2; channel by channel. KVM's count_load_time is the host's clock and means
+ * nothing elsewhere: saved is the time that had passed since when the VM stopped. KVM begins every count anew at a load. */
 struct x86_pit_state {
 	uint32_t count[3];
 	uint32_t latched_count[3];
 	uint8_t  count_latched[3], status_latched[3], status[3], read_state[3], write_state[3], write_latch[3], rw_mode[3], mode[3], bcd[3],
 		 gate[3];
-	uint64_t count_load_ns[3];           /* nanoseconds before the save */
+	uint64_t count_load_ns[3];           /* nanoseconds before the stop */
 	uint32_t flags;
 };
 
-/* Node "x86-kvmclock": struct kvm_clock_data. */
+/* Node "x86-kvmclock". The real time at the save is the node "clock"'s: one for every clock of the VM. */
 struct x86_kvmclock_state {
-	uint64_t clock_ns;                   /* what kvm-clock showed */
-	uint64_t realtime_ns, host_tsc;      /* at that moment, when flags say so */
-	uint32_t flags;                      /* KVM_CLOCK_* */
+	uint64_t clock_ns;                   /* what kvm-clock showed when the VM stopped */
 };
 
 struct x86_vm_state {

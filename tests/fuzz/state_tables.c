@@ -3,6 +3,7 @@
  * Byte 0: the table. Then one property each: which (row; 253 version, 254 needs, 255 unknown), how (0: as long as its row says,
  * the bytes follow; else so many bytes less one), the bytes. What is left out is taken from a struct of zeroes. */
 #include "format/field.h"
+#include "format/limits.h"
 
 #include <assert.h>
 #include <libfdt.h>
@@ -82,7 +83,7 @@ static bool put(const struct state_table *t, size_t nrows, struct input *in, boo
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static const uint8_t zeroes[4096];
+	static const uint8_t zeroes[LIMIT_PROP_BYTES];
 	size_t               ntables = 0, nrows = 0;
 	bool                 seen[256] = { false }, meta[2] = { false };
 	struct input         in;

@@ -231,7 +231,9 @@ static void test_tables(void)
 		named &= state_table_find((*t)->name) == *t;
 		versions &= (*t)->oldest >= 1 && (*t)->oldest <= (*t)->version && (*t)->needs >= 1 && (*t)->needs <= (*t)->version;
 		for (const struct field *f = (*t)->fields; f->type != FIELD_END; f++) {
-			sized &= f->count >= 1 && 8 * (uint64_t)f->count <= LIMIT_PROP_BYTES && f->offset + f->count <= (*t)->size && f->min <= f->max;
+			const uint64_t cells = f->type == FIELD_BYTES || f->type == FIELD_STR ? 1 : 8;
+
+			sized &= f->count >= 1 && cells * f->count <= LIMIT_PROP_BYTES && f->offset + f->count <= (*t)->size && f->min <= f->max;
 			versions &= f->since >= 1 && f->since <= (*t)->version;
 			sized &= strlen(f->name) < 32;
 			for (const struct field *g = (*t)->fields; g < f; g++)
