@@ -236,6 +236,28 @@ int board_loaded(struct board *b, struct fail *why)
 	return rc;
 }
 
+int board_copied(struct board *b, struct fail *why)
+{
+	int rc;
+
+	if (!b->ops->copied)
+		return 0;
+	pthread_mutex_lock(&b->vm->machine_lock);
+	rc = b->ops->copied(b, why);
+	pthread_mutex_unlock(&b->vm->machine_lock);
+	return rc;
+}
+
+bool board_button(struct board *b)
+{
+	if (!b->ops->button)
+		return false;
+	pthread_mutex_lock(&b->vm->machine_lock);
+	b->ops->button(b);
+	pthread_mutex_unlock(&b->vm->machine_lock);
+	return true;
+}
+
 int board_own(struct board *b, bool own, struct fail *why)
 {
 	struct fail undo;

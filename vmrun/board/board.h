@@ -47,13 +47,14 @@ struct board_ops {
 	void (*irq)(struct board *b, uint32_t irq, bool level);
 	/* The power button; with machine_lock. NULL: the machine has none. */
 	void (*button)(struct board *b);
-	/* A VM that was restored from a snapshot, not moved: tells the guest that it is a copy. NULL: nothing to tell. */
+	/* A VM that was restored from a snapshot, not moved: tells the guest that it is a copy; with machine_lock. NULL: nothing
+	 * to tell. */
 	int (*copied)(struct board *b, struct fail *why);
 };
 
 #define BOARD_KERNEL_HEAD 4096u
 
-extern const struct board_ops board_riscv64;
+extern const struct board_ops board_riscv64, board_x86_64;
 extern const struct board_ops *const board_list[];      /* list.c, NULL at the end */
 const struct board_ops *board_type(enum machine_type type);     /* NULL: none in this build */
 /* The machine that the kernel is for, NULL when no board knows it. */
@@ -74,6 +75,8 @@ void board_reset(struct board *b);                            /* devices only, f
 int board_pause(struct board *b, struct fail *why);           /* quiesces every device; idempotent */
 int board_resume(struct board *b, struct fail *why);
 int board_loaded(struct board *b, struct fail *why);          /* after state was loaded into parts */
+int board_copied(struct board *b, struct fail *why);          /* after board_loaded, the VM standing: see board_ops */
+bool board_button(struct board *b);                           /* presses the power button; false: there is none */
 /* Takes (own) or gives back the host locks that say who runs this VM: the OFD locks of its disks. Idempotent, all or
  * nothing. Taken before the first start; an incoming VM takes them at GO only, a released one has given them back. */
 int board_own(struct board *b, bool own, struct fail *why);

@@ -1,4 +1,4 @@
 #include "vmrun/board/board.h"
 
 /* The machine types, in the order in which a kernel is shown to them. */
-const struct board_ops *const board_list[] = { &board_riscv64, NULL };
+const struct board_ops *const board_list[] = { &board_riscv64, &board_x86_64, NULL };
