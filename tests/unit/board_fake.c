@@ -26,6 +26,7 @@ void vm_event(struct vm *vm, enum vm_event e)
 {
 	if (e == VM_EVENT_QUIT)
 		((struct fake *)vm)->quits++;
+	((struct fake *)vm)->asked |= 1u << e;
 }
 
 static void fake_irq(struct accel *a, uint32_t cpu, enum accel_irq line, bool level)
@@ -39,7 +40,12 @@ static void fake_irq(struct accel *a, uint32_t cpu, enum accel_irq line, bool le
 		loop_stop(f->vm.loop);
 }
 
-static const struct accel_ops fake_ops = { .name = "fake", .irq = fake_irq };
+static void fake_gsi(struct accel *a, uint32_t gsi, bool level)
+{
+	fake_irq(a, gsi % 32, IRQ_S_EXT, level);
+}
+
+static const struct accel_ops fake_ops = { .name = "fake", .irq = fake_irq, .gsi = fake_gsi };
 
 void fake_machine(struct machine *cfg)
 {

@@ -11,10 +11,11 @@
 struct fake {
 	struct vm     vm;
 	struct accel  accel;
-	_Atomic bool  line[32];
+	_Atomic bool  line[32];            /* of a vCPU, or a GSI */
 	_Atomic unsigned changes;
 	_Atomic bool  stop_on_irq;
 	unsigned      quits;
+	unsigned      asked;               /* set of 1 << enum vm_event */
 };
 
 /* cfg: devices, hosts and ncpus wanted; the rest is filled in (RAM: 4 MiB). Exits when it can't. */

@@ -23,7 +23,8 @@ static void vmgenid_reset(struct device *d)
 {
 	struct vmgenid *g = (struct vmgenid *)d;
 
-	g->s = (struct vmgenid_state){ .owed = getrandom(g->s.guid, sizeof(g->s.guid), 0) == (ssize_t)sizeof(g->s.guid) };
+	g->s = (struct vmgenid_state){ 0 };
+	g->s.owed = getrandom(g->s.guid, sizeof(g->s.guid), 0) == (ssize_t)sizeof(g->s.guid);
 }
 
 static int vmgenid_put(struct vmgenid *g, struct fail *why)
