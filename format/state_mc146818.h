@@ -12,8 +12,8 @@ struct mc146818_state {
 	uint8_t  reg_a;             /* without UIP, which follows from the time */
 	uint8_t  reg_b;
 	uint8_t  reg_c;             /* without IRQF, which follows */
-	uint8_t  cmos[128];         /* 0 to 9 without the alarms (1, 3, 5) and 0x32: the time when it was set last, or while it
-				     * is being set (SET in reg_b); 0x0a to 0x0d: not used */
+	uint8_t  cmos[128];         /* 1, 3, 5: the alarm; 0, 2, 4, 6 to 9, 0x32: the time while it is being set (SET in
+				     * reg_b), else as it was last looked at; 0x0a to 0x0d: not used */
 };
 extern const struct state_table mc146818_state_table;
 
