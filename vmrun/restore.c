@@ -163,7 +163,8 @@ int vm_restore(struct vm **out, const struct options *o, struct loop *loop, stru
 		fail_set(why, FAIL_CORRUPT, "%s: no state", o->source);
 		goto out;
 	}
-	if (vm_load(*out, fdt, len, why) || vm_disks_check(*out, why))
+	/* Others may go on from the same snapshot: the guest is told that it is a copy. */
+	if (vm_load(*out, fdt, len, why) || vm_disks_check(*out, why) || board_copied((*out)->board, why))
 		goto out;
 	rc = 0;
 out:

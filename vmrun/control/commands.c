@@ -1,5 +1,6 @@
 #include "vmrun/control/commands.h"
 
+#include "vmrun/control/control.h"
 #include "vmrun/control/grant.h"
 #include "vmrun/control/handover.h"
 #include "vmrun/control/server.h"
@@ -71,6 +72,10 @@ static int command_reset(struct command_call *call, struct fail *why)
 
 static int command_powerdown(struct command_call *call, struct fail *why)
 {
+	if (board_button(call->vm->board)) {
+		control_server_event(call->vm, "POWERDOWN", NULL);
+		return 0;
+	}
 	return fail_set(why, FAIL_REFUSED, "system_powerdown: machine %s has no power button: run poweroff in the guest, or quit to end "
 			"the VM at once", machine_type_names[call->vm->cfg.type]);
 }
@@ -150,7 +155,7 @@ const struct command commands[] = {
 	{ .name = "stop", .run = command_stop, .allowed = BESIDES_ENDED },
 	{ .name = "cont", .run = command_cont, .allowed = PHASE_FREE },
 	{ .name = "system_reset", .run = command_reset, .allowed = PHASE_FREE },
-	{ .name = "system_powerdown", .run = command_powerdown, .allowed = PHASE_ANY, .lockless = true },
+	{ .name = "system_powerdown", .run = command_powerdown, .allowed = PHASE_FREE },
 	{ .name = "quit", .run = command_quit, .allowed = PHASE_ANY },
 	{ .name = "query-version", .run = query_version, .allowed = PHASE_ANY, .lockless = true },
 	{ .name = "query-commands", .run = query_commands, .allowed = PHASE_ANY, .lockless = true },
