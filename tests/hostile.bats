@@ -4,6 +4,8 @@ load lib/vm
 setup() { vm_setup; }
 teardown() { vm_teardown; }
 
+# bats file_tags=accel
+
 # A small snapshot of a guest that stands still, in $W/a.vms. Arguments: vmrun options.
 small_snapshot() {
 	start_step a "pages=16 still=1" --memory 16M "$@"
@@ -97,7 +99,7 @@ small_snapshot() {
 @test "hostile: a field that a planted bug forgets makes pulse fail and name device and field" {
 	[ -x "$FAULTS_BUILD/bin/vmrun" ]
 	export PATH="$FAULTS_BUILD/bin:$PATH"
-	for point in hart.x hart.stimecmp clock.guest_ns; do
+	for point in "${STATE[@]:1}" clock.guest_ns; do
 		name=${point#*.}
 		VMFERRY_FAULT=state.skip.$point=hit start_step "$name" "pages=64 pace=1000"
 		run -1 --separate-stderr vmrun ctl "$name" pulse

@@ -74,6 +74,8 @@ snapshot_with_everything() {
 	env -i "$(command -v vmrun)" selftest | grep -q '^soft: ok'
 }
 
+# bats file_tags=accel
+
 @test "vmrun: a file that is not there, is no kernel, or has no room: status and one line" {
 	run -1 --separate-stderr vmrun --kernel "$W/none" --serial none
 	[ "${#stderr_lines[@]}" = 1 ]
@@ -225,7 +227,7 @@ snapshot_with_everything() {
 
 @test "vmrun: pulse finds a field that is not restored, names it, and the guest runs on unhurt" {
 	PATH=$FAULTS_BUILD/bin:$PATH
-	for field in hart.pc hart.x clock.guest_ns; do
+	for field in "${STATE[@]::2}" clock.guest_ns; do
 		export VMFERRY_FAULT=state.skip.$field=hit
 		start_step f "pages=1024 tick=20000"
 		run -1 --separate-stderr vmrun ctl f pulse

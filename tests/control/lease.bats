@@ -26,7 +26,7 @@ second_client_while_paused() {
 	status_is "$vm" "$word"
 }
 
-# bats file_tags=slow
+# bats file_tags=slow,accel
 
 @test "lease: one logging lease, the second told who holds the first; reading ones many, and they cannot pause" {
 	step a

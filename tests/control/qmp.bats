@@ -8,6 +8,8 @@ setup() {
 }
 teardown() { vm_teardown; }
 
+# bats file_tags=accel
+
 @test "control: a QMP client written from the document is answered as written" {
 	start_step a "pages=64 pace=1000"
 	"$CLIENT" session "$VMFERRY_RUNTIME_DIR/a.sock"
@@ -173,7 +175,7 @@ s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1); print("up",
 	start_step a "pages=64 pace=1000"
 	start_vm b --kernel "$STEP" --append pages=64 --memory 64M --paused
 	vmrun list --json | jq -e 'length == 2 and .[0].name == "a" and .[0].status == "running" and .[1].status == "prelaunch" and .[1].holders == ["user"] and .[0].memory == 67108864'
-	vmrun list | grep -E '^a +[0-9]+ +running +1 +64M +soft +[0-9a-f-]{36}$'
+	vmrun list | grep -E '^a +[0-9]+ +running +1 +64M +'"$ACCEL"' +[0-9a-f-]{36}$'
 	vmrun ctl a moves | jq -e '. == {"record": null, "generation": 0}'
 	vmrun ctl a inspect path=cpu@0 | jq -e '.nodes | length == 1'
 	run -1 vmrun ctl a lease kind=7 holder=x

@@ -1,6 +1,10 @@
 # shellcheck shell=bash
 # Helpers for tests that run VMs. Each test has a world of its own: a short folder with runtime and state folders, removed, and
 # every vmrun in it killed, by vm_teardown. Waiting is on events (a line, a socket, a state), bounded by a deadline.
+#
+# VMFERRY_ACCEL=kvm runs the VMs of tests tagged "accel" on KVM instead of the software CPU: the same claims, the same program as
+# guest. What differs there: STEP, the kernel; MACHINE, its type; RAM, where its memory begins; STATE, fields of its saved state
+# that a planted bug can forget.
 
 bats_require_minimum_version 1.5.0
 
@@ -8,9 +12,15 @@ vm_setup() {
 	TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 	W=$(mktemp -d /tmp/vf.XXXXXX)
 	export VMFERRY_RUNTIME_DIR=$W/run VMFERRY_STATE_DIR=$W/state
-	STEP=$TOP/tests/guests/step.elf
+	ACCEL=${VMFERRY_ACCEL:-soft}
+	case $ACCEL in
+	soft) STEP=$TOP/tests/guests/step.elf MACHINE=riscv64-1 RAM=0x80000000 STATE=(hart.pc hart.x hart.stimecmp) ;;
+	kvm)
+		STEP=$TOP/tests/guests/step_x86.elf MACHINE=x86-64-1 RAM=0x0 STATE=(x86-regs.rip x86-regs.rsi x86-lapic.regs)
+		need_kvm ;;
+	esac
 	PIDS=()
-	export TOP W STEP
+	export TOP W STEP ACCEL MACHINE RAM
 }
 
 vm_teardown() {
@@ -97,6 +107,7 @@ need_debian() {
 	}
 	export GUEST
 }
+need_kvm() { [ -w /dev/kvm ] || skip "no /dev/kvm"; }
 need_root() { [ "$(id -u)" = 0 ] || skip "not root"; }
 
 # Like start_vm, but vmrun reads our stdin (--restore -).

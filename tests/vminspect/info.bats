@@ -58,6 +58,7 @@ round       2: 2 data pages, 8.1 KiB in 1 chunk" ]
 	done
 }
 
+# bats test_tags=accel
 @test "vminspect info: of a running machine's snapshot it says what that reader says" {
 	truncate -s 1M "$W/disk"
 	start_step a "pages=64 tick=64 pace=10" --cpus 2 --rng --disk "root=$W/disk"

@@ -2,6 +2,8 @@
 load ../lib/vm
 load ../lib/move
 
+# bats file_tags=accel
+
 setup() { move_setup; }
 teardown() { vm_teardown; }
 

@@ -1,4 +1,4 @@
-# bats file_tags=slow
+# bats file_tags=slow,accel
 # vmmigrate between two hosts as hosts are: network, mount and PID namespaces of their own, joined by a veth.
 load ../lib/vm
 load ../lib/move

@@ -47,7 +47,7 @@ unhurt() {
 	rm -f "$W/next.vms"
 }
 
-# bats file_tags=slow
+# bats file_tags=slow,accel
 
 @test "vmsnap: kill -9 at random moments hurts nothing" {
 	guest
