@@ -158,9 +158,9 @@ void vm_close(struct vm *vm)
 		runstate_stand(vm, &why);
 	/* The board first: its threads raise lines of the accelerator, while vCPUs that stand touch no device. */
 	board_close(vm->board);
+	dirty_epoch_close(vm);     /* its end turns the accelerator's log off */
 	if (vm->accel)
 		vm->accel->ops->close(vm->accel);
-	dirty_epoch_close(vm);
 	memory_close(&vm->memory);
 	images_close(vm);
 	loop_remove(vm->loop, vm->event_watch);

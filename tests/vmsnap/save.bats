@@ -106,6 +106,13 @@ runs_on() { local n; n=$(last_tick "$W/$1.out"); until_true 20 tick_above "$W/$1
 	runs_on a
 }
 
+@test "vmsnap: a VM that was saved, and keeps an epoch since, ends in order" {
+	start_step a "pages=64"
+	vmsnap --quiet a "$W/a.vms"
+	vmrun ctl a quit
+	wait "$VMPID"
+}
+
 @test "vmsnap: a file is published read-only, whatever the umask" {
 	start_step a "pages=64"
 	(umask 077; vmsnap a "$W/a.vms" 2>/dev/null)
