@@ -105,8 +105,8 @@ static time_t cmos_time(struct tm *tm)
 {
 	while (cmos(0x0a) & 0x80)
 		;
-	*tm = (struct tm){ .tm_sec = (int)bcd(cmos(0)), .tm_min = (int)bcd(cmos(2)), .tm_hour = (int)bcd(cmos(4)), .tm_mday = (int)bcd(cmos(7)),
-			   .tm_mon = (int)bcd(cmos(8)) - 1, .tm_year = (int)(bcd(cmos(0x32)) * 100 + bcd(cmos(9))) - 1900 };
+	*tm = (struct tm){ .tm_sec = (int)bcd(cmos(0)), .tm_min = (int)bcd(cmos(2)), .tm_hour = (int)bcd(cmos(4)),
+			   .tm_mday = (int)bcd(cmos(7)), .tm_mon = (int)bcd(cmos(8)) - 1, .tm_year = (int)(bcd(cmos(0x32)) * 100 + bcd(cmos(9))) - 1900 };
 	return timegm(tm);
 }
 
@@ -142,7 +142,8 @@ static void shows_time(void)
 	cmos_put(0x0b, 0x02);
 	cmos_put(0x0f, 0x0a);
 	cmos_put(0x7f, 0x5a);
-	ok(cmos(0x0f) == 0x0a && cmos(0x8f) == 0x0a && cmos(0x7f) == 0x5a, "the other bytes are memory; bit 7 of the index is the NMI's");
+	ok(cmos(0x0f) == 0x0a && cmos(0x8f) == 0x0a && cmos(0x7f) == 0x5a,
+	   "the other bytes are memory; bit 7 of the index is the NMI's");
 	ok(in(0x70, 1) == 0xff, "the index can't be read back");
 }
 
@@ -267,7 +268,8 @@ static void keyboard(void)
 	fake_save(&f, "i8042", &saved);
 	board_reset(f.vm.board);
 	ok(!(in(0x64, 1) & 0x01), "a reset drops what was to be read");
-	ok(fake_load(&f, "i8042", &saved, &why) == 0 && in(0x64, 1) & 0x01 && in(0x60, 1) == 0x47, "the command byte, across a load");
+	ok(fake_load(&f, "i8042", &saved, &why) == 0 && in(0x64, 1) & 0x01 && in(0x60, 1) == 0x47,
+	   "the command byte, across a load");
 	out(0x64, 1, 0xd3);
 	out(0x60, 1, 0x5a);
 	ok(!(in(0x64, 1) & 0x20) && in(0x60, 1) == 0x5a, "a byte looped back does not come from a mouse");
@@ -403,12 +405,14 @@ static void generation(void)
 	board_resume(f.vm.board, &why);
 	guid(b);
 	fake_save(&f, "vmgenid", &again);
-	ok(!memcmp(a, b, 16) && !memcmp(saved.data[0], again.data[0], sizeof(struct vmgenid_state)) && !atomic_load(&r->dirty[page / 64]),
+	ok(!memcmp(a, b, 16) && !memcmp(saved.data[0], again.data[0], sizeof(struct vmgenid_state)) &&
+	   !atomic_load(&r->dirty[page / 64]),
 	   "a reset with a load behind it leaves ID and memory alone");
 
 	ok(vmgenid_renew(d, &why) == 0, "a copy gets a new ID");
 	guid(b);
-	ok(memcmp(a, b, 16) && memcmp(b, none, 16) && atomic_load(&r->dirty[page / 64]) >> page % 64 & 1, "which is in memory, and marked");
+	ok(memcmp(a, b, 16) && memcmp(b, none, 16) && atomic_load(&r->dirty[page / 64]) >> page % 64 & 1,
+	   "which is in memory, and marked");
 	ok(in(PM + 0x20, 4) & 1u << ACPI_GPE_VMGENID, "the guest is told");
 	restart();
 	guid(a);

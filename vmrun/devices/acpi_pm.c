@@ -102,7 +102,8 @@ static void acpi_pm_write_byte(struct acpi_pm *p, uint64_t at, uint8_t v)
 		break;
 	case ACPI_PM_CONTROL:
 	case CONTROL_HIGH:
-		s->pm1_control = (uint16_t)((with_byte(s->pm1_control, at - ACPI_PM_CONTROL, v) & ACPI_PM1_CONTROL) | CONTROL_SCI_EN);
+		s->pm1_control = (uint16_t)(with_byte(s->pm1_control, at - ACPI_PM_CONTROL, v) & ACPI_PM1_CONTROL);
+		s->pm1_control |= CONTROL_SCI_EN;
 		if (at == CONTROL_HIGH && v & CONTROL_SLP_EN >> 8)
 			acpi_pm_sleep(p);
 		break;

@@ -70,7 +70,8 @@ static uint64_t i8042_read(struct device *d, uint64_t at, unsigned size)
 	case I8042_PORT_B:
 		return clock_now_ns(&d->vm->clock) / REFRESH_NS & 1 ? REFRESH : 0;
 	case I8042_COMMAND:
-		return STATUS_UNLOCKED | STATUS_COMMAND | (k->s.mode & MODE_SYSTEM ? STATUS_SYSTEM : 0) | (k->s.full ? STATUS_FULL : 0);
+		return STATUS_UNLOCKED | STATUS_COMMAND | (k->s.mode & MODE_SYSTEM ? STATUS_SYSTEM : 0) |
+		       (k->s.full ? STATUS_FULL : 0);
 	default:
 		return 0;
 	}

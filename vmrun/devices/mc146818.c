@@ -241,8 +241,11 @@ static void mc_settle(struct mc146818 *m)
 	if (m->paused)
 		return;
 	for (size_t i = 0; i < sizeof(reasons); i++) {
-		uint64_t at = m->s.reg_b & reasons[i] && !(m->s.reg_c & reasons[i]) ? reason_next(m, reasons[i], m->s.seen_ns) : UINT64_MAX;
+		uint64_t at;
 
+		if (!(m->s.reg_b & reasons[i]) || m->s.reg_c & reasons[i])
+			continue;
+		at   = reason_next(m, reasons[i], m->s.seen_ns);
 		next = at < next ? at : next;
 	}
 	if (next == UINT64_MAX) {
@@ -270,7 +273,9 @@ static void mc_timer(void *arg, uint32_t events)
 
 static bool mc_is_time(uint8_t index)
 {
-	return index == MC146818_CENTURY || (index <= YEAR && index != SECONDS_ALARM && index != MINUTES_ALARM && index != HOURS_ALARM);
+	if (index == SECONDS_ALARM || index == MINUTES_ALARM || index == HOURS_ALARM)
+		return false;
+	return index <= YEAR || index == MC146818_CENTURY;
 }
 
 static uint8_t mc_read_a(const struct mc146818 *m, uint64_t now)
