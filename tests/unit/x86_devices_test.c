@@ -106,7 +106,8 @@ static time_t cmos_time(struct tm *tm)
 	while (cmos(0x0a) & 0x80)
 		;
 	*tm = (struct tm){ .tm_sec = (int)bcd(cmos(0)), .tm_min = (int)bcd(cmos(2)), .tm_hour = (int)bcd(cmos(4)),
-			   .tm_mday = (int)bcd(cmos(7)), .tm_mon = (int)bcd(cmos(8)) - 1, .tm_year = (int)(bcd(cmos(0x32)) * 100 + bcd(cmos(9))) - 1900 };
+			   .tm_mday = (int)bcd(cmos(7)), .tm_mon = (int)bcd(cmos(8)) - 1,
+			   .tm_year = (int)(bcd(cmos(0x32)) * 100 + bcd(cmos(9))) - 1900 };
 	return timegm(tm);
 }
 
