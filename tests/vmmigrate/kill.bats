@@ -1,6 +1,7 @@
-# kill -9 of each of the four processes of a move at each row of the hand-over table (docs/protocol.md 8), and of each process at
-# each of its own points. What the row promises is asserted: who runs, what the records say, what may be started again.
-# Each side has a listener: the one on A answers the target's questions, the one on B is started again when it was killed.
+# kill -9 of each of the four processes of a move at each row of the hand-over table (docs/protocol.md 8), each vmrun started again
+# after it, and kill -9 of each process at each of its own points. What the row promises is asserted: who runs, what the records
+# hold, what may be started again. Each side has a listener: the one on A answers the target's questions, the one on B is started
+# again when it was killed. Whoever runs the VM writes its ticks to one file (move.bash), so a second one shows.
 load ../lib/vm
 load ../lib/move
 
@@ -28,7 +29,7 @@ frozen() {
 	fi
 	move --ask "$ASK" --handover-timeout 20s
 	unset VMFERRY_FAULT
-	until_true 20 test -e "$W/at"
+	until_true 20 test -e "$W/at" || { tail "$W"/*.log "$W/move.err"; return 1; }
 }
 thaw() { rm -f "$W/at"; }
 
@@ -50,246 +51,235 @@ runs_only_on() {
 	if [ "$1" = a ]; then until_true 20 no_vm b; else ! runs_on a; fi || { echo "both have it"; return 1; }
 	ticks_on && ticks_right && check_on "$1"
 }
-
-# ---- agree, pre-copy; paused: the source runs on, nothing is left of it at the target ----
-
-source_goes_on() {
-	runs_only_on a
-	records_are - -
-	until_true 10 no_vm b
-	may_start b      # nothing there forbids it
+runs_nowhere() {
+	until_true 20 no_vm a && until_true 20 no_vm b || { echo "somebody has it"; return 1; }
+	ticks_right
 }
 
-for_rows_1_2() {
+# ---- the table ----
+
+# Each row of it: the point at which the move stands still, the records then, and who runs.
+declare -gA POINT=(
+	[agreed]="source vmmigrate.source.agreed" [pre-copy]="source vmmigrate.source.round" [paused]="source vmmigrate.source.paused"
+	[ready]="source vmmigrate.source.ready-heard" [released]="source vmmigrate.source.released"
+	[owned]="target vmmigrate.target.started" [running]="source vmmigrate.source.running-heard"
+)
+declare -gA RECORDS=(
+	[agreed]="- -" [pre-copy]="- -" [paused]="- -" [ready]="- ready" [released]="released ready"
+	[owned]="released owned" [running]="released owned"
+)
+declare -gA RUNS=([agreed]=a [pre-copy]=a [owned]=b [running]=b)
+
+# stage ROW: the move stands still in that row; a save of web from before it is in $W/before.vms.
+stage() {
 	world
-	frozen source "$1"
-	case $2 in
-	source_vmmigrate) kill_source_vmmigrate; thaw; source_goes_on ;;
-	source_vmrun)
-		kill_source_vmrun
-		thaw
-		moved 6
-		until_true 10 no_vm b
-		records_are - -
-		may_start a ;;
-	target_vmmigrate) kill_target_vmmigrate; thaw; moved 4; source_goes_on ;;
-	target_vmrun) kill_target_vmrun; thaw; moved 4; source_goes_on ;;
+	on_a vmsnap --quiet web "$W/before.vms"
+	# shellcheck disable=SC2086
+	frozen ${POINT[$1]}
+	MOVE=$(grep -oE 'arrives from [^ ]+, move [0-9a-f-]+' "$W/b.log" | grep -oE '[0-9a-f-]+$')
+	# shellcheck disable=SC2086
+	until_true 10 records_are ${RECORDS[$1]}
+	records_right
+	case ${RUNS[$1]:-nobody} in
+	a) runs_on a && ! runs_on b ;;
+	b) runs_on b && ! runs_on a ;;
+	nobody) ! runs_on a && ! runs_on b ;;
 	esac
 }
 
-# bats file_tags=slow
-
-@test "move, agreed: kill -9 of the source's vmmigrate: the source runs on" { for_rows_1_2 vmmigrate.source.agreed source_vmmigrate; }
-@test "move, agreed: kill -9 of the source's vmrun: exit 6, nothing is left" { for_rows_1_2 vmmigrate.source.agreed source_vmrun; }
-@test "move, agreed: kill -9 of the target's vmmigrate: the source runs on" { for_rows_1_2 vmmigrate.source.agreed target_vmmigrate; }
-@test "move, agreed: kill -9 of the target's vmrun: the source runs on" { for_rows_1_2 vmmigrate.source.agreed target_vmrun; }
-@test "move, pre-copy: kill -9 of the source's vmmigrate: the source runs on" { for_rows_1_2 vmmigrate.source.round source_vmmigrate; }
-@test "move, pre-copy: kill -9 of the source's vmrun: exit 6, nothing is left" { for_rows_1_2 vmmigrate.source.round source_vmrun; }
-@test "move, pre-copy: kill -9 of the target's vmmigrate: the source runs on" { for_rows_1_2 vmmigrate.source.round target_vmmigrate; }
-@test "move, pre-copy: kill -9 of the target's vmrun: the source runs on" { for_rows_1_2 vmmigrate.source.round target_vmrun; }
-@test "move, paused: kill -9 of the source's vmmigrate: the source runs on" { for_rows_1_2 vmmigrate.source.paused source_vmmigrate; }
-@test "move, paused: kill -9 of the source's vmrun: exit 6, nothing is left" { for_rows_1_2 vmmigrate.source.paused source_vmrun; }
-@test "move, paused: kill -9 of the target's vmmigrate: the source runs on" { for_rows_1_2 vmmigrate.source.paused target_vmmigrate; }
-@test "move, paused: kill -9 of the target's vmrun: the source runs on" { for_rows_1_2 vmmigrate.source.paused target_vmrun; }
-
-# ---- READY ----
-
-ready() {
-	world
-	frozen source vmmigrate.source.ready-heard
-	records_are - ready
-	! runs_on a && ! runs_on b
+# Every record there is tells of this move of this VM, names the other side, and counts moves.
+records_right() { record_holds a "$BADDR" && record_holds b "$ASK"; }
+record_holds() {
+	local f=$W/$1/state/moves/$UUID.json
+	[ ! -e "$f" ] || jq -e --arg vm "$UUID" --arg move "$MOVE" --arg peer "$2" '.vm == $vm and .move == $move and .name == "web" and
+		.peer == $peer and .generation == (if .state == "owned" then 1 else 0 end)' "$f" >/dev/null || { cat "$f"; return 1; }
 }
 
-@test "move, READY: kill -9 of the source's vmmigrate: the source runs on, the target asks and discards" {
-	ready
-	kill_source_vmmigrate
-	runs_only_on a
-	until_true 20 record_is b returned
-	records_are - returned
-	may_start b
+# again HOST HOW [options]: a vmrun of that VM is started once more there, by its kernel or from the save. Its pid in $AGAIN.
+again() {
+	local host=$1 from=(--kernel "$STEP" --append "pages=64 tick=1000" --memory 32M --uuid "$UUID")
+	[ "$2" = kernel ] || from=(--restore "$W/before.vms")
+	shift 2
+	exec_on "$host" vmrun --name web "${from[@]}" "$@" >"$W/again.log" 2>&1 </dev/null 3>&- &
+	AGAIN=$!
+	PIDS+=("$AGAIN")
 }
-@test "move, READY: kill -9 of the source's vmrun: exit 6, the target discards" {
-	ready
-	kill_source_vmrun
+
+# again_refused HOST HOW STATUS TEXT: it ends at once, and says why. It would write to the file that web writes to.
+again_refused() {
+	local rc=0
+	again "$1" "$2" --serial "file:$W/both.out"
+	wait_gone 10 "$AGAIN" && { wait "$AGAIN" || rc=$?; }
+	[ "$rc" = "$3" ] && grep -qF -- "$4" "$W/again.log" || { echo "started again on $1 by $2: $rc, not $3"; cat "$W/again.log"; return 1; }
+}
+# again_paused HOST HOW: it is let start, and ended in order.
+again_paused() {
+	again "$1" "$2" --serial none --paused
+	until_true 10 started_or_not "$1" "$AGAIN"
+	"on_$1" vmrun ctl web quit >/dev/null && wait "$AGAIN" || { echo "not started again on $1 by $2"; cat "$W/again.log"; return 1; }
+}
+# again_runs HOST HOW: nobody else runs it: it is let run, and runs.
+again_runs() {
+	rm -f "$W/again.out"
+	again "$1" "$2" --serial "file:$W/again.out"
+	wait_line 10 'tick [0-9]' "$W/again.out" && "on_$1" vmrun ctl web quit >/dev/null && wait "$AGAIN" ||
+		{ echo "does not run again on $1 by $2"; cat "$W/again.log"; return 1; }
+}
+
+# restart HOST VERDICT: what a vmrun of that VM is told when it is started again there, now. "moving": things are changing.
+restart() {
+	local how
+	for how in kernel restore; do
+		case $2 in
+		moving) ;;
+		allowed) again_paused "$1" $how ;;
+		runs) again_runs "$1" $how ;;
+		taken) again_refused "$1" $how 3 "web runs already (pid $(vm_pid "$1")," ;;
+		released) again_refused "$1" $how 5 "web was released to $BADDR (move $MOVE) and may run there: see vmmigrate status web" ;;
+		ready) again_refused "$1" $how 5 "in doubt: it was ready here for move $MOVE from $ASK: see vmmigrate status web" ;;
+		*) false ;;
+		esac || { echo "restart on $1: $2: $(records)"; return 1; }
+	done
+}
+
+# row ROW KILLED EXIT RUNS RECORDS NOW_A NOW_B THEN_A THEN_B: in that row that process is killed, each vmrun is started again (NOW), all
+# others go on; the move ends with EXIT (- when it was the one), who RUNS then (- nobody), with those records and, started again once more, THEN.
+row() {
+	local was
+	stage "$1"
+	was=$(vm_pid b || true)
+	"kill_$2"
+	restart a "$6"
+	restart b "$7"
 	thaw
-	moved 6
-	until_true 20 record_is b returned
-	until_true 10 no_vm b
-	records_are - returned
-	may_start a
+	# From READY on the target asks, so its host's listener is started again.
+	case $1.$2 in agreed.* | pre-copy.* | paused.*) ;; *.target_vmmigrate) listen_again ;; esac
+	[ "$3" = - ] || moved "$3"
+	# shellcheck disable=SC2086
+	until_true 20 records_are $5
+	records_right
+	case $4 in
+	a) runs_only_on a && [ "$(vm_pid a)" = "$AVM" ] ;;
+	b) runs_only_on b && [ "$(vm_pid b)" = "$was" ] ;;
+	-) runs_nowhere ;;
+	esac
+	[ "$5" != "- owned" ] || [ "$2" = source_vmrun ] || moved_away
+	restart a "$8"
+	restart b "$9"
+	[ "$4" = - ] || runs_only_on "$4"
 }
-@test "move, READY: kill -9 of the target's vmmigrate: a new listener hears GO and the target runs" {
-	ready
-	kill_target_vmmigrate
-	runs=$(vm_pid b)
-	thaw
-	until_true 10 record_is a released
-	listen_again
-	moved 0
-	runs_only_on b
-	[ "$(vm_pid b)" = "$runs" ]
-	records_are - owned
+
+# The source's vmrun has ended, and says that its VM has moved.
+moved_away() {
+	local rc=0
 	until_true 10 no_vm a
-}
-@test "move, READY: kill -9 of the target's vmrun: the target returns it, the source takes it back" {
-	ready
-	kill_target_vmrun
-	thaw
-	moved 4
-	runs_only_on a
-	records_are - returned
-	may_start b
+	wait "$AVM" || rc=$?
+	[ "$rc" = 20 ]
 }
 
-# ---- RELEASED ----
-
-released() {
-	world
-	frozen source vmmigrate.source.released
-	records_are released ready
-	! runs_on a && ! runs_on b
-}
-
-# The source never runs it again by itself; `resume` closes the books.
+# After a row in which the source's vmmigrate was killed and the VM has moved: the source never runs it again by itself; `resume` closes the books.
 resumed() {
 	stands_on a
 	[ "$(on_a vmrun ctl web query-status | jq -r .status)" = postmigrate ]
 	run on_a vmrun ctl web cont
 	[ "$status" -ne 0 ]
 	run -0 on_a vmmigrate resume web
-	until_true 10 no_vm a
+	moved_away
 	records_are - owned
+	records_right
+	restart a allowed
+	runs_only_on b
 }
 
+# bats file_tags=slow,accel
+
+# row ROW KILLED                 EXIT RUNS RECORDS       NOW on A, on B     THEN on A, on B
+@test "move, agreed: kill -9 of the source's vmmigrate: the source runs on" {
+	row agreed source_vmmigrate     - a "- -"             taken moving       taken allowed
+}
+@test "move, agreed: kill -9 of the source's vmrun: exit 6, nothing is left" {
+	row agreed source_vmrun         6 - "- -"             allowed moving     runs runs
+}
+@test "move, agreed: kill -9 of the target's vmmigrate: the source runs on" {
+	row agreed target_vmmigrate     4 a "- -"             taken moving       taken allowed
+}
+@test "move, agreed: kill -9 of the target's vmrun: the source runs on" {
+	row agreed target_vmrun         4 a "- -"             taken allowed      taken allowed
+}
+@test "move, pre-copy: kill -9 of the source's vmmigrate: the source runs on" {
+	row pre-copy source_vmmigrate   - a "- -"             taken moving       taken allowed
+}
+@test "move, pre-copy: kill -9 of the source's vmrun: exit 6, nothing is left" {
+	row pre-copy source_vmrun       6 - "- -"             allowed moving     runs runs
+}
+@test "move, pre-copy: kill -9 of the target's vmmigrate: the source runs on" {
+	row pre-copy target_vmmigrate   4 a "- -"             taken moving       taken allowed
+}
+@test "move, pre-copy: kill -9 of the target's vmrun: the source runs on" {
+	row pre-copy target_vmrun       4 a "- -"             taken allowed      taken allowed
+}
+@test "move, paused: kill -9 of the source's vmmigrate: the source runs on" {
+	row paused source_vmmigrate     - a "- -"             taken moving       taken allowed
+}
+@test "move, paused: kill -9 of the source's vmrun: exit 6, nothing is left" {
+	row paused source_vmrun         6 - "- -"             allowed moving     runs runs
+}
+@test "move, paused: kill -9 of the target's vmmigrate: the source runs on" {
+	row paused target_vmmigrate     4 a "- -"             taken moving       taken allowed
+}
+@test "move, paused: kill -9 of the target's vmrun: the source runs on" {
+	row paused target_vmrun         4 a "- -"             taken allowed      taken allowed
+}
+@test "move, READY: kill -9 of the source's vmmigrate: the source runs on, the target asks and discards" {
+	row ready source_vmmigrate      - a "- returned"      taken moving       taken allowed
+}
+@test "move, READY: kill -9 of the source's vmrun: exit 6, the target discards" {
+	row ready source_vmrun          6 - "- returned"      allowed ready      runs runs
+}
+@test "move, READY: kill -9 of the target's vmmigrate: a new listener hears GO and the target runs" {
+	row ready target_vmmigrate      0 b "- owned"         taken ready        allowed taken
+}
+@test "move, READY: kill -9 of the target's vmrun: the target returns it, the source takes it back" {
+	row ready target_vmrun          4 a "- returned"      taken ready        taken allowed
+}
 @test "move, RELEASED: kill -9 of the source's vmmigrate: the target asks, hears it and runs; resume closes the books" {
-	released
-	kill_source_vmmigrate
-	runs_only_on b
-	records_are released owned
+	row released source_vmmigrate   - b "released owned"  released moving    released taken
 	resumed
-	may_start a
 }
 @test "move, RELEASED: kill -9 of the source's vmrun: it may not be started again, the target runs, exit 0" {
-	released
-	kill_source_vmrun
-	run may_start a
-	[ "$status" = 5 ]
-	thaw
-	moved 0
-	runs_only_on b
-	records_are - owned
+	row released source_vmrun       0 b "- owned"         released ready     allowed taken
 }
 @test "move, RELEASED: kill -9 of the target's vmmigrate: a new listener asks or hears GO, the target runs, exit 0" {
-	released
-	kill_target_vmmigrate
-	listen_again
-	thaw
-	moved 0
-	runs_only_on b
-	records_are - owned
-	until_true 10 no_vm a
+	row released target_vmmigrate   0 b "- owned"         released ready     allowed taken
 }
 @test "move, RELEASED: kill -9 of the target's vmrun: it is returned, the source takes it back, exit 4" {
-	released
-	kill_target_vmrun
-	run may_start b
-	[ "$status" = 5 ]
-	thaw
-	moved 4
-	runs_only_on a
-	records_are - returned
-	may_start b
+	row released target_vmrun       4 a "- returned"      released ready     taken allowed
 }
-
-# ---- OWNED, RUNNING not yet said ----
-
-owned() {
-	world
-	frozen target vmmigrate.target.started
-	until_true 10 record_is b owned
-	records_are released owned
-}
-
 @test "move, OWNED: kill -9 of the source's vmmigrate: the target runs; resume closes the books" {
-	owned
-	kill_source_vmmigrate
-	thaw
-	runs_only_on b
+	row owned source_vmmigrate      - b "released owned"  released taken     released taken
 	resumed
 }
 @test "move, OWNED: kill -9 of the source's vmrun: the target runs, exit 0" {
-	owned
-	kill_source_vmrun
-	run may_start a
-	[ "$status" = 5 ]
-	thaw
-	moved 0
-	runs_only_on b
-	records_are - owned
-	may_start a
+	row owned source_vmrun          0 b "- owned"         released taken     allowed taken
 }
 @test "move, OWNED: kill -9 of the target's vmmigrate: the VM runs on; GO is repeated to a new listener, exit 0" {
-	owned
-	runs=$(vm_pid b)
-	kill_target_vmmigrate
-	ticks_on
-	thaw
-	listen_again
-	moved 0
-	runs_only_on b
-	[ "$(vm_pid b)" = "$runs" ]
-	records_are - owned
+	row owned target_vmmigrate      0 b "- owned"         released taken     allowed taken
 }
 @test "move, OWNED: kill -9 of the target's vmrun: it is the target's all the same, exit 5, the source never runs it" {
-	owned
-	kill_target_vmrun
-	thaw
-	moved 5
-	records_are - owned
-	until_true 10 no_vm a
-	may_start b
+	row owned target_vmrun          5 - "- owned"         released allowed   allowed runs
 }
-
-# ---- RUNNING heard ----
-
-running() {
-	world
-	frozen source vmmigrate.source.running-heard
-	records_are released owned
-	runs_only_on b
-}
-
 @test "move, RUNNING: kill -9 of the source's vmmigrate: the target runs; resume closes the books" {
-	running
-	kill_source_vmmigrate
+	row running source_vmmigrate    - b "released owned"  released taken     released taken
 	resumed
-	runs_only_on b
 }
 @test "move, RUNNING: kill -9 of the source's vmrun: exit 0, the record goes" {
-	running
-	kill_source_vmrun
-	thaw
-	moved 0
-	records_are - owned
-	runs_only_on b
+	row running source_vmrun        0 b "- owned"         released taken     allowed taken
 }
 @test "move, RUNNING: kill -9 of the target's vmmigrate: the VM runs on, exit 0" {
-	running
-	kill_target_vmmigrate
-	thaw
-	moved 0
-	records_are - owned
-	runs_only_on b
+	row running target_vmmigrate    0 b "- owned"         released taken     allowed taken
 }
 @test "move, RUNNING: kill -9 of the target's vmrun: it is the target's all the same, exit 0" {
-	running
-	kill_target_vmrun
-	thaw
-	moved 0
-	records_are - owned
-	until_true 10 no_vm a
-	may_start b
+	row running target_vmrun        0 - "- owned"         released allowed   allowed runs
 }
 
 # ---- nobody to ask ----
