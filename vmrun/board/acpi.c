@@ -23,7 +23,6 @@ uint8_t *acpi_room(struct acpi *t, size_t len, size_t align, uint32_t *gpa)
 	}
 	t->at = at + len;
 	*gpa  = X86_64_ACPI + (uint32_t)at;
-	memset(t->out + at, 0, len);
 	return t->out + at;
 }
 
@@ -79,8 +78,10 @@ int acpi_build(const struct machine *cfg, uint8_t *out, size_t room, size_t *len
 {
 	struct acpi t = { .cfg = cfg, .out = out, .room = room };
 	uint32_t    gpa, xsdt, facs, tables[2];
-	uint8_t    *rsdp = acpi_room(&t, RSDP_LEN, 16, &gpa);
+	uint8_t    *rsdp;
 
+	memset(out, 0, room);
+	rsdp      = acpi_room(&t, RSDP_LEN, 16, &gpa);
 	facs      = acpi_facs(&t);
 	tables[0] = acpi_fadt(&t, facs, acpi_dsdt(&t));
 	tables[1] = acpi_madt(&t);
@@ -103,7 +104,7 @@ int acpi_put(struct board *b, struct fail *why)
 		return fail_sys(why, "ACPI tables");
 	}
 	if (acpi_build(&b->vm->cfg, tables, X86_64_ACPI_SIZE, &len, why) == 0)
-		rc = boot_put(b->vm, X86_64_ACPI, tables, len, X86_64_ACPI_SIZE - len, "ACPI tables", why);
+		rc = boot_put(b->vm, X86_64_ACPI, tables, X86_64_ACPI_SIZE, 0, "ACPI tables", why);
 	free(tables);
 	return rc;
 }

@@ -56,7 +56,7 @@ static void dsdt_vmgenid(struct aml *a)
 {
 	aml_device(a, "VGEN");
 	aml_name(a, "_HID");
-	aml_string(a, "VMGENCTR");
+	aml_string(a, "VMFY0001");
 	aml_name(a, "_CID");
 	aml_string(a, "VM_Gen_Counter");
 	aml_name(a, "_DDN");

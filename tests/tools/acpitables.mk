@@ -1,0 +1,2 @@
+TOOLS += acpitables
+acpitables_SRCS = $(acpi_test_SRCS)
