@@ -2,6 +2,7 @@
 #define VMRUN_ACCEL_KVM_H
 
 #include "format/state_x86.h"
+#include "format/x86_names.h"
 #include "vmrun/accel/accel.h"
 #include "vmrun/memory.h"
 
@@ -17,10 +18,11 @@
  *   kvm_vcpu.c   a vCPU's thread: KVM_RUN, being held, being throttled
  *   kvm_exit.c   what a vCPU came out of KVM_RUN for: ports, MMIO, its end
  *   kvm_irq.c    GSI routing, level lines, irqfd, ioeventfd
- *   kvm_cpuid.c  CPU models, CPUID and MSRs in the configuration: plan
+ *   kvm_cpuid.c  CPUID and MSRs in the configuration: plan; kvm_cpuid_models.c: what --cpu says; kvm_cpuid_topology.c
  *   kvm_cpu.c    a vCPU's state: fetched, put, reset
  *   kvm_msrs.c   which MSRs are state
- *   kvm_chips.c  state of the in-kernel irqchip, PIT and clock
+ *   kvm_chips.c  state of the in-kernel irqchip and PIT
+ *   kvm_time.c   kvm-clock and TSC: what a pause, a save and a load do to a guest's time
  *   kvm_selftest.c  a VM without a board
  *
  * Every ioctl goes through kvm_call, so that every failure names the request, and tests can make each one fail. */
@@ -41,6 +43,14 @@ struct kvm_caps {
 
 struct kvm;
 
+/* What moves on by itself while a VM stands, as it was when it stopped or as it was loaded since; valid between a stop and a
+ * start. A save takes these, so that two saves of one pause, and a load between them, agree. */
+struct kvm_frozen {
+	bool     valid;
+	uint64_t tsc;
+	uint32_t tmcct;                 /* current count of the APIC's timer */
+};
+
 struct kvm_vcpu {
 	struct kvm     *k;
 	uint32_t        id;             /* also its APIC id */
@@ -55,6 +65,7 @@ struct kvm_vcpu {
 
 	struct x86_cpu_state  s;        /* what parts names; true after collect, made so by loaded and reset */
 	struct x86_cpu_state *power_on; /* as KVM made it: reset goes back to it */
+	struct kvm_frozen     frozen;
 
 	_Atomic uint64_t n_exits, n_mmio, n_pio, n_kicks;
 };
@@ -92,6 +103,9 @@ struct kvm {
 	struct x86_vm_state  s, *power_on;
 	struct kvm_clock_data stopped_at;         /* the clock when the vCPUs stopped: put back when they go on */
 	bool             clock_stopped;
+	uint64_t         stopped_ns;              /* io_now_ns then */
+	bool             pit_loaded;              /* since it stopped: KVM knows no longer when the counts began */
+	bool             noted[LIMIT_MSRS];       /* of cfg's MSRs: that it can't be read has been said */
 };
 
 /* The one door to ioctl (kvm_caps.c): EINTR and EAGAIN are tried again, what names it in *why ("KVM_SET_MSRS, vCPU 2").
@@ -148,18 +162,39 @@ int kvm_cpu_put(struct kvm_vcpu *v, struct fail *why);        /* from v->s */
 void kvm_cpu_entry(struct kvm_vcpu *v, const struct boot_entry *e);      /* v->s is power-on state: vCPU 0 is to start at e */
 size_t kvm_cpu_parts(struct accel *a, uint32_t cpu, struct state_part *out, size_t max);
 
-/* kvm_msrs.c: ascending numbers of the MSRs that are saved on this host; the count, at most LIMIT_MSRS, or -1. */
-int kvm_msrs_list(int sys, uint32_t out[LIMIT_MSRS], struct fail *why);
-const char *kvm_msr_name(uint32_t msr);                       /* NULL: none known */
+/* kvm_msrs.c. Ascending numbers of the MSRs that are saved on this host, as far as this vCPU (any fd) can read them; the
+ * count, at most LIMIT_MSRS, or -1. */
+int kvm_msrs_list(int sys, int vcpu, uint32_t out[LIMIT_MSRS], struct fail *why);
+int kvm_msrs_fetch(struct kvm_vcpu *v, struct fail *why);     /* into v->s.msrs */
+/* From v->s.msrs, all but IA32_TSC_DEADLINE, which KVM takes only once the local APIC is as it was: kvm_msrs_put_deadline. */
+int kvm_msrs_put(struct kvm_vcpu *v, struct fail *why);
+int kvm_msrs_put_deadline(struct kvm_vcpu *v, struct fail *why);
+/* One MSR; set: false when KVM does not take it. */
+#define MSR_TSC          0x10u
+#define MSR_TSC_DEADLINE 0x6e0u
+bool kvm_msr_get(int vcpu, uint32_t msr, uint64_t *value);
+bool kvm_msr_set(int vcpu, uint32_t msr, uint64_t value);
+uint64_t *kvm_msr_saved(struct x86_msrs_state *s, uint32_t msr);      /* NULL: not among them */
 
 /* kvm_chips.c. Irqchips and PIT go before the vCPUs' state, the clock after it. */
 int kvm_chips_fetch(struct kvm *k, struct fail *why);         /* into k->s, the clock too */
 int kvm_chips_put(struct kvm *k, struct fail *why);
-int kvm_clock_put(struct kvm *k, enum clock_policy policy, struct fail *why);
 size_t kvm_vm_parts(struct accel *a, struct state_part *out, size_t max);
+
+/* kvm_time.c */
+int kvm_clock_fetch(struct kvm *k, struct fail *why);         /* into k->s.clock */
+int kvm_clock_put(struct kvm *k, enum clock_policy policy, struct fail *why);
 /* At a pause and when it is over: the guest's clock stands still meanwhile, and its watchdogs are told. */
 int kvm_clock_stop(struct kvm *k, struct fail *why);
 int kvm_clock_start(struct kvm *k, struct fail *why);
+
+/* kvm_cpuid.c's own: what --cpu says, applied to what the host has (kvm_cpuid_models.c); CPUs as cores of one socket
+ * (kvm_cpuid_topology.c). */
+struct machine_cpuid *kvm_cpuid_find(struct machine *m, uint32_t leaf, uint32_t index);      /* NULL: none */
+uint32_t *kvm_cpuid_reg(struct machine_cpuid *e, enum x86_reg reg);
+int kvm_cpuid_model(struct machine *m, const char *cpu, struct fail *why);
+void kvm_cpuid_topology(struct machine *m);
+void kvm_cpuid_apic_id(struct machine_cpuid *e, uint32_t id);      /* of one answer, for one vCPU */
 
 int kvm_selftest(struct fail *why);                           /* kvm_selftest.c */
 
