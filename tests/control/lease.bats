@@ -132,6 +132,24 @@ second_client_while_paused() {
 	done
 }
 
+@test "lease: its holder has ended: the next one has it at once, though the first one's thread has not looked yet" {
+	[ -x "$FAULTS_BUILD/bin/vmrun" ]
+	PATH="$FAULTS_BUILD/bin:$PATH" VMFERRY_FAULT=vmrun.lease.ended=wait:$W/late step a
+	lease_open l a log 'vmsnap[1]'
+	lease l pause 60000
+	lease_kill l
+	until_true 10 test -e "$W/late"
+	vmrun ctl a query-status | jq -e '.status == "save-vm" and .["vmferry-lease"] == "vmsnap[1]"'
+	lease_open l a log 'vmmigrate[2]'
+	vmrun ctl a query-status | jq -e '.status == "running" and .["vmferry-lease"] == "vmmigrate[2]"'
+	rm "$W/late"
+	until_true 10 eval 'vmrun ctl a inspect | jq -e ".leases | length == 1" >/dev/null'
+	lease l pause 60000      # and that thread takes nothing from the second
+	status_is a finish-migrate
+	lease l resume
+	moves_on a
+}
+
 @test "lease: quit, SIGTERM and the guest's power-off end it with the reason" {
 	for how in quit sigterm poweroff; do
 		start_vm $how --kernel "$STEP" --append "pages=64 pace=1000" --memory 64M --serial "unix:$W/$how.serial"

@@ -1,5 +1,6 @@
 #include "vmrun/control/grant.h"
 
+#include "libcommon/fault.h"
 #include "libcommon/io.h"
 #include "vmrun/control/commands.h"
 #include "vmrun/control/handover.h"
@@ -220,6 +221,7 @@ static void grant_leave(struct grant *g)
 {
 	struct vm *vm = g->server->vm;
 
+	fault_point("vmrun.lease.ended");
 	pthread_mutex_lock(&vm->control_lock);
 	if (!g->lost)
 		grant_drop(g);
@@ -253,6 +255,23 @@ static void *grant_main(void *arg)
 	}
 	grant_leave(g);
 	return NULL;
+}
+
+/* Nothing more comes from its holder, and nothing that it sent waits. Its thread sees that too, some time soon. */
+static bool grant_hung_up(const struct grant *g)
+{
+	char c;
+
+	return recv(g->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+/* Who asks for a lease when the last holder's process has ended must not be told that it is held. (An incoming lease is left to its
+ * thread: its loss may end the VM.) */
+static void grants_drop_ended(struct control_server *s)
+{
+	for (struct grant *g = s->grants; g; g = g->next)
+		if (g->kind == LEASE_KIND_LOG && !g->gone && grant_hung_up(g))
+			grant_revoke(g, FAIL_PEER, "its holder has gone");
 }
 
 /* May there be a lease of that kind now? */
@@ -304,6 +323,7 @@ int grant_open(struct control_server *s, enum lease_kind kind, const char *holde
 	struct grant *g;
 	int           pair[2];
 
+	grants_drop_ended(s);
 	if (grant_allowed(s, kind, whats[kind], why))
 		return -1;
 	if (!holder[0] || strlen(holder) >= GRANT_HOLDER_MAX)
