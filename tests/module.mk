@@ -50,8 +50,11 @@ $(foreach f,$(FUZZ),$(eval $(call fuzzprog,$(f))))
 .PHONY: test-programs check quick fuzz lint bench demo
 test-programs: tools $(TESTPROGS) $(REPLAYPROGS)
 
-fuzz: $(FUZZPROGS)
-	@tests/tools/run-fuzz '$(BUILD)' $(FUZZ)
+# FUZZ_SECONDS: for each target. FUZZ=wire: that one alone.
+fuzz:
+	@tests/tools/need-packages build fuzz
+	@$(MAKE) -j$(JOBS) $(FUZZPROGS)
+	@FUZZ_SECONDS='$(FUZZ_SECONDS)' tests/tools/run-fuzz '$(BUILD)' $(FUZZ)
 
 # TESTS: all (default), quick, or a list of bats files.
 TESTS ?= all
