@@ -29,6 +29,9 @@ static const struct {
 	{ .type = "ns16550a",     .compatible = "ns16550a" },
 	{ .type = "goldfish-rtc", .compatible = "google,goldfish-rtc" },
 	{ .type = "mc146818",     .compatible = "motorola,mc146818" },
+	{ .type = "i8042",        .compatible = "intel,8042" },
+	{ .type = "vmgenid",      .compatible = "microsoft,vmgenid" },
+	{ .type = "mc146818",     .compatible = "motorola,mc146818" },
 	{ .type = "pvpanic",      .compatible = "qemu,pvpanic" },
 	{ .type = "vmgenid",      .compatible = "microsoft,vmgenid" },
 };
@@ -237,8 +240,12 @@ static int put_soc(struct tree_writer *w, struct fail *why)
 	put_str(w, "compatible", "simple-bus");
 	put_cells(w, 2, 2);
 	put_bytes(w, "ranges", NULL, 0);
-	if (has_irqchip)
+	if (has_irqchip) {
 		put_u32(w, "interrupt-parent", PHANDLE_IRQCHIP);
+	} else if (w->m->type == MACHINE_X86_64_1) {      /* the IOAPIC is no device of the board's */
+		put_bytes(w, "interrupt-controller", NULL, 0);
+		put_u32(w, "#interrupt-cells", 1);
+	}
 	for (uint32_t i = 0; i < w->m->ndevices; i++)
 		if (put_device(w, i, why))
 			return -1;
