@@ -182,7 +182,7 @@ def read_machine(nodes):
                                  'gpa': gpa, 'size': size, 'page_size': cells(p['vmferry,page-size'])[0]})
         elif len(parts) == 2 and parts[0] == 'cpus':
             assert parts[1] == 'cpu@%x' % m['cpus'] and cells(p['reg']) == [m['cpus']], path
-            m['isa'] = string(p['riscv,isa']) if 'riscv,isa' in p else ''
+            m['isa'] = string(p['vmferry,cpu-model' if m['type'] == 'vmferry,x86-64-1' else 'riscv,isa'])
             m['cpus'] += 1
         elif len(parts) == 2 and parts[0] == 'soc':
             gpa, size = cells(p['reg'], 8)
@@ -206,7 +206,7 @@ def state_tables():
     with open(path, encoding='utf-8') as f:
         doc = f.read()
     for line in doc[doc.index('### State nodes'):doc.index('## 9.')].splitlines():
-        m = re.match(r'\*\*([a-z-]+)\*\*', line)
+        m = re.match(r'\*\*([a-z0-9-]+)\*\*', line)
         if m:
             rows = tables.setdefault(m.group(1), {})
         m = re.match(r'\| ([a-z0-9_, ]+) \| (bool|u8|u16|u32|u64|bytes)(?:\[(\d+)\]|, (\d+))? \|', line)

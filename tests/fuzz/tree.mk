@@ -1,2 +1,2 @@
 FUZZ += state_tables machine
-machine_fuzz_SRCS := tests/unit/sample.c
+machine_fuzz_SRCS := tests/unit/sample.c tests/unit/sample_x86.c

@@ -12,7 +12,8 @@
  *                      state (a register that cannot be), shape (another interrupt in the state tree), vm (header of another
  *                      VM), escape (a kernel command line that clears the screen), stray (a property and a part of state
  *                      that nobody knows), version (header of version 7)
- *   --tree config|state  only that tree, as a blob */
+ *   --tree config|state  only that tree, as a blob
+ *   --x86              of an x86-64-1 (tests/unit/sample_x86.c); nothing to be spoilt */
 #include "format/snapshot.h"
 #include "libcommon/bytes.h"
 #include "libcommon/io.h"
@@ -36,6 +37,7 @@ struct mksnap {
 	struct uuid uuid;
 	uint64_t    created_ns;
 	const char *tree, *spoil;
+	bool        x86;
 };
 
 static void mksnap_fill(uint8_t *page, uint64_t number, unsigned round)
@@ -122,7 +124,7 @@ static int mksnap_version(int fd, const char *what, struct fail *why)
 
 static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const char *what, struct fail *why)
 {
-	struct snap_header  h = { .arch = 243, .vm = s->m.uuid, .snapshot = o->uuid, .name = "sample", .creator = "mksnap",
+	struct snap_header  h = { .arch = o->x86 ? 62 : 243, .vm = s->m.uuid, .snapshot = o->uuid, .name = "sample", .creator = "mksnap",
 				  .created_ns = o->created_ns, .required = o->state_only ? SNAP_STATE_ONLY : 0 };
 	struct snap_writer *w = NULL;
 	uint8_t            *tree[2] = { malloc(LIMIT_TREE_BYTES), malloc(LIMIT_TREE_BYTES) }, content[16];
@@ -169,6 +171,7 @@ out:
 static const struct option longs[] = {
 	{ "pages", 1, NULL, 'p' }, { "level", 1, NULL, 'l' },   { "ram", 1, NULL, 'r' },   { "state-only", 0, NULL, 's' },
 	{ "uuid", 1, NULL, 'u' },  { "created", 1, NULL, 'c' }, { "tree", 1, NULL, 't' },  { "spoil", 1, NULL, 'x' },
+	{ "x86", 0, NULL, 'i' },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -188,6 +191,7 @@ int main(int argc, char **argv)
 		case 'c': o.created_ns = strtoull(optarg, NULL, 0); break;
 		case 't': o.tree = optarg; break;
 		case 'x': o.spoil = optarg; break;
+		case 'i': o.x86 = true; break;
 		default:  good = false;
 		}
 	if (!good || optind != argc - 1 || o.ram == 0 || o.pages >= o.ram / PAGE_SIZE_4K) {
@@ -196,7 +200,7 @@ int main(int argc, char **argv)
 	}
 	bool           standard = strcmp(argv[optind], "-") == 0;
 	int            fd = standard ? STDOUT_FILENO : open(argv[optind], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	struct sample *s = sample_make(o.ram);
+	struct sample *s = o.x86 ? sample_make_x86(o.ram) : sample_make(o.ram);
 	int            rc;
 
 	if (fd < 0)

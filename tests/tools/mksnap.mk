@@ -1,2 +1,2 @@
 TOOLS += mksnap damage
-mksnap_SRCS := tests/unit/sample.c
+mksnap_SRCS := tests/unit/sample.c tests/unit/sample_x86.c

@@ -2,8 +2,11 @@
 #define TESTS_UNIT_SAMPLE_H
 
 #include "format/machine.h"
+#include "format/state_acpi_pm.h"
 #include "format/state_clock.h"
 #include "format/state_hart.h"
+#include "format/state_i8042.h"
+#include "format/state_mc146818.h"
 #include "format/state_plic.h"
 #include "format/state_rtc.h"
 #include "format/state_uart.h"
@@ -11,6 +14,8 @@
 #include "format/state_virtio_blk.h"
 #include "format/state_virtio_console.h"
 #include "format/state_virtio_rng.h"
+#include "format/state_vmgenid.h"
+#include "format/state_x86.h"
 
 /* A plausible machine with every device there is, and saved state for it: two harts in the middle of something. The same
  * at each call, byte for byte. */
@@ -36,10 +41,18 @@ struct sample {
 	struct virtio_blk_state     blk;
 	struct virtio_console_state console;
 	struct virtio_rng_state     rng;
+	struct x86_cpu_state        x86_cpus[SAMPLE_HARTS];
+	struct x86_vm_state         x86_vm;
+	struct mc146818_state       cmos;
+	struct i8042_state          keyboard;
+	struct acpi_pm_state        pm;
+	struct vmgenid_state        genid;
 	struct machine_parts        parts;          /* its arg points back here */
 };
 
 /* A new sample; free() it. Exits when out of memory. */
 struct sample *sample_make(uint64_t ram_bytes);
+/* The same of an x86-64-1: CPU 0 in user space, CPU 1 halted in the kernel (sample_x86.c). */
+struct sample *sample_make_x86(uint64_t ram_bytes);
 
 #endif
