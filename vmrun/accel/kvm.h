@@ -171,6 +171,8 @@ int kvm_msrs_put(struct kvm_vcpu *v, struct fail *why);
 int kvm_msrs_put_deadline(struct kvm_vcpu *v, struct fail *why);
 /* One MSR; set: false when KVM does not take it. */
 #define MSR_TSC          0x10u
+#define MSR_SYSENTER_ESP 0x175u
+#define MSR_SYSENTER_EIP 0x176u
 #define MSR_TSC_DEADLINE 0x6e0u
 bool kvm_msr_get(int vcpu, uint32_t msr, uint64_t *value);
 bool kvm_msr_set(int vcpu, uint32_t msr, uint64_t value);

@@ -211,9 +211,20 @@ static void msrs_note(struct kvm *k, uint32_t i, uint32_t msr)
 	k->noted[i] = true;
 }
 
+/* AMD's SYSENTER_ESP and _EIP are 32 bits wide, and KVM sets no more of them there. It reads more where the guest's own WRMSR,
+ * which it does not intercept, has put more: an emulated SVM keeps it. */
+static bool msrs_narrow(struct machine *cfg, uint32_t msr)
+{
+	const struct machine_cpuid *vendor = kvm_cpuid_find(cfg, 0, 0);
+
+	if (msr != MSR_SYSENTER_ESP && msr != MSR_SYSENTER_EIP)
+		return false;
+	return vendor && (vendor->ebx == 0x68747541 || vendor->ebx == 0x6f677948);      /* "Auth"enticAMD, "Hygo"nGenuine */
+}
+
 int kvm_msrs_fetch(struct kvm_vcpu *v, struct fail *why)
 {
-	const struct machine  *cfg = &v->k->a.vm->cfg;
+	struct machine        *cfg = &v->k->a.vm->cfg;
 	struct kvm_msr_entry   e[LIMIT_MSRS];
 	bool                   readable[LIMIT_MSRS];
 	struct x86_msrs_state *s = &v->s.msrs;
@@ -229,7 +240,7 @@ int kvm_msrs_fetch(struct kvm_vcpu *v, struct fail *why)
 			continue;
 		}
 		s->index[s->count]   = e[i].index;
-		s->value[s->count++] = e[i].data;
+		s->value[s->count++] = msrs_narrow(cfg, e[i].index) ? (uint32_t)e[i].data : e[i].data;
 	}
 	return 0;
 }

@@ -31,7 +31,7 @@ restore() {
 	says web 'echo kept-$((40 + 2)) >/tmp/kept; echo wrote-$?' 'wrote-0'
 	vmsnap web "$W/stop.vms" --stop-after && ends_with web 0 || return 1
 	start again --restore "$W/stop.vms"
-	counts_on again "$tick" && says again 'cat /tmp/kept' 'kept-42'
+	counts_on again "$tick" && goes_on web again && says again 'cat /tmp/kept' 'kept-42' || return 1
 	says again 'dd if=/dev/vda bs=64k count=16 iflag=direct | sha256sum' "$guest_sum"
 }
 pipe() {
@@ -39,8 +39,7 @@ pipe() {
 	vmsnap again --compress --stop-after >"$W/pipe.vms" && ends_with again 0 || return 1
 	rm -f "$W/third".*
 	start third --restore "$W/pipe.vms" --disk "root=$W/disk"
-	counts_on third "$tick"
-	quit third
+	counts_on third "$tick" && goes_on again third && quit third
 }
 
 claim smoke smoke

@@ -12,8 +12,7 @@ leaves() {
 }
 returns() {
 	until_true 150 grep -q '"status": *"running"' "$W/back.state" || return 1
-	counts_on back "$tick"
-	[ "$(cat "$W/listen.status")" = 0 ]
+	counts_on back "$tick" && [ "$(cat "$W/listen.status")" = 0 ]
 }
 
 claim two-hosts peer

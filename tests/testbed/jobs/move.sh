@@ -15,12 +15,12 @@ listen() {
 goes() {
 	tick=$(last_tick web)
 	there && listen there && here
-	vmmigrate --progress none web "127.0.0.1:$port" && wait $! && ends_with web 20 && counts_on there "$tick"
+	vmmigrate --progress none web "127.0.0.1:$port" && wait $! && ends_with web 20 && counts_on there "$tick" && goes_on web there
 }
 comes_back() {
 	tick=$(last_tick there)
 	here && listen back && there
-	vmmigrate --progress none web "127.0.0.1:$port" && wait $! && counts_on back "$tick" && here && status_is web running
+	vmmigrate --progress none web "127.0.0.1:$port" && wait $! && counts_on back "$tick" && goes_on there back && here && status_is web running
 }
 
 claim boot boots
