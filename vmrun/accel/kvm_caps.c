@@ -67,6 +67,13 @@ static int cap(int sys, long which)
 	return v < 0 ? 0 : v;
 }
 
+static int cap_or(int sys, long which, int otherwise)
+{
+	int v = cap(sys, which);
+
+	return v > 0 ? v : otherwise;
+}
+
 /* The module that emulates every instruction, for hosts that are guests themselves. */
 static bool caps_interprets(void)
 {
@@ -99,14 +106,11 @@ static int caps_read(int sys, struct kvm_caps *c, struct fail *why)
 		return fail_set(why, FAIL_REFUSED, "KVM maps %d bytes a vCPU, not the %zu of this build", c->run_bytes,
 				sizeof(struct kvm_run));
 
-	c->vcpus_max = cap(sys, KVM_CAP_MAX_VCPUS);
-	if (c->vcpus_max == 0)
-		c->vcpus_max = cap(sys, KVM_CAP_NR_VCPUS);
-	if (c->vcpus_max == 0)
-		c->vcpus_max = 4;      /* the kernel's document says so */
-	c->nslots                 = cap(sys, KVM_CAP_NR_MEMSLOTS) ? cap(sys, KVM_CAP_NR_MEMSLOTS) : 32;
+	/* What to believe where KVM does not say: its document, 4.4 and KVM_CAP_NR_MEMSLOTS. */
+	c->vcpus_max              = cap_or(sys, KVM_CAP_MAX_VCPUS, cap_or(sys, KVM_CAP_NR_VCPUS, 4));
+	c->nslots                 = cap_or(sys, KVM_CAP_NR_MEMSLOTS, 32);
 	c->manual_protect         = (uint32_t)cap(sys, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2);
-	c->xsave_bytes            = cap(sys, KVM_CAP_XSAVE2) > 4096 ? cap(sys, KVM_CAP_XSAVE2) : 4096;
+	c->xsave_bytes            = cap_or(sys, KVM_CAP_XSAVE2, 4096);
 	c->sregs2                 = cap(sys, KVM_CAP_SREGS2);
 	c->xcrs                   = cap(sys, KVM_CAP_XCRS);
 	c->tsc_control            = cap(sys, KVM_CAP_TSC_CONTROL);

@@ -20,13 +20,6 @@
 
 #define LAPIC_TMCCT 0x390u
 
-static uint64_t msr_or_zero(const struct kvm_vcpu *v, uint32_t msr)
-{
-	uint64_t value = 0;
-
-	return kvm_msr_get(v->fd, msr, &value) ? value : 0;
-}
-
 int kvm_clock_stop(struct kvm *k, struct fail *why)
 {
 	if (kvm_call(k->fd, KVM_GET_CLOCK, &k->stopped_at, "KVM_GET_CLOCK", why) < 0)
@@ -40,8 +33,9 @@ int kvm_clock_stop(struct kvm *k, struct fail *why)
 
 		if (kvm_call(v->fd, KVM_GET_LAPIC, &apic, "KVM_GET_LAPIC", why) < 0)
 			return -1;
-		v->frozen = (struct kvm_frozen){ .valid = true, .tsc = msr_or_zero(v, MSR_TSC),
-						 .tmcct = get_le32((const uint8_t *)apic.regs + LAPIC_TMCCT) };
+		v->frozen = (struct kvm_frozen){ .valid = true, .tmcct = get_le32((const uint8_t *)apic.regs + LAPIC_TMCCT) };
+		if (!kvm_msr_get(v->fd, MSR_TSC, &v->frozen.tsc))
+			return fail_sys(why, "KVM_GET_MSRS, vCPU %" PRIu32 ": IA32_TSC", i);
 	}
 	return 0;
 }
