@@ -7,7 +7,7 @@ teardown() { vm_teardown; }
 # Tables of $1 CPUs and $2 virtio devices into $W; each is disassembled, the DSDT compiled again.
 tables() {
 	acpitables "$W" "$1" "$2"
-	cd "$W"
+	cd "$W" || return
 	local t
 	for t in XSDT FACP FACS APIC DSDT; do
 		run -0 iasl -d "$t.dat"

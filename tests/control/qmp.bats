@@ -180,8 +180,10 @@ s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1); print("up",
 	vmrun ctl a inspect path=cpu@0 | jq -e '.nodes | length == 1'
 	run -1 vmrun ctl a lease kind=7 holder=x
 	[[ $output == *"expected: string"* ]]
-	run -1 vmrun ctl a system_powerdown
-	[[ $output == *"poweroff"* ]]
+	if [ "$MACHINE" = riscv64-1 ]; then     # tests/board/x86.bats has the other's
+		run -1 vmrun ctl a system_powerdown
+		[[ $output == *"poweroff"* ]]
+	fi
 	run -1 vmrun ctl a no-such-command
 	run -2 vmrun ctl a stop x
 	run -2 vmrun ctl a
