@@ -100,8 +100,20 @@ second_client_while_paused() {
 	lease_open l a log 'vmmigrate[9]'
 	lease l pause 60000
 	second_client_while_paused a 'vmmigrate[9]' finish-migrate
+	vmrun ctl a stop                     # in time: the state has not been asked for
+	lease l resume
+	status_is a paused
+	vmrun ctl a cont
+	lease l pause 60000
+	lease l state
+	ctl_refused 'stop: .*on its way with vmmigrate\[9].*stop it where it arrives' a stop
+	vmrun ctl a query-status | jq -e '.["vmferry-holders"] == ["lease"]'
 	lease l resume
 	status_is a running
+	vmrun ctl a stop
+	status_is a paused
+	lease l pause 60000                  # a pause of its own: no state yet
+	vmrun ctl a stop
 }
 
 @test "lease: past the deadline vmrun takes the pause back, the VM runs, and a release comes too late" {

@@ -55,8 +55,12 @@ static int command_capabilities(struct command_call *call, struct fail *why)
 	return 0;
 }
 
+/* A move that has the state knows whether the user had stopped the VM; what is asked for now would be lost on the way. */
 static int command_stop(struct command_call *call, struct fail *why)
 {
+	if (command_phase(call->server) == PHASE_LEASED && grants_state_moving(call->server))
+		return fail_set(why, FAIL_REFUSED, "stop: the VM stands still, and its state is on its way with %s: stop it where it arrives, or here "
+				"if the move fails", grants_holder(call->server, LEASE_KIND_LOG, "a lease"));
 	return runstate_hold(call->vm, HOLD_USER, why);
 }
 

@@ -36,6 +36,13 @@ const char *grants_holder(const struct control_server *s, enum lease_kind kind, 
 	return g ? g->holder : none;
 }
 
+bool grants_state_moving(const struct control_server *s)
+{
+	const struct grant *g = grants_find(s, LEASE_KIND_LOG);
+
+	return g && g->paused && g->state_given && s->vm->run.moving;
+}
+
 json_t *grants_json(const struct control_server *s)
 {
 	static const char *const kinds[] = { [LEASE_KIND_READ] = "read", [LEASE_KIND_LOG] = "log", [LEASE_KIND_INCOMING] = "incoming" };
@@ -75,11 +82,11 @@ static void grant_drop(struct grant *g)
 /* Waits for room within GRANT_SEND_NS: a holder that reads nothing does not keep this thread, nor a pause behind it. */
 static int grant_send(struct grant *g, const struct lease_msg *m, const int *fds, size_t nfds)
 {
-	uint64_t    until = io_now_ns() + GRANT_SEND_NS;
+	uint64_t    until = io_now_ns() + GRANT_SEND_NS, deadline = g->deadline_ns;
 	struct fail why;
 
-	if (g->deadline_ns && g->deadline_ns < until)
-		until = g->deadline_ns;
+	if (deadline && deadline < until)
+		until = deadline;
 	while (io_packet_send(g->fd, m, sizeof(*m), fds, nfds, g->holder, &why)) {
 		struct pollfd p[2] = { { .fd = g->fd, .events = POLLOUT }, { .fd = g->kick, .events = POLLIN } };
 		uint64_t      now  = io_now_ns();
@@ -240,11 +247,11 @@ static void *grant_main(void *arg)
 
 	for (;;) {
 		struct pollfd p[2] = { { .fd = g->fd, .events = POLLIN }, { .fd = g->kick, .events = POLLIN } };
-		uint64_t      now  = io_now_ns();
+		uint64_t      now  = io_now_ns(), deadline = g->deadline_ns;
 		int           ms   = -1;
 
-		if (g->deadline_ns)
-			ms = now >= g->deadline_ns ? 0 : (int)((g->deadline_ns - now) / 1000000u) + 1;
+		if (deadline)
+			ms = now >= deadline ? 0 : (int)((deadline - now) / 1000000u) + 1;
 		if (poll(p, 2, ms) < 0 && errno != EINTR)
 			break;
 		grant_tell(g);

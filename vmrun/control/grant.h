@@ -35,7 +35,8 @@ struct grant {
 	enum fail_kind         lost_kind;
 	char                   lost_why[200];
 	bool                   paused, throttled, epoch, finished;
-	uint64_t               deadline_ns;    /* of the pause; only its own thread changes it */
+	bool                   state_given;    /* in this pause */
+	_Atomic uint64_t       deadline_ns;    /* of the pause, 0: none; its thread reads it without the lock */
 	bool                   logging;
 	struct dirty_consumer  consumer;
 };
@@ -60,6 +61,8 @@ void grants_reap(struct control_server *s);
 void grants_close(struct control_server *s);
 /* Who holds the one lease of that kind; none when there is none. */
 const char *grants_holder(const struct control_server *s, enum lease_kind kind, const char *none);
+/* A move has the VM's state, and not released the VM yet. */
+bool grants_state_moving(const struct control_server *s);
 json_t *grants_json(const struct control_server *s);
 
 /* ---- grant_verbs.c, grant_log.c: what can be asked for ---- */

@@ -148,6 +148,7 @@ static int verb_pause(struct grant *g, struct grant_call *call, struct fail *why
 		return -1;
 	}
 	g->paused      = true;
+	g->state_given = false;
 	g->deadline_ns = begin + ms * 1000000u;
 	/* What was written up to here belongs to the epoch that ends. */
 	if (dirty_harvest(vm, g->logging ? &g->consumer : NULL, NULL, why) || dirty_epoch_begin(vm, &call->in->uuid, why)) {
@@ -178,6 +179,7 @@ static int verb_state(struct grant *g, struct grant_call *call, struct fail *why
 		return -1;
 	rc = verb_give_tree(call, fdt, len, why);
 	free(fdt);
+	g->state_given = rc == 0;
 	return rc;
 }
 
