@@ -70,7 +70,9 @@ snapshot_with_everything() {
 	env -i "$(command -v vmrun)" --help | grep -q -- --restore
 	env -i "$(command -v vmrun)" --version | grep -q '^vmrun (vmferry) '
 	env -i "$(command -v vmrun)" info | grep -q '^accelerators'
-	env -i "$(command -v vmrun)" info --json | jq -e '.accelerators[] | select(.name == "soft" and .machine == "riscv64-1" and .available)'
+	env -i "$(command -v vmrun)" info | grep -qE '^  soft +riscv64-1 +yes, 1 to 32 CPUs$'
+	env -i "$(command -v vmrun)" info --json | jq -e '.accelerators[] | select(.name == "soft" and .machine == "riscv64-1" and .available) | .cpus == 32'
+	run -2 vmrun --kernel "$STEP" --cpus 33
 	env -i "$(command -v vmrun)" selftest | grep -q '^soft: ok'
 }
 
@@ -272,6 +274,16 @@ snapshot_with_everything() {
 	    status = p.wait(20)
 	    assert raw and termios.tcgetattr(slave) == before, (status, raw)
 	    return status
+	def ask(p, m):
+	    os.write(m, b'\x01h')
+	    text = b''
+	    while b'send Ctrl-a\r\n' not in text and b'send Ctrl-a\r\r' not in text:
+	        assert select.select([m], [], [], 30)[0], text
+	        text += os.read(m, 4096)
+	    help = text[text.index(b'Ctrl-a h'):]
+	    assert help.count(b'\r\n') == 3 and b'\r\r' not in help, help
+	    os.write(m, b'\x01x')
+	assert life(ask) == 0
 	assert life(lambda p, m: os.write(m, b'\x01x')) == 0
 	assert life(lambda p, m: os.write(m, b'q')) == 0
 	for s, status in (signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129):

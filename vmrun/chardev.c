@@ -16,11 +16,12 @@
 #define BLOCKING_MAX  512u                   /* one write to a descriptor that could block, after poll said it will not */
 #define WAIT_MS       2000
 
+/* For a terminal, which was left to end lines by itself (chardev_host.c). */
 static const char help_text[] =
-	"\r\n"
-	"Ctrl-a h       this help\r\n"
-	"Ctrl-a x       quit: the VM is switched off\r\n"
-	"Ctrl-a Ctrl-a  send Ctrl-a\r\n";
+	"\n"
+	"Ctrl-a h       this help\n"
+	"Ctrl-a x       quit: the VM is switched off\n"
+	"Ctrl-a Ctrl-a  send Ctrl-a\n";
 
 /* --- output --- */
 

@@ -4,6 +4,7 @@
 #include "libcommon/paths.h"
 #include "libcommon/version.h"
 #include "vmrun/accel/accel.h"
+#include "vmrun/board/board.h"
 #include "vmrun/devices/device.h"
 
 #include <fcntl.h>
@@ -20,11 +21,14 @@ static json_t *info_accelerators(void)
 
 	for (const struct accel_ops *const *a = accel_list; *a; a++)
 		for (int t = 0; t < MACHINE_TYPES; t++) {
+			const struct board_ops *board = board_type((enum machine_type)t);
 			struct fail why;
 			char        text[400];
 			bool        can = (*a)->probe((enum machine_type)t, &why) == 0;
 			json_t     *one = json_pack("{s:s,s:s,s:b}", "name", (*a)->name, "machine", machine_type_names[t], "available", (int)can);
 
+			if (can && board)
+				json_object_set_new(one, "cpus", json_integer(board->cpus_max));
 			if (!can)
 				json_object_set_new(one, "reason", json_string(fail_text(&why, text, sizeof(text))));
 			json_array_append_new(list, one);
@@ -81,7 +85,7 @@ static json_t *info_host(void)
 
 static json_t *info_limits(void)
 {
-	return json_pack("{s:i,s:i,s:i,s:I,s:i}", "cpus", (int)LIMIT_CPUS, "devices", (int)LIMIT_DEVICES, "regions", (int)LIMIT_REGIONS,
+	return json_pack("{s:i,s:i,s:I,s:i}", "devices", (int)LIMIT_DEVICES, "regions", (int)LIMIT_REGIONS,
 			 "region-bytes", (json_int_t)LIMIT_REGION_BYTES, "tree-bytes", (int)LIMIT_TREE_BYTES);
 }
 
@@ -123,8 +127,11 @@ static void info_text(const json_t *all)
 	json_array_foreach(json_object_get(all, "accelerators"), i, one) {
 		const char *reason = json_string_value(json_object_get(one, "reason"));
 
-		printf("  %-6s %-12s %s%s\n", json_string_value(json_object_get(one, "name")), json_string_value(json_object_get(one, "machine")),
-		       reason ? "no: " : "yes", reason ? reason : "");
+		printf("  %-6s %-12s ", json_string_value(json_object_get(one, "name")), json_string_value(json_object_get(one, "machine")));
+		if (reason)
+			printf("no: %s\n", reason);
+		else
+			printf("yes, 1 to %" JSON_INTEGER_FORMAT " CPUs\n", json_integer_value(json_object_get(one, "cpus")));
 	}
 	printf("devices\n ");
 	json_array_foreach(json_object_get(all, "devices"), i, one)

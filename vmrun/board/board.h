@@ -35,6 +35,7 @@ struct boot_images {
 
 struct board_ops {
 	enum machine_type type;
+	uint32_t          cpus_max;
 
 	/* Is that the beginning of a kernel for this machine? BOARD_KERNEL_HEAD bytes, or the whole of a shorter file. */
 	bool (*kernel)(const uint8_t *head, size_t len);

@@ -38,10 +38,11 @@ static void riscv64_irq(struct board *b, uint32_t irq, bool level)
 }
 
 const struct board_ops board_riscv64 = {
-	.type   = MACHINE_RISCV64_1,
-	.kernel = riscv64_kernel,
-	.plan   = riscv64_plan,
-	.check  = riscv64_check,
-	.boot   = riscv64_boot,
-	.irq    = riscv64_irq,
+	.type     = MACHINE_RISCV64_1,
+	.cpus_max = PLIC_HARTS_MAX,
+	.kernel   = riscv64_kernel,
+	.plan     = riscv64_plan,
+	.check    = riscv64_check,
+	.boot     = riscv64_boot,
+	.irq      = riscv64_irq,
 };

@@ -85,12 +85,13 @@ static int x86_64_copied(struct board *b, struct fail *why)
 }
 
 const struct board_ops board_x86_64 = {
-	.type   = MACHINE_X86_64_1,
-	.kernel = x86_64_kernel,
-	.plan   = x86_64_plan,
-	.check  = x86_64_check,
-	.boot   = x86_64_boot,
-	.irq    = x86_64_irq,
-	.button = x86_64_button,
-	.copied = x86_64_copied,
+	.type     = MACHINE_X86_64_1,
+	.cpus_max = X86_64_CPUS_MAX,
+	.kernel   = x86_64_kernel,
+	.plan     = x86_64_plan,
+	.check    = x86_64_check,
+	.boot     = x86_64_boot,
+	.irq      = x86_64_irq,
+	.button   = x86_64_button,
+	.copied   = x86_64_copied,
 };
