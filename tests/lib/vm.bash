@@ -82,8 +82,13 @@ start_step() {
 status_of() { vmrun ctl "$1" query-status | jq -r .status; }
 status_is() { [ "$(status_of "$1" 2>/dev/null)" = "$2" ]; }
 
-# last_tick FILE: the number of the last "tick N" line that is whole, 0 when there is none.
-last_tick() { awk '{ line = last; last = $0; sub(/\r$/, "", line); if (line ~ /^tick [0-9]+/) { split(line, w, " "); n = w[2] } } END { print n + 0 }' "$1" 2>/dev/null || echo 0; }
+# last_tick FILE: the number of the last "tick N" line, 0 when there is none. Whole lines only: a guest that is stopped in the middle of
+# "tick 1612" has not said "tick 16".
+last_tick() {
+	local n
+	n=$({ tail -c 65536 "$1" 2>/dev/null; echo X; } | sed '$d' | tr -d '\r' | grep -aoE '^tick [0-9]+' | tail -n 1 | cut -d' ' -f2)
+	echo "${n:-0}"
+}
 tick_above() { [ "$(last_tick "$1")" -gt "$2" ]; }
 
 # The port a `vmmigrate --listen ADDR:0` says it got.

@@ -1,13 +1,6 @@
 # vmsnap on a machine that runs: what a save costs the guest, and what it leaves.
 load ../lib/vm
 
-# Whole lines only: a guest that is stopped in the middle of "tick 1612" has not said "tick 16".
-last_tick() {
-	local n
-	n=$({ tail -c 4096 "$1" 2>/dev/null; echo X; } | sed '$d' | tr -d '\r' | grep -aoE '^tick [0-9]+$' | tail -n 1 | cut -d' ' -f2)
-	echo "${n:-0}"
-}
-
 setup() {
 	vm_setup
 	READER=$TOP/tests/vmsnap/reader.py
