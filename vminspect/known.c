@@ -23,7 +23,11 @@ static const struct {
 	{ "vmferry,slot", KNOWN_U32 },      { "vmferry,host", KNOWN_STR },       { "class", KNOWN_STR },
 	{ "path", KNOWN_STR },              { "read-only", KNOWN_FLAG },         { "size", KNOWN_U64 },
 	{ "mtime", KNOWN_U64 },             { "digest", KNOWN_BYTES },
+	{ "vmferry,cpu-model", KNOWN_STR }, { "vmferry,xsave-bytes", KNOWN_U32 },
 };
+
+/* Cells, as many as there are. */
+static const char *const known_lists[] = { "vmferry,cpuid", "vmferry,msrs" };
 
 static enum known_kind known_of_row(const struct field *f)
 {
@@ -75,6 +79,9 @@ struct known known_property(const struct state_table *part, const char *name, co
 		for (size_t i = 0; i < sizeof(known_properties) / sizeof(known_properties[0]); i++)
 			if (strcmp(known_properties[i].name, name) == 0)
 				k.kind = known_properties[i].kind;
+		for (size_t i = 0; i < sizeof(known_lists) / sizeof(known_lists[0]); i++)
+			if (strcmp(known_lists[i], name) == 0 && len % 4 == 0)
+				return (struct known){ .kind = KNOWN_X32 };
 	}
 	if (!known_fits(k, value, len))
 		k = (struct known){ .kind = KNOWN_NOT };

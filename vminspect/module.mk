@@ -9,9 +9,10 @@
 #   known        properties of the VM tree and how they read
 #   dts          the tree as dtc's source text
 #   tree_json    the tree as JSON
-#   riscv        what the bits of a hart's registers mean
+#   regs_riscv, regs_x86    registers of each kind of CPU
+#   riscv, x86   what their bits mean
 PROGS += vminspect
-vminspect_SRCS   := main.c options.c source.c look.c rounds.c show.c info.c info_json.c tree.c known.c dts.c tree_json.c regs.c riscv.c \
-		    mem.c verify.c
+vminspect_SRCS   := main.c options.c source.c look.c rounds.c show.c info.c info_json.c tree.c known.c dts.c tree_json.c regs.c regs_riscv.c regs_x86.c \
+		    riscv.c x86.c mem.c verify.c
 vminspect_USES   := format libcommon
 vminspect_LDLIBS := -lfdt -ljansson -lzstd -lxxhash -lm -pthread

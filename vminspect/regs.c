@@ -1,139 +1,69 @@
-#include "vminspect/look.h"
+#include "vminspect/regs.h"
+
 #include "vminspect/options.h"
-#include "vminspect/riscv.h"
 #include "vminspect/show.h"
 
 #include <inttypes.h>
 #include <libfdt.h>
 #include <stdio.h>
-#include <string.h>
 
-static int regs_load(const struct look *l, uint32_t n, struct hart_state *s, struct fail *why)
+/* A machine's kind of CPU: what its list is called in JSON, and who knows its registers. */
+static const struct {
+	const char *list;
+	int (*run)(const struct look *l, uint32_t n, json_t *list, struct fail *why);
+} kinds[MACHINE_TYPES] = {
+	[MACHINE_RISCV64_1] = { .list = "harts", .run = regs_riscv },
+	[MACHINE_X86_64_1]  = { .list = "cpus",  .run = regs_x86 },
+};
+
+int regs_load(const struct look *l, uint32_t n, const struct state_table *const *tables, void *const *into, size_t ntables, struct fail *why)
 {
 	char path[48], where[16];
-	int  node;
+	int  state, node;
 
 	snprintf(where, sizeof(where), "cpu@%" PRIx32, n);
 	snprintf(path, sizeof(path), "/cpus/%s", where);
-	node = machine_state_node(l->trees[1], path);
-	if (node >= 0)
-		node = fdt_subnode_offset(l->trees[1], node, hart_state_table.name);
-	if (node < 0)
-		return fail_set(why, FAIL_CORRUPT, "%s: %s: no saved registers", l->src.what, where);
-	memset(s, 0, sizeof(*s));
-	if (state_load(&hart_state_table, s, l->trees[1], node, where, NULL, why))
-		return fail_prefix(why, "%s: ", l->src.what);
+	state = machine_state_node(l->trees[1], path);
+	for (size_t i = 0; i < ntables; i++) {
+		node = state < 0 ? state : fdt_subnode_offset(l->trees[1], state, tables[i]->name);
+		if (node < 0)
+			return fail_set(why, FAIL_CORRUPT, "%s: %s: no saved registers (%s)", l->src.what, where, tables[i]->name);
+		if (state_load(tables[i], into[i], l->trees[1], node, where, NULL, why))
+			return fail_prefix(why, "%s: ", l->src.what);
+	}
 	return 0;
 }
 
-static void regs_row(const char *const *names, const uint64_t *v, unsigned i)
-{
-	for (unsigned k = 0; k < 4; k++)
-		printf("%s%-4s %016" PRIx64, k ? "  " : "  ", names[i + k], v[i + k]);
-	putchar('\n');
-}
-
-static void regs_text(uint32_t n, const struct hart_state *s)
-{
-	printf("hart %" PRIu32 "  pc %016" PRIx64 "  %s mode, %s%s\n", n, s->pc, s->priv == HART_S ? "supervisor" : "user", riscv_hsm_name(s->hsm),
-	       s->wfi ? ", waiting for an interrupt" : "");
-	for (unsigned i = 0; i < 32; i += 4)
-		regs_row(riscv_x_names, s->x, i);
-	for (const struct riscv_csr *c = riscv_csrs; c->name; c++) {
-		char words[160] = "";
-
-		if (c->describe)
-			c->describe(c->value(s), words, sizeof(words));
-		printf("  %-10s %016" PRIx64 "%s%s\n", c->name, c->value(s), words[0] ? "  " : "", words);
-	}
-	if (s->res_valid)
-		printf("  reservation of %u bytes at 0x%" PRIx64 ", which held 0x%" PRIx64 "\n", s->res_size, s->res_gpa, s->res_value);
-	if (s->hsm == HSM_START_PENDING)
-		printf("  starts at 0x%" PRIx64 " with 0x%" PRIx64 "\n", s->hsm_start, s->hsm_opaque);
-	if ((s->sstatus & SSTATUS_FS) == 0)
-		return;      /* off: nobody can have put anything there */
-	for (unsigned i = 0; i < 32; i += 4)
-		regs_row(riscv_f_names, s->f, i);
-}
-
-static int regs_set(json_t *o, const char *key, json_t *v, struct fail *why)
+int regs_set(json_t *o, const char *key, json_t *v, struct fail *why)
 {
 	return json_object_set_new(o, key, v) ? fail_set(why, FAIL_SYSTEM, "out of memory") : 0;
 }
 
-static int regs_json_files(json_t *o, const struct hart_state *s, struct fail *why)
-{
-	json_t *x = json_object(), *f = json_object(), *csr = json_object();
-
-	if (regs_set(o, "x", x, why) || regs_set(o, "f", f, why) || regs_set(o, "csr", csr, why))
-		return -1;
-	for (unsigned i = 0; i < 32; i++)
-		if (regs_set(x, riscv_x_names[i], show_json_x64(s->x[i]), why) || regs_set(f, riscv_f_names[i], show_json_x64(s->f[i]), why))
-			return -1;
-	for (const struct riscv_csr *c = riscv_csrs; c->name; c++) {
-		char    words[160] = "";
-		json_t *one        = json_object();
-
-		if (c->describe)
-			c->describe(c->value(s), words, sizeof(words));
-		if (regs_set(csr, c->name, one, why) || regs_set(one, "value", show_json_x64(c->value(s)), why) ||
-		    regs_set(one, "means", json_string(words), why))
-			return -1;
-	}
-	return 0;
-}
-
-static int regs_json(json_t *list, uint32_t n, const struct hart_state *s, struct fail *why)
-{
-	json_t *o = json_object(), *res = NULL;
-
-	if (json_array_append_new(list, o))
-		return fail_set(why, FAIL_SYSTEM, "out of memory");
-	if (regs_set(o, "hart", json_integer(n), why) || regs_set(o, "pc", show_json_x64(s->pc), why) ||
-	    regs_set(o, "mode", json_string(s->priv == HART_S ? "supervisor" : "user"), why) ||
-	    regs_set(o, "hsm", json_string(riscv_hsm_name(s->hsm)), why) || regs_set(o, "wfi", json_boolean(s->wfi), why) ||
-	    regs_json_files(o, s, why))
-		return -1;
-	res = s->res_valid ? json_pack("{s:i,s:o,s:o}", "size", s->res_size, "gpa", show_json_x64(s->res_gpa), "value", show_json_x64(s->res_value))
-			   : json_null();
-	return regs_set(o, "reservation", res, why);
-}
-
 int regs_run(const struct args *a, struct fail *why)
 {
-	const struct look_want want  = { .verify = false };
-	struct look           *l     = NULL;
-	json_t                *harts = json_array();
-	struct hart_state      s;
-	int                    rc = -1;
+	const struct look_want want = { .verify = false };
+	struct look           *l    = NULL;
+	json_t                *list = json_array();
+	int                    rc   = -1;
 
-	if (!harts) {
+	if (!list) {
 		fail_set(why, FAIL_SYSTEM, "out of memory");
 		goto out;
 	}
 	if (look_open(&l, a->file, &want, why))
 		goto out;
-	if (l->state.type != MACHINE_RISCV64_1) {
-		fail_set(why, FAIL_VERSION, "%s: this build knows no registers of %s", l->src.what, machine_type_names[l->state.type]);
-		goto out;
-	}
-	for (uint32_t i = 0; i < l->state.ncpus; i++) {
-		if (regs_load(l, i, &s, why))
+	for (uint32_t i = 0; i < l->state.ncpus; i++)
+		if (kinds[l->state.type].run(l, i, a->json ? list : NULL, why))
 			goto out;
-		if (!a->json)
-			regs_text(i, &s);
-		else if (regs_json(harts, i, &s, why))
-			goto out;
-	}
 	rc = 0;
 	if (a->json) {
-		json_t *top = json_pack("{s:O}", "harts", harts);
+		json_t *top = json_pack("{s:O}", kinds[l->state.type].list, list);
 
 		if (show_json(top))
 			rc = fail_sys(why, "standard output");
 	}
 out:
-	json_decref(harts);
+	json_decref(list);
 	look_close(l);
 	return rc;
 }

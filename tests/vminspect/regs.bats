@@ -37,3 +37,36 @@ hart 1  pc ffffffff80a1b2c4  supervisor mode, started, waiting for an interrupt"
 	[ "$output" = "" ]
 	[ "$stderr" = "vminspect: a.vms: cpu@0: hart: scounteren: 0xffff is not between 0x0 and 0x7" ]
 }
+
+@test "vminspect regs: shows every CPU of an x86-64 machine, with segments, flags, MSRs and local APIC by name" {
+	mksnap --x86 a.vms
+	run -0 --separate-stderr vminspect regs a.vms
+	[ "$stderr" = "" ]
+	[ "$(grep '^cpu' <<<"$output")" = "\
+cpu 0  rip 0000007f8d4c2a14  64-bit mode, ring 3, runnable
+cpu 1  rip ffffffff81a1b2c4  64-bit mode, ring 0, halted" ]
+	grep -qx '  r8   2000000000000008  r9   2000000000000009  r10  200000000000000a  r11  200000000000000b' <<<"$output"
+	grep -qx '  cs   0033  base 0000000000000000  limit ffffffff  code64 DPL=3' <<<"$output"
+	grep -qx '  tr   0040  base 0000000000000000  limit 0000206f  busy TSS DPL=0' <<<"$output"
+	grep -qx '  cr0            0000000080050033  PE MP ET NE WP AM PG' <<<"$output"
+	grep -qx '  efer           0000000000000d01  SCE LME LMA NX' <<<"$output"
+	grep -qx '  c0000082 ffffffff81c00040  LSTAR' <<<"$output"
+	grep -qx '  LVT_TIMER      000400ec  vector=0xec deadline' <<<"$output"
+}
+
+@test "vminspect regs: JSON has an x86-64 machine's registers, from a file and from a pipe" {
+	mksnap --x86 a.vms
+	vminspect regs --json a.vms >file.json
+	cat a.vms | vminspect regs --json | cmp - file.json
+	jq -e '.cpus | length == 2 and .[0].gpr.r15 == "0x100000000000000f" and .[1].mp_state == "halted" and (.[0].gpr | length) == 16' file.json
+	jq -e '.cpus[0] | .segments.cs.selector == "0x33" and .control.cr4.means == "PSE PAE PGE OSFXSR OSXMMEXCPT"' file.json
+	jq -e '.cpus[1] | .msrs["0xc0000082"] == {name: "LSTAR", value: "0xffffffff81c00040"} and .lapic.SVR.means == "vector=0xff enabled"' file.json
+}
+
+@test "vminspect verify, info, tree: nothing of an x86-64 machine is unknown" {
+	mksnap --x86 a.vms
+	run -0 --separate-stderr vminspect verify --json a.vms
+	jq -e '.sound and .unknown == []' <<<"$output"
+	vminspect tree --json a.vms >tree.json
+	jq -e '.cpus["vmferry,cpuid"][0:3] == ["0x0", "0x0", "0x0"] and .cpus["cpu@1"]["vmferry,cpu-model"] == "x86-64-v2,+avx2"' tree.json
+}
