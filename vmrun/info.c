@@ -15,6 +15,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+static json_int_t info_cpus(const struct accel_ops *a, const struct board_ops *b)
+{
+	return a->cpus_max && a->cpus_max < b->cpus_max ? a->cpus_max : b->cpus_max;
+}
+
 static json_t *info_accelerators(void)
 {
 	json_t *list = json_array();
@@ -28,7 +33,9 @@ static json_t *info_accelerators(void)
 			json_t     *one = json_pack("{s:s,s:s,s:b}", "name", (*a)->name, "machine", machine_type_names[t], "available", (int)can);
 
 			if (can && board)
-				json_object_set_new(one, "cpus", json_integer(board->cpus_max));
+				json_object_set_new(one, "cpus", json_integer(info_cpus(*a, board)));
+			if (can && (*a)->info)
+				(*a)->info(one);
 			if (!can)
 				json_object_set_new(one, "reason", json_string(fail_text(&why, text, sizeof(text))));
 			json_array_append_new(list, one);
@@ -104,17 +111,27 @@ static json_t *info_all(void)
 			 info_accelerators(), "devices", info_devices(), "limits", info_limits(), "host", info_host());
 }
 
-static void info_object(const json_t *object)
+static void info_object(const json_t *object, int indent)
 {
 	const char *key;
 	json_t     *value;
 
 	json_object_foreach((json_t *)(uintptr_t)object, key, value) {
 		if (json_is_string(value))
-			printf("  %-24s %s\n", key, json_string_value(value));
+			printf("%*s%-*s %s\n", indent, "", 26 - indent, key, json_string_value(value));
 		else
-			printf("  %-24s %" JSON_INTEGER_FORMAT "\n", key, json_integer_value(value));
+			printf("%*s%-*s %" JSON_INTEGER_FORMAT "\n", indent, "", 26 - indent, key, json_integer_value(value));
 	}
+}
+
+/* What the accelerator itself has told. */
+static void info_accelerator_more(json_t *one)
+{
+	static const char *const ours[] = { "name", "machine", "available", "cpus", "reason" };
+
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		json_object_del(one, ours[i]);
+	info_object(one, 4);
 }
 
 static void info_text(const json_t *all)
@@ -132,14 +149,15 @@ static void info_text(const json_t *all)
 			printf("no: %s\n", reason);
 		else
 			printf("yes, 1 to %" JSON_INTEGER_FORMAT " CPUs\n", json_integer_value(json_object_get(one, "cpus")));
+		info_accelerator_more(one);
 	}
 	printf("devices\n ");
 	json_array_foreach(json_object_get(all, "devices"), i, one)
 		printf(" %s", json_string_value(one));
 	printf("\nlimits\n");
-	info_object(json_object_get(all, "limits"));
+	info_object(json_object_get(all, "limits"), 2);
 	printf("host\n");
-	info_object(json_object_get(all, "host"));
+	info_object(json_object_get(all, "host"), 2);
 }
 
 int info_main(int argc, char **argv)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static unsigned tests, failed;
 
@@ -57,6 +58,8 @@ bool board_mmio_write(struct board *b, uint64_t gpa, unsigned size, uint64_t val
 	rig_of(b)->mmio_at    = gpa - RIG_MMIO;
 	rig_of(b)->mmio_value = value;
 	rig_of(b)->mmio_size  = size;
+	while (rig_of(b)->mmio_stuck)
+		usleep(1000);
 	return true;
 }
 

@@ -17,6 +17,7 @@ struct rig {
 	_Atomic uint32_t events;     /* 1 << enum vm_event */
 	_Atomic uint64_t mmio_at, mmio_value;
 	_Atomic unsigned mmio_size;
+	_Atomic bool     mmio_stuck;     /* a write does not come back while it is set */
 };
 
 void rig_open(struct rig *g, uint64_t gpa, uint64_t size, uint32_t ncpus);

@@ -176,6 +176,28 @@ static void test_harvest(void)
 	end();
 }
 
+static void test_stuck(void)
+{
+	uint64_t *none[1] = { NULL };
+	uint64_t  until;
+	struct fail why;
+
+	begin(1);
+	((struct soft *)a)->patience_ns = 100000000;
+	g.mmio_stuck = true;
+	RIG_CODE(&g, PROGRAM, LUI(T0, RIG_MMIO >> 12), SD(T0, 8, T0), SD(T0, 24, A1), JAL(0, 0));
+	go();
+	until = io_now_ns() + 20000000000u;
+	while (g.mmio_at != 8 && io_now_ns() < until)
+		sleep_ms(1);
+	ok(accel_soft_ops.harvest(a, none, &why) && strstr(why.what, "device access"), "a harvest does not wait for ever for a device that hangs");
+	ok(accel_soft_ops.pause(a, &why) && strstr(why.what, "does not stop"), "nor does a pause");
+	accel_soft_ops.resume(a);
+	g.mmio_stuck = false;
+	ok(wait_not(DATA + 24, 0) && accel_soft_ops.harvest(a, none, &why) == 0 && pause_all(), "when it answers, all goes on");
+	end();
+}
+
 static void test_pause(void)
 {
 	begin(2);
@@ -416,6 +438,7 @@ int main(void)
 {
 	test_atomics();
 	test_harvest();
+	test_stuck();
 	test_pause();
 	test_code();
 	test_rfence();

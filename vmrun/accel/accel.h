@@ -49,6 +49,7 @@ struct accel_want {
 
 struct accel_ops {
 	const char *name;                    /* "soft", "kvm" */
+	uint32_t    cpus_max;                /* 0: as many as the machine has */
 
 	/* Can it run here, and machines of that type? *why says what is missing. NULL vm: host side only (vmrun info). */
 	int (*probe)(enum machine_type type, struct fail *why);

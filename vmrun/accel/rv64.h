@@ -160,6 +160,7 @@ struct soft {
 	_Atomic uint32_t waiters;
 	_Atomic uint64_t seq;
 	bool             held, closing;
+	uint64_t         patience_ns;    /* with a hart that is held up in a device access: pause and harvest fail then */
 	unsigned         throttle;       /* percent */
 	uint64_t         tick_div;       /* ns a tick of the time CSR, 0 when it is not whole */
 	uint64_t         timebase;
@@ -180,6 +181,8 @@ void soft_requests(struct hart *h);
 bool soft_event(struct hart *h);
 /* Sends req to the harts in mask and returns when each has done it; self (may be NULL) waits as outside. */
 void soft_ask(struct soft *m, struct hart *self, uint64_t mask, uint32_t req);
+/* The same, but false when one has not done it after that time: it does it before it touches memory again. */
+bool soft_ask_within(struct soft *m, uint64_t mask, uint32_t req, uint64_t ns);
 /* Is that request done everywhere, so that it need not be waited for? */
 bool soft_asked(const struct soft *m, const struct hart *self, uint64_t seq);
 

@@ -11,7 +11,7 @@
 /* The software CPU as a backend: accel.h's functions. Hart threads are soft_hart.c's. */
 
 #define SOFT_HARTS_MAX (sizeof(((struct soft *)0)->harts) / sizeof(struct hart *))
-#define PAUSE_NS       10000000000u
+#define PATIENCE_NS    10000000000u
 
 static struct soft *soft_of(struct accel *a) { return (struct soft *)(void *)a; }
 
@@ -96,12 +96,13 @@ static int soft_open(struct accel **out, struct vm *vm, struct fail *why)
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return fail_sys(why, "software CPU");
-	m->a.ops    = &accel_soft_ops;
-	m->a.vm     = vm;
-	m->nharts   = vm->cfg.ncpus;
-	m->timebase = hz;
-	m->tick_div = 1000000000u % hz ? 0 : 1000000000u / hz;
-	m->held     = true;
+	m->a.ops       = &accel_soft_ops;
+	m->a.vm        = vm;
+	m->nharts      = vm->cfg.ncpus;
+	m->timebase    = hz;
+	m->tick_div    = 1000000000u % hz ? 0 : 1000000000u / hz;
+	m->held        = true;
+	m->patience_ns = PATIENCE_NS;
 	pthread_mutex_init(&m->lock, NULL);
 	cond_init(&m->acks);
 	cond_init(&m->timer_wake);
@@ -141,7 +142,7 @@ static void soft_resume(struct accel *a)
 static int soft_pause(struct accel *a, struct fail *why)
 {
 	struct soft    *m = soft_of(a);
-	const uint64_t  until = io_now_ns() + PAUSE_NS;
+	const uint64_t  until = io_now_ns() + m->patience_ns;
 	struct timespec ts = { (time_t)(until / 1000000000u), (long)(until % 1000000000u) };
 	int             rc = 0;
 
@@ -212,8 +213,10 @@ static int soft_harvest(struct accel *a, uint64_t *const taken[], struct fail *w
 {
 	struct soft *m = soft_of(a);
 
-	(void)taken, (void)why;
-	soft_ask(m, NULL, ((uint64_t)1 << m->nharts) - 1, REQ_WDROP);
+	(void)taken;
+	/* A device that never answers must not take the control socket with it. */
+	if (!soft_ask_within(m, ((uint64_t)1 << m->nharts) - 1, REQ_WDROP, m->patience_ns))
+		return fail_set(why, FAIL_SYSTEM, "harvest: a hart is held up in a device access");
 	return 0;
 }
 
@@ -263,6 +266,7 @@ static size_t soft_counters(struct accel *a, uint32_t cpu, struct accel_counter 
 
 const struct accel_ops accel_soft_ops = {
 	.name     = "soft",
+	.cpus_max = SOFT_HARTS_MAX,
 	.probe    = soft_probe,
 	.open     = soft_open,
 	.reset    = soft_reset,

@@ -2,6 +2,7 @@
 
 #include "libcommon/io.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -103,10 +104,13 @@ static void outside_leave(struct hart *h)      /* with lock */
 	pthread_cond_broadcast(&h->soft->acks);
 }
 
-void soft_ask(struct soft *m, struct hart *self, uint64_t mask, uint32_t req)
+/* until: host ns, 0 for ever. */
+static bool ask(struct soft *m, struct hart *self, uint64_t mask, uint32_t req, uint64_t until)
 {
+	struct timespec ts = { (time_t)(until / 1000000000u), (long)(until % 1000000000u) };
 	uint64_t seq;
 	unsigned spins = SPINS;
+	bool     done;
 
 	pthread_mutex_lock(&m->lock);
 	seq = atomic_fetch_add(&m->seq, 1) + 1;
@@ -122,12 +126,26 @@ void soft_ask(struct soft *m, struct hart *self, uint64_t mask, uint32_t req)
 		cpu_relax();
 	pthread_mutex_lock(&m->lock);
 	atomic_fetch_add(&m->waiters, 1);
-	while (!asked(m, mask, seq))
-		pthread_cond_wait(&m->acks, &m->lock);
+	while (!(done = asked(m, mask, seq)))
+		if (!until)
+			pthread_cond_wait(&m->acks, &m->lock);
+		else if (pthread_cond_timedwait(&m->acks, &m->lock, &ts) == ETIMEDOUT && !(done = asked(m, mask, seq)))
+			break;
 	atomic_fetch_sub(&m->waiters, 1);
 	if (self)
 		outside_leave(self);
 	pthread_mutex_unlock(&m->lock);
+	return done;
+}
+
+void soft_ask(struct soft *m, struct hart *self, uint64_t mask, uint32_t req)
+{
+	ask(m, self, mask, req, 0);
+}
+
+bool soft_ask_within(struct soft *m, uint64_t mask, uint32_t req, uint64_t ns)
+{
+	return ask(m, NULL, mask, req, io_now_ns() + ns);
 }
 
 /* ---- safe points ---- */
