@@ -85,6 +85,8 @@ static int main_vm(const struct options *o)
 
 	if (rc == 0)
 		rc = main_open(&vm, o, loop, &why);
+	if (rc == 0 && vm->warning)
+		fprintf(stderr, "vmrun: %s\n", vm->warning);
 	if (rc == 0)
 		rc = main_start(vm, o, &why);
 	if (rc == 0)

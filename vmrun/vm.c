@@ -193,6 +193,7 @@ int vm_boot(struct vm *vm, struct fail *why)
 	clock_open(&vm->clock);
 	if (board_boot(vm->board, &vm->images, &entry, why))
 		return -1;
+	vm->warning = vm->accel->ops->warning ? vm->accel->ops->warning(vm->accel, &entry) : NULL;
 	return vm->accel->ops->reset(vm->accel, &entry, why);
 }
 

@@ -52,6 +52,7 @@ struct vm {
 	struct loop_watch *event_watch;
 	char             panic_text[128];
 	int              host_signal;          /* behind VM_EVENT_HOST_SIGNAL: 128 + it is the exit status */
+	const char      *warning;              /* of the last boot, for main to say before it starts; NULL: nothing */
 	struct fail      end_why;              /* what main says on stderr when the VM has ended; kind FAIL_NONE: nothing */
 };
 

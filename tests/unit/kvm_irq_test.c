@@ -96,7 +96,6 @@ static void test_lines(struct rig *g)
 	bool     good = true;
 	uint64_t since;
 
-	g->on_write = lower;
 	for (unsigned i = 0; i < 20 && good; i++) {
 		since = rig_get(g, COUNT(0));
 		pulse(g, EDGE);
@@ -109,7 +108,6 @@ static void test_lines(struct rig *g)
 		good = once(g, 1, since) && quiet(g);
 	}
 	ok(good, "levels that the guest has lowered interrupt once each");
-	g->on_write = NULL;
 	pulse(g, 0);
 	ok(once(g, 2, 0), "line 0 is pin 2 of the IOAPIC");
 	since = rig_get(g, COUNT(2));
@@ -246,6 +244,7 @@ int main(void)
 
 	rig_need_kvm();
 	rig_must_open(&g, 1);
+	g.on_write = lower;
 	ok(start(&g), "a guest sets up its interrupts");
 	test_lines(&g);
 	test_routes(&g);

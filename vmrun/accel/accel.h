@@ -39,6 +39,7 @@ struct boot_entry {
 	uint64_t      cr3;                /* X86_64: page tables in RAM */
 	uint64_t      gdt;                /* x86: gpa of a GDT that holds what the segment registers say: 0x10 code, 0x18 data */
 	uint16_t      gdt_limit;
+	bool          is_linux;           /* x86: a bzImage, which no other system has */
 };
 
 /* What a user asks of the CPU beyond what the configuration has. */
@@ -65,6 +66,9 @@ struct accel_ops {
 	/* All vCPUs (and an interrupt controller of the accelerator's) to power-on state, vCPU 0 to start as entry says; the
 	 * others wait to be started. entry NULL: just power-on state, to be loaded over. Held only. */
 	int (*reset)(struct accel *a, const struct boot_entry *entry, struct fail *why);
+
+	/* What the user should know before a guest starts that way, a sentence; NULL: nothing. The op NULL: never anything. */
+	const char *(*warning)(struct accel *a, const struct boot_entry *entry);
 
 	/* Let go; hold. pause returns when every vCPU stands between two instructions, has its state in the structs `parts`
 	 * names, and has dropped nothing that is not saved; -1 with *why names a vCPU that does not stop in 10 s. Both

@@ -245,6 +245,13 @@ static int kvm_reset(struct accel *a, const struct boot_entry *entry, struct fai
 	return kvm_put_all(k, CLOCK_FREEZE, why);
 }
 
+static const char *kvm_warning(struct accel *a, const struct boot_entry *entry)
+{
+	if (!kvm_of(a)->caps.interprets || !entry->is_linux)
+		return NULL;
+	return "KVM on this host interprets instructions (kvm_pvm) and lacks some that Linux needs: Linux will not boot here";
+}
+
 static int kvm_loaded(struct accel *a, enum clock_policy policy, struct fail *why)
 {
 	return kvm_put_all(kvm_of(a), policy, why);
@@ -278,6 +285,7 @@ const struct accel_ops accel_kvm_ops = {
 	.plan     = kvm_plan,
 	.open     = kvm_open,
 	.reset    = kvm_reset,
+	.warning  = kvm_warning,
 	.resume   = kvm_resume,
 	.pause    = kvm_pause,
 	.gsi      = kvm_gsi,

@@ -186,7 +186,7 @@ void kvm_info(struct json_t *into)
 		return;
 	close(sys);
 	json_object_set_new(into, "instructions", json_string(caps.interprets ? "emulated (kvm_pvm): Linux does not boot" : "by the CPU"));
-	json_object_set_new(into, "cpus", json_integer(caps.vcpus_max < (int)KVM_CPUS_MAX ? caps.vcpus_max : (int)KVM_CPUS_MAX));
+	json_object_set_new(into, "vcpus", json_integer(caps.vcpus_max < (int)KVM_CPUS_MAX ? caps.vcpus_max : (int)KVM_CPUS_MAX));
 	json_object_set_new(into, "memory-slots", json_integer(caps.nslots));
 	json_object_set_new(into, "dirty-log",
 			    json_string(caps.manual_protect & KVM_DIRTY_LOG_INITIALLY_SET            ? "manual clear, initially set"

@@ -108,7 +108,7 @@ static int x86_64_pages(struct vm *vm, const struct x86_64_kernel *k, const stru
 {
 	uint8_t page[4096];
 
-	*entry = (struct boot_entry){ .how = k->how, .pc = k->k.entry };
+	*entry = (struct boot_entry){ .how = k->how, .pc = k->k.entry, .is_linux = k->header != NULL };
 	if (x86_64_gdt(vm, k->how, entry, why))
 		return -1;
 	if (k->how == BOOT_X86_PVH) {
