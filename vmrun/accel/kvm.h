@@ -105,6 +105,7 @@ struct kvm {
 	bool             clock_stopped;
 	uint64_t         stopped_ns;              /* io_now_ns then */
 	bool             pit_loaded;              /* since it stopped: KVM knows no longer when the counts began */
+	uint64_t         pit_since_ns;            /* io_now_ns when the PIT began to count for nobody: at the stop, or loaded since */
 	bool             noted[LIMIT_MSRS];       /* of cfg's MSRs: that it can't be read has been said */
 };
 
@@ -182,8 +183,10 @@ uint64_t *kvm_msr_saved(struct x86_msrs_state *s, uint32_t msr);      /* NULL: n
 int kvm_chips_fetch(struct kvm *k, struct fail *why);         /* into k->s, the clock too */
 int kvm_chips_put(struct kvm *k, struct fail *why);
 size_t kvm_vm_parts(struct accel *a, struct state_part *out, size_t max);
+int kvm_pit_start(struct kvm *k, struct fail *why);           /* after a stop: forgets the ticks it has counted since */
 
 /* kvm_time.c */
+void kvm_tsc_away(struct kvm_vcpu *v);                        /* before IA32_TSC is put */
 int kvm_clock_fetch(struct kvm *k, struct fail *why);         /* into k->s.clock */
 int kvm_clock_put(struct kvm *k, enum clock_policy policy, struct fail *why);
 /* At a pause and when it is over: the guest's clock stands still meanwhile, and its watchdogs are told. */

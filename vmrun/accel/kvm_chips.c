@@ -1,5 +1,7 @@
 #include "vmrun/accel/kvm.h"
 
+#include "libcommon/io.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -101,8 +103,25 @@ static int pit_put(struct kvm *k, struct fail *why)
 	}
 	if (kvm_call(k->fd, KVM_SET_PIT2, &p, "KVM_SET_PIT2", why) < 0)
 		return -1;
-	k->pit_loaded = true;
+	k->pit_loaded   = true;
+	k->pit_since_ns = io_now_ns();
 	return 0;
+}
+
+#define PIT_HZ 1193182u
+
+/* KVM's PIT runs on while the VM stands, and would deliver every tick of an hour at once. To put it anew forgets them, and begins
+ * the count anew: not for a stop within one tick, and not for a count that ends once. */
+int kvm_pit_start(struct kvm *k, struct fail *why)
+{
+	struct kvm_pit_state2 p;
+	const uint64_t        stood = io_now_ns() - k->pit_since_ns;
+
+	if (kvm_call(k->fd, KVM_GET_PIT2, &p, "KVM_GET_PIT2", why) < 0)
+		return -1;
+	if ((p.channels[0].mode != 2 && p.channels[0].mode != 3) || stood / 1000 * PIT_HZ / 1000000 < p.channels[0].count)
+		return 0;
+	return kvm_call(k->fd, KVM_SET_PIT2, &p, "KVM_SET_PIT2", why) < 0 ? -1 : 0;
 }
 
 int kvm_chips_fetch(struct kvm *k, struct fail *why)

@@ -340,7 +340,10 @@ int kvm_cpu_put(struct kvm_vcpu *v, struct fail *why)
 {
 	const uint64_t *tsc = kvm_msr_saved(&v->s.msrs, MSR_TSC);
 
-	if ((v->k->caps.sregs2 ? sregs2_put(v, why) : sregs_put(v, why)) || xsave_put(v, why) || kvm_msrs_put(v, why) || lapic_put(v, why) ||
+	if ((v->k->caps.sregs2 ? sregs2_put(v, why) : sregs_put(v, why)) || xsave_put(v, why))
+		return -1;
+	kvm_tsc_away(v);
+	if (kvm_msrs_put(v, why) || lapic_put(v, why) ||
 	    kvm_msrs_put_deadline(v, why) || events_put(v, why) || debugregs_put(v, why) || regs_put(v, why) || mp_state_put(v, why))
 		return -1;
 	v->frozen = (struct kvm_frozen){ .valid = true, .tsc = tsc ? *tsc : 0, .tmcct = get_le32(v->s.lapic.regs + LAPIC_TMCCT) };

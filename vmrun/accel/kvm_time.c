@@ -11,7 +11,8 @@
  *   kvm-clock   stands still from a stop to the start after it, whatever happens in between
  *   IA32_TSC    goes on over a plain stop and start, as on a machine that an SMI holds; saved is what it was at the stop; a load
  *               puts that back, and it goes on from there
- *   timers      the APIC's count saved is that of the stop, a load lets the rest of it run; TSC deadlines follow the TSC
+ *   timers      the APIC's count saved is that of the stop, a load lets the rest of it run; TSC deadlines follow the TSC; the PIT
+ *               has no more than one tick to make up for after a stop
  *
  * --clock=advance adds to kvm-clock and TSC alike the real time between the save (node "clock", realtime_ns) and the load.
  *
@@ -20,11 +21,22 @@
 
 #define LAPIC_TMCCT 0x390u
 
+/* KVM takes a TSC that is written within a second of what it expects for an attempt to synchronise vCPUs, and gives the vCPU the
+ * offset of the one before. That keeps vCPUs in step whose TSCs were read microseconds apart; but the first one is to have what
+ * is written, not what the VM's age on this host gives: so it is written far away first. */
+void kvm_tsc_away(struct kvm_vcpu *v)
+{
+	const uint64_t *tsc = kvm_msr_saved(&v->s.msrs, MSR_TSC);
+
+	if (v->id == 0 && tsc)
+		kvm_msr_set(v->fd, MSR_TSC, *tsc + 3600 * v->k->a.vm->cfg.timebase_hz);
+}
+
 int kvm_clock_stop(struct kvm *k, struct fail *why)
 {
 	if (kvm_call(k->fd, KVM_GET_CLOCK, &k->stopped_at, "KVM_GET_CLOCK", why) < 0)
 		return -1;
-	k->stopped_ns    = io_now_ns();
+	k->stopped_ns    = k->pit_since_ns = io_now_ns();
 	k->clock_stopped = true;
 	k->pit_loaded    = false;
 	for (uint32_t i = 0; i < k->nvcpus; i++) {
@@ -44,6 +56,8 @@ int kvm_clock_start(struct kvm *k, struct fail *why)
 {
 	struct kvm_clock_data set = { .clock = k->stopped_at.clock };
 
+	if (k->clock_stopped && kvm_pit_start(k, why))
+		return -1;
 	if (k->clock_stopped && kvm_call(k->fd, KVM_SET_CLOCK, &set, "KVM_SET_CLOCK", why) < 0)
 		return -1;
 	k->clock_stopped = k->pit_loaded = false;
@@ -80,6 +94,7 @@ static int tsc_advance(struct kvm_vcpu *v, uint64_t ticks, struct fail *why)
 	if (!tsc || !ticks)
 		return 0;
 	*tsc += ticks;
+	kvm_tsc_away(v);
 	if (!kvm_msr_set(v->fd, MSR_TSC, *tsc))
 		return fail_set(why, FAIL_REFUSED, "vCPU %" PRIu32 ": this host does not let IA32_TSC be set", v->id);
 	v->frozen.tsc = *tsc;
