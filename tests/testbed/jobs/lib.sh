@@ -92,5 +92,23 @@ counts_on() {
 goes_on() {
 	from=$(last_tick "$1")
 	to=$(ticks "$2" | head -n 1)
-	[ "$to" -gt "$from" ] && [ "$to" -le "$((from + 2))" ] || { echo "$1 counted to $from, $2 begins with $to"; return 1; }
+	if [ "$to" -le "$from" ] || [ "$to" -gt "$((from + 2))" ]; then
+		echo "$1 counted to $from, $2 begins with $to"
+		return 1
+	fi
+}
+
+# counted NAME: says what part of the counter was seen here, for whoever looks at both hosts
+counted() { echo "COUNTED $1 $(ticks "$1" | head -n 1) $(last_tick "$1")"; }
+
+# send VM HOST: moves it, as soon as somebody listens there
+send() {
+	until_true 90 sent "$1" "$2" && [ "$sent" = 0 ]
+}
+sent() {
+	sent=0
+	vmmigrate --insecure --progress none "$1" "$2" 2>"$W/move.err" || sent=$?
+	[ $sent != 0 ] || return 0
+	cat "$W/move.err"
+	! grep -q 'Connection refused' "$W/move.err"
 }

@@ -8,12 +8,11 @@ arrives() {
 }
 lives() { until_true 30 tick_above web 0 && counts_on web "$(last_tick web)"; }
 returns() {
-	until_true 60 nc -z -w 2 10.0.0.1 4649 || return 1
-	vmmigrate --insecure --progress none web 10.0.0.1 2>"$W/move.err" || { cat "$W/move.err"; return 1; }
-	until_true 10 not_running
+	send web 10.0.0.1 && until_true 10 not_running
 }
 not_running() { ! vmrun ctl web query-status >/dev/null 2>&1; }
 
 claim there-arrives arrives
 claim there-counts lives
 claim there-returns returns
+counted web
