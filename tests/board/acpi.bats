@@ -26,9 +26,9 @@ tables() {
 	[ "$(grep -c 'Local Apic ID' APIC.dsl)" = 2 ]
 }
 
-@test "acpi: the same for 255 CPUs and 32 virtio devices that share interrupts; compiled again the DSDT has the same byte code" {
-	tables 255 32
+@test "acpi: the same for 128 CPUs and 32 virtio devices that share interrupts; compiled again the DSDT has the same byte code" {
+	tables 128 32
 	[ "$(grep -c 'Level, ActiveHigh, Shared' DSDT.dsl)" = 32 ]
-	[ "$(grep -c 'Local Apic ID' APIC.dsl)" = 255 ]
+	[ "$(grep -c 'Local Apic ID' APIC.dsl)" = 128 ]
 	cmp <(tail -c +37 DSDT.dat) <(tail -c +37 DSDT.aml)
 }

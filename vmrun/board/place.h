@@ -10,6 +10,7 @@ int boot_put(struct vm *vm, uint64_t gpa, const uint8_t *data, size_t len, uint6
 int boot_put_kernel(struct vm *vm, const struct kernel *k, const uint8_t *file, struct fail *why);
 
 /* Room of len bytes below *top and above the kernel, or below the kernel, from ram on; *top sinks to it. */
-int boot_place(const struct kernel *k, uint64_t ram, uint64_t *top, uint64_t len, uint64_t *gpa, const char *what, struct fail *why);
+int boot_place(const struct kernel *k, uint64_t ram, uint64_t *top, uint64_t len, uint64_t *gpa, const char *what,
+	       struct fail *why);
 
 #endif
