@@ -20,8 +20,8 @@ static bool log_is(const struct rig *g, unsigned i, bool is_write, uint64_t gpa,
 
 	if (i < g->n && a->write == is_write && a->gpa == gpa && a->size == size && a->value == value)
 		return true;
-	note("access %u of %u: %s 0x%llx size %u value 0x%llx", i, g->n, a->write ? "write" : "read", (unsigned long long)a->gpa, a->size,
-	     (unsigned long long)a->value);
+	note("access %u of %u: %s 0x%llx size %u value 0x%llx", i, g->n, a->write ? "write" : "read", (unsigned long long)a->gpa,
+	     a->size, (unsigned long long)a->value);
 	return false;
 }
 

@@ -19,7 +19,8 @@
 static const struct accel_ops *const ops = &accel_kvm_ops;
 
 /* Masks the 8259s; enables the APIC; pins 5 (edge), 6 (level) and 2 (edge) of the IOAPIC to vectors 0x41 to 0x43; halts. */
-GUEST(halts, "mov $0xff, %eax\n out %al, $0x21\n out %al, $0xa1\n mov $0xfee000f0, %eax\n movl $0x1ff, (%rax)\n mov $0xfec00000, %ebx\n"
+GUEST(halts, "mov $0xff, %eax\n out %al, $0x21\n out %al, $0xa1\n"
+	     "mov $0xfee000f0, %eax\n movl $0x1ff, (%rax)\n mov $0xfec00000, %ebx\n"
 	     "movl $0x1a, (%rbx)\n movl $0x41, 0x10(%rbx)\n movl $0x1b, (%rbx)\n movl $0, 0x10(%rbx)\n"
 	     "movl $0x1c, (%rbx)\n movl $0x8042, 0x10(%rbx)\n movl $0x1d, (%rbx)\n movl $0, 0x10(%rbx)\n"
 	     "movl $0x14, (%rbx)\n movl $0x43, 0x10(%rbx)\n movl $0x15, (%rbx)\n movl $0, 0x10(%rbx)\n"
@@ -177,7 +178,8 @@ static void test_irqfd(struct rig *g)
 		good = once(g, 0, since);
 	}
 	ok(good, "each time it is written to is an interrupt");
-	ok(kvm_irqfd(g->k, EDGE, fd, -1, true, &why) && strstr(why.what, "KVM_IRQFD, interrupt 5"), "one that is there already is refused by name");
+	ok(kvm_irqfd(g->k, EDGE, fd, -1, true, &why) && strstr(why.what, "KVM_IRQFD, interrupt 5"),
+	   "one that is there already is refused by name");
 	ok(kvm_irqfd(g->k, EDGE, fd, -1, false, &why) == 0, "it is taken away");
 	since = rig_get(g, COUNT(0));
 	shoot(fd);
@@ -201,7 +203,8 @@ static void test_irqfd(struct rig *g)
 }
 
 /* rdi: MMIO; two stores of which one matches, then two to a port. */
-GUEST(kicks, "movl $7, 0x50(%rdi)\n movl $8, 0x50(%rdi)\n mov $0x560, %edx\n mov $3, %eax\n out %ax, %dx\n out %ax, %dx" GUEST_DONE);
+GUEST(kicks, "movl $7, 0x50(%rdi)\n movl $8, 0x50(%rdi)\n"
+	     "mov $0x560, %edx\n mov $3, %eax\n out %ax, %dx\n out %ax, %dx" GUEST_DONE);
 
 static bool kick(struct rig *g)
 {
@@ -226,7 +229,8 @@ static void test_ioeventfd(struct rig *g)
 		   kvm_ioeventfd(g->k, MACHINE_IO + 0x560, 2, true, 0, port, true, &why) == 0,
 	   "eventfds behind a store of a value, and behind a port");
 	ok(kick(g) && taken(mem) == 1 && taken(port) == 2, "are written to by the guest's stores");
-	ok(g->n == 1 && g->log[0].gpa == RIG_MMIO + 0x50 && g->log[0].value == 8, "which do not leave KVM, but for those of another value");
+	ok(g->n == 1 && g->log[0].gpa == RIG_MMIO + 0x50 && g->log[0].value == 8,
+	   "which do not leave KVM, but for those of another value");
 	ok(kvm_ioeventfd(g->k, RIG_MMIO + 0x50, 4, false, 7, mem, true, &why) && why.sys == EEXIST &&
 		   strstr(why.what, "KVM_IOEVENTFD, address 0xd0000050"),
 	   "a second one is refused by name");

@@ -176,7 +176,8 @@ static void test_throttle(struct rig *g)
 	slow = speed(g);
 	ops->throttle(g->vm.accel, 0);
 	again = speed(g);
-	note("turns in 300 ms: %llu, throttled %llu, again %llu", (unsigned long long)full, (unsigned long long)slow, (unsigned long long)again);
+	note("turns in 300 ms: %llu, throttled %llu, again %llu", (unsigned long long)full, (unsigned long long)slow,
+	     (unsigned long long)again);
 	ok(slow > 0 && slow < full / 2, "throttled by 90 percent it runs, at less than half of its speed");
 	ok(again > slow * 2, "and at its own when the throttle is gone");
 }

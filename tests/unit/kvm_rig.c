@@ -201,9 +201,8 @@ void rig_load(struct rig *g, uint32_t cpu, const uint8_t *code, const uint8_t *e
 	v->s.sregs           = g->k->vcpus[0].s.sregs;
 	v->s.sregs.apic_base = v->power_on->sregs.apic_base;
 	v->s.events.mp_state = KVM_MP_STATE_RUNNABLE;
-	v->s.regs            = (struct x86_regs_state){
-                .rip = RIG_CODE + cpu * 0x1000, .rsp = RIG_STACK + 0x1000 * (cpu + 1), .rflags = 2, .rdi = rdi, .rsi = rsi, .rdx = rdx,
-	};
+	v->s.regs            = (struct x86_regs_state){ .rip = RIG_CODE + cpu * 0x1000, .rsp = RIG_STACK + 0x1000 * (cpu + 1),
+							.rflags = 2, .rdi = rdi, .rsi = rsi, .rdx = rdx };
 }
 
 void rig_loaded(struct rig *g)

@@ -281,6 +281,7 @@ static size_t kvm_counters(struct accel *a, uint32_t cpu, struct accel_counter *
 
 const struct accel_ops accel_kvm_ops = {
 	.name     = "kvm",
+	.cpus_max = KVM_CPUS_MAX,
 	.probe    = kvm_probe,
 	.plan     = kvm_plan,
 	.open     = kvm_open,

@@ -185,7 +185,8 @@ void kvm_info(struct json_t *into)
 	if (kvm_caps_open(&sys, &caps, &why))
 		return;
 	close(sys);
-	json_object_set_new(into, "instructions", json_string(caps.interprets ? "emulated (kvm_pvm): Linux does not boot" : "by the CPU"));
+	json_object_set_new(into, "instructions",
+			    json_string(caps.interprets ? "emulated (kvm_pvm): Linux does not boot" : "by the CPU"));
 	json_object_set_new(into, "vcpus", json_integer(caps.vcpus_max < (int)KVM_CPUS_MAX ? caps.vcpus_max : (int)KVM_CPUS_MAX));
 	json_object_set_new(into, "memory-slots", json_integer(caps.nslots));
 	json_object_set_new(into, "dirty-log",
