@@ -5,9 +5,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* 128 vCPUs' state is 2.6 MB: more would not fit LIMIT_TREE_BYTES. */
-#define X86_CPUS_MAX 128u
-
 static bool cpuid_before(const struct machine_cpuid *a, const struct machine_cpuid *b)
 {
 	return a->leaf != b->leaf ? a->leaf < b->leaf : a->index < b->index;
@@ -22,8 +19,8 @@ int machine_check_x86(const struct machine *m, struct fail *why)
 {
 	if (m->type != MACHINE_X86_64_1)
 		return machine_has_x86(m) ? fail_set(why, FAIL_CORRUPT, "machine: CPUID or MSRs of an x86 without one") : 0;
-	if (m->ncpus > X86_CPUS_MAX)
-		return fail_set(why, FAIL_LIMIT, "machine: %" PRIu32 " CPUs, 1 to %u are possible", m->ncpus, X86_CPUS_MAX);
+	if (m->ncpus > LIMIT_CPUS_X86)
+		return fail_set(why, FAIL_LIMIT, "machine: %" PRIu32 " CPUs, 1 to %u are possible", m->ncpus, LIMIT_CPUS_X86);
 	if (m->timebase_hz % 1000)
 		return fail_set(why, FAIL_CORRUPT, "machine: TSC of %" PRIu64 " Hz is no multiple of 1000", m->timebase_hz);
 	if (m->ncpuid < 1 || m->ncpuid > LIMIT_CPUID)

@@ -15,7 +15,7 @@
 #define X86_64_RAM_MIN   (4u << 20)
 #define X86_64_IOAPIC    0xfec00000u
 #define X86_64_LAPIC     0xfee00000u
-#define X86_64_CPUS_MAX  255u                     /* APIC ids of 8 bits, of which 255 means everybody */
+#define X86_64_CPUS_MAX  LIMIT_CPUS_X86           /* APIC ids of 8 bits would be enough for 255 */
 
 /* Fixed devices; ports. */
 #define X86_64_DEBUGEXIT 0xf4u
