@@ -129,14 +129,13 @@ int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o
 	}
 	*m = *cfg;
 	if ((!accel->plan || accel->plan(m, &want, why) == 0) &&
-	    (incoming ? vm_open_incoming(out, m, accel, loop, why) : vm_open(out, m, accel, loop, why)) == 0)
+	    (incoming ? vm_open_incoming(out, m, accel, &want, loop, why) : vm_open(out, m, accel, &want, loop, why)) == 0)
 		rc = 0;
 	free(m);
 	if (rc)
 		return -1;
 	struct vm *vm = *out;
 
-	vm->want            = want;
 	vm->clock_policy    = o->clock;
 	vm->disk_changed_ok = o->disk_changed_ok;
 	if (o->paused)

@@ -106,8 +106,8 @@ static int vm_open_parts(struct vm *vm, const struct accel_ops *accel, struct fa
 	return rc;
 }
 
-static int vm_open_as(struct vm **out, const struct machine *cfg, const struct accel_ops *accel, struct loop *loop, bool incoming,
-		      struct fail *why)
+static int vm_open_as(struct vm **out, const struct machine *cfg, const struct accel_ops *accel,
+		      const struct accel_want *want, struct loop *loop, bool incoming, struct fail *why)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 
@@ -116,6 +116,7 @@ static int vm_open_as(struct vm **out, const struct machine *cfg, const struct a
 		return fail_sys(why, "VM");
 	}
 	vm->cfg            = *cfg;
+	vm->want           = *want;
 	vm->loop           = loop;
 	vm->disks_deferred = incoming;
 	vm->run.holders    = incoming ? HOLD_INCOMING : 0;
@@ -138,14 +139,16 @@ fail:
 	return -1;
 }
 
-int vm_open(struct vm **out, const struct machine *cfg, const struct accel_ops *accel, struct loop *loop, struct fail *why)
+int vm_open(struct vm **out, const struct machine *cfg, const struct accel_ops *accel, const struct accel_want *want, struct loop *loop,
+	    struct fail *why)
 {
-	return vm_open_as(out, cfg, accel, loop, false, why);
+	return vm_open_as(out, cfg, accel, want, loop, false, why);
 }
 
-int vm_open_incoming(struct vm **out, const struct machine *cfg, const struct accel_ops *accel, struct loop *loop, struct fail *why)
+int vm_open_incoming(struct vm **out, const struct machine *cfg, const struct accel_ops *accel, const struct accel_want *want,
+		     struct loop *loop, struct fail *why)
 {
-	return vm_open_as(out, cfg, accel, loop, true, why);
+	return vm_open_as(out, cfg, accel, want, loop, true, why);
 }
 
 void vm_close(struct vm *vm)

@@ -75,9 +75,11 @@ void vm_settle(struct vm *vm);
 
 /* Machine from cfg: memory, accelerator, board. Held by nobody but not yet started: see vm_start. Threads it starts have
  * SIGINT, SIGTERM and SIGHUP blocked. */
-int vm_open(struct vm **out, const struct machine *cfg, const struct accel_ops *accel, struct loop *loop, struct fail *why);
+int vm_open(struct vm **out, const struct machine *cfg, const struct accel_ops *accel, const struct accel_want *want, struct loop *loop,
+	    struct fail *why);
 /* The same for a VM that is to be filled: HOLD_INCOMING, disks deferred. */
-int vm_open_incoming(struct vm **out, const struct machine *cfg, const struct accel_ops *accel, struct loop *loop, struct fail *why);
+int vm_open_incoming(struct vm **out, const struct machine *cfg, const struct accel_ops *accel, const struct accel_want *want,
+		     struct loop *loop, struct fail *why);
 void vm_close(struct vm *vm);
 /* Under control_lock, once memory and state are there: from now on it runs unless somebody holds it. LEASE_START: board_own,
  * vm_disks_check, record, runstate_drop(HOLD_INCOMING), vm_start. */
