@@ -40,7 +40,7 @@ void boot_main(uint64_t h, const uint8_t *arg)
 
 	(void)h;
 	(void)arg;
-	say("timers guest", 0, 0, 0);
+	say("timers guest: hertz ", 100, 0, 0);
 	timers_on();
 	for (;;) {
 		uint64_t t = now(), n = lapic_ticks;

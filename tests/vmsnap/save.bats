@@ -47,6 +47,9 @@ runs_on() { local n; n=$(last_tick "$W/$1.out"); until_true 20 tick_above "$W/$1
 	stepcheck "$W/a.vms"
 }
 
+# A KVM that interprets may not be fast enough for that.
+# bats file_tags=
+
 @test "vmsnap: a guest that writes without end is saved when the rounds run out, and reported as not converged" {
 	start_step a "pages=4096 tick=10000"
 	wait_line 20 'tick 1$' "$W/a.out"
@@ -56,6 +59,8 @@ runs_on() { local n; n=$(last_tick "$W/$1.out"); until_true 20 tick_above "$W/$1
 	stepcheck "$W/a.vms"
 	runs_on a
 }
+
+# bats file_tags=accel
 
 @test "vmsnap: what the pause buffer can't hold is written while the guest stands still, and nothing is lost" {
 	start_step a "pages=4096 tick=10000" --cpus 2

@@ -1,0 +1,82 @@
+/* retree IN OUT NODE PROPERTY CELL VALUE: copies a snapshot, both its trees changed: cell CELL (32 bits) of the property is
+ * VALUE. A machine that is like the saved one but for what a test is about. */
+#include "format/snapshot.h"
+#include "libcommon/bytes.h"
+
+#include <err.h>
+#include <fcntl.h>
+#include <libfdt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct retree {
+	const char *node, *property;
+	uint32_t    cell, value;
+};
+
+/* A changed copy, malloc'd. */
+static uint8_t *changed(const struct retree *r, const uint8_t *tree, size_t len)
+{
+	uint8_t *copy = malloc(len);
+	fdt32_t  value = cpu_to_fdt32(r->value);
+	int      node, rc;
+
+	if (!copy)
+		err(1, "memory");
+	memcpy(copy, tree, len);
+	node = fdt_path_offset(copy, r->node);
+	rc   = node < 0 ? node : fdt_setprop_inplace_namelen_partial(copy, node, r->property, (int)strlen(r->property), r->cell * 4, &value, 4);
+	if (rc < 0)
+		errx(1, "%s %s: %s", r->node, r->property, fdt_strerror(rc));
+	return copy;
+}
+
+static int copy_chunks(struct snap_stream *in, struct snap_writer *out, const struct retree *r, struct fail *why)
+{
+	struct chunk   c;
+	const uint8_t *payload;
+	uint8_t       *tree;
+	uint64_t       at;
+	int            rc;
+
+	while ((rc = snap_stream_next(in, &c, &payload, &at, why)) > 0) {
+		switch (c.type) {
+		case CHUNK_CONFIG:
+		case CHUNK_STATE:
+			tree = changed(r, payload, c.len);
+			rc   = c.type == CHUNK_CONFIG ? snap_writer_config(out, tree, c.len, why) : snap_writer_state(out, tree, c.len, why);
+			free(tree);
+			break;
+		case CHUNK_PAGES: rc = snap_writer_pages(out, snap_stream_batch(in), why); break;
+		case CHUNK_ROUND_END: rc = snap_writer_round_end(out, get_le32(payload), why); break;
+		}
+		if (rc < 0)
+			return -1;
+	}
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	struct snap_stream *in;
+	struct snap_writer *out;
+	struct fail         why;
+	uint8_t             content[16];
+
+	if (argc != 7)
+		errx(2, "usage: retree IN OUT NODE PROPERTY CELL VALUE");
+	const struct retree r = {
+		.node = argv[3], .property = argv[4], .cell = (uint32_t)strtoul(argv[5], NULL, 0), .value = (uint32_t)strtoul(argv[6], NULL, 0),
+	};
+	int from = open(argv[1], O_RDONLY | O_CLOEXEC), to = open(argv[2], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	if (from < 0 || to < 0)
+		err(1, "%s", from < 0 ? argv[1] : argv[2]);
+	if (snap_stream_open(&in, from, argv[1], &why) || snap_writer_open(&out, to, snap_stream_header(in), 0, argv[2], &why) ||
+	    copy_chunks(in, out, &r, &why) || snap_writer_end(out, content, &why))
+		return fail_report("retree", &why);
+	snap_writer_close(out);
+	snap_stream_close(in);
+	return 0;
+}
