@@ -62,7 +62,8 @@ static int machine_same_cpuid(const struct machine *a, const struct machine *b, 
 {
 	for (uint32_t i = 0; i < a->ncpuid || i < b->ncpuid; i++) {
 		const struct machine_cpuid *x = &a->cpuid[i], *y = &b->cpuid[i];
-		bool here = i < a->ncpuid && (i >= b->ncpuid || cpuid_before(x, y)), there = i < b->ncpuid && (i >= a->ncpuid || cpuid_before(y, x));
+		const bool here  = i < a->ncpuid && (i >= b->ncpuid || cpuid_before(x, y));
+		const bool there = i < b->ncpuid && (i >= a->ncpuid || cpuid_before(y, x));
 
 		if (here || there)
 			return fail_set(why, FAIL_VERSION, "CPUID %" PRIx32 ".%" PRIx32 ": only %s", here ? x->leaf : y->leaf,
@@ -82,7 +83,8 @@ int machine_same_x86(const struct machine *a, const struct machine *b, struct fa
 	if (a->xsave_bytes != b->xsave_bytes)
 		return fail_set(why, FAIL_VERSION, "XSAVE area: %" PRIu32 " bytes here, %" PRIu32 " there", a->xsave_bytes, b->xsave_bytes);
 	for (uint32_t i = 0; i < a->nmsrs || i < b->nmsrs; i++) {
-		bool here = i < a->nmsrs && (i >= b->nmsrs || a->msrs[i] < b->msrs[i]), there = i < b->nmsrs && (i >= a->nmsrs || b->msrs[i] < a->msrs[i]);
+		const bool here  = i < a->nmsrs && (i >= b->nmsrs || a->msrs[i] < b->msrs[i]);
+		const bool there = i < b->nmsrs && (i >= a->nmsrs || b->msrs[i] < a->msrs[i]);
 
 		if (here || there)
 			return fail_set(why, FAIL_VERSION, "%s: only %s", x86_msr_text(here ? a->msrs[i] : b->msrs[i], text), here ? "here" : "there");

@@ -16,6 +16,8 @@
  *
  * --clock=advance adds to kvm-clock and TSC alike the real time between the save (node "clock", realtime_ns) and the load.
  *
+ * A KVM that sets no TSC (kvm_pvm: its guests read the host's) lets the writes pass: there the TSC just goes on.
+ *
  * What is saved while the VM stands is frozen: the values of the stop, or those that were loaded since. Two saves of one pause
  * are equal, and so are a save, and a save after it was loaded again. */
 
