@@ -45,7 +45,24 @@ static void fake_gsi(struct accel *a, uint32_t gsi, bool level)
 	fake_irq(a, gsi % 32, IRQ_S_EXT, level);
 }
 
+struct fake_notify fake_notify;
+
+static int fake_notify_set(struct accel *a, uint64_t gpa, uint32_t value, int fd, bool on, struct fail *why)
+{
+	(void)a;
+	if (on && fake_notify.fail_at && fake_notify.set + 1 == fake_notify.fail_at)
+		return fail_set(why, FAIL_SYSTEM, "no more eventfds");
+	if (on && fake_notify.set < 8) {
+		fake_notify.gpa[fake_notify.set]   = gpa;
+		fake_notify.value[fake_notify.set] = value;
+		fake_notify.fd[fake_notify.set]    = fd;
+	}
+	fake_notify.set += on ? 1 : -1u;
+	return 0;
+}
+
 static const struct accel_ops fake_ops = { .name = "fake", .irq = fake_irq, .gsi = fake_gsi };
+static const struct accel_ops fake_notify_ops = { .name = "fake", .irq = fake_irq, .gsi = fake_gsi, .notify = fake_notify_set };
 
 void fake_machine(struct machine *cfg)
 {
@@ -87,7 +104,7 @@ int fake_try(struct fake *f, const struct machine *cfg, struct fail *why)
 {
 	memset(f, 0, sizeof(*f));
 	f->vm.cfg    = *cfg;
-	f->accel.ops = &fake_ops;
+	f->accel.ops = fake_notify.wanted ? &fake_notify_ops : &fake_ops;
 	f->accel.vm  = &f->vm;
 	f->vm.accel  = &f->accel;
 	pthread_mutex_init(&f->vm.control_lock, NULL);

@@ -18,6 +18,16 @@ struct fake {
 	unsigned      asked;               /* set of 1 << enum vm_event */
 };
 
+/* An accelerator that signals eventfds instead of the board, when wanted is set before fake_open. */
+extern struct fake_notify {
+	bool     wanted;
+	unsigned fail_at;              /* the how manieth fails; 0: none */
+	unsigned set;                  /* so many are */
+	uint64_t gpa[8];
+	uint32_t value[8];
+	int      fd[8];
+} fake_notify;
+
 /* cfg: devices, hosts and ncpus wanted; the rest is filled in (RAM: 4 MiB). Exits when it can't. */
 void fake_machine(struct machine *cfg);
 void fake_disk(struct machine *cfg, const char *name, const char *path, bool readonly);

@@ -81,6 +81,10 @@ struct accel_ops {
 	/* A level line of the accelerator's own interrupt controller; any thread, also while held. NULL where irq is. */
 	void (*gsi)(struct accel *a, uint32_t gsi, bool level);
 
+	/* A 4-byte write of value at gpa signals the eventfd and nothing else happens; off: it reaches the board again. Any
+	 * time. NULL: every write reaches the board; so does one after a 0 from a host that can't do it. */
+	int (*notify)(struct accel *a, uint64_t gpa, uint32_t value, int fd, bool on, struct fail *why);
+
 	/* Whether anybody wants to know what vCPUs write; while running or held, idempotent. Once it has returned, every write
 	 * is logged, until it is switched off: harvest is refused then. NULL: always on. */
 	int (*log)(struct accel *a, bool on, struct fail *why);

@@ -290,6 +290,7 @@ const struct accel_ops accel_kvm_ops = {
 	.resume   = kvm_resume,
 	.pause    = kvm_pause,
 	.gsi      = kvm_gsi,
+	.notify   = kvm_notify,
 	.log      = kvm_log,
 	.harvest  = kvm_harvest,
 	.collect  = kvm_collect,

@@ -150,6 +150,7 @@ int kvm_irq_open(struct kvm *k, struct fail *why);            /* irqchip, PIT2, 
 void kvm_gsi(struct accel *a, uint32_t gsi, bool level);
 /* An eventfd behind an interrupt: an edge, or with resample (an fd that is signalled at the guest's EOI) a level. */
 int kvm_irqfd(struct kvm *k, uint32_t gsi, int fd, int resample_fd, bool on, struct fail *why);
+int kvm_notify(struct accel *a, uint64_t gpa, uint32_t value, int fd, bool on, struct fail *why);
 /* A guest write of len bytes (value, unless any) at gpa, or at a port from MACHINE_IO on, signals fd instead of an exit. */
 int kvm_ioeventfd(struct kvm *k, uint64_t gpa, unsigned len, bool any, uint64_t value, int fd, bool on, struct fail *why);
 

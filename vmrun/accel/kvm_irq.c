@@ -97,3 +97,10 @@ int kvm_ioeventfd(struct kvm *k, uint64_t gpa, unsigned len, bool any, uint64_t 
 	snprintf(what, sizeof(what), "KVM_IOEVENTFD, %s 0x%" PRIx64, pio ? "port" : "address", (uint64_t)io.addr);
 	return kvm_call(k->fd, KVM_IOEVENTFD, &io, what, why) < 0 ? -1 : 0;
 }
+
+int kvm_notify(struct accel *a, uint64_t gpa, uint32_t value, int fd, bool on, struct fail *why)
+{
+	struct kvm *k = (struct kvm *)(void *)a;
+
+	return k->caps.ioeventfd ? kvm_ioeventfd(k, gpa, 4, false, value, fd, on, why) : 0;
+}

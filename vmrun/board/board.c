@@ -1,5 +1,6 @@
 #include "vmrun/board/board.h"
 
+#include "vmrun/devices/notifier.h"
 #include "vmrun/devices/plic.h"
 #include "vmrun/devices/uart.h"
 #include "vmrun/vm.h"
@@ -101,6 +102,8 @@ int board_open(struct board **out, struct vm *vm, struct fail *why)
 	for (uint32_t i = 0; i < vm->cfg.ndevices; i++)
 		if (board_open_device(b, &vm->cfg.devices[i], why))
 			goto fail;
+	if (notifier_open(&b->notifier, b, why))
+		goto fail;
 	*out = b;
 	return 0;
 fail:
@@ -112,6 +115,7 @@ void board_close(struct board *b)
 {
 	if (!b)
 		return;
+	notifier_close(b->notifier);
 	/* Backwards: whoever raises lines goes before the controller. */
 	for (unsigned i = b->ndevices; i-- > 0; ) {
 		if (b->devices[i]->ops->close)

@@ -14,6 +14,7 @@
 struct vm;
 struct boot_entry;
 struct board_ops;
+struct notifier;
 
 struct board {
 	const struct board_ops *ops;
@@ -21,6 +22,7 @@ struct board {
 	unsigned       ndevices;
 	struct device *devices[LIMIT_DEVICES];     /* as cfg.devices, same order */
 	struct device *irqchip;                    /* one of them; NULL where it belongs to the accelerator */
+	struct notifier *notifier;                 /* NULL where every notification stops the vCPU */
 	struct device *console;                    /* the first UART: SBI DBCN writes go through its backend */
 	uint32_t       pins, pins_known;           /* x86: what the accelerator was told of each pin, and whether it was */
 };

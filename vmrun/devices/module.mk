@@ -5,9 +5,10 @@
 #   pvpanic, debugexit   how a guest tells of its end; vmgenid: how it is told that it is a copy
 #   virtqueue            split rings of a hostile driver
 #   virtio               the life of a virtio device; virtio_mmio: its registers
+#   notifier             queue notifications that stop no vCPU
 #   virtio_blk           a disk's queue and threads; virtio_blk_request: what a request does
 #   disks                the host's file behind a disk, and its lock
 #   virtio_console, virtio_rng
 devices_SRCS := list.c plic.c uart.c rtc.c virtio.c virtio_mmio.c virtqueue.c virtio_blk.c virtio_blk_request.c disks.c \
-		virtio_console.c virtio_rng.c \
+		virtio_console.c virtio_rng.c notifier.c \
 		mc146818.c i8042.c acpi_pm.c cf9.c pvpanic.c debugexit.c vmgenid.c

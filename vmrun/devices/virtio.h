@@ -13,6 +13,7 @@
 
 #define VIRTIO_QUEUES_MAX 2u
 #define VIRTIO_CONFIG_MAX 64u
+#define VIRTIO_MMIO_QUEUE_NOTIFY 0x050u     /* the register a driver writes a queue's number to: VIRTIO 1.2, 4.2.2 */
 
 struct virtio;
 

@@ -16,7 +16,6 @@
 #define MMIO_QUEUE_NUM_MAX       0x034u
 #define MMIO_QUEUE_NUM           0x038u
 #define MMIO_QUEUE_READY         0x044u
-#define MMIO_QUEUE_NOTIFY        0x050u
 #define MMIO_INTERRUPT_STATUS    0x060u
 #define MMIO_INTERRUPT_ACK       0x064u
 #define MMIO_STATUS              0x070u
@@ -151,7 +150,7 @@ void virtio_mmio_write(struct device *d, uint64_t at, unsigned size, uint64_t va
 	case MMIO_QUEUE_SEL:
 		v->core.queue_sel = value;
 		break;
-	case MMIO_QUEUE_NOTIFY:
+	case VIRTIO_MMIO_QUEUE_NOTIFY:
 		virtio_kick(v, value);
 		break;
 	case MMIO_INTERRUPT_ACK:
