@@ -111,6 +111,13 @@ int inspect_command(struct command_call *call, struct fail *why)
 		json_decref(list);
 		return -1;
 	}
+	if (vm->accel->ops->collect && vm->accel->ops->collect(vm->accel, why)) {
+		struct fail second;
+
+		runstate_apply(vm, &second);
+		json_decref(list);
+		return -1;
+	}
 	vm_parts(vm, &parts);
 	pthread_mutex_lock(&vm->machine_lock);
 	inspect_vm(vm, &parts, list, path);
