@@ -16,6 +16,13 @@ ending() {     # ending NAME STATUS COMMAND [vmrun options]
 	echo "$typed" >"$W/$vm.in"
 	ends_with "$vm" "$want" 90
 }
+# The kernel is loaded and started anew: images are given beside a snapshot, which has none.
+reboots() {
+	start reboots --restore "$W/base.vms" --kernel "$GUEST/vmlinuz" --initrd "$GUEST/root"
+	says reboots 'echo here-$((1 + 1))' 'here-2' || return 1
+	echo 'reboot -f' >"$W/reboots.in"
+	wait_line 150 "$W/reboots.out" 'guest ready' && says reboots 'echo back-$((1 + 1))' 'back-2' && quit reboots
+}
 # The guest is told by an input event and decides for itself.
 button() {
 	start button --restore "$W/base.vms"
@@ -36,6 +43,7 @@ wakes() {
 claim prepare prepare
 claim power-off ending off 0 'poweroff -f'
 claim reset-exits ending reset 16 'reboot -f' --on-reboot exit
+claim reset-boots reboots
 claim panic ending panic 17 'echo c >/proc/sysrq-trigger'
 claim power-button button
 claim hibernate s4
