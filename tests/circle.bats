@@ -11,6 +11,7 @@ teardown() { vm_teardown; }
 
 # bats file_tags=accel
 
+# bats test_tags=quick-kvm
 @test "circle: a live save of the one-step guest holds exactly one step a hart, 1, 2 and 4 harts" {
 	for n in 1 2 4; do
 		start_step "s$n" "pages=4096 tick=20000" --cpus "$n"
@@ -25,6 +26,7 @@ teardown() { vm_teardown; }
 	done
 }
 
+# bats test_tags=quick-kvm
 @test "circle: a restored guest goes on from its step, from a file and from a pipe" {
 	start_step a "pages=4096 tick=20000"
 	wait_line 10 'tick 2$' "$W/a.out"

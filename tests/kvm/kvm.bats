@@ -82,6 +82,7 @@ tick 3" ]
 	grep -qE "^tick ($n|$((n + 1))|$((n + 2)))\b" <(head -n 2 "$W/b.out" | tr -d '\r')
 }
 
+# bats test_tags=slow
 @test "kvm: the LAPIC's timer and the PIT count on in a new process, at the same rate, and the TSC does not go back" {
 	start_vm t --kernel "$TIMERS" --memory 16M
 	wait_line 20 '^tick 2 ' "$W/t.out"
@@ -95,6 +96,7 @@ tick 3" ]
 	timers_right "$W/t.out"
 }
 
+# bats test_tags=slow
 @test "kvm: after a stop neither timer makes up for it" {
 	start_vm t --kernel "$TIMERS" --memory 16M
 	wait_line 20 '^tick 2 ' "$W/t.out"
@@ -117,6 +119,7 @@ timers_right() {
 		END { if (NR < 4 || pit < last * 90 || pit > last * 100 + 200) bad = 1; exit bad }'
 }
 
+# bats test_tags=slow
 @test "kvm: pulse finds nothing to complain about on running guests, 1 and 2 vCPUs, timers" {
 	for n in 1 2; do
 		start_step "p$n" "pages=1024 tick=1000" --cpus "$n"
@@ -135,6 +138,7 @@ timers_right() {
 # counters VM: the steps of each vCPU, by saving its memory.
 counters() { vmsnap -q --force "$1" "$W/c.vms" && stepcheck "$W/c.vms" | grep hart; }
 
+# bats test_tags=slow
 @test "kvm: after stop no vCPU makes a step, with 1, 2 and 4; after cont all do" {
 	for n in 1 2 4; do
 		start_step "s$n" "pages=1024" --cpus "$n"

@@ -7,6 +7,7 @@ load ../lib/move
 setup() { move_setup; }
 teardown() { vm_teardown; }
 
+# bats test_tags=quick-kvm
 @test "vmmigrate: a VM that writes all the time goes on at the target, exactly one step each time" {
 	start_web
 	listen_b --once
