@@ -105,7 +105,6 @@ struct kvm {
 	bool             clock_stopped;
 	uint64_t         stopped_ns;              /* io_now_ns then */
 	bool             pit_loaded;              /* since it stopped: KVM knows no longer when the counts began */
-	uint64_t         pit_since_ns;            /* io_now_ns when the PIT began to count for nobody: at the stop, or loaded since */
 	bool             noted[LIMIT_MSRS];       /* of cfg's MSRs: that it can't be read has been said */
 };
 

@@ -67,13 +67,15 @@ static int ioapic_put(struct kvm *k, struct fail *why)
 	return kvm_call(k->fd, KVM_SET_IRQCHIP, &chip, "KVM_SET_IRQCHIP, IOAPIC", why) < 0 ? -1 : 0;
 }
 
-/* KVM keeps the host's time at which a count began. Saved is how long ago that was when the VM stopped. */
+/* KVM keeps the host's time at which a count began. Saved is how long ago that was when the VM stopped; what was loaded since,
+ * as it was loaded. */
 static int pit_fetch(struct kvm *k, struct fail *why)
 {
 	struct kvm_pit_state2 p;
-	struct x86_pit_state *s    = &k->s.pit;
-	const struct x86_pit_state was = *s;
+	struct x86_pit_state *s = &k->s.pit;
 
+	if (k->pit_loaded)
+		return 0;
 	if (kvm_call(k->fd, KVM_GET_PIT2, &p, "KVM_GET_PIT2", why) < 0)
 		return -1;
 	for (unsigned i = 0; i < 3; i++) {
@@ -81,17 +83,17 @@ static int pit_fetch(struct kvm *k, struct fail *why)
 #define GET(name) s->name[i] = p.channels[i].name;
 		PIT(GET)
 #undef GET
-		if (k->pit_loaded)
-			s->count_load_ns[i] = was.count_load_ns[i];
-		else
-			s->count_load_ns[i] = k->clock_stopped && p.channels[i].count_load_time > 0 && began < k->stopped_ns ? k->stopped_ns - began : 0;
+		s->count_load_ns[i] = k->clock_stopped && p.channels[i].count_load_time > 0 && began < k->stopped_ns ? k->stopped_ns - began : 0;
 	}
 	s->flags = p.flags;
 	return 0;
 }
 
+#define PIT_HZ   1193182u
+#define PIT_IDLE 0xffu      /* a mode in which KVM has no timer, as after its reset */
+
 /* KVM takes no time: every count begins anew, so that the next tick comes up to one period late. */
-static int pit_put(struct kvm *k, struct fail *why)
+static int pit_set(struct kvm *k, bool ticks, struct fail *why)
 {
 	const struct x86_pit_state *s = &k->s.pit;
 	struct kvm_pit_state2       p = { .flags = s->flags };
@@ -101,22 +103,29 @@ static int pit_put(struct kvm *k, struct fail *why)
 		PIT(PUT)
 #undef PUT
 	}
-	if (kvm_call(k->fd, KVM_SET_PIT2, &p, "KVM_SET_PIT2", why) < 0)
-		return -1;
-	k->pit_loaded   = true;
-	k->pit_since_ns = io_now_ns();
-	return 0;
+	if (!ticks)
+		p.channels[0].mode = PIT_IDLE;
+	return kvm_call(k->fd, KVM_SET_PIT2, &p, "KVM_SET_PIT2", why) < 0 ? -1 : 0;
 }
 
-#define PIT_HZ 1193182u
+/* It ticks when the VM goes on: an interrupt before that would be one that the saved machine did not have. */
+static int pit_put(struct kvm *k, struct fail *why)
+{
+	if (pit_set(k, false, why))
+		return -1;
+	k->pit_loaded = true;
+	return 0;
+}
 
 /* KVM's PIT runs on while the VM stands, and would deliver every tick of an hour at once. To put it anew forgets them, and begins
  * the count anew: not for a stop within one tick, and not for a count that ends once. */
 int kvm_pit_start(struct kvm *k, struct fail *why)
 {
 	struct kvm_pit_state2 p;
-	const uint64_t        stood = io_now_ns() - k->pit_since_ns;
+	const uint64_t        stood = io_now_ns() - k->stopped_ns;
 
+	if (k->pit_loaded)
+		return pit_set(k, true, why);
 	if (kvm_call(k->fd, KVM_GET_PIT2, &p, "KVM_GET_PIT2", why) < 0)
 		return -1;
 	if ((p.channels[0].mode != 2 && p.channels[0].mode != 3) || stood / 1000 * PIT_HZ / 1000000 < p.channels[0].count)

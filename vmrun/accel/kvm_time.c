@@ -38,7 +38,7 @@ int kvm_clock_stop(struct kvm *k, struct fail *why)
 {
 	if (kvm_call(k->fd, KVM_GET_CLOCK, &k->stopped_at, "KVM_GET_CLOCK", why) < 0)
 		return -1;
-	k->stopped_ns    = k->pit_since_ns = io_now_ns();
+	k->stopped_ns    = io_now_ns();
 	k->clock_stopped = true;
 	k->pit_loaded    = false;
 	for (uint32_t i = 0; i < k->nvcpus; i++) {
