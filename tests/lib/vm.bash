@@ -13,6 +13,7 @@ vm_setup() {
 	W=$(mktemp -d /tmp/vf.XXXXXX)
 	export VMFERRY_RUNTIME_DIR=$W/run VMFERRY_STATE_DIR=$W/state
 	ACCEL=${VMFERRY_ACCEL:-soft}
+	# shellcheck disable=SC2034  # STATE is for the tests
 	case $ACCEL in
 	soft) STEP=$TOP/tests/guests/step.elf MACHINE=riscv64-1 RAM=0x80000000 STATE=(hart.pc hart.x hart.stimecmp) ;;
 	kvm)
