@@ -36,9 +36,8 @@ setup() { [ ! -e "$BED/not-run" ] || skip "$(cat "$BED/not-run")"; }
 # holds JOB CLAIM
 holds() {
 	if grep -qaE "^RESULT $2 ok"$'\r?$' "$BED/$1.log"; then return 0; fi
-	cat "$BED/$1.said"
-	echo "$1: $2 was not seen; the end of the box's log:"
-	tail -n 60 "$BED/$1.log"
+	echo "$1: $2 was not seen"
+	if [ -s "$BED/$1.said" ]; then cat "$BED/$1.said"; else tail -n 60 "$BED/$1.log"; fi
 	return 1
 }
 
