@@ -299,7 +299,7 @@ depart() {
 	status_is a postmigrate || true
 	n=$(last_tick "$W/a.out")
 	until_true 20 tick_above "$W/dst.out" "$n"
-	! grep -q BAD "$W/dst.out"
+	run -1 grep -q BAD "$W/dst.out"
 	on dst vmrun ctl a moves | jq -e '.generation == 1'
 	[ ! -e "$VMFERRY_STATE_DIR/moves/$ID.json" ]
 	lease_close dst
@@ -389,7 +389,7 @@ depart() {
 	start_vm thief --kernel "$STEP" --disk "root=$W/disk" --memory 64M
 	lease_refused dst 'lock|use' start $M
 	[ "$(record_state "$W/dst/state" "$ID")" = returned ]
-	! grep -q tick "$W/dst.out"
+	run -1 grep -q tick "$W/dst.out"
 	lease_refused src 'lock|use' retake $M
 	status_is a postmigrate
 	vmrun ctl thief quit
