@@ -67,6 +67,7 @@ enum vm_event {
 	VM_EVENT_HOST_SIGNAL,
 	VM_EVENT_CRASH_LOADED,      /* its kernel has panicked and goes on with a crash kernel: only told */
 };
+#define VM_EVENTS_TOLD (1u << VM_EVENT_CRASH_LOADED)      /* those behind which the guest runs on */
 void vm_event(struct vm *vm, enum vm_event e);
 
 /* Under control_lock: does what was asked for by vm_event. By main's loop, and by runstate_hold once the vCPUs stand, so that

@@ -184,6 +184,26 @@ static void test_wish(struct rig *g)
 	ok(guest_runs(g, ports, ports_end, 0), "a reset does");
 }
 
+static void tell(struct rig *g, uint64_t gpa)
+{
+	if (gpa == MACHINE_IO + 0x530)
+		vm_event(&g->vm, VM_EVENT_CRASH_LOADED);
+}
+
+static void test_told(struct rig *g)
+{
+	rig_reset(g);
+	g->on_write = tell;
+	rig_load(g, 0, wishes, wishes_end, RIG_DATA, 0, 0);
+	rig_loaded(g);
+	ops->resume(g->vm.accel);
+	rig_wait_event(g);
+	rig_nap(20000);
+	rig_pause(g);
+	g->on_write = NULL;
+	ok(g->vm.events == 1u << VM_EVENT_CRASH_LOADED && rig_get(g, RIG_DATA) > 0, "behind an event that is only told a guest runs on");
+}
+
 int main(void)
 {
 	static struct rig g;
@@ -197,6 +217,7 @@ int main(void)
 	test_triple(&g);
 	test_internal(&g);
 	test_wish(&g);
+	test_told(&g);
 	rig_close(&g);
 	return done_testing();
 }

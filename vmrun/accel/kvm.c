@@ -252,9 +252,16 @@ static const char *kvm_warning(struct accel *a, const struct boot_entry *entry)
 	return "KVM on this host interprets instructions (kvm_pvm) and lacks some that Linux needs: Linux will not boot here";
 }
 
+/* What KVM calls invalid then is what was recorded: nothing is wrong with the host. */
 static int kvm_loaded(struct accel *a, enum clock_policy policy, struct fail *why)
 {
-	return kvm_put_all(kvm_of(a), policy, why);
+	if (kvm_put_all(kvm_of(a), policy, why) == 0)
+		return 0;
+	if (why->kind == FAIL_SYSTEM && why->sys == EINVAL) {
+		fail_prefix(why, "the saved state is damaged, or not one this host's KVM can take: ");
+		why->kind = FAIL_REFUSED;
+	}
+	return -1;
 }
 
 static size_t kvm_counters(struct accel *a, uint32_t cpu, struct accel_counter *out, size_t max)

@@ -76,11 +76,11 @@ static void exit_mmio(struct kvm_vcpu *v)
 	exit_access(v, v->run->mmio.phys_addr, v->run->mmio.data, len, v->run->mmio.is_write);
 }
 
-/* A device may have been asked for the VM's end or reset: every event there is leads to one or the other, so that the guest
- * must not run on. */
+/* A device may have been asked for the VM's end or reset: then the guest must not run on. Every event leads to one or the other
+ * but for those that are only told. */
 static bool exit_goes_on(struct kvm_vcpu *v)
 {
-	if (!atomic_load(&v->k->a.vm->events))
+	if (!(atomic_load(&v->k->a.vm->events) & ~VM_EVENTS_TOLD))
 		return true;
 	pthread_mutex_lock(&v->k->lock);
 	v->waits = true;
