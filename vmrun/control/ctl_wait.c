@@ -74,7 +74,7 @@ int ctl_wait(const char *vm, const char *event, unsigned timeout_ms, json_t **ou
 
 	*out = NULL;
 	if (control_open(&c, vm, why))
-		return why->kind == FAIL_PEER ? wait_late(vm, event, false, out, why) : -1;
+		return why->kind == FAIL_PEER || why->kind == FAIL_ENDED ? wait_late(vm, event, why->kind == FAIL_ENDED, out, why) : -1;
 	/* Events come from now on; what has happened before is asked for. In this order nothing falls in between. */
 	if (control_execute(c, "vmferry-events", NULL, &past, NULL, NULL, WAIT_ANSWER_MS, why)) {
 		if (why->kind == FAIL_ENDED)
