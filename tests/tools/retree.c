@@ -1,5 +1,5 @@
-/* retree IN OUT NODE PROPERTY CELL VALUE: copies a snapshot, both its trees changed: cell CELL (32 bits) of the property is
- * VALUE. A machine that is like the saved one but for what a test is about. */
+/* retree IN OUT NODE PROPERTY CELL VALUE: copies a snapshot, both its trees (of saved state: the one that has it) changed: cell
+ * CELL (32 bits) of the property is VALUE. A machine that is like the saved one but for what a test is about. */
 #include "format/snapshot.h"
 #include "libcommon/bytes.h"
 
@@ -16,7 +16,7 @@ struct retree {
 };
 
 /* A changed copy, malloc'd. */
-static uint8_t *changed(const struct retree *r, const uint8_t *tree, size_t len)
+static uint8_t *changed(const struct retree *r, uint32_t type, const uint8_t *tree, size_t len)
 {
 	uint8_t *copy = malloc(len);
 	fdt32_t  value = cpu_to_fdt32(r->value);
@@ -26,6 +26,8 @@ static uint8_t *changed(const struct retree *r, const uint8_t *tree, size_t len)
 		err(1, "memory");
 	memcpy(copy, tree, len);
 	node = fdt_path_offset(copy, r->node);
+	if (node == -FDT_ERR_NOTFOUND && type == CHUNK_CONFIG && strstr(r->node, "/state"))      /* there is none in it */
+		return copy;
 	rc   = node < 0 ? node : fdt_setprop_inplace_namelen_partial(copy, node, r->property, (int)strlen(r->property), r->cell * 4, &value, 4);
 	if (rc < 0)
 		errx(1, "%s %s: %s", r->node, r->property, fdt_strerror(rc));
@@ -44,7 +46,7 @@ static int copy_chunks(struct snap_stream *in, struct snap_writer *out, const st
 		switch (c.type) {
 		case CHUNK_CONFIG:
 		case CHUNK_STATE:
-			tree = changed(r, payload, c.len);
+			tree = changed(r, c.type, payload, c.len);
 			rc   = c.type == CHUNK_CONFIG ? snap_writer_config(out, tree, c.len, why) : snap_writer_state(out, tree, c.len, why);
 			free(tree);
 			break;
