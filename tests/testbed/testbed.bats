@@ -27,7 +27,7 @@ setup_file() {
 	box -l "$BED/$job.log" -t 300 -n "$BED/net" -i 10.0.0.1 &
 	for _ in $(seq 100); do [ -S "$BED/net" ] || command sleep 0.1; done
 	job=move-b
-	box -l "$BED/$job.log" -t 300 -n "$BED/net" -i 10.0.0.2 || :
+	box -l "$BED/$job.log" -t 300 -p max,+svm,-avx2 -n "$BED/net" -i 10.0.0.2 || :
 	wait
 }
 teardown_file() { rm -rf "$BED"; }
@@ -63,6 +63,11 @@ holds() {
 @test "stock kvm: a running Linux moves from host to host by vmmigrate" { holds move-a two-hosts; holds move-a move-there; holds move-b there-arrives; }
 @test "stock kvm: the moved Linux counts on there" { holds move-b there-counts; }
 @test "stock kvm: and moves back" { holds move-b there-returns; holds move-a move-back; }
+
+@test "stock kvm: a guest that has AVX2 is refused by a host without it, naming leaf and bit, and stays where it is" {
+	holds move-a model-refused
+	holds move-b there-refuses
+}
 
 # counted JOB NAME: the first and the last number of the counter that this host has seen
 counted() { grep -aoE "^COUNTED $2 [0-9]+ [0-9]+" "$BED/$1.log" | cut -d ' ' -f 3,4; }

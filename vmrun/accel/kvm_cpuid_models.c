@@ -19,7 +19,7 @@ static const char *const levels[LEVELS][16] = {
 
 /* Not in the psABI, which is about user space; every x86-64 CPU under KVM has them. */
 static const char *const kernel[] = {
-	"vme", "de", "pse", "tsc", "msr", "pae", "mce", "apic", "sep", "mtrr", "pge", "mca", "pat", "pse36", "clflush", "nx", "lm", "hypervisor",
+	"de", "pse", "tsc", "msr", "pae", "mce", "apic", "sep", "mtrr", "pge", "mca", "pat", "pse36", "clflush", "nx", "lm", "hypervisor",
 };
 
 /* Kept when the host has them. KVM's are those of every KVM since Linux 3.10. */

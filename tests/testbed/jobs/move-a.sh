@@ -3,7 +3,13 @@
 . "$(dirname "$0")/lib.sh"
 
 peer() { until_true 90 ping -c 1 -W 1 10.0.0.2; }
-boots() { boot web tick; }
+# A level that both hosts have; the other one lacks AVX2 (testbed.bats).
+boots() { boot web tick --cpu x86-64-v2; }
+refused() {
+	start wide --kernel "$GUEST/vmlinuz" --memory 64M --paused --cpu x86-64-v3 && ! send wide 10.0.0.2 || return 1
+	cat "$W/move.err"
+	[ "$sent" = 4 ] && line "$W/move.err" 'CPUID 7.*EBX bit 5 \(avx2\)' && status_is wide prelaunch && quit wide
+}
 leaves() {
 	tick=$(last_tick web)
 	send web 10.0.0.2 && ends_with web 20
@@ -15,6 +21,7 @@ returns() {
 
 claim two-hosts peer
 claim boot boots
+claim model-refused refused
 claim move-there leaves
 # --once: its status says whether the VM has come
 (

@@ -2,6 +2,12 @@
 # The other host, 10.0.0.2: takes the guest of move-a.sh, sees it count on, and sends it back.
 . "$(dirname "$0")/lib.sh"
 
+refuses() {
+	rc=0
+	vmmigrate --listen 10.0.0.2:4649 --once --insecure >"$W/refuse.log" 2>&1 || rc=$?
+	cat "$W/refuse.log"
+	[ $rc != 0 ] && [ -z "$(vmrun list | grep -w wide)" ]
+}
 arrives() {
 	vmmigrate --listen 10.0.0.2:4649 --once --insecure -- --serial "file:$W/web.out" >"$W/listen.log" 2>&1 || { cat "$W/listen.log"; return 1; }
 	status_is web running
@@ -12,6 +18,7 @@ returns() {
 }
 not_running() { ! vmrun ctl web query-status >/dev/null 2>&1; }
 
+claim there-refuses refuses
 claim there-arrives arrives
 claim there-counts lives
 claim there-returns returns
