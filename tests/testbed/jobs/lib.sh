@@ -54,11 +54,12 @@ start() {
 }
 answers() { [ -e "$W/$1.status" ] || vmrun ctl "$1" query-status >/dev/null 2>&1; }
 
-# boot NAME WHAT [vmrun options]: the stock kernel, with 128 MiB unless an option says more; WHAT is for guests/linux-init.
+# boot NAME WHAT [vmrun options]: the stock kernel, with 128 MiB unless an option says more; WHAT is for guests/linux-init. $GUEST_CPU: its CPU.
 boot() {
 	vm=$1 what=$2
 	shift 2
-	start "$vm" --kernel "$GUEST/vmlinuz" --initrd "$GUEST/root" --memory 128M --append "console=ttyS0 quiet vmferry=$what ${GUEST_APPEND:-}" "$@"
+	start "$vm" --kernel "$GUEST/vmlinuz" --initrd "$GUEST/root" --memory 128M --cpu "${GUEST_CPU:-host}" \
+		--append "console=ttyS0 quiet vmferry=$what ${GUEST_APPEND:-}" "$@"
 	until_true "${BOOT_LIMIT:-150}" booted "$vm" && [ ! -e "$W/$vm.status" ]
 }
 booted() { line "$W/$1.out" 'guest ready' || [ -e "$W/$1.status" ]; }

@@ -1,4 +1,4 @@
-# shellcheck shell=dash disable=SC1091,SC2016,SC2317  # the guest expands what is typed
+# shellcheck shell=dash disable=SC1091,SC2154,SC2016,SC2317  # the guest expands what is typed
 # Two hosts, this is 10.0.0.1: boots a guest, moves it to 10.0.0.2 (move-b.sh), and gets it back.
 . "$(dirname "$0")/lib.sh"
 

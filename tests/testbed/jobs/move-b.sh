@@ -6,7 +6,7 @@ refuses() {
 	rc=0
 	vmmigrate --listen 10.0.0.2:4649 --once --insecure >"$W/refuse.log" 2>&1 || rc=$?
 	cat "$W/refuse.log"
-	[ $rc != 0 ] && [ -z "$(vmrun list | grep -w wide)" ]
+	[ $rc != 0 ] && ! vmrun list | grep -qw wide
 }
 arrives() {
 	vmmigrate --listen 10.0.0.2:4649 --once --insecure -- --serial "file:$W/web.out" >"$W/listen.log" 2>&1 || { cat "$W/listen.log"; return 1; }
