@@ -5,4 +5,4 @@ clock_test_SRCS    := vmrun/clock.c
 dirty_test_SRCS    := tests/unit/core_fake.c vmrun/dirty.c vmrun/memory.c vmrun/clock.c
 runstate_test_SRCS := tests/unit/core_fake.c vmrun/runstate.c vmrun/memory.c vmrun/clock.c
 UNITS += initrd_test
-initrd_test_SRCS := vmrun/initrd.c vmrun/cpio.c
+initrd_test_SRCS := vmrun/initrd.c vmrun/initrd_modules.c vmrun/cpio.c

@@ -200,6 +200,25 @@ static bool folder(void)
 	return good;
 }
 
+static const struct file module[] = { { "m", S_IFREG | 0644, "ELF", NULL }, { NULL, 0, NULL, NULL } };
+
+static bool modules(void)
+{
+	char *root = strdup(in_dir("modules"));
+	bool  good;
+
+	mkdir(root, 0755);
+	make(in_dir("modules/a.ko.xz"), archive_write_set_format_raw, archive_write_add_filter_xz, module);
+	make(in_dir("modules/b.ko.zst"), archive_write_set_format_raw, archive_write_add_filter_zstd, module);
+	make(in_dir("modules/d.ko.gz"), archive_write_set_format_raw, archive_write_add_filter_gzip, module);
+	put(in_dir("modules/c.ko"), "c", 1, 0644);
+	put(in_dir("modules/e.txt.xz"), "e", 1, 0644);
+	put(in_dir("modules/c.ko.xz"), "not even xz", 11, 0644);
+	good = becomes(root, "100644 a.ko 'ELF';100644 b.ko 'ELF';100644 c.ko 'c';100644 c.ko.xz 'not even xz';100644 d.ko 'ELF';100644 e.txt.xz 'e';");
+	free(root);
+	return good;
+}
+
 static bool same_twice(void)
 {
 	struct fail why;
@@ -229,11 +248,14 @@ static bool bounded(void)
 
 int main(void)
 {
-	printf("1..17\n");
+	printf("1..19\n");
 	umask(022);
 	if (!mkdtemp(dir))
 		abort();
 	ok(folder(), "a folder: modes, links, pipes, empty files; folders before what is in them");
+	ok(modules(), "compressed kernel modules are unpacked, but where the plain one is there too; other files are not");
+	unlink(in_dir("modules/c.ko"));
+	ok(refused(in_dir("modules"), FAIL_CORRUPT), "a module that is no xz file is refused");
 	ok(same_twice(), "twice the same folder gives the same bytes");
 	make(in_dir("x.tar"), archive_write_set_format_ustar, NULL, files);
 	ok(becomes(in_dir("x.tar"), FILES_LIST), "a tar: sorted, root's, missing folders made, the later of two counts");

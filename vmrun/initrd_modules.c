@@ -1,0 +1,119 @@
+#include "vmrun/cpio.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Kernel modules lie compressed in many a package, and a small userland's insmod does not take them so. In an initrd that is
+ * packed here NAME.ko.xz, .zst or .gz becomes NAME.ko, unless that is there as well. */
+
+static const char *const suffixes[] = { ".xz", ".zst", ".gz" };
+
+/* Where the suffix of a compressed module begins; 0: the path is of none. */
+static size_t module_suffix(const char *path)
+{
+	size_t len = strlen(path);
+
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+		size_t n = strlen(suffixes[i]);
+
+		if (len > n + 3 && !strcmp(path + len - n, suffixes[i]) && !strncmp(path + len - n - 3, ".ko", 3))
+			return len - n;
+	}
+	return 0;
+}
+
+/* Is the file that it would become there already? */
+static bool module_there(const struct cpio *c, const struct cpio_entry *e, size_t suffix)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (strlen(c->entries[i].path) == suffix && !strncmp(c->entries[i].path, e->path, suffix))
+			return true;
+	return false;
+}
+
+static struct archive *module_open(const struct cpio_entry *e)
+{
+	struct archive       *a = archive_read_new();
+	struct archive_entry *x;
+
+	if (!a)
+		return NULL;
+	archive_read_support_filter_xz(a);
+	archive_read_support_filter_zstd(a);
+	archive_read_support_filter_gzip(a);
+	archive_read_support_format_raw(a);
+	if (archive_read_open_memory(a, e->data, e->len) == ARCHIVE_OK && archive_read_next_header(a, &x) >= ARCHIVE_WARN)
+		return a;
+	archive_read_free(a);
+	return NULL;
+}
+
+/* At most max bytes into *out, malloc'd. */
+static int module_bytes(struct archive *a, size_t max, uint8_t **out, size_t *len, const char *path, struct fail *why)
+{
+	size_t room = 0;
+
+	for (;;) {
+		if (*len == room) {
+			uint8_t *more = realloc(*out, room ? room * 2 : 65536);
+
+			if (!more) {
+				errno = ENOMEM;
+				return fail_sys(why, "initrd: %s", path);
+			}
+			room = room ? room * 2 : 65536;
+			*out = more;
+		}
+		la_ssize_t n = archive_read_data(a, *out + *len, room - *len);
+
+		if (n == ARCHIVE_RETRY)
+			continue;
+		if (n < 0)
+			return fail_set(why, FAIL_CORRUPT, "initrd: %.200s: %s", path, archive_error_string(a));
+		if (n == 0)
+			return 0;
+		*len += (size_t)n;
+		if (*len > max)
+			return fail_set(why, FAIL_LIMIT, "initrd: %.200s: unpacks to more than there is room for", path);
+	}
+}
+
+static int module_unpack(struct cpio *c, struct cpio_entry *e, size_t suffix, struct fail *why)
+{
+	struct archive *a   = module_open(e);
+	uint8_t        *out = NULL;
+	size_t          len = 0;
+	int             rc;
+
+	if (!a)
+		return fail_set(why, FAIL_CORRUPT, "initrd: %.200s: neither xz, zstd nor gzip", e->path);
+	rc = module_bytes(a, c->max - c->bytes + e->len, &out, &len, e->path, why);
+	archive_read_free(a);
+	if (rc) {
+		free(out);
+		return -1;
+	}
+	c->bytes += len - e->len;      /* modulo 2^64: may shrink */
+	free(e->data);
+	e->data         = out;
+	e->len          = len;
+	e->path[suffix] = '\0';
+	return 0;
+}
+
+int cpio_modules(struct cpio *c, struct fail *why)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		struct cpio_entry *e      = &c->entries[i];
+		size_t             suffix = S_ISREG(e->mode) && e->len ? module_suffix(e->path) : 0;
+
+		if (suffix && !module_there(c, e, suffix) && module_unpack(c, e, suffix, why))
+			return -1;
+	}
+	return 0;
+}
