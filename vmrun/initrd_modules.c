@@ -47,7 +47,8 @@ static struct archive *module_open(const struct cpio_entry *e)
 	archive_read_support_filter_zstd(a);
 	archive_read_support_filter_gzip(a);
 	archive_read_support_format_raw(a);
-	if (archive_read_open_memory(a, e->data, e->len) == ARCHIVE_OK && archive_read_next_header(a, &x) >= ARCHIVE_WARN)
+	if (archive_read_open_memory(a, e->data, e->len) == ARCHIVE_OK && archive_read_next_header(a, &x) >= ARCHIVE_WARN &&
+	    archive_filter_code(a, 0) != ARCHIVE_FILTER_NONE)      /* raw takes anything */
 		return a;
 	archive_read_free(a);
 	return NULL;
