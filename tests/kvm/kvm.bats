@@ -36,6 +36,7 @@ without_kvm() { timeout 20 unshare -m sh -c 'mount -t tmpfs none /dev && mknod -
 
 @test "kvm: without /dev/kvm, and without a right to it, the message names the remedy" {
 	need_root
+	unshare -m true 2>/dev/null || skip "no mount namespaces here"
 	run -1 --separate-stderr without_kvm vmrun --kernel "$STEP" --serial none
 	echo "$stderr"
 	[[ ${#stderr_lines[@]} = 1 && $stderr = *"/dev/kvm"*"load kvm_intel or kvm_amd"* || $stderr = *"load kvm_intel or kvm_amd"*"/dev/kvm"* ]]
