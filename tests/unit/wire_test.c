@@ -103,8 +103,8 @@ static const char *const hostile[] = {
 	"{\"type\": \"AUDIT\", \"region\": 0, \"first\": 0, \"pages\": 1, \"zero\": true, \"hashes\": \"0123456789abcdef\"}",
 	"{\"type\": \"AUDIT\", \"region\": 0, \"first\": 0, \"pages\": 2, \"zero\": false, \"hashes\": \"0123456789abcdef\"}",
 	"{\"type\": \"AUDIT\", \"region\": 0, \"first\": 0, \"pages\": 1, \"zero\": false, \"hashes\": \"0123456789ABCDEF\"}",
-	"{\"type\": \"QUERY\", \"vm\": \"00000000-0000-0000-0000-000000000000\", \"move\": \"00000000-0000-0000-0000-000000000000\", "
-	"\"name\": \"../x\", \"from\": \"source\"}",
+	("{\"type\": \"QUERY\", \"vm\": \"00000000-0000-0000-0000-000000000000\", \"move\": \"00000000-0000-0000-0000-000000000000\", "
+	"\"name\": \"../x\", \"from\": \"source\"}"),
 	"{\"type\": \"AUDITED\", \"pages\": 1, \"differ\": 1, \"list\": [[1]]}",
 };
 
