@@ -35,6 +35,8 @@ struct fake {
 	int                fd;
 	pthread_t          server, writer;
 	_Atomic bool       stop, writing, held, paused, resumed;
+	_Atomic uint64_t   writes;
+	uint64_t           synced;          /* writes at the last sync */
 	unsigned           pace_us, seed;
 	unsigned           lose_after;      /* requests after which the lease is lost, 0 never */
 	bool               lose_silently;
@@ -75,6 +77,17 @@ static void fake_write(struct fake *f, unsigned *seed)
 		memcpy(p + rnd(seed) % 510 * 8, &v, 8);
 	}
 	bitmap_mark(r->marks, page);
+	atomic_fetch_add(&f->writes, 1);
+}
+
+/* On a busy machine the writer may not get to run between two syncs: a guest that writes has written by then. */
+static void fake_wait_writes(struct fake *f)
+{
+	uint64_t want = f->synced + (f->pace_us ? 8 : 4096);
+
+	while (atomic_load(&f->writing) && !atomic_load(&f->held) && atomic_load(&f->writes) < want)
+		usleep(50);
+	f->synced = atomic_load(&f->writes);
 }
 
 static void *fake_writer(void *arg)
@@ -152,6 +165,7 @@ static int fake_serve(struct fake *f, struct lease_msg *m)
 			atomic_fetch_or(&f->r[i].round[w], f->r[i].present[w]);
 		break;
 	case LEASE_SYNC:
+		fake_wait_writes(f);
 		fake_sync(f);
 		break;
 	case LEASE_CLEAR:
