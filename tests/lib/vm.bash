@@ -27,7 +27,7 @@ vm_setup() {
 vm_teardown() {
 	local p
 	for p in ${PIDS[@]+"${PIDS[@]}"}; do kill -9 "$p" 2>/dev/null; done
-	for p in "$W"/run*; do      # also those that a listener started
+	for p in "$W"/run* "$W"/*/run; do      # also those that a listener started
 		[ ! -d "$p" ] || VMFERRY_RUNTIME_DIR=$p timeout 5 vmrun list --json 2>/dev/null | jq -r '.. | .pid? // empty' | xargs -r kill -9
 	done 2>/dev/null
 	[ -z "${W:-}" ] || pkill -9 -f -- "$W" 2>/dev/null

@@ -133,7 +133,7 @@ teardown() { vm_teardown; }
 
 @test "vmmigrate: a target that has a VM of that name refuses in words, exit 4, the VM runs on" {
 	start_web
-	on_b vmrun --name web --kernel "$STEP" --memory 32M --serial none --paused >"$W/other.log" 2>&1 </dev/null 3>&- &
+	exec_on b vmrun --name web --kernel "$STEP" --memory 32M --serial none --paused >"$W/other.log" 2>&1 </dev/null 3>&- &
 	PIDS+=("$!")
 	until_true 10 on_b vmrun ctl web query-status
 	listen_b
@@ -197,9 +197,10 @@ teardown() { vm_teardown; }
 }
 
 @test "vmmigrate --max-rounds: a guest that writes faster than the way is moves all the same, and the report says so" {
-	start_web pace=0
+	start_web
 	listen_b --once
-	move --max-rounds 2 --max-downtime 1us --progress json
+	# 4 MiB take a quarter of a second: no machine is so busy that the guest has written nothing then
+	move --max-rounds 2 --max-downtime 1us --bandwidth 16M --progress json
 	moved 0
 	jq -es 'map(select(.event == "moved"))[0] | .rounds == 2 and (.converged | not)' "$W/move.err"
 	ticks_right
