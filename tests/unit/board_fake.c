@@ -6,22 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static unsigned tests, failed;
-
-void ok(bool good, const char *claim)
-{
-	printf("%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	fflush(stdout);
-	if (!good)
-		failed++;
-}
-
-int done_testing(void)
-{
-	printf("1..%u\n", tests);
-	return failed ? 1 : 0;
-}
-
 void vm_event(struct vm *vm, enum vm_event e)
 {
 	if (e == VM_EVENT_QUIT)

@@ -1,6 +1,7 @@
 #ifndef TESTS_UNIT_BOARD_FAKE_H
 #define TESTS_UNIT_BOARD_FAKE_H
 
+#include "tests/unit/tap.h"
 #include "vmrun/vm.h"
 
 /* A VM with memory, clock, loop and board, and an accelerator that only notes its interrupt lines. One thread: what
@@ -56,9 +57,5 @@ struct fake_parts {
 };
 void fake_save(struct fake *f, const char *type, struct fake_parts *p);
 int fake_load(struct fake *f, const char *type, const struct fake_parts *p, struct fail *why);
-
-/* TAP. */
-void ok(bool good, const char *claim);
-int done_testing(void);
 
 #endif

@@ -1,6 +1,7 @@
 #ifndef TESTS_UNIT_KVM_RIG_H
 #define TESTS_UNIT_KVM_RIG_H
 
+#include "tests/unit/tap.h"
 #include "vmrun/accel/kvm.h"
 #include "vmrun/vm.h"
 
@@ -34,10 +35,6 @@ struct rig {
 	void            (*on_write)(struct rig *g, uint64_t gpa);      /* NULL: nothing more */
 };
 
-void ok(bool good, const char *claim);
-void skip(const char *claim, const char *reason);
-void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-int done_testing(void);
 
 /* Skips everything (and exits) where KVM can't be used. */
 void rig_need_kvm(void);

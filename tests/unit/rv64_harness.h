@@ -1,6 +1,7 @@
 #ifndef TESTS_UNIT_RV64_HARNESS_H
 #define TESTS_UNIT_RV64_HARNESS_H
 
+#include "tests/unit/tap.h"
 #include "tests/unit/rv64_asm.h"
 #include "vmrun/accel/rv64.h"
 
@@ -35,11 +36,5 @@ void bare_close(struct rig *g);
 void bare_start(struct rig *g, uint64_t pc);
 /* Until it is in wfi with nothing pending, stopped or stuck. */
 void bare_run(struct rig *g);
-
-/* TAP. */
-void ok(bool good, const char *claim);
-void skip(const char *claim, const char *reason);
-void note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-int done_testing(void);
 
 #endif
