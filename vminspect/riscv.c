@@ -1,7 +1,8 @@
 #include "vminspect/riscv.h"
 
+#include "vminspect/show.h"
+
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,45 +16,30 @@ const char *const riscv_f_names[32] = {
 	"fa6", "fa7", "fs2", "fs3", "fs4", "fs5", "fs6", "fs7", "fs8", "fs9", "fs10", "fs11", "ft8", "ft9", "ft10", "ft11",
 };
 
-static void say(char *out, size_t room, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-static void say(char *out, size_t room, const char *fmt, ...)
-{
-	size_t  n = strlen(out);
-	va_list ap;
-
-	if (n && n + 1 < room) {
-		out[n++] = ' ';
-		out[n]   = '\0';
-	}
-	va_start(ap, fmt);
-	vsnprintf(out + n, room - n, fmt, ap);
-	va_end(ap);
-}
-
 static void describe_sstatus(uint64_t v, char *out, size_t room)
 {
 	static const char *const fs[] = { "off", "initial", "clean", "dirty" };
 
 	if (v & SSTATUS_SIE)
-		say(out, room, "SIE");
+		show_word(out, room, "SIE");
 	if (v & SSTATUS_SPIE)
-		say(out, room, "SPIE");
-	say(out, room, "SPP=%s", v & SSTATUS_SPP ? "S" : "U");
-	say(out, room, "FS=%s", fs[v >> 13 & 3]);
+		show_word(out, room, "SPIE");
+	show_word(out, room, "SPP=%s", v & SSTATUS_SPP ? "S" : "U");
+	show_word(out, room, "FS=%s", fs[v >> 13 & 3]);
 	if (v & SSTATUS_SUM)
-		say(out, room, "SUM");
+		show_word(out, room, "SUM");
 	if (v & SSTATUS_MXR)
-		say(out, room, "MXR");
+		show_word(out, room, "MXR");
 }
 
 static void describe_interrupts(uint64_t v, char *out, size_t room)
 {
 	if (v & 1u << 1)
-		say(out, room, "software");
+		show_word(out, room, "software");
 	if (v & 1u << 5)
-		say(out, room, "timer");
+		show_word(out, room, "timer");
 	if (v & 1u << 9)
-		say(out, room, "external");
+		show_word(out, room, "external");
 }
 
 static void describe_scause(uint64_t v, char *out, size_t room)
@@ -74,9 +60,9 @@ static void describe_scause(uint64_t v, char *out, size_t room)
 	else if (!(v >> 63) && code < sizeof(exceptions) / sizeof(exceptions[0]))
 		name = exceptions[code];
 	if (name)
-		say(out, room, "%s", name);
+		show_word(out, room, "%s", name);
 	else
-		say(out, room, "%s %" PRIu64, v >> 63 ? "interrupt" : "exception", code);
+		show_word(out, room, "%s %" PRIu64, v >> 63 ? "interrupt" : "exception", code);
 }
 
 static void describe_satp(uint64_t v, char *out, size_t room)
@@ -84,36 +70,36 @@ static void describe_satp(uint64_t v, char *out, size_t room)
 	static const char *const modes[16] = { [0] = "bare", [8] = "Sv39", [9] = "Sv48", [10] = "Sv57" };
 	const char              *mode      = modes[v >> 60];
 
-	say(out, room, "%s", mode ? mode : "unknown mode");
+	show_word(out, room, "%s", mode ? mode : "unknown mode");
 	if (v >> 60)
-		say(out, room, "asid=%" PRIu64 " root=0x%" PRIx64, v >> 44 & 0xffff, (v & (((uint64_t)1 << 44) - 1)) << 12);
+		show_word(out, room, "asid=%" PRIu64 " root=0x%" PRIx64, v >> 44 & 0xffff, (v & (((uint64_t)1 << 44) - 1)) << 12);
 }
 
 static void describe_stvec(uint64_t v, char *out, size_t room)
 {
-	say(out, room, "%s", (v & 3) == 0 ? "direct" : (v & 3) == 1 ? "vectored" : "unknown mode");
+	show_word(out, room, "%s", (v & 3) == 0 ? "direct" : (v & 3) == 1 ? "vectored" : "unknown mode");
 }
 
 static void describe_scounteren(uint64_t v, char *out, size_t room)
 {
 	if (v & 1)
-		say(out, room, "cycle");
+		show_word(out, room, "cycle");
 	if (v & 2)
-		say(out, room, "time");
+		show_word(out, room, "time");
 	if (v & 4)
-		say(out, room, "instret");
+		show_word(out, room, "instret");
 }
 
 static void describe_senvcfg(uint64_t v, char *out, size_t room)
 {
 	if (v & 1)
-		say(out, room, "FIOM");
+		show_word(out, room, "FIOM");
 }
 
 static void describe_stimecmp(uint64_t v, char *out, size_t room)
 {
 	if (v == UINT64_MAX)
-		say(out, room, "never");
+		show_word(out, room, "never");
 }
 
 static void describe_fcsr(uint64_t v, char *out, size_t room)
@@ -122,10 +108,10 @@ static void describe_fcsr(uint64_t v, char *out, size_t room)
 	static const char *const rounding[] = { "nearest-even", "to-zero", "down", "up", "nearest-away", "reserved", "reserved", "dynamic" };
 	static const char *const flags[]    = { "NX", "UF", "OF", "DZ", "NV" };
 
-	say(out, room, "%s", rounding[v >> 5 & 7]);
+	show_word(out, room, "%s", rounding[v >> 5 & 7]);
 	for (unsigned i = 0; i < 5; i++)
 		if (v >> i & 1)
-			say(out, room, "%s", flags[i]);
+			show_word(out, room, "%s", flags[i]);
 }
 
 #define VALUE(n) static uint64_t value_##n(const struct hart_state *s) { return s->n; }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,6 +94,20 @@ json_t *show_json_u64(uint64_t v)
 		return json_integer((json_int_t)v);
 	snprintf(text, sizeof(text), "%" PRIu64, v);
 	return json_string(text);
+}
+
+void show_word(char *out, size_t room, const char *fmt, ...)
+{
+	size_t  n = strlen(out);
+	va_list ap;
+
+	if (n && n + 1 < room) {
+		out[n++] = ' ';
+		out[n]   = '\0';
+	}
+	va_start(ap, fmt);
+	vsnprintf(out + n, room - n, fmt, ap);
+	va_end(ap);
 }
 
 int show_json(json_t *j)

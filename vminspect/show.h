@@ -17,6 +17,9 @@ json_t *show_json_hex(const uint8_t *in, size_t len);
 json_t *show_json_x64(uint64_t v);              /* "0x1f" */
 json_t *show_json_u64(uint64_t v);              /* a number; above 2^63 - 1 text */
 
+/* Appends a word to out, which holds a string, behind a blank when it is not the first; cut when out is too small. */
+void show_word(char *out, size_t room, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
 /* Prints and drops j, which may be NULL (out of memory): 0 or -1 with errno. */
 int show_json(json_t *j);
 

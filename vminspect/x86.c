@@ -1,7 +1,8 @@
 #include "vminspect/x86.h"
 
+#include "vminspect/show.h"
+
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,27 +14,12 @@ const char *const x86_seg_names[X86_SEGS] = {
 	[X86_CS] = "cs", [X86_DS] = "ds", [X86_ES] = "es", [X86_FS] = "fs", [X86_GS] = "gs", [X86_SS] = "ss", [X86_TR] = "tr", [X86_LDT] = "ldt",
 };
 
-static void say(char *out, size_t room, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-static void say(char *out, size_t room, const char *fmt, ...)
-{
-	size_t  n = strlen(out);
-	va_list ap;
-
-	if (n && n + 1 < room) {
-		out[n++] = ' ';
-		out[n]   = '\0';
-	}
-	va_start(ap, fmt);
-	vsnprintf(out + n, room - n, fmt, ap);
-	va_end(ap);
-}
-
 /* Names of single bits; what has none is left out. */
 static void say_bits(char *out, size_t room, uint64_t v, const char *const *names, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		if (v >> i & 1 && names[i])
-			say(out, room, "%s", names[i]);
+			show_word(out, room, "%s", names[i]);
 }
 #define SAY_BITS(v, names) say_bits(out, room, v, names, sizeof(names) / sizeof((names)[0]))
 
@@ -46,7 +32,7 @@ static void describe_rflags(uint64_t v, char *out, size_t room)
 
 	SAY_BITS(v, names);
 	if (v >> 12 & 3)
-		say(out, room, "IOPL=%u", (unsigned)(v >> 12 & 3));
+		show_word(out, room, "IOPL=%u", (unsigned)(v >> 12 & 3));
 }
 
 static void describe_cr0(uint64_t v, char *out, size_t room)
@@ -60,9 +46,9 @@ static void describe_cr0(uint64_t v, char *out, size_t room)
 
 static void describe_cr3(uint64_t v, char *out, size_t room)
 {
-	say(out, room, "root=0x%" PRIx64, v & ((UINT64_C(1) << 52) - 4096));
+	show_word(out, room, "root=0x%" PRIx64, v & ((UINT64_C(1) << 52) - 4096));
 	if (v & 0xfff)
-		say(out, room, "pcid=0x%" PRIx64, v & 0xfff);
+		show_word(out, room, "pcid=0x%" PRIx64, v & 0xfff);
 }
 
 static void describe_cr4(uint64_t v, char *out, size_t room)
@@ -90,7 +76,7 @@ static void describe_apic_base(uint64_t v, char *out, size_t room)
 	static const char *const names[] = { [8] = "BSP", [10] = "x2APIC", [11] = "enabled" };
 
 	SAY_BITS(v, names);
-	say(out, room, "at=0x%" PRIx64, v & ((UINT64_C(1) << 52) - 4096));
+	show_word(out, room, "at=0x%" PRIx64, v & ((UINT64_C(1) << 52) - 4096));
 }
 
 static void describe_xcr0(uint64_t v, char *out, size_t room)
@@ -172,27 +158,27 @@ void x86_describe_mode(const struct x86_cpu_state *s, char *out, size_t room)
 							      : "compatibility mode";
 
 	/* SS has the ring: its DPL is the CPL (SDM 3, 24.4.1). */
-	say(out, room, "%s, ring %u, %s", mode, (unsigned)(s->sregs.seg_attr[X86_SS] >> 5 & 3), x86_mp_state_name(s->events.mp_state));
+	show_word(out, room, "%s, ring %u, %s", mode, (unsigned)(s->sregs.seg_attr[X86_SS] >> 5 & 3), x86_mp_state_name(s->events.mp_state));
 }
 
 void x86_describe_segment(uint32_t attr, char *out, size_t room)
 {
 	if (attr >> 16 & 1) {
-		say(out, room, "unusable");
+		show_word(out, room, "unusable");
 		return;
 	}
 	if (!(attr >> 4 & 1)) {
 		static const char *const system[16] = { [1] = "TSS16", [2] = "LDT", [3] = "busy TSS16", [9] = "TSS", [11] = "busy TSS" };
 
-		say(out, room, "%s", system[attr & 15] ? system[attr & 15] : "system");
+		show_word(out, room, "%s", system[attr & 15] ? system[attr & 15] : "system");
 	} else if (attr >> 3 & 1) {
-		say(out, room, "code%s", attr >> 13 & 1 ? "64" : attr >> 14 & 1 ? "32" : "16");
+		show_word(out, room, "code%s", attr >> 13 & 1 ? "64" : attr >> 14 & 1 ? "32" : "16");
 	} else {
-		say(out, room, "data%s", attr >> 1 & 1 ? "" : " read-only");
+		show_word(out, room, "data%s", attr >> 1 & 1 ? "" : " read-only");
 	}
-	say(out, room, "DPL=%u", attr >> 5 & 3);
+	show_word(out, room, "DPL=%u", attr >> 5 & 3);
 	if (!(attr >> 7 & 1))
-		say(out, room, "absent");
+		show_word(out, room, "absent");
 }
 
 void x86_describe_lapic(uint32_t offset, uint32_t v, char *out, size_t room)
@@ -204,36 +190,36 @@ void x86_describe_lapic(uint32_t offset, uint32_t v, char *out, size_t room)
 	if (offset >= 0x100 && offset < 0x280) {      /* ISR, TMR, IRR: a bit a vector */
 		for (unsigned i = 0; i < 32; i++)
 			if (v >> i & 1)
-				say(out, room, "0x%02x", (offset & 0x70) * 2 + i);
+				show_word(out, room, "0x%02x", (offset & 0x70) * 2 + i);
 	} else if (offset == 0xf0) {
-		say(out, room, "vector=0x%02x%s", v & 0xff, v >> 8 & 1 ? " enabled" : "");
+		show_word(out, room, "vector=0x%02x%s", v & 0xff, v >> 8 & 1 ? " enabled" : "");
 	} else if (lvt) {
-		say(out, room, "vector=0x%02x", v & 0xff);
+		show_word(out, room, "vector=0x%02x", v & 0xff);
 		if (offset == 0x320)
-			say(out, room, "%s", timers[v >> 17 & 3]);
+			show_word(out, room, "%s", timers[v >> 17 & 3]);
 		else if (offset != 0x370)
-			say(out, room, "%s", deliveries[v >> 8 & 7]);
+			show_word(out, room, "%s", deliveries[v >> 8 & 7]);
 		if (v >> 16 & 1)
-			say(out, room, "masked");
+			show_word(out, room, "masked");
 	}
 }
 
 void x86_describe_events(const struct x86_events_state *s, char *out, size_t room)
 {
 	if (s->exception_injected || s->exception_pending)
-		say(out, room, "exception %u %s%s", s->exception_nr, s->exception_injected ? "injected" : "pending", s->exception_has_error ? " (error code)" : "");
+		show_word(out, room, "exception %u %s%s", s->exception_nr, s->exception_injected ? "injected" : "pending", s->exception_has_error ? " (error code)" : "");
 	if (s->interrupt_injected)
-		say(out, room, "interrupt 0x%02x injected", s->interrupt_nr);
+		show_word(out, room, "interrupt 0x%02x injected", s->interrupt_nr);
 	if (s->interrupt_shadow)
-		say(out, room, "shadow=%s", s->interrupt_shadow == 1 ? "mov-ss" : "sti");
+		show_word(out, room, "shadow=%s", s->interrupt_shadow == 1 ? "mov-ss" : "sti");
 	if (s->nmi_injected || s->nmi_pending)
-		say(out, room, "NMI %s", s->nmi_injected ? "injected" : "pending");
+		show_word(out, room, "NMI %s", s->nmi_injected ? "injected" : "pending");
 	if (s->nmi_masked)
-		say(out, room, "NMI masked");
+		show_word(out, room, "NMI masked");
 	if (s->smm)
-		say(out, room, "in SMM");
+		show_word(out, room, "in SMM");
 	if (s->smm_pending)
-		say(out, room, "SMI pending");
+		show_word(out, room, "SMI pending");
 	if (s->triple_fault_pending)
-		say(out, room, "triple fault pending");
+		show_word(out, room, "triple fault pending");
 }
