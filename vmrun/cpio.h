@@ -30,8 +30,6 @@ struct cpio {
 int cpio_add(struct cpio *c, const char *path, const struct cpio_entry *e, struct fail *why);
 /* The entry added last under path; NULL. */
 const struct cpio_entry *cpio_find(const struct cpio *c, const char *path);
-/* Compressed kernel modules as they are uncompressed: NAME.ko.xz, .zst, .gz to NAME.ko (initrd_modules.c). */
-int cpio_modules(struct cpio *c, struct fail *why);
 int cpio_finish(struct cpio *c, uint8_t **out, size_t *len, struct fail *why);
 void cpio_close(struct cpio *c);
 

@@ -2,6 +2,7 @@
 
 #include "libcommon/io.h"
 #include "vmrun/cpio.h"
+#include "vmrun/initrd_internal.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -94,8 +95,7 @@ static int initrd_archive_fail(struct archive *a, const char *what, struct fail 
 	return fail_set(why, FAIL_CORRUPT, "%s: %s", what, text ? text : "damaged archive");
 }
 
-/* The bytes of the entry the archive stands at. */
-static int initrd_archive_data(struct archive *a, struct cpio_entry *e, size_t max, const char *what, struct fail *why)
+int initrd_archive_data(struct archive *a, struct cpio_entry *e, size_t max, const char *what, struct fail *why)
 {
 	size_t room = 0;
 
@@ -236,7 +236,7 @@ static int initrd_repack(const uint8_t *data, size_t len, const char *what, bool
 		goto out;
 	}
 	*verbatim = (archive_format(a) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_CPIO;
-	if (*verbatim || (initrd_archive(a, x, &c, what, why) == 0 && cpio_modules(&c, why) == 0 &&
+	if (*verbatim || (initrd_archive(a, x, &c, what, why) == 0 && initrd_modules(&c, why) == 0 &&
 			  cpio_finish(&c, out, outlen, why) == 0))
 		rc = 0;
 out:
@@ -283,7 +283,7 @@ int initrd_read(const char *path, uint8_t **out, size_t *len, struct fail *why)
 	} else if (S_ISDIR(st.st_mode)) {
 		struct cpio c = { .max = IMAGE_MAX_BYTES };
 
-		rc = initrd_folder(path, &c, why) || cpio_modules(&c, why) || cpio_finish(&c, out, len, why) ? -1 : 0;
+		rc = initrd_folder(path, &c, why) || initrd_modules(&c, why) || cpio_finish(&c, out, len, why) ? -1 : 0;
 		cpio_close(&c);
 	} else {
 		rc = initrd_file(fd, path, out, len, why);

@@ -1,8 +1,7 @@
-#include "vmrun/cpio.h"
+#include "vmrun/initrd_internal.h"
 
 #include <archive.h>
 #include <archive_entry.h>
-#include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,60 +53,29 @@ static struct archive *module_open(const struct cpio_entry *e)
 	return NULL;
 }
 
-/* At most max bytes into *out, malloc'd. */
-static int module_bytes(struct archive *a, size_t max, uint8_t **out, size_t *len, const char *path, struct fail *why)
-{
-	size_t room = 0;
-
-	for (;;) {
-		if (*len == room) {
-			uint8_t *more = realloc(*out, room ? room * 2 : 65536);
-
-			if (!more) {
-				errno = ENOMEM;
-				return fail_sys(why, "initrd: %s", path);
-			}
-			room = room ? room * 2 : 65536;
-			*out = more;
-		}
-		la_ssize_t n = archive_read_data(a, *out + *len, room - *len);
-
-		if (n == ARCHIVE_RETRY)
-			continue;
-		if (n < 0)
-			return fail_set(why, FAIL_CORRUPT, "initrd: %.200s: %s", path, archive_error_string(a));
-		if (n == 0)
-			return 0;
-		*len += (size_t)n;
-		if (*len > max)
-			return fail_set(why, FAIL_LIMIT, "initrd: %.200s: unpacks to more than there is room for", path);
-	}
-}
-
 static int module_unpack(struct cpio *c, struct cpio_entry *e, size_t suffix, struct fail *why)
 {
-	struct archive *a   = module_open(e);
-	uint8_t        *out = NULL;
-	size_t          len = 0;
-	int             rc;
+	struct archive   *a     = module_open(e);
+	struct cpio_entry plain = { 0 };
+	int               rc;
 
 	if (!a)
 		return fail_set(why, FAIL_CORRUPT, "initrd: %.200s: neither xz, zstd nor gzip", e->path);
-	rc = module_bytes(a, c->max - c->bytes + e->len, &out, &len, e->path, why);
+	rc = initrd_archive_data(a, &plain, c->max - c->bytes + e->len, e->path, why);
 	archive_read_free(a);
 	if (rc) {
-		free(out);
-		return -1;
+		free(plain.data);
+		return fail_prefix(why, "initrd: ");
 	}
-	c->bytes += len - e->len;      /* modulo 2^64: may shrink */
+	c->bytes += plain.len - e->len;      /* modulo 2^64: may shrink */
 	free(e->data);
-	e->data         = out;
-	e->len          = len;
+	e->data         = plain.data;
+	e->len          = plain.len;
 	e->path[suffix] = '\0';
 	return 0;
 }
 
-int cpio_modules(struct cpio *c, struct fail *why)
+int initrd_modules(struct cpio *c, struct fail *why)
 {
 	for (size_t i = 0; i < c->n; i++) {
 		struct cpio_entry *e      = &c->entries[i];
