@@ -18,12 +18,17 @@ static int dirty_log(struct vm *vm, bool on, struct fail *why)
 	return vm->accel->ops->log ? vm->accel->ops->log(vm->accel, on, why) : 0;
 }
 
+static void dirty_link(struct vm *vm, struct dirty_consumer *c)
+{
+	c->next       = vm->consumers;
+	vm->consumers = c;
+}
+
 int dirty_consumer_add(struct vm *vm, struct dirty_consumer *c, struct fail *why)
 {
 	if (!vm->consumers && dirty_log(vm, true, why))
 		return -1;
-	c->next       = vm->consumers;
-	vm->consumers = c;
+	dirty_link(vm, c);
 	return 0;
 }
 
@@ -178,8 +183,7 @@ void dirty_epoch_abandon(struct vm *vm)
 			for (size_t w = 0; w < bitmap_words(vm->memory.regions[i].npages); w++)
 				atomic_fetch_or(&vm->epoch->c.map[i][w], atomic_load(&gone->c.map[i][w]));
 		/* Never the first: the one that goes is still there, so that nothing can fail. */
-		vm->epoch->c.next = vm->consumers;
-		vm->consumers     = &vm->epoch->c;
+		dirty_link(vm, &vm->epoch->c);
 	}
 	epoch_close(vm, gone);
 }

@@ -34,8 +34,8 @@ struct kvm_caps {
 	int      xsave_bytes;           /* KVM_CAP_XSAVE2, or 4096 */
 	int      nslots;
 	uint32_t manual_protect;        /* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: bits */
-	bool     sregs2, xcrs, tsc_control, tsc_khz, readonly_mem, irqfd_resample, ioeventfd, mp_state, debugregs, adjust_clock_realtime,
-		 kvmclock_ctrl, immediate_exit, exception_payload, triple_fault_event;
+	bool     sregs2, xcrs, tsc_control, readonly_mem, irqfd_resample, ioeventfd, adjust_clock_realtime, kvmclock_ctrl,
+		 exception_payload, triple_fault_event;
 	bool     interprets;            /* kvm_pvm: every instruction is emulated; Linux does not boot */
 };
 

@@ -114,15 +114,11 @@ static int caps_read(int sys, struct kvm_caps *c, struct fail *why)
 	c->sregs2                 = cap(sys, KVM_CAP_SREGS2);
 	c->xcrs                   = cap(sys, KVM_CAP_XCRS);
 	c->tsc_control            = cap(sys, KVM_CAP_TSC_CONTROL);
-	c->tsc_khz                = cap(sys, KVM_CAP_GET_TSC_KHZ);
 	c->readonly_mem           = cap(sys, KVM_CAP_READONLY_MEM);
 	c->irqfd_resample         = cap(sys, KVM_CAP_IRQFD_RESAMPLE);
 	c->ioeventfd              = cap(sys, KVM_CAP_IOEVENTFD);
-	c->mp_state               = cap(sys, KVM_CAP_MP_STATE);
-	c->debugregs              = cap(sys, KVM_CAP_DEBUGREGS);
 	c->adjust_clock_realtime  = cap(sys, KVM_CAP_ADJUST_CLOCK) & (int)KVM_CLOCK_REALTIME;
 	c->kvmclock_ctrl          = cap(sys, KVM_CAP_KVMCLOCK_CTRL);
-	c->immediate_exit         = cap(sys, KVM_CAP_IMMEDIATE_EXIT);
 	c->exception_payload      = cap(sys, KVM_CAP_EXCEPTION_PAYLOAD);
 	c->triple_fault_event     = cap(sys, KVM_CAP_X86_TRIPLE_FAULT_EVENT);
 	c->interprets             = caps_interprets();
