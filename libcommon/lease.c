@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #define LEASE_RAM_MAX    ((uint64_t)1 << 44)     /* LIMIT_REGION_BYTES */
 #define LEASE_ANSWER_MS  60000u
 #define LEASE_SLOW_MS    300000u                 /* answers that wait for fsyncs, a pager or a whole load */
+#define LEASE_TRY_MS     20                      /* between two tries to get a lease */
 #define LEASE_AHEAD      32u                     /* clears on their way at once: far below a socket buffer */
 
 static_assert(sizeof(struct lease_region) <= sizeof(((struct lease_msg *)0)->text), "a region travels in text");
@@ -176,24 +178,35 @@ int lease_adopt(struct lease **out, int fd, const char *vm, struct fail *why)
 	return 0;
 }
 
-int lease_open(struct lease **out, struct control *c, enum lease_kind kind, const char *holder, struct fail *why)
+int lease_open_token(struct lease **out, struct control *c, enum lease_kind kind, const char *holder, const char *token,
+		     struct fail *why)
 {
 	static const char *const kinds[] = { [LEASE_KIND_READ] = "read", [LEASE_KIND_LOG] = "log", [LEASE_KIND_INCOMING] = "incoming" };
-	json_t *args = json_pack("{s:s, s:s}", "kind", kinds[kind], "holder", holder);
-	int     fd = -1;
+	uint64_t until = io_now_ns() + (uint64_t)LEASE_WAIT_MS * 1000000u;
+	json_t  *args  = json_pack("{s:s, s:s, s:s*}", "kind", kinds[kind], "holder", holder, "token", token);
+	int      fd = -1, rc;
 
 	if (!args) {
 		errno = ENOMEM;
 		return fail_sys(why, "lease");
 	}
-	int rc = control_execute(c, "vmferry-lease", args, NULL, &fd, NULL, LEASE_ANSWER_MS, why);
-
+	while ((rc = control_execute(c, "vmferry-lease", args, NULL, &fd, NULL, LEASE_ANSWER_MS, why))) {
+		/* Refused by a VM that lives: FAIL_PEER. */
+		if (why->kind != FAIL_PEER || kind == LEASE_KIND_READ || io_now_ns() >= until)
+			break;
+		poll(NULL, 0, LEASE_TRY_MS);
+	}
 	json_decref(args);
 	if (rc)
 		return -1;
 	if (fd < 0)
 		return fail_set(why, FAIL_PEER, "the VM answered vmferry-lease without a channel");
 	return lease_adopt(out, fd, "VM", why);
+}
+
+int lease_open(struct lease **out, struct control *c, enum lease_kind kind, const char *holder, struct fail *why)
+{
+	return lease_open_token(out, c, kind, holder, NULL, why);
 }
 
 void lease_close(struct lease *l)
@@ -403,9 +416,21 @@ int lease_commit(struct lease *l, const struct uuid *snapshot, struct fail *why)
 	return lease_call_uuid(l, LEASE_COMMIT, snapshot, NULL, 0, why);
 }
 
-int lease_release(struct lease *l, const struct uuid *move, const char *peer, struct fail *why)
+int lease_moving(struct lease *l, const struct uuid *move, const char *peer, struct fail *why)
 {
-	return lease_call_uuid(l, LEASE_RELEASE, move, peer, 0, why);
+	return lease_call_uuid(l, LEASE_MOVING, move, peer, 0, why);
+}
+
+int lease_release(struct lease *l, const struct uuid *move, struct fail *why)
+{
+	return lease_call_uuid(l, LEASE_RELEASE, move, NULL, 0, why);
+}
+
+int lease_claim(struct lease *l, int lock_fd, struct fail *why)
+{
+	struct lease_msg m = { .verb = LEASE_CLAIM };
+
+	return lease_call(l, &m, lock_fd, NULL, 0, LEASE_ANSWER_MS, why);
 }
 
 int lease_written(struct lease *l, struct fail *why)
@@ -446,12 +471,17 @@ int lease_abort(struct lease *l, const struct uuid *move, struct fail *why)
 	return lease_call_uuid(l, LEASE_ABORT, move, NULL, 0, why);
 }
 
-int lease_retake(struct lease *l, const struct uuid *move, struct fail *why)
+int lease_retake(struct lease *l, const struct uuid *move, bool by_word, struct fail *why)
 {
-	return lease_call_uuid(l, LEASE_RETAKE, move, NULL, 0, why);
+	return lease_call_uuid(l, LEASE_RETAKE, move, NULL, by_word ? 1 : 0, why);
 }
 
-int lease_done(struct lease *l, const struct uuid *move, struct fail *why)
+int lease_retaking(struct lease *l, const struct uuid *move, bool on, struct fail *why)
 {
-	return lease_call_uuid(l, LEASE_DONE, move, NULL, 0, why);
+	return lease_call_uuid(l, LEASE_RETAKING, move, NULL, on ? 1 : 0, why);
+}
+
+int lease_done(struct lease *l, const struct uuid *move, uint64_t generation, struct fail *why)
+{
+	return lease_call_uuid(l, LEASE_DONE, move, NULL, generation, why);
 }

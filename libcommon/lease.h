@@ -34,15 +34,19 @@ enum lease_verb {
 	LEASE_FILL,         /* a[0] region, a[1] first page, a[2] pages: absent pages become present; answered when they are */
 	LEASE_FINISH,       /* a[0] outcome: 0 done, 1 given up. Answer confirms an unbroken lease since it was given */
 	LEASE_COMMIT,       /* uuid: that snapshot is safe on disk; the epoch before it is dropped */
-	LEASE_RELEASE,      /* uuid: move-id; text: peer. Record RELEASED fsynced when answered; this VM never runs again by itself */
+	LEASE_RELEASE,      /* uuid: move-id, of MOVING. Record RELEASED fsynced when answered; this VM never runs again by itself */
 	/* kind incoming */
 	LEASE_WRITTEN,      /* RAM has been written by descriptor: vmrun takes the present pages from the memfd (SEEK_DATA) */
 	LEASE_LOAD,         /* fd: memfd with the VM tree with state, a[0] bytes; all or nothing; overrides were given to vmrun */
 	LEASE_READY,        /* uuid: move-id; text: source's host:port; a[0] source's generation. Record READY fsynced when answered */
 	LEASE_START,        /* uuid: move-id; disks locked, record OWNED fsynced, runs when answered; else RETURNED recorded and the error */
 	LEASE_ABORT,        /* uuid: move-id; incoming before OWNED: record becomes RETURNED (or none if never READY), exits. After it nothing */
-	LEASE_RETAKE,       /* source, after the peer answered RETURNED for this move (uuid): RELEASED record removed, runs on when answered */
-	LEASE_DONE,         /* source, after RUNNING was confirmed: removes the RELEASED record; vmrun exits with status 20 */
+	LEASE_RETAKE,       /* source, after the peer answered RETURNED for this move (uuid): record RETAKEN, runs on when answered. a[0] 1: not it, but a human has said so */
+	LEASE_DONE,         /* source, after RUNNING was confirmed; a[0] its generation, 0: ours + 1. Record MOVED; vmrun exits with status 20 */
+	/* 22 to 24: reserved */
+	LEASE_CLAIM = 25,   /* incoming, first of all when vmrun was given a token: fd: the VM's lock (moves.h), held */
+	LEASE_MOVING,       /* source: uuid: move-id; text: peer. Record MOVING fsynced when answered; a lease that ends before RELEASE aborts the move */
+	LEASE_RETAKING,     /* source: uuid: move-id; a[0] 1: record RETAKING, 0: RELEASED again */
 	LEASE_VERBS
 };
 /* `start` is LEASE_START; `state` LEASE_STATE ...: the words of design.md 3. */
@@ -90,8 +94,11 @@ struct lease {
 struct lease_range { uint64_t first, count; };     /* pages */
 
 struct control;
-/* Takes a lease over an open control connection, fetches the region map. holder: "vmsnap[1234]". */
+/* Takes a lease over an open control connection, fetches the region map. holder: "vmsnap[1234]". A refusal is tried again for
+ * LEASE_WAIT_MS: the lease may be held by somebody who is just ending. token: of the incoming vmrun that we started; NULL: none. */
+#define LEASE_WAIT_MS 1000u
 int lease_open(struct lease **out, struct control *c, enum lease_kind kind, const char *holder, struct fail *why);
+int lease_open_token(struct lease **out, struct control *c, enum lease_kind kind, const char *holder, const char *token, struct fail *why);
 /* The same over a channel that is already there; fd is taken, on failure too. */
 int lease_adopt(struct lease **out, int fd, const char *vm, struct fail *why);
 void lease_close(struct lease *l);      /* the channel too: vmrun drops our pause; NULL is fine */
@@ -110,13 +117,16 @@ int lease_state(struct lease *l, uint8_t **fdt, size_t *len, struct fail *why); 
 int lease_fill(struct lease *l, uint32_t region, uint64_t first, uint64_t count, struct fail *why);
 int lease_finish(struct lease *l, bool done, struct fail *why);
 int lease_commit(struct lease *l, const struct uuid *snapshot, struct fail *why);
-int lease_release(struct lease *l, const struct uuid *move, const char *peer, struct fail *why);
+int lease_moving(struct lease *l, const struct uuid *move, const char *peer, struct fail *why);
+int lease_release(struct lease *l, const struct uuid *move, struct fail *why);
+int lease_claim(struct lease *l, int lock_fd, struct fail *why);      /* lock_fd stays the caller's */
 int lease_written(struct lease *l, struct fail *why);
 int lease_load(struct lease *l, const void *fdt, size_t len, struct fail *why);
 int lease_ready(struct lease *l, const struct uuid *move, const char *peer, uint64_t generation, struct fail *why);
 int lease_start(struct lease *l, const struct uuid *move, struct fail *why);
 int lease_abort(struct lease *l, const struct uuid *move, struct fail *why);
-int lease_retake(struct lease *l, const struct uuid *move, struct fail *why);
-int lease_done(struct lease *l, const struct uuid *move, struct fail *why);
+int lease_retake(struct lease *l, const struct uuid *move, bool by_word, struct fail *why);
+int lease_retaking(struct lease *l, const struct uuid *move, bool on, struct fail *why);
+int lease_done(struct lease *l, const struct uuid *move, uint64_t generation, struct fail *why);
 
 #endif

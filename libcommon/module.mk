@@ -12,7 +12,7 @@
 #   progress    a live line or JSON lines on stderr
 #   units       sizes and durations on command lines
 #   version     of the suite
-#   moves       records of who owns a VM across a move
+#   moves       records of who owns a VM across a move; moves_file: on disk; moves_lock: the claim of a VM
 #   fault       ways to fail, in test builds only
 LIBS += libcommon
-libcommon_SRCS := fail.c io.c bitmap.c uuid.c paths.c pages.c fault.c control.c moves.c lease.c precopy.c progress.c units.c
+libcommon_SRCS := fail.c io.c bitmap.c uuid.c paths.c pages.c fault.c control.c moves.c moves_file.c moves_lock.c lease.c precopy.c progress.c units.c

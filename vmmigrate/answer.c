@@ -14,6 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define ANSWER_PEERS 16u
+
 struct answer {
 	int            fds[ADDRESS_LISTEN];
 	unsigned       nfds;
@@ -31,13 +33,34 @@ static void answer_one(int fd)
 		close(fd);
 		return;
 	}
-	if (wire_open(&w, fd, "peer", &ignored) == 0 && wire_greet(w, false, &ignored) == 0 &&
+	if (wire_open(&w, fd, "peer", &ignored) == 0 && (wire_phase(w, WIRE_GREET_NS), wire_greet(w, false, &ignored)) == 0 &&
 	    wire_recv_message(w, &m[0], WIRE_GREET_NS, &ignored) == 0 && m[0].type == MSG_QUERY) {
+		wire_phase(w, 0);
 		settle_query(&m[0], &m[1]);
 		wire_send_message(w, &m[1], &ignored);
 	}
 	wire_close(w);
 	free(m);
+}
+
+/* A process a peer, at most so many: one that says nothing delays nobody. */
+static void answer_fork(const struct answer *a, int fd)
+{
+	static unsigned running;
+
+	while (running && waitpid(-1, NULL, running < ANSWER_PEERS ? WNOHANG : 0) > 0)
+		running--;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (unsigned i = 0; i < a->nfds; i++)
+			close(a->fds[i]);
+		answer_one(fd);
+		_exit(0);
+	}
+	running += pid > 0;
+	close(fd);
 }
 
 static void answer_serve(const struct answer *a) __attribute__((noreturn));
@@ -54,7 +77,7 @@ static void answer_serve(const struct answer *a)
 			int fd = p[i].revents ? accept4(a->fds[i], NULL, NULL, SOCK_CLOEXEC) : -1;
 
 			if (fd >= 0)
-				answer_one(fd);
+				answer_fork(a, fd);
 		}
 	}
 }

@@ -1,36 +1,15 @@
 #include "vmmigrate/find.h"
 
-#include "libcommon/io.h"
 #include "libcommon/moves.h"
 #include "libcommon/paths.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define FIND_TIMEOUT_MS 10000u
-#define FIND_LEASE_NS   1000000000u
-
-/* Does anything listen at the socket? control_open() says the same of a dead VM and of one that is stuck. */
-static enum found find_listener(const char *path)
-{
-	struct sockaddr_un at = { .sun_family = AF_UNIX };
-	enum found         f  = FOUND_ALIVE;
-	int                fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0)
-		return FOUND_DOUBT;
-	snprintf(at.sun_path, sizeof(at.sun_path), "%s", path);
-	if (connect(fd, (struct sockaddr *)&at, sizeof(at)))
-		f = errno == ENOENT || errno == ENOTDIR || errno == ECONNREFUSED ? FOUND_NONE : FOUND_DOUBT;
-	close(fd);
-	return f;
-}
+#define FIND_TRIES      5u      /* a lock that changes hands while we look */
 
 int find_identity(struct control *c, struct uuid *vm, char name[VM_NAME_MAX + 1], struct fail *why)
 {
@@ -59,116 +38,158 @@ int find_identity(struct control *c, struct uuid *vm, char name[VM_NAME_MAX + 1]
 	return ok ? 0 : fail_set(why, FAIL_PEER, "query-name: no name in the answer");
 }
 
-/* The VM behind one socket: FOUND_NONE also when another VM is there. */
-static enum found find_at(const char *path, const struct uuid *vm, struct control **c, struct fail *why)
+/* The holder of the lock is a vmrun: it answers at its socket, for that VM. */
+static int find_holder_answers(const struct uuid *vm, const struct moves_holder *h, struct control **c, struct fail *why)
 {
 	struct control *mine = NULL;
 	struct uuid     got;
-	enum found      f = find_listener(path);
 
-	if (f == FOUND_DOUBT)
-		fail_set(why, FAIL_OWNER, "%s: does not take connections", path);
-	if (f != FOUND_ALIVE)
-		return f;
-	if (control_open(&mine, path, why) || find_identity(mine, &got, NULL, why)) {
-		control_close(mine);
-		/* It may have ended while we asked. */
-		return find_listener(path) == FOUND_NONE ? FOUND_NONE : FOUND_DOUBT;
+	if (!h->socket[0])
+		return fail_set(why, FAIL_OWNER, "the VM is held by process %ld: it is arriving here, or is being settled", (long)h->pid);
+	if (control_open(&mine, h->socket, why))
+		return -1;
+	if (find_identity(mine, &got, NULL, why) == 0 && !uuid_equal(vm, &got))
+		fail_set(why, FAIL_OWNER, "%s: another VM answers there than process %ld was to run", h->socket, (long)h->pid);
+	else if (why->kind == FAIL_NONE) {
+		*c = mine;
+		return 0;
 	}
-	if (!uuid_equal(vm, &got) || !c) {
-		control_close(mine);
-		return uuid_equal(vm, &got) ? FOUND_ALIVE : FOUND_NONE;
-	}
-	*c = mine;
-	return FOUND_ALIVE;
+	control_close(mine);
+	return -1;
 }
 
-/* Calls each for every control socket of the runtime folder until it returns true. */
-static bool find_each(bool (*each)(void *arg, const char *path), void *arg)
+enum found find_vm(const struct uuid *vm, struct control **c, struct fail *why)
 {
-	char           dir[PATHS_MAX], path[PATHS_MAX + 256];
-	struct fail    ignored;
-	struct dirent *e;
-	bool           done = false;
-	DIR           *d = paths_runtime(dir, false, &ignored) ? NULL : opendir(dir);
-
-	while (d && !done && (e = readdir(d))) {
-		size_t n = strlen(e->d_name);
-
-		if (n <= 5 || strcmp(e->d_name + n - 5, ".sock"))
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
-		done = strlen(path) < sizeof(((struct sockaddr_un *)0)->sun_path) && each(arg, path);
-	}
-	if (d)
-		closedir(d);
-	return done;
-}
-
-struct find_uuid { const struct uuid *vm; struct control **c; };
-
-static bool find_uuid_each(void *arg, const char *path)
-{
-	struct find_uuid *u = arg;
-	struct fail       ignored;
-
-	return find_at(path, u->vm, u->c, &ignored) == FOUND_ALIVE;
-}
-
-enum found find_vm(const struct uuid *vm, const char *name, const char *socket, struct control **c, struct fail *why)
-{
-	char             path[PATHS_MAX];
-	struct find_uuid u = { .vm = vm, .c = c };
-	enum found       f = FOUND_NONE;
+	struct moves_holder *h    = malloc(sizeof(*h));
+	struct control      *mine = NULL;
+	enum found           f    = FOUND_DOUBT;
+	bool                 held = true;
 
 	if (c)
 		*c = NULL;
-	if (socket && (f = find_at(socket, vm, c, why)) != FOUND_NONE)
-		return f;
-	if (paths_name_ok(name) && paths_socket(path, name, false, why) == 0 && (f = find_at(path, vm, c, why)) != FOUND_NONE)
-		return f;
-	/* Under another name: only one that answers counts, any other may be anybody's. */
-	return find_each(find_uuid_each, &u) ? FOUND_ALIVE : FOUND_NONE;
+	if (!h)
+		fail_sys(why, "lock holder");
+	for (unsigned i = 0; h && i < FIND_TRIES && f == FOUND_DOUBT; i++) {
+		why->kind = FAIL_NONE;
+		if (moves_held(vm, &held, h, why))
+			break;
+		if (!held)
+			f = FOUND_NONE;
+		else if (find_holder_answers(vm, h, &mine, why) == 0)
+			f = FOUND_ALIVE;
+	}
+	if (f == FOUND_DOUBT)
+		why->kind = FAIL_OWNER;
+	if (f == FOUND_ALIVE && c)
+		*c = mine;
+	else
+		control_close(mine);
+	free(h);
+	return f;
 }
 
-struct find_record { const char *name; struct move_record r; unsigned n; };
+/* What the live vmrun decides by; it answers under the lock that serialises its hand-over. */
+static int find_live_record(struct judged *j, const struct uuid *vm, struct fail *why)
+{
+	json_t *ret = NULL, *record;
+	int     rc = -1;
 
+	if (control_execute(j->c, "vmferry-moves", NULL, &ret, NULL, NULL, FIND_TIMEOUT_MS, why))
+		return -1;
+	record   = json_object_get(ret, "record");
+	j->stale = json_is_true(json_object_get(ret, "stale"));
+	j->found = json_is_object(record);
+	if (j->found && (!moves_parse(record, &j->r) || !uuid_equal(&j->r.vm, vm)))
+		fail_set(why, FAIL_OWNER, "vmferry-moves: not a record of that VM");
+	else if (!j->found && !json_is_null(record))
+		fail_set(why, FAIL_OWNER, "vmferry-moves: no record in the answer");
+	else
+		rc = 0;
+	json_decref(ret);
+	return rc;
+}
+
+int find_judged(const struct uuid *vm, bool ours, struct judged *j, struct fail *why)
+{
+	for (unsigned i = 0; i < FIND_TRIES; i++) {
+		bool held = false;
+
+		j->c     = NULL;
+		j->alive = j->stale = false;
+		if (!ours) {
+			enum found f = find_vm(vm, &j->c, why);
+
+			if (f == FOUND_DOUBT)
+				return -1;
+			j->alive = f == FOUND_ALIVE;
+		}
+		if (j->alive) {
+			if (find_live_record(j, vm, why) == 0)
+				return 0;
+			control_close(j->c);
+			j->c = NULL;
+			continue;      /* it may just have ended: then the file counts */
+		}
+		if (moves_read(vm, &j->r, &j->found, why))
+			return -1;
+		/* Somebody may have taken the lock before we read. */
+		if (ours || (moves_held(vm, &held, NULL, why) == 0 && !held))
+			return 0;
+	}
+	why->kind = FAIL_OWNER;
+	return fail_prefix(why, "who owns the VM cannot be told: ");
+}
+
+struct find_record { const char *name, *socket; struct move_record r; unsigned n; };
+
+/* By name, else by the control socket of the vmrun that had it last. What is in doubt counts before what is over, then the
+ * newer: n counts the VMs between which only a UUID can choose. */
 static int find_record_each(void *arg, const struct move_record *r, struct fail *why)
 {
-	struct find_record *f = arg;
+	struct find_record  *f = arg;
+	struct moves_holder *h;
+	bool                 held, match = f->name && !strcmp(r->name, f->name);
 
-	(void)why;
-	if (!strcmp(r->name, f->name)) {
-		f->r = *r;
-		f->n++;
+	if (f->socket) {
+		h = malloc(sizeof(*h));
+		match = h && moves_held(&r->vm, &held, h, why) == 0 && !strcmp(h->socket, f->socket);
+		free(h);
 	}
+	if (!match)
+		return 0;
+	if (f->n && moves_final(r->state) && (!moves_final(f->r.state) || r->when_ns < f->r.when_ns))
+		return 0;
+	f->n = f->n && !moves_final(f->r.state) ? f->n + 1 : 1;
+	f->r = *r;
 	return 0;
 }
 
 /* By UUID: a live VM, or a record. */
 static int find_by_uuid(struct uuid *vm, char name[VM_NAME_MAX + 1], struct control **c, struct fail *why)
 {
-	struct move_record r = { 0 };
-	struct uuid        got;
-	bool               found;
+	struct move_record *r = malloc(sizeof(*r));
+	char                text[UUID_TEXT];
+	struct uuid         got;
+	bool                found;
+	int                 rc = -1;
 
-	if (moves_read(vm, &r, &found, why))
-		return -1;
-	if (find_vm(vm, found ? r.name : "", NULL, c, why) == FOUND_ALIVE)
-		return find_identity(*c, &got, name, why);
-	if (!found) {
-		char text[UUID_TEXT];
-
-		uuid_text(vm, text);
-		return fail_set(why, FAIL_PEER, "%s: no such VM runs here, and no record tells of one", text);
-	}
-	snprintf(name, VM_NAME_MAX + 1, "%s", r.name);
-	return 0;
+	if (!r)
+		return fail_sys(why, "record");
+	uuid_text(vm, text);
+	if (find_vm(vm, c, why) == FOUND_ALIVE)
+		rc = find_identity(*c, &got, name, why);
+	else if (moves_read(vm, r, &found, why) == 0 && found)
+		rc = snprintf(name, VM_NAME_MAX + 1, "%s", r->name) < 0;
+	else if (why->kind == FAIL_NONE)
+		fail_set(why, FAIL_PEER, "%s: no such VM runs here, and no record tells of one", text);
+	free(r);
+	return rc;
 }
 
 int find_operand(const char *operand, struct uuid *vm, char name[VM_NAME_MAX + 1], struct control **c, struct fail *why)
 {
-	struct find_record f = { .name = operand };
+	bool               path = strchr(operand, '/') != NULL;
+	struct find_record f    = { .name = path ? NULL : operand, .socket = path ? operand : NULL };
 	struct fail        lists, open;
 
 	*c = NULL;
@@ -181,10 +202,6 @@ int find_operand(const char *operand, struct uuid *vm, char name[VM_NAME_MAX + 1
 		*c = NULL;
 		return -1;
 	}
-	if (strchr(operand, '/') || !paths_name_ok(operand)) {
-		*why = open;
-		return -1;
-	}
 	int rc = moves_list(find_record_each, &f, &lists);
 
 	if (f.n > 1)
@@ -195,7 +212,7 @@ int find_operand(const char *operand, struct uuid *vm, char name[VM_NAME_MAX + 1
 	}
 	*vm = f.r.vm;
 	snprintf(name, VM_NAME_MAX + 1, "%s", f.r.name);
-	return find_vm(vm, name, NULL, c, why) == FOUND_DOUBT ? -1 : 0;
+	return find_vm(vm, c, why) == FOUND_DOUBT ? -1 : 0;
 }
 
 int find_holder(struct control *c, const char *holder, bool *held, struct fail *why)
@@ -215,14 +232,8 @@ int find_holder(struct control *c, const char *holder, bool *held, struct fail *
 
 int find_lease(struct lease **out, struct control *c, enum lease_kind kind, struct fail *why)
 {
-	uint64_t until = io_now_ns() + FIND_LEASE_NS;
-	char     holder[48];
+	char holder[48];
 
 	snprintf(holder, sizeof(holder), "vmmigrate[%ld]", (long)getpid());
-	while (lease_open(out, c, kind, holder, why)) {
-		if (io_now_ns() >= until)
-			return -1;
-		poll(NULL, 0, 20);
-	}
-	return 0;
+	return lease_open(out, c, kind, holder, why);
 }

@@ -4,20 +4,32 @@
 #include "libcommon/control.h"
 #include "libcommon/fail.h"
 #include "libcommon/lease.h"
+#include "libcommon/moves.h"
 #include "libcommon/uuid.h"
 
 #include <stdbool.h>
 
-/* Is the vmrun of a VM alive on this host? Records say who owns a VM; only a live vmrun can act on one. */
+/* Is the vmrun of a VM alive on this host, and what became of its moves? (docs/protocol.md 8, "The lock", "The judged
+ * record".) A vmrun holds its VM's lock for its whole life, and the lock file names its control socket. */
 enum found {
-	FOUND_NONE,      /* no socket of its name answers, no other VM has its UUID */
+	FOUND_NONE,      /* the lock is free: no vmrun of that VM lives here, and none can write its record */
 	FOUND_ALIVE,
-	FOUND_DOUBT,     /* something holds its name and does not answer, or the runtime folder can't be looked at */
+	FOUND_DOUBT,     /* the lock is held by somebody who does not answer, or it can't be looked at */
 };
 
-/* name: the VM's, from a record or a HELLO; socket: NULL, or where its control socket is if not under its name. *c (may be
- * NULL) is an open connection when alive, else NULL. why is filled for FOUND_DOUBT. */
-enum found find_vm(const struct uuid *vm, const char *name, const char *socket, struct control **c, struct fail *why);
+/* *c (may be NULL) is an open connection when alive, else NULL. why is filled for FOUND_DOUBT. */
+enum found find_vm(const struct uuid *vm, struct control **c, struct fail *why);
+
+struct judged {
+	struct move_record r;
+	bool               found;       /* there is a record */
+	bool               alive;       /* r is what the live vmrun says */
+	bool               stale;       /* and its disk may still say otherwise */
+	struct control    *c;           /* when alive; the caller's to close */
+};
+
+/* The judged record. ours: the caller holds the VM's lock, so the file counts. -1: nothing is known (FAIL_OWNER and others). */
+int find_judged(const struct uuid *vm, bool ours, struct judged *j, struct fail *why);
 
 /* The VM an operand names: a name, a socket's path, or a UUID of a record or of a live VM. *c as above: NULL when only a
  * record knows it, or nothing. vm and name are filled in either case; nothing at all is FAIL_PEER. */
@@ -29,7 +41,7 @@ int find_identity(struct control *c, struct uuid *vm, char name[VM_NAME_MAX + 1]
 /* Whether the VM is held by that holder of docs/control.md: "user", "released". */
 int find_holder(struct control *c, const char *holder, bool *held, struct fail *why);
 
-/* A lease of a kind, tried again for a second while somebody else is about to let go of his. */
+/* A lease in the name of this process. */
 int find_lease(struct lease **out, struct control *c, enum lease_kind kind, struct fail *why);
 
 #endif

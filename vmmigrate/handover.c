@@ -14,83 +14,159 @@
 #define HANDOVER_LAST_MS   2000u
 #define HANDOVER_ABORT_NS  (2 * WIRE_SECOND)
 
-typedef int handover_verb(struct lease *l, const struct uuid *move, struct fail *why);
+/* ---- the right to settle the move: a logging lease of the live vmrun, or the VM's lock when none lives ---- */
 
-/* Has the record that the verb removes gone already, or does it tell of another move? Then nothing is left to do. */
-static int handover_record_gone(const struct uuid *vm, const struct uuid *move, bool *gone, struct fail *why)
+/* 0: the record still waits for this move's outcome. 1: it has the outcome `want`. -1: somebody else has settled it. */
+static int handover_record(struct handover *h, bool ours, enum move_state want, struct fail *why)
 {
-	struct move_record r;
-	bool               found;
+	struct judged  *j  = calloc(1, sizeof(*j));
+	enum move_state state;
+	uint64_t        of;
+	int             rc = -1;
 
-	if (moves_read(vm, &r, &found, why))
-		return -1;
-	*gone = !found || !uuid_equal(&r.move, move) || r.state != MOVE_RELEASED;
-	return 0;
-}
-
-/* No vmrun lives: the lock proves it, and keeps one from starting while the record goes. */
-static int handover_without(const struct uuid *vm, const struct uuid *move, struct fail *why)
-{
-	int  fd, rc = -1;
-	bool gone;
-
-	if (moves_lock(vm, &fd, why))
-		return -1;
-	if (handover_record_gone(vm, move, &gone, why) == 0)
-		rc = gone ? 0 : moves_remove(vm, why);
-	moves_unlock(vm, &fd);
+	if (!j)
+		return fail_sys(why, "record");
+	if (find_judged(&h->vm, ours, j, why) == 0) {
+		if (!j->found || !moves_find(&j->r, &h->move, &state, &of))
+			fail_set(why, FAIL_OWNER, "%s: the record of this move is gone", h->name);
+		else if (state == MOVE_RELEASED || state == MOVE_RETAKING)
+			rc = 0;
+		else if (state == want)
+			rc = 1;
+		else {
+			h->settled = true;
+			fail_set(why, FAIL_OWNER, "%s: this move was settled meanwhile: its record says %s", h->name, move_state_names[state]);
+		}
+		control_close(j->c);
+	}
+	free(j);
 	return rc;
 }
 
-static int handover_settle(const struct uuid *vm, const struct uuid *move, const char *name, struct lease *lease, handover_verb *verb,
-			   bool *alive, struct fail *why)
+/* The lease is alive: whatever vmrun answers, it answers. */
+static bool handover_leased(struct handover *h)
+{
+	struct fail ignored;
+
+	if (!h->lease || h->lease->lost != FAIL_NONE)
+		return false;
+	lease_sync(h->lease, NULL, NULL, &ignored);
+	return h->lease->lost == FAIL_NONE;
+}
+
+void handover_let_go(struct handover *h)
+{
+	lease_close(h->own);
+	if (h->own == h->lease || (h->lease && h->lease->lost != FAIL_NONE))
+		h->lease = NULL;
+	h->own = NULL;
+	moves_unlock(&h->vm, &h->lock_fd);
+}
+
+/* want: as handover_record's, which is asked when the right had to be taken anew. */
+static int handover_hold_for(struct handover *h, enum move_state want, struct fail *why)
 {
 	struct control *c  = NULL;
-	struct lease   *l  = NULL;
 	int             rc = -1;
-	bool            gone;
 
-	if (alive)
-		*alive = true;
-	if (lease && verb(lease, move, why) == 0)
+	if (h->lock_fd >= 0 || handover_leased(h))
 		return 0;
-	/* It may have been done although the answer was lost. */
-	if (handover_record_gone(vm, move, &gone, why) || gone)
-		return gone ? 0 : -1;
-	switch (find_vm(vm, name, NULL, &c, why)) {
+	handover_let_go(h);
+	switch (find_vm(&h->vm, &c, why)) {
 	case FOUND_ALIVE:
-		if (find_lease(&l, c, LEASE_KIND_LOG, why) == 0)
-			rc = verb(l, move, why);
+		rc = find_lease(&h->own, c, LEASE_KIND_LOG, why);
+		h->lease = h->own;
+		if (rc)
+			why->kind = FAIL_OWNER;
 		break;
 	case FOUND_NONE:
-		if (alive)
-			*alive = false;
-		rc = handover_without(vm, move, why);
+		rc = moves_lock(&h->vm, NULL, LEASE_WAIT_MS, &h->lock_fd, why);
 		break;
 	case FOUND_DOUBT:
 		break;
 	}
-	lease_close(l);
 	control_close(c);
+	return rc ? rc : handover_record(h, h->lock_fd >= 0, want, why);
+}
+
+int handover_hold(struct handover *h, struct fail *why)
+{
+	int rc = handover_hold_for(h, MOVE_STATES, why);
+
+	h->here_alive = h->lock_fd < 0;
 	return rc;
 }
 
-int handover_done(const struct uuid *vm, const struct uuid *move, const char *name, struct lease *lease, bool *alive, struct fail *why)
+/* With the lock in hand: the record itself. */
+static int handover_write(const struct handover *h, enum move_state state, uint64_t generation, struct fail *why)
 {
-	return handover_settle(vm, move, name, lease, lease_done, alive, why);
+	struct move_record *r  = malloc(sizeof(*r));
+	int                 rc = -1;
+	bool                found;
+
+	if (!r)
+		return fail_sys(why, "record");
+	if (moves_read(&h->vm, r, &found, why) == 0) {
+		if (!found || !uuid_equal(&r->move, &h->move)) {
+			fail_set(why, FAIL_OWNER, "%s: the record of this move is gone", h->name);
+		} else {
+			moves_step(r, state, &h->move, generation > r->generation ? generation : r->generation, r->peer);
+			rc = moves_write(r, why);
+		}
+	}
+	free(r);
+	return rc;
 }
 
-int handover_retake(const struct uuid *vm, const struct uuid *move, const char *name, struct lease *lease, bool *alive, struct fail *why)
+int handover_retaking(struct handover *h, bool on, struct fail *why)
 {
-	return handover_settle(vm, move, name, lease, lease_retake, alive, why);
+	if (handover_hold(h, why))
+		return -1;
+	if (h->lock_fd >= 0)
+		return handover_write(h, on ? MOVE_RETAKING : MOVE_RELEASED, 0, why);
+	return lease_retaking(h->lease, &h->move, on, why);
 }
+
+/* The outcome, by the live vmrun or without one. An answer that was lost on the way is looked up in the record. */
+static int handover_settle(struct handover *h, enum move_state outcome, uint64_t generation, bool by_word, struct fail *why)
+{
+	int rc = -1;
+
+	for (unsigned i = 0; i < 2; i++) {
+		int held = handover_hold_for(h, outcome, why);
+
+		if (held)
+			return held < 0 ? -1 : 0;
+		h->here_alive = h->lock_fd < 0;
+		if (h->lock_fd >= 0)
+			return handover_write(h, outcome, by_word ? h->generation + 1 : generation, why);
+		rc = outcome == MOVE_MOVED ? lease_done(h->lease, &h->move, generation, why) :
+					     lease_retake(h->lease, &h->move, by_word, why);
+		if (rc == 0 || h->lease->lost == FAIL_NONE)
+			break;
+	}
+	return rc;
+}
+
+int handover_done(struct handover *h, uint64_t generation, struct fail *why)
+{
+	return handover_settle(h, MOVE_MOVED, generation ? generation : h->generation + 1, false, why);
+}
+
+int handover_retake(struct handover *h, bool by_word, struct fail *why)
+{
+	return handover_settle(h, MOVE_RETAKEN, 0, by_word, why);
+}
+
+/* ---- GO ---- */
 
 /* RELEASED and GO, then what the target says. 0: m is RUNNING or RETURNED; -1: nothing decided. */
 static int handover_ask(struct handover *h, struct message *m, struct fail *why)
 {
-	m->vm   = h->vm;
-	m->move = h->move;
-	m->type = MSG_RELEASED;
+	m->vm         = h->vm;
+	m->move       = h->move;
+	m->generation = h->generation;
+	m->type       = MSG_RELEASED;
 	if (wire_send_message(h->wire, m, why))
 		return -1;
 	m->type = MSG_GO;
@@ -99,16 +175,24 @@ static int handover_ask(struct handover *h, struct message *m, struct fail *why)
 	fault_point("vmmigrate.source.go-sent");
 	if (wire_recv_message(h->wire, m, WIRE_GO_NS, why))
 		return -1;
+	/* The VM has run on behind this move. */
+	if (m->type == MSG_ANSWER && m->state == ANSWER_SUPERSEDED) {
+		m->type       = MSG_RUNNING;
+		m->generation = 0;
+		m->alive      = false;
+		return 0;
+	}
 	if (m->type == MSG_ANSWER)
 		return fail_set(why, FAIL_OWNER, "%s: %s%s%s", h->wire->peer, answer_state_names[m->state], m->reason[0] ? ": " : "", m->reason);
 	if ((m->type != MSG_RUNNING && m->type != MSG_RETURNED) || !uuid_equal(&m->move, &h->move) || !uuid_equal(&m->vm, &h->vm))
-		return fail_set(why, FAIL_OWNER, "%s: %s instead of an answer to GO", h->wire->peer, message_type_names[m->type]);
+		return fail_set(why, FAIL_OWNER, "%s: expected RUNNING or RETURNED, got %s", h->wire->peer, message_type_names[m->type]);
 	return 0;
 }
 
 static int handover_try(struct handover *h, struct message *m, struct fail *why)
 {
-	if (!h->wire && wire_connect(&h->wire, &h->peer, h->insecure, why))
+	/* A human may settle it between two tries, when vmrun and with it our lease has gone. */
+	if (!h->wire && (handover_hold(h, why) || wire_connect(&h->wire, &h->peer, h->insecure, why)))
 		return -1;
 	/* From here on nothing but the answer ends the wait: signals stop between tries. */
 	h->wire->watch[0].fd = h->wire->watch[1].fd = -1;
@@ -130,7 +214,7 @@ static int handover_go(struct handover *h, struct message *m, struct fail *why)
 		uint64_t      left = now < until ? (until - now) / 1000000 : 0;
 		struct pollfd p    = { .fd = h->stop_fd, .events = POLLIN };
 
-		if (left == 0 || poll(&p, 1, (int)(left < pause ? left : pause)) > 0)
+		if (h->settled || left == 0 || poll(&p, 1, (int)(left < pause ? left : pause)) > 0)
 			return -1;
 		pause = pause * 2 < HANDOVER_LAST_MS ? pause * 2 : HANDOVER_LAST_MS;
 	}
@@ -145,7 +229,7 @@ static int handover_running(struct handover *h, const struct message *m, struct 
 	h->alive      = m->alive;
 	fault_point("vmmigrate.source.running-heard");
 	/* The VM has moved whatever becomes of our record; one that stays is harmless and `resume` or `resolve` removes it. */
-	if (handover_done(&h->vm, &h->move, h->name, h->lease, NULL, why))
+	if (handover_done(h, m->generation, why))
 		snprintf(h->note, sizeof(h->note), "the record here stays for now: %.280s", fail_text(why, text, sizeof(text)));
 	return 0;
 }
@@ -153,14 +237,13 @@ static int handover_running(struct handover *h, const struct message *m, struct 
 static int handover_returned(struct handover *h, const struct message *m, struct fail *why)
 {
 	char text[400], peer[ADDRESS_TEXT_MAX];
-	bool alive = false;
 
 	address_text(&h->peer, peer);
-	if (handover_retake(&h->vm, &h->move, h->name, h->lease, &alive, why)) {
+	if (handover_retake(h, false, why)) {
 		fail_text(why, text, sizeof(text));
 		return fail_set(why, FAIL_OWNER, "%s: given back by %s, but it could not be taken back: %.200s", h->name, peer, text);
 	}
-	if (alive)
+	if (h->here_alive)
 		return fail_set(why, FAIL_PEER, "%s could not run it: %.160s; %s runs on here", peer, m->reason, h->name);
 	return fail_set(why, FAIL_ENDED, "%s could not run it: %.120s; its vmrun here has ended meanwhile: what it had in memory is lost", peer, m->reason);
 }
@@ -176,11 +259,13 @@ int handover_run(struct handover *h, struct fail *why)
 	address_text(&h->peer, peer);
 	if (handover_go(h, m, why)) {
 		fail_text(why, text, sizeof(text));
-		rc = fail_set(why, FAIL_OWNER, "%s: in doubt: it was released to %s, which has not said that it runs (%.120s). It does not run here. "
+		rc = h->settled ? -1 :
+		     fail_set(why, FAIL_OWNER, "%s: in doubt: it was released to %s, which has not said that it runs (%.120s). It does not run here. "
 			      "vmmigrate resume %s asks again", h->name, peer, text, h->name);
 	} else {
 		rc = m->type == MSG_RUNNING ? handover_running(h, m, why) : handover_returned(h, m, why);
 	}
+	handover_let_go(h);
 	free(m);
 	return rc;
 }
@@ -196,6 +281,7 @@ static int handover_abort_once(const struct handover *h, struct message *m, cons
 	m->vm       = h->vm;
 	m->move     = h->move;
 	m->has_move = true;
+	m->generation = h->generation;
 	snprintf(m->reason, sizeof(m->reason), "%s", reason);
 	rc = wire_send_message(w, m, why);
 	if (rc == 0)

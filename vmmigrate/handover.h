@@ -15,25 +15,36 @@ struct handover {
 	struct uuid     vm, move;
 	char            name[VM_NAME_MAX + 1];
 	struct address  peer;
+	uint64_t        generation;       /* ours, of before the move */
 	bool            insecure;
 	uint64_t        timeout_ns;       /* for all tries */
 	struct wire    *wire;             /* the move's connection, NULL for none; handover_run closes it */
 	struct lease   *lease;            /* the move's lease, NULL for none; stays the caller's */
 	int             stop_fd;          /* readable: give up trying; -1 for none */
+	int             lock_fd;          /* -1; the VM's lock while no vmrun lives */
+	struct lease   *own;              /* NULL; a lease of our own, when the caller's has gone */
 	/* out */
 	uint64_t        running_ns;       /* io_now_ns of RUNNING */
 	bool            alive;            /* the target's vmrun lived when it was asked */
+	bool            here_alive;       /* a vmrun here has done what was last done, not we */
+	bool            settled;          /* somebody else has settled this move */
 	char            note[320];        /* what went wrong beside the outcome; "" for nothing */
 };
 
-/* 0: it runs at the target, the record here is gone. -1: FAIL_PEER: the VM has been taken back and runs here;
- * FAIL_OWNER: in doubt, the record stays. */
+/* 0: it runs at the target, the record here says MOVED. -1: FAIL_PEER: the VM has been taken back and runs here;
+ * FAIL_OWNER: in doubt, the record stays. Lets go of what handover_hold() took. */
 int handover_run(struct handover *h, struct fail *why);
 
-/* `done` and `retake` by the VM's vmrun, over lease or over a new one; when no vmrun of the VM lives the record alone is
- * changed. alive (may be NULL): a vmrun did it. */
-int handover_done(const struct uuid *vm, const struct uuid *move, const char *name, struct lease *lease, bool *alive, struct fail *why);
-int handover_retake(const struct uuid *vm, const struct uuid *move, const char *name, struct lease *lease, bool *alive, struct fail *why);
+/* The right to settle this move on this host: the VM's logging lease, or its lock when no vmrun lives. Two who want to settle the
+ * same move exclude each other. FAIL_OWNER: somebody else has it, or has settled the move. May be called again at any time. */
+int  handover_hold(struct handover *h, struct fail *why);
+void handover_let_go(struct handover *h);
+
+/* The record, with the right in hand (taken when it is not): RETAKING or RELEASED; MOVED; RETAKEN. generation: of RUNNING, 0: ours + 1.
+ * by_word: the peer has not said RETURNED, a human vouches. */
+int handover_retaking(struct handover *h, bool on, struct fail *why);
+int handover_done(struct handover *h, uint64_t generation, struct fail *why);
+int handover_retake(struct handover *h, bool by_word, struct fail *why);
 
 /* Says ABORT for a move on a new connection, for a few seconds at most; nobody may ever release it any more. */
 void handover_abort(const struct handover *h, const char *reason);

@@ -1,21 +1,25 @@
 #include "vmmigrate/incoming.h"
 
 #include "libcommon/io.h"
+#include "libcommon/moves.h"
 #include "vmmigrate/find.h"
 #include "vmmigrate/wire.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define INCOMING_START_NS (45 * WIRE_SECOND)      /* within the source's patience for AGREE */
 #define INCOMING_END_NS   (5 * WIRE_SECOND)
+#define INCOMING_CLAIM_MS 15000u
 #define INCOMING_ARGS_MAX 512
 
 /* The value of --NAME VALUE or --NAME=VALUE among vmrun's overrides, the last one; NULL for none. */
@@ -55,6 +59,14 @@ static int incoming_log(struct incoming *in, const struct machine *m, struct fai
 	in->log_fd = open(in->log, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (in->log_fd < 0)
 		return fail_sys(why, "%s", in->log);
+	/* Kept by vmrun, whose standard error it is: two would mix their messages up, and cut off each other's. */
+	if (flock(in->log_fd, LOCK_EX | LOCK_NB)) {
+		int busy = errno == EWOULDBLOCK;
+
+		io_close(&in->log_fd);
+		return busy ? fail_set(why, FAIL_REFUSED, "%s: in use: a VM of that name is here already", in->log) :
+			      fail_sys(why, "%s: lock", in->log);
+	}
 	off_t end = lseek(in->log_fd, 0, SEEK_END);
 
 	in->log_begin = end > 0 ? (uint64_t)end : 0;
@@ -116,6 +128,8 @@ static int incoming_start(struct incoming *in, const struct options *o, const vo
 	argv[n++] = (char *)(uintptr_t)incoming_vmrun(path);
 	argv[n++] = (char *)(uintptr_t)"--incoming";
 	argv[n++] = (char *)(uintptr_t)"-";
+	argv[n++] = (char *)(uintptr_t)"--token";
+	argv[n++] = in->token;
 	for (char **v = o->overrides; v && *v && n < INCOMING_ARGS_MAX - 1; v++)
 		argv[n++] = *v;
 	argv[n] = NULL;
@@ -165,6 +179,23 @@ static int incoming_ended(struct incoming *in, const struct options *o, struct f
 	return fail_set(why, FAIL_REFUSED, "%s", words[0] ? words : "vmrun ended without a word");
 }
 
+int incoming_claim(struct incoming *in, const struct uuid *vm, struct fail *why)
+{
+	return moves_lock(vm, NULL, INCOMING_CLAIM_MS, &in->claim, why);
+}
+
+static int incoming_token(struct incoming *in, struct fail *why)
+{
+	struct uuid random;
+	char        text[UUID_TEXT];
+
+	if (uuid_random(&random, why))
+		return -1;
+	uuid_text(&random, text);
+	snprintf(in->token, sizeof(in->token), "%ld.%" PRIu64 ".%s", (long)getpid(), moves_start_time(getpid()), text);
+	return 0;
+}
+
 /* The socket answers, it is our VM's, and we have its lease. 1: not yet. */
 static int incoming_take(struct incoming *in, const struct machine *m, struct fail *why)
 {
@@ -181,21 +212,29 @@ static int incoming_take(struct incoming *in, const struct machine *m, struct fa
 	if (!uuid_equal(&vm, &m->uuid))
 		return fail_set(why, FAIL_REFUSED, "a VM named %s runs already", m->name);
 	snprintf(holder, sizeof(holder), "vmmigrate[%ld]", (long)getpid());
-	return lease_open(&in->lease, in->control, LEASE_KIND_INCOMING, holder, why);
+	if (lease_open_token(&in->lease, in->control, LEASE_KIND_INCOMING, holder, in->token, why) ||
+	    lease_claim(in->lease, in->claim, why))
+		return -1;
+	io_close(&in->claim);
+	return 0;
 }
 
-int incoming_open(struct incoming *in, const struct options *o, const struct machine *m, const void *tree, size_t len, struct fail *why)
+int incoming_open(struct incoming *in, const struct options *o, const struct machine *m, const void *tree, size_t len,
+		  const struct wire *wire, struct fail *why)
 {
 	uint64_t until = io_now_ns() + INCOMING_START_NS;
 	char     words[256];
 	int      rc;
 
-	*in = (struct incoming){ .pid = -1, .log_fd = -1 };
-	if (incoming_socket(in, o, m, why) || incoming_log(in, m, why) || incoming_start(in, o, tree, len, why))
+	if (incoming_socket(in, o, m, why) || incoming_log(in, m, why) || incoming_token(in, why) || incoming_start(in, o, tree, len, why))
 		goto fail;
 	while ((rc = incoming_take(in, m, why)) == 1) {
 		if (incoming_ended(in, o, why))
 			goto fail;
+		if (wire_pending(wire)) {
+			fail_set(why, FAIL_ENDED, "the source gave up while vmrun was starting");
+			goto fail;
+		}
 		if (io_now_ns() >= until) {
 			incoming_words(in, words, sizeof(words));
 			fail_set(why, FAIL_REFUSED, "vmrun has not opened %.120s in time%s%s", in->socket, words[0] ? ": " : "", words);
@@ -210,10 +249,11 @@ fail:
 	return -1;
 }
 
-/* It ends by itself once its lease is gone. One that does not is no use to anybody. */
-static void incoming_end(struct incoming *in)
+/* Our own child, which nobody but us can have filled: it is not READY, and its first lease was ours or nobody's. It ends by itself
+ * once that lease, or we, are gone; one that has not come so far is told. */
+static void incoming_end(struct incoming *in, bool leased)
 {
-	uint64_t until  = io_now_ns() + INCOMING_END_NS;
+	uint64_t until   = io_now_ns() + (leased ? INCOMING_END_NS : 0);
 	int      signal_ = SIGTERM;
 
 	while (in->pid > 0 && waitpid(in->pid, NULL, WNOHANG) == 0) {
@@ -229,15 +269,18 @@ static void incoming_end(struct incoming *in)
 
 void incoming_close(struct incoming *in, bool keep)
 {
+	bool leased = in->lease != NULL;
+
 	lease_close(in->lease);
 	control_close(in->control);
 	in->lease   = NULL;
 	in->control = NULL;
 	if (!keep) {
-		incoming_end(in);
+		incoming_end(in, leased);
 		/* What it had to say has been said to the source; an empty log is nobody's use. */
 		if (in->log_fd >= 0 && ftruncate(in->log_fd, (off_t)in->log_begin) == 0 && in->log_begin == 0)
 			unlink(in->log);
 	}
 	io_close(&in->log_fd);
+	io_close(&in->claim);      /* last: its end is what others wait for */
 }

@@ -2,8 +2,10 @@
 
 #include "libcommon/io.h"
 #include "libcommon/paths.h"
+#include "vmmigrate/doubts.h"
 #include "vmmigrate/note.h"
 #include "vmmigrate/settle.h"
+#include "vmmigrate/slots.h"
 #include "vmmigrate/target.h"
 #include "vmmigrate/wire.h"
 
@@ -11,24 +13,29 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LISTEN_CHILDREN  16u
-#define LISTEN_ASK_FIRST (WIRE_SECOND / 2)
-#define LISTEN_ASK_LAST  (30 * WIRE_SECOND)
+#define LISTEN_DRAINS 8u
+
+/* A connection that was refused: what it still sends is read and dropped, or the kernel would reset it and take the ABORT back. */
+struct listen_drain {
+	int      fd;
+	uint64_t until_ns;
+};
 
 struct listener {
 	const struct options *o;
 	int                   fds[ADDRESS_LISTEN], signal_fd;
 	unsigned              nfds;
-	pid_t                 children[LISTEN_CHILDREN];
-	unsigned              nchildren;
-	pid_t                 asker;
-	uint64_t              ask_at, ask_pause;      /* 0: nobody is in doubt */
+	struct slots         *slots;
+	struct doubts         doubts;
+	struct listen_drain   drains[LISTEN_DRAINS];
+	unsigned              ndrains;
 	bool                  ending;                 /* no more connections; children finish what they must */
 	int                   status;                 /* with --once: -1 until a move has come to its end */
 	sigset_t              old;
@@ -52,89 +59,136 @@ static void listen_child(struct listener *l)
 {
 	for (unsigned i = 0; i < l->nfds; i++)
 		close(l->fds[i]);
+	for (unsigned i = 0; i < l->ndrains; i++)
+		close(l->drains[i].fd);
 	close(l->signal_fd);
 	sigprocmask(SIG_SETMASK, &l->old, NULL);
 }
 
-static void listen_doubt(struct listener *l)
+/* ---- connections ---- */
+
+static void listen_undrain(struct listener *l, unsigned i)
 {
-	if (l->ask_at)
-		return;
-	l->ask_at    = io_now_ns();
-	l->ask_pause = LISTEN_ASK_FIRST;
+	close(l->drains[i].fd);
+	l->drains[i] = l->drains[--l->ndrains];
 }
 
-static void listen_refuse(int fd)
+static void listen_drained(struct listener *l, uint64_t now)
 {
+	char nowhere[65536];
+
+	for (unsigned i = 0; i < l->ndrains;) {
+		ssize_t n = recv(l->drains[i].fd, nowhere, sizeof(nowhere), MSG_DONTWAIT);
+
+		if (now >= l->drains[i].until_ns || n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+			listen_undrain(l, i);
+		else
+			i++;
+	}
+}
+
+/* Not a word is waited for: this is the one process that takes connections. */
+static void listen_refuse(struct listener *l, int fd)
+{
+	uint8_t      ours[WIRE_PREAMBLE_BYTES];
 	struct fail  ignored;
 	struct wire *w;
+	int          drain = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
-	if (wire_open(&w, fd, "peer", &ignored))
+	if (wire_open(&w, fd, "peer", &ignored) == 0) {
+		wire_preamble_put(ours);
+		if (send(w->fd, ours, sizeof(ours), MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(ours))
+			wire_send_abort(w, "too many connections here", &ignored);
+		wire_close(w);
+	}
+	if (drain < 0)
 		return;
-	/* Not a word is waited for: this is the one process that takes connections. */
-	uint8_t ours[WIRE_PREAMBLE_BYTES];
-
-	wire_preamble_put(ours);
-	if (send(w->fd, ours, sizeof(ours), MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(ours))
-		wire_send_abort(w, "too many connections here", &ignored);
-	wire_close(w);
+	shutdown(drain, SHUT_WR);
+	if (l->ndrains == LISTEN_DRAINS)
+		listen_undrain(l, 0);
+	l->drains[l->ndrains++] = (struct listen_drain){ .fd = drain, .until_ns = io_now_ns() + WIRE_DRAIN_NS };
 }
 
 static void listen_accept(struct listener *l, int listen_fd)
 {
-	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC), slot;
 
 	if (fd < 0)
 		return;
-	if (l->nchildren == LISTEN_CHILDREN) {
-		listen_refuse(fd);
+	slot = slots_take(l->slots, io_now_ns());
+	if (slot < 0) {
+		listen_refuse(l, fd);
 		return;
 	}
 	pid_t pid = fork();
 
 	if (pid == 0) {
 		listen_child(l);
-		_exit((int)target_serve(fd, l->o));
+		_exit((int)target_serve(fd, l->o, l->slots, (unsigned)slot));
 	}
 	close(fd);
-	if (pid > 0)
-		l->children[l->nchildren++] = pid;
-	else
+	slots_set(l->slots, (unsigned)slot, pid);
+	if (pid < 0)
 		note("fork: %s", strerror(errno));
 }
 
-static void listen_ask(struct listener *l)
+/* ---- VMs in doubt ---- */
+
+/* In a process of its own: asks about one VM, and acts on the answer. */
+static enum target_outcome listen_ask(const struct listener *l, const struct doubt *d)
 {
-	pid_t pid = fork();
+	struct move_record r;
+	struct message    *m = calloc(1, sizeof(*m));
+	struct fail        why;
+	char               move[UUID_TEXT];
+	bool               found;
 
-	if (pid == 0) {
-		struct settled r;
-
-		listen_child(l);
-		settle_all(l->o->insecure, &r);
-		_exit(r.left ? TARGET_DOUBT : r.started ? TARGET_MOVED : r.discarded ? TARGET_FAILED : TARGET_NOTHING);
+	if (!m || moves_read(&d->vm, &r, &found, &why))
+		return TARGET_DOUBT;
+	if (!found || r.state != MOVE_READY || !uuid_equal(&r.move, &d->move))
+		return TARGET_NOTHING;
+	uuid_text(&r.move, move);
+	settle_ask(&r, l->o->insecure, m);
+	switch (m->type) {
+	case MSG_RUNNING:
+		note("%s: move %s: released by its source: runs here", r.name, move);
+		return TARGET_MOVED;
+	case MSG_RETURNED:
+		note("%s: move %s: aborted: discarded here", r.name, move);
+		return TARGET_FAILED;
+	default:
+		note("%s: move %s: in doubt, kept and not run: %s: %s", r.name, move, r.peer,
+		     m->reason[0] ? m->reason : answer_state_names[m->state]);
+		return TARGET_DOUBT;
 	}
-	if (pid > 0)
-		l->asker = pid;
 }
+
+static void listen_ask_due(struct listener *l)
+{
+	struct doubt *d;
+
+	while ((d = doubts_due(&l->doubts, io_now_ns()))) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			listen_child(l);
+			_exit((int)listen_ask(l, d));
+		}
+		d->asker = pid > 0 ? pid : 0;
+		if (pid < 0) {
+			d->at_ns = io_now_ns() + WIRE_SECOND;
+			note("fork: %s", strerror(errno));
+		}
+	}
+}
+
+/* ---- what children end with ---- */
 
 /* With --once: what came of the move, unless it is still open. */
 static void listen_settled(struct listener *l, int status)
 {
 	if (l->o->once && l->status < 0 && (status == TARGET_MOVED || status == TARGET_FAILED))
 		l->status = status;
-}
-
-static void listen_asked(struct listener *l, int status)
-{
-	l->asker = 0;
-	listen_settled(l, status);
-	if (status != TARGET_DOUBT) {
-		l->ask_at = 0;
-		return;
-	}
-	l->ask_at    = io_now_ns() + l->ask_pause;
-	l->ask_pause = l->ask_pause * 2 < LISTEN_ASK_LAST ? l->ask_pause * 2 : LISTEN_ASK_LAST;
 }
 
 static void listen_reap(struct listener *l)
@@ -144,22 +198,20 @@ static void listen_reap(struct listener *l)
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		/* One that was killed may have left a VM in doubt: only the records know. */
-		int out = WIFEXITED(status) ? WEXITSTATUS(status) : TARGET_DOUBT;
+		int      out = WIFEXITED(status) ? WEXITSTATUS(status) : TARGET_DOUBT;
+		uint64_t now = io_now_ns();
+		unsigned before;
 
-		if (pid == l->asker) {
-			listen_asked(l, out);
+		if (doubts_asked(&l->doubts, pid, out == TARGET_DOUBT, now)) {
+			listen_settled(l, out);
 			continue;
 		}
-		for (unsigned i = 0; i < l->nchildren; i++) {
-			if (l->children[i] != pid)
-				continue;
-			l->children[i] = l->children[--l->nchildren];
-			if (out == TARGET_DOUBT && settle_any_ready())
-				listen_doubt(l);
-			else
-				listen_settled(l, out == TARGET_DOUBT ? TARGET_FAILED : out);
-			break;
-		}
+		if (!slots_free(l->slots, pid))
+			continue;
+		before = l->doubts.n;
+		if (out == TARGET_DOUBT)
+			doubts_look(&l->doubts, now);
+		listen_settled(l, out == TARGET_DOUBT && l->doubts.n == before && before == 0 ? TARGET_FAILED : out);
 	}
 }
 
@@ -167,17 +219,16 @@ static void listen_reap(struct listener *l)
 static void listen_end(struct listener *l)
 {
 	if (l->ending) {
-		for (unsigned i = 0; i < l->nchildren; i++)
-			kill(l->children[i], SIGKILL);
+		slots_kill(l->slots, SIGKILL);
 		return;
 	}
 	l->ending = true;
 	for (unsigned i = 0; i < l->nfds; i++)
 		io_close(&l->fds[i]);
-	for (unsigned i = 0; i < l->nchildren; i++)
-		kill(l->children[i], SIGTERM);
-	if (l->asker)
-		kill(l->asker, SIGTERM);
+	slots_kill(l->slots, SIGTERM);
+	for (unsigned i = 0; i < l->doubts.n; i++)
+		if (l->doubts.doubt[i].asker)
+			kill(l->doubts.doubt[i].asker, SIGTERM);
 }
 
 static void listen_signal(struct listener *l)
@@ -192,23 +243,32 @@ static void listen_signal(struct listener *l)
 	}
 }
 
+static bool listen_goes_on(const struct listener *l)
+{
+	return l->ending ? slots_used(l->slots) || doubts_askers(&l->doubts) : l->status < 0;
+}
+
 static void listen_loop(struct listener *l)
 {
-	while (l->ending ? l->nchildren || l->asker : l->status < 0) {
-		struct pollfd p[ADDRESS_LISTEN + 1];
-		uint64_t      now  = io_now_ns();
-		int           wait = -1;
+	while (listen_goes_on(l)) {
+		struct pollfd p[ADDRESS_LISTEN + 1 + LISTEN_DRAINS];
+		unsigned      n = 0, ndrains = l->ndrains;
 
-		for (unsigned i = 0; i < l->nfds; i++)
-			p[i] = (struct pollfd){ .fd = l->fds[i], .events = POLLIN };
-		p[l->nfds] = (struct pollfd){ .fd = l->signal_fd, .events = POLLIN };
-		if (l->ask_at && !l->asker && !l->ending) {
-			if (now >= l->ask_at)
-				listen_ask(l);
-			else
-				wait = (int)((l->ask_at - now) / 1000000) + 1;
-		}
-		if (poll(p, l->nfds + 1, wait) <= 0)
+		if (!l->ending)
+			listen_ask_due(l);
+		int wait = l->ending ? -1 : doubts_wait(&l->doubts, io_now_ns());
+
+		if (ndrains && (wait < 0 || wait > 100))
+			wait = 100;
+		for (; n < l->nfds; n++)
+			p[n] = (struct pollfd){ .fd = l->fds[n], .events = POLLIN };
+		p[n++] = (struct pollfd){ .fd = l->signal_fd, .events = POLLIN };
+		for (unsigned i = 0; i < ndrains; i++)
+			p[n++] = (struct pollfd){ .fd = l->drains[i].fd, .events = POLLIN };
+		int ready = poll(p, n, wait);
+
+		listen_drained(l, io_now_ns());
+		if (ready <= 0)
 			continue;
 		if (p[l->nfds].revents)
 			listen_signal(l);
@@ -225,7 +285,7 @@ int listen_run(const struct options *o, struct fail *why)
 	struct address  at;
 
 	/* Both are needed for the first VM that comes: better to be told now. */
-	if (paths_runtime(dir, true, why) || paths_moves(dir, true, why))
+	if (paths_runtime(dir, true, why) || paths_moves(dir, true, why) || slots_open(&l.slots, why))
 		return -1;
 	if (address_listen(&o->to, o->insecure, l.fds, &l.nfds, why))
 		return -1;
@@ -236,11 +296,11 @@ int listen_run(const struct options *o, struct fail *why)
 		address_text(&at, text);
 		note("listening on %s%s", text, o->insecure || o->to.host[0] ? "" : " (this host only; --insecure: all)");
 	}
-	if (settle_any_ready())
-		listen_doubt(&l);
+	doubts_look(&l.doubts, io_now_ns());
 	listen_loop(&l);
 	for (unsigned i = 0; i < l.nfds; i++)
 		io_close(&l.fds[i]);
 	io_close(&l.signal_fd);
+	slots_close(l.slots);
 	return l.status < 0 ? (o->once ? 5 : 0) : l.status;
 }

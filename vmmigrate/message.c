@@ -18,6 +18,7 @@ const char *const message_type_names[MESSAGE_TYPES] = {
 const char *const answer_state_names[ANSWER_STATES] = {
 	[ANSWER_READY] = "ready",         [ANSWER_RELEASED] = "released",   [ANSWER_OWNED] = "owned",     [ANSWER_RETURNED] = "returned",
 	[ANSWER_ABORTED] = "aborted",     [ANSWER_UNDECIDED] = "undecided", [ANSWER_UNKNOWN] = "unknown",
+	[ANSWER_SUPERSEDED] = "superseded",
 };
 
 enum member_kind { MEMBER_UUID, MEMBER_TEXT, MEMBER_NUMBER, MEMBER_BOOL, MEMBER_OTHER };
@@ -243,7 +244,8 @@ static const struct member members[] = {
 	{ "vm",   MEMBER_UUID, AT(vm),   OF_MOVE, IN(ABORT), NULL, NULL },
 	{ "move", MEMBER_UUID, AT(move), OF_MOVE, IN(ABORT), NULL, NULL },
 	TEXT(name,         IN(HELLO) | IN(QUERY)),
-	NUMBER(generation, IN(HELLO) | IN(RUNNING)),
+	{ "generation", MEMBER_NUMBER, AT(generation), IN(HELLO) | IN(RUNNING) | IN(GO) | IN(ABORT) | IN(QUERY),
+	  IN(ABORT), NULL, NULL },
 	TEXT(creator,      IN(HELLO) | IN(AGREE)),
 	TEXT(ask,          IN(HELLO)),
 	NUMBER(page_size,  IN(HELLO)),
@@ -265,7 +267,7 @@ static const struct member members[] = {
 	{ "from",     MEMBER_OTHER, 0, 0, IN(QUERY), 0, from_get, from_put },
 	{ "state",    MEMBER_OTHER, 0, 0, IN(ANSWER), 0, state_get, state_put },
 	BOOL(alive,        IN(RUNNING) | IN(ANSWER)),
-	TEXT(reason,       IN(AGREE) | IN(RETURNED) | IN(ABORT) | IN(ANSWER)),
+	{ "reason",   MEMBER_TEXT, AT(reason), IN(AGREE) | IN(RETURNED) | IN(ABORT) | IN(ANSWER), IN(AGREE), NULL, NULL },
 };
 #define NMEMBERS (sizeof(members) / sizeof(members[0]))
 

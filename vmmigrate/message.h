@@ -20,7 +20,8 @@ enum message_type {
 extern const char *const message_type_names[MESSAGE_TYPES];     /* "HELLO" ... */
 
 /* What a record, or the lack of one, says of a move: ANSWER. */
-enum answer_state { ANSWER_READY, ANSWER_RELEASED, ANSWER_OWNED, ANSWER_RETURNED, ANSWER_ABORTED, ANSWER_UNDECIDED, ANSWER_UNKNOWN, ANSWER_STATES };
+enum answer_state { ANSWER_READY, ANSWER_RELEASED, ANSWER_OWNED, ANSWER_RETURNED, ANSWER_ABORTED, ANSWER_UNDECIDED, ANSWER_UNKNOWN,
+		    ANSWER_SUPERSEDED, ANSWER_STATES };
 extern const char *const answer_state_names[ANSWER_STATES];
 
 #define MESSAGE_BYTES_MAX   (1u << 20)

@@ -16,7 +16,8 @@ static const char usage_text[] =
 	"       vmmigrate --listen [ADDR]:PORT [--once] [--insecure] [--spawn CMD] [-- VMRUN-OVERRIDES...]\n"
 	"       vmmigrate status [VM|UUID]                   what the records of moves say, in words\n"
 	"       vmmigrate resume VM|UUID                     go on with a hand-over that was cut short\n"
-	"       vmmigrate resolve VM|UUID --own|--disown [--yes]   settle who owns a VM by your word\n"
+	"       vmmigrate resolve VM|UUID --own|--disown [--peer-is-dead] [--yes]\n"
+	"                                                          settle who owns a VM by your word\n"
 	"options of a move:\n"
 	"  --insecure                plain text to another host: readable and forgeable on the way\n"
 	"  --compress[=LEVEL]        zstd, 1 if not given\n"
@@ -50,7 +51,7 @@ static void usage_fail_why(const struct fail *why)
 }
 
 enum { OPT_LISTEN = 256, OPT_ONCE, OPT_INSECURE, OPT_SPAWN, OPT_COMPRESS, OPT_DOWNTIME, OPT_ROUNDS, OPT_DEADLINE, OPT_TIMEOUT,
-       OPT_BANDWIDTH, OPT_AUDIT, OPT_ANSWER, OPT_ASK, OPT_PROGRESS, OPT_OWN, OPT_DISOWN, OPT_YES, OPT_HELP, OPT_VERSION };
+       OPT_BANDWIDTH, OPT_AUDIT, OPT_ANSWER, OPT_ASK, OPT_PROGRESS, OPT_OWN, OPT_DISOWN, OPT_YES, OPT_DEAD, OPT_HELP, OPT_VERSION };
 
 /* Which verbs take an option: a set of 1 << enum verb. */
 static const struct option options_long[] = {
@@ -71,6 +72,7 @@ static const struct option options_long[] = {
 	{ "own", no_argument, NULL, OPT_OWN },
 	{ "disown", no_argument, NULL, OPT_DISOWN },
 	{ "yes", no_argument, NULL, OPT_YES },
+	{ "peer-is-dead", no_argument, NULL, OPT_DEAD },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ NULL, 0, NULL, 0 },
@@ -86,6 +88,7 @@ static const unsigned options_for[] = {
 	[OPT_ASK - 256] = FOR(MOVE),
 	[OPT_PROGRESS - 256] = FOR(MOVE) | FOR(RESUME),
 	[OPT_OWN - 256] = FOR(RESOLVE),     [OPT_DISOWN - 256] = FOR(RESOLVE), [OPT_YES - 256] = FOR(RESOLVE),
+	[OPT_DEAD - 256] = FOR(RESOLVE),
 	[OPT_HELP - 256] = ~0u,             [OPT_VERSION - 256] = ~0u,
 };
 
@@ -150,6 +153,7 @@ static void options_one(struct options *o, int opt, const char *arg)
 	case OPT_OWN:       o->own = true; break;
 	case OPT_DISOWN:    o->disown = true; break;
 	case OPT_YES:       o->yes = true; break;
+	case OPT_DEAD:      o->peer_is_dead = true; break;
 	case OPT_HELP:
 		fputs(usage_text, stdout);
 		exit(0);

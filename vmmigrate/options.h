@@ -32,6 +32,7 @@ struct options {
 	char             **overrides;           /* for vmrun, NULL at the end */
 	/* resolve */
 	bool               own, disown, yes;
+	bool               peer_is_dead;        /* the user vouches that the other host will never run it */
 };
 
 /* Parses and checks all of it before anything is opened. Prints usage or help and exits by itself. */

@@ -10,90 +10,82 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The record an operand names. */
-static int resolve_record(const char *operand, struct move_record *r, struct fail *why)
-{
-	struct control *c = NULL;
-	struct uuid     vm;
-	char            name[VM_NAME_MAX + 1];
-	bool            found;
+/* `resolve`: a human's word where no peer can be asked (docs/protocol.md 8). What the peer says is asked for before the human and
+ * once more after him: he may take hours, and the peer may come back meanwhile. */
 
-	if (find_operand(operand, &vm, name, &c, why))
-		return -1;
-	control_close(c);
-	if (moves_read(&vm, r, &found, why))
-		return -1;
-	return found ? 0 : fail_set(why, FAIL_USAGE, "%s: no record of a move: nothing is in doubt", name);
+/* What the other side says of the move; RESOLVE_DEAF: it cannot be asked. */
+#define RESOLVE_DEAF ANSWER_STATES
+
+static enum answer_state resolve_ask(const struct options *o, const struct move_record *r, struct fail *why)
+{
+	struct message   *m = calloc(1, sizeof(*m));
+	struct fail       deaf;
+	enum answer_state state = RESOLVE_DEAF;
+	char              text[400];
+
+	if (!m) {
+		fail_sys(why, "resolve");
+		return RESOLVE_DEAF;
+	}
+	if (settle_ask_peer(r, o->insecure, m, &deaf)) {
+		printf("%s cannot be asked: %s\n", r->peer, fail_text(&deaf, text, sizeof(text)));
+	} else {
+		state = m->state;
+		printf("%s says of this move: %s\n", r->peer, answer_state_names[state]);
+	}
+	free(m);
+	return state;
 }
 
-/* ---- resume ---- */
-
-int resume_run(const struct options *o, int stop_fd, struct fail *why)
+/* May `--own` go on? */
+static int resolve_own_allowed(const struct options *o, const struct move_record *r, enum answer_state s, struct fail *why)
 {
-	struct move_record r;
-	struct handover    h = { .insecure = o->insecure, .timeout_ns = o->handover_timeout_ns, .stop_fd = stop_fd };
+	const char *word = s == RESOLVE_DEAF ? "does not answer" : answer_state_names[s];
 
-	if (resolve_record(o->vm, &r, why))
-		return -1;
-	if (r.state != MOVE_RELEASED)
-		return fail_set(why, FAIL_USAGE, "%s: its record says %s: there is nothing to resume; vmmigrate status %s", r.name,
-				move_state_names[r.state], r.name);
-	h.vm   = r.vm;
-	h.move = r.move;
-	snprintf(h.name, sizeof(h.name), "%s", r.name);
-	if (address_parse(&h.peer, r.peer, false, why) || handover_run(&h, why))
-		return -1;
-	printf("%s: runs at %s%s; the record here is gone\n", r.name, r.peer, h.alive ? "" : " no more: its vmrun there has ended");
-	if (h.note[0])
-		printf("%s: %s\n", r.name, h.note);
+	if (r->state == MOVE_READY) {
+		if (s == ANSWER_RELEASED)
+			return 0;
+		if (s == ANSWER_ABORTED)
+			return fail_set(why, FAIL_OWNER, "%s has given the move up and may run it: two would run; --disown discards it here",
+					r->peer);
+	} else {
+		if (s == ANSWER_RETURNED)
+			return 0;
+		if (s == ANSWER_OWNED || s == ANSWER_READY || s == ANSWER_SUPERSEDED)
+			return fail_set(why, FAIL_OWNER, "%s has it (%s): two would run. vmmigrate resume %s settles it", r->peer, word,
+					r->name);
+	}
+	if (o->peer_is_dead)
+		return 0;
+	return fail_set(why, FAIL_OWNER, "%s (%s) may run it, now or later, or has passed it on: two would run. Only if that host is gone for "
+			"good and the VM runs nowhere else: vmmigrate resolve %s --own --peer-is-dead", r->peer, word, r->name);
+}
+
+/* May `--disown` go on? At a source `ready` and `owned` have their own way: GO. */
+static int resolve_disown_allowed(const struct move_record *r, enum answer_state s, struct fail *why)
+{
+	if (r->state == MOVE_READY && s == ANSWER_RELEASED)
+		return fail_set(why, FAIL_OWNER, "%s has released it to us: what is here is the only one; --own runs it", r->peer);
+	if (r->state != MOVE_READY && s == ANSWER_RETURNED)
+		return fail_set(why, FAIL_OWNER, "%s has returned it: what is here is the only one; --own runs it", r->peer);
 	return 0;
 }
 
-/* ---- resolve ---- */
-
-/* What the other side says, for a human to judge by. FAIL_OWNER when it contradicts what is asked for. */
-static int resolve_peer(const struct options *o, const struct move_record *r, struct fail *why)
-{
-	struct message *m = calloc(1, sizeof(*m));
-	struct fail     deaf;
-	char            text[400];
-	int             rc = 0;
-
-	if (!m)
-		return fail_sys(why, "resolve");
-	if (settle_ask_peer(r->peer, o->insecure, &r->vm, &r->move, r->name, r->state == MOVE_READY, m, &deaf)) {
-		printf("%s can't be asked: %s\n", r->peer, fail_text(&deaf, text, sizeof(text)));
-	} else {
-		printf("%s says of this move: %s\n", r->peer, answer_state_names[m->state]);
-		if (o->own && r->state == MOVE_RELEASED && (m->state == ANSWER_OWNED || m->state == ANSWER_READY))
-			rc = fail_set(why, FAIL_OWNER, "%s has it (%s): two would run. vmmigrate resume %s settles it", r->peer,
-				      answer_state_names[m->state], r->name);
-		else if (o->own && r->state == MOVE_READY && m->state == ANSWER_UNDECIDED)
-			rc = fail_set(why, FAIL_OWNER, "%s is still there and may run it: two would run", r->peer);
-		else if (o->own && r->state == MOVE_READY && m->state == ANSWER_ABORTED)
-			rc = fail_set(why, FAIL_OWNER, "%s has given the move up and may run it: two would run; --disown discards it here", r->peer);
-		else if (o->disown && r->state == MOVE_READY && m->state == ANSWER_RELEASED)
-			rc = fail_set(why, FAIL_OWNER, "%s has released it to us: what is here is the only one; --own runs it", r->peer);
-	}
-	free(m);
-	return rc;
-}
-
-static void resolve_show(const struct move_record *r, enum found f)
+static void resolve_show(const struct move_record *r, bool alive)
 {
 	printf("%s: %s here, the other side is %s, %s\n", r->name, move_state_names[r->state], r->peer,
-	       f == FOUND_ALIVE ? "its vmrun here lives" : "no vmrun of it lives here");
-	if (r->state == MOVE_RELEASED) {
+	       alive ? "its vmrun here lives" : "no vmrun of it lives here");
+	if (r->state != MOVE_READY) {
 		printf("  --own     it never ran at %s and never will: %s\n"
 		       "            If it does run there, two will run, write the same disks and destroy them.\n", r->peer,
-		       f == FOUND_ALIVE ? "it runs on here." : "it may be started or restored here again.");
+		       alive ? "it runs on here." : "it may be started or restored here again.");
 		printf("  --disown  it runs at %s, or shall: forget it here%s\n"
-		       "            If it does not, nobody runs it%s\n", r->peer, f == FOUND_ALIVE ? ", its vmrun here ends." : ".",
-		       f == FOUND_ALIVE ? ", and what it had in memory is lost here." : ".");
+		       "            If it does not, nobody runs it%s\n", r->peer, alive ? ", its vmrun here ends." : ".",
+		       alive ? ", and what it had in memory is lost here." : ".");
 	} else {
 		printf("  --own     %s has released it, or is lost for good: %s\n"
 		       "            If it runs there, two will run, write the same disks and destroy them.\n", r->peer,
-		       f == FOUND_ALIVE ? "it runs here." : "forget the move; what it had in memory is lost here.");
+		       alive ? "it runs here." : "forget the move; what it had in memory is lost here.");
 		printf("  --disown  it runs at %s, or shall: discard it here.\n"
 		       "            If %s has released it, what it had in memory is lost.\n", r->peer, r->peer);
 	}
@@ -101,68 +93,137 @@ static void resolve_show(const struct move_record *r, enum found f)
 
 static int resolve_confirm(const struct options *o, const struct move_record *r, struct fail *why)
 {
-	char line[64] = "";
+	char line[80] = "";
 
 	if (o->yes)
 		return 0;
 	if (!isatty(STDIN_FILENO))
-		return fail_set(why, FAIL_USAGE, "nobody can be asked here: --yes says that it is meant");
-	printf("%s %s? Type the VM's name to go on: ", o->own ? "Own" : "Disown", r->name);
+		return fail_set(why, FAIL_USAGE, "standard input is not a terminal: --yes confirms");
+	printf("%s %s%s? Type the VM's name to go on: ", o->own ? "Own" : "Disown", r->name,
+	       o->peer_is_dead ? ", the other host being gone for good and the VM running nowhere else" : "");
 	fflush(stdout);
 	if (fgets(line, sizeof(line), stdin))
 		line[strcspn(line, "\n")] = '\0';
-	return strcmp(line, r->name) ? fail_set(why, FAIL_USAGE, "left as it is") : 0;
+	return strcmp(line, r->name) ? fail_set(why, FAIL_USAGE, "not confirmed: nothing was changed") : 0;
 }
 
-/* A target's word of a human instead of GO or ABORT. */
-static int resolve_ready(const struct options *o, const struct move_record *r, enum found f, struct fail *why)
+/* ---- at a target that is READY ---- */
+
+/* Instead of GO or ABORT. */
+static int resolve_ready_act(const struct options *o, const struct move_record *r, bool alive, struct fail *why)
 {
 	struct message *m = calloc(1, sizeof(*m));
-	int             rc;
+	int             rc = 0;
 
 	if (!m)
 		return fail_sys(why, "resolve");
-	settle_act(&r->vm, &r->move, o->own, NULL, m);
+	settle_act(&r->vm, &r->move, r->generation, o->own, NULL, m);
 	if (m->type == MSG_RUNNING && o->own)
-		rc = printf("%s: runs here\n", r->name) < 0;
-	else if (m->type == MSG_RETURNED && (o->disown || f == FOUND_NONE))
-		rc = printf("%s: discarded here\n", r->name) < 0;
+		printf("%s: runs here\n", r->name);
+	else if (m->type == MSG_RETURNED && (o->disown || !alive))
+		printf("%s: discarded here\n", r->name);
 	else
-		rc = fail_set(why, FAIL_OWNER, "%s: %s: %s", r->name, message_type_names[m->type], m->reason);
+		rc = fail_set(why, FAIL_OWNER, "%s: %s: %s", r->name, message_type_names[m->type],
+			      m->reason[0] ? m->reason : m->type == MSG_ANSWER ? answer_state_names[m->state] : "");
 	free(m);
-	return rc ? -1 : 0;
+	return rc;
+}
+
+static int resolve_ready_judge(const struct options *o, const struct move_record *r, struct fail *why)
+{
+	enum answer_state s = resolve_ask(o, r, why);
+
+	return o->own ? resolve_own_allowed(o, r, s, why) : resolve_disown_allowed(r, s, why);
+}
+
+static int resolve_ready(const struct options *o, const struct move_record *r, bool alive, struct fail *why)
+{
+	if (resolve_ready_judge(o, r, why) || resolve_confirm(o, r, why) || resolve_ready_judge(o, r, why))
+		return -1;
+	return resolve_ready_act(o, r, alive, why);
+}
+
+/* ---- at a source that has released ---- */
+
+/* Twice: he may take hours, and the peer may come back meanwhile. by_word: it is he who vouches. */
+static int resolve_own_judge(const struct options *o, const struct move_record *r, bool *by_word, struct fail *why)
+{
+	enum answer_state s = resolve_ask(o, r, why);
+
+	*by_word = s != ANSWER_RETURNED;
+	return resolve_own_allowed(o, r, s, why);
+}
+
+static int resolve_own(const struct options *o, const struct move_record *r, struct handover *h, struct fail *why)
+{
+	struct fail ignored;
+	bool        by_word;
+
+	/* From here on the peer hears `undecided` when it asks, and nobody here says GO. */
+	if (handover_retaking(h, true, why))
+		return -1;
+	if (resolve_own_judge(o, r, &by_word, why) || resolve_confirm(o, r, why) || resolve_own_judge(o, r, &by_word, why)) {
+		handover_retaking(h, false, &ignored);
+		return -1;
+	}
+	if (handover_retake(h, by_word, why))
+		return -1;
+	printf("%s: %s\n", r->name, h->here_alive ? "runs on here" : "may be started or restored here again");
+	return 0;
+}
+
+static int resolve_disown(const struct options *o, const struct move_record *r, struct handover *h, struct fail *why)
+{
+	enum answer_state s = ANSWER_UNKNOWN;
+
+	for (int i = 0; i < 2; i++) {
+		s = resolve_ask(o, r, why);
+		if (resolve_disown_allowed(r, s, why))
+			return -1;
+		/* It has it, or waits for us: no human needs to judge. */
+		if (s == ANSWER_READY || s == ANSWER_OWNED || s == ANSWER_SUPERSEDED) {
+			handover_let_go(h);
+			return resume_released(o, r, -1, why);
+		}
+		if (i == 0 && resolve_confirm(o, r, why))
+			return -1;
+	}
+	if (handover_done(h, 0, why))
+		return -1;
+	printf("%s: given up here%s\n", r->name, h->here_alive ? ", its vmrun has ended" : "");
+	return 0;
 }
 
 static int resolve_released(const struct options *o, const struct move_record *r, struct fail *why)
 {
-	bool alive;
+	struct handover h;
+	int             rc;
 
-	if (o->own) {
-		if (handover_retake(&r->vm, &r->move, r->name, NULL, &alive, why))
-			return -1;
-		printf("%s: %s\n", r->name, alive ? "runs on here" : "may be started or restored here again");
-		return 0;
-	}
-	if (handover_done(&r->vm, &r->move, r->name, NULL, &alive, why))
-		return -1;
-	printf("%s: forgotten here%s\n", r->name, alive ? ", its vmrun has ended" : "");
-	return 0;
+	status_handover(&h, o, r);
+	rc = handover_hold(&h, why);
+	if (rc == 0)
+		rc = o->own ? resolve_own(o, r, &h, why) : resolve_disown(o, r, &h, why);
+	handover_let_go(&h);
+	return rc;
 }
 
-/* Only the file is left to go: OWNED or RETURNED of a VM that does not live here. */
-static int resolve_forget(const struct options *o, const struct move_record *r, enum found f, struct fail *why)
+/* ---- at the end of a move: only the file is left to go ---- */
+
+static int resolve_forget(const struct options *o, const struct move_record *r, bool alive, struct fail *why)
 {
 	int fd, rc;
 
-	if (o->own && r->state == MOVE_OWNED) {
+	if (r->state == MOVE_MOVING)
+		return fail_set(why, FAIL_OWNER, "%s is being moved to %s: nothing is in doubt", r->name, r->peer);
+	if (o->own && r->state != MOVE_RETURNED && r->state != MOVE_MOVED) {
 		printf("%s: owned here already\n", r->name);
 		return 0;
 	}
 	if (o->own)
-		return fail_set(why, FAIL_USAGE, "%s: returned: nothing of it is here to be owned; the source has it or may take it back", r->name);
-	if (f != FOUND_NONE)
+		return fail_set(why, FAIL_USAGE, "%s: %s: nothing of it is here to be owned", r->name, move_state_names[r->state]);
+	if (alive)
 		return fail_set(why, FAIL_OWNER, "%s runs here: a VM that runs can't be disowned", r->name);
-	if (moves_lock(&r->vm, &fd, why))
+	if (moves_lock(&r->vm, NULL, 0, &fd, why))
 		return -1;
 	rc = moves_remove(&r->vm, why);
 	moves_unlock(&r->vm, &fd);
@@ -174,17 +235,12 @@ static int resolve_forget(const struct options *o, const struct move_record *r, 
 int resolve_run(const struct options *o, struct fail *why)
 {
 	struct move_record r;
-	enum found         f;
+	bool               alive;
 
-	if (resolve_record(o->vm, &r, why))
+	if (status_record(o->vm, &r, &alive, why))
 		return -1;
-	f = find_vm(&r.vm, r.name, NULL, NULL, why);
-	if (f == FOUND_DOUBT)
-		return -1;
-	if (r.state == MOVE_OWNED || r.state == MOVE_RETURNED)
-		return resolve_forget(o, &r, f, why);
-	resolve_show(&r, f);
-	if (resolve_peer(o, &r, why) || resolve_confirm(o, &r, why))
-		return -1;
-	return r.state == MOVE_READY ? resolve_ready(o, &r, f, why) : resolve_released(o, &r, why);
+	if (r.state == MOVE_MOVING || moves_final(r.state))
+		return resolve_forget(o, &r, alive, why);
+	resolve_show(&r, alive);
+	return r.state == MOVE_READY ? resolve_ready(o, &r, alive, why) : resolve_released(o, &r, why);
 }

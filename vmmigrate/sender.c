@@ -1,5 +1,7 @@
 #include "vmmigrate/sender.h"
 
+#include "vmmigrate/receiver.h"
+
 #include "libcommon/fault.h"
 #include "libcommon/io.h"
 
@@ -162,7 +164,9 @@ static int sender_resend(struct sender *s, uint64_t number, struct fail *why)
 
 	if (!ram)
 		return fail_set(why, FAIL_PEER, "region %u is no memory", c.region);
-	s->resends++;
+	if (++s->resends > RECEIVER_RESENDS)
+		return fail_set(why, FAIL_PEER, "%s: asked for more than %u damaged chunks again: the connection damages too much",
+				s->wire->peer, RECEIVER_RESENDS);
 	page_batch_begin(b, c.region);
 	for (uint32_t i = 0; i < c.nruns; i++) {
 		for (uint64_t k = 0; k < c.runs[i].count; k++) {
@@ -215,9 +219,11 @@ int sender_round_end(void *arg, uint32_t round, struct fail *why)
 	s->m->chunk = chunk;
 	if (wire_send_message(s->wire, s->m, why))
 		return -1;
+	wire_phase(s->wire, WIRE_ACK_NS);
 	while (!acked)
 		if (sender_hear(s, WIRE_ACK_NS, &number, chunk, &acked, why))
 			return -1;
+	wire_phase(s->wire, 0);
 	sender_forget(s);
 	fault_point("vmmigrate.source.round");
 	return 0;
@@ -342,7 +348,7 @@ int sender_audit(struct sender *s, struct fail *why)
 	if (s->m->type == MSG_ABORT)
 		return sender_aborted(s, why);
 	if (s->m->type != MSG_AUDITED)
-		return fail_set(why, FAIL_PEER, "%s: %s where AUDITED was due", s->wire->peer, message_type_names[s->m->type]);
+		return fail_set(why, FAIL_PEER, "%s: expected AUDITED, got %s", s->wire->peer, message_type_names[s->m->type]);
 	if (s->m->differ == 0)
 		return 0;
 	for (uint32_t i = 0; i < s->m->nlist && n < sizeof(list) - 48; i++)

@@ -10,6 +10,7 @@
 #include "vmmigrate/find.h"
 #include "vmmigrate/handover.h"
 #include "vmmigrate/sender.h"
+#include "vmmigrate/settle.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -19,7 +20,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SOURCE_GAP_PAGES 512u      /* holes smaller than this do not split an extent */
+#define SOURCE_GAP_PAGES 512u                 /* holes smaller than this do not split an extent */
+#define SOURCE_JUDGE_NS  (10 * WIRE_SECOND)   /* vmrun gets that long to say what became of a release */
 
 struct source {
 	const struct options *o;
@@ -42,12 +44,6 @@ struct source {
 	bool                  released;
 };
 
-/* The operand when it is a socket's path. */
-static const char *source_socket(const struct source *s)
-{
-	return strchr(s->o->vm, '/') ? s->o->vm : NULL;
-}
-
 static int source_stopped(void *arg, struct fail *why)
 {
 	(void)arg;
@@ -64,27 +60,40 @@ static int source_lost(void *arg, struct fail *why)
 
 /* ---- take: the lease, who the VM is, what its record says ---- */
 
+/* What the record of the VM says of earlier moves: nothing that is still open. */
+static int source_record(struct source *s, struct fail *why)
+{
+	struct judged *j  = calloc(1, sizeof(*j));
+	int            rc = -1;
+
+	if (!j)
+		return fail_sys(why, "record");
+	if (find_judged(&s->r->vm, false, j, why) == 0) {
+		if (!j->found || moves_final(j->r.state))
+			rc = 0;
+		else if (j->r.state == MOVE_READY)
+			fail_set(why, FAIL_OWNER, "%s has come here by a move that is not settled: vmmigrate status %s", s->r->name, s->r->name);
+		else if (j->r.state == MOVE_MOVING)
+			fail_set(why, FAIL_REFUSED, "%s is being moved to %s already", s->r->name, j->r.peer);
+		else
+			fail_set(why, FAIL_OWNER, "%s was released to %s by an earlier move: vmmigrate resume %s, or resolve", s->r->name,
+				 j->r.peer, s->r->name);
+		s->generation = j->found ? j->r.generation : 0;
+		control_close(j->c);
+	}
+	free(j);
+	return rc;
+}
+
 static int source_take(struct source *s, struct fail *why)
 {
-	struct move_record record;
-	bool               found;
-	char               holder[48];
-
-	snprintf(holder, sizeof(holder), "vmmigrate[%ld]", (long)getpid());
 	/* First: its process must not inherit the lease, which would live as long as it. */
 	if (s->o->answer && answer_open(&s->answer, &s->o->answer_at, s->o->insecure, why))
 		return -1;
 	if (control_open(&s->control, s->o->vm, why) || find_identity(s->control, &s->r->vm, s->r->name, why))
 		return -1;
-	if (moves_read(&s->r->vm, &record, &found, why))
-		return -1;
-	if (found && record.state == MOVE_RELEASED)
-		return fail_set(why, FAIL_OWNER, "%s was released to %s by an earlier move: vmmigrate resume %s, or resolve", s->r->name, record.peer,
-				s->r->name);
-	if (found && record.state == MOVE_READY)
-		return fail_set(why, FAIL_OWNER, "%s has come here by a move that is not settled: vmmigrate status %s", s->r->name, s->r->name);
-	s->generation = found ? record.generation : 0;
-	if (lease_open(&s->lease, s->control, LEASE_KIND_LOG, holder, why) || lease_config(s->lease, &s->config, &s->config_len, why))
+	if (source_record(s, why) || find_lease(&s->lease, s->control, LEASE_KIND_LOG, why) ||
+	    lease_config(s->lease, &s->config, &s->config_len, why))
 		return -1;
 	return machine_read(s->machine, s->config, s->config_len, why);
 }
@@ -158,11 +167,12 @@ static int source_agree(struct source *s, struct fail *why)
 	if (s->m->type == MSG_ABORT)
 		return fail_set(why, FAIL_PEER, "%s: %s", s->r->peer, s->m->reason);
 	if (s->m->type != MSG_AGREE)
-		return fail_set(why, FAIL_PEER, "%s: %s where AGREE was due", s->r->peer, message_type_names[s->m->type]);
+		return fail_set(why, FAIL_PEER, "%s: expected AGREE, got %s", s->r->peer, message_type_names[s->m->type]);
 	if (!s->m->accept)
 		return fail_set(why, FAIL_PEER, "%s refuses %s: %.240s", s->r->peer, s->r->name, s->m->reason);
 	fault_point("vmmigrate.source.agreed");
-	return 0;
+	/* On disk before the target can be READY: whoever asks later what became of this move finds a trace of it. */
+	return lease_moving(s->lease, &s->r->move, s->r->peer, why);
 }
 
 /* ---- pages ---- */
@@ -222,7 +232,7 @@ static int source_state(struct source *s, struct fail *why)
 	if (s->m->type == MSG_ABORT)
 		return fail_set(why, FAIL_PEER, "%s: %s", s->r->peer, s->m->reason);
 	if (s->m->type != MSG_READY || !uuid_equal(&s->m->move, &s->r->move) || !uuid_equal(&s->m->vm, &s->r->vm))
-		return fail_set(why, FAIL_PEER, "%s: %s where READY was due", s->r->peer, message_type_names[s->m->type]);
+		return fail_set(why, FAIL_PEER, "%s: expected READY, got %s", s->r->peer, message_type_names[s->m->type]);
 	fault_point("vmmigrate.source.ready-heard");
 	return 0;
 }
@@ -232,35 +242,41 @@ static int source_state(struct source *s, struct fail *why)
 /* `release` was not answered. What became of it? 0: released; -1: certainly not, or FAIL_OWNER when nobody can tell. */
 static int source_release_lost(struct source *s, struct fail *why)
 {
-	struct move_record record;
-	struct control    *c = NULL;
-	struct lease      *l = NULL;
-	struct fail        ignored, first = *why;
-	bool               found;
+	uint64_t        until = io_now_ns() + SOURCE_JUDGE_NS;
+	struct judged  *j     = calloc(1, sizeof(*j));
+	struct fail     first = *why;
+	enum move_state state;
+	uint64_t        of;
+	int             rc = -1;
 
-	/* Closing the channel takes back what vmrun has not yet read of it. */
+	/* Closing the channel takes back what vmrun has not yet read of it; until it has seen that, it says MOVING. */
 	lease_close(s->lease);
 	s->lease = NULL;
-	enum found f  = find_vm(&s->r->vm, s->r->name, source_socket(s), &c, &ignored);
-	bool       ok = f == FOUND_NONE || (f == FOUND_ALIVE && find_lease(&l, c, LEASE_KIND_LOG, &ignored) == 0);
-
-	lease_close(l);
-	control_close(c);
-	/* With no vmrun, or one that grants a new lease, nobody can write the record any more: it can be believed. */
-	if (moves_read(&s->r->vm, &record, &found, why))
-		return -1;
-	if (found && record.state == MOVE_RELEASED && uuid_equal(&record.move, &s->r->move))
-		return 0;
-	if (!ok)
-		return fail_set(why, FAIL_OWNER, "%s: in doubt: its vmrun has not answered whether it was released (%.160s); vmmigrate status %s",
-				s->r->name, first.what, s->r->name);
-	*why = first;
-	return -1;
+	do {
+		state = MOVE_STATES;
+		if (j && find_judged(&s->r->vm, false, j, why) == 0) {
+			if (!j->found || !moves_find(&j->r, &s->r->move, &state, &of))
+				state = MOVE_STATES;
+			control_close(j->c);
+		}
+	} while (state == MOVE_MOVING && j->alive && io_now_ns() < until && poll(NULL, 0, 20) == 0);
+	if (state == MOVE_RELEASED)
+		rc = 0;
+	else if (state == MOVE_ABORTED)
+		*why = first;
+	/* A vmrun that has died while it was MOVING can't have released it, and nobody else can. */
+	else if (state == MOVE_MOVING && !j->alive && settle_without_vmrun(&j->r, MOVE_MOVING, MOVE_ABORTED, why) == 0)
+		*why = first;
+	else
+		fail_set(why, FAIL_OWNER, "%s: in doubt: its vmrun has not answered whether it was released (%.160s); vmmigrate status %s",
+			 s->r->name, first.what, s->r->name);
+	free(j);
+	return rc;
 }
 
 static int source_release(struct source *s, struct fail *why)
 {
-	if (lease_release(s->lease, &s->r->move, s->r->peer, why)) {
+	if (lease_release(s->lease, &s->r->move, why)) {
 		if (s->lease->lost == FAIL_NONE) {
 			why->kind = FAIL_PEER;      /* refused, whatever for: it runs on here, nothing is in doubt */
 			return -1;
@@ -276,7 +292,8 @@ static int source_release(struct source *s, struct fail *why)
 static void source_handover_init(const struct source *s, struct handover *h)
 {
 	*h = (struct handover){ .vm = s->r->vm, .move = s->r->move, .peer = s->o->to, .insecure = s->o->insecure,
-				.timeout_ns = s->o->handover_timeout_ns, .lease = s->lease, .stop_fd = s->stop_fd };
+				.generation = s->generation, .timeout_ns = s->o->handover_timeout_ns, .lease = s->lease,
+				.stop_fd = s->stop_fd, .lock_fd = -1 };
 	snprintf(h->name, sizeof(h->name), "%s", s->r->name);
 }
 
@@ -324,6 +341,7 @@ static bool source_tell(struct source *s, const char *reason)
 	s->m->vm       = s->r->vm;
 	s->m->move     = s->r->move;
 	s->m->has_move = true;
+	s->m->generation = s->generation;
 	snprintf(s->m->reason, sizeof(s->m->reason), "%s", reason);
 	if (wire_send_message(s->wire, s->m, &ignored) == 0 && s->may_be_ready)
 		for (int i = 0; i < 4 && !told; i++) {
@@ -357,7 +375,7 @@ static void source_give_up(struct source *s, struct fail *why)
 		source_handover_init(s, &h);
 		handover_abort(&h, reason);
 	}
-	if (s->r->name[0] && why->kind != FAIL_ENDED && find_vm(&s->r->vm, s->r->name, source_socket(s), NULL, &ignored) == FOUND_NONE)
+	if (s->r->name[0] && why->kind != FAIL_ENDED && find_vm(&s->r->vm, NULL, &ignored) == FOUND_NONE)
 		fail_set(why, FAIL_ENDED, "%s has ended (%.240s)", s->r->name, reason);
 }
 

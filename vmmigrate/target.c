@@ -9,6 +9,7 @@
 #include "vmmigrate/note.h"
 #include "vmmigrate/receiver.h"
 #include "vmmigrate/settle.h"
+#include "vmmigrate/slots.h"
 #include "vmmigrate/wire.h"
 
 #include <errno.h>
@@ -19,7 +20,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TARGET_STOP_MS 10000u
+#define TARGET_STOP_MS    10000u
+#define TARGET_DOUBTS_MAX 64u                   /* VMs in doubt; the asker has as many places */
+#define TARGET_GROWTH     ((uint64_t)64 << 20)
 
 static const char *const target_features[] = { "audit", "zstd" };
 
@@ -36,11 +39,16 @@ struct target {
 	bool                  round_due;          /* ROUND came and is not yet acknowledged */
 	uint64_t              round, chunk;
 	bool                  refused;            /* AGREE said no: nothing more is said */
+	bool                  was_ready;          /* READY was recorded, or may have been: vmrun and record decide */
+	uint64_t              populated;          /* bytes in use at the source, as HELLO has it */
+	uint64_t              checked;            /* pages received when the free memory was last looked at */
+	struct slots         *slots;
+	unsigned              slot;
 };
 
 /* ---- agree ---- */
 
-static int target_hello(const struct target *t, struct fail *why)
+static int target_needs(const struct target *t, struct fail *why)
 {
 	for (uint32_t i = 0; i < t->hello->nfeatures; i++) {
 		size_t k = 0, n = sizeof(target_features) / sizeof(target_features[0]);
@@ -50,49 +58,122 @@ static int target_hello(const struct target *t, struct fail *why)
 		if (k == n)
 			return fail_set(why, FAIL_VERSION, "this vmmigrate does not know '%s', which the move needs", t->hello->features[i]);
 	}
-	if (t->hello->page_size != PAGE_SIZE_4K)
-		return fail_set(why, FAIL_VERSION, "pages of %" PRIu64 " bytes; here they have %u", t->hello->page_size, PAGE_SIZE_4K);
-	if (!uuid_equal(&t->hello->vm, &t->machine->uuid) || strcmp(t->hello->name, t->machine->name))
-		return fail_set(why, FAIL_CORRUPT, "the tree is of another VM than the greeting");
 	return 0;
 }
 
-/* Nothing here may have a say about this VM: no live VM of that UUID or name, no record of a move under way. */
-static int target_free(const struct target *t, struct fail *why)
+/* Regions as the tree has them; their populated bytes are within them, and so is the sum. */
+static int target_regions(struct target *t, struct fail *why)
 {
+	const struct message *h = t->hello;
 	const struct machine *m = t->machine;
-	struct move_record    r;
-	struct control       *c = NULL;
-	struct uuid           other;
-	char                  name[VM_NAME_MAX + 1];
-	bool                  found;
 
-	if (moves_read(&m->uuid, &r, &found, why))
-		return -1;
-	if (found && (r.state == MOVE_READY || r.state == MOVE_RELEASED))
-		return fail_set(why, FAIL_OWNER, "a record of an earlier move of %s says %s here; there: vmmigrate status %s", m->name,
-				move_state_names[r.state], m->name);
-	enum found f = find_vm(&m->uuid, m->name, NULL, &c, why);
+	if (h->nregions != m->nregions)
+		return fail_set(why, FAIL_CORRUPT, "HELLO has %u memory regions, the tree %u", h->nregions, m->nregions);
+	for (uint32_t i = 0; i < h->nregions; i++) {
+		const struct message_region *r = &h->regions[i];
 
-	if (f == FOUND_DOUBT)
+		if (r->id != m->regions[i].id || r->size != m->regions[i].size)
+			return fail_set(why, FAIL_CORRUPT, "memory region %" PRIu64 " of HELLO differs from the tree's", r->id);
+		if (r->populated > r->size)
+			return fail_set(why, FAIL_CORRUPT, "memory region %" PRIu64 ": more populated than there is", r->id);
+		t->populated += r->populated;      /* at most LIMIT_REGIONS times LIMIT_REGION_BYTES */
+	}
+	return 0;
+}
+
+/* Where this move's source can be asked: HELLO's ask, without a host the address that the connection came from. */
+static int target_ask_address(struct target *t, struct fail *why)
+{
+	struct address ask, from;
+
+	if (address_parse(&ask, t->hello->ask[0] ? t->hello->ask : ":" ADDRESS_PORT, true, why) || address_of_socket(&from, t->wire->fd, true, why))
 		return -1;
-	if (f == FOUND_NONE)
-		return 0;
-	if (find_identity(c, &other, name, why))
-		snprintf(name, sizeof(name), "%s", m->name);
-	control_close(c);
-	return fail_set(why, FAIL_REFUSED, "that VM runs here already, as %s", name);
+	if (!ask.host[0])
+		memcpy(ask.host, from.host, sizeof(ask.host));
+	address_text(&ask, t->ask);
+	return strlen(t->ask) < sizeof(((struct move_record *)0)->peer) ? 0 :
+	       fail_set(why, FAIL_CORRUPT, "the address to be asked at is too long");
+}
+
+/* All of HELLO: nothing of it is refused later. */
+static int target_hello(struct target *t, struct fail *why)
+{
+	if (target_needs(t, why))
+		return -1;
+	if (t->hello->page_size != PAGE_SIZE_4K)
+		return fail_set(why, FAIL_VERSION, "pages of %" PRIu64 " bytes; here they have %u", t->hello->page_size, PAGE_SIZE_4K);
+	if (uuid_is_nil(&t->hello->vm) || uuid_is_nil(&t->hello->move) || t->hello->generation >= INT64_MAX)
+		return fail_set(why, FAIL_CORRUPT, "HELLO: invalid vm, move or generation");
+	if (!uuid_equal(&t->hello->vm, &t->machine->uuid) || strcmp(t->hello->name, t->machine->name))
+		return fail_set(why, FAIL_CORRUPT, "the tree is of another VM than HELLO");
+	return target_regions(t, why) || target_ask_address(t, why) ? -1 : 0;
+}
+
+static int target_count_ready(void *arg, const struct move_record *r, struct fail *why)
+{
+	(void)why;
+	*(unsigned *)arg += r->state == MOVE_READY;
+	return 0;
+}
+
+/* With the VM's claim in hand: does its record forbid this move? vmrun looks once more when it is READY. */
+static int target_record(const struct target *t, struct fail *why)
+{
+	struct move_record *r = malloc(sizeof(*r));
+	enum move_state     state;
+	uint64_t            generation;
+	bool                found, open;
+	int                 rc = -1;
+
+	if (!r)
+		return fail_sys(why, "record");
+	if (moves_read(&t->hello->vm, r, &found, why))
+		goto out;
+	open = found && moves_open(r->state);
+	if (found && moves_find(r, &t->hello->move, &state, &generation))
+		fail_set(why, FAIL_OWNER, "this move was here before (%s): a move's id is used once", move_state_names[state]);
+	else if (open && (r->state == MOVE_READY || r->generation >= t->hello->generation))
+		fail_set(why, FAIL_OWNER, "a record of an earlier move of %s says %s here; there: vmmigrate status %s", t->machine->name,
+			 move_state_names[r->state], t->machine->name);
+	else if (found && r->generation > t->hello->generation)
+		fail_set(why, FAIL_OWNER, "%s was here with generation %" PRIu64 " and is offered as %" PRIu64 ", of before that; if that is meant: "
+			 "vmmigrate resolve %s --disown there forgets what was", t->machine->name, r->generation, t->hello->generation,
+			 t->machine->name);
+	else
+		rc = 0;
+out:
+	free(r);
+	return rc;
+}
+
+/* Nobody else here may run, fill or settle this VM: no live VM of that UUID, no other arrival. */
+static int target_claim(struct target *t, struct fail *why)
+{
+	struct control *c = NULL;
+	struct uuid     vm;
+	struct fail     ignored;
+	char            name[VM_NAME_MAX + 1];
+	unsigned        doubts = 0;
+
+	moves_list(target_count_ready, &doubts, &ignored);
+	if (doubts >= TARGET_DOUBTS_MAX)
+		return fail_set(why, FAIL_LIMIT, "%u VMs are in doubt here: settle them first (vmmigrate status)", doubts);
+	if (find_vm(&t->hello->vm, &c, &ignored) == FOUND_ALIVE) {
+		if (find_identity(c, &vm, name, &ignored))
+			snprintf(name, sizeof(name), "%s", t->machine->name);
+		control_close(c);
+		return fail_set(why, FAIL_REFUSED, "that VM runs here already, as %s; if it was to be moved away: vmmigrate status there", name);
+	}
+	return incoming_claim(&t->in, &t->hello->vm, why) || target_record(t, why) ? -1 : 0;
 }
 
 /* What is populated at the source must find room here; a VM that is killed for memory after it has moved is lost. */
-static int target_memory(const struct target *t, struct fail *why)
+static int target_memory(uint64_t need, struct fail *why)
 {
-	uint64_t need = 0, have = 0;
+	uint64_t have = 0;
 	char     line[128];
 	FILE    *f = fopen("/proc/meminfo", "re");
 
-	for (uint32_t i = 0; i < t->hello->nregions; i++)
-		need += t->hello->regions[i].populated;
 	while (f && fgets(line, sizeof(line), f)) {
 		uint64_t kb;
 
@@ -157,9 +238,10 @@ static int target_lost_vmrun(void *arg, struct fail *why)
 
 static int target_prepare(struct target *t, struct fail *why)
 {
-	if (machine_read(t->machine, t->config, t->config_len, why) || target_hello(t, why) || target_free(t, why) || target_memory(t, why))
+	if (machine_read(t->machine, t->config, t->config_len, why) || target_hello(t, why) || target_memory(t->populated, why) ||
+	    target_claim(t, why))
 		return -1;
-	if (incoming_open(&t->in, t->o, t->machine, t->config, t->config_len, why) || target_shape(t, why))
+	if (incoming_open(&t->in, t->o, t->machine, t->config, t->config_len, t->wire, why) || target_shape(t, why))
 		return -1;
 	return receiver_open(&t->receiver, t->in.lease, why);
 }
@@ -183,7 +265,8 @@ static int target_agree(struct target *t, struct fail *why)
 	if (rc) {
 		struct fail ignored;
 
-		wire_send_message(t->wire, t->m, &ignored);
+		if (wire_send_message(t->wire, t->m, &ignored) == 0)
+			wire_drain(t->wire);
 		t->refused = true;
 		return fail_prefix(why, "refused: ");
 	}
@@ -220,8 +303,19 @@ static int target_message(struct target *t, const uint8_t *payload, size_t len, 
 	case MSG_ABORT:
 		return fail_set(why, FAIL_ENDED, "the source gives up: %.250s", m->reason);
 	default:
-		return fail_set(why, FAIL_PEER, "%s has no place here", message_type_names[m->type]);
+		return fail_set(why, FAIL_PEER, "unexpected %s", message_type_names[m->type]);
 	}
+}
+
+/* It fills more memory than HELLO has announced: is there still room for the next piece? */
+static int target_growth(struct target *t, struct fail *why)
+{
+	uint64_t pages = receiver_data_pages(t->receiver);
+
+	if (pages * PAGE_SIZE_4K <= t->populated || pages - t->checked < TARGET_GROWTH / PAGE_SIZE_4K)
+		return 0;
+	t->checked = pages;
+	return target_memory(TARGET_GROWTH, why);
 }
 
 static int target_pages(struct target *t, const struct chunk *c, const uint8_t *payload, bool damaged, struct fail *why)
@@ -229,7 +323,7 @@ static int target_pages(struct target *t, const struct chunk *c, const uint8_t *
 	uint64_t number;
 	bool     resend;
 
-	if (receiver_pages(t->receiver, c, payload, damaged, &resend, &number, why))
+	if (receiver_pages(t->receiver, c, payload, damaged, &resend, &number, why) || target_growth(t, why))
 		return -1;
 	if (!resend)
 		return 0;
@@ -250,7 +344,7 @@ static int target_fill(struct target *t, struct chunk *c, const uint8_t **payloa
 			return 0;
 		if (c->type == CHUNK_PAGES ? target_pages(t, c, *payload, damaged, why) :
 		    c->type == CHUNK_CONTROL ? target_message(t, *payload, c->len, why) :
-		    fail_set(why, FAIL_PEER, "a %s chunk has no place here", chunk_type_name(c->type)))
+		    fail_set(why, FAIL_PEER, "unexpected %s chunk", chunk_type_name(c->type)))
 			return -1;
 		if (!t->round_due || !receiver_clean(t->receiver))
 			continue;
@@ -263,26 +357,13 @@ static int target_fill(struct target *t, struct chunk *c, const uint8_t **payloa
 	}
 }
 
-/* Where this move's source can be asked: HELLO's ask, without a host the address that the connection came from. */
-static int target_ask_address(struct target *t, struct fail *why)
-{
-	struct address ask, from;
-
-	if (address_parse(&ask, t->hello->ask[0] ? t->hello->ask : ":" ADDRESS_PORT, true, why) || address_of_socket(&from, t->wire->fd, true, why))
-		return -1;
-	if (!ask.host[0])
-		memcpy(ask.host, from.host, sizeof(ask.host));
-	address_text(&ask, t->ask);
-	return 0;
-}
-
 static int target_load(struct target *t, struct fail *why)
 {
 	struct chunk   c;
 	const uint8_t *payload;
 	struct lease  *l = t->in.lease;
 
-	if (target_fill(t, &c, &payload, why) || target_ask_address(t, why))
+	if (target_fill(t, &c, &payload, why))
 		return -1;
 	if (c.len > LIMIT_TREE_BYTES)
 		return fail_set(why, FAIL_PEER, "a state of %u bytes", c.len);
@@ -301,6 +382,7 @@ static int target_load(struct target *t, struct fail *why)
 /* READY recorded and said. From here on only GO and ABORT, or the source's answer, decide. */
 static int target_ready(struct target *t, struct fail *why)
 {
+	t->was_ready = true;
 	if (lease_ready(t->in.lease, &t->hello->move, t->ask, t->hello->generation, why))
 		return -1;
 	t->m->type = MSG_READY;
@@ -322,13 +404,14 @@ static enum target_outcome target_outcome_of(const struct message *m)
 }
 
 /* Carries out GO or ABORT and says what came of it. */
-static enum target_outcome target_act(struct wire *w, const struct uuid *vm, const struct uuid *move, bool go, struct lease *l, struct message *m)
+static enum target_outcome target_act(struct wire *w, const struct uuid *vm, const struct uuid *move, uint64_t generation, bool go,
+				      struct lease *l, struct message *m)
 {
 	struct fail why;
 
 	if (go)
 		fault_point("vmmigrate.target.go-heard");
-	settle_act(vm, move, go, l, m);
+	settle_act(vm, move, generation, go, l, m);
 
 	enum target_outcome out = target_outcome_of(m);
 
@@ -349,27 +432,34 @@ static enum target_outcome target_wait(struct target *t, struct fail *why)
 	sigaddset(&set, SIGINT);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	t->wire->watch[0].fd = -1;
-	do {
+	wire_phase(t->wire, WIRE_READY_NS);
+	/* RELEASED comes at most once, before GO. */
+	for (int i = 0; i < 2; i++)
 		if (wire_recv_message(t->wire, t->m, WIRE_READY_NS, why))
 			return TARGET_DOUBT;
-	} while (t->m->type == MSG_RELEASED);
+		else if (t->m->type != MSG_RELEASED)
+			break;
+	wire_phase(t->wire, 0);
 	if (t->m->type != MSG_GO && t->m->type != MSG_ABORT) {
-		fail_set(why, FAIL_PEER, "%s has no place here", message_type_names[t->m->type]);
+		fail_set(why, FAIL_PEER, "unexpected %s", message_type_names[t->m->type]);
 		return TARGET_DOUBT;
 	}
-	return target_act(t->wire, &t->hello->vm, &t->hello->move, t->m->type == MSG_GO, t->in.lease, t->m);
+	return target_act(t->wire, &t->hello->vm, &t->hello->move, t->hello->generation, t->m->type == MSG_GO, t->in.lease, t->m);
 }
 
 /* It failed before READY was said. Was it recorded? Then the VM is kept. */
 static bool target_is_ready(const struct target *t)
 {
-	struct move_record r;
-	struct fail        why;
-	bool               found;
+	struct judged *j     = calloc(1, sizeof(*j));
+	struct fail    why;
+	bool           ready = true;
 
-	if (moves_read(&t->hello->vm, &r, &found, &why))
-		return true;
-	return found && r.state == MOVE_READY && uuid_equal(&r.move, &t->hello->move);
+	if (j && find_judged(&t->hello->vm, false, j, &why) == 0) {
+		ready = j->found && j->r.state == MOVE_READY && uuid_equal(&j->r.move, &t->hello->move);
+		control_close(j->c);
+	}
+	free(j);
+	return ready;
 }
 
 static enum target_outcome target_move(struct target *t)
@@ -380,12 +470,13 @@ static enum target_outcome target_move(struct target *t)
 
 	uuid_text(&t->hello->move, move);
 	note("%s: arrives from %s, move %s", t->hello->name, t->wire->peer, move);
-	t->in.pid = t->in.log_fd = -1;
+	t->in.pid = t->in.log_fd = t->in.claim = -1;
 	if (target_agree(t, &why) || target_load(t, &why) || target_ready(t, &why)) {
-		out = t->in.lease && target_is_ready(t) ? TARGET_DOUBT : TARGET_FAILED;
+		out = t->was_ready && target_is_ready(t) ? TARGET_DOUBT : TARGET_FAILED;
 		fail_text(&why, text, sizeof(text));
-		if (out == TARGET_FAILED && why.kind != FAIL_ENDED && !t->refused)
-			wire_send_abort(t->wire, text, &(struct fail){ 0 });
+		if (out == TARGET_FAILED && why.kind != FAIL_ENDED && !t->refused &&
+		    wire_send_abort(t->wire, text, &(struct fail){ 0 }) == 0)
+			wire_drain(t->wire);
 	} else {
 		out = target_wait(t, &why);
 		fail_text(&why, text, sizeof(text));
@@ -398,22 +489,37 @@ static enum target_outcome target_move(struct target *t)
 		note("%s: READY, and the source has gone silent (%s): kept, not run; asking", t->hello->name, why.kind ? text : t->m->reason);
 	receiver_close(t->receiver);
 	/* Kept or discarded by record: its vmrun knows. Only one that was never READY is sure to end. */
-	incoming_close(&t->in, out != TARGET_FAILED);
+	incoming_close(&t->in, out != TARGET_FAILED || t->was_ready);
 	return out;
 }
 
 /* ---- a connection ---- */
 
+/* The first message; RELEASED may come once before GO. Preamble and message together have WIRE_GREET_NS. */
+static int target_greet(struct target *t, struct fail *why)
+{
+	wire_phase(t->wire, WIRE_GREET_NS);
+	if (wire_greet(t->wire, false, why) || wire_recv_message(t->wire, t->hello, WIRE_GREET_NS, why))
+		return -1;
+	if (t->hello->type == MSG_RELEASED && wire_recv_message(t->wire, t->hello, WIRE_GREET_NS, why))
+		return -1;
+	wire_phase(t->wire, 0);
+	return 0;
+}
+
 static enum target_outcome target_first(struct target *t)
 {
 	struct fail why;
 
-	do {
-		if (wire_recv_message(t->wire, t->hello, WIRE_GREET_NS, &why)) {
-			note("%s", why.what);
-			return TARGET_NOTHING;
-		}
-	} while (t->hello->type == MSG_RELEASED);
+	if (target_greet(t, &why)) {
+		note("%s", why.what);
+		return TARGET_NOTHING;
+	}
+	if (!slots_enter(t->slots, t->slot, t->hello->type == MSG_HELLO)) {
+		if (wire_send_abort(t->wire, "too many connections here", &why) == 0)
+			wire_drain(t->wire);
+		return TARGET_NOTHING;
+	}
 	switch (t->hello->type) {
 	case MSG_HELLO:
 		return target_move(t);
@@ -423,22 +529,22 @@ static enum target_outcome target_first(struct target *t)
 		return TARGET_NOTHING;
 	case MSG_GO:
 		/* `unknown` to a stray GO is no move that came to an end here. */
-		if (target_act(t->wire, &t->hello->vm, &t->hello->move, true, NULL, t->m) == TARGET_MOVED)
+		if (target_act(t->wire, &t->hello->vm, &t->hello->move, t->hello->generation, true, NULL, t->m) == TARGET_MOVED)
 			return TARGET_MOVED;
 		return t->m->type == MSG_RETURNED ? TARGET_FAILED : TARGET_NOTHING;
 	case MSG_ABORT:
-		if (t->hello->has_move && target_act(t->wire, &t->hello->vm, &t->hello->move, false, NULL, t->m) == TARGET_FAILED)
+		if (t->hello->has_move && target_act(t->wire, &t->hello->vm, &t->hello->move, t->hello->generation, false, NULL, t->m) == TARGET_FAILED)
 			return TARGET_FAILED;
 		return TARGET_NOTHING;
 	default:
-		note("%s: %s is no way to begin", t->wire->peer, message_type_names[t->hello->type]);
+		note("%s: unexpected first message %s", t->wire->peer, message_type_names[t->hello->type]);
 		return TARGET_NOTHING;
 	}
 }
 
-enum target_outcome target_serve(int fd, const struct options *o)
+enum target_outcome target_serve(int fd, const struct options *o, struct slots *slots, unsigned slot)
 {
-	struct target       t   = { .o = o };
+	struct target       t   = { .o = o, .slots = slots, .slot = slot };
 	struct address      from;
 	struct fail         why;
 	char                peer[ADDRESS_TEXT_MAX] = "?";
@@ -452,8 +558,6 @@ enum target_outcome target_serve(int fd, const struct options *o)
 	t.theirs  = calloc(1, sizeof(*t.theirs));
 	if (wire_open(&t.wire, fd, peer, &why) || !t.hello || !t.m || !t.machine || !t.theirs)
 		note("%s: no memory", peer);
-	else if (wire_greet(t.wire, false, &why))
-		note("%s", why.what);
 	else
 		out = target_first(&t);
 	wire_close(t.wire);

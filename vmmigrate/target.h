@@ -11,7 +11,9 @@ enum target_outcome {
 	TARGET_NOTHING = 7,      /* no move: a question, an abort, garbage */
 };
 
-/* Takes fd. Notes what happens on stderr. */
-enum target_outcome target_serve(int fd, const struct options *o);
+struct slots;
+
+/* Takes fd. Notes what happens on stderr. slot: this connection's. */
+enum target_outcome target_serve(int fd, const struct options *o, struct slots *slots, unsigned slot);
 
 #endif

@@ -47,13 +47,15 @@ void wire_close(struct wire *w)
 /* Until the socket is ready for events, the deadline has passed, or a watch objects. */
 static int wire_wait(struct wire *w, short events, uint64_t deadline_ns, struct fail *why)
 {
+	if (w->until_ns && w->until_ns < deadline_ns)
+		deadline_ns = w->until_ns;
 	for (;;) {
 		struct pollfd p[3] = { { .fd = w->fd, .events = events }, { .fd = w->watch[0].fd, .events = POLLIN },
 				       { .fd = w->watch[1].fd, .events = POLLIN } };
 		uint64_t      now  = io_now_ns();
 
 		if (now >= deadline_ns)
-			return fail_set(why, FAIL_PEER, "%s: no answer in time", w->peer);
+			return fail_set(why, FAIL_PEER, "%s: timed out", w->peer);
 		int n = poll(p, 3, (int)((deadline_ns - now) / 1000000) + 1);
 
 		if (n < 0 && errno != EINTR)
@@ -303,10 +305,35 @@ int wire_recv_message(struct wire *w, struct message *m, uint64_t timeout_ns, st
 	if (wire_recv(w, &c, &payload, &damaged, timeout_ns, why))
 		return -1;
 	if (c.type != CHUNK_CONTROL)
-		fail_set(why, FAIL_PEER, "a %s chunk where a message was due", chunk_type_name(c.type));
+		fail_set(why, FAIL_PEER, "expected a message, got a %s chunk", chunk_type_name(c.type));
 	else if (message_read(m, payload, c.len, why) == 0)
 		return 0;
 	return wire_senseless(w, why);
+}
+
+void wire_phase(struct wire *w, uint64_t ns)
+{
+	w->until_ns = ns ? io_now_ns() + ns : 0;
+}
+
+void wire_drain(struct wire *w)
+{
+	uint64_t until = io_now_ns() + WIRE_DRAIN_NS;
+	char     nowhere[65536];
+
+	if (shutdown(w->fd, SHUT_WR))
+		return;
+	for (;;) {
+		struct pollfd p   = { .fd = w->fd, .events = POLLIN };
+		uint64_t      now = io_now_ns();
+
+		if (now >= until || (poll(&p, 1, (int)((until - now) / 1000000) + 1) < 0 && errno != EINTR))
+			return;
+		ssize_t n = recv(w->fd, nowhere, sizeof(nowhere), MSG_DONTWAIT);
+
+		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+			return;
+	}
 }
 
 bool wire_pending(const struct wire *w)

@@ -26,6 +26,7 @@
 #define WIRE_SEND_NS        (30 * WIRE_SECOND)
 #define WIRE_ACK_NS         (60 * WIRE_SECOND)
 #define WIRE_GO_NS          (30 * WIRE_SECOND)
+#define WIRE_DRAIN_NS       (2 * WIRE_SECOND)
 
 /* Something to look at while the peer is waited for: fd readable calls fn, which may end the wait with -1. */
 struct wire_watch {
@@ -39,6 +40,7 @@ struct wire {
 	char              peer[ADDRESS_TEXT_MAX];      /* for messages */
 	struct wire_watch watch[2];
 	uint64_t          sent, received;              /* bytes */
+	uint64_t          until_ns;                    /* no receiving or sending beyond it: the phase's deadline; 0 none */
 	uint64_t          rate, free_ns;               /* bandwidth cap: bytes a second, 0 none; when the line is free again */
 	uint8_t          *buf;                         /* payload received last */
 	size_t            room;
@@ -69,6 +71,11 @@ int wire_send_abort(struct wire *w, const char *reason, struct fail *why);
 int wire_recv(struct wire *w, struct chunk *c, const uint8_t **payload, bool *damaged, uint64_t timeout_ns, struct fail *why);
 /* The next chunk, which must be a message. */
 int wire_recv_message(struct wire *w, struct message *m, uint64_t timeout_ns, struct fail *why);
+/* The phase that begins now is over in that time, whatever comes; 0: no such deadline. */
+void wire_phase(struct wire *w, uint64_t ns);
+/* After the last message to a peer that may still be sending: ends our side and reads on for a while, so that the kernel does not
+ * reset the connection and take back what the peer has not read. */
+void wire_drain(struct wire *w);
 /* Something can be received now. */
 bool wire_pending(const struct wire *w);
 

@@ -2,6 +2,7 @@
 
 #include "libcommon/paths.h"
 #include "libcommon/units.h"
+#include "vmrun/control/control.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@ const char options_usage[] =
 	"             [--disk [NAME=]PATH[,ro]]... [--rng] [--serial stdio|pty|file:F|unix:P|none]\n"
 	"             [--virtio-console SPEC] [--accel auto|soft|kvm] [--cpu MODEL[,+FEATURE|,-FEATURE]...]\n"
 	"             [--on-reboot reset|exit|pause]\n"
-	"             [--clock freeze|advance] [--paused] [--control PATH] [--uuid UUID]\n"
+	"             [--clock freeze|advance] [--paused] [--control PATH] [--uuid UUID|new]\n"
 	"       vmrun --restore FILE|-  [--disk NAME=PATH]... [--trust-paths] [--disk-changed=accept] [--force-tsc] [overrides]\n"
 	"       vmrun --incoming FILE|- [--disk NAME=PATH]... [--trust-paths] [--disk-changed=accept] [--force-tsc] [overrides]\n"
 	"       overrides: --name --serial --virtio-console --kernel --initrd --accel --on-reboot --clock --paused\n"
@@ -21,7 +22,7 @@ const char options_usage[] =
 enum {
 	OPT_NAME = 256, OPT_KERNEL, OPT_INITRD, OPT_APPEND, OPT_MEMORY, OPT_CPUS, OPT_DISK, OPT_RNG, OPT_SERIAL, OPT_CONSOLE, OPT_ACCEL,
 	OPT_ON_REBOOT, OPT_CLOCK, OPT_PAUSED, OPT_CONTROL, OPT_UUID, OPT_RESTORE, OPT_INCOMING, OPT_TRUST, OPT_CHANGED, OPT_CPU,
-	OPT_FORCE_TSC, OPT_HELP,
+	OPT_FORCE_TSC, OPT_TOKEN, OPT_HELP,
 	OPT_VERSION,
 };
 
@@ -48,6 +49,7 @@ static const struct option options_long[] = {
 	{ "disk-changed", required_argument, NULL, OPT_CHANGED },
 	{ "cpu", required_argument, NULL, OPT_CPU },
 	{ "force-tsc", no_argument, NULL, OPT_FORCE_TSC },
+	{ "token", required_argument, NULL, OPT_TOKEN },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ NULL, 0, NULL, 0 },
@@ -184,9 +186,16 @@ static int options_one(struct options *o, int opt, const char *arg, struct fail 
 			o->clock = (enum clock_policy)word;
 		return word < 0 ? -1 : 0;
 	case OPT_PAUSED: o->paused = true; return 0;
+	case OPT_TOKEN:
+		if (strlen(arg) > CONTROL_TOKEN_MAX)
+			return fail_set(why, FAIL_USAGE, "--token: longer than %u characters", CONTROL_TOKEN_MAX);
+		o->token = arg;
+		return 0;
 	case OPT_UUID:
+		if (!strcmp(arg, "new"))
+			return uuid_random(&o->uuid, why);
 		if (!uuid_parse(&o->uuid, arg) || uuid_is_nil(&o->uuid))
-			return fail_set(why, FAIL_USAGE, "--uuid %.60s: 8-4-4-4-12 hexadecimal digits, not all zero", arg);
+			return fail_set(why, FAIL_USAGE, "--uuid %.60s: new, or 8-4-4-4-12 hexadecimal digits, not all zero", arg);
 		return 0;
 	case OPT_RESTORE: return options_source(o, MODE_RESTORE, arg, why);
 	case OPT_INCOMING: return options_source(o, MODE_INCOMING, arg, why);
@@ -204,6 +213,8 @@ static int options_one(struct options *o, int opt, const char *arg, struct fail 
 /* What a snapshot brings itself can't be given; what only a snapshot has can't be asked for without one. */
 static int options_fit(const struct options *o, struct fail *why)
 {
+	if (o->token && o->mode != MODE_INCOMING)
+		return fail_set(why, FAIL_USAGE, "--token goes with --incoming");
 	if (o->serial && o->virtio_console && !strcmp(o->serial, "stdio") && !strcmp(o->virtio_console, "stdio"))
 		return fail_set(why, FAIL_USAGE, "--serial and --virtio-console: only one of them on stdio");
 	if (o->mode == MODE_BOOT) {

@@ -140,7 +140,7 @@ int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o
 	vm->disk_changed_ok = o->disk_changed_ok;
 	if (o->paused)
 		vm->run.holders |= HOLD_USER;
-	if (control_server_open(&vm->control, vm, o->control, why))
+	if (control_server_open(&vm->control, vm, o->control, o->token, why))
 		return -1;
 	return incoming ? 0 : board_own(vm->board, true, why);
 }

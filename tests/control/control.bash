@@ -70,7 +70,7 @@ steps_above() { [ "$(steps "$1")" -gt "$2" ]; }
 # record FOLDER UUID STATE [GENERATION [MOVE]]
 record() {
 	(umask 077; mkdir -p "$1/moves")
-	(umask 077; printf '{"vm":"%s","move":"%s","state":"%s","generation":%s,"name":"a","peer":"host:4649","when_ns":1}\n' \
+	(umask 077; printf '{"vm":"%s","move":"%s","state":"%s","generation":%s,"name":"a","peer":"host:4649","when_ns":1,"outcomes":[]}\n' \
 		"$2" "${5:-11111111-1111-4111-8111-111111111111}" "$3" "${4:-0}" >"$1/moves/$2.json")
 }
 record_state() { jq -r .state "$1/moves/$2.json"; }

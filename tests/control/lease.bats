@@ -4,6 +4,7 @@ load control
 
 M=22222222-2222-4222-8222-222222222222
 OTHER=33333333-3333-4333-8333-333333333333
+THIRD=44444444-4444-4444-8444-444444444444
 
 setup() { vm_setup; }
 teardown() { vm_teardown; }
@@ -17,7 +18,7 @@ second_client_while_paused() {
 	h=${h//]/\\]}
 	vmrun ctl "$vm" query-status | jq -e --arg s "$word" --arg h "$holder" '.status == $s and .running == false and .["vmferry-lease"] == $h'
 	for c in cont system_reset pulse; do ctl_refused "paused by $h" "$vm" "$c"; done
-	ctl_refused "paused by $h" "$vm" resolve own=true
+	ctl_refused "paused by $h" "$vm" resolve own=true peer-is-dead=true
 	ctl_refused "held by $h" "$vm" lease kind=log holder=second
 	vmrun ctl "$vm" lease kind=read holder=second
 	for c in query-name query-uuid query-version query-commands query-block query-cpus-fast query-memory-size-summary events moves inspect info; do
@@ -35,7 +36,7 @@ second_client_while_paused() {
 	lease_open r2 a read 'y'
 	run -4 leasectl a log 'vmsnap[2]' </dev/null
 	[[ $output == *"held by vmsnap[1]"* ]]
-	for v in "pause 1000" log-start "release $M h:1" "throttle 5" sync; do lease_refused r1 'not a verb of this kind' $v; done
+	for v in "pause 1000" log-start "release $M" "throttle 5" sync; do lease_refused r1 'not a verb of this kind' $v; done
 	lease r1 config
 	lease r1 regions
 	[[ $output == *" ro protected" ]]
@@ -123,7 +124,7 @@ second_client_while_paused() {
 	lease l pause 300
 	vmrun ctl a wait RESUME timeout=20
 	lease_refused l 'deadline' lost
-	lease_refused l 'deadline' release $M h:1
+	lease_refused l 'deadline' release $M
 	moves_on a
 	[ ! -e "$VMFERRY_STATE_DIR/moves/$(uuid_of a).json" ]
 	lease_open l2 a log 'vmsnap[2]'      # the lost one stands in nobody's way
@@ -200,13 +201,17 @@ second_client_while_paused() {
 	step a
 	id=$(uuid_of a)
 	lease_open l a log 'vmmigrate[9]'
-	lease_refused l 'nothing to do' release $M h:4649
+	lease_refused l 'nothing to do' release $M
+	lease_refused l 'peer' moving $M
+	lease l moving $M h:4649
+	[ "$(record_state "$VMFERRY_STATE_DIR" "$id")" = moving ]
+	lease_refused l 'moving' moving $OTHER h:4649
 	lease l pause 60000
-	lease_refused l 'peer' release $M
-	lease l release $M h:4649
+	lease_refused l "$M" release $OTHER
+	lease l release $M
 	[ "$(record_state "$VMFERRY_STATE_DIR" "$id")" = released ]
-	lease l release $M h:4649
-	lease_refused l "$M" release $OTHER h:4649
+	lease l release $M
+	lease_refused l "$M" release $OTHER
 	status_is a postmigrate
 	lease_refused l 'released to h:4649' resume
 	lease_kill l
@@ -219,19 +224,61 @@ second_client_while_paused() {
 	for v in log-start sync "pause 1000" state "finish 0"; do lease_refused l 'released to h:4649' $v; done
 	lease_refused l "$M" retake $OTHER
 	[ "$(steps a)" = "$n" ]
+	lease l retaking $M 1
+	[ "$(record_state "$VMFERRY_STATE_DIR" "$id")" = retaking ]
+	lease_kill l                         # whoever was about to take it back has gone
+	until_true 10 unleased a
+	[ "$(record_state "$VMFERRY_STATE_DIR" "$id")" = released ]
+	lease_open l a log 'vmmigrate[11]'
+	lease l retaking $M 1
+	lease l retaking $M 0
+	[ "$(record_state "$VMFERRY_STATE_DIR" "$id")" = released ]
+	lease l retaking $M 1
 	lease l retake $M
 	status_is a paused                   # the user had said stop meanwhile
 	vmrun ctl a cont
 	moves_on a
-	[ ! -e "$VMFERRY_STATE_DIR/moves/$id.json" ]
+	[ "$(record_state "$VMFERRY_STATE_DIR" "$id")" = retaken ]
+	lease_refused l 'used before' moving $M h:4649
 }
 
-@test "release: done ends vmrun with 20 and removes the record; killed before, it does not start again" {
+@test "moving: a lease that ends before the release aborts the move, for good" {
+	step a
+	id=$(uuid_of a)
+	lease_open l a log 'vmmigrate[9]'
+	lease l moving $M h:4649
+	lease l pause 60000
+	lease_kill l
+	until_true 10 unleased a
+	moves_on a
+	[ "$(record_state "$VMFERRY_STATE_DIR" "$id")" = aborted ]
+	lease_open l a log 'vmmigrate[10]'
+	lease l moving $OTHER h:4649
+	lease l finish 1
+	[ "$(record_state "$VMFERRY_STATE_DIR" "$id")" = aborted ]
+	lease l pause 60000
+	lease_refused l 'aborted' release $OTHER
+	jq -e --arg m "$M" '.outcomes | map(select(.move == $m and .outcome == "aborted")) | length == 1' "$VMFERRY_STATE_DIR/moves/$id.json"
+}
+
+@test "claim: two vmruns of one UUID are not let run on one host, whatever their names and sockets" {
+	step a
+	id=$(uuid_of a)
+	run -3 vmrun --name b --control "$W/b.sock" --uuid "$id" --kernel "$STEP" --serial none
+	[[ $output == *"UUID $id is in use"*"process $VMPID"* ]]
+	vmrun ctl a quit
+	exits "$VMPID" 0
+	start_vm c --uuid "$id" --kernel "$STEP" --serial none
+	vmrun ctl c quit
+}
+
+@test "release: done ends vmrun with 20 and records MOVED; killed before, it does not start again" {
 	step a
 	id=$(uuid_of a)
 	lease_open l a log 'vmmigrate[9]'
 	lease l pause 60000
-	lease l release $M h:4649
+	lease l moving $M h:4649
+	lease l release $M
 	kill -9 "$VMPID"
 	wait_gone 10 "$VMPID"
 	run -5 vmrun --name a --uuid "$id" --kernel "$STEP" --serial none
@@ -242,11 +289,14 @@ second_client_while_paused() {
 	id=$(uuid_of b)
 	lease_open m b log 'vmmigrate[9]'
 	lease m pause 60000
-	lease m release $M h:4649
+	lease m moving $M h:4649
+	lease m release $M
 	lease_refused m '' done $OTHER
 	lease m done $M
 	exits "$VMPID" 20
-	[ ! -e "$VMFERRY_STATE_DIR/moves/$id.json" ]
+	jq -e '.state == "moved" and .generation == 1' "$VMFERRY_STATE_DIR/moves/$id.json"
+	run -5 vmrun --name b --uuid "$id" --kernel "$STEP" --serial none
+	[[ $output == *"is, or was, at h:4649"*"--uuid new"* ]]
 	vmrun ctl b wait SHUTDOWN
 }
 
@@ -289,7 +339,8 @@ depart() {
 	[ "$(record_state "$W/dst/state" "$ID")" = ready ]
 	run -1 on dst vmrun ctl a cont
 	[[ $output == *"in doubt"*"$M"* ]]
-	lease src release $M dst:4649
+	lease src moving $M dst:4649
+	lease src release $M
 	lease_refused dst "$M" start $OTHER
 	lease dst start $M
 	jq -e '.state == "owned" and .generation == 1' "$W/dst/state/moves/$ID.json"
@@ -301,7 +352,7 @@ depart() {
 	until_true 20 tick_above "$W/dst.out" "$n"
 	run -1 grep -q BAD "$W/dst.out"
 	on dst vmrun ctl a moves | jq -e '.generation == 1'
-	[ ! -e "$VMFERRY_STATE_DIR/moves/$ID.json" ]
+	[ "$(record_state "$VMFERRY_STATE_DIR" "$ID")" = moved ]
 	lease_close dst
 	on dst moves_on a
 }
@@ -358,9 +409,10 @@ depart() {
 @test "incoming: in doubt and ended in order it is RETURNED; killed, it stays READY and does not start" {
 	depart
 	for how in TERM KILL; do
+		[ $how = TERM ] && id=$M || id=$OTHER
 		arrive dst
 		lease dst put "$W/image"
-		lease dst ready $M src:4649 0
+		lease dst ready $id src:4649 0
 		kill -$how "$VMPID"
 		wait_gone 10 "$VMPID"
 		lease_kill dst
@@ -385,7 +437,8 @@ depart() {
 	arrive dst --trust-paths             # opened, not locked: the source has it
 	lease dst put "$W/image"
 	lease dst ready $M src:4649 0
-	lease src release $M dst:4649
+	lease src moving $M dst:4649
+	lease src release $M
 	start_vm thief --kernel "$STEP" --disk "root=$W/disk" --memory 64M
 	lease_refused dst 'lock|use' start $M
 	[ "$(record_state "$W/dst/state" "$ID")" = returned ]
@@ -395,7 +448,7 @@ depart() {
 	vmrun ctl thief quit
 	until_true 10 lease src retake $M
 	moves_on a
-	[ ! -e "$VMFERRY_STATE_DIR/moves/$ID.json" ]
+	[ "$(record_state "$VMFERRY_STATE_DIR" "$ID")" = retaken ]
 }
 
 @test "incoming: a host that has released the VM takes it back only as a later generation" {
@@ -411,10 +464,14 @@ depart() {
 	# And away again: what is released, and taken back, keeps the generation.
 	on dst lease_open up a log 'vmmigrate[8]'
 	lease up pause 60000
-	lease up release $OTHER third:1
+	lease_refused up 'used before' moving $M third:1
+	lease up moving $THIRD third:1
+	lease up release $THIRD
 	jq -e '.state == "released" and .generation == 5' "$W/dst/state/moves/$ID.json"
-	lease up retake $OTHER
-	jq -e '.state == "owned" and .generation == 5' "$W/dst/state/moves/$ID.json"
+	lease up retake $THIRD
+	jq -e '.state == "retaken" and .generation == 5' "$W/dst/state/moves/$ID.json"
+	jq -e --arg m "$M" --arg o "$OTHER" '[.outcomes[] | select((.move == $o and .outcome == "moved") or (.move == $m and .outcome == "owned"))] | length == 2' \
+		"$W/dst/state/moves/$ID.json"
 	on dst moves_on a
 }
 
@@ -432,23 +489,26 @@ depart() {
 
 @test "resolve: while vmrun lives, the user's word settles a released VM and one in doubt" {
 	depart
-	lease src release $M dst:4649
-	vmrun ctl a resolve own=true
+	lease src moving $M dst:4649
+	lease src release $M
+	ctl_refused 'peer-is-dead=true' a resolve own=true
+	vmrun ctl a resolve own=true peer-is-dead=true
 	moves_on a
-	ctl_refused 'nothing to do' a resolve own=true
-	[ ! -e "$VMFERRY_STATE_DIR/moves/$ID.json" ]
+	ctl_refused 'nothing to do' a resolve own=true peer-is-dead=true
+	jq -e '.state == "retaken" and .generation == 1' "$VMFERRY_STATE_DIR/moves/$ID.json"
 	lease src pause 60000
-	lease src release $M dst:4649
-	ctl_refused "$M" a resolve own=false "move=$OTHER"
+	lease src moving $OTHER dst:4649
+	lease src release $OTHER
+	ctl_refused "$OTHER" a resolve own=false "move=$M"
 	src=$(jq -r .pid "$VMFERRY_RUNTIME_DIR/a.lock")
 	vmrun ctl a resolve own=false
 	exits "$src" 20
-	[ ! -e "$VMFERRY_STATE_DIR/moves/$ID.json" ]
+	jq -e '.state == "moved" and .generation == 2' "$VMFERRY_STATE_DIR/moves/$ID.json"
 
 	arrive d1
 	lease d1 put "$W/image"
 	lease d1 ready $M src:4649 0
-	on d1 vmrun ctl a resolve own=true "move=$M"
+	on d1 vmrun ctl a resolve own=true peer-is-dead=true "move=$M"
 	until_true 20 on d1 status_is a running
 	[ "$(record_state "$W/d1/state" "$ID")" = owned ]
 
@@ -467,17 +527,19 @@ depart() {
 	for i in {1..40}; do
 		lease_open "x$i" a log 'vmmigrate[9]'
 		# The pause, and the release behind it in the same write: the deadline falls before, between or after.
-		printf 'pause %d\nrelease %s h:1\n' $((1 + i % 4)) $M >&"${LEASE[x$i]}"
+		move=$(printf '55555555-5555-4555-8555-%012d' "$i")
+		lease "x$i" moving "$move" h:1
+		printf 'pause %d\nrelease %s\n' $((1 + i % 4)) "$move" >&"${LEASE[x$i]}"
 		lease_answer "x$i" || true
 		if lease_answer "x$i"; then
 			won=$((won + 1))
 			[ "$(record_state "$VMFERRY_STATE_DIR" "$id")" = released ]
 			status_is a postmigrate
-			lease "x$i" retake $M
+			lease "x$i" retake "$move"
 		else
 			lost=$((lost + 1))
 			[[ $output == *deadline* || $output == *"nothing to do"* ]]
-			[ ! -e "$VMFERRY_STATE_DIR/moves/$id.json" ]
+			[ "$(record_state "$VMFERRY_STATE_DIR" "$id")" = aborted ]
 		fi
 		until_true 20 status_is a running
 		lease_close "x$i"
@@ -495,15 +557,17 @@ depart() {
 		id=$(uuid_of s)
 		lease_open "s$point" s log 'vmmigrate[9]'
 		lease "s$point" pause 60000
-		[ "$verb" = release ] || lease "s$point" release $M h:1
+		[ "$verb" = moving ] || lease "s$point" moving $M h:1
+		[ "$verb" != done ] || lease "s$point" release $M
 		if lease "s$point" "$verb" $M h:1; then false; fi
 		wait_gone 10 "$VMPID"
 		record_is "$VMFERRY_STATE_DIR" "$id" "$state"
 		restart_gives "$VMFERRY_STATE_DIR" "$id" "$restart"
 	done <<-END
-		paused   release none     0
+		moving   moving  moving   0
+		paused   release moving   0
 		released release released 5
-		done     done    none     0
+		done     done    moved    5
 	END
 
 	depart

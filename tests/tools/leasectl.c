@@ -3,7 +3,7 @@
  *   regions                              config | state [FILE]
  *   log-start | sync                     clear|fill REGION FIRST COUNT
  *   throttle PERCENT                     pause MS [UUID] | resume
- *   finish 0|1 | commit UUID             release UUID PEER | retake UUID | done UUID
+ *   finish 0|1 | commit UUID             moving UUID PEER | release UUID | retaking UUID 0|1 | retake UUID | done UUID
  *   take DIR                             RAM and state (paused) into DIR/ram, DIR/tree
  *   put DIR                              the same back, by an incoming lease: written, load
  *   ready UUID PEER GENERATION           start UUID | abort UUID
@@ -195,9 +195,11 @@ static int execute(char **w, struct fail *why)
 	}
 	u = id(w[1]);
 	if (!strcmp(w[0], "commit"))    return lease_commit(lease, &u, why);
-	if (!strcmp(w[0], "release"))   return lease_release(lease, &u, w[2] ? w[2] : "", why);
-	if (!strcmp(w[0], "retake"))    return lease_retake(lease, &u, why);
-	if (!strcmp(w[0], "done"))      return lease_done(lease, &u, why);
+	if (!strcmp(w[0], "moving"))    return lease_moving(lease, &u, w[2] ? w[2] : "", why);
+	if (!strcmp(w[0], "release"))   return lease_release(lease, &u, why);
+	if (!strcmp(w[0], "retaking"))  return lease_retaking(lease, &u, number(w[2]) != 0, why);
+	if (!strcmp(w[0], "retake"))    return lease_retake(lease, &u, false, why);
+	if (!strcmp(w[0], "done"))      return lease_done(lease, &u, 0, why);
 	if (!strcmp(w[0], "ready"))     return lease_ready(lease, &u, w[2] ? w[2] : "", number(w[2] ? w[3] : NULL), why);
 	if (!strcmp(w[0], "start"))     return lease_start(lease, &u, why);
 	if (!strcmp(w[0], "abort"))     return lease_abort(lease, &u, why);

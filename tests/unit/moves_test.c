@@ -94,10 +94,10 @@ static void test_damage(struct uuid *vm)
 
 	uuid_random(&other, &why);
 	uuid_text(&other, id);
-	snprintf(text, sizeof(text), "{\"vm\":\"%s\",\"move\":\"%s\",\"state\":\"owned\",\"generation\":1,\"name\":\"a\",\"peer\":\"b\",\"when_ns\":1}", id, id);
+	snprintf(text, sizeof(text), "{\"vm\":\"%s\",\"move\":\"%s\",\"state\":\"owned\",\"generation\":1,\"name\":\"a\",\"peer\":\"b\",\"when_ns\":1,\"outcomes\":[]}", id, id);
 	ok(doubtful(vm, "") && doubtful(vm, "{}") && doubtful(vm, "no json") && doubtful(vm, text), "an empty, damaged or foreign record is doubt");
 	uuid_text(vm, id);
-	snprintf(text, sizeof(text), "{\"vm\":\"%s\",\"move\":\"%s\",\"state\":\"sold\",\"generation\":1,\"name\":\"a\",\"peer\":\"b\",\"when_ns\":1}", id, id);
+	snprintf(text, sizeof(text), "{\"vm\":\"%s\",\"move\":\"%s\",\"state\":\"sold\",\"generation\":1,\"name\":\"a\",\"peer\":\"b\",\"when_ns\":1,\"outcomes\":[]}", id, id);
 	ok(doubtful(vm, text), "an unknown state is doubt");
 	moves_write(&r, &why);
 	chmod(path_of(vm, ".json"), 0666);
@@ -116,26 +116,92 @@ static void test_damage(struct uuid *vm)
 	ok(moves_list(count_one, &n, &why) == 0 && n == 1, "without damage it succeeds");
 }
 
+static void test_outcomes(struct uuid *vm)
+{
+	struct move_record *r = calloc(1, sizeof(*r)), *got = calloc(1, sizeof(*got));
+	struct fail         why;
+	struct uuid         moves[MOVES_OUTCOMES + 2];
+	enum move_state     state;
+	uint64_t            generation;
+	bool                found, all = true;
+
+	r->vm = *vm;
+	for (unsigned i = 0; i < MOVES_OUTCOMES + 2; i++) {
+		uuid_random(&moves[i], &why);
+		moves_step(r, MOVE_READY, &moves[i], i, "host:1");
+		moves_step(r, i % 2 ? MOVE_RETURNED : MOVE_OWNED, &moves[i], i + 1, r->peer);
+		if (i < MOVES_OUTCOMES && r->noutcomes != i)
+			all = false;
+	}
+	ok(all && r->noutcomes == MOVES_OUTCOMES, "a new move keeps the outcome of the one before, and only that");
+	ok(moves_write(r, &why) == 0 && moves_read(vm, got, &found, &why) == 0 && found && got->noutcomes == MOVES_OUTCOMES,
+	   "a full list of outcomes is written and read");
+	ok(!moves_find(got, &moves[0], &state, &generation), "the oldest has gone");
+	for (unsigned i = 1; i < MOVES_OUTCOMES + 2; i++)
+		if (!moves_find(got, &moves[i], &state, &generation) || state != (i % 2 ? MOVE_RETURNED : MOVE_OWNED) || generation != i + 1)
+			all = false;
+	ok(all, "every other is found with its outcome and generation");
+	moves_step(got, MOVE_MOVING, &moves[0], 80, "host:2");
+	moves_step(got, MOVE_RELEASED, &moves[0], 80, got->peer);
+	moves_step(got, MOVE_RETAKEN, &moves[0], 80, got->peer);
+	ok(got->noutcomes == MOVES_OUTCOMES && moves_find(got, &moves[MOVES_OUTCOMES + 1], &state, &generation) && state == MOVE_RETURNED &&
+	   moves_find(got, &moves[0], &state, &generation) && state == MOVE_RETAKEN, "steps of one move leave one outcome");
+	moves_remove(vm, &why);
+	free(r);
+	free(got);
+}
+
 static void test_lock(struct uuid *vm)
 {
-	struct move_record r = record(vm);
-	struct fail        why;
-	int                fd, other, status = 0;
-	char               want[40];
+	struct move_record  r = record(vm);
+	struct moves_holder h;
+	struct fail         why;
+	int                 fd, other, status = 0, go[2];
+	bool                held;
+	char                want[40], c;
 
-	ok(moves_lock(vm, &fd, &why) == 0, "a VM's record can be locked");
+	ok(moves_held(vm, &held, NULL, &why) == 0 && !held, "a VM that nobody has claimed is free");
+	ok(moves_lock(vm, "/run/web.sock", 0, &fd, &why) == 0, "a VM can be claimed");
+	ok(moves_held(vm, &held, &h, &why) == 0 && held && h.pid == getpid() && h.start == moves_start_time(getpid()) && h.start &&
+	   !strcmp(h.socket, "/run/web.sock"), "who asks hears that it is held, by whom, and where that one answers");
 	pid_t child = fork();
 
 	if (child == 0) {
 		snprintf(want, sizeof(want), "process %ld", (long)getppid());
-		_exit(moves_lock(vm, &other, &why) != 0 && why.kind == FAIL_OWNER && strstr(why.what, want) ? 0 : 1);
+		_exit(moves_lock(vm, NULL, 0, &other, &why) != 0 && why.kind == FAIL_OWNER && strstr(why.what, want) ? 0 : 1);
 	}
 	waitpid(child, &status, 0);
 	ok(status == 0, "another process is refused, and told by whom it is held");
+
+	if (pipe(go))
+		exit(1);
+	child = fork();
+	if (child == 0) {
+		close(go[1]);
+		status = moves_lock_adopt(vm, "/run/other.sock", fd, &why);
+		while (read(go[0], &c, 1) > 0)
+			;
+		_exit(status ? 1 : 0);
+	}
+	close(go[0]);
+	close(fd);
+	do
+		moves_held(vm, &held, &h, &why);
+	while (held && h.pid != child);
+	ok(held && h.pid == child && !strcmp(h.socket, "/run/other.sock"), "a claim that was handed over outlives its first holder");
+	close(go[1]);
+	waitpid(child, &status, 0);
+	ok(status == 0 && moves_held(vm, &held, NULL, &why) == 0 && !held, "and ends with the last holder");
+
+	int stranger = open(path_of(vm, ".lock"), O_RDWR | O_CREAT, 0600);
+
+	ok(moves_lock(vm, NULL, 0, &fd, &why) == 0 && moves_lock_adopt(vm, "x", stranger, &why) != 0 && why.kind == FAIL_OWNER,
+	   "a descriptor that does not hold the lock is no claim");
+	close(stranger);
 	moves_write(&r, &why);
 	moves_unlock(vm, &fd);
 	ok(access(path_of(vm, ".lock"), F_OK) == 0, "the lock's file stays with a record");
-	ok(moves_lock(vm, &fd, &why) == 0 && moves_remove(vm, &why) == 0, "and can be taken again");
+	ok(moves_lock(vm, NULL, 0, &fd, &why) == 0 && moves_remove(vm, &why) == 0, "and can be taken again");
 	moves_unlock(vm, &fd);
 	ok(access(path_of(vm, ".lock"), F_OK) != 0 && fd == -1, "and goes with it");
 }
@@ -151,6 +217,7 @@ int main(void)
 	setenv("VMFERRY_STATE_DIR", top, 1);
 	test_round_trip(&vm);
 	test_damage(&vm);
+	test_outcomes(&vm);
 	test_lock(&vm);
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", top);
 	if (system(cmd))

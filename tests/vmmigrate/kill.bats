@@ -65,7 +65,7 @@ declare -gA POINT=(
 	[owned]="target vmmigrate.target.started" [running]="source vmmigrate.source.running-heard"
 )
 declare -gA RECORDS=(
-	[agreed]="- -" [pre-copy]="- -" [paused]="- -" [ready]="- ready" [released]="released ready"
+	[agreed]="- -" [pre-copy]="moving -" [paused]="moving -" [ready]="moving ready" [released]="released ready"
 	[owned]="released owned" [running]="released owned"
 )
 declare -gA RUNS=([agreed]=a [pre-copy]=a [owned]=b [running]=b)
@@ -92,7 +92,7 @@ records_right() { record_holds a "$BADDR" && record_holds b "$ASK"; }
 record_holds() {
 	local f=$W/$1/state/moves/$UUID.json
 	[ ! -e "$f" ] || jq -e --arg vm "$UUID" --arg move "$MOVE" --arg peer "$2" '.vm == $vm and .move == $move and .name == "web" and
-		.peer == $peer and .generation == (if .state == "owned" then 1 else 0 end)' "$f" >/dev/null || { cat "$f"; return 1; }
+		.peer == $peer and .generation == (if .state == "owned" or .state == "moved" then 1 else 0 end)' "$f" >/dev/null || { cat "$f"; return 1; }
 }
 
 # again HOST HOW [options]: a vmrun of that VM is started once more there, by its kernel or from the save. Its pid in $AGAIN.
@@ -136,6 +136,8 @@ restart() {
 		runs) again_runs "$1" $how ;;
 		taken) again_refused "$1" $how 3 "web runs already (pid $(vm_pid "$1")," ;;
 		released) again_refused "$1" $how 5 "web was released to $BADDR (move $MOVE) and may run there: see vmmigrate status web" ;;
+		moved) again_refused "$1" $how 5 "web is, or was, at $BADDR (move $MOVE: moved)" ;;
+		returned) again_refused "$1" $how 5 "web is, or was, at $ASK (move $MOVE: returned)" ;;
 		ready) again_refused "$1" $how 5 "in doubt: it was ready here for move $MOVE from $ASK: see vmmigrate status web" ;;
 		*) false ;;
 		esac || { echo "restart on $1: $2: $(records)"; return 1; }
@@ -163,7 +165,7 @@ row() {
 	b) runs_only_on b && [ "$(vm_pid b)" = "$was" ] ;;
 	-) runs_nowhere ;;
 	esac
-	[ "$5" != "- owned" ] || [ "$2" = source_vmrun ] || moved_away
+	[ "$5" != "moved owned" ] || [ "$2" = source_vmrun ] || moved_away
 	restart a "$8"
 	restart b "$9"
 	[ "$4" = - ] || runs_only_on "$4"
@@ -185,9 +187,9 @@ resumed() {
 	[ "$status" -ne 0 ]
 	run -0 on_a vmmigrate resume web
 	moved_away
-	records_are - owned
+	records_are moved owned
 	records_right
-	restart a allowed
+	restart a moved
 	runs_only_on b
 }
 
@@ -195,91 +197,91 @@ resumed() {
 
 # row ROW KILLED                 EXIT RUNS RECORDS       NOW on A, on B     THEN on A, on B
 @test "move, agreed: kill -9 of the source's vmmigrate: the source runs on" {
-	row agreed source_vmmigrate     - a "- -"             taken moving       taken allowed
+	row agreed source_vmmigrate     - a "- -"                 taken moving       taken allowed
 }
 @test "move, agreed: kill -9 of the source's vmrun: exit 6, nothing is left" {
-	row agreed source_vmrun         6 - "- -"             allowed moving     runs runs
+	row agreed source_vmrun         6 - "- -"                 allowed moving     runs runs
 }
 @test "move, agreed: kill -9 of the target's vmmigrate: the source runs on" {
-	row agreed target_vmmigrate     4 a "- -"             taken moving       taken allowed
+	row agreed target_vmmigrate     4 a "aborted -"           taken moving       taken allowed
 }
 @test "move, agreed: kill -9 of the target's vmrun: the source runs on" {
-	row agreed target_vmrun         4 a "- -"             taken allowed      taken allowed
+	row agreed target_vmrun         4 a "aborted -"           taken allowed      taken allowed
 }
 @test "move, pre-copy: kill -9 of the source's vmmigrate: the source runs on" {
-	row pre-copy source_vmmigrate   - a "- -"             taken moving       taken allowed
+	row pre-copy source_vmmigrate   - a "aborted -"           taken moving       taken allowed
 }
 @test "move, pre-copy: kill -9 of the source's vmrun: exit 6, nothing is left" {
-	row pre-copy source_vmrun       6 - "- -"             allowed moving     runs runs
+	row pre-copy source_vmrun       6 - "aborted -"           allowed moving     runs runs
 }
 @test "move, pre-copy: kill -9 of the target's vmmigrate: the source runs on" {
-	row pre-copy target_vmmigrate   4 a "- -"             taken moving       taken allowed
+	row pre-copy target_vmmigrate   4 a "aborted -"           taken moving       taken allowed
 }
 @test "move, pre-copy: kill -9 of the target's vmrun: the source runs on" {
-	row pre-copy target_vmrun       4 a "- -"             taken allowed      taken allowed
+	row pre-copy target_vmrun       4 a "aborted -"           taken allowed      taken allowed
 }
 @test "move, paused: kill -9 of the source's vmmigrate: the source runs on" {
-	row paused source_vmmigrate     - a "- -"             taken moving       taken allowed
+	row paused source_vmmigrate     - a "aborted -"           taken moving       taken allowed
 }
 @test "move, paused: kill -9 of the source's vmrun: exit 6, nothing is left" {
-	row paused source_vmrun         6 - "- -"             allowed moving     runs runs
+	row paused source_vmrun         6 - "aborted -"           allowed moving     runs runs
 }
 @test "move, paused: kill -9 of the target's vmmigrate: the source runs on" {
-	row paused target_vmmigrate     4 a "- -"             taken moving       taken allowed
+	row paused target_vmmigrate     4 a "aborted -"           taken moving       taken allowed
 }
 @test "move, paused: kill -9 of the target's vmrun: the source runs on" {
-	row paused target_vmrun         4 a "- -"             taken allowed      taken allowed
+	row paused target_vmrun         4 a "aborted -"           taken allowed      taken allowed
 }
 @test "move, READY: kill -9 of the source's vmmigrate: the source runs on, the target asks and discards" {
-	row ready source_vmmigrate      - a "- returned"      taken moving       taken allowed
+	row ready source_vmmigrate      - a "aborted returned"    taken moving       taken returned
 }
 @test "move, READY: kill -9 of the source's vmrun: exit 6, the target discards" {
-	row ready source_vmrun          6 - "- returned"      allowed ready      runs runs
+	row ready source_vmrun          6 - "aborted returned"    allowed ready      runs returned
 }
 @test "move, READY: kill -9 of the target's vmmigrate: a new listener hears GO and the target runs" {
-	row ready target_vmmigrate      0 b "- owned"         taken ready        allowed taken
+	row ready target_vmmigrate      0 b "moved owned"         taken ready        moved taken
 }
 @test "move, READY: kill -9 of the target's vmrun: the target returns it, the source takes it back" {
-	row ready target_vmrun          4 a "- returned"      taken ready        taken allowed
+	row ready target_vmrun          4 a "retaken returned"    taken ready        taken returned
 }
 @test "move, RELEASED: kill -9 of the source's vmmigrate: the target asks, hears it and runs; resume closes the books" {
-	row released source_vmmigrate   - b "released owned"  released moving    released taken
+	row released source_vmmigrate   - b "released owned"      released moving    released taken
 	resumed
 }
 @test "move, RELEASED: kill -9 of the source's vmrun: it may not be started again, the target runs, exit 0" {
-	row released source_vmrun       0 b "- owned"         released ready     allowed taken
+	row released source_vmrun       0 b "moved owned"         released ready     moved taken
 }
 @test "move, RELEASED: kill -9 of the target's vmmigrate: a new listener asks or hears GO, the target runs, exit 0" {
-	row released target_vmmigrate   0 b "- owned"         released ready     allowed taken
+	row released target_vmmigrate   0 b "moved owned"         released ready     moved taken
 }
 @test "move, RELEASED: kill -9 of the target's vmrun: it is returned, the source takes it back, exit 4" {
-	row released target_vmrun       4 a "- returned"      released ready     taken allowed
+	row released target_vmrun       4 a "retaken returned"    released ready     taken returned
 }
 @test "move, OWNED: kill -9 of the source's vmmigrate: the target runs; resume closes the books" {
-	row owned source_vmmigrate      - b "released owned"  released taken     released taken
+	row owned source_vmmigrate      - b "released owned"      released taken     released taken
 	resumed
 }
 @test "move, OWNED: kill -9 of the source's vmrun: the target runs, exit 0" {
-	row owned source_vmrun          0 b "- owned"         released taken     allowed taken
+	row owned source_vmrun          0 b "moved owned"         released taken     moved taken
 }
 @test "move, OWNED: kill -9 of the target's vmmigrate: the VM runs on; GO is repeated to a new listener, exit 0" {
-	row owned target_vmmigrate      0 b "- owned"         released taken     allowed taken
+	row owned target_vmmigrate      0 b "moved owned"         released taken     moved taken
 }
 @test "move, OWNED: kill -9 of the target's vmrun: it is the target's all the same, exit 5, the source never runs it" {
-	row owned target_vmrun          5 - "- owned"         released allowed   allowed runs
+	row owned target_vmrun          5 - "moved owned"         released allowed   moved runs
 }
 @test "move, RUNNING: kill -9 of the source's vmmigrate: the target runs; resume closes the books" {
-	row running source_vmmigrate    - b "released owned"  released taken     released taken
+	row running source_vmmigrate    - b "released owned"      released taken     released taken
 	resumed
 }
 @test "move, RUNNING: kill -9 of the source's vmrun: exit 0, the record goes" {
-	row running source_vmrun        0 b "- owned"         released taken     allowed taken
+	row running source_vmrun        0 b "moved owned"         released taken     moved taken
 }
 @test "move, RUNNING: kill -9 of the target's vmmigrate: the VM runs on, exit 0" {
-	row running target_vmmigrate    0 b "- owned"         released taken     allowed taken
+	row running target_vmmigrate    0 b "moved owned"         released taken     moved taken
 }
 @test "move, RUNNING: kill -9 of the target's vmrun: it is the target's all the same, exit 0" {
-	row running target_vmrun        0 - "- owned"         released allowed   allowed runs
+	row running target_vmrun        0 - "moved owned"         released allowed   moved runs
 }
 
 # ---- nobody to ask ----
@@ -292,16 +294,16 @@ resumed() {
 	kill_source_vmmigrate
 	runs_on a
 	wait_line 10 'in doubt, kept and not run' "$W/b.log"
-	records_are - ready
+	records_are aborted ready
 	stands_on b
 	run -0 on_b vmmigrate status web
 	[[ "$output" = "web: ready"*"In doubt"* ]]
 	run -2 on_b vmmigrate resolve web --disown </dev/null
 	[[ "$output" = *"If 127.0.0.1:1 has released it"*"--yes"* ]]
-	records_are - ready
+	records_are aborted ready
 	run -0 on_b vmmigrate resolve web --disown --yes
 	until_true 10 no_vm b
-	records_are - returned
+	records_are aborted returned
 	runs_only_on a
 }
 
@@ -319,7 +321,7 @@ resumed() {
 	run -5 on_a vmmigrate resolve web --own --yes      # the target has it, READY
 	run -0 on_a vmmigrate resume web
 	runs_only_on b
-	records_are - owned
+	records_are moved owned
 }
 
 @test "move, RELEASED: the target is gone for good: exit 5 after the time is over; resolve --own takes it back" {
@@ -336,32 +338,49 @@ resumed() {
 	moved 5
 	grep -q 'in doubt.*vmmigrate resume web' "$W/move.err"
 	stands_on a
-	run -2 on_a vmmigrate resolve web --own </dev/null
-	run -0 on_a vmmigrate resolve web --own --yes
+	run -5 on_a vmmigrate resolve web --own --yes
+	[[ "$output" = *"cannot be asked"*"two would run"*"--peer-is-dead"* ]]
+	records_are released ready
+	run -2 on_a vmmigrate resolve web --own --peer-is-dead </dev/null
+	records_are released ready
+	run -0 on_a vmmigrate resolve web --own --peer-is-dead --yes
 	runs_on a
-	records_are - ready
+	records_are retaken ready
 	ticks_on
 	ticks_right
 	# The dead target, back again, hears that the source has it and forgets.
 	listen a 127.0.0.1:0
 	run -0 on_b vmmigrate resolve web --disown --yes
-	records_are - returned
+	records_are retaken returned
 }
 
-@test "move, RELEASED: resolve --disown lets it go for good" {
+@test "move, RELEASED: resolve --disown of a VM whose target waits for it says GO: it runs there" {
 	start_web
 	listen_b
 	ASK=127.0.0.1:1
 	frozen source vmmigrate.source.released
 	kill_source_vmmigrate
 	run -0 on_a vmmigrate resolve web --disown --yes
+	[[ "$output" = *"says of this move: ready"* ]]
+	runs_only_on b
+	records_are moved owned
+}
+
+@test "move, RELEASED: resolve --disown lets it go for good when the target cannot be asked, which then hears that it is its own" {
+	start_web
+	listen a 127.0.0.1:0
+	ASK=$LADDR
+	frozen source vmmigrate.source.released
+	kill_target_vmmigrate
+	kill_source_vmmigrate
+	run -0 on_a vmmigrate resolve web --disown --yes
 	until_true 10 no_vm a
-	records_are - ready
-	run -0 on_b vmmigrate resolve web --own --yes
-	runs_on b
-	ticks_on
-	ticks_right
-	records_are - owned
+	records_are moved ready
+	run -5 on_b vmmigrate resolve web --disown --yes      # the only copy
+	[[ "$output" = *"released it to us"* ]]
+	listen_b
+	until_true 20 records_are moved owned
+	runs_only_on b
 }
 
 # ---- every point of every process, whatever row it is in: never two, and one in the end ----
@@ -388,8 +407,8 @@ dies_at() {
 }
 settled() {
 	case $(records) in
-	"- -" | "- returned") runs_on a && no_vm b ;;
-	"- owned") runs_on b && no_vm a ;;
+	"- -" | "aborted -" | "aborted returned" | "retaken returned") runs_on a && no_vm b ;;
+	"moved owned") runs_on b && no_vm a ;;
 	*) false ;;
 	esac
 }
@@ -429,33 +448,33 @@ vmrun_dies_at() {
 }
 
 @test "move: the source's vmrun dies before RELEASED is recorded: exit 6, the target discards" {
-	vmrun_dies_at vmrun.source.paused 6 - returned
+	vmrun_dies_at vmrun.source.paused 6 aborted returned
 	until_true 10 no_vm b
 	may_start a
 }
 @test "move: the source's vmrun dies once RELEASED is recorded, unanswered: the target runs, exit 0" {
-	vmrun_dies_at vmrun.source.released 0 - owned
+	vmrun_dies_at vmrun.source.released 0 moved owned
 	runs_only_on b
 }
-@test "move: the source's vmrun dies as its record goes: the target runs, exit 0" {
-	vmrun_dies_at vmrun.source.done 0 - owned
+@test "move: the source's vmrun dies as its record says MOVED: the target runs, exit 0" {
+	vmrun_dies_at vmrun.source.done 0 moved owned
 	runs_only_on b
 }
 @test "move: the target's vmrun dies before READY is recorded: the source runs on, exit 4" {
-	vmrun_dies_at vmrun.target.loaded 4 - -
+	vmrun_dies_at vmrun.target.loaded 4 aborted -
 	runs_only_on a
 }
 @test "move: the target's vmrun dies once READY is recorded, unanswered: the source runs on, exit 4" {
-	vmrun_dies_at vmrun.target.ready 4 - returned
+	vmrun_dies_at vmrun.target.ready 4 aborted returned
 	runs_only_on a
 }
 @test "move: the target's vmrun dies once OWNED is recorded, before it runs: it is the target's all the same, exit 5" {
-	vmrun_dies_at vmrun.target.owned 5 - owned
+	vmrun_dies_at vmrun.target.owned 5 moved owned
 	until_true 10 no_vm a
 	may_start b
 }
 @test "move: the target's vmrun dies as it runs, unanswered: it is the target's all the same, exit 5" {
-	vmrun_dies_at vmrun.target.running 5 - owned
+	vmrun_dies_at vmrun.target.running 5 moved owned
 	until_true 10 no_vm a
 	may_start b
 }

@@ -19,7 +19,7 @@ teardown() { vm_teardown; }
 	ticks_on
 	ticks_right
 	check_on b
-	records_are - owned
+	records_are moved owned
 	[ "$(jq .generation "$W/b/state/moves/$UUID.json")" = 1 ]
 	jq -es 'map(select(.event == "moved"))[0] | .alive and .downtime_ms > 0 and .rounds >= 1 and .resent == 0' "$W/move.err"
 }
@@ -36,7 +36,7 @@ teardown() { vm_teardown; }
 	ticks_on
 	ticks_right
 	check_on a
-	records_are owned -
+	records_are owned moved
 	[ "$(jq .generation "$W/a/state/moves/$UUID.json")" = 20 ]
 }
 
@@ -98,7 +98,7 @@ teardown() { vm_teardown; }
 	moved 4
 	rm -f "$W/at"
 	until_true 10 no_vm b
-	records_are - -
+	records_are aborted -
 	ticks_on
 	ticks_right
 }
@@ -193,7 +193,7 @@ teardown() { vm_teardown; }
 	ticks_on
 	ticks_right
 	until_true 10 no_vm b
-	records_are - -
+	records_are aborted -
 }
 
 @test "vmmigrate --max-rounds: a guest that writes faster than the way is moves all the same, and the report says so" {
@@ -235,7 +235,7 @@ teardown() { vm_teardown; }
 	listen_b --spawn "$W/spawn"
 	move
 	moved 0
-	grep -q 'vmrun --incoming - --serial' "$W/spawned"
+	grep -qE 'vmrun --incoming - --token [0-9]+\.[0-9]+\.[0-9a-f-]+ --serial' "$W/spawned"
 	runs_on b
 	ticks_on
 	ticks_right
@@ -262,5 +262,6 @@ teardown() { vm_teardown; }
 	run -0 on_b vmmigrate status web
 	[[ "$output" = "web: owned"*"It runs here."* ]]
 	run -0 on_b vmmigrate status "$UUID"
-	run -4 on_a vmmigrate status web
+	run -0 on_a vmmigrate status web
+	[[ "$output" = "web: moved"*"It has moved to $BADDR."* ]]
 }

@@ -35,7 +35,7 @@ web_on_a() {
 	ticks_right
 	on_a vmsnap --quiet web "$W/check.vms"
 	stepcheck "$W/check.vms"
-	records_are owned -
+	records_are owned moved
 	[ "$(jq .generation "$W/a/state/moves/$UUID.json")" = 20 ]
 }
 
@@ -52,7 +52,7 @@ web_on_a() {
 	until_true 20 tick_above "$W/both.out" $((n + 1))
 	ticks_right
 	until_true 90 no_arrival
-	records_are - -
+	records_are aborted -
 }
 no_arrival() { ! on_b vmrun ctl web query-status >/dev/null 2>&1; }
 
@@ -69,5 +69,5 @@ no_arrival() { ! on_b vmrun ctl web query-status >/dev/null 2>&1; }
 	until_true 20 tick_above "$W/both.out" $((n + 1))
 	ticks_right
 	run -0 on_a vmmigrate --insecure resume web
-	records_are - owned
+	records_are moved owned
 }

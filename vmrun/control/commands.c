@@ -108,10 +108,11 @@ static int command_lease(struct command_call *call, struct fail *why)
 	static const char *const kinds[] = { [LEASE_KIND_READ] = "read", [LEASE_KIND_LOG] = "log", [LEASE_KIND_INCOMING] = "incoming" };
 	const char *kind   = json_string_value(json_object_get(call->args, "kind"));
 	const char *holder = json_string_value(json_object_get(call->args, "holder"));
+	const char *token  = json_string_value(json_object_get(call->args, "token"));
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (!strcmp(kind, kinds[i])) {
-			if (grant_open(call->server, (enum lease_kind)i, holder, &call->fd, why))
+			if (grant_open(call->server, (enum lease_kind)i, holder, token ? token : "", &call->fd, why))
 				return -1;
 			call->ret = json_pack("{s:s, s:s}", "kind", kinds[i], "holder", holder);
 			return 0;
@@ -122,17 +123,11 @@ static int command_lease(struct command_call *call, struct fail *why)
 static int command_moves(struct command_call *call, struct fail *why)
 {
 	const struct control_server *s = call->server;
-	json_t *record = json_null();
-	char    vm[UUID_TEXT], move[UUID_TEXT];
+	json_t *record = s->have_move ? moves_json(&s->move) : json_null();
 
-	(void)why;
-	if (s->have_move) {
-		uuid_text(&s->move.vm, vm);
-		uuid_text(&s->move.move, move);
-		record = json_pack("{s:s, s:s, s:s, s:I, s:s, s:s}", "vm", vm, "move", move, "state", move_state_names[s->move.state],
-				   "generation", (json_int_t)s->move.generation, "name", s->move.name, "peer", s->move.peer);
-	}
-	call->ret = json_pack("{s:o, s:I}", "record", record, "generation", (json_int_t)handover_generation(s));
+	if (!record)
+		return fail_set(why, FAIL_SYSTEM, "vmferry-moves: no memory");
+	call->ret = json_pack("{s:o, s:I, s:b}", "record", record, "generation", (json_int_t)handover_generation(s), "stale", (int)s->stale);
 	return 0;
 }
 
@@ -143,13 +138,14 @@ static int command_resolve(struct command_call *call, struct fail *why)
 
 	if (move && !uuid_parse(&id, move))
 		return fail_set(why, FAIL_USAGE, "Parameter 'move' expects a uuid");
-	return handover_resolve(call->server, json_is_true(json_object_get(call->args, "own")), move ? &id : NULL, why);
+	return handover_resolve(call->server, json_is_true(json_object_get(call->args, "own")),
+				json_is_true(json_object_get(call->args, "peer-is-dead")), move ? &id : NULL, why);
 }
 
 static const struct command_arg args_capabilities[] = { { "enable", 'a', true }, { 0 } };
-static const struct command_arg args_lease[]        = { { "kind", 's', false }, { "holder", 's', false }, { 0 } };
+static const struct command_arg args_lease[]        = { { "kind", 's', false }, { "holder", 's', false }, { "token", 's', true }, { 0 } };
 static const struct command_arg args_inspect[]      = { { "path", 's', true }, { 0 } };
-static const struct command_arg args_resolve[]      = { { "own", 'b', false }, { "move", 's', true }, { 0 } };
+static const struct command_arg args_resolve[]      = { { "own", 'b', false }, { "move", 's', true }, { "peer-is-dead", 'b', true }, { 0 } };
 
 #define BESIDES_ENDED (PHASE_ANY & ~(unsigned)PHASE_ENDED)
 

@@ -11,10 +11,14 @@
 struct vm;
 struct control_server;
 
-/* Opens the socket of vm->cfg.name in the runtime folder (path NULL) or at path, takes its lock for the life of this
- * process, reads the VM's move record, sets vm->control, and serves from vm->loop. A live VM of that name is FAIL_REFUSED,
- * "web runs already (pid N)". Main thread, once vm->cfg is final; the VM need not run yet. */
-int control_server_open(struct control_server **out, struct vm *vm, const char *path, struct fail *why);
+#define CONTROL_TOKEN_MAX 95u
+
+/* Opens the socket of vm->cfg.name in the runtime folder (path NULL) or at path, takes its lock and the claim of the VM's UUID
+ * for the life of this process, reads the VM's move record, sets vm->control, and serves from vm->loop. A live VM of that
+ * name or UUID is FAIL_REFUSED, "web runs already (pid N)". token (NULL: none): of an incoming VM; its first lease is granted
+ * to who shows it and hands over the claim, and when the process that it names ends before, so does the VM. Main thread, once
+ * vm->cfg is final; the VM need not run yet. */
+int control_server_open(struct control_server **out, struct vm *vm, const char *path, const char *token, struct fail *why);
 
 /* Main thread, without control_lock, before vm_close; NULL allowed. Ends every lease with the reason the VM ended for,
  * gives clients a bounded while (1 s) to take what is queued for them, unlinks the socket. A target in doubt that is

@@ -77,6 +77,9 @@ static void grant_drop(struct grant *g)
 			vm_end(vm, RUN_INTERNAL_ERROR, 1, "host-error");
 		}
 	}
+	if (g->moving)
+		handover_unmove(g->server);
+	g->moving = false;
 }
 
 /* Waits for room within GRANT_SEND_NS: a holder that reads nothing does not keep this thread, nor a pause behind it. */
@@ -264,12 +267,12 @@ static void *grant_main(void *arg)
 	return NULL;
 }
 
-/* Nothing more comes from its holder, and nothing that it sent waits. Its thread sees that too, some time soon. */
+/* Its holder has closed the channel. Requests of its that wait are nobody's any more. Its thread sees that too, soon. */
 static bool grant_hung_up(const struct grant *g)
 {
-	char c;
+	struct pollfd p = { .fd = g->fd };
 
-	return recv(g->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+	return poll(&p, 1, 0) == 1 && p.revents & (POLLHUP | POLLERR);
 }
 
 /* Who asks for a lease when the last holder's process has ended must not be told that it is held. (An incoming lease is left to its
@@ -282,7 +285,7 @@ static void grants_drop_ended(struct control_server *s)
 }
 
 /* May there be a lease of that kind now? */
-static int grant_allowed(const struct control_server *s, enum lease_kind kind, const char *what, struct fail *why)
+static int grant_allowed(const struct control_server *s, enum lease_kind kind, const char *what, const char *token, struct fail *why)
 {
 	static const unsigned allowed[] = {
 		[LEASE_KIND_READ]     = PHASE_FREE | PHASE_LEASED | PHASE_RELEASED,
@@ -301,6 +304,9 @@ static int grant_allowed(const struct control_server *s, enum lease_kind kind, c
 		return command_refuse(s, what, why);
 	if (holder)
 		return fail_set(why, FAIL_REFUSED, "%s: held by %s", what, holder);
+	/* Until READY it belongs to who started it, and to nobody who only knows its name. */
+	if (kind == LEASE_KIND_INCOMING && phase == PHASE_INCOMING && strcmp(s->token, token))
+		return fail_set(why, FAIL_REFUSED, "%s: this vmrun was started by another process", what);
 	return 0;
 }
 
@@ -324,14 +330,14 @@ static void grant_free(struct grant *g)
 	free(g);
 }
 
-int grant_open(struct control_server *s, enum lease_kind kind, const char *holder, int *fd, struct fail *why)
+int grant_open(struct control_server *s, enum lease_kind kind, const char *holder, const char *token, int *fd, struct fail *why)
 {
 	static const char *const whats[] = { "lease", "logging lease", "incoming lease" };
 	struct grant *g;
 	int           pair[2];
 
 	grants_drop_ended(s);
-	if (grant_allowed(s, kind, whats[kind], why))
+	if (grant_allowed(s, kind, whats[kind], token, why))
 		return -1;
 	if (!holder[0] || strlen(holder) >= GRANT_HOLDER_MAX)
 		return fail_set(why, FAIL_USAGE, "Parameter 'holder' expects 1 to %d characters", GRANT_HOLDER_MAX - 1);
@@ -361,6 +367,7 @@ int grant_open(struct control_server *s, enum lease_kind kind, const char *holde
 		s->grants = g->next;
 		goto fail;
 	}
+	s->token_used |= kind == LEASE_KIND_INCOMING;
 	*fd = pair[1];
 	return 0;
 fail:

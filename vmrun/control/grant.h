@@ -35,6 +35,7 @@ struct grant {
 	enum fail_kind         lost_kind;
 	char                   lost_why[200];
 	bool                   paused, throttled, epoch, finished;
+	bool                   moving;         /* it wrote MOVING or RETAKING, which end with it */
 	bool                   state_given;    /* in this pause */
 	_Atomic uint64_t       deadline_ns;    /* of the pause, 0: none; its thread reads it without the lock */
 	bool                   logging;
@@ -51,8 +52,8 @@ struct grant_call {
 
 /* ---- grant.c: life. Under control_lock unless said otherwise. ---- */
 
-/* Main thread. *fd is the holder's end. A second logging lease is refused with the name of who has the first. */
-int grant_open(struct control_server *s, enum lease_kind kind, const char *holder, int *fd, struct fail *why);
+/* Main thread. *fd is the holder's end. A second logging lease is refused with the name of who has the first. token: "" for none. */
+int grant_open(struct control_server *s, enum lease_kind kind, const char *holder, const char *token, int *fd, struct fail *why);
 /* Takes the lease away: pause, throttle, log and epoch are given back, and the holder is told. */
 void grant_revoke(struct grant *g, enum fail_kind kind, const char *reason);
 /* Main thread, without control_lock: joins threads that have ended. */

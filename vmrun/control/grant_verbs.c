@@ -4,6 +4,7 @@
 #include "vmrun/control/commands.h"
 #include "vmrun/control/grant_fds.h"
 #include "vmrun/control/handover.h"
+#include "vmrun/control/records.h"
 #include "vmrun/control/server.h"
 #include "vmrun/vm.h"
 
@@ -200,7 +201,12 @@ static int verb_finish(struct grant *g, struct grant_call *call, struct fail *wh
 	if (g->epoch)
 		dirty_epoch_abandon(vm);
 	g->epoch = false;
-	return g->paused ? verb_unpause(g, why) : 0;
+	int rc = g->paused ? verb_unpause(g, why) : 0;
+
+	if (g->moving)
+		handover_unmove(g->server);
+	g->moving = false;
+	return rc;
 }
 
 static int verb_commit(struct grant *g, struct grant_call *call, struct fail *why)
@@ -213,14 +219,23 @@ static int verb_commit(struct grant *g, struct grant_call *call, struct fail *wh
 	return 0;
 }
 
+static int verb_moving(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	if (handover_moving(g->server, &call->in->uuid, call->in->text, why))
+		return -1;
+	g->moving = true;
+	return 0;
+}
+
 static int verb_release(struct grant *g, struct grant_call *call, struct fail *why)
 {
 	struct vm *vm = g->server->vm;
 
 	if (!g->paused && !runstate_held_by(vm, HOLD_RELEASED))
 		return fail_set(why, FAIL_USAGE, "release: not paused");
-	if (handover_release(g->server, &call->in->uuid, call->in->text, why))
+	if (handover_release(g->server, &call->in->uuid, why))
 		return -1;
+	g->moving = false;
 	/* From here on the pause is not the lease's: losing the lease changes nothing. */
 	grant_log_stop(g);
 	if (g->epoch)
@@ -229,14 +244,40 @@ static int verb_release(struct grant *g, struct grant_call *call, struct fail *w
 	return g->paused ? verb_unpause(g, why) : 0;
 }
 
+static int verb_retaking(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	if (call->in->a[0] > 1)
+		return fail_set(why, FAIL_USAGE, "retaking: 0 or 1");
+	if (handover_retaking(g->server, &call->in->uuid, call->in->a[0] == 1, why))
+		return -1;
+	g->moving = call->in->a[0] == 1;
+	return 0;
+}
+
 static int verb_retake(struct grant *g, struct grant_call *call, struct fail *why)
 {
-	return handover_retake(g->server, &call->in->uuid, why);
+	if (call->in->a[0] > 1)
+		return fail_set(why, FAIL_USAGE, "retake: 0 or 1");
+	return handover_retake(g->server, &call->in->uuid, call->in->a[0] == 1, why);
 }
 
 static int verb_done(struct grant *g, struct grant_call *call, struct fail *why)
 {
-	return handover_done(g->server, &call->in->uuid, why);
+	return handover_done(g->server, &call->in->uuid, call->in->a[0], why);
+}
+
+/* The VM's lock, which our starter has held since before it started us. */
+static int verb_claim(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	int fd = fcntl(call->in_fd, F_DUPFD_CLOEXEC, 3);
+
+	if (fd < 0)
+		return fail_sys(why, "claim: descriptor");
+	if (records_claim(g->server, fd, why)) {
+		close(fd);
+		return -1;
+	}
+	return 0;
 }
 
 /* The holder has written RAM through its own descriptor: those pages count as written now. */
@@ -335,6 +376,9 @@ static const struct grant_verb {
 	[LEASE_RELEASE]   = { "release",   verb_release,    LOG,                   PHASE_LEASED | PHASE_RELEASED, false },
 	[LEASE_RETAKE]    = { "retake",    verb_retake,     LOG,                   PHASE_RELEASED, false },
 	[LEASE_DONE]      = { "done",      verb_done,       LOG,                   PHASE_RELEASED, false },
+	[LEASE_CLAIM]     = { "claim",     verb_claim,      INCOMING,              PHASE_INCOMING, true  },
+	[LEASE_MOVING]    = { "moving",    verb_moving,     LOG,                   OURS,           false },
+	[LEASE_RETAKING]  = { "retaking",  verb_retaking,   LOG,                   PHASE_RELEASED, false },
 	[LEASE_WRITTEN]   = { "written",   verb_written,    INCOMING,              PHASE_INCOMING, false },
 	[LEASE_LOAD]      = { "load",      verb_load,       INCOMING,              PHASE_INCOMING, true  },
 	[LEASE_READY]     = { "ready",     verb_ready,      INCOMING,              FILLED,         false },

@@ -42,7 +42,37 @@ static int handover_same(const struct control_server *s, const struct uuid *move
 
 /* ---- source ---- */
 
-int handover_release(struct control_server *s, const struct uuid *move, const char *peer, struct fail *why)
+int handover_moving(struct control_server *s, const struct uuid *move, const char *peer, struct fail *why)
+{
+	enum move_state state;
+	uint64_t        generation;
+
+	if (uuid_is_nil(move) || !peer[0])
+		return fail_set(why, FAIL_USAGE, "moving: needs a move's id and the peer's address");
+	if (s->have_move && !moves_final(s->move.state))
+		return fail_set(why, FAIL_OWNER, "moving: the VM's record says %s: see vmmigrate status %s",
+				move_state_names[s->move.state], s->vm->cfg.name);
+	if (s->have_move && moves_find(&s->move, move, &state, &generation))
+		return fail_set(why, FAIL_OWNER, "moving: that move's id was used before");
+	if (records_write(s, MOVE_MOVING, move, handover_generation(s), peer, why))
+		return -1;
+	fault_point("vmrun.source.moving");
+	return 0;
+}
+
+void handover_unmove(struct control_server *s)
+{
+	struct fail later;
+
+	if (!s->have_move)
+		return;
+	if (s->move.state == MOVE_MOVING)
+		records_decide(s, MOVE_ABORTED, s->move.generation, &later);
+	else if (s->move.state == MOVE_RETAKING)
+		records_decide(s, MOVE_RELEASED, s->move.generation, &later);
+}
+
+int handover_release(struct control_server *s, const struct uuid *move, struct fail *why)
 {
 	struct vm  *vm = s->vm;
 	struct fail undo;
@@ -51,13 +81,15 @@ int handover_release(struct control_server *s, const struct uuid *move, const ch
 		return handover_same(s, move, why);     /* asked again: it is done */
 	if (!runstate_held_by(vm, HOLD_LEASE))
 		return fail_set(why, FAIL_REFUSED, "release: the VM is not paused by this lease");
-	if (uuid_is_nil(move) || !peer[0])
-		return fail_set(why, FAIL_USAGE, "release: needs a move's id and the peer's address");
+	if (handover_same(s, move, why))
+		return -1;
+	if (s->move.state != MOVE_MOVING)
+		return fail_set(why, FAIL_OWNER, "release: the VM's record says %s, not moving", move_state_names[s->move.state]);
 	fault_point("vmrun.source.paused");
 	/* Held before the record is written: from its rename on nothing may run this VM, whatever fails after it. */
 	if (runstate_hold(vm, HOLD_RELEASED, why))
 		return -1;
-	if (records_write(s, MOVE_RELEASED, move, handover_generation(s), peer, why)) {
+	if (records_write(s, MOVE_RELEASED, move, handover_generation(s), s->move.peer, why)) {
 		runstate_drop(vm, HOLD_RELEASED, &undo);     /* the lease still holds it */
 		return -1;
 	}
@@ -66,31 +98,46 @@ int handover_release(struct control_server *s, const struct uuid *move, const ch
 	return 0;
 }
 
-int handover_retake(struct control_server *s, const struct uuid *move, struct fail *why)
+/* RELEASED, and of that move. */
+static int handover_released(const struct control_server *s, const char *what, const struct uuid *move, struct fail *why)
 {
-	struct vm  *vm         = s->vm;
-	uint64_t    generation = handover_generation(s);
-	struct fail undo;
-	int         rc;
+	if (!runstate_held_by(s->vm, HOLD_RELEASED))
+		return fail_set(why, FAIL_OWNER, "%s: the VM is not released", what);
+	return handover_same(s, move, why);
+}
 
-	if (!runstate_held_by(vm, HOLD_RELEASED))
-		return fail_set(why, FAIL_OWNER, "retake: the VM is not released");
-	if (handover_same(s, move, why) || board_own(vm->board, true, why))
+int handover_retaking(struct control_server *s, const struct uuid *move, bool on, struct fail *why)
+{
+	if (handover_released(s, "retaking", move, why))
 		return -1;
-	/* A VM that had come here by an earlier move is owned as before it was released. */
-	rc = generation ? records_write(s, MOVE_OWNED, &s->move.move, generation, s->move.peer, why) : records_remove(s, why);
-	if (rc) {
+	if ((s->move.state == MOVE_RETAKING) == on)
+		return 0;
+	return records_write(s, on ? MOVE_RETAKING : MOVE_RELEASED, move, s->move.generation, s->move.peer, why);
+}
+
+int handover_retake(struct control_server *s, const struct uuid *move, bool by_word, struct fail *why)
+{
+	struct vm  *vm = s->vm;
+	struct fail undo;
+
+	if (handover_released(s, "retake", move, why) || board_own(vm->board, true, why))
+		return -1;
+	/* The peer may have owned it, and would know a later generation than we offer it the next time. */
+	if (records_write(s, MOVE_RETAKEN, move, s->move.generation + (by_word ? 1 : 0), s->move.peer, why)) {
 		board_own(vm->board, false, &undo);
 		return -1;
 	}
+	fault_point("vmrun.source.retaken");
 	return runstate_drop(vm, HOLD_RELEASED, why);
 }
 
-int handover_done(struct control_server *s, const struct uuid *move, struct fail *why)
+int handover_done(struct control_server *s, const struct uuid *move, uint64_t generation, struct fail *why)
 {
-	if (!runstate_held_by(s->vm, HOLD_RELEASED))
-		return fail_set(why, FAIL_OWNER, "done: the VM is not released");
-	if (handover_same(s, move, why) || records_remove(s, why))
+	if (handover_released(s, "done", move, why))
+		return -1;
+	if (generation <= s->move.generation)
+		generation = s->move.generation + 1;
+	if (records_write(s, MOVE_MOVED, move, generation, s->move.peer, why))
 		return -1;
 	fault_point("vmrun.source.done");
 	vm_end(s->vm, RUN_POSTMIGRATE, HANDOVER_MOVED_AWAY, "host-qmp-quit");
@@ -98,6 +145,32 @@ int handover_done(struct control_server *s, const struct uuid *move, struct fail
 }
 
 /* ---- target ---- */
+
+/* May this move be READY here? What its record says of earlier moves is settled by its generation, or stands in its way. */
+static int handover_ready_record(struct control_server *s, const struct uuid *move, uint64_t generation, struct fail *why)
+{
+	enum move_state state;
+	uint64_t        of;
+
+	if (!s->have_move)
+		return 0;
+	if (moves_find(&s->move, move, &state, &of))
+		return fail_set(why, FAIL_OWNER, "ready: that move has ended here before: %s", move_state_names[state]);
+	if (s->move.generation > generation)
+		return fail_set(why, FAIL_OWNER, "ready: the VM was here with generation %llu, and is offered as generation %llu",
+				(unsigned long long)s->move.generation, (unsigned long long)generation);
+	if (moves_final(s->move.state))
+		return 0;
+	/* We gave this VM away, and whoever offers it now has it from before that: not from whom we gave it to. */
+	if (s->move.state == MOVE_READY || s->move.generation == generation)
+		return fail_set(why, FAIL_OWNER, "ready: the record here says %s, peer %.80s, generation %llu, and the VM is offered as "
+				"generation %llu: vmmigrate resolve", move_state_names[s->move.state], s->move.peer,
+				(unsigned long long)s->move.generation, (unsigned long long)generation);
+	/* It was run on behind that release, and comes back. */
+	s->move.state      = MOVE_MOVED;
+	s->move.generation = generation;
+	return 0;
+}
 
 int handover_ready(struct control_server *s, const struct uuid *move, const char *peer, uint64_t generation, struct fail *why)
 {
@@ -107,11 +180,8 @@ int handover_ready(struct control_server *s, const struct uuid *move, const char
 		return fail_set(why, FAIL_REFUSED, "ready: RAM and state are not both in place");
 	if (uuid_is_nil(move) || generation >= INT64_MAX)
 		return fail_set(why, FAIL_USAGE, "ready: needs a move's id and a sound generation");
-	/* We gave this VM away, and whoever offers it now has it from before that: not from whom we gave it to. */
-	if (s->have_move && s->move.state == MOVE_RELEASED && s->move.generation >= generation)
-		return fail_set(why, FAIL_OWNER, "ready: this host has released the VM to %.80s as generation %llu, and is offered "
-				"generation %llu: vmmigrate resolve", s->move.peer, (unsigned long long)s->move.generation,
-				(unsigned long long)generation);
+	if (handover_ready_record(s, move, generation, why))
+		return -1;
 	fault_point("vmrun.target.loaded");
 	if (records_write(s, MOVE_READY, move, generation, peer, why))
 		return -1;
@@ -119,16 +189,33 @@ int handover_ready(struct control_server *s, const struct uuid *move, const char
 	return 0;
 }
 
-/* Nobody ran here and nobody will: the source may take it back. The VM ends whatever the disk says. */
+static void handover_give_up(struct control_server *s)
+{
+	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_GIVEN_UP, "host-error");
+}
+
+/* Decided here; it ends when the disk says so too. */
+static bool handover_is_returned(const struct control_server *s)
+{
+	return s->spoilt && s->have_move && s->move.state == MOVE_RETURNED && runstate_held_by(s->vm, HOLD_INCOMING);
+}
+
+void handover_recorded(struct control_server *s)
+{
+	if (handover_is_returned(s))
+		handover_give_up(s);
+}
+
+/* Nobody ran here and nobody will: the source may take it back. Until the disk says so too, it is this process alone that
+ * knows: it ends only then. */
 static int handover_return(struct control_server *s, const char *reason, struct fail *why)
 {
-	int rc = 0;
+	int rc = records_decide(s, MOVE_RETURNED, s->move.generation, why);
 
-	if (s->have_move && s->move.state != MOVE_RETURNED)
-		rc = records_write(s, MOVE_RETURNED, &s->move.move, s->move.generation, s->move.peer, why);
 	s->spoilt = true;
 	fail_set(&s->vm->end_why, FAIL_PEER, "incoming: %.250s", reason);
-	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_GIVEN_UP, "host-error");
+	if (rc == 0)
+		handover_give_up(s);
 	return rc;
 }
 
@@ -140,7 +227,7 @@ static int handover_start_failed(struct control_server *s, struct fail *why)
 	board_own(s->vm->board, false, &record);
 	fail_text(why, text, sizeof(text));
 	if (handover_return(s, text, &record))
-		fail_prefix(why, "(and RETURNED could not be recorded) ");
+		fail_prefix(why, "(and RETURNED is not on disk yet) ");
 	return -1;
 }
 
@@ -166,6 +253,7 @@ int handover_start(struct control_server *s, const struct uuid *move, struct fai
 	 * a vCPU has run an instruction. */
 	if (runstate_drop(vm, HOLD_INCOMING, why) || vm_start(vm, why)) {
 		vm->run.holders |= HOLD_INCOMING;
+		vm->run.started    = false;
 		s->move.generation = generation;
 		return handover_start_failed(s, why);
 	}
@@ -179,6 +267,8 @@ int handover_abort(struct control_server *s, const struct uuid *move, struct fai
 		return fail_set(why, FAIL_OWNER, "abort: the VM is ours and may be running");
 	if (handover_in_doubt(s))
 		return handover_same(s, move, why) ? -1 : handover_return(s, "the move was aborted", why);
+	if (handover_is_returned(s))
+		return handover_same(s, move, why);
 	fail_set(&s->vm->end_why, FAIL_PEER, "incoming: the move was aborted");
 	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_GIVEN_UP, "host-error");
 	return 0;
@@ -186,17 +276,21 @@ int handover_abort(struct control_server *s, const struct uuid *move, struct fai
 
 void handover_lost(struct control_server *s, const char *reason)
 {
-	if (s->vm->run.ended || !runstate_held_by(s->vm, HOLD_INCOMING) || handover_in_doubt(s))
+	if (s->vm->run.ended || !runstate_held_by(s->vm, HOLD_INCOMING) || handover_in_doubt(s) || handover_is_returned(s))
 		return;
 	fail_set(&s->vm->end_why, FAIL_PEER, "incoming: the lease was lost before READY: %.200s", reason);
 	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_GIVEN_UP, "host-error");
 }
 
-int handover_resolve(struct control_server *s, bool own, const struct uuid *move, struct fail *why)
+int handover_resolve(struct control_server *s, bool own, bool peer_is_dead, const struct uuid *move, struct fail *why)
 {
 	struct uuid id = move ? *move : s->move.move;
 
+	/* Nothing was asked of the peer: vmmigrate resolve does that. */
+	if (own && !peer_is_dead)
+		return fail_set(why, FAIL_OWNER, "the peer at %.80s was not asked and two may run: use vmmigrate resolve, or say "
+				"peer-is-dead=true", s->move.peer);
 	if (handover_in_doubt(s))
 		return own ? handover_start(s, &id, why) : handover_abort(s, &id, why);
-	return own ? handover_retake(s, &id, why) : handover_done(s, &id, why);
+	return own ? handover_retake(s, &id, true, why) : handover_done(s, &id, 0, why);
 }

@@ -1,10 +1,16 @@
 #include "vmrun/control/records.h"
 
+#include "libcommon/io.h"
 #include "vmrun/control/handover.h"
 #include "vmrun/control/server.h"
 #include "vmrun/vm.h"
 
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RECORDS_RETRY_NS     1000000000u
+#define RECORDS_LOCK_WAIT_MS 2000u      /* a VM of that UUID that is just ending */
 
 int records_may_start(const struct uuid *vm, const char *name, struct fail *why)
 {
@@ -14,19 +20,69 @@ int records_may_start(const struct uuid *vm, const char *name, struct fail *why)
 
 	if (moves_read(vm, &r, &found, why))
 		return -1;
-	if (!found || r.state == MOVE_OWNED || r.state == MOVE_RETURNED)
+	if (!found || moves_may_start(r.state))
 		return 0;
 	uuid_text(&r.move, move);
-	if (r.state == MOVE_RELEASED)
+	if (r.state == MOVE_MOVED || r.state == MOVE_RETURNED)
+		return fail_set(why, FAIL_OWNER, "%s is, or was, at %.80s (move %s: %s): started here it would run twice. --uuid new starts a VM "
+				"of its own; vmmigrate resolve %s --disown forgets the move", name, r.peer, move,
+				move_state_names[r.state], name);
+	if (r.state == MOVE_RELEASED || r.state == MOVE_RETAKING)
 		return fail_set(why, FAIL_OWNER, "%s was released to %.80s (move %s) and may run there: see vmmigrate status %s; "
 				"vmmigrate resolve %s --own takes it back", name, r.peer, move, name, name);
 	return fail_set(why, FAIL_OWNER, "who owns %s is in doubt: it was ready here for move %s from %.80s: see vmmigrate status %s; "
 			"vmmigrate resolve %s settles it", name, move, r.peer, name, name);
 }
 
+/* ---- the claim ---- */
+
+static int records_read(struct control_server *s, struct fail *why)
+{
+	struct fail later;
+
+	if (moves_read(&s->vm->cfg.uuid, &s->move, &s->have_move, why))
+		return -1;
+	/* Nobody else holds the claim: whoever could have released that move has ended. */
+	if (s->have_move && s->move.state == MOVE_MOVING)
+		records_decide(s, MOVE_ABORTED, s->move.generation, &later);
+	return 0;
+}
+
+static int records_in_use(const struct control_server *s, struct fail *why)
+{
+	char id[UUID_TEXT];
+
+	uuid_text(&s->vm->cfg.uuid, id);
+	return fail_prefix(why, "%s: the UUID %s is in use on this host (vmrun --restore --uuid new makes a copy of its own): ",
+			   s->vm->cfg.name, id);
+}
+
 int records_open(struct control_server *s, struct fail *why)
 {
-	return moves_read(&s->vm->cfg.uuid, &s->move, &s->have_move, why);
+	const struct uuid *vm = &s->vm->cfg.uuid;
+
+	if (s->token[0])
+		return 0;
+	if (moves_lock(vm, s->path, RECORDS_LOCK_WAIT_MS, &s->move_lock, why)) {
+		if (why->kind != FAIL_OWNER)
+			return -1;
+		why->kind = FAIL_REFUSED;
+		return records_in_use(s, why);
+	}
+	/* Asked before, without the claim. */
+	if (!runstate_held_by(s->vm, HOLD_INCOMING) && records_may_start(vm, s->vm->cfg.name, why))
+		return -1;
+	return records_read(s, why);
+}
+
+int records_claim(struct control_server *s, int lock_fd, struct fail *why)
+{
+	if (s->move_lock >= 0)
+		return fail_set(why, FAIL_USAGE, "claim: this vmrun has the claim already");
+	if (moves_lock_adopt(&s->vm->cfg.uuid, s->path, lock_fd, why) || records_read(s, why))
+		return -1;
+	s->move_lock = lock_fd;
+	return 0;
 }
 
 void records_close(struct control_server *s)
@@ -34,51 +90,94 @@ void records_close(struct control_server *s)
 	moves_unlock(&s->vm->cfg.uuid, &s->move_lock);
 }
 
-void records_closing(struct control_server *s)
-{
-	struct fail why;
+/* ---- writing ---- */
 
-	if (!handover_in_doubt(s))
-		return;
-	/* Should the disk refuse, READY stays: doubt, as after a crash. */
-	records_write(s, MOVE_RETURNED, &s->move.move, s->move.generation, s->move.peer, &why);
+static void records_arm(struct control_server *s, bool stale)
+{
+	s->stale = stale;
+	if (s->retry)
+		loop_timer_set(s->retry, stale ? io_now_ns() + RECORDS_RETRY_NS : 0);
 }
 
-/* The disk back to what memory says. */
-static void records_undo(struct control_server *s, struct fail *why)
+/* The disk as memory has it. */
+static int records_sync(struct control_server *s, struct fail *why)
 {
-	struct fail again;
+	if (s->move_lock < 0)
+		return fail_set(why, FAIL_OWNER, "the VM's record is not ours to write: its claim was never given to this vmrun");
+	if (s->have_move ? moves_write(&s->move, why) : moves_remove(&s->vm->cfg.uuid, why))
+		return -1;
+	records_arm(s, false);
+	return 0;
+}
 
-	if (s->have_move ? moves_write(&s->move, &again) : moves_remove(&s->vm->cfg.uuid, &again))
-		fail_prefix(why, "(a record that holds the VM back may be left: vmmigrate resolve) ");
+/* Its failure is told once, its success once. */
+static void records_sync_later(struct control_server *s, const struct fail *first)
+{
+	char text[400];
+
+	if (!s->stale)
+		fprintf(stderr, "vmrun: %s: the record of its move cannot be written (%s); trying again every second\n", s->vm->cfg.name,
+			fail_text(first, text, sizeof(text)));
+	records_arm(s, true);
+}
+
+void records_retry(void *server, uint32_t events)
+{
+	struct control_server *s = server;
+	struct fail            why;
+
+	(void)events;
+	pthread_mutex_lock(&s->vm->control_lock);
+	if (s->stale && records_sync(s, &why)) {
+		records_arm(s, true);
+	} else if (s->have_move) {
+		fprintf(stderr, "vmrun: %s: the record of its move is written: %s\n", s->vm->cfg.name,
+			move_state_names[s->move.state]);
+		handover_recorded(s);
+	}
+	pthread_mutex_unlock(&s->vm->control_lock);
 }
 
 int records_write(struct control_server *s, enum move_state state, const struct uuid *move, uint64_t generation, const char *peer,
 		  struct fail *why)
 {
-	struct move_record r = { .vm = s->vm->cfg.uuid, .move = *move, .state = state, .generation = generation };
+	struct move_record before = s->move;
+	bool               had    = s->have_move;
+	struct fail        undo;
 
-	snprintf(r.name, sizeof(r.name), "%s", s->vm->cfg.name);
-	snprintf(r.peer, sizeof(r.peer), "%s", peer);
-	if (s->move_lock < 0 && moves_lock(&s->vm->cfg.uuid, &s->move_lock, why))
-		return -1;
-	if (moves_write(&r, why)) {
-		records_undo(s, why);
-		return -1;
-	}
-	s->move      = r;
+	if (!had)
+		s->move = (struct move_record){ .vm = s->vm->cfg.uuid };
+	snprintf(s->move.name, sizeof(s->move.name), "%s", s->vm->cfg.name);
+	moves_step(&s->move, state, move, generation, peer);
 	s->have_move = true;
-	return 0;
+	if (records_sync(s, why) == 0)
+		return 0;
+	s->move      = before;
+	s->have_move = had;
+	/* It may have reached its place although the write failed. */
+	if (s->move_lock >= 0 && records_sync(s, &undo))
+		records_sync_later(s, &undo);
+	return -1;
 }
 
-int records_remove(struct control_server *s, struct fail *why)
+int records_decide(struct control_server *s, enum move_state state, uint64_t generation, struct fail *why)
 {
-	if (s->move_lock < 0 && moves_lock(&s->vm->cfg.uuid, &s->move_lock, why))
-		return -1;
-	if (moves_remove(&s->vm->cfg.uuid, why)) {
-		records_undo(s, why);
-		return -1;
-	}
-	s->have_move = false;
-	return 0;
+	moves_step(&s->move, state, &s->move.move, generation, s->move.peer);
+	if (records_sync(s, why) == 0)
+		return 0;
+	records_sync_later(s, why);
+	return -1;
+}
+
+void records_closing(struct control_server *s)
+{
+	struct fail why;
+
+	/* Should the disk refuse: READY without a vmrun becomes RETURNED, and MOVING ABORTED, as soon as somebody asks. */
+	if (handover_in_doubt(s))
+		records_decide(s, MOVE_RETURNED, s->move.generation, &why);
+	else if (s->have_move && s->move.state == MOVE_MOVING)
+		records_decide(s, MOVE_ABORTED, s->move.generation, &why);
+	else if (s->stale)
+		records_sync(s, &why);
 }

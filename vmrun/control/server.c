@@ -8,9 +8,11 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define SERVER_FLUSH_NS 1000000000u
@@ -52,6 +54,37 @@ static void server_alone(void *arg, uint32_t events)
 	pthread_mutex_unlock(&s->vm->control_lock);
 }
 
+/* Nobody else knows the token: without its starter nobody can ever take the first lease. */
+static void server_orphaned(void *arg, uint32_t events)
+{
+	struct control_server *s = arg;
+
+	(void)events;
+	pthread_mutex_lock(&s->vm->control_lock);
+	loop_remove(s->vm->loop, s->starter_watch);
+	s->starter_watch = NULL;
+	if (!s->token_used)
+		handover_lost(s, "the process that started it has ended");
+	pthread_mutex_unlock(&s->vm->control_lock);
+}
+
+/* "PID.START.RANDOM": the process that started us, and what it will show to get its lease. */
+static int server_starter(struct control_server *s, const char *token, struct fail *why)
+{
+	unsigned long long start;
+	long               pid;
+
+	snprintf(s->token, sizeof(s->token), "%s", token);
+	if (sscanf(token, "%ld.%llu.", &pid, &start) != 2 || pid <= 0)
+		return fail_set(why, FAIL_USAGE, "--token: not PID.START.RANDOM");
+	s->starter_fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+	/* Looked at behind the descriptor: a process that has taken over the number began later. */
+	if (s->starter_fd < 0 || moves_start_time((pid_t)pid) != start)
+		return fail_set(why, FAIL_PEER, "incoming: the process that started it (pid %ld) has ended", pid);
+	s->starter_watch = loop_add(s->vm->loop, s->starter_fd, EPOLLIN, server_orphaned, s, why);
+	return s->starter_watch ? 0 : -1;
+}
+
 static int server_watch(struct control_server *s, struct fail *why)
 {
 	s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -63,6 +96,9 @@ static int server_watch(struct control_server *s, struct fail *why)
 	s->listen_watch = loop_add(s->vm->loop, s->listen_fd, EPOLLIN, client_accept, s, why);
 	if (!s->listen_watch)
 		return -1;
+	s->retry = loop_timer_add(s->vm->loop, records_retry, s, why);
+	if (!s->retry)
+		return -1;
 	if (!runstate_held_by(s->vm, HOLD_INCOMING))
 		return 0;
 	s->alone = loop_timer_add(s->vm->loop, server_alone, s, why);
@@ -72,7 +108,7 @@ static int server_watch(struct control_server *s, struct fail *why)
 	return 0;
 }
 
-int control_server_open(struct control_server **out, struct vm *vm, const char *path, struct fail *why)
+int control_server_open(struct control_server **out, struct vm *vm, const char *path, const char *token, struct fail *why)
 {
 	struct control_server *s = calloc(1, sizeof(*s));
 
@@ -82,10 +118,14 @@ int control_server_open(struct control_server **out, struct vm *vm, const char *
 		return fail_sys(why, "control socket");
 	}
 	s->vm        = vm;
-	s->listen_fd = s->lock_fd = s->wake_fd = s->move_lock = -1;
+	s->listen_fd = s->lock_fd = s->wake_fd = s->move_lock = s->starter_fd = -1;
 	s->queued_tail = &s->queued;
 	pthread_mutex_init(&s->events_lock, NULL);
-	if (records_open(s, why) || socket_open(s, path, why) || server_watch(s, why)) {
+	if (token && server_starter(s, token, why)) {
+		control_server_close(s);
+		return -1;
+	}
+	if (socket_open(s, path, why) || server_watch(s, why) || records_open(s, why)) {
 		control_server_close(s);
 		return -1;
 	}
@@ -151,6 +191,10 @@ void control_server_close(struct control_server *s)
 		client_close(c);
 	}
 	loop_timer_remove(s->vm->loop, s->alone);
+	loop_timer_remove(s->vm->loop, s->retry);
+	s->alone = s->retry = NULL;
+	loop_remove(s->vm->loop, s->starter_watch);
+	io_close(&s->starter_fd);
 	loop_remove(s->vm->loop, s->listen_watch);
 	loop_remove(s->vm->loop, s->wake_watch);
 	socket_close(s, server_epitaph(s));

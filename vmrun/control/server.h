@@ -64,15 +64,21 @@ struct control_server {
 	int                   wake_fd;     /* eventfd: events are queued, or a lease's thread has ended */
 	struct loop_watch    *wake_watch;
 	struct loop_timer    *alone;       /* incoming: nobody has come to fill it */
+	int                   starter_fd;  /* incoming: pidfd of who started us; -1: nobody to be watched */
+	struct loop_watch    *starter_watch;
 	struct server_line   *queued, **queued_tail;
 	uint64_t              event_seq;
 	struct server_event   remembered[SERVER_EVENTS_MAX];
 
 	/* under vm->control_lock */
 	struct grant         *grants;
-	struct move_record    move;        /* this VM's record, as on disk */
+	struct move_record    move;        /* this VM's record; on disk too, unless stale */
 	bool                  have_move;
-	int                   move_lock;   /* moves_lock(), from the first record on */
+	bool                  stale;       /* the disk may say otherwise: tried again by `retry` */
+	struct loop_timer    *retry;
+	int                   move_lock;   /* the claim of the VM; -1: incoming, and not yet given to us */
+	char                  token[CONTROL_TOKEN_MAX + 1];      /* incoming: of who started us; "": nobody in particular */
+	bool                  token_used;  /* the first lease was granted */
 	bool                  loaded;      /* incoming: state is in place */
 	bool                  written;     /* incoming: and RAM */
 	bool                  spoilt;      /* incoming: a load failed half way; never to be started */
