@@ -2,7 +2,7 @@ LIBS += format
 format_SRCS :=
 # The VM tree and the state tables: docs/vm-tree.md.
 format_SRCS += field.c field_save.c field_load.c field_json.c tree.c machine.c machine_check.c machine_write.c machine_read.c \
-	       machine_state.c state_tables.c state_clock.c
+	       machine_parts.c machine_state.c state_tables.c state_clock.c
 # The snapshot file: docs/format.md.
 format_SRCS += chunk.c page_chunk.c pagemap.c content.c header.c index.c regions.c output.c writer.c stream.c image.c
 # What devices keep across a save, and how a disk is told from itself later.

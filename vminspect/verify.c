@@ -15,7 +15,7 @@ static int verify_trees(const struct look *l, struct fail *why)
 		return fail_set(why, FAIL_CORRUPT, "%s: the header is of another VM than the configuration", l->src.what);
 	if (machine_same_shape(&l->config, &l->state, why))
 		return fail_prefix(why, "%s: configuration and state differ: ", l->src.what);
-	if (known_check_parts(l->trees[1], why))
+	if (machine_check_state(&l->state, l->trees[1], l->lens[1], why))
 		return fail_prefix(why, "%s: ", l->src.what);
 	return 0;
 }

@@ -47,7 +47,28 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 @test "vminspect verify: right hashes over a register that cannot be are refused" {
 	mksnap --spoil state a.vms
 	run -3 --separate-stderr vminspect verify a.vms
-	[ "$stderr" = "vminspect: a.vms: /cpus/cpu@0/state: hart: scounteren: 0xffff is not between 0x0 and 0x7" ]
+	[ "$stderr" = "vminspect: a.vms: cpu@0: hart: scounteren: 0xffff is not between 0x0 and 0x7" ]
+}
+
+@test "vminspect verify: a CPU, a device or the VM without a part of its state is not sound, nor is a part that nothing has" {
+	while read -r node message; do
+		mksnap --del "$node" a.vms
+		run -3 --separate-stderr vminspect verify a.vms
+		[ "$stderr" = "vminspect: a.vms: $message" ]
+	done <<-'END'
+	/vm/state/clock vm: clock is missing
+	/cpus/cpu@1/state cpu@1: no state in the tree
+	/cpus/cpu@1/state/hart cpu@1: hart is missing
+	/soc/sifive-plic@c000000/state/plic-context@1 sifive-plic@c000000: plic-context@1 is missing
+	/soc/virtio-console@10002000/state/virtqueue@1 virtio-console@10002000: virtqueue@1 is missing
+	/soc/virtio-rng@10003000/state virtio-rng@10003000: no state in the tree
+	END
+	mksnap --x86 --del /vm/state/x86-pic@1 a.vms
+	run -3 --separate-stderr vminspect verify a.vms
+	[ "$stderr" = "vminspect: a.vms: vm: x86-pic@1 is missing" ]
+	mksnap --spoil stray a.vms
+	run -3 --separate-stderr vminspect verify a.vms
+	[ "$stderr" = "vminspect: a.vms: vm: state of 'moon', which this machine does not have" ]
 }
 
 @test "vminspect verify: two trees that tell of two machines are refused" {
