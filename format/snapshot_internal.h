@@ -162,8 +162,15 @@ uint64_t output_bytes(const struct output *o);             /* given so far, buff
 /* Everything to fd; a regular file is fsynced, and when it is a fresh one its first len bytes are replaced and fsynced. */
 int output_finish(struct output *o, const void *head, size_t len, struct fail *why);
 
-/* --- regions.c: the regions a configuration tree names, as page counts by id; 0 for none --- */
+/* --- agree.c: the trees as a reader takes them in --- */
 
-int config_regions(const void *fdt, size_t len, uint64_t at, uint64_t npages[LIMIT_REGIONS], struct fail *why);
+struct machine;
+
+/* The CONFIG chunk at `at`: its machine, which agrees with the header (NULL: not looked at), to be freed, and the sizes of its
+ * regions in pages by id, 0 for none. */
+int config_read(const struct snap_header *h, const void *fdt, size_t len, uint64_t at, struct machine **out, uint64_t npages[LIMIT_REGIONS],
+		struct fail *why);
+/* The STATE chunk at `at`: it agrees with the configuration. */
+int state_read(const struct machine *config, const void *fdt, size_t len, uint64_t at, struct fail *why);
 
 #endif

@@ -83,8 +83,6 @@ static int restore_config(struct snap_stream *s, const struct options *o, bool t
 	}
 	if (machine_read(m, fdt, len, why))
 		return fail_prefix(why, "%s: ", o->source);
-	if (!uuid_equal(&h->vm, &m->uuid))
-		return fail_set(why, FAIL_CORRUPT, "%s: header and configuration are of different VMs", o->source);
 	return setup_overrides(m, o, trusted, why);
 }
 

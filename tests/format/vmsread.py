@@ -171,7 +171,8 @@ def read_machine(nodes):
     root, vm, cpus = nodes['/'], nodes['/vm'], nodes['/cpus']
     m = {'type': string(root['compatible']), 'name': string(vm['vmferry,name']), 'uuid': str(uuid.UUID(bytes=vm['uuid'])),
          'on_reboot': string(vm['on-reboot']), 'append': string(vm['append']), 'timebase_hz': cells(cpus['timebase-frequency'], 8)[0],
-         'cpus': 0, 'regions': [], 'devices': [], 'hosts': []}
+         'cpus': 0, 'regions': [], 'devices': [], 'hosts': [],
+         'x86': [cpus.get('vmferry,' + k, b'').hex() for k in ('cpuid', 'xsave-bytes', 'msrs')]}
     assert cells(root['needs'])[0] == 1, 'needs'
     for path, p in nodes.items():
         parts = path.split('/')[1:]
@@ -197,6 +198,20 @@ def read_machine(nodes):
                                'size': cells(p['size'], 8)[0], 'mtime_ns': cells(p['mtime'], 8)[0], 'digest': p['digest'].hex()})
     m['regions'].sort(key=lambda r: r['id'])
     return m
+
+
+def need_agreement(header, config, state, at):
+    """Section 8, "Agreement"."""
+    arch = {'vmferry,riscv64-1': 243, 'vmferry,x86-64-1': 62}
+    need(header['arch'] == arch[config['type']], at, 'architecture of header and configuration')
+    need(header['vm'] == config['uuid'], at, 'UUID of header and configuration')
+    need(header['name'] in ('', config['name']), at, 'name of header and configuration')
+
+    def lasting(m):
+        return dict(m, hosts=[{k: v for k, v in h.items() if k not in ('size', 'mtime_ns', 'digest')} for h in m['hosts']])
+    a, b = lasting(config), lasting(state)
+    for key in a:
+        need(a[key] == b[key], at, '%s of configuration and state' % key)
 
 
 def state_tables():
@@ -357,6 +372,7 @@ def read_snapshot(f, quick):
     need(not f.read(1), source.at, 'trailing data')
     nodes = read_fdt(trees[STATE], places['state'])
     machine = read_machine(nodes)
+    need_agreement(header, read_machine(read_fdt(trees[CONFIG], 4096)), machine, places['state'])
     for r in machine['regions']:
         kinds = [k for (region, _), (k, _, _, _) in pages.items() if region == r['id']]
         r['pages'] = {'data': kinds.count(DATA), 'zero': kinds.count(ZERO), 'untouched': r['size'] // 4096 - len(kinds)}
