@@ -303,8 +303,6 @@ static int image_load(struct snap_image *s, uint32_t region, uint64_t at, struct
 		return -1;
 	if (page_chunk_tables(&s->chunk, s->payload, have, at, s->npages[region], &s->head, &s->batch, s->hashes, why))
 		return -1;
-	if (s->chunk.encoding == 0 && s->head.data_len != s->head.ndata * PAGE_SIZE_4K)
-		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: %" PRIu32 " bytes for %" PRIu32 " pages", s->head.data_len, s->head.ndata);
 	if (s->chunk.encoding && (chunk_payload_check(&s->chunk, s->payload, at, why) ||
 				  page_chunk_decode_hashes(s->codec, &s->chunk, s->payload, at, s->npages[region], &s->batch, s->hashes, NULL, why)))
 		return -1;

@@ -93,12 +93,33 @@ class Chunk:
         need((quick and self.type == PAGES) or payload_hash == xxh3_64(self.payload), self.at, 'payload hash')
 
 
+def frame_length(b):
+    """Of the zstd frame at the start of b (RFC 8878, 3.1.1), and the size of content that it states; None: no such frame."""
+    if len(b) < 6 or b[:4] != bytes.fromhex('28B52FFD') or b[4] & 3:
+        return None
+    single = b[4] >> 5 & 1
+    size_bytes = (1 if single else 0, 2, 4, 8)[b[4] >> 6]
+    at = 5 + (not single)
+    content = int.from_bytes(b[at:at + size_bytes], 'little') + (256 if size_bytes == 2 else 0) if size_bytes else None
+    at += size_bytes
+    while True:
+        if len(b) < at + 3:
+            return None
+        head = int.from_bytes(b[at:at + 3], 'little')
+        at += 3 + (1 if head >> 1 & 3 == 1 else head >> 3)
+        if head & 1:
+            break
+    return at + 4 * (b[4] >> 2 & 1), content
+
+
 def unpack(chunk, data, ndata):
     """The raw pages of a chunk's data."""
     if chunk.encoding == 0:
         need(len(data) == 4096 * ndata, chunk.at, 'data length')
         return data
     need(ndata > 0, chunk.at, 'a frame of nothing')
+    need(len(data) < 4096 * ndata, chunk.at, 'a frame larger than its pages')
+    need(frame_length(data) == (len(data), 4096 * ndata), chunk.at, 'not one frame of its pages')
     p = subprocess.run(['zstd', '-dcq'], input=data, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
     need(p.returncode == 0 and len(p.stdout) == 4096 * ndata, chunk.at, 'not one frame of its pages')
     return p.stdout

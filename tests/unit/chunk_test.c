@@ -44,6 +44,108 @@ static bool batches_same(const struct page_batch *a, const struct page_batch *b)
 	       memcmp(a->data, b->data, (size_t)a->ndata * 4096) == 0;
 }
 
+struct frame {
+	struct chunk c;
+	uint8_t     *payload, *data;
+};
+
+/* A chunk of 64 pages that zstd makes small; data: its frame. */
+static struct frame frame_make(struct page_codec *codec, uint8_t *out)
+{
+	struct frame f = { .payload = out + CHUNK_HEADER_BYTES };
+	struct fail  why;
+	size_t       len;
+
+	fill_batch(0, 64, false);
+	if (page_chunk_encode(codec, batch, 1, out, &len, NULL, &why) || chunk_header_get(&f.c, out, 0, &why) || f.c.encoding != 1)
+		DIE("page chunk: %s", why.what);
+	f.data = f.payload + f.c.len - get_le32(f.payload + 8);
+	return f;
+}
+
+static void frame_grow(struct frame *f, int bytes)
+{
+	f->c.len += (uint32_t)bytes;
+	put_le32(f->payload + 8, get_le32(f->payload + 8) + (uint32_t)bytes);
+}
+
+static void frame_put(struct frame *f, const uint8_t *frame, size_t len)
+{
+	frame_grow(f, (int)len - (int)get_le32(f->payload + 8));
+	memcpy(f->data, frame, len);
+}
+
+static bool frame_refused(struct page_codec *codec, const struct frame *f, struct page_batch *got, const char *what)
+{
+	struct fail why = { 0 };
+
+	if (page_chunk_decode(codec, &f->c, f->payload, 0, 1u << 20, got, NULL, &why) == -1 && why.kind == FAIL_CORRUPT && strstr(why.what, what))
+		return true;
+	printf("# %s\n", why.what);
+	return false;
+}
+
+/* Frames that libzstd reads, or may read, and that are none of this format. */
+static void test_frames(struct page_codec *codec, uint8_t *out, struct page_batch *got)
+{
+	static const uint8_t skippable[8] = { 0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0 };
+	static uint8_t       made[1 << 20];
+	uint8_t             *p;
+	struct frame         f = frame_make(codec, out);
+	struct fail          why;
+
+	ok(page_chunk_decode(codec, &f.c, f.payload, 0, 1u << 20, got, NULL, &why) == 0, "a frame of 64 pages is read");
+	memcpy(f.payload + f.c.len, skippable, 8);
+	frame_grow(&f, 8);
+	ok(frame_refused(codec, &f, got, "not one zstd frame"), "a second frame behind the first is refused");
+
+	f = frame_make(codec, out);
+	memmove(f.data + 8, f.data, get_le32(f.payload + 8));
+	memcpy(f.data, skippable, 8);
+	frame_grow(&f, 8);
+	ok(frame_refused(codec, &f, got, "not one zstd frame"), "a skippable frame in front is refused");
+
+	/* Dictionary 0, in one byte: to libzstd the same as none. */
+	f = frame_make(codec, out);
+	size_t id = f.data[4] & 0x20 ? 5 : 6;
+	memmove(f.data + id + 1, f.data + id, get_le32(f.payload + 8) - id);
+	f.data[4] |= 1;
+	f.data[id] = 0;
+	frame_grow(&f, 1);
+	ok(frame_refused(codec, &f, got, "not one zstd frame"), "a frame with a dictionary is refused");
+
+	/* zstd 0.7: magic, descriptor of a single segment with its size in four bytes, blocks that repeat a byte, the end. */
+	f = frame_make(codec, out);
+	p = made;
+	put_le32(p, 0xfd2fb527);
+	p[4] = 2 << 6 | 1 << 5;
+	put_le32(p + 5, 64 * 4096);
+	p += 9;
+	for (uint32_t left = 64 * 4096, n; left; left -= n, p += 4) {
+		n    = left < 131072 ? left : 131072;
+		p[0] = (uint8_t)(2 << 6 | (n >> 16 & 7));
+		p[1] = (uint8_t)(n >> 8);
+		p[2] = (uint8_t)n;
+		p[3] = 'A';
+	}
+	p[0] = 3 << 6;
+	p[1] = p[2] = 0;
+	frame_put(&f, made, (size_t)(p + 3 - made));
+	ok(frame_refused(codec, &f, got, "not one zstd frame"), "a frame of zstd 0.7 is refused");
+
+	/* Raw blocks of two bytes: longer than what they hold. */
+	f = frame_make(codec, out);
+	p = made;
+	put_le32(p, 0xfd2fb528);
+	p[4] = 2 << 6 | 1 << 5;
+	put_le32(p + 5, 64 * 4096);
+	p += 9;
+	for (uint32_t left = 64 * 4096; left; left -= 2, p += 5)
+		memcpy(p, (uint8_t[5]){ (uint8_t)(2 << 3 | (left == 2)), 0, 0, 'A', 'A' }, 5);
+	frame_put(&f, made, (size_t)(p - made));
+	ok(frame_refused(codec, &f, got, "bytes of compressed data for 64 pages"), "a frame larger than its pages is refused");
+}
+
 static void test_page_chunks(void)
 {
 	static const int   levels[] = { 0, 1, 3, -5, 19 };
@@ -100,16 +202,7 @@ static void test_page_chunks(void)
 	fill_batch(0, 5, false);
 	ok(page_chunk_encode(codec, batch, 20, out, &len, NULL, &why) == -1 && why.kind == FAIL_USAGE, "level 20 is refused");
 
-	/* Two frames where one belongs. */
-	fill_batch(0, 64, false);
-	if (page_chunk_encode(codec, batch, 1, out, &len, NULL, &why) || chunk_header_get(&c, out, 0, &why))
-		DIE("page chunk: %s", why.what);
-	static const uint8_t skippable[8] = { 0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0 };
-	uint8_t             *payload = out + CHUNK_HEADER_BYTES;
-	memcpy(payload + c.len, skippable, 8);
-	c.len += 8;
-	put_le32(payload + 8, get_le32(payload + 8) + 8);
-	ok(page_chunk_decode(codec, &c, payload, 0, 1u << 20, got, NULL, &why) == -1 && strstr(why.what, "frame"), "a second frame behind the first is refused");
+	test_frames(codec, out, got);
 	page_codec_close(codec);
 	free(out);
 	free(got);
