@@ -105,6 +105,11 @@ struct snap_header {
  * holds what its frozen offsets say; after other failures *h is of no use. */
 int snap_header_read(struct snap_header *h, const uint8_t in[SNAP_HEADER_BYTES], struct fail *why);
 
+/* Do header, configuration and state tell of one VM? The readers below ask it before they hand a tree out; a state that comes
+ * alone is compared with the configuration that came before it. h and state may be NULL. FAIL_CORRUPT names what differs. */
+struct machine;
+int snap_agree(const struct snap_header *h, const struct machine *config, const struct machine *state, struct fail *why);
+
 /* --- writing, for vmsnap --- */
 
 struct snap_writer;

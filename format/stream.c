@@ -24,6 +24,7 @@ struct snap_stream {
 	size_t              room;
 	uint8_t            *trees[2];          /* configuration, state */
 	size_t              lens[2];
+	struct machine     *machine;           /* as the configuration has it */
 	struct snap_end     seen;              /* what END has to say */
 	struct index_cursor cursor;
 	uint64_t            finals[LIMIT_REGIONS][PAGE_PARENT + 1];
@@ -115,6 +116,7 @@ void snap_stream_close(struct snap_stream *s)
 	free(s->payload);
 	free(s->trees[0]);
 	free(s->trees[1]);
+	free(s->machine);
 	free(s);
 }
 
@@ -163,7 +165,7 @@ static int stream_tree(struct snap_stream *s, int which, const struct chunk *c, 
 
 static int stream_config(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
 {
-	if (stream_tree(s, 0, c, at, why) || config_regions(s->payload, c->len, at, s->npages, why))
+	if (stream_tree(s, 0, c, at, why) || config_read(&s->header, s->payload, c->len, at, &s->machine, s->npages, why))
 		return -1;
 	for (uint32_t id = 0; id < LIMIT_REGIONS; id++)
 		if (s->npages[id] && !(s->header.required & SNAP_STATE_ONLY) && content_region(s->content, id, s->npages[id], why))
@@ -305,7 +307,7 @@ static int stream_take(struct snap_stream *s, const struct chunk *c, uint64_t at
 	if (c->type == CHUNK_STATE) {
 		s->seen.state_at = at;
 		s->at = AFTER_STATE;
-		return stream_tree(s, 1, c, at, why);
+		return stream_tree(s, 1, c, at, why) ? -1 : state_read(s->machine, s->payload, c->len, at, why);
 	}
 	return 0;
 }

@@ -108,12 +108,14 @@ static int writer_tree(struct snap_writer *w, int which, const void *fdt, size_t
 
 int snap_writer_config(struct snap_writer *w, const void *fdt, size_t len, struct fail *why)
 {
-	uint64_t npages[LIMIT_REGIONS];
+	uint64_t        npages[LIMIT_REGIONS];
+	struct machine *m;
 
 	if (writer_ready(w, AT_CONFIG, why))
 		return -1;
-	if (config_regions(fdt, len, FAIL_NOWHERE, npages, why))
+	if (config_read(NULL, fdt, len, FAIL_NOWHERE, &m, npages, why))
 		return writer_failed(w);
+	free(m);
 	for (uint32_t id = 0; id < LIMIT_REGIONS; id++)
 		if (npages[id] && !(w->header.required & SNAP_STATE_ONLY) && content_region(w->content, id, npages[id], why))
 			return writer_failed(w);

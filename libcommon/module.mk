@@ -6,6 +6,8 @@
 #   uuid        random ids and their text
 #   paths       runtime and state folders, VM names
 #   pages       a batch of guest pages on its way
+#   pageset     page numbers; the next one is found in a few steps
+#   page_sink   pages into a region's memfd
 #   lease       the client's end of a VM's lease
 #   control     the client's end of a VM's control socket (QMP)
 #   precopy     rounds over the dirty bitmap, the pause, the rest
@@ -15,4 +17,5 @@
 #   moves       records of who owns a VM across a move; moves_file: on disk; moves_lock: the claim of a VM
 #   fault       ways to fail, in test builds only
 LIBS += libcommon
-libcommon_SRCS := fail.c io.c bitmap.c uuid.c paths.c pages.c fault.c control.c moves.c moves_file.c moves_lock.c lease.c precopy.c progress.c units.c
+libcommon_SRCS := fail.c io.c bitmap.c pageset.c uuid.c paths.c pages.c page_sink.c fault.c control.c moves.c moves_file.c moves_lock.c \
+		  lease.c precopy.c progress.c units.c

@@ -297,3 +297,20 @@ snapshot_with_everything() {
 	    assert got == -s, (s, got)
 	END
 }
+
+@test "vmrun: memory larger than the host's, of a snapshot or a peer, is refused unless --overcommit is given" {
+	mib=$(awk '/^(MemTotal|SwapTotal):/ { kib += $2 } END { print int(kib / 1024) + 1024 }' /proc/meminfo)
+	mksnap --ram "$mib" "$W/big.vms"
+	vminspect tree --config --dtb "$W/big.dtb" "$W/big.vms"
+	for how in "--restore $W/big.vms" "--incoming $W/big.dtb"; do
+		# shellcheck disable=SC2086 # two words
+		run -3 --separate-stderr vmrun --accel soft $how
+		[[ "$stderr" == "vmrun: ${how#* }: the VM has $mib MiB of memory, this host "*" MiB with swap: use --overcommit to run it here" ]]
+		# the next reason to refuse it is another
+		# shellcheck disable=SC2086
+		run -3 --separate-stderr vmrun --accel soft $how --overcommit
+		[[ "$stderr" == *"--disk root=PATH"* && "$stderr" != *overcommit* ]]
+	done
+	run -2 --separate-stderr vmrun --kernel "$STEP" --overcommit
+	[[ "$stderr" == *"--overcommit goes with --restore or --incoming" ]]
+}

@@ -14,15 +14,17 @@ const char options_usage[] =
 	"             [--virtio-console SPEC] [--accel auto|soft|kvm] [--cpu MODEL[,+FEATURE|,-FEATURE]...]\n"
 	"             [--on-reboot reset|exit|pause]\n"
 	"             [--clock freeze|advance] [--paused] [--control PATH] [--uuid UUID|new]\n"
-	"       vmrun --restore FILE|-  [--disk NAME=PATH]... [--trust-paths] [--disk-changed=accept] [--force-tsc] [overrides]\n"
-	"       vmrun --incoming FILE|- [--disk NAME=PATH]... [--trust-paths] [--disk-changed=accept] [--force-tsc] [overrides]\n"
+	"       vmrun --restore FILE|-  [--disk NAME=PATH]... [--trust-paths] [--disk-changed=accept] [--force-tsc]\n"
+	"             [--overcommit] [overrides]\n"
+	"       vmrun --incoming FILE|- [--disk NAME=PATH]... [--trust-paths] [--disk-changed=accept] [--force-tsc]\n"
+	"             [--overcommit] [overrides]\n"
 	"       overrides: --name --serial --virtio-console --kernel --initrd --accel --on-reboot --clock --paused\n"
 	"                  --control, and with --restore --uuid\n";
 
 enum {
 	OPT_NAME = 256, OPT_KERNEL, OPT_INITRD, OPT_APPEND, OPT_MEMORY, OPT_CPUS, OPT_DISK, OPT_RNG, OPT_SERIAL, OPT_CONSOLE, OPT_ACCEL,
 	OPT_ON_REBOOT, OPT_CLOCK, OPT_PAUSED, OPT_CONTROL, OPT_UUID, OPT_RESTORE, OPT_INCOMING, OPT_TRUST, OPT_CHANGED, OPT_CPU,
-	OPT_FORCE_TSC, OPT_TOKEN, OPT_HELP,
+	OPT_FORCE_TSC, OPT_TOKEN, OPT_OVERCOMMIT, OPT_HELP,
 	OPT_VERSION,
 };
 
@@ -50,6 +52,7 @@ static const struct option options_long[] = {
 	{ "cpu", required_argument, NULL, OPT_CPU },
 	{ "force-tsc", no_argument, NULL, OPT_FORCE_TSC },
 	{ "token", required_argument, NULL, OPT_TOKEN },
+	{ "overcommit", no_argument, NULL, OPT_OVERCOMMIT },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ NULL, 0, NULL, 0 },
@@ -172,6 +175,7 @@ static int options_one(struct options *o, int opt, const char *arg, struct fail 
 		o->cpu = arg;
 		return 0;
 	case OPT_FORCE_TSC: o->force_tsc = true; return 0;
+	case OPT_OVERCOMMIT: o->overcommit = true; return 0;
 	case OPT_DISK: return options_disk(o, arg, why);
 	case OPT_RNG: o->rng = true; return 0;
 	case OPT_SERIAL: o->serial = arg; return options_serial("serial", arg, why);
@@ -222,8 +226,8 @@ static int options_fit(const struct options *o, struct fail *why)
 			return fail_set(why, FAIL_USAGE, "--kernel FILE is needed (or --restore, --incoming; --help shows all)");
 		if (o->trust_paths || o->disk_changed_ok)
 			return fail_set(why, FAIL_USAGE, "--trust-paths and --disk-changed go with --restore or --incoming");
-		if (o->force_tsc)
-			return fail_set(why, FAIL_USAGE, "--force-tsc goes with --restore or --incoming");
+		if (o->force_tsc || o->overcommit)
+			return fail_set(why, FAIL_USAGE, "%s goes with --restore or --incoming", o->force_tsc ? "--force-tsc" : "--overcommit");
 		if (!o->serial && o->virtio_console && !strcmp(o->virtio_console, "stdio"))
 			return fail_set(why, FAIL_USAGE, "--virtio-console stdio: give --serial something else (none, pty, ...)");
 		return 0;

@@ -21,7 +21,8 @@ int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o
 int setup_accel(const struct accel_ops **out, const char *name, enum machine_type type, struct fail *why);
 
 /* Overrides into a machine that came from a snapshot or a peer, and the rule of trust (design.md 5): recorded paths are used
- * only when trusted. Everything that is missing is named in one message; nothing is opened. */
+ * only when trusted. Everything that is missing is named in one message; nothing is opened. Memory larger than the host's is
+ * refused, unless --overcommit is given. */
 int setup_overrides(struct machine *m, const struct options *o, bool trusted, struct fail *why);
 
 /* Kernel and initrd that were given as overrides, at once, so that a wrong path is found before anything runs. */

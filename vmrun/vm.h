@@ -36,7 +36,7 @@ struct vm {
 	struct boot_images images;             /* for resets; kernel NULL: not at hand (images.h) */
 	enum clock_policy  clock_policy;       /* at the next load */
 	struct clock_state clock_part;         /* what is saved of the clock, filled at each save */
-	struct machine    *recorded;           /* as the loaded tree has it: the disks' fingerprints then; NULL when booted here */
+	struct machine    *recorded;           /* as the tree that came in has it, before overrides, with the disks' fingerprints once state is loaded; NULL when booted here */
 	bool               disks_deferred;     /* incoming: disks are opened but not locked before board_own */
 	bool               disk_changed_ok;    /* --disk-changed=accept */
 	struct accel_want  want;               /* of the CPU, at open and at loads */

@@ -1,5 +1,6 @@
 #include "vmrun/vm.h"
 
+#include "format/snapshot.h"
 #include "libcommon/fault.h"
 #include "vmrun/devices/disks.h"
 
@@ -190,7 +191,9 @@ int vm_load(struct vm *vm, const void *fdt, size_t len, struct fail *why)
 		errno = ENOMEM;
 		return fail_sys(why, "VM tree");
 	}
-	if (machine_read(from, fdt, len, why) || vm_load_as(vm, from, fdt, len, vm->clock_policy, why)) {
+	/* Against what was recorded, not what overrides made of it. */
+	if (machine_read(from, fdt, len, why) || (vm->recorded && snap_agree(NULL, vm->recorded, from, why)) ||
+	    vm_load_as(vm, from, fdt, len, vm->clock_policy, why)) {
 		free(from);
 		return -1;
 	}

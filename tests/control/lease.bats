@@ -357,6 +357,22 @@ depart() {
 	on dst moves_on a
 }
 
+@test "incoming: state of a VM that differs from the configuration that came before it is not loaded" {
+	depart
+	while read -r host node property text; do
+		arrive "$host"
+		mkdir "$W/$host.image"
+		cp "$W/image/ram" "$W/image/tree" "$W/$host.image"
+		fdtput -t s "$W/$host.image/tree" "$node" "$property" "$text"
+		lease_refused "$host" "configuration and state differ: " put "$W/$host.image"
+		lease_close "$host"
+	done <<-'END'
+	d1 /vm append quiet
+	d2 /host/console path file:/etc/profile
+	d3 /vm vmferry,name b
+	END
+}
+
 @test "incoming: its lease lost before READY, it exits with 4 and leaves no record; the source goes on" {
 	depart
 	for step in nothing put; do

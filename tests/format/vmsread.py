@@ -93,12 +93,33 @@ class Chunk:
         need((quick and self.type == PAGES) or payload_hash == xxh3_64(self.payload), self.at, 'payload hash')
 
 
+def frame_length(b):
+    """Of the zstd frame at the start of b (RFC 8878, 3.1.1), and the size of content that it states; None: no such frame."""
+    if len(b) < 6 or b[:4] != bytes.fromhex('28B52FFD') or b[4] & 3:
+        return None
+    single = b[4] >> 5 & 1
+    size_bytes = (1 if single else 0, 2, 4, 8)[b[4] >> 6]
+    at = 5 + (not single)
+    content = int.from_bytes(b[at:at + size_bytes], 'little') + (256 if size_bytes == 2 else 0) if size_bytes else None
+    at += size_bytes
+    while True:
+        if len(b) < at + 3:
+            return None
+        head = int.from_bytes(b[at:at + 3], 'little')
+        at += 3 + (1 if head >> 1 & 3 == 1 else head >> 3)
+        if head & 1:
+            break
+    return at + 4 * (b[4] >> 2 & 1), content
+
+
 def unpack(chunk, data, ndata):
     """The raw pages of a chunk's data."""
     if chunk.encoding == 0:
         need(len(data) == 4096 * ndata, chunk.at, 'data length')
         return data
     need(ndata > 0, chunk.at, 'a frame of nothing')
+    need(len(data) < 4096 * ndata, chunk.at, 'a frame larger than its pages')
+    need(frame_length(data) == (len(data), 4096 * ndata), chunk.at, 'not one frame of its pages')
     p = subprocess.run(['zstd', '-dcq'], input=data, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
     need(p.returncode == 0 and len(p.stdout) == 4096 * ndata, chunk.at, 'not one frame of its pages')
     return p.stdout
@@ -171,7 +192,8 @@ def read_machine(nodes):
     root, vm, cpus = nodes['/'], nodes['/vm'], nodes['/cpus']
     m = {'type': string(root['compatible']), 'name': string(vm['vmferry,name']), 'uuid': str(uuid.UUID(bytes=vm['uuid'])),
          'on_reboot': string(vm['on-reboot']), 'append': string(vm['append']), 'timebase_hz': cells(cpus['timebase-frequency'], 8)[0],
-         'cpus': 0, 'regions': [], 'devices': [], 'hosts': []}
+         'cpus': 0, 'regions': [], 'devices': [], 'hosts': [],
+         'x86': [cpus.get('vmferry,' + k, b'').hex() for k in ('cpuid', 'xsave-bytes', 'msrs')]}
     assert cells(root['needs'])[0] == 1, 'needs'
     for path, p in nodes.items():
         parts = path.split('/')[1:]
@@ -197,6 +219,20 @@ def read_machine(nodes):
                                'size': cells(p['size'], 8)[0], 'mtime_ns': cells(p['mtime'], 8)[0], 'digest': p['digest'].hex()})
     m['regions'].sort(key=lambda r: r['id'])
     return m
+
+
+def need_agreement(header, config, state, at):
+    """Section 8, "Agreement"."""
+    arch = {'vmferry,riscv64-1': 243, 'vmferry,x86-64-1': 62}
+    need(header['arch'] == arch[config['type']], at, 'architecture of header and configuration')
+    need(header['vm'] == config['uuid'], at, 'UUID of header and configuration')
+    need(header['name'] in ('', config['name']), at, 'name of header and configuration')
+
+    def lasting(m):
+        return dict(m, hosts=[{k: v for k, v in h.items() if k not in ('size', 'mtime_ns', 'digest')} for h in m['hosts']])
+    a, b = lasting(config), lasting(state)
+    for key in a:
+        need(a[key] == b[key], at, '%s of configuration and state' % key)
 
 
 def state_tables():
@@ -357,6 +393,7 @@ def read_snapshot(f, quick):
     need(not f.read(1), source.at, 'trailing data')
     nodes = read_fdt(trees[STATE], places['state'])
     machine = read_machine(nodes)
+    need_agreement(header, read_machine(read_fdt(trees[CONFIG], 4096)), machine, places['state'])
     for r in machine['regions']:
         kinds = [k for (region, _), (k, _, _, _) in pages.items() if region == r['id']]
         r['pages'] = {'data': kinds.count(DATA), 'zero': kinds.count(ZERO), 'untouched': r['size'] // 4096 - len(kinds)}
