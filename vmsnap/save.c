@@ -18,13 +18,14 @@
  *
  *   lease, configuration, rounds while the VM runs
  *   pause, state, last sync, the rest into our own buffer, resume
- *   the buffered rest, state and END to the file; fsync
+ *   the buffered rest and state to the file
  *   finish: vmrun confirms that the lease was never broken
+ *   END to the file; fsync
  *   the file gets its name, its folder is fsynced
  *   commit: vmrun may forget what changed before this snapshot
  *
- * With --stop-after the resume is left out: what follows happens while the VM stands still, then it quits. Any failure
- * closes the lease, and with it ends the pause. */
+ * With --stop-after the resume is left out: what follows happens while the VM is paused, and the deadline of the pause is renewed
+ * from step to step; then it quits. Any failure closes the lease, and with it ends the pause. */
 
 #define SAVE_QUIT_MS 30000u
 
@@ -133,6 +134,7 @@ static int save_copy(struct save *s, struct progress *progress, struct fail *why
 		.max_rounds        = s->o->max_rounds,
 		.pause_buffer      = s->o->pause_buffer,
 		.pause_deadline_ms = s->o->pause_deadline_ms,
+		.pause_renew       = s->o->stop_after,
 		.progress          = &progress_ops,
 		.progress_arg      = progress,
 	};
@@ -163,20 +165,31 @@ static int save_resume(struct save *s, struct fail *why)
 	return 0;
 }
 
+/* With --stop-after: is the VM still paused? Then it stays so for the whole deadline. */
+static int save_renew(struct save *s, struct fail *why)
+{
+	return s->o->stop_after ? lease_renew(s->lease, s->o->pause_deadline_ms, why) : 0;
+}
+
+/* A reader of a pipe takes END for the word that all before it is sound: it is written when vmrun has said so. */
 static int save_complete(struct save *s, struct fail *why)
 {
 	if (s->precopy && precopy_drain(s->precopy, why))
 		return -1;
-	if (snap_writer_state(s->writer, s->state, s->state_len, why) || snap_writer_end(s->writer, s->r->content, why))
+	if (snap_writer_state(s->writer, s->state, s->state_len, why) || save_renew(s, why) || lease_finish(s->lease, true, why))
+		return -1;
+	if (snap_writer_end(s->writer, s->r->content, why))
 		return -1;
 	s->r->bytes = snap_writer_bytes(s->writer);
-	return lease_finish(s->lease, true, why);
+	return 0;
 }
 
 /* Gives the file its name, or the pipe its end. From here on signals wait: what is published is published. */
 static int save_publish(struct save *s, struct fail *why)
 {
 	fault_point("vmsnap.before-publish");
+	if (s->o->file && save_renew(s, why))
+		return -1;
 	interrupt_hold();
 	if (s->o->file) {
 		if (publish_finish(&s->file, why))

@@ -225,6 +225,49 @@ unhurt() {
 	unhurt
 }
 
+# The lease of a save that waits at $W/at is revoked at its deadline; the VM has run on when this returns.
+lease_lost() { vmrun ctl a inspect | jq -e 'any(.leases[]; .lost)' >/dev/null; }
+loses_its_lease() {
+	until_true 20 test -e "$W/at"
+	until_true 20 lease_lost
+	n=$(last_tick "$W/a.out")
+	until_true 20 tick_above "$W/a.out" "$n"
+	rm "$W/at"
+}
+
+@test "vmsnap --stop-after to a pipe: a lease that is lost while memory is copied is never followed by END" {
+	guest
+	mkfifo "$W/pipe"
+	"$READER" hold "$W/half.vms" "$W/at" <"$W/pipe" 3>&- &
+	reader=$!
+	# All memory is written while the VM stands still, and nobody reads.
+	vmsnap --stop-after --max-rounds 0 --pause-buffer 0 --pause-deadline 300ms a >"$W/pipe" 2>"$W/err" 3>&- &
+	pid=$!
+	loses_its_lease
+	rc=0
+	wait $pid || rc=$?
+	cat "$W/err"
+	[ $rc = 4 ]
+	grep -q 'lease lost: .*deadline' "$W/err"
+	wait $reader
+	run -3 vminspect verify "$W/half.vms"
+	unhurt
+}
+
+@test "vmsnap to a pipe: the lease is confirmed before END is written, whatever comes of it" {
+	guest
+	for how in --quiet --stop-after --state-only; do
+		VMFERRY_FAULT=vmsnap.paused=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" $how --pause-deadline 300ms a >"$W/half.vms" 2>"$W/err" 3>&- &
+		pid=$!
+		loses_its_lease
+		rc=0
+		wait $pid || rc=$?
+		[ $rc = 4 ]
+		run -3 vminspect verify "$W/half.vms"
+		unhurt
+	done
+}
+
 @test "vmsnap --stop-after: when the file can't get its name the VM runs on" {
 	guest
 	VMFERRY_FAULT=vmsnap.before-publish=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" --stop-after a "$W/out/a.vms" 2>"$W/err" 3>&- &
