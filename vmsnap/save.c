@@ -24,8 +24,9 @@
  *   the file gets its name, its folder is fsynced
  *   commit: vmrun may forget what changed before this snapshot
  *
- * With --stop-after the resume is left out: what follows happens while the VM is paused, and the deadline of the pause is renewed
- * from step to step; then it quits. Any failure closes the lease, and with it ends the pause. */
+ * With --stop-after the resume is left out: what follows happens while the VM is paused. The deadline of the pause is renewed
+ * from step to step, and quit, by the lease, is the last one: vmrun carries it out only if the pause has been unbroken. Any
+ * failure closes the lease, and with it ends the pause. */
 
 #define SAVE_QUIT_MS 30000u
 
@@ -202,30 +203,45 @@ static int save_publish(struct save *s, struct fail *why)
 	return 0;
 }
 
-static void save_commit(struct save *s)
+static int save_commit(struct save *s, struct fail *why)
 {
+	int rc;
+
 	/* Memory is not in it: the changes since the last whole snapshot still count from there. */
 	if (s->o->state_only)
-		return;
+		return 0;
 	fault_point("vmsnap.before-commit");
-	s->r->committed = lease_commit(s->lease, &s->r->snapshot, &s->r->commit_why) == 0;
+	rc = lease_commit(s->lease, &s->r->snapshot, why);
+	s->r->committed  = rc == 0;
+	s->r->commit_why = *why;
+	fault_point("vmsnap.committed");
+	return rc;
 }
 
-/* The VM ends where it stands. Our lease is kept until the VM has gone: without it it would run. */
-static int save_stop(struct save *s, struct fail *why)
+/* The VM ends where it was paused. A connection shows when vmrun closes its socket; it ends the VM without one too. */
+static int save_quit(struct save *s, struct fail *why)
 {
 	json_t *event;
+	bool    watched = control_open(&s->control, s->o->vm, why) == 0;
 
-	if (!s->o->stop_after)
+	if (lease_quit(s->lease, why))
+		return -1;
+	while (watched && control_event(s->control, &event, SAVE_QUIT_MS, why) == 0)
+		json_decref(event);
+	return !watched || why->kind == FAIL_ENDED ? 0 : -1;
+}
+
+/* What fails here leaves a complete snapshot. Without --stop-after the save has succeeded all the same. A VM that has ended
+ * ended in its pause: a lease that had been lost before would have said that. */
+static int save_settle(struct save *s, struct fail *why)
+{
+	if (!s->o->stop_after) {
+		save_commit(s, why);
 		return 0;
-	if (control_open(&s->control, s->o->vm, why) || control_execute(s->control, "quit", NULL, NULL, NULL, NULL, SAVE_QUIT_MS, why)) {
-		if (why->kind != FAIL_ENDED)
-			return fail_prefix(why, "%s is complete, but the VM would not quit and goes on: ", s->what);
-	} else {
-		while (control_event(s->control, &event, SAVE_QUIT_MS, why) == 0)
-			json_decref(event);
-		if (why->kind != FAIL_ENDED)
-			return fail_prefix(why, "%s is complete, but the VM did not end: ", s->what);
+	}
+	if ((save_commit(s, why) || save_quit(s, why)) && why->kind != FAIL_ENDED) {
+		why->kind = FAIL_PEER;
+		return fail_prefix(why, "%.90s: the snapshot is complete, but the VM was not ended: ", s->what);
 	}
 	s->r->stopped  = true;
 	s->r->pause_ns = io_now_ns() - s->r->copy.pause_begin_ns;
@@ -246,8 +262,7 @@ int save_run(const struct options *o, struct progress *progress, struct save_rep
 		goto out;
 	if (save_complete(&s, why) || save_publish(&s, why))
 		goto out;
-	save_commit(&s);
-	rc = save_stop(&s, why);
+	rc = save_settle(&s, why);
 out:
 	lease_close(s.lease);         /* first of all: it may hold the pause */
 	if (o->file)

@@ -268,6 +268,39 @@ loses_its_lease() {
 	done
 }
 
+@test "vmsnap --stop-after: a VM that ran on because the lease was lost is not ended, and the save ends with 4" {
+	guest
+	for point in paused before-publish published before-commit committed; do
+		VMFERRY_FAULT=vmsnap.$point=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" --stop-after --pause-deadline 300ms a "$W/out/a.vms" 2>"$W/err" 3>&- &
+		pid=$!
+		loses_its_lease
+		rc=0
+		wait $pid || rc=$?
+		echo "at $point: $rc: $(cat "$W/err")"
+		[ $rc = 4 ]
+		grep -q 'lease lost: .*deadline' "$W/err"
+		case $point in
+		paused | before-publish) [ ! -e "$W/out/a.vms" ] ;;
+		*)
+			grep -q "^vmsnap: $W/out/a.vms: the snapshot is complete, but the VM was not ended: " "$W/err"
+			stepcheck "$W/out/a.vms" ;;
+		esac
+		unhurt || { echo "at $point"; return 1; }
+	done
+}
+
+@test "vmsnap --stop-after: a VM that somebody else ends in the pause has stopped where it was saved" {
+	guest
+	VMFERRY_FAULT=vmsnap.published=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" --stop-after a "$W/out/a.vms" 2>"$W/err" 3>&- &
+	pid=$!
+	until_true 20 test -e "$W/at"
+	vmrun ctl a quit
+	wait_gone 10 "$VMPID"
+	rm "$W/at"
+	wait $pid
+	stepcheck "$W/out/a.vms"
+}
+
 @test "vmsnap --stop-after: when the file can't get its name the VM runs on" {
 	guest
 	VMFERRY_FAULT=vmsnap.before-publish=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" --stop-after a "$W/out/a.vms" 2>"$W/err" 3>&- &
