@@ -50,7 +50,7 @@ int vm_incoming(struct vm **out, const struct options *o, struct loop *loop, str
 	/* A peer wrote it, whatever file it lies in: recorded paths are never used without --trust-paths. */
 	if (incoming_tree(fd, o->source, &tree, &len, why) || machine_read(m, tree, len, why) || setup_overrides(m, o, false, why))
 		goto out;
-	if (setup_vm(out, m, o, loop, why) || setup_images_given(*out, o, why))
+	if (setup_apart(m, fd, "the tree", why) || setup_vm(out, m, o, loop, why) || setup_images_given(*out, o, why))
 		goto out;
 	rc = 0;
 out:
