@@ -5,9 +5,10 @@
 #include "libcommon/control.h"
 #include "libcommon/fault.h"
 #include "libcommon/io.h"
+#include "libcommon/publish.h"
 #include "libcommon/version.h"
 #include "vmsnap/interrupt.h"
-#include "vmsnap/publish.h"
+#include "vmsnap/inuse.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,12 +66,12 @@ static int save_open_file(struct save *s, struct fail *why)
 {
 	int rc;
 
-	s->file.fd = s->file.dir = -1;
+	s->file.fd = s->file.dir = s->file.old_fd = -1;
 	s->what    = "standard output";
 	if (!s->o->file)
 		return 0;
 	interrupt_hold();
-	rc = publish_open(&s->file, s->o->file, s->o->force, why);
+	rc = publish_open(&s->file, s->o->file, s->o->mode, s->o->force, why);
 	interrupt_release(save_abandon, &s->file);
 	s->what = s->o->file;
 	return rc;
@@ -83,9 +84,6 @@ static int save_open_lease(struct save *s, struct fail *why)
 	snprintf(holder, sizeof(holder), "vmsnap[%ld]", (long)getpid());
 	if (control_open(&s->control, s->o->vm, why) || lease_open(&s->lease, s->control, LEASE_KIND_LOG, holder, why))
 		return -1;
-	/* The lease lives without the connection; events that nobody reads would fill it. */
-	control_close(s->control);
-	s->control = NULL;
 	snprintf(s->lease->vm, sizeof(s->lease->vm), "%s", s->o->vm);
 	return lease_config(s->lease, &s->config, &s->config_len, why);
 }
@@ -98,6 +96,8 @@ static int save_header(struct save *s, struct snap_header *h, struct fail *why)
 	if (!m)
 		return fail_sys(why, "configuration");
 	rc = machine_read(m, s->config, s->config_len, why);
+	if (rc == 0)
+		rc = inuse_check(&s->file, s->control, m, why);
 	if (rc == 0) {
 		*h = (struct snap_header){
 			.required   = s->o->state_only ? SNAP_STATE_ONLY : 0,
@@ -121,6 +121,9 @@ static int save_open_writer(struct save *s, struct fail *why)
 
 	if (uuid_random(&s->r->snapshot, why) || save_header(s, &h, why))
 		return -1;
+	/* The lease lives without the connection; events that nobody reads would fill it. */
+	control_close(s->control);
+	s->control = NULL;
 	if (snap_writer_open(&s->writer, fd, &h, s->o->level, s->what, why))
 		return -1;
 	return snap_writer_config(s->writer, s->config, s->config_len, why);

@@ -333,10 +333,10 @@ loses_its_lease() {
 @test "vmsnap: where files need a name from the start nothing stays but after kill -9, and that is hidden" {
 	guest
 	# Stands for a file system without O_TMPFILE.
-	VMFERRY_FAULT=vmsnap.no-tmpfile=hit "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>/dev/null
+	VMFERRY_FAULT=publish.no-tmpfile=hit "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>/dev/null
 	unhurt
 	for sig in INT TERM; do
-		VMFERRY_FAULT=vmsnap.no-tmpfile=hit,vmsnap.paused=wait:$W/at env --default-signal=INT "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>/dev/null 3>&- &
+		VMFERRY_FAULT=publish.no-tmpfile=hit,vmsnap.paused=wait:$W/at env --default-signal=INT "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>/dev/null 3>&- &
 		pid=$!
 		until_true 20 test -e "$W/at"
 		[ "$(find "$W/out" -name '.a.vms.*' | wc -l)" = 1 ]
@@ -346,10 +346,10 @@ loses_its_lease() {
 		[ -z "$(ls -A "$W/out")" ]
 		unhurt
 	done
-	VMFERRY_FAULT=vmsnap.no-tmpfile=hit,vmsnap.paused=kill "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>/dev/null || true
+	VMFERRY_FAULT=publish.no-tmpfile=hit,vmsnap.paused=kill "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>/dev/null || true
 	[ ! -e "$W/out/a.vms" ]
 	rm -f "$W"/out/.a.vms.*
 	echo old >"$W/out/a.vms"
-	VMFERRY_FAULT=vmsnap.no-tmpfile=hit "$FAULTS_BUILD/bin/vmsnap" --force a "$W/out/a.vms" 2>/dev/null
+	VMFERRY_FAULT=publish.no-tmpfile=hit "$FAULTS_BUILD/bin/vmsnap" --force a "$W/out/a.vms" 2>/dev/null
 	unhurt
 }
