@@ -14,6 +14,7 @@
 #   version     of the suite
 #   moves       records of who owns a VM across a move
 #   publish     a file of the user's: complete or absent, and what it may replace
+#   text        bytes of files and peers as text for terminals and JSON
 #   fault       ways to fail, in test builds only
 LIBS += libcommon
-libcommon_SRCS := fail.c io.c bitmap.c uuid.c paths.c pages.c fault.c control.c moves.c lease.c precopy.c progress.c units.c publish.c
+libcommon_SRCS := fail.c io.c bitmap.c uuid.c paths.c pages.c fault.c control.c moves.c lease.c precopy.c progress.c units.c publish.c text.c

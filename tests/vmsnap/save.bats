@@ -227,6 +227,22 @@ runs_on() { local n; n=$(last_tick "$W/$1.out"); until_true 20 tick_above "$W/$1
 	[[ "$stderr" =~ ^'vmsnap: a: '[0-9]+' rounds, '[0-9]+' pages ('[0-9]+' paused), '.*', converged, '.*', snapshot '[0-9a-f-]{36}$ ]]
 }
 
+@test "vmsnap: paths that are not UTF-8 are in the JSON report and in the VM's own answers, escaped" {
+	odd=$(printf '%s/odd\377' "$W")
+	truncate -s 1M "$odd.img"
+	start_vm a --kernel "$STEP" --append "pages=64" --memory 64M --disk "root=$odd.img" --control "$odd.sock" --serial "file:$odd.out" &
+	until_true 30 vmrun ctl "$odd.sock" query-status
+	vmrun ctl "$odd.sock" info | jq -e --arg p "$W/odd\\xff.sock" '.control == $p and .pid > 0'
+	vmrun ctl "$odd.sock" query-block | jq -e --arg p "$W/odd\\xff.img" '.[0].inserted | .file == $p and .image.filename == $p'
+	vmrun ctl "$odd.sock" inspect | jq -e --arg p "file:$W/odd\\xff.out" 'any(.nodes[]; .counters.backend == $p)'
+	run -2 vmsnap --force "$odd.sock" "$odd.img"
+	vmsnap --progress=json "$odd.sock" "$odd.vms" 2>"$W/a.err"
+	[ "$(field "$W/a.err" file)" = "$W/odd\\xff.vms" ]
+	[ "$(field "$W/a.err" vm)" = a ]
+	vmrun ctl "$odd.sock" quit
+	wait
+}
+
 @test "vmsnap: --state-only is small, can be inspected, and is refused by --restore with 3" {
 	start_step a "pages=1024 tick=1000"
 	vmsnap --state-only a "$W/a.vms" 2>/dev/null
