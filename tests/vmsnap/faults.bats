@@ -96,6 +96,36 @@ unhurt() {
 	done
 }
 
+# Flags of a file's open file description, as octal digits.
+flags_of() { awk '/^flags/ { print $2 }' "/proc/self/fdinfo/$1"; }
+
+@test "vmsnap: a redirected standard output has its flags and its offset when vmsnap is interrupted, killed, or done" {
+	guest
+	for how in INT KILL none; do
+		exec 8>"$W/shared"
+		before=$(flags_of 8)
+		VMFERRY_FAULT=vmsnap.paused=wait:$W/at env --default-signal=INT "$FAULTS_BUILD/bin/vmsnap" -q a >&8 3>&- &
+		pid=$!
+		until_true 20 test -e "$W/at"
+		[ "$(flags_of 8)" = "$before" ]
+		case $how in
+		none) rm "$W/at" ;;
+		*) kill -$how $pid ;;
+		esac
+		wait $pid || [ $how != none ]
+		rm -f "$W/at"
+		[ "$(flags_of 8)" = "$before" ]
+		size=$(stat -c %s "$W/shared")
+		[ "$size" -gt 1000000 ]
+		[ "$(awk '/^pos/ { print $2 }' /proc/self/fdinfo/8)" = "$size" ]
+		echo odd >&8      # and so the next one may write
+		[ "$(tail -n 1 "$W/shared" | tail -c 4)" = odd ]
+		exec 8>&-
+		[ $how != none ] || { truncate -s "$size" "$W/shared"; vminspect verify "$W/shared"; }
+	done
+	unhurt
+}
+
 @test "vmsnap: killed at each of its fault points, the VM runs on and what stands under the name is complete" {
 	guest
 	for point in round paused resumed before-publish published before-commit; do
