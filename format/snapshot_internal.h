@@ -153,7 +153,7 @@ struct output;
 /* fd stands where the snapshot begins. A fresh regular file is written in large aligned pieces past the page cache where
  * the file system lets us, anything else plainly. */
 int output_open(struct output **out, int fd, const char *what, struct fail *why);
-void output_close(struct output *o);                       /* gives fd its flags back; what is still buffered is lost */
+void output_close(struct output *o);                       /* what is still buffered is lost */
 /* Room for len bytes (page_chunk_room at most) in the buffer, to be filled in place; output_filled then says how many were. */
 uint8_t *output_room(struct output *o, size_t len);
 int output_filled(struct output *o, size_t len, struct fail *why);

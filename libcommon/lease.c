@@ -378,9 +378,23 @@ int lease_pause(struct lease *l, unsigned deadline_ms, const struct uuid *epoch,
 	return lease_call(l, &m, -1, NULL, 0, LEASE_ANSWER_MS, why);
 }
 
+int lease_renew(struct lease *l, unsigned deadline_ms, struct fail *why)
+{
+	struct lease_msg m = { .verb = LEASE_RENEW, .a = { deadline_ms } };
+
+	return lease_call(l, &m, -1, NULL, 0, LEASE_ANSWER_MS, why);
+}
+
 int lease_resume(struct lease *l, struct fail *why)
 {
 	struct lease_msg m = { .verb = LEASE_RESUME };
+
+	return lease_call(l, &m, -1, NULL, 0, LEASE_ANSWER_MS, why);
+}
+
+int lease_quit(struct lease *l, struct fail *why)
+{
+	struct lease_msg m = { .verb = LEASE_QUIT };
 
 	return lease_call(l, &m, -1, NULL, 0, LEASE_ANSWER_MS, why);
 }

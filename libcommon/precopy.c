@@ -27,6 +27,7 @@
 #define PRECOPY_SAMPLE    256u         /* pages from which a round's rate is believed */
 #define PRECOPY_SMALL     64u          /* pages that are copied faster than a pause is asked for and answered */
 #define PRECOPY_FIXED_NS  1000000u     /* pause, device state and resume, as a guess before the first pause */
+#define PRECOPY_RENEWALS  4u           /* in each deadline of a pause that is renewed */
 #define PRECOPY_REGIONS   (sizeof(((struct lease *)0)->rams) / sizeof(struct lease_ram))
 
 struct precopy_rate { uint64_t pages, copy_ns, sink_ns; };
@@ -43,6 +44,7 @@ struct precopy {
 	struct precopy_rate         now, last, all; /* this round, the last one worth believing, all */
 	uint64_t                    sync_ns, barrier_ns;
 	uint64_t                    round_done, round_of;
+	uint64_t                    renewed_ns;     /* when the deadline of the pause was last set */
 	bool                        by_sink;        /* the rest goes to the sink while paused */
 	bool                        paused;
 };
@@ -124,8 +126,22 @@ static uint64_t precopy_take(struct precopy *p)
 	return n;
 }
 
+static int precopy_renew(struct precopy *p, struct fail *why)
+{
+	uint64_t now = io_now_ns();
+
+	if (lease_renew(p->l, p->o.pause_deadline_ms, why))
+		return -1;
+	p->renewed_ns = now;
+	return 0;
+}
+
+/* Between two batches: whoever still writes renews the deadline, whoever is stuck in a write does not. */
 static int precopy_tick(struct precopy *p, struct fail *why)
 {
+	if (p->paused && p->o.pause_renew &&
+	    io_now_ns() - p->renewed_ns >= (uint64_t)p->o.pause_deadline_ms * 1000000u / PRECOPY_RENEWALS && precopy_renew(p, why))
+		return -1;
 	return p->sink.tick ? p->sink.tick(p->sink.arg, why) : 0;
 }
 
@@ -382,11 +398,14 @@ int precopy_pause(struct precopy *p, const struct uuid *epoch, uint8_t **state, 
 	p->report.pause_begin_ns = io_now_ns();
 	if (lease_pause(p->l, p->o.pause_deadline_ms, epoch, why))
 		return -1;
-	p->paused = true;
+	p->paused     = true;
+	p->renewed_ns = p->report.pause_begin_ns;
 	/* Saving state and stopping backends can dirty memory: the last sync comes after. */
 	if (lease_state(p->l, state, len, why))
 		return -1;
-	if (precopy_sync(p, &rest, why) || precopy_copy(p, &p->report.pages_paused, &zeros, why)) {
+	/* Without a RESUME or RELEASE to come, renewing is what confirms that nothing ran while the rest was copied. */
+	if (precopy_sync(p, &rest, why) || precopy_copy(p, &p->report.pages_paused, &zeros, why) ||
+	    (p->o.pause_renew && precopy_renew(p, why))) {
 		free(*state);
 		*state = NULL;
 		return -1;

@@ -93,6 +93,43 @@ snapshot_with_everything() {
 	[ -z "$(find "$W/run" -name '*.sock')" ]
 }
 
+@test "vmrun: a serial line on a file that the VM uses is refused with 2, whatever the file is called; the file stays as it was" {
+	snapshot_with_everything
+	cp "$STEP" "$W/kernel"
+	echo initrd >"$W/initrd"
+	ln -s root.img "$W/link"
+	ln "$W/kernel" "$W/hard"
+	(cd "$W" && sha256sum root.img kernel initrd a.vms >sums)
+	boot=(--kernel "$W/kernel" --initrd "$W/initrd" --disk "root=$W/root.img" --memory 64M)
+	for f in root.img link ./root.img kernel hard initrd; do
+		run -2 --separate-stderr timeout 20 vmrun "${boot[@]}" --serial "file:$W/$f"
+		[[ $stderr == "vmrun: serial line 'console': $W/$f is "*" of this VM: name another file" ]]
+	done
+	run -2 --separate-stderr timeout 20 vmrun "${boot[@]}" --serial none --virtio-console "file:$W/root.img"
+	[[ $stderr == "vmrun: serial line 'hvc0': "*"is disk 'root' of this VM"* ]]
+	run -2 --separate-stderr timeout 20 vmrun --restore "$W/a.vms" --serial "file:$W/a.vms"
+	[[ $stderr == *"is the snapshot: "* ]]
+	run -2 --separate-stderr timeout 20 vmrun --restore - --trust-paths --serial "file:$W/a.vms" <"$W/a.vms"
+	[[ $stderr == *"is the snapshot: "* ]]
+	run -2 --separate-stderr timeout 20 vmrun --name x --kernel "$STEP" --control "$W/x" --serial "file:$W/x.lock"
+	[[ $stderr == *"is the VM's lock file: "* ]]
+	(cd "$W" && sha256sum -c --quiet sums)
+	# One that is not there is no disk either.
+	run -2 --separate-stderr timeout 20 vmrun --kernel "$STEP" --disk "$W/new" --serial "file:$W/new"
+}
+
+@test "vmrun: --control PATH does not take a file of the user's for its lock" {
+	echo '[[package]]' >"$W/Cargo.lock"
+	run -3 --separate-stderr timeout 20 vmrun --name c --kernel "$STEP" --serial none --control "$W/Cargo.sock"
+	[[ $stderr == *"$W/Cargo.lock: exists and is not a lock file of vmrun"* ]]
+	[ "$(cat "$W/Cargo.lock")" = '[[package]]' ]
+	: >"$W/Cargo.lock"
+	start_vm c --kernel "$STEP" --serial none --control "$W/Cargo.sock" &
+	until_true 20 vmrun ctl "$W/Cargo.sock" query-status
+	vmrun ctl "$W/Cargo.sock" quit
+	wait
+}
+
 @test "vmrun: power-off is 0, quit 0, signals 128+n, a reboot with --on-reboot=exit 16" {
 	start_vm a --kernel "$STEP" --append pages=64 --memory 64M --serial "unix:$W/a"
 	key "$W/a" q

@@ -53,7 +53,7 @@ int vm_incoming(struct vm **out, const struct options *o, struct loop *loop, str
 		goto out;
 	*recorded = *m;
 	/* A peer wrote it, whatever file it lies in: recorded paths are never used without --trust-paths. */
-	if (setup_overrides(m, o, false, why) || setup_vm(out, m, o, loop, why))
+	if (setup_overrides(m, o, false, why) || setup_apart(m, fd, "the tree", why) || setup_vm(out, m, o, loop, why))
 		goto out;
 	/* The state that is loaded later has to agree with it. */
 	(*out)->recorded = recorded;

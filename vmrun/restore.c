@@ -101,7 +101,9 @@ int vm_restore(struct vm **out, const struct options *o, struct loop *loop, stru
 	fd = setup_source(o->source, why);
 	if (fd < 0 || snap_stream_open(&s, fd, o->source, why))
 		goto out;
-	if (restore_config(s, o, setup_trusted(fd), m, why) || setup_vm(out, m, o, loop, why))
+	if (restore_config(s, o, setup_trusted(fd), m, why) || setup_apart(m, fd, "the snapshot", why))
+		goto out;
+	if (setup_vm(out, m, o, loop, why))
 		goto out;
 	if (setup_images_given(*out, o, why) || restore_pages(*out, s, why))
 		goto out;

@@ -31,6 +31,9 @@ int setup_images_given(struct vm *vm, const struct options *o, struct fail *why)
 /* Is what fd reads a regular file that is ours and that nobody else can write? */
 bool setup_trusted(int fd);
 
+/* What fd reads from is not where a serial line of m goes. */
+int setup_apart(const struct machine *m, int fd, const char *what, struct fail *why);
+
 /* Opens FILE, or takes standard input away from the console ("-": it becomes the terminal, if there is one). */
 int setup_source(const char *source, struct fail *why);
 

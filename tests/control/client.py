@@ -177,7 +177,7 @@ def garbage(path, seed):
         ch = socket.socket(fileno=fds[0])
         ch.settimeout(10)
         for _ in range(30):
-            verb = r.choice([0, 1, 22, r.randrange(2 ** 32)] + [v for v in range(2, 20) if v not in (14, 10)])
+            verb = r.choice([0, 1, 1000, r.randrange(2 ** 32), 23] + [v for v in range(2, 20) if v not in (14, 10)])
             a = [r.choice([0, 1, 1, 2, 99, 100, 4096, 2 ** 63, 2 ** 64 - 1, r.randrange(2 ** 64)]) for _ in range(6)]
             m = struct.pack('<4I6Q16s256s', verb, r.randrange(2 ** 32), 0, 0, *a, r.randbytes(16), r.randbytes(256))
             if r.random() < 0.02:

@@ -130,6 +130,46 @@ second_client_while_paused() {
 	lease_open l2 a log 'vmsnap[2]'      # the lost one stands in nobody's way
 }
 
+@test "lease: RENEW moves the deadline of the pause; the deadline that PAUSE had set passes and revokes nothing" {
+	step a
+	step b
+	lease_open l a log 'vmsnap[1]'
+	lease_open m b log 'vmsnap[2]'
+	lease_refused l 'nothing to do' renew 1000
+	printf 'pause 2000\nrenew 60000\n' >&"${LEASE[l]}"
+	lease_answer l
+	lease_answer l
+	lease_refused l '1 to 600000' renew 0
+	lease_refused l '1 to 600000' renew 600001
+	lease m pause 2000                   # ends after the first deadline of the other
+	vmrun ctl b wait RESUME timeout=20
+	status_is a save-vm
+	lease l renew 300
+	vmrun ctl a wait RESUME timeout=20
+	lease_refused l 'deadline' renew 60000
+	moves_on a
+}
+
+@test "lease: QUIT ends the VM in its pause and nowhere else; a lease that was lost ends nothing" {
+	step a
+	lease_open l a log 'vmsnap[1]'
+	lease_open r a read 'x'
+	lease_refused l 'nothing to do' quit
+	lease l pause 300
+	lease_refused r 'not a verb of this kind' quit
+	vmrun ctl a wait RESUME timeout=20
+	lease_refused l 'deadline' quit
+	moves_on a
+	lease_open l2 a log 'vmsnap[2]'
+	lease l2 pause 60000
+	n=$(last_tick "$W/a.out")
+	lease l2 quit
+	exits "$VMPID" 0
+	[ "$(last_tick "$W/a.out")" = "$n" ]
+	if lease l2 sync; then false; fi
+	[[ $output =~ 'error sync 6: '.*host-qmp-quit ]]
+}
+
 @test "lease: its holder is killed or closes: the pause goes, the VM runs, logging ends" {
 	step a
 	for how in lease_kill lease_close; do

@@ -2,7 +2,7 @@
  *
  *   regions                              config | state [FILE]
  *   log-start | sync                     clear|fill REGION FIRST COUNT
- *   throttle PERCENT                     pause MS [UUID] | resume
+ *   throttle PERCENT                     pause MS [UUID] | renew MS | resume | quit
  *   finish 0|1 | commit UUID             moving UUID PEER | release UUID | retaking UUID 0|1 | retake UUID | done UUID
  *   take DIR                             RAM and state (paused) into DIR/ram, DIR/tree
  *   put DIR                              the same back, by an incoming lease: written, load
@@ -178,6 +178,8 @@ static int execute(char **w, struct fail *why)
 	if (!strcmp(w[0], "fill"))      return lease_fill(lease, (uint32_t)number(w[1]), number(w[2]), number(w[3]), why);
 	if (!strcmp(w[0], "throttle"))  return lease_throttle(lease, (unsigned)number(w[1]), why);
 	if (!strcmp(w[0], "resume"))    return lease_resume(lease, why);
+	if (!strcmp(w[0], "renew"))     return lease_renew(lease, (unsigned)number(w[1]), why);
+	if (!strcmp(w[0], "quit"))      return lease_quit(lease, why);
 	if (!strcmp(w[0], "finish"))    return lease_finish(lease, number(w[1]) == 0, why);
 	if (!strcmp(w[0], "take"))      return take(w[1], why);
 	if (!strcmp(w[0], "put"))       return put(w[1], why);

@@ -160,6 +160,29 @@ static int verb_pause(struct grant *g, struct grant_call *call, struct fail *why
 	return 0;
 }
 
+/* How long the pause lasts without a word from its holder is the holder's choice, within the bounds of PAUSE. */
+static int verb_renew(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	uint64_t ms = call->in->a[0];
+
+	if (!g->paused)
+		return fail_set(why, FAIL_USAGE, "renew: not paused");
+	if (ms == 0 || ms > GRANT_PAUSE_MS_MAX)
+		return fail_set(why, FAIL_USAGE, "renew: a deadline of 1 to %u ms", GRANT_PAUSE_MS_MAX);
+	g->deadline_ns = io_now_ns() + ms * 1000000u;
+	return 0;
+}
+
+/* Under the lock in which a deadline revokes the lease: a VM that has run on is never ended by the save that lost it. */
+static int verb_quit(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	(void)call;
+	if (!g->paused)
+		return fail_set(why, FAIL_USAGE, "quit: not paused");
+	vm_end(g->server->vm, RUN_SHUTDOWN, 0, "host-qmp-quit");
+	return 0;
+}
+
 static int verb_resume(struct grant *g, struct grant_call *call, struct fail *why)
 {
 	(void)call;
@@ -382,6 +405,8 @@ static const struct grant_verb {
 	[LEASE_WRITTEN]   = { "written",   verb_written,    INCOMING,              PHASE_INCOMING, false },
 	[LEASE_LOAD]      = { "load",      verb_load,       INCOMING,              PHASE_INCOMING, true  },
 	[LEASE_READY]     = { "ready",     verb_ready,      INCOMING,              FILLED,         false },
+	[LEASE_QUIT]      = { "quit",      verb_quit,       LOG,                   PHASE_LEASED,   false },
+	[LEASE_RENEW]     = { "renew",     verb_renew,      LOG,                   PHASE_LEASED,   false },
 	[LEASE_START]     = { "start",     verb_start,      INCOMING,              PHASE_ANY,      false },
 	[LEASE_ABORT]     = { "abort",     verb_abort,      INCOMING,              PHASE_ANY,      false },
 };

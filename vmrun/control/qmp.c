@@ -1,6 +1,7 @@
 #include "vmrun/control/qmp.h"
 
 #include "libcommon/io.h"
+#include "libcommon/text.h"
 #include "libcommon/version.h"
 
 #include <string.h>
@@ -108,23 +109,9 @@ json_t *qmp_return(json_t *id, json_t *value)
 }
 
 /* A message may quote half a character of what a client or a file said. */
-static json_t *qmp_text(const char *text)
-{
-	json_t *j = json_string(text);
-	char    plain[512];
-	size_t  n = 0;
-
-	if (j)
-		return j;
-	for (; text[n] && n < sizeof(plain) - 1; n++)
-		plain[n] = (unsigned char)text[n] < 0x80 ? text[n] : '?';
-	plain[n] = '\0';
-	return json_string(plain);
-}
-
 json_t *qmp_error(json_t *id, const char *class, const char *desc)
 {
-	return qmp_with_id(json_pack("{s:{s:s, s:o}}", "error", "class", class, "desc", qmp_text(desc)), id);
+	return qmp_with_id(json_pack("{s:{s:s, s:o}}", "error", "class", class, "desc", text_json(desc)), id);
 }
 
 json_t *qmp_event(const char *name, json_t *data, uint64_t seq)
