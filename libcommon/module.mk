@@ -13,6 +13,7 @@
 #   units       sizes and durations on command lines
 #   version     of the suite
 #   moves       records of who owns a VM across a move
+#   hostkey     the key in the state folder by which a host knows its own snapshots; HMAC-SHA-256
 #   fault       ways to fail, in test builds only
 LIBS += libcommon
-libcommon_SRCS := fail.c io.c bitmap.c uuid.c paths.c pages.c fault.c control.c moves.c lease.c precopy.c progress.c units.c
+libcommon_SRCS := fail.c io.c bitmap.c uuid.c paths.c pages.c fault.c hostkey.c control.c moves.c lease.c precopy.c progress.c units.c
