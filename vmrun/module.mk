@@ -7,4 +7,4 @@ vmrun_SRCS   := main.c options.c setup.c overrides.c apart.c vm.c vm_state.c mem
 		$(addprefix accel/,$(accel_SRCS)) $(addprefix board/,$(board_SRCS)) \
 		$(addprefix devices/,$(devices_SRCS)) $(addprefix control/,$(control_SRCS))
 vmrun_USES   := format libcommon
-vmrun_LDLIBS := -larchive -lfdt -ljansson -lzstd -lxxhash -lm -pthread
+vmrun_LDLIBS := -larchive -lfdt -ljansson -lzstd -lxxhash -lcrypto -lm -pthread

@@ -8,4 +8,4 @@
 PROGS += vmsnap
 vmsnap_SRCS   := main.c options.c save.c inuse.c interrupt.c report.c
 vmsnap_USES   := format libcommon
-vmsnap_LDLIBS := -lfdt -ljansson -lzstd -lxxhash -lm -pthread
+vmsnap_LDLIBS := -lfdt -ljansson -lzstd -lxxhash -lcrypto -lm -pthread

@@ -3,9 +3,12 @@
 rows of the state tables out of the text itself.
 
 vmsread.py [--quick] FILE|-     checks everything (--quick: not the payloads' and pages' hashes, nor the content digest), prints JSON
+vmsread.py --key KEYFILE FILE|-         the same, and the MACs: "auth" is a list of what valid ones cover
 vmsread.py --page REGION PAGE FILE      the page's 4096 bytes, found by the index
 Exit status 3: refused.
 """
+import hashlib
+import hmac
 import json
 import os
 import re
@@ -16,7 +19,7 @@ import uuid
 
 from xxh3 import xxh3_64, xxh3_128
 
-CONFIG, PAGES, ROUND_END, STATE, WORKINGSET, INDEX, END = 1, 2, 5, 6, 7, 8, 9
+CONFIG, PAGES, ROUND_END, STATE, WORKINGSET, INDEX, END, AUTH = 1, 2, 5, 6, 7, 8, 9, 10
 STATE_ONLY = 1
 DATA, ZERO = 1, 2
 
@@ -320,21 +323,48 @@ def content_of(pages, regions, config, state):
     return xxh3_128(top)
 
 
-def read_snapshot(f, quick):
+# --- section 9 ---
+
+def mac_of(key, *parts):
+    return hmac.new(key, b''.join(struct.pack('<Q', len(p)) + p for p in parts), hashlib.sha256).digest()
+
+
+def read_auth(c):
+    """(covers, key id, MAC), None for an algorithm that the text does not know."""
+    need(len(c.payload) == 64 and blank(c.payload[8:16]), c.at, 'auth chunk')
+    algorithm, covers = struct.unpack_from('<II', c.payload)
+    need(covers in (1, 2), c.at, 'auth chunk: covers %d' % covers)
+    return (covers, c.payload[16:32], c.payload[32:]) if algorithm == 1 else None
+
+
+def check_auth(key, auths, raw, config, state, content):
+    head = bytearray(raw)
+    head[40] &= ~1
+    head[4088:] = struct.pack('<Q', xxh3_64(bytes(head[:4088])))
+    head = bytes(head)
+    want = {1: mac_of(key, b'vmferry snapshot configuration', head, config),
+            2: mac_of(key, b'vmferry snapshot', head, config, state, content)}
+    own = mac_of(key, b'vmferry key id')[:16]
+    return [{1: 'configuration', 2: 'all'}[covers] for covers, key_id, mac in auths if key_id == own and hmac.compare_digest(mac, want[covers])]
+
+
+def read_snapshot(f, quick, key=None):
     source = Source(f)
     raw = source.take(4096)
     header = read_header(raw)
     written = bytearray(raw[:4088])
     written[40] &= ~1
     pages, regions, trees, index, places = {}, {}, {}, b'', {}
-    at_step, chunks, rounds = CONFIG, 0, 0
+    at_step, chunks, rounds, auths, before_state = CONFIG, 0, 0, [], False
     while True:
         c = Chunk(source, quick)
+        need(not before_state or c.type == STATE, c.at, 'auth chunk over all, not before the state')
+        before_state = False
         if c.type == END:
             break
         chunks += 1
         written += c.header
-        need(c.type == PAGES or (c.region == 0 and c.encoding == 0) or c.type not in (CONFIG, STATE, INDEX, ROUND_END, WORKINGSET), c.at,
+        need(c.type == PAGES or (c.region == 0 and c.encoding == 0) or c.type not in (CONFIG, STATE, INDEX, ROUND_END, WORKINGSET, AUTH), c.at,
              'region or encoding')
         need((at_step == CONFIG) == (c.type == CONFIG), c.at, 'configuration first, and once')
         if c.type in (CONFIG, STATE):
@@ -368,6 +398,13 @@ def read_snapshot(f, quick):
         elif c.type == ROUND_END:
             need(at_step == PAGES and len(c.payload) == 8 and blank(c.payload[4:]), c.at, 'round end')
             rounds += 1
+        elif c.type == AUTH:
+            need(at_step == PAGES, c.at, 'auth chunk out of order')
+            auth = read_auth(c)
+            if auth:
+                need(auth[0] == 2 or chunks == 2, c.at, 'auth chunk not behind the configuration')
+                before_state = auth[0] == 2
+                auths.append(auth)
         elif c.type == WORKINGSET:
             need(at_step == STATE, c.at, 'working set out of order')
             places['working'] = c.at
@@ -397,7 +434,7 @@ def read_snapshot(f, quick):
     for r in machine['regions']:
         kinds = [k for (region, _), (k, _, _, _) in pages.items() if region == r['id']]
         r['pages'] = {'data': kinds.count(DATA), 'zero': kinds.count(ZERO), 'untouched': r['size'] // 4096 - len(kinds)}
-    return {'header': header, 'bytes': source.at, 'chunks': chunks, 'rounds': rounds, 'file_digest': e[16:32].hex(),
+    return {'header': header, 'auth': check_auth(key, auths, raw, trees[CONFIG], trees[STATE], e[32:48]) if key else None, 'bytes': source.at, 'chunks': chunks, 'rounds': rounds, 'file_digest': e[16:32].hex(),
             'content_digest': e[32:48].hex(), 'machine': machine, 'state': read_state(nodes)}
 
 
@@ -438,10 +475,13 @@ def main(args):
         with open(args[3], 'rb') as f:
             sys.stdout.buffer.write(page_of(f, int(args[1]), int(args[2])))
         return
-    quick = args[:1] == ['--quick']
-    name = args[1 if quick else 0]
+    quick, key = args[:1] == ['--quick'], None
+    if args[:1] == ['--key']:
+        with open(args[1], 'rb') as f:
+            key = f.read()
+    name = args[-1]
     with (sys.stdin.buffer if name == '-' else open(name, 'rb')) as f:
-        json.dump(read_snapshot(f, quick), sys.stdout, indent=1)
+        json.dump(read_snapshot(f, quick, key), sys.stdout, indent=1)
         print()
 
 
