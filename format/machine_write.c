@@ -31,9 +31,7 @@ static const struct {
 	{ .type = "mc146818",     .compatible = "motorola,mc146818" },
 	{ .type = "i8042",        .compatible = "intel,8042" },
 	{ .type = "vmgenid",      .compatible = "microsoft,vmgenid" },
-	{ .type = "mc146818",     .compatible = "motorola,mc146818" },
 	{ .type = "pvpanic",      .compatible = "qemu,pvpanic" },
-	{ .type = "vmgenid",      .compatible = "microsoft,vmgenid" },
 };
 
 static const char *device_compatible(const char *type, bool *irqchip)

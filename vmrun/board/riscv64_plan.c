@@ -2,6 +2,7 @@
 
 #include "vmrun/board/plan.h"
 #include "vmrun/devices/plic.h"
+#include "vmrun/devices/vmgenid.h"
 
 #include <stdio.h>
 
@@ -10,6 +11,7 @@ static const struct machine_device fixed[] = {
 	{ .type = "ns16550a", .host = "console", .gpa = RISCV64_UART, .size = RISCV64_UART_SIZE, .irq = RISCV64_UART_IRQ,
 	  .slot = SLOT_NONE },
 	{ .type = "goldfish-rtc", .gpa = RISCV64_RTC, .size = RISCV64_RTC_SIZE, .irq = RISCV64_RTC_IRQ, .slot = SLOT_NONE },
+	{ .type = "vmgenid", .gpa = RISCV64_VMGENID, .size = VMGENID_BYTES, .irq = RISCV64_VMGENID_IRQ, .slot = SLOT_NONE },
 };
 
 static int riscv64_slots(struct machine *cfg, struct fail *why)
