@@ -56,6 +56,7 @@ snapshot_with_everything() {
 	usage_error --kernel x --disk kernel=x
 	usage_error --kernel x --disk ,ro
 	usage_error --kernel x --trust-paths
+	usage_error --kernel "$TOP/tests/guests/step.elf" --append "$(printf '%01024d' 0)"
 	usage_error --restore a --incoming b
 	usage_error --restore a --append x
 	usage_error --restore a --memory 1G

@@ -21,6 +21,7 @@
 #define RISCV64_VIRTIO_SIZE 0x1000u
 #define RISCV64_SLOTS       24u               /* 0 to 7: irq 1 to 8; 8 to 23: irq 12 to 27 */
 #define RISCV64_TIMEBASE_HZ 10000000u
+#define RISCV64_CMDLINE_MAX 1023u             /* COMMAND_LINE_SIZE of Linux, without the NUL */
 #define RISCV64_ISA         "rv64imafdc_zicntr_zicsr_zifencei_sstc"
 
 int riscv64_plan(struct machine *cfg, struct fail *why);
