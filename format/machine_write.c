@@ -122,6 +122,8 @@ static int put_vm(struct tree_writer *w, struct fail *why)
 	put_bytes(w, "uuid", w->m->uuid.b, sizeof(w->m->uuid.b));
 	put_str(w, "on-reboot", reboot_policy_names[w->m->on_reboot]);
 	put_str(w, "append", w->m->append);
+	if (w->parts && w->parts->stopped)
+		put_bytes(w, "vmferry,stopped", NULL, 0);
 	if (w->parts && w->parts->vm && put_state(w, w->parts->vm(w->parts->arg, w->list, MACHINE_PARTS_MAX), "vm", why))
 		return -1;
 	put_end(w);

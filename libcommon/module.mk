@@ -10,9 +10,10 @@
 #   control     the client's end of a VM's control socket (QMP)
 #   precopy     rounds over the dirty bitmap, the pause, the rest
 #   progress    a live line or JSON lines on stderr
+#   note        a line on stderr while a tool runs on
 #   units       sizes and durations on command lines
 #   version     of the suite
 #   moves       records of who owns a VM across a move
 #   fault       ways to fail, in test builds only
 LIBS += libcommon
-libcommon_SRCS := fail.c io.c bitmap.c uuid.c paths.c pages.c fault.c control.c moves.c lease.c precopy.c progress.c units.c
+libcommon_SRCS := fail.c io.c bitmap.c uuid.c paths.c pages.c fault.c control.c moves.c note.c lease.c precopy.c progress.c units.c
