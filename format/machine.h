@@ -80,6 +80,7 @@ struct machine {
 	uint32_t              msrs[LIMIT_MSRS];   /* numbers of those that are saved, ascending */
 	enum reboot_policy    on_reboot;
 	char                  append[2048];       /* kernel command line */
+	bool                  stopped;            /* read from a tree with state: its user had stopped the VM */
 	uint32_t              nregions, ndevices, nhosts;
 	struct machine_region regions[LIMIT_REGIONS];
 	struct machine_device devices[LIMIT_DEVICES];
@@ -100,6 +101,7 @@ struct machine_parts {
 	size_t (*cpu)(void *arg, uint32_t cpu, struct state_part *out, size_t max);
 	size_t (*device)(void *arg, uint32_t device, struct state_part *out, size_t max);
 	void    *arg;
+	bool     stopped;        /* its user has stopped the VM */
 };
 #define MACHINE_PARTS_MAX 40     /* parts of one device or CPU */
 int machine_write(const struct machine *m, const struct machine_parts *parts, void *buf, size_t room, size_t *len, struct fail *why);

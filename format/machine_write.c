@@ -30,8 +30,8 @@ static const struct {
 	{ .type = "goldfish-rtc", .compatible = "google,goldfish-rtc" },
 	{ .type = "mc146818",     .compatible = "motorola,mc146818" },
 	{ .type = "i8042",        .compatible = "intel,8042" },
-	{ .type = "pvpanic",      .compatible = "qemu,pvpanic" },
 	{ .type = "vmgenid",      .compatible = "microsoft,vmgenid" },
+	{ .type = "pvpanic",      .compatible = "qemu,pvpanic" },
 };
 
 static const char *device_compatible(const char *type, bool *irqchip)
@@ -125,6 +125,8 @@ static int put_vm(struct tree_writer *w, struct fail *why)
 	put_bytes(w, "uuid", w->m->uuid.b, sizeof(w->m->uuid.b));
 	put_str(w, "on-reboot", reboot_policy_names[w->m->on_reboot]);
 	put_str(w, "append", w->m->append);
+	if (w->parts && w->parts->stopped)
+		put_bytes(w, "vmferry,stopped", NULL, 0);
 	if (put_state(w, OWNER_VM, 0, "vm", why))
 		return -1;
 	put_end(w);

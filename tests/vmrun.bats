@@ -56,8 +56,12 @@ snapshot_with_everything() {
 	usage_error --kernel x --disk kernel=x
 	usage_error --kernel x --disk ,ro
 	usage_error --kernel x --trust-paths
+	usage_error --kernel "$TOP/tests/guests/step.elf" --append "$(printf '%01024d' 0)"
 	usage_error --restore a --incoming b
 	usage_error --restore a --append x
+	usage_error --restore a --cont --paused
+	usage_error --incoming a --cont
+	usage_error --kernel x --cont
 	usage_error --restore a --memory 1G
 	usage_error --restore a --disk x.img
 	usage_error --incoming a --uuid 12345678-1234-1234-1234-123456789abc
@@ -292,6 +296,34 @@ snapshot_with_everything() {
 	status_is b paused
 	vmrun ctl b cont
 	until_true 20 tick_above "$W/b.out" 0
+}
+
+@test "vmrun: a VM that its user had stopped is restored stopped, cont or --cont runs it" {
+	start_vm a --kernel "$STEP" --append "pages=64 tick=20000" --memory 64M
+	wait_line 20 'step guest' "$W/a.out"
+	vmsnap -q a "$W/running.vms"
+	vmrun ctl a stop
+	vmsnap -q a "$W/stopped.vms"
+	status_is a paused
+	vmrun ctl a quit
+	wait_gone 10 "$VMPID"
+	[ "$(vminspect info --json "$W/running.vms" | jq .machine.stopped)" = false ]
+	[ "$(vminspect info --json "$W/stopped.vms" | jq .machine.stopped)" = true ]
+	vminspect info "$W/stopped.vms" | grep -q 'stopped by its user'
+
+	start_vm b --restore "$W/stopped.vms"
+	status_is b paused
+	vmrun ctl b query-status | jq -e '."vmferry-holders" == ["user"]'
+	grep -q "b: it was stopped when it was saved.*'vmrun ctl b cont'.*--cont" "$W/b.log"
+	vmsnap -q b "$W/again.vms"
+	[ "$(vminspect info --json "$W/again.vms" | jq .machine.stopped)" = true ]
+	vmrun ctl b cont
+	until_true 20 tick_above "$W/b.out" 0
+	start_vm c --restore "$W/stopped.vms" --uuid 12345678-1234-1234-1234-123456789abc --cont
+	status_is c running
+	until_true 20 tick_above "$W/c.out" 0
+	start_vm d --restore "$W/running.vms" --uuid 12345678-1234-1234-1234-123456789abd
+	status_is d running
 }
 
 @test "vmrun: the terminal is raw while it runs and put back on every exit, SIGQUIT and SIGABRT included" {

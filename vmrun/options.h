@@ -33,7 +33,7 @@ struct options {
 	uint32_t            cpus;               /* 0 when not given */
 	uint32_t            ndisks;
 	struct options_disk disks[LIMIT_HOSTS];
-	bool                rng, paused, trust_paths, disk_changed_ok;
+	bool                rng, paused, cont, trust_paths, disk_changed_ok;
 	int                 on_reboot;          /* enum reboot_policy, -1 when not given */
 	enum clock_policy   clock;
 };

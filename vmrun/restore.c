@@ -3,6 +3,7 @@
 #include "format/snapshot.h"
 #include "libcommon/io.h"
 #include "libcommon/page_sink.h"
+#include "vmrun/note.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -86,6 +87,16 @@ static int restore_config(struct snap_stream *s, const struct options *o, bool t
 	return setup_overrides(m, o, trusted, why);
 }
 
+/* A VM that its user had stopped stays stopped, as in a move. */
+static void restore_stopped(struct vm *vm, const struct options *o)
+{
+	if (!vm->recorded->stopped || o->cont || o->paused)
+		return;
+	vm->run.holders |= HOLD_USER;
+	note("%s: it was stopped when it was saved, and is restored stopped: 'vmrun ctl %s cont' resumes it "
+	     "(--restore with --cont: at once)", vm->cfg.name, vm->cfg.name);
+}
+
 int vm_restore(struct vm **out, const struct options *o, struct loop *loop, struct fail *why)
 {
 	struct machine     *m = malloc(sizeof(*m));
@@ -115,6 +126,7 @@ int vm_restore(struct vm **out, const struct options *o, struct loop *loop, stru
 	/* Others may go on from the same snapshot: the guest is told that it is a copy. */
 	if (vm_load(*out, fdt, len, why) || vm_disks_check(*out, why) || board_copied((*out)->board, why))
 		goto out;
+	restore_stopped(*out, o);
 	rc = 0;
 out:
 	snap_stream_close(s);

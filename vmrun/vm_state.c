@@ -36,7 +36,8 @@ static size_t vm_parts_device(void *arg, uint32_t device, struct state_part *out
 
 void vm_parts(struct vm *vm, struct machine_parts *out)
 {
-	*out = (struct machine_parts){ .vm = vm_parts_vm, .cpu = vm_parts_cpu, .device = vm_parts_device, .arg = vm };
+	*out = (struct machine_parts){ .vm = vm_parts_vm, .cpu = vm_parts_cpu, .device = vm_parts_device, .arg = vm,
+					.stopped = runstate_held_by(vm, HOLD_USER) };
 }
 
 int vm_save(struct vm *vm, uint8_t **fdt, size_t *len, struct fail *why)

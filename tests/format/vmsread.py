@@ -194,7 +194,8 @@ def string(b):
 def read_machine(nodes):
     root, vm, cpus = nodes['/'], nodes['/vm'], nodes['/cpus']
     m = {'type': string(root['compatible']), 'name': string(vm['vmferry,name']), 'uuid': str(uuid.UUID(bytes=vm['uuid'])),
-         'on_reboot': string(vm['on-reboot']), 'append': string(vm['append']), 'timebase_hz': cells(cpus['timebase-frequency'], 8)[0],
+         'on_reboot': string(vm['on-reboot']), 'append': string(vm['append']), 'stopped': 'vmferry,stopped' in vm,
+         'timebase_hz': cells(cpus['timebase-frequency'], 8)[0],
          'cpus': 0, 'regions': [], 'devices': [], 'hosts': [],
          'x86': [cpus.get('vmferry,' + k, b'').hex() for k in ('cpuid', 'xsave-bytes', 'msrs')]}
     assert cells(root['needs'])[0] == 1, 'needs'

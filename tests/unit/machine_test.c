@@ -72,6 +72,7 @@ static void test_round_trip(struct sample *s)
 	size_t          len, again;
 	static uint8_t  other[ROOM] __attribute__((aligned(8)));
 	struct sample  *zero = sample_make(SAMPLE_RAM), *keep = sample_make(SAMPLE_RAM);
+	struct machine_parts parts = s->parts;
 	const size_t    first = offsetof(struct sample, clock), saved = offsetof(struct sample, parts) - first;
 
 	ok(machine_write(&s->m, NULL, scratch, sizeof(scratch), &len, &why) == 0 && machine_read(&got, scratch, len, &why) == 0 &&
@@ -81,6 +82,12 @@ static void test_round_trip(struct sample *s)
 	   memcmp(&got, &s->m, sizeof(got)) == 0, "the configuration stands in the tree with state, too");
 	memcpy(other + 1, scratch, len);
 	ok(machine_read(&got, other + 1, len, &why) == 0, "a tree at an odd address is read");
+	ok(!got.stopped, "the VM ran");
+	parts.stopped = true;
+	ok(machine_write(&s->m, &parts, other, sizeof(other), &again, &why) == 0 && machine_read(&got, other, again, &why) == 0 &&
+	   got.stopped, "it had been stopped: that is in a tree with state");
+	ok(machine_write(&got, NULL, other, sizeof(other), &again, &why) == 0 && machine_read(&got, other, again, &why) == 0 &&
+	   !got.stopped, "and in no other");
 	memset((uint8_t *)zero + first, 0, saved);
 	ok(machine_load_state(&zero->m, &zero->parts, scratch, len, &why) == 0 && machine_write(&zero->m, &zero->parts, other, sizeof(other), &again, &why) == 0 &&
 	   again == len && memcmp(other, scratch, len) == 0, "state comes back: the same machine writes the same tree again");

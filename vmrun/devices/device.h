@@ -26,6 +26,7 @@ struct device {
 struct device_ops {
 	const char *type;             /* machine_device.type: "ns16550a" */
 	const char *compatible;       /* in the guest's device tree */
+	const char *node;             /* likewise, the node's name (Devicetree Specification, 2.2.2); NULL: type */
 	bool        virtio;           /* sits behind a virtio-mmio window */
 	size_t      size;             /* of the device's struct, which begins with struct device; zeroed before open */
 

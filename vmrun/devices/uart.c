@@ -373,6 +373,7 @@ static void uart_close(struct device *d)
 const struct device_ops uart_ops = {
 	.type       = "ns16550a",
 	.compatible = "ns16550a",
+	.node       = "serial",
 	.size       = sizeof(struct uart),
 	.open       = uart_open,
 	.reset      = uart_reset,
