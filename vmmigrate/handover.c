@@ -47,6 +47,7 @@ static int handover_settle(const struct uuid *vm, const struct uuid *move, const
 {
 	struct control *c  = NULL;
 	struct lease   *l  = NULL;
+	struct fail     unread;
 	int             rc = -1;
 	bool            gone;
 
@@ -55,8 +56,15 @@ static int handover_settle(const struct uuid *vm, const struct uuid *move, const
 	if (lease && verb(lease, move, why) == 0)
 		return 0;
 	/* It may have been done although the answer was lost. */
-	if (handover_record_gone(vm, move, &gone, why) || gone)
-		return gone ? 0 : -1;
+	if (handover_record_gone(vm, move, &gone, &unread)) {
+		*why = unread;
+		return -1;
+	}
+	if (gone)
+		return 0;
+	/* Refused over a lease that lives: another would be refused for the sake of ours. */
+	if (lease && lease->lost == FAIL_NONE)
+		return -1;
 	switch (find_vm(vm, name, NULL, &c, why)) {
 	case FOUND_ALIVE:
 		if (find_lease(&l, c, LEASE_KIND_LOG, why) == 0)

@@ -48,6 +48,7 @@ int runstate_apply(struct vm *vm, struct fail *why)
 		return runstate_stand(vm, why);
 	if (vm->run.cpus_running)
 		return 0;
+	vm->disks_known = false;
 	clock_start(&vm->clock);
 	if (board_resume(vm->board, why)) {
 		clock_stop(&vm->clock);

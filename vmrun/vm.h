@@ -38,7 +38,8 @@ struct vm {
 	struct clock_state clock_part;         /* what is saved of the clock, filled at each save */
 	struct machine    *recorded;           /* as the loaded tree has it: the disks' fingerprints then; NULL when booted here */
 	bool               disks_deferred;     /* incoming: disks are opened but not locked before board_own */
-	bool               disk_changed_ok;    /* --disk-changed=accept */
+	bool               disk_changed_ok;    /* --disk-changed=accept, at the next of the checks below */
+	bool               disks_known;        /* cfg.hosts has the disks' fingerprints of this pause */
 	struct accel_want  want;               /* of the CPU, at open and at loads */
 
 	struct dirty_consumer *consumers;
@@ -87,6 +88,10 @@ void vm_close(struct vm *vm);
 int vm_start(struct vm *vm, struct fail *why);
 /* After board_own(true): are the disks as the loaded tree records them? FAIL_REFUSED names those that have moved on. */
 int vm_disks_check(struct vm *vm, struct fail *why);
+/* RELEASE: fingerprints, when STATE has not taken them in this pause. */
+int vm_disks_known(struct vm *vm, struct fail *why);
+/* RETAKE, after board_own(true): are the disks as they were released? FAIL_REFUSED names those that have changed. */
+int vm_disks_retaken(struct vm *vm, struct fail *why);
 
 int vm_boot(struct vm *vm, struct fail *why);          /* power-on state, images loaded; does not run */
 /* Under control_lock: held, reset, booted, goes on as it was; sends RESET (guest: asked for by it; QEMU's ShutdownCause word).

@@ -124,3 +124,23 @@ start_vm_stdin() {
 	VMPID=$!
 	until_true 30 vm_answers "$name" "$VMPID"
 }
+
+# lock_bytes FILE: a program that knows nothing of vmferry has locked some of it, until unlock_bytes.
+lock_bytes() {
+	mkfifo "$W/lock.fifo"
+	python3 -c 'import fcntl, sys
+f = open(sys.argv[1], "r+b")
+fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 100)
+open(sys.argv[2], "w").close()
+sys.stdin.read()' "$1" "$W/lock.held" <"$W/lock.fifo" 3>&- &
+	LOCKER=$!
+	PIDS+=("$LOCKER")
+	exec {LOCK_FD}>"$W/lock.fifo"
+	until_true 10 test -e "$W/lock.held"
+}
+unlock_bytes() {
+	exec {LOCK_FD}>&-
+	kill "$LOCKER"
+	wait_gone 10 "$LOCKER"
+	rm -f "$W/lock.fifo" "$W/lock.held"
+}

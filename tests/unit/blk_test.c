@@ -277,22 +277,58 @@ static int other(const char *path, bool readonly)
 	return 0;
 }
 
-static void locks(void)
+/* Another vmrun's view of the disk "root", opened and not locked, as by an incoming VM. */
+static void open_beside(struct disk *d)
 {
-	struct fail why;
-	struct disk d;
-	struct machine_host h = { .name = "x", .cls = HOST_DISK };
-	char        path[128];
+	struct machine_host h = { .name = "root", .cls = HOST_DISK };
+	struct fail         why;
 
 	snprintf(h.path, sizeof(h.path), "%s", disk);
+	if (disk_open(d, &h, &why))
+		exit(1);
+}
+
+static bool nobody_else(void)
+{
+	return other(disk, false) == FAIL_REFUSED && other(disk, true) == FAIL_REFUSED;
+}
+
+static void hand_over(void)
+{
+	struct fail why;
+	struct disk d, owner;
+
+	open_beside(&d);
+	ok(disk_lock(&d, &why) == -1 && d.hold == DISK_FREE && why.kind == FAIL_REFUSED, "opened beside its owner it is not had as by a stranger");
+	ok(disk_hand_over(&d, &why) == 0 && disk_hand_over(&d, &why) == 0, "but waited for, as before READY; twice is once");
+	ok(board_own(f.vm.board, true, &why) == 0 && nobody_else(), "which leaves the owner its own");
+	ok(board_own(f.vm.board, false, &why) == 0 && nobody_else(), "handed over and not taken, nobody else gets it");
+	ok(disk_lock(&d, &why) == 0 && nobody_else(), "the one that waits takes it");
+	ok(board_own(f.vm.board, true, &why) == -1 && why.kind == FAIL_REFUSED && nobody_else(), "and the first no more");
+	ok(disk_hand_over(&d, &why) == 0 && nobody_else(), "handed over by the second, nobody else gets it");
+	disk_close(&d);
+	ok(nobody_else(), "nor when the second has gone");
+	ok(board_own(f.vm.board, true, &why) == 0 && board_own(f.vm.board, true, &why) == 0, "then the first takes it back; twice is once");
+
+	/* The owner goes without a word while another waits. */
+	open_beside(&d);
+	board_own(f.vm.board, false, &why);
+	open_beside(&owner);
+	ok(disk_hand_over(&d, &why) == 0 && disk_hand_over(&owner, &why) == 0 && disk_lock(&owner, &why) == 0, "three may know of it, one has it");
+	disk_close(&owner);
+	ok(nobody_else() && disk_lock(&d, &why) == 0, "its death leaves it to those that wait");
+	disk_close(&d);
+	ok(board_own(f.vm.board, true, &why) == 0, "and theirs to the first");
+}
+
+static void locks(void)
+{
+	char path[128];
+
 	ok(other(disk, false) == FAIL_REFUSED, "a disk in use is refused to another writer");
 	ok(other(disk, true) == FAIL_REFUSED, "and to a reader");
 	ok(other(rodisk, true) == 0, "readers share");
-	ok(disk_open(&d, &h, &why) == 0 && disk_lock(&d, &why) == -1, "it can be opened without the lock, as an incoming VM does");
-	ok(board_own(f.vm.board, false, &why) == 0 && disk_lock(&d, &why) == 0, "given back by one VM, the other takes it");
-	ok(board_own(f.vm.board, true, &why) == -1 && why.kind == FAIL_REFUSED, "and the first no more");
-	disk_close(&d);
-	ok(board_own(f.vm.board, true, &why) == 0 && board_own(f.vm.board, true, &why) == 0, "until it is free; twice is once");
+	hand_over();
 
 	snprintf(path, sizeof(path), "%s/fifo", dir);
 	mkfifo(path, 0600);

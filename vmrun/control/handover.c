@@ -53,6 +53,8 @@ int handover_release(struct control_server *s, const struct uuid *move, const ch
 		return fail_set(why, FAIL_REFUSED, "release: the VM is not paused by this lease");
 	if (uuid_is_nil(move) || !peer[0])
 		return fail_set(why, FAIL_USAGE, "release: needs a move's id and the peer's address");
+	if (vm_disks_known(vm, why))
+		return -1;
 	fault_point("vmrun.source.paused");
 	/* Held before the record is written: from its rename on nothing may run this VM, whatever fails after it. */
 	if (runstate_hold(vm, HOLD_RELEASED, why))
@@ -62,7 +64,7 @@ int handover_release(struct control_server *s, const struct uuid *move, const ch
 		return -1;
 	}
 	fault_point("vmrun.source.released");
-	board_own(vm->board, false, &undo);     /* the disks are the target's to lock; closing them would do as much */
+	board_own(vm->board, false, &undo);     /* to the target and to nobody else */
 	return 0;
 }
 
@@ -77,6 +79,10 @@ int handover_retake(struct control_server *s, const struct uuid *move, struct fa
 		return fail_set(why, FAIL_OWNER, "retake: the VM is not released");
 	if (handover_same(s, move, why) || board_own(vm->board, true, why))
 		return -1;
+	if (vm_disks_retaken(vm, why)) {
+		board_own(vm->board, false, &undo);
+		return -1;
+	}
 	/* A VM that had come here by an earlier move is owned as before it was released. */
 	rc = generation ? records_write(s, MOVE_OWNED, &s->move.move, generation, s->move.peer, why) : records_remove(s, why);
 	if (rc) {
@@ -113,7 +119,8 @@ int handover_ready(struct control_server *s, const struct uuid *move, const char
 				"generation %llu: vmmigrate resolve", s->move.peer, (unsigned long long)s->move.generation,
 				(unsigned long long)generation);
 	fault_point("vmrun.target.loaded");
-	if (records_write(s, MOVE_READY, move, generation, peer, why))
+	/* Before the source can release: from then on the disks are never without one of us. */
+	if (board_own(s->vm->board, false, why) || records_write(s, MOVE_READY, move, generation, peer, why))
 		return -1;
 	fault_point("vmrun.target.ready");
 	return 0;

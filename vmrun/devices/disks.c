@@ -33,35 +33,8 @@ int disk_open(struct disk *disk, const struct machine_host *host, struct fail *w
 
 void disk_close(struct disk *disk)
 {
-	io_close(&disk->fd);     /* and with it the lock */
-	disk->locked = false;
-}
-
-static int disk_setlk(const struct disk *disk, int type)
-{
-	struct flock lk = { .l_type = (short)type, .l_whence = SEEK_SET };
-
-	return fcntl(disk->fd, F_OFD_SETLK, &lk);
-}
-
-int disk_lock(struct disk *disk, struct fail *why)
-{
-	if (disk->locked || disk->fd < 0)
-		return 0;
-	if (disk_setlk(disk, disk->readonly ? F_RDLCK : F_WRLCK) == 0) {
-		disk->locked = true;
-		return 0;
-	}
-	if (errno != EAGAIN && errno != EACCES)
-		return fail_sys(why, "disk %s: lock", disk->name);
-	return fail_set(why, FAIL_REFUSED, "disk %s: another VM %s it", disk->name, disk->readonly ? "writes" : "uses");
-}
-
-void disk_unlock(struct disk *disk)
-{
-	if (disk->locked)
-		disk_setlk(disk, F_UNLCK);
-	disk->locked = false;
+	io_close(&disk->fd);     /* and with it the locks */
+	disk->hold = DISK_FREE;
 }
 
 int disk_read(const struct disk *disk, void *buf, uint64_t len, uint64_t at)

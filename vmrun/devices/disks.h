@@ -7,14 +7,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The host's side of a disk: one regular file or block device, never created, never truncated, held by an OFD lock over all of
- * it: exclusive for a VM that writes, shared for those that read. */
+/* The host's side of a disk: one regular file or block device, never created, never truncated, held by OFD locks: one VM
+ * writes, or several read (disk_lock.c). */
 
 struct vm;
 
+/* DISK_HANDOVER: given away and not yet taken, or about to arrive. Nobody but the vmruns of that VM gets it. */
+enum disk_hold { DISK_FREE, DISK_HANDOVER, DISK_OWNED };
+
 struct disk {
 	int      fd;            /* -1: closed */
-	bool     readonly, locked;
+	bool     readonly;
+	enum disk_hold hold;
 	bool     unsynced;      /* written since the last disk_sync; with machine_lock */
 	uint64_t size;          /* bytes, at open */
 	char     name[VM_NAME_MAX + 1];
@@ -22,8 +26,11 @@ struct disk {
 
 int disk_open(struct disk *disk, const struct machine_host *host, struct fail *why);     /* does not lock */
 void disk_close(struct disk *disk);
-int disk_lock(struct disk *disk, struct fail *why);                                      /* idempotent */
-void disk_unlock(struct disk *disk);
+/* Both idempotent. disk_lock: to DISK_OWNED; from DISK_FREE as any VM that is started, from DISK_HANDOVER as START and
+ * RETAKE, which wait up to a second for a range that somebody holds who is about to be refused. disk_hand_over: to
+ * DISK_HANDOVER; from DISK_FREE as an incoming VM, beside the vmrun that still owns the disk. */
+int disk_lock(struct disk *disk, struct fail *why);
+int disk_hand_over(struct disk *disk, struct fail *why);
 
 /* Requests: 0, or an errno. All any thread, all at once. */
 int disk_read(const struct disk *disk, void *buf, uint64_t len, uint64_t at);
@@ -34,10 +41,7 @@ int disk_discard(const struct disk *disk, uint64_t len, uint64_t at);      /* a 
 #define DISK_ZERO_ROOM 65536u
 int disk_zero(const struct disk *disk, uint64_t len, uint64_t at, bool unmap, void *buf);
 
-/* All of a VM's disks: board_own calls the first two. */
-int blk_lock_all(struct vm *vm, struct fail *why);
-void blk_unlock_all(struct vm *vm);
-/* While paused: size, mtime and digest of each disk into vm->cfg.hosts. */
+/* All of a VM's disks, while paused: size, mtime and digest of each disk into vm->cfg.hosts. */
 int blk_fingerprint(struct vm *vm, struct fail *why);
 
 #endif

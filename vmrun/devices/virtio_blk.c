@@ -272,10 +272,7 @@ static int blk_own(struct device *d, bool own, struct fail *why)
 {
 	struct blk *b = (struct blk *)d;
 
-	if (own)
-		return disk_lock(&b->disk, why);
-	disk_unlock(&b->disk);
-	return 0;
+	return own ? disk_lock(&b->disk, why) : disk_hand_over(&b->disk, why);
 }
 
 static void blk_counters(struct device *d, struct json_t *into)
@@ -288,7 +285,7 @@ static void blk_counters(struct device *d, struct json_t *into)
 	json_object_set_new(into, "errors", json_integer((json_int_t)b->errors));
 	json_object_set_new(into, "bytes-read", json_integer((json_int_t)b->bytes_read));
 	json_object_set_new(into, "bytes-written", json_integer((json_int_t)b->bytes_written));
-	json_object_set_new(into, "locked", json_boolean(b->disk.locked));
+	json_object_set_new(into, "locked", json_boolean(b->disk.hold == DISK_OWNED));
 }
 
 static void blk_close(struct device *d)
@@ -332,18 +329,6 @@ const struct device_ops virtio_blk_ops = {
 };
 
 /* --- all disks of a VM --- */
-
-int blk_lock_all(struct vm *vm, struct fail *why)
-{
-	return board_own(vm->board, true, why);
-}
-
-void blk_unlock_all(struct vm *vm)
-{
-	struct fail why;
-
-	board_own(vm->board, false, &why);
-}
 
 int blk_fingerprint(struct vm *vm, struct fail *why)
 {
