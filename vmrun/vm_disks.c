@@ -42,6 +42,8 @@ int vm_disks_check(struct vm *vm, struct fail *why)
 	bool accepted = vm->disk_changed_ok;
 
 	vm->disk_changed_ok = false;
+	if (blk_sizes(vm, why))
+		return -1;
 	if (!vm->recorded || accepted)
 		return 0;
 	if (blk_fingerprint(vm, why))
@@ -68,6 +70,8 @@ int vm_disks_retaken(struct vm *vm, struct fail *why)
 	int                 rc;
 
 	vm->disk_changed_ok = false;
+	if (blk_sizes(vm, why))
+		return -1;
 	if (!vm->disks_known || accepted)
 		return 0;
 	memcpy(then, vm->cfg.hosts, sizeof(then));

@@ -437,6 +437,17 @@ thief_refused() {
 	[ ! -e "$VMFERRY_STATE_DIR/moves/$ID.json" ]
 }
 
+@test "incoming: a disk that is cut between READY and GO: RETURNED before anything ran, and the source does not resume over it" {
+	ready_with_disk
+	lease src release $M dst:4649
+	truncate -s 4K "$W/disk"
+	lease_refused dst 'root: the host has cut it to 4096 bytes, the guest knows 1048576' start $M
+	[ "$(record_state "$W/dst/state" "$ID")" = returned ]
+	lease_refused src 'root: the host has cut it to 4096 bytes' retake $M
+	ctl_refused 'root: the host has cut it' a resolve own=true disk-changed=accept
+	status_is a postmigrate
+}
+
 @test "hand-over: a lock that is held for a moment does not stop a retake" {
 	ready_with_disk
 	lease src release $M dst:4649

@@ -25,13 +25,18 @@ vm_setup() {
 }
 
 vm_teardown() {
+	vm_teardown_processes
+	[ -z "${W:-}" ] || rm -rf "$W"
+	return 0
+}
+
+vm_teardown_processes() {
 	local p
 	for p in ${PIDS[@]+"${PIDS[@]}"}; do kill -9 "$p" 2>/dev/null; done
 	for p in "$W"/run* "$W"/*/run; do      # also those that a listener started
 		[ ! -d "$p" ] || VMFERRY_RUNTIME_DIR=$p timeout 5 vmrun list --json 2>/dev/null | jq -r '.. | .pid? // empty' | xargs -r kill -9
 	done 2>/dev/null
 	[ -z "${W:-}" ] || pkill -9 -f -- "$W" 2>/dev/null
-	[ -z "${W:-}" ] || rm -rf "$W"
 	return 0
 }
 

@@ -252,8 +252,10 @@ static void saved_state(void)
 	struct virtio_blk_state *s = (struct virtio_blk_state *)saved.data[3];
 
 	ok(s->capacity == SIZE / 512 && !s->readonly, "capacity and mode are saved");
-	s->capacity--;
-	ok(fake_load(&f, "virtio-blk", &saved, &why) == -1 && why.kind == FAIL_REFUSED, "a disk of another size is refused");
+	s->capacity++;
+	ok(fake_load(&f, "virtio-blk", &saved, &why) == -1 && why.kind == FAIL_REFUSED, "a disk smaller than the guest knows it is refused");
+	s->capacity -= 2;
+	ok(fake_load(&f, "virtio-blk", &saved, &why) == 0 && rd(&f, BLK + 0x100, 8) == SIZE / 512 - 1, "one that has grown is what it was");
 	s->capacity++;
 	s->readonly = true;
 	ok(fake_load(&f, "virtio-blk", &saved, &why) == -1, "a disk of another mode is refused");
@@ -338,6 +340,16 @@ static void locks(void)
 	ok(other(path, false) == FAIL_SYSTEM && access(path, F_OK), "what is not there is not made");
 }
 
+static void sizes(void)
+{
+	struct fail why;
+
+	ok(blk_sizes(&f.vm, &why) == 0 && truncate(disk, 2 * SIZE) == 0 && blk_sizes(&f.vm, &why) == 0, "a disk may grow under its guest");
+	ok(truncate(disk, SIZE - 1) == 0 && blk_sizes(&f.vm, &why) == -1 && why.kind == FAIL_SYSTEM && strstr(why.what, "root"),
+	   "one that the host has cut is refused by name");
+	ok(truncate(disk, SIZE) == 0 && blk_sizes(&f.vm, &why) == 0, "and no more when it is whole");
+}
+
 static void fingerprints(void)
 {
 	struct machine_host *h = machine_host_find(&f.vm.cfg, "root");
@@ -383,6 +395,7 @@ int main(void)
 	saved_state();
 	locks();
 	fingerprints();
+	sizes();
 	fake_close(&f);
 	unlink(disk);
 	unlink(rodisk);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 
 /* Two ranges of OFD locks beside each other, far behind the data of any disk but for their beginning (docs/control.md 8):
  *
@@ -129,9 +130,52 @@ static int disk_lock_handed_over(struct disk *disk, struct fail *why)
 	return 0;
 }
 
+/* ---- the claim of a block device ----
+ *
+ * Locks belong to a device's node, of which there may be several. What the kernel lets one holder on a host have is the
+ * device opened with O_EXCL: a mount has it as well, a device mapper's table, mkfs. It is a descriptor of its own, because
+ * on one host the vmrun of an incoming VM opens the device while the other still has the claim. */
+
+static int disk_claim_once(struct disk *disk)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", disk->fd);
+	disk->claim = open(path, O_RDONLY | O_EXCL | O_CLOEXEC);
+	return disk->claim < 0 ? errno : 0;
+}
+
+static int disk_claim(struct disk *disk, bool patient, struct fail *why)
+{
+	uint64_t until = io_now_ns() + LOCK_PATIENCE_NS;
+	int      error;
+
+	if (!disk->block || disk->readonly)
+		return 0;
+	while ((error = disk_claim_once(disk)) == EBUSY && patient && io_now_ns() < until)
+		poll(NULL, 0, LOCK_RETRY_MS);
+	if (error == 0)
+		return 0;
+	if (error == EBUSY)
+		return fail_set(why, FAIL_REFUSED, "disk %s: the block device is in use on this host: mounted, or opened by "
+				"another VM or program for itself", disk->name);
+	errno = error;
+	return fail_sys(why, "disk %s: claim of the block device", disk->name);
+}
+
+static void disk_release(struct disk *disk, enum disk_hold to)
+{
+	io_close(&disk->claim);
+	disk_drop(disk, RANGE_OWNER);
+	if (to == DISK_FREE)
+		disk_drop(disk, RANGE_HANDOVER);
+	disk->hold = to;
+}
+
 int disk_lock(struct disk *disk, struct fail *why)
 {
-	int rc;
+	enum disk_hold was = disk->hold;
+	int            rc;
 
 	if (disk->hold == DISK_OWNED || disk->fd < 0)
 		return 0;
@@ -139,9 +183,14 @@ int disk_lock(struct disk *disk, struct fail *why)
 		rc = disk->hold == DISK_HANDOVER ? 0 : disk_lock_reader(disk, why);
 	else
 		rc = disk->hold == DISK_HANDOVER ? disk_lock_handed_over(disk, why) : disk_lock_stranger(disk, why);
-	if (rc == 0)
-		disk->hold = DISK_OWNED;
-	return rc;
+	if (rc)
+		return -1;
+	disk->hold = DISK_OWNED;
+	if (disk_claim(disk, was == DISK_HANDOVER, why)) {
+		disk_release(disk, was);
+		return -1;
+	}
+	return 0;
 }
 
 int disk_hand_over(struct disk *disk, struct fail *why)
@@ -158,7 +207,7 @@ int disk_hand_over(struct disk *disk, struct fail *why)
 		if (taken <= 0)
 			return taken < 0 ? -1 : disk_refuse(disk, why);
 	} else {
-		disk_drop(disk, RANGE_OWNER);
+		disk_release(disk, DISK_HANDOVER);
 	}
 	disk->hold = DISK_HANDOVER;
 	return 0;

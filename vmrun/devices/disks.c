@@ -16,7 +16,7 @@ int disk_open(struct disk *disk, const struct machine_host *host, struct fail *w
 	struct stat st;
 	uint64_t    mtime_ns;
 
-	*disk = (struct disk){ .fd = -1, .readonly = host->readonly };
+	*disk = (struct disk){ .fd = -1, .claim = -1, .readonly = host->readonly };
 	snprintf(disk->name, sizeof(disk->name), "%s", host->name);
 	/* O_NONBLOCK for the open alone: a recorded path that leads to a FIFO or a tape must not hang us. */
 	disk->fd = open(host->path, (host->readonly ? O_RDONLY : O_RDWR) | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
@@ -26,6 +26,7 @@ int disk_open(struct disk *disk, const struct machine_host *host, struct fail *w
 		return fail_set(why, FAIL_REFUSED, "disk %s: %s: neither a regular file nor a block device", host->name, host->path);
 	if (fcntl(disk->fd, F_SETFL, fcntl(disk->fd, F_GETFL) & ~O_NONBLOCK))
 		return fail_sys(why, "disk %s: %s", host->name, host->path);
+	disk->block = S_ISBLK(st.st_mode);
 	if (disk_size(disk->fd, &disk->size, &mtime_ns, why))
 		return fail_prefix(why, "disk %s: %s: ", host->name, host->path);
 	return 0;
@@ -33,6 +34,7 @@ int disk_open(struct disk *disk, const struct machine_host *host, struct fail *w
 
 void disk_close(struct disk *disk)
 {
+	io_close(&disk->claim);
 	io_close(&disk->fd);     /* and with it the locks */
 	disk->hold = DISK_FREE;
 }

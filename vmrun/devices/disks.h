@@ -17,7 +17,8 @@ enum disk_hold { DISK_FREE, DISK_HANDOVER, DISK_OWNED };
 
 struct disk {
 	int      fd;            /* -1: closed */
-	bool     readonly;
+	int      claim;         /* a writable block device, opened O_EXCL while DISK_OWNED; else -1 */
+	bool     readonly, block;
 	enum disk_hold hold;
 	bool     unsynced;      /* written since the last disk_sync; with machine_lock */
 	uint64_t size;          /* bytes, at open */
@@ -41,6 +42,8 @@ int disk_discard(const struct disk *disk, uint64_t len, uint64_t at);      /* a 
 #define DISK_ZERO_ROOM 65536u
 int disk_zero(const struct disk *disk, uint64_t len, uint64_t at, bool unmap, void *buf);
 
+/* All of a VM's disks: has the host cut one below what its guest knows? FAIL_SYSTEM names it. */
+int blk_sizes(struct vm *vm, struct fail *why);
 /* All of a VM's disks, while paused: size, mtime and digest of each disk into vm->cfg.hosts. */
 int blk_fingerprint(struct vm *vm, struct fail *why);
 

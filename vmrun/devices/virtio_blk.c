@@ -182,7 +182,8 @@ static int blk_loaded(struct virtio *v, struct fail *why)
 {
 	struct blk *b = (struct blk *)v;
 
-	if (b->s.capacity != b->disk.size / BLK_SECTOR)
+	/* A disk that has grown is told to the guest at its next reset. */
+	if (b->s.capacity > b->disk.size / BLK_SECTOR)
 		return fail_set(why, FAIL_REFUSED, "disk %s: has %" PRIu64 " bytes, the guest knows %" PRIu64, b->disk.name, b->disk.size,
 				b->s.capacity * BLK_SECTOR);
 	if (b->s.readonly != b->disk.readonly)
@@ -225,7 +226,7 @@ static int blk_open(struct device *d, struct fail *why)
 	struct blk                *b    = (struct blk *)d;
 	const struct machine_host *host = machine_host_find(&d->vm->cfg, d->cfg.host);
 
-	b->disk.fd = -1;
+	b->disk.fd = b->disk.claim = -1;
 	b->last    = &b->first;
 	virtio_open(&b->v, &blk_class);
 	pthread_cond_init(&b->work, NULL);
@@ -329,6 +330,23 @@ const struct device_ops virtio_blk_ops = {
 };
 
 /* --- all disks of a VM --- */
+
+int blk_sizes(struct vm *vm, struct fail *why)
+{
+	for (unsigned i = 0; i < vm->board->ndevices; i++) {
+		struct blk *b = (struct blk *)vm->board->devices[i];
+		uint64_t    size, mtime_ns;
+
+		if (b->v.d.ops != &virtio_blk_ops)
+			continue;
+		if (disk_size(b->disk.fd, &size, &mtime_ns, why))
+			return fail_prefix(why, "disk %s: ", b->disk.name);
+		if (b->s.capacity > size / BLK_SECTOR)
+			return fail_set(why, FAIL_SYSTEM, "disk %s: the host has cut it to %" PRIu64 " bytes, the guest knows %" PRIu64,
+					b->disk.name, size, b->s.capacity * BLK_SECTOR);
+	}
+	return 0;
+}
 
 int blk_fingerprint(struct vm *vm, struct fail *why)
 {
