@@ -95,8 +95,11 @@ static int main_vm(const struct options *o)
 		why = vm->end_why;     /* why it ended, where there is more to say than the status does */
 	if (vm)
 		control_server_close(vm->control);
+	bool stuck = vm && vm->run.stuck;
+
 	vm_close(vm);
-	loop_close(loop);
+	if (!stuck)      /* else threads of the VM's still know it */
+		loop_close(loop);
 	chardev_restore_terminal();
 	if (rc >= 0 && why.kind == FAIL_NONE)
 		return rc;

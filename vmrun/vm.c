@@ -158,7 +158,9 @@ void vm_close(struct vm *vm)
 	if (!vm)
 		return;
 	if (vm->accel && vm->board)
-		runstate_stand(vm, &why);
+		runstate_end(vm, &why);
+	if (vm->run.stuck)
+		return;
 	/* The board first: its threads raise lines of the accelerator, while vCPUs that stand touch no device. */
 	board_close(vm->board);
 	dirty_epoch_close(vm);     /* its end turns the accelerator's log off */
@@ -228,7 +230,7 @@ void vm_end(struct vm *vm, enum run_status as, int exit_status, const char *caus
 	vm->run.ended       = true;
 	vm->run.ended_as    = as;
 	vm->run.exit_status = exit_status;
-	if (runstate_stand(vm, &why) && vm->end_why.kind == FAIL_NONE)
+	if (runstate_end(vm, &why) && vm->end_why.kind == FAIL_NONE)
 		vm->end_why = why;
 	if (cause)
 		control_server_event(vm, "SHUTDOWN",

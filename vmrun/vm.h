@@ -81,6 +81,8 @@ int vm_open(struct vm **out, const struct machine *cfg, const struct accel_ops *
 /* The same for a VM that is to be filled: HOLD_INCOMING, disks deferred. */
 int vm_open_incoming(struct vm **out, const struct machine *cfg, const struct accel_ops *accel, const struct accel_want *want,
 		     struct loop *loop, struct fail *why);
+/* Stops vCPUs and devices and frees everything; frees nothing when one of them does not stop
+ * (runstate.stuck): the process is about to end. */
 void vm_close(struct vm *vm);
 /* Under control_lock, once memory and state are there: from now on it runs unless somebody holds it. LEASE_START: board_own,
  * vm_disks_check, record, runstate_drop(HOLD_INCOMING), vm_start. */
