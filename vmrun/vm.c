@@ -1,6 +1,8 @@
 #include "vmrun/vm.h"
 
+#include "libcommon/io.h"
 #include "vmrun/control/control.h"
+#include "vmrun/devices/disks.h"
 #include "vmrun/images.h"
 
 #include <errno.h>
@@ -12,6 +14,8 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+
+#define VM_FLUSH_NS UINT64_C(60000000000)
 
 /* What ends a VM from outside: taken by vm_run's signalfd, in no other thread. */
 static void vm_signals(sigset_t *set)
@@ -175,6 +179,17 @@ void vm_close(struct vm *vm)
 	pthread_mutex_destroy(&vm->control_lock);
 	free(vm->recorded);
 	free(vm);
+}
+
+int vm_flush(struct vm *vm, struct fail *why)
+{
+	if (!vm->board || vm->run.stuck)
+		return 0;
+	blk_sync_start(vm, false);
+	if (blk_wait(vm, BLK_WAIT_SYNCED, NULL, 0, io_now_ns() + VM_FLUSH_NS))
+		return blk_synced(vm, why);
+	vm->run.stuck = true;
+	return blk_synced(vm, why);
 }
 
 int vm_start(struct vm *vm, struct fail *why)

@@ -46,7 +46,7 @@ int vm_save(struct vm *vm, uint8_t **fdt, size_t *len, struct fail *why)
 
 	if (vm->run.cpus_running)
 		return fail_set(why, FAIL_REFUSED, "state can be saved only while the VM is paused");
-	if (blk_fingerprint(vm, why) || (vm->accel->ops->collect && vm->accel->ops->collect(vm->accel, why)))
+	if (vm->accel->ops->collect && vm->accel->ops->collect(vm->accel, why))
 		return -1;
 	buf = malloc(LIMIT_TREE_BYTES);
 	if (!buf) {
