@@ -105,6 +105,22 @@ query() { timeout 10 vmrun ctl "$1" query-status | jq -r .status; }
 	exits "$VMPID" 0
 }
 
+@test "vmsnap: the guest runs while its disks are flushed, however long that takes; in the pause nothing of it is left" {
+	step a
+	touch "$W/hold"
+	vmsnap --quiet a "$W/a.vms" 3>&- &
+	pid=$!
+	until_true 20 test -e "$W/hold.held"
+	[ "$(query a)" = running ]
+	moves_on a
+	rm "$W/hold"
+	wait $pid
+	vminspect verify "$W/a.vms"
+	[ "$(counter a flushes) $(counter a samples-read)" = "1 16" ]
+	vmsnap --quiet --state-only a "$W/b.vms"
+	[ "$(counter a flushes) $(counter a samples-read)" = "1 32" ]
+}
+
 @test "vmsnap: a disk whose flush fails fails the save, each save until the guest has been told, and nothing else" {
 	step a
 	touch "$W/fails"
