@@ -43,6 +43,9 @@ enum lease_verb {
 	LEASE_ABORT,        /* uuid: move-id; incoming before OWNED: record becomes RETURNED (or none if never READY), exits. After it nothing */
 	LEASE_RETAKE,       /* source, after the peer answered RETURNED for this move (uuid): RELEASED record removed, runs on when answered */
 	LEASE_DONE,         /* source, after RUNNING was confirmed: removes the RELEASED record; vmrun exits with status 20 */
+	LEASE_FLUSH = 24,   /* disks: flushes what was written since the last flush, reads the samples
+			     * that were written since they were read; -> a[0] ns it took, a[1] ns that
+			     * pausing and saving state take, 0 when unknown. Kind log only */
 	LEASE_VERBS
 };
 /* `start` is LEASE_START; `state` LEASE_STATE ...: the words of design.md 3. */
@@ -104,6 +107,10 @@ int lease_clear(struct lease *l, uint32_t region, uint64_t first, uint64_t count
 /* Many ranges with their requests on the way at once: scattered pages cost no round trip each. */
 int lease_clear_ranges(struct lease *l, uint32_t region, const struct lease_range *r, size_t n, struct fail *why);
 int lease_throttle(struct lease *l, unsigned percent, struct fail *why);
+/* Can take long: tick (NULL: none) is called every 100 ms, non-zero gives up and loses the lease.
+ * took_ns: a[0]; fixed_ns: a[1]. */
+int lease_flush(struct lease *l, int (*tick)(void *arg, struct fail *why), void *arg,
+		uint64_t *took_ns, uint64_t *fixed_ns, struct fail *why);
 int lease_pause(struct lease *l, unsigned deadline_ms, const struct uuid *epoch, struct fail *why);
 int lease_resume(struct lease *l, struct fail *why);
 int lease_state(struct lease *l, uint8_t **fdt, size_t *len, struct fail *why);       /* malloc'd */

@@ -46,9 +46,6 @@ int vm_save(struct vm *vm, uint8_t **fdt, size_t *len, struct fail *why)
 
 	if (vm->run.cpus_running)
 		return fail_set(why, FAIL_REFUSED, "state can be saved only while the VM is paused");
-	if (blk_sizes(vm, why) || blk_fingerprint(vm, why))
-		return -1;
-	vm->disks_known = true;
 	if (vm->accel->ops->collect && vm->accel->ops->collect(vm->accel, why))
 		return -1;
 	buf = malloc(LIMIT_TREE_BYTES);

@@ -75,7 +75,8 @@ void board_close(struct board *b);
 int board_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why);
 
 void board_reset(struct board *b);                            /* devices only, for pulse */
-int board_pause(struct board *b, struct fail *why);           /* quiesces every device; idempotent */
+/* Quiesces every device; idempotent. -1: one could not be; the others are. */
+int board_pause(struct board *b, struct fail *why);
 int board_resume(struct board *b, struct fail *why);
 int board_loaded(struct board *b, struct fail *why);          /* after state was loaded into parts */
 int board_copied(struct board *b, struct fail *why);          /* after board_loaded, the VM standing: see board_ops */

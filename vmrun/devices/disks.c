@@ -2,6 +2,7 @@
 
 #include "format/disk_digest.h"
 #include "libcommon/io.h"
+#include "vmrun/devices/disk_sync.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -57,7 +58,7 @@ int disk_read(const struct disk *disk, void *buf, uint64_t len, uint64_t at)
 	return 0;
 }
 
-int disk_write(const struct disk *disk, const void *buf, uint64_t len, uint64_t at)
+static int disk_write_all(const struct disk *disk, const void *buf, uint64_t len, uint64_t at)
 {
 	const uint8_t *p = buf;
 
@@ -73,6 +74,14 @@ int disk_write(const struct disk *disk, const void *buf, uint64_t len, uint64_t 
 		len -= (uint64_t)n;
 	}
 	return 0;
+}
+
+int disk_write(const struct disk *disk, const void *buf, uint64_t len, uint64_t at)
+{
+	int error = disk_write_all(disk, buf, len, at);
+
+	disk_sync_wrote(disk->sync, at, len);
+	return error;
 }
 
 int disk_flush(const struct disk *disk)
@@ -92,7 +101,9 @@ static int disk_fallocate(const struct disk *disk, int mode, uint64_t len, uint6
 	do {
 		rc = fallocate(disk->fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)len);
 	} while (rc && errno == EINTR);
-	return rc ? errno : 0;
+	rc = rc ? errno : 0;
+	disk_sync_wrote(disk->sync, at, len);
+	return rc;
 }
 
 static bool disk_cannot(int error)
