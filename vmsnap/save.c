@@ -17,7 +17,7 @@
 
 /* Order of a save. Nothing waits for the file or pipe between the pause and the resume:
  *
- *   lease, configuration, rounds while the VM runs
+ *   lease, configuration, rounds and disk flushes while the VM runs
  *   pause, state, last sync, the rest into our own buffer, resume
  *   the buffered rest and state to the file
  *   finish: vmrun confirms that the lease was never broken
@@ -142,9 +142,14 @@ static int save_copy(struct save *s, struct progress *progress, struct fail *why
 		.progress          = &progress_ops,
 		.progress_arg      = progress,
 	};
+	uint64_t took, fixed;
 
 	if (s->o->state_only) {
 		s->r->copy.converged      = true;
+		/* A vmrun that does not know it flushes in the pause. */
+		if (lease_flush(s->lease, NULL, NULL, &took, &fixed, why) &&
+		    why->kind != FAIL_VERSION)
+			return -1;
 		s->r->copy.pause_begin_ns = io_now_ns();
 		if (lease_pause(s->lease, s->o->pause_deadline_ms, &s->r->snapshot, why))
 			return -1;

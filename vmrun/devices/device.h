@@ -38,7 +38,7 @@ struct device_ops {
 	int  (*loaded)(struct device *d, struct fail *why);           /* after load: relations to RAM, interrupt line raised anew */
 	int  (*pause)(struct device *d, struct fail *why);            /* nothing in flight and no guest memory written after it */
 	int  (*resume)(struct device *d, struct fail *why);           /* after pause or load: kicks queues again */
-	int  (*own)(struct device *d, bool own, struct fail *why);    /* takes or gives back the host's lock (board_own); NULL for none */
+	int  (*own)(struct device *d, bool own, struct fail *why);    /* takes or hands over the host's locks (board_own); NULL for none */
 	void (*counters)(struct device *d, struct json_t *into);      /* for vmferry-inspect; NULL for none */
 	void (*close)(struct device *d);                              /* also after a failed open */
 };
