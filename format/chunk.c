@@ -15,6 +15,7 @@ static const struct {
 	{ CHUNK_DISK, "disk" },             { CHUNK_STATE, "state" },     { CHUNK_ROUND_END, "round-end" },
 	{ CHUNK_WORKINGSET, "workingset" }, { CHUNK_INDEX, "index" },     { CHUNK_END, "end" },
 	{ CHUNK_CONTROL, "control" },       { CHUNK_REQUEST, "request" }, { CHUNK_DISCARD, "discard" },
+	{ CHUNK_AUTH, "auth" },
 };
 
 const char *chunk_type_name(uint16_t type)

@@ -5,6 +5,7 @@
 #include <linux/fs.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <xxhash.h>
@@ -28,42 +29,62 @@ int disk_size(int fd, uint64_t *size, uint64_t *mtime_ns, struct fail *why)
 	return 0;
 }
 
+unsigned disk_sample_count(uint64_t size)
+{
+	uint64_t nblocks = size / DISK_BLOCK + (size % DISK_BLOCK != 0);
+
+	return nblocks < DISK_BLOCKS ? (unsigned)nblocks : DISK_BLOCKS;
+}
+
+size_t disk_sample_at(uint64_t size, unsigned i, uint64_t *at)
+{
+	uint64_t nblocks = size / DISK_BLOCK + (size % DISK_BLOCK != 0);
+	/* i of 63 steps from the first block to the last; nblocks is below 2^48, so the product
+	 * fits. */
+	uint64_t block = nblocks <= DISK_BLOCKS ? i : i * (nblocks - 1) / (DISK_BLOCKS - 1);
+
+	*at = block * DISK_BLOCK;
+	return size - *at < DISK_BLOCK ? (size_t)(size - *at) : DISK_BLOCK;
+}
+
+int disk_samples_digest(uint64_t size, const uint8_t *samples, uint8_t digest[16], struct fail *why)
+{
+	XXH3_state_t      *x = XXH3_createState();
+	XXH128_canonical_t canon;
+	bool               good = x && XXH3_128bits_reset(x) == XXH_OK;
+
+	for (unsigned i = 0; good && i < disk_sample_count(size); i++) {
+		uint64_t at;
+		size_t   len = disk_sample_at(size, i, &at);
+
+		good = XXH3_128bits_update(x, samples + (size_t)i * DISK_BLOCK, len) == XXH_OK;
+	}
+	if (good) {
+		XXH128_canonicalFromHash(&canon, XXH3_128bits_digest(x));
+		memcpy(digest, canon.digest, sizeof(canon.digest));
+	}
+	XXH3_freeState(x);
+	return good ? 0 : fail_set(why, FAIL_SYSTEM, "no memory for a disk's digest");
+}
+
 int disk_fingerprint(int fd, uint64_t *size, uint64_t *mtime_ns, uint8_t digest[16], struct fail *why)
 {
-	XXH3_state_t         *x   = NULL;
-	uint8_t              *buf = NULL;
-	XXH128_canonical_t    canon;
-	uint64_t              nblocks;
-	int                   rc = -1;
+	uint8_t *samples;
+	int      rc = 0;
 
 	if (disk_size(fd, size, mtime_ns, why))
 		return -1;
-	x   = XXH3_createState();
-	buf = malloc(DISK_BLOCK);
-	if (!x || !buf || XXH3_128bits_reset(x) != XXH_OK) {
-		fail_set(why, FAIL_SYSTEM, "no memory for a disk's digest");
-		goto out;
-	}
-	nblocks = *size / DISK_BLOCK + (*size % DISK_BLOCK != 0);
-	for (uint64_t i = 0; i < nblocks && i < DISK_BLOCKS; i++) {
-		/* i of 63 steps from the first block to the last; nblocks is below 2^48, so the product fits. */
-		uint64_t block = nblocks <= DISK_BLOCKS ? i : i * (nblocks - 1) / (DISK_BLOCKS - 1);
-		uint64_t at    = block * DISK_BLOCK;
-		size_t   len   = *size - at < DISK_BLOCK ? (size_t)(*size - at) : DISK_BLOCK;
+	samples = malloc((size_t)DISK_BLOCKS * DISK_BLOCK);
+	if (!samples)
+		return fail_set(why, FAIL_SYSTEM, "no memory for a disk's digest");
+	for (unsigned i = 0; rc == 0 && i < disk_sample_count(*size); i++) {
+		uint64_t at;
+		size_t   len = disk_sample_at(*size, i, &at);
 
-		if (io_pread(fd, buf, len, at, "disk", why))
-			goto out;
-		if (XXH3_128bits_update(x, buf, len) != XXH_OK) {
-			fail_set(why, FAIL_SYSTEM, "a disk's digest");
-			goto out;
-		}
+		rc = io_pread(fd, samples + (size_t)i * DISK_BLOCK, len, at, "disk", why);
 	}
-	XXH128_canonicalFromHash(&canon, XXH3_128bits_digest(x));
-	for (int i = 0; i < 16; i++)
-		digest[i] = canon.digest[i];
-	rc = 0;
-out:
-	free(buf);
-	XXH3_freeState(x);
+	if (rc == 0)
+		rc = disk_samples_digest(*size, samples, digest, why);
+	free(samples);
 	return rc;
 }

@@ -3,6 +3,7 @@
 
 #include "libcommon/fail.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* Tells whether a disk has moved on since a save without reading all of it (docs/format.md): its size in bytes, its
@@ -12,6 +13,14 @@
 #define DISK_BLOCK  65536u
 #define DISK_BLOCKS 64u
 int disk_fingerprint(int fd, uint64_t *size, uint64_t *mtime_ns, uint8_t digest[16], struct fail *why);
+
+/* The same in steps, for who keeps the samples and reads again only what was written since. Sample
+ * i of disk_sample_count is the returned number of bytes at *at, and lies at i * DISK_BLOCK of the
+ * array that disk_samples_digest takes. */
+unsigned disk_sample_count(uint64_t size);
+size_t disk_sample_at(uint64_t size, unsigned i, uint64_t *at);
+int disk_samples_digest(uint64_t size, const uint8_t *samples, uint8_t digest[16],
+			struct fail *why);
 
 /* Size in bytes of a regular file or block device; anything else is refused. */
 int disk_size(int fd, uint64_t *size, uint64_t *mtime_ns, struct fail *why);

@@ -177,6 +177,18 @@ static int image_index(struct snap_image *s, struct fail *why)
 	return 0;
 }
 
+static int image_machine(struct snap_image *s, struct fail *why)
+{
+	struct machine *m;
+	int             rc;
+
+	if (config_read(&s->header, s->trees[0], s->lens[0], SNAP_HEADER_BYTES, &m, s->npages, why))
+		return -1;
+	rc = state_read(m, s->trees[1], s->lens[1], s->end.state_at, why);
+	free(m);
+	return rc;
+}
+
 static int image_read(struct snap_image *s, struct fail *why)
 {
 	uint8_t header[SNAP_HEADER_BYTES];
@@ -185,12 +197,9 @@ static int image_read(struct snap_image *s, struct fail *why)
 		return fail_at(why, FAIL_CORRUPT, s->bytes, "the snapshot is cut off here");
 	if (io_pread(s->fd, header, sizeof(header), 0, s->what, why) || snap_header_get(&s->header, header, why))
 		return -1;
-	if (image_end(s, why) || image_tree(s, 0, CHUNK_CONFIG, SNAP_HEADER_BYTES, why) ||
-	    config_regions(s->trees[0], s->lens[0], SNAP_HEADER_BYTES, s->npages, why))
+	if (image_end(s, why) || image_tree(s, 0, CHUNK_CONFIG, SNAP_HEADER_BYTES, why) || image_tree(s, 1, CHUNK_STATE, s->end.state_at, why))
 		return -1;
-	if (image_tree(s, 1, CHUNK_STATE, s->end.state_at, why) || image_index(s, why))
-		return -1;
-	return 0;
+	return image_machine(s, why) ? -1 : image_index(s, why);
 }
 
 int snap_image_open(struct snap_image **out, int fd, const char *what, struct fail *why)
@@ -294,8 +303,6 @@ static int image_load(struct snap_image *s, uint32_t region, uint64_t at, struct
 		return -1;
 	if (page_chunk_tables(&s->chunk, s->payload, have, at, s->npages[region], &s->head, &s->batch, s->hashes, why))
 		return -1;
-	if (s->chunk.encoding == 0 && s->head.data_len != s->head.ndata * PAGE_SIZE_4K)
-		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: %" PRIu32 " bytes for %" PRIu32 " pages", s->head.data_len, s->head.ndata);
 	if (s->chunk.encoding && (chunk_payload_check(&s->chunk, s->payload, at, why) ||
 				  page_chunk_decode_hashes(s->codec, &s->chunk, s->payload, at, s->npages[region], &s->batch, s->hashes, NULL, why)))
 		return -1;

@@ -9,7 +9,7 @@
 #define LIMIT_REGIONS      16u
 #define LIMIT_DEVICES      64u
 #define LIMIT_HOSTS        64u
-#define LIMIT_REGION_BYTES ((uint64_t)1 << 44)     /* 16 TiB a region */
+#define LIMIT_REGION_BYTES ((uint64_t)1 << 44)     /* 16 TiB a region, and all memory of a VM */
 #define LIMIT_TREE_BYTES   (4u << 20)              /* a VM tree, FDT blob */
 #define LIMIT_PROP_BYTES   (64u << 10)             /* one property */
 #define LIMIT_CHUNK_BYTES  (8u << 20)              /* payload of one chunk */

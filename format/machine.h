@@ -80,6 +80,7 @@ struct machine {
 	uint32_t              msrs[LIMIT_MSRS];   /* numbers of those that are saved, ascending */
 	enum reboot_policy    on_reboot;
 	char                  append[2048];       /* kernel command line */
+	bool                  stopped;            /* read from a tree with state: its user had stopped the VM */
 	uint32_t              nregions, ndevices, nhosts;
 	struct machine_region regions[LIMIT_REGIONS];
 	struct machine_device devices[LIMIT_DEVICES];
@@ -100,6 +101,7 @@ struct machine_parts {
 	size_t (*cpu)(void *arg, uint32_t cpu, struct state_part *out, size_t max);
 	size_t (*device)(void *arg, uint32_t device, struct state_part *out, size_t max);
 	void    *arg;
+	bool     stopped;        /* its user has stopped the VM */
 };
 #define MACHINE_PARTS_MAX 40     /* parts of one device or CPU */
 int machine_write(const struct machine *m, const struct machine_parts *parts, void *buf, size_t room, size_t *len, struct fail *why);
@@ -107,15 +109,24 @@ int machine_write(const struct machine *m, const struct machine_parts *parts, vo
 /* Reads a hostile tree: checks the blob (fdt_check_full), every count, range and overlap. */
 int machine_read(struct machine *m, const void *fdt, size_t len, struct fail *why);
 
-/* Loads the state nodes of a tree into the parts the callbacks give: every part must have its node; a state node this
- * machine has no part for is an error. Call machine_read on the same blob first; its machine must equal m in
- * devices, CPUs and regions (machine_same_shape). */
+/* Loads the state nodes of a tree into the parts the callbacks give: the parts that belong to each owner, no more and no less
+ * (machine_required_parts). All or nothing. Call machine_read on the same blob first; its machine must equal m in devices, CPUs
+ * and regions (machine_same_shape). */
 int machine_load_state(const struct machine *m, const struct machine_parts *parts, const void *fdt, size_t len, struct fail *why);
+/* The same, loaded into nothing: could a machine that is like m be restored from it? */
+int machine_check_state(const struct machine *m, const void *fdt, size_t len, struct fail *why);
+
+/* What has state: the VM, each CPU, each device of m. Calls fn for each in this order with its node in a checked tree that describes
+ * m, and its name for messages; one pass. Stops with -1 when fn does; a node that is missing is FAIL_CORRUPT. */
+enum machine_owner { OWNER_VM, OWNER_CPU, OWNER_DEVICE };
+typedef int machine_owner_fn(void *arg, enum machine_owner kind, uint32_t i, int node, const char *where, struct fail *why);
+int machine_owners(const struct machine *m, const void *fdt, machine_owner_fn *fn, void *arg, struct fail *why);
+
+/* The parts that belong to an owner, nodes and tables, s NULL. A device type that is not known is FAIL_VERSION. */
+int machine_required_parts(const struct machine *m, enum machine_owner kind, uint32_t i, struct state_part out[MACHINE_PARTS_MAX], size_t *n,
+			   struct fail *why);
 
 /* Nil or what differs in configuration that a restore cannot bridge (type, isa, CPUs, regions, devices), in *why. */
 int machine_same_shape(const struct machine *a, const struct machine *b, struct fail *why);
-
-/* The `state` node under a CPU's or device's node (or under /vm), or a negative FDT_ERR_. For readers such as vminspect. */
-int machine_state_node(const void *fdt, const char *path);
 
 #endif

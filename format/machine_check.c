@@ -126,6 +126,18 @@ static int machine_check_host(const struct machine *m, uint32_t n, struct fail *
 	return 0;
 }
 
+/* A few bytes claim a region, and each of its pages may cost a reader something. */
+static int machine_check_total(const struct machine *m, struct fail *why)
+{
+	uint64_t total = 0;
+
+	for (uint32_t i = 0; i < m->nregions; i++)
+		total += m->regions[i].kind == REGION_DISK ? 0 : m->regions[i].size;
+	if (total > LIMIT_REGION_BYTES)
+		return fail_set(why, FAIL_LIMIT, "machine: %" PRIu64 " bytes of memory, above %" PRIu64, total, LIMIT_REGION_BYTES);
+	return 0;
+}
+
 int machine_check(const struct machine *m, struct fail *why)
 {
 	if (machine_check_top(m, why) || machine_check_x86(m, why))
@@ -133,6 +145,8 @@ int machine_check(const struct machine *m, struct fail *why)
 	for (uint32_t i = 0; i < m->nregions; i++)
 		if (machine_check_region(m, i, why))
 			return -1;
+	if (machine_check_total(m, why))
+		return -1;
 	if (!machine_region_find(m, 0))
 		return fail_set(why, FAIL_CORRUPT, "region 0: main RAM is missing");
 	for (uint32_t i = 0; i < m->nhosts; i++)

@@ -74,6 +74,7 @@ static int read_vm(struct machine *m, const void *fdt, struct fail *why)
 	    tree_str(fdt, node, "append", m->append, sizeof(m->append), why))
 		return -1;
 	m->on_reboot = (enum reboot_policy)word;
+	m->stopped   = tree_has(fdt, node, "vmferry,stopped");
 	return 0;
 }
 

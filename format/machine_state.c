@@ -7,8 +7,75 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Loading is all or nothing for the whole machine: each part is read into a copy, and only when all of them stand are
- * they copied over the live ones. */
+/* --- who has state: one pass over the tree, whatever stands between the nodes --- */
+
+static int owner_child(const void *fdt, const char *name, int *node, struct fail *why)
+{
+	*node = fdt_subnode_offset(fdt, 0, name);
+	if (*node < 0)
+		return fail_set(why, FAIL_CORRUPT, "VM tree: /%s is missing", name);
+	return 0;
+}
+
+static int owner_cpus(const struct machine *m, const void *fdt, machine_owner_fn *fn, void *arg, struct fail *why)
+{
+	uint32_t n = 0;
+	int      cpus, node;
+	char     want[MACHINE_NODE_MAX] = "cpu@0";
+
+	if (owner_child(fdt, "cpus", &cpus, why))
+		return -1;
+	fdt_for_each_subnode(node, fdt, cpus) {
+		const char *name = fdt_get_name(fdt, node, NULL);
+
+		if (n == m->ncpus)
+			return 0;
+		if (!name || strcmp(name, want))
+			continue;
+		if (fn(arg, OWNER_CPU, n, node, want, why))
+			return -1;
+		snprintf(want, sizeof(want), "cpu@%" PRIx32, ++n);
+	}
+	return n == m->ncpus ? 0 : fail_set(why, FAIL_CORRUPT, "VM tree: /cpus/%s is missing", want);
+}
+
+static int owner_devices(const struct machine *m, const void *fdt, machine_owner_fn *fn, void *arg, struct fail *why)
+{
+	uint32_t n = 0;
+	int      soc, node;
+	char     want[MACHINE_NODE_MAX];
+
+	if (owner_child(fdt, "soc", &soc, why))
+		return -1;
+	fdt_for_each_subnode(node, fdt, soc) {
+		const char *name = fdt_get_name(fdt, node, NULL);
+
+		if (n == m->ndevices)
+			return 0;
+		machine_device_node(&m->devices[n], want);
+		if (!name || strcmp(name, want))
+			break;
+		if (fn(arg, OWNER_DEVICE, n++, node, want, why))
+			return -1;
+	}
+	if (n == m->ndevices)
+		return 0;
+	machine_device_node(&m->devices[n], want);
+	return fail_set(why, FAIL_CORRUPT, "VM tree: /soc/%s is missing", want);
+}
+
+int machine_owners(const struct machine *m, const void *fdt, machine_owner_fn *fn, void *arg, struct fail *why)
+{
+	int vm;
+
+	if (owner_child(fdt, "vm", &vm, why) || fn(arg, OWNER_VM, 0, vm, "vm", why))
+		return -1;
+	return owner_cpus(m, fdt, fn, arg, why) ? -1 : owner_devices(m, fdt, fn, arg, why);
+}
+
+/* --- loading: all or nothing for the whole machine. Each part is read into a copy, and only when all of them have been
+ * read are they copied over the live ones. --- */
+
 struct state_copy {
 	void  *s;
 	void  *copy;
@@ -16,10 +83,12 @@ struct state_copy {
 };
 
 struct state_loader {
-	const void        *fdt;
-	struct state_part *list;        /* MACHINE_PARTS_MAX */
-	struct state_copy *copies;
-	size_t             ncopies, room;
+	const struct machine       *m;
+	const struct machine_parts *parts;      /* NULL: nothing to load into, only to check */
+	const void                 *fdt;
+	struct state_part          *list;       /* MACHINE_PARTS_MAX */
+	struct state_copy          *copies;
+	size_t                      ncopies, room;
 };
 
 /* Takes over copy. */
@@ -42,27 +111,26 @@ static int loader_keep(struct state_loader *l, const struct state_part *p, void 
 
 static int loader_part(struct state_loader *l, const struct state_part *p, int node, const char *where, struct fail *why)
 {
-	void *copy = malloc(p->table->size);
+	void *copy = calloc(1, p->table->size);
+	int   rc;
 
 	if (!copy)
 		return fail_sys(why, "%s: %s", where, p->node);
-	memcpy(copy, p->s, p->table->size);
-	if (state_load(p->table, copy, l->fdt, node, where, NULL, why)) {
-		free(copy);
-		return -1;
-	}
-	return loader_keep(l, p, copy, why);
+	if (p->s)
+		memcpy(copy, p->s, p->table->size);
+	rc = state_load(p->table, copy, l->fdt, node, where, NULL, why);
+	if (rc == 0 && p->s)
+		return loader_keep(l, p, copy, why);
+	free(copy);
+	return rc;
 }
 
 /* Each child of the `state` node under `owner` against the n parts in l->list: one to one. */
 static int loader_node(struct state_loader *l, int owner, size_t n, const char *where, struct fail *why)
 {
 	bool found[MACHINE_PARTS_MAX] = { false };
-	int  state, node;
+	int  state = fdt_subnode_offset(l->fdt, owner, "state"), node;
 
-	if (n > MACHINE_PARTS_MAX)
-		return fail_set(why, FAIL_LIMIT, "%s: %zu parts of state, above %u", where, n, MACHINE_PARTS_MAX);
-	state = fdt_subnode_offset(l->fdt, owner, "state");
 	if (state < 0)
 		return n ? fail_set(why, FAIL_CORRUPT, "%s: no state in the tree", where) : 0;
 	fdt_for_each_subnode(node, l->fdt, state) {
@@ -85,40 +153,22 @@ static int loader_node(struct state_loader *l, int owner, size_t n, const char *
 	return 0;
 }
 
-static int loader_at(struct state_loader *l, const char *path, size_t n, const char *where, struct fail *why)
+static int loader_owner(void *arg, enum machine_owner kind, uint32_t i, int node, const char *where, struct fail *why)
 {
-	int node = fdt_path_offset(l->fdt, path);
+	struct state_loader *l = arg;
+	size_t               n;
 
-	if (node < 0)
-		return fail_set(why, FAIL_CORRUPT, "VM tree: %s is missing", path);
+	if (l->parts)
+		return machine_live_parts(l->m, l->parts, kind, i, where, l->list, &n, why) ? -1 : loader_node(l, node, n, where, why);
+	if (machine_required_parts(l->m, kind, i, l->list, &n, why))
+		return fail_prefix(why, "%s: ", where);
 	return loader_node(l, node, n, where, why);
-}
-
-static int loader_all(struct state_loader *l, const struct machine *m, const struct machine_parts *p, struct fail *why)
-{
-	char path[TREE_PATH_MAX], node[MACHINE_NODE_MAX];
-
-	if (loader_at(l, "/vm", p->vm ? p->vm(p->arg, l->list, MACHINE_PARTS_MAX) : 0, "vm", why))
-		return -1;
-	for (uint32_t i = 0; i < m->ncpus; i++) {
-		snprintf(node, sizeof(node), "cpu@%" PRIx32, i);
-		snprintf(path, sizeof(path), "/cpus/%s", node);
-		if (loader_at(l, path, p->cpu ? p->cpu(p->arg, i, l->list, MACHINE_PARTS_MAX) : 0, node, why))
-			return -1;
-	}
-	for (uint32_t i = 0; i < m->ndevices; i++) {
-		machine_device_node(&m->devices[i], node);
-		snprintf(path, sizeof(path), "/soc/%s", node);
-		if (loader_at(l, path, p->device ? p->device(p->arg, i, l->list, MACHINE_PARTS_MAX) : 0, node, why))
-			return -1;
-	}
-	return 0;
 }
 
 int machine_load_state(const struct machine *m, const struct machine_parts *parts, const void *fdt, size_t len,
 		       struct fail *why)
 {
-	struct state_loader l    = { 0 };
+	struct state_loader l    = { .m = m, .parts = parts };
 	void               *tree = NULL;
 	int                 rc   = -1;
 
@@ -130,7 +180,7 @@ int machine_load_state(const struct machine *m, const struct machine_parts *part
 		fail_sys(why, "VM tree: parts");
 		goto out;
 	}
-	if (loader_all(&l, m, parts, why))
+	if (machine_owners(m, tree, loader_owner, &l, why))
 		goto out;
 	for (size_t i = 0; i < l.ncopies; i++)
 		memcpy(l.copies[i].s, l.copies[i].copy, l.copies[i].size);
@@ -144,9 +194,7 @@ out:
 	return rc;
 }
 
-int machine_state_node(const void *fdt, const char *path)
+int machine_check_state(const struct machine *m, const void *fdt, size_t len, struct fail *why)
 {
-	int node = fdt_path_offset(fdt, path);
-
-	return node < 0 ? node : fdt_subnode_offset(fdt, node, "state");
+	return machine_load_state(m, NULL, fdt, len, why);
 }

@@ -31,9 +31,7 @@ static const struct {
 	{ .type = "mc146818",     .compatible = "motorola,mc146818" },
 	{ .type = "i8042",        .compatible = "intel,8042" },
 	{ .type = "vmgenid",      .compatible = "microsoft,vmgenid" },
-	{ .type = "mc146818",     .compatible = "motorola,mc146818" },
 	{ .type = "pvpanic",      .compatible = "qemu,pvpanic" },
-	{ .type = "vmgenid",      .compatible = "microsoft,vmgenid" },
 };
 
 static const char *device_compatible(const char *type, bool *irqchip)
@@ -96,14 +94,17 @@ static void put_cells(struct tree_writer *w, uint32_t address, uint32_t size)
 	put_u32(w, "#size-cells", size);
 }
 
-/* The `state` node with n parts. dtc wants #address-cells where children have unit addresses, and only there. */
-static int put_state(struct tree_writer *w, size_t n, const char *where, struct fail *why)
+/* The `state` node of an owner. dtc wants #address-cells where children have unit addresses, and only there. */
+static int put_state(struct tree_writer *w, enum machine_owner kind, uint32_t owner, const char *where, struct fail *why)
 {
-	bool units = false;
+	bool   units = false;
+	size_t n;
 
-	if (n > MACHINE_PARTS_MAX)
-		return fail_set(why, FAIL_LIMIT, "%s: %zu parts of state, above %u", where, n, MACHINE_PARTS_MAX);
-	if (w->err || n == 0)
+	if (w->err || !w->parts)
+		return 0;
+	if (machine_live_parts(w->m, w->parts, kind, owner, where, w->list, &n, why))
+		return -1;
+	if (n == 0)
 		return 0;
 	put_begin(w, "state");
 	for (size_t i = 0; i < n; i++)
@@ -124,7 +125,9 @@ static int put_vm(struct tree_writer *w, struct fail *why)
 	put_bytes(w, "uuid", w->m->uuid.b, sizeof(w->m->uuid.b));
 	put_str(w, "on-reboot", reboot_policy_names[w->m->on_reboot]);
 	put_str(w, "append", w->m->append);
-	if (w->parts && w->parts->vm && put_state(w, w->parts->vm(w->parts->arg, w->list, MACHINE_PARTS_MAX), "vm", why))
+	if (w->parts && w->parts->stopped)
+		put_bytes(w, "vmferry,stopped", NULL, 0);
+	if (put_state(w, OWNER_VM, 0, "vm", why))
 		return -1;
 	put_end(w);
 	return 0;
@@ -150,8 +153,6 @@ static void put_cpus_x86(struct tree_writer *w)
 
 static int put_cpus(struct tree_writer *w, struct fail *why)
 {
-	const struct machine_parts *p = w->parts;
-
 	put_begin(w, "cpus");
 	put_cells(w, 1, 0);
 	put_u64(w, "timebase-frequency", w->m->timebase_hz);
@@ -171,7 +172,7 @@ static int put_cpus(struct tree_writer *w, struct fail *why)
 			put_str(w, "compatible", "vmferry,x86-64");
 			put_str(w, "vmferry,cpu-model", w->m->isa);
 		}
-		if (p && p->cpu && put_state(w, p->cpu(p->arg, i, w->list, MACHINE_PARTS_MAX), node, why))
+		if (put_state(w, OWNER_CPU, i, node, why))
 			return -1;
 		put_end(w);
 	}
@@ -201,7 +202,6 @@ static void put_region(struct tree_writer *w, const struct machine_region *r)
 static int put_device(struct tree_writer *w, uint32_t i, struct fail *why)
 {
 	const struct machine_device *d = &w->m->devices[i];
-	const struct machine_parts  *p = w->parts;
 	char                         node[MACHINE_NODE_MAX];
 	bool                         irqchip;
 
@@ -222,7 +222,7 @@ static int put_device(struct tree_writer *w, uint32_t i, struct fail *why)
 		put_u32(w, "vmferry,slot", d->slot);
 	if (d->host[0])
 		put_str(w, "vmferry,host", d->host);
-	if (p && p->device && put_state(w, p->device(p->arg, i, w->list, MACHINE_PARTS_MAX), node, why))
+	if (put_state(w, OWNER_DEVICE, i, node, why))
 		return -1;
 	put_end(w);
 	return 0;

@@ -17,6 +17,7 @@
 
 struct output {
 	int         fd;
+	int         shared;       /* fd is our own description of the file that this one, our caller's, is of; else -1 */
 	bool        fresh;        /* a regular file that begins with us: its head can be replaced */
 	bool        regular;
 	bool        direct;       /* O_DIRECT is set, by us */
@@ -35,6 +36,26 @@ static void direct_off(struct output *o)
 	o->direct = false;
 }
 
+/* The flags and the offset of a standard descriptor are shared with those who started us and those who write after us, and no
+ * cleanup runs after SIGKILL. So we write by an open file description of our own, and keep the offset of theirs up to date. Where
+ * there can be none (no /proc, another user's file) we write by theirs, without O_DIRECT. */
+static bool output_own(struct output *o)
+{
+	char self[40];
+
+	if (o->fd > STDERR_FILENO)
+		return true;
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", o->fd);
+
+	int own = open(self, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+
+	if (own < 0)
+		return false;
+	o->shared = o->fd;
+	o->fd     = own;
+	return true;
+}
+
 int output_open(struct output **out, int fd, const char *what, struct fail *why)
 {
 	struct output *o = calloc(1, sizeof(*o));
@@ -43,8 +64,9 @@ int output_open(struct output **out, int fd, const char *what, struct fail *why)
 
 	if (!o)
 		return fail_sys(why, "%s: output buffer", what);
-	o->fd   = fd;
-	o->room = OUTPUT_PIECE + page_chunk_room() + OUTPUT_ALIGN;
+	o->fd     = fd;
+	o->shared = -1;
+	o->room   = OUTPUT_PIECE + page_chunk_room() + OUTPUT_ALIGN;
 	snprintf(o->what, sizeof(o->what), "%s", what);
 	if (posix_memalign((void **)&o->buf, OUTPUT_ALIGN, o->room)) {
 		fail_set(why, FAIL_SYSTEM, "%s: no memory for the output buffer", what);
@@ -63,7 +85,7 @@ int output_open(struct output **out, int fd, const char *what, struct fail *why)
 		goto failed;
 	}
 	/* Another's O_DIRECT would refuse our last, unaligned piece: cleared then and not set again. */
-	o->direct = o->fresh && ((flags & O_DIRECT) || fcntl(fd, F_SETFL, flags | O_DIRECT) == 0);
+	o->direct = o->fresh && ((output_own(o) && fcntl(o->fd, F_SETFL, fcntl(o->fd, F_GETFL) | O_DIRECT) == 0) || (flags & O_DIRECT));
 	*out = o;
 	return 0;
 failed:
@@ -76,6 +98,8 @@ void output_close(struct output *o)
 	if (!o)
 		return;
 	direct_off(o);
+	if (o->shared >= 0)
+		io_close(&o->fd);
 	free(o->buf);
 	free(o);
 }
@@ -102,6 +126,8 @@ static int output_put(struct output *o, size_t len, struct fail *why)
 	}
 	o->written += len;
 	o->fill -= len;
+	if (o->shared >= 0 && lseek(o->shared, (off_t)o->written, SEEK_SET) < 0)
+		return fail_sys(why, "%s: offset", o->what);
 	memmove(o->buf, o->buf + len, o->fill);
 	return 0;
 }

@@ -3,6 +3,7 @@
 
 #include "format/limits.h"
 #include "libcommon/fail.h"
+#include "libcommon/hostkey.h"
 #include "libcommon/pages.h"
 #include "libcommon/paths.h"
 #include "libcommon/uuid.h"
@@ -32,6 +33,7 @@ enum chunk_type {
 	CHUNK_WORKINGSET = 7,
 	CHUNK_INDEX      = 8,
 	CHUNK_END        = 9,
+	CHUNK_AUTH       = 10,     /* optional: MAC by which a host knows what it wrote */
 	CHUNK_CONTROL    = 16,     /* streams only: JSON control message, docs/protocol.md */
 	CHUNK_REQUEST    = 17,     /* reserved: postcopy's page requests */
 	CHUNK_DISCARD    = 18,     /* reserved: postcopy's discards */
@@ -105,12 +107,19 @@ struct snap_header {
  * holds what its frozen offsets say; after other failures *h is of no use. */
 int snap_header_read(struct snap_header *h, const uint8_t in[SNAP_HEADER_BYTES], struct fail *why);
 
+/* Do header, configuration and state tell of one VM? The readers below ask it before they hand a tree out; a state that comes
+ * alone is compared with the configuration that came before it. h and state may be NULL. FAIL_CORRUPT names what differs. */
+struct machine;
+int snap_agree(const struct snap_header *h, const struct machine *config, const struct machine *state, struct fail *why);
+
 /* --- writing, for vmsnap --- */
 
 struct snap_writer;
 /* Writes to fd from its current place 0: a pipe or a fresh file. O_DIRECT and buffering are its business. h->version,
  * layout and incomplete are set by the writer. */
 int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header *h, int level, const char *what, struct fail *why);
+/* Before the configuration: the snapshot is to carry MACs under this key, which is copied. */
+void snap_writer_key(struct snap_writer *w, const struct hostkey *k);
 int snap_writer_config(struct snap_writer *w, const void *fdt, size_t len, struct fail *why);   /* first; regions come from it */
 int snap_writer_pages(struct snap_writer *w, const struct page_batch *b, struct fail *why);
 int snap_writer_round_end(struct snap_writer *w, uint32_t round, struct fail *why);
@@ -127,6 +136,18 @@ int snap_stream_open(struct snap_stream **out, int fd, const char *what, struct 
 /* The same when the header has been read from fd already. */
 int snap_stream_open_at(struct snap_stream **out, int fd, const uint8_t header[SNAP_HEADER_BYTES], const char *what, struct fail *why);
 const struct snap_header *snap_stream_header(const struct snap_stream *s);
+/* Who wrote it, as far as this key tells. The stream keeps a copy. */
+enum snap_auth {
+	SNAP_AUTH_NONE,         /* no MAC, or of a kind unknown to this build */
+	SNAP_AUTH_OTHER,        /* under another key: written on another host or by another user */
+	SNAP_AUTH_ALTERED,      /* said to be under this key, but not what was written under it */
+	SNAP_AUTH_OK,
+};
+void snap_stream_key(struct snap_stream *s, const struct hostkey *k);
+/* Of header and configuration, known once the chunk behind CONFIG has been read, and of all, known
+ * once END has been. Memory is covered by its XXH3 hashes, which find an accident, not a forger. */
+enum snap_auth snap_stream_auth_config(const struct snap_stream *s);
+enum snap_auth snap_stream_auth_all(const struct snap_stream *s);
 /* The next chunk, header and payload hash checked, order checked against the grammar; *payload valid until the next
  * call; *at its header's place. 1: a chunk; 0: END was read, both digests verified, nothing follows; -1: *why. The
  * running digests are kept by the stream itself (page chunks are decoded inside: see snap_stream_batch). */

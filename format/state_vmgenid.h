@@ -5,8 +5,8 @@
 
 /* A VM generation ID. Node "vmgenid". */
 struct vmgenid_state {
-	uint8_t guid[16];       /* as in guest memory */
-	bool    owed;           /* not yet there: written before the first instruction after power-on */
+	uint8_t guid[16];       /* as the guest reads it */
+	bool    owed;           /* x86: not yet in guest memory, written before the first instruction after power-on */
 };
 extern const struct state_table vmgenid_state_table;
 

@@ -1,3 +1,4 @@
+#include "format/auth.h"
 #include "format/snapshot_internal.h"
 
 #include "libcommon/bytes.h"
@@ -24,6 +25,12 @@ struct snap_stream {
 	size_t              room;
 	uint8_t            *trees[2];          /* configuration, state */
 	size_t              lens[2];
+	struct machine     *machine;           /* as the configuration has it */
+	bool                keyed;
+	struct hostkey      key;
+	enum snap_auth      auth_config, auth_all;
+	bool                auth_last;         /* the state has to follow now */
+	uint8_t             auth[AUTH_BYTES];  /* it; zeroes: none */
 	struct snap_end     seen;              /* what END has to say */
 	struct index_cursor cursor;
 	uint64_t            finals[LIMIT_REGIONS][PAGE_PARENT + 1];
@@ -115,7 +122,25 @@ void snap_stream_close(struct snap_stream *s)
 	free(s->payload);
 	free(s->trees[0]);
 	free(s->trees[1]);
+	free(s->machine);
+	hostkey_clear(&s->key);
 	free(s);
+}
+
+void snap_stream_key(struct snap_stream *s, const struct hostkey *k)
+{
+	s->key   = *k;
+	s->keyed = true;
+}
+
+enum snap_auth snap_stream_auth_config(const struct snap_stream *s)
+{
+	return s->auth_config;
+}
+
+enum snap_auth snap_stream_auth_all(const struct snap_stream *s)
+{
+	return s->auth_all;
 }
 
 /* The header of the next chunk. */
@@ -163,7 +188,7 @@ static int stream_tree(struct snap_stream *s, int which, const struct chunk *c, 
 
 static int stream_config(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
 {
-	if (stream_tree(s, 0, c, at, why) || config_regions(s->payload, c->len, at, s->npages, why))
+	if (stream_tree(s, 0, c, at, why) || config_read(&s->header, s->payload, c->len, at, &s->machine, s->npages, why))
 		return -1;
 	for (uint32_t id = 0; id < LIMIT_REGIONS; id++)
 		if (s->npages[id] && !(s->header.required & SNAP_STATE_ONLY) && content_region(s->content, id, s->npages[id], why))
@@ -182,6 +207,41 @@ static int stream_pages(struct snap_stream *s, const struct chunk *c, uint64_t a
 		return -1;
 	s->have_batch = true;
 	return content_pages_at(s->content, &s->batch, s->hashes, at, why);
+}
+
+static struct auth_text stream_auth_text(const struct snap_stream *s)
+{
+	return (struct auth_text){
+		.header     = &s->header,
+		.config     = s->trees[0],
+		.config_len = s->lens[0],
+		.state      = s->trees[1],
+		.state_len  = s->lens[1],
+		.content    = s->seen.content,
+	};
+}
+
+/* Behind the configuration it is checked at once, before the state at the end. */
+static int stream_auth(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
+{
+	const struct auth_text text = stream_auth_text(s);
+	unsigned               covers;
+
+	if (auth_get(&covers, s->payload, c->len, at, why))
+		return -1;
+	if (covers == AUTH_CONFIG) {
+		if (s->seen.chunks != 1)
+			return fail_at(why, FAIL_CORRUPT, at,
+				       "auth chunk: not directly behind the configuration");
+		if (!s->keyed)
+			return 0;
+		return auth_check(&s->auth_config, s->payload, AUTH_CONFIG, &s->key, &text, why);
+	}
+	if (covers == AUTH_ALL) {
+		memcpy(s->auth, s->payload, sizeof(s->auth));
+		s->auth_last = true;
+	}
+	return 0;
 }
 
 static int stream_round_end(const struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
@@ -245,6 +305,11 @@ static int stream_end(struct snap_stream *s, const struct chunk *c, uint64_t at,
 		return -1;
 	if (!digest_same(e.content, s->seen.content))
 		return fail_at(why, FAIL_CORRUPT, at, "end chunk: the content's digest differs");
+	const struct auth_text text = stream_auth_text(s);
+
+	if (s->keyed && !bytes_all_zero(s->auth, sizeof(s->auth)) &&
+	    auth_check(&s->auth_all, s->auth, AUTH_ALL, &s->key, &text, why))
+		return -1;
 	if (io_read_some(s->fd, &more, 1, &got, s->what, why))
 		return -1;
 	if (got)
@@ -270,6 +335,7 @@ static int stream_take(struct snap_stream *s, const struct chunk *c, uint64_t at
 	case CHUNK_ROUND_END:
 	case CHUNK_END:
 	case CHUNK_WORKINGSET:
+	case CHUNK_AUTH:
 		if (c->region || c->encoding)
 			return fail_at(why, FAIL_CORRUPT, at, "%s chunk: has a region or an encoding", chunk_type_name(c->type));
 		break;
@@ -281,8 +347,10 @@ static int stream_take(struct snap_stream *s, const struct chunk *c, uint64_t at
 	if (!known && c->flags & CHUNK_REQUIRED)
 		return fail_at(why, FAIL_VERSION, at, "%s chunk (type %u): this build cannot read it and must not skip it",
 			       chunk_type_name(c->type), c->type);
-	if ((s->at == WANT_CONFIG) != (c->type == CHUNK_CONFIG))
+	if ((s->at == WANT_CONFIG) != (c->type == CHUNK_CONFIG) ||
+	    (s->auth_last && c->type != CHUNK_STATE))
 		return out_of_order(c, at, why);
+	s->auth_last = false;
 	if (c->type == CHUNK_CONFIG)
 		return stream_config(s, c, at, why);
 	if (c->type == CHUNK_END)
@@ -302,10 +370,12 @@ static int stream_take(struct snap_stream *s, const struct chunk *c, uint64_t at
 		return stream_pages(s, c, at, why);
 	if (c->type == CHUNK_ROUND_END)
 		return stream_round_end(s, c, at, why);
+	if (c->type == CHUNK_AUTH)
+		return stream_auth(s, c, at, why);
 	if (c->type == CHUNK_STATE) {
 		s->seen.state_at = at;
 		s->at = AFTER_STATE;
-		return stream_tree(s, 1, c, at, why);
+		return stream_tree(s, 1, c, at, why) ? -1 : state_read(s->machine, s->payload, c->len, at, why);
 	}
 	return 0;
 }

@@ -69,11 +69,30 @@ static int tree_check_prop(const void *fdt, int at, int node, struct tree_names 
 	return tree_names_add(names, node, false, name, (int)strlen(name), why);
 }
 
+/* Property names are searched for their NUL by libfdt, for each property anew: a block of names without one would make that slow. */
+static int tree_check_strings(const void *fdt, size_t len, struct fail *why)
+{
+	uint32_t    off = fdt_off_dt_strings(fdt), size = fdt_size_dt_strings(fdt), run = 0;
+	const char *names = (const char *)fdt + off;
+
+	if (size > TREE_STRINGS)
+		return fail_set(why, FAIL_LIMIT, "VM tree: %u bytes of names, above %u", size, TREE_STRINGS);
+	if (off > len || size > len - off)
+		return fail_set(why, FAIL_CORRUPT, "VM tree: names are out of range");
+	for (uint32_t i = 0; i < size; i++) {
+		run = names[i] ? run + 1 : 0;
+		if (run >= TREE_NAME_MAX)
+			return fail_set(why, FAIL_LIMIT, "VM tree: a property's name of more than %u characters", TREE_NAME_MAX - 1);
+	}
+	return 0;
+}
+
 /* Walks every tag once. The blob has passed fdt_check_full: tags nest, and end. */
 static int tree_walk(const void *fdt, struct tree_names *names, struct fail *why)
 {
 	int      parents[TREE_DEPTH + 1];
 	uint32_t counts[TREE_DEPTH + 1];
+	bool     children[TREE_DEPTH + 1];
 	uint32_t nodes = 0, props = 0;
 	int      depth = 0, at = 0, next, len;
 
@@ -94,14 +113,19 @@ static int tree_walk(const void *fdt, struct tree_names *names, struct fail *why
 				return fail_set(why, FAIL_CORRUPT, "VM tree: a node without a name");
 			if (depth && tree_names_add(names, parents[depth], true, name, len, why))
 				return -1;
+			children[depth] = true;
 			depth++;
-			parents[depth] = at;
-			counts[depth]  = 0;
+			parents[depth]  = at;
+			counts[depth]   = 0;
+			children[depth] = false;
 			break;
 		}
 		case FDT_PROP:
 			if (depth == 0)
 				return fail_set(why, FAIL_CORRUPT, "VM tree: a property outside of the root");
+			/* libfdt does not see it there, other readers do. */
+			if (children[depth])
+				return tree_fail(fdt, parents[depth], why, FAIL_CORRUPT, "a property behind a child node");
 			if (++props > TREE_PROPS || ++counts[depth] > TREE_NODE_PROPS)
 				return fail_set(why, FAIL_LIMIT, "VM tree: more than %u properties, or %u in one node",
 						TREE_PROPS, TREE_NODE_PROPS);
@@ -130,10 +154,8 @@ static int tree_check(const void *fdt, size_t len, struct fail *why)
 	struct tree_names names = { 0 };
 	int               rc = -1, err;
 
-	/* Names are searched by memchr: a block of them without an end would make fdt_check_full itself slow. */
-	if (fdt_size_dt_strings(fdt) > TREE_STRINGS)
-		return fail_set(why, FAIL_LIMIT, "VM tree: %u bytes of names, above %u", fdt_size_dt_strings(fdt),
-				TREE_STRINGS);
+	if (tree_check_strings(fdt, len, why))
+		return -1;
 	if (fdt_magic(fdt) != FDT_MAGIC)
 		return fail_set(why, FAIL_CORRUPT, "VM tree: %s", fdt_strerror(-FDT_ERR_BADMAGIC));
 	if (fdt_version(fdt) != 17)

@@ -1,3 +1,4 @@
+#include "format/auth.h"
 #include "format/snapshot_internal.h"
 
 #include "libcommon/bytes.h"
@@ -16,6 +17,8 @@ struct snap_writer {
 	enum { AT_CONFIG, AT_BODY, AT_INDEX, AT_DONE, AT_FAILED } at;
 	uint8_t            *trees[2];          /* configuration, state: for the content digest */
 	size_t              lens[2];
+	bool                keyed;
+	struct hostkey      key;
 	uint64_t            hashes[BATCH_PAGES];
 	uint8_t             index[INDEX_CHUNK_RUNS * INDEX_RUN_BYTES];
 };
@@ -61,7 +64,14 @@ void snap_writer_close(struct snap_writer *w)
 	XXH3_freeState(w->digest);
 	free(w->trees[0]);
 	free(w->trees[1]);
+	hostkey_clear(&w->key);
 	free(w);
+}
+
+void snap_writer_key(struct snap_writer *w, const struct hostkey *k)
+{
+	w->key   = *k;
+	w->keyed = true;
 }
 
 /* After a failure the file is what it is: nothing more goes into it. */
@@ -106,18 +116,40 @@ static int writer_tree(struct snap_writer *w, int which, const void *fdt, size_t
 	return writer_chunk(w, which ? CHUNK_STATE : CHUNK_CONFIG, CHUNK_REQUIRED, fdt, len, why);
 }
 
+static int writer_auth(struct snap_writer *w, enum auth_covers covers, const void *state,
+		       size_t state_len, struct fail *why)
+{
+	const struct auth_text text = {
+		.header     = &w->header,
+		.config     = w->trees[0],
+		.config_len = w->lens[0],
+		.state      = state,
+		.state_len  = state_len,
+		.content    = w->end.content,
+	};
+	uint8_t payload[AUTH_BYTES];
+
+	if (!w->keyed)
+		return 0;
+	if (auth_put(payload, covers, &w->key, &text, why))
+		return -1;
+	return writer_chunk(w, CHUNK_AUTH, 0, payload, sizeof(payload), why);
+}
+
 int snap_writer_config(struct snap_writer *w, const void *fdt, size_t len, struct fail *why)
 {
-	uint64_t npages[LIMIT_REGIONS];
+	uint64_t        npages[LIMIT_REGIONS];
+	struct machine *m;
 
 	if (writer_ready(w, AT_CONFIG, why))
 		return -1;
-	if (config_regions(fdt, len, FAIL_NOWHERE, npages, why))
+	if (config_read(NULL, fdt, len, FAIL_NOWHERE, &m, npages, why))
 		return writer_failed(w);
+	free(m);
 	for (uint32_t id = 0; id < LIMIT_REGIONS; id++)
 		if (npages[id] && !(w->header.required & SNAP_STATE_ONLY) && content_region(w->content, id, npages[id], why))
 			return writer_failed(w);
-	if (writer_tree(w, 0, fdt, len, why))
+	if (writer_tree(w, 0, fdt, len, why) || writer_auth(w, AUTH_CONFIG, NULL, 0, why))
 		return writer_failed(w);
 	w->at = AT_BODY;
 	return 0;
@@ -161,6 +193,10 @@ int snap_writer_state(struct snap_writer *w, const void *fdt, size_t len, struct
 {
 	if (writer_ready(w, AT_BODY, why))
 		return -1;
+	/* No page comes behind the state: what the digest covers is complete. */
+	if (content_digest(w->content, w->trees[0], w->lens[0], fdt, len, w->end.content, why) ||
+	    writer_auth(w, AUTH_ALL, fdt, len, why))
+		return writer_failed(w);
 	w->end.state_at = output_bytes(w->out);
 	if (writer_tree(w, 1, fdt, len, why))
 		return writer_failed(w);
@@ -197,8 +233,6 @@ int snap_writer_end(struct snap_writer *w, uint8_t content[16], struct fail *why
 	if (writer_ready(w, AT_INDEX, why))
 		return -1;
 	if (writer_index(w, why))
-		return writer_failed(w);
-	if (content_digest(w->content, w->trees[0], w->lens[0], w->trees[1], w->lens[1], w->end.content, why))
 		return writer_failed(w);
 	digest_put(w->end.file, XXH3_128bits_digest(w->digest));
 	w->end.total = output_bytes(w->out) + SNAP_END_BYTES;

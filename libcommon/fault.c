@@ -25,6 +25,20 @@ static bool fault_find(const char *point, char *action, size_t room)
 	return false;
 }
 
+static void fault_hold(const char *file)
+{
+	char held[520];
+
+	snprintf(held, sizeof(held), "%s.held", file);
+	while (access(file, F_OK) == 0) {
+		int fd = open(held, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+		if (fd >= 0)
+			close(fd);
+		usleep(10000);
+	}
+}
+
 void fault_point(const char *point)
 {
 	char action[512];
@@ -33,6 +47,10 @@ void fault_point(const char *point)
 		return;
 	if (!strcmp(action, "kill"))
 		kill(getpid(), SIGKILL);
+	if (!strncmp(action, "hold:", 5)) {
+		fault_hold(action + 5);
+		return;
+	}
 	bool stop = !strncmp(action, "stop:", 5), wait = !strncmp(action, "wait:", 5);
 
 	if (!stop && !wait)
@@ -50,7 +68,10 @@ bool fault_hit(const char *point)
 {
 	char action[512];
 
-	return fault_find(point, action, sizeof(action)) && !strcmp(action, "hit");
+	if (!fault_find(point, action, sizeof(action)))
+		return false;
+	return !strcmp(action, "hit") ||
+	       (!strncmp(action, "hit:", 4) && access(action + 4, F_OK) == 0);
 }
 
 #else

@@ -9,7 +9,10 @@
  *   kill        kill -9 of this process
  *   stop:FILE   creates FILE, then sleeps for ever in this thread (the test kills whom it likes)
  *   wait:FILE   creates FILE, then waits until FILE is removed and goes on
- * fault_hit(POINT) is true when the point is named with action "hit": the code does its own damage. */
+ *   hold:FILE   each time: while FILE exists, which the test creates and removes, creates FILE.held
+ *               and waits
+ * fault_hit(POINT) is true when the point is named with action "hit", or with "hit:FILE" while FILE
+ * exists: the code does its own damage. */
 #ifdef VMFERRY_FAULTS
 void fault_point(const char *point);
 bool fault_hit(const char *point);

@@ -21,6 +21,7 @@
 #define LEASE_ANSWER_MS  60000u
 #define LEASE_SLOW_MS    300000u                 /* answers that wait for fsyncs, a pager or a whole load */
 #define LEASE_TRY_MS     20                      /* between two tries to get a lease */
+#define LEASE_TICK_MS    100
 #define LEASE_AHEAD      32u                     /* clears on their way at once: far below a socket buffer */
 
 static_assert(sizeof(struct lease_region) <= sizeof(((struct lease_msg *)0)->text), "a region travels in text");
@@ -371,6 +372,31 @@ int lease_throttle(struct lease *l, unsigned percent, struct fail *why)
 	return lease_call(l, &m, -1, NULL, 0, LEASE_ANSWER_MS, why);
 }
 
+int lease_flush(struct lease *l, int (*tick)(void *arg, struct fail *why), void *arg,
+		uint64_t *took_ns, uint64_t *fixed_ns, struct fail *why)
+{
+	struct lease_msg m = { .verb = LEASE_FLUSH };
+
+	if (lease_send(l, &m, -1, why))
+		return -1;
+	for (;;) {
+		struct pollfd p = { .fd = l->fd, .events = POLLIN };
+
+		if (poll(&p, 1, LEASE_TICK_MS) > 0)
+			break;
+		if (tick && tick(arg, why)) {
+			/* Its answer would be taken for that of a later call. */
+			lease_lost(l, why->kind, why->what, &(struct fail){ 0 });
+			return -1;
+		}
+	}
+	if (lease_answer(l, LEASE_FLUSH, l->serial, &m, NULL, 0, LEASE_ANSWER_MS, why))
+		return -1;
+	*took_ns  = m.a[0];
+	*fixed_ns = m.a[1];
+	return 0;
+}
+
 int lease_pause(struct lease *l, unsigned deadline_ms, const struct uuid *epoch, struct fail *why)
 {
 	struct lease_msg m = { .verb = LEASE_PAUSE, .a = { deadline_ms }, .uuid = *epoch };
@@ -378,9 +404,23 @@ int lease_pause(struct lease *l, unsigned deadline_ms, const struct uuid *epoch,
 	return lease_call(l, &m, -1, NULL, 0, LEASE_ANSWER_MS, why);
 }
 
+int lease_renew(struct lease *l, unsigned deadline_ms, struct fail *why)
+{
+	struct lease_msg m = { .verb = LEASE_RENEW, .a = { deadline_ms } };
+
+	return lease_call(l, &m, -1, NULL, 0, LEASE_ANSWER_MS, why);
+}
+
 int lease_resume(struct lease *l, struct fail *why)
 {
 	struct lease_msg m = { .verb = LEASE_RESUME };
+
+	return lease_call(l, &m, -1, NULL, 0, LEASE_ANSWER_MS, why);
+}
+
+int lease_quit(struct lease *l, struct fail *why)
+{
+	struct lease_msg m = { .verb = LEASE_QUIT };
 
 	return lease_call(l, &m, -1, NULL, 0, LEASE_ANSWER_MS, why);
 }

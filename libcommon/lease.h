@@ -43,8 +43,12 @@ enum lease_verb {
 	LEASE_ABORT,        /* uuid: move-id; incoming before OWNED: record becomes RETURNED (or none if never READY), exits. After it nothing */
 	LEASE_RETAKE,       /* source, after the peer answered RETURNED for this move (uuid): record RETAKEN, runs on when answered. a[0] 1: not it, but a human has said so */
 	LEASE_DONE,         /* source, after RUNNING was confirmed; a[0] its generation, 0: ours + 1. Record MOVED; vmrun exits with status 20 */
-	/* 22 to 24: reserved */
-	LEASE_CLAIM = 25,   /* incoming, first of all when vmrun was given a token: fd: the VM's lock (moves.h), held */
+	/* kind log */
+	LEASE_QUIT,         /* paused only: the VM ends without having run since PAUSE was answered; vmrun exits with status 0 */
+	LEASE_RENEW,        /* paused only; a[0] deadline in ms from now. The answer confirms that the pause is unbroken */
+	LEASE_FLUSH,        /* disks: flushes what was written since the last flush, reads the samples that were written since they
+			     * were read; -> a[0] ns it took, a[1] ns that pausing and saving state take, 0 when unknown */
+	LEASE_CLAIM,   /* incoming, first of all when vmrun was given a token: fd: the VM's lock (moves.h), held */
 	LEASE_MOVING,       /* source: uuid: move-id; text: peer. Record MOVING fsynced when answered; a lease that ends before RELEASE aborts the move */
 	LEASE_RETAKING,     /* source: uuid: move-id; a[0] 1: record RETAKING, 0: RELEASED again */
 	LEASE_VERBS
@@ -111,8 +115,14 @@ int lease_clear(struct lease *l, uint32_t region, uint64_t first, uint64_t count
 /* Many ranges with their requests on the way at once: scattered pages cost no round trip each. */
 int lease_clear_ranges(struct lease *l, uint32_t region, const struct lease_range *r, size_t n, struct fail *why);
 int lease_throttle(struct lease *l, unsigned percent, struct fail *why);
+/* Can take long: tick (NULL: none) is called every 100 ms, non-zero gives up and loses the lease.
+ * took_ns: a[0]; fixed_ns: a[1]. */
+int lease_flush(struct lease *l, int (*tick)(void *arg, struct fail *why), void *arg,
+		uint64_t *took_ns, uint64_t *fixed_ns, struct fail *why);
 int lease_pause(struct lease *l, unsigned deadline_ms, const struct uuid *epoch, struct fail *why);
+int lease_renew(struct lease *l, unsigned deadline_ms, struct fail *why);
 int lease_resume(struct lease *l, struct fail *why);
+int lease_quit(struct lease *l, struct fail *why);
 int lease_state(struct lease *l, uint8_t **fdt, size_t *len, struct fail *why);       /* malloc'd */
 int lease_fill(struct lease *l, uint32_t region, uint64_t first, uint64_t count, struct fail *why);
 int lease_finish(struct lease *l, bool done, struct fail *why);

@@ -100,22 +100,29 @@ int paths_runtime(char out[PATHS_MAX], bool create, struct fail *why)
 	return create ? paths_check(out, why) : 0;
 }
 
-int paths_moves(char out[PATHS_MAX], bool create, struct fail *why)
+int paths_state(char out[PATHS_MAX], bool create, struct fail *why)
 {
 	const char *own = paths_env("VMFERRY_STATE_DIR"), *xdg = paths_env("XDG_STATE_HOME"), *home = paths_env("HOME");
 	int         rc;
 
 	if (own)
-		rc = paths_join(out, own, "/moves", why);
+		rc = paths_join(out, own, "", why);
 	else if (xdg)
-		rc = paths_join(out, xdg, "/vmferry/moves", why);
+		rc = paths_join(out, xdg, "/vmferry", why);
 	else if (geteuid() == 0)
-		rc = paths_join(out, "/var/lib/vmferry/moves", "", why);
+		rc = paths_join(out, "/var/lib/vmferry", "", why);
 	else if (home)
-		rc = paths_join(out, home, "/.local/state/vmferry/moves", why);
+		rc = paths_join(out, home, "/.local/state/vmferry", why);
 	else
 		return fail_set(why, FAIL_SYSTEM, "no state folder: set VMFERRY_STATE_DIR (or XDG_STATE_HOME) to a private folder");
-	if (rc)
+	return rc ? -1 : create ? paths_mkdirs(out, why) : 0;
+}
+
+int paths_moves(char out[PATHS_MAX], bool create, struct fail *why)
+{
+	char state[PATHS_MAX];
+
+	if (paths_state(state, false, why) || paths_join(out, state, "/moves", why))
 		return -1;
 	if (create && paths_mkdirs(out, why))
 		return -1;

@@ -16,8 +16,12 @@ bool paths_name_ok(const char *name);
  * that says what to set. create: makes it (0700), then checks it is a folder, ours, not a link, 0700. */
 int paths_runtime(char out[PATHS_MAX], bool create, struct fail *why);
 
-/* The folder of move records: $XDG_STATE_HOME/vmferry/moves, for root without it /var/lib/vmferry/moves, else
- * $HOME/.local/state/vmferry/moves; $VMFERRY_STATE_DIR/moves before all. Made with its parents (0700) when create. */
+/* The state folder: $VMFERRY_STATE_DIR, else $XDG_STATE_HOME/vmferry, else for root
+ * /var/lib/vmferry, else $HOME/.local/state/vmferry. create: makes it and its parents (0700);
+ * whoever keeps something in it checks it. */
+int paths_state(char out[PATHS_MAX], bool create, struct fail *why);
+
+/* The folder of move records, `moves` in the state folder. create: as paths_runtime. */
 int paths_moves(char out[PATHS_MAX], bool create, struct fail *why);
 
 /* A VM operand to the path of its control socket: with '/' in it the path itself, else NAME.sock in the runtime folder.

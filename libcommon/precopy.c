@@ -20,13 +20,20 @@
  * first touches of fresh memory cost more than the copy. Populating takes time in which the guest runs on, so after it
  * the dirty pages are taken and weighed again.
  *
+ * The disks are flushed and sampled just before the pause, which then has only to flush what was
+ * written since. Flushes are repeated while each takes half the time of the one before; the time of
+ * the last one counts as part of the pause, as does the time that vmrun has measured for pausing
+ * and saving state. The guest runs on during a flush, so a sync follows it.
+ *
  * A rest that fits max_downtime still goes another round while each round at least halves it and it is worth the sync:
  * the pause gets shorter, and all these rounds together send less than the first of them would have left. */
 
 #define PRECOPY_ROOM_MIN  64u          /* free slots below which a batch is sent: short reads cost more than short chunks */
 #define PRECOPY_SAMPLE    256u         /* pages from which a round's rate is believed */
 #define PRECOPY_SMALL     64u          /* pages that are copied faster than a pause is asked for and answered */
-#define PRECOPY_FIXED_NS  1000000u     /* pause, device state and resume, as a guess before the first pause */
+#define PRECOPY_FIXED_NS  1000000u     /* resume and requests: what vmrun does not measure */
+#define PRECOPY_RENEWALS  4u           /* in each deadline of a pause that is renewed */
+#define PRECOPY_FLUSHES   8u           /* in a row, at most */
 #define PRECOPY_REGIONS   (sizeof(((struct lease *)0)->rams) / sizeof(struct lease_ram))
 
 struct precopy_rate { uint64_t pages, copy_ns, sink_ns; };
@@ -42,7 +49,11 @@ struct precopy {
 	size_t                      held_max, held_ready, nheld;
 	struct precopy_rate         now, last, all; /* this round, the last one worth believing, all */
 	uint64_t                    sync_ns, barrier_ns;
+	uint64_t flush_ns, fixed_ns; /* of the last flush; of pause and state */
+	bool                        flushed;        /* since the last round */
+	bool                        no_flush;       /* a vmrun that does not know it */
 	uint64_t                    round_done, round_of;
+	uint64_t                    renewed_ns;     /* when the deadline of the pause was last set */
 	bool                        by_sink;        /* the rest goes to the sink while paused */
 	bool                        paused;
 };
@@ -124,8 +135,22 @@ static uint64_t precopy_take(struct precopy *p)
 	return n;
 }
 
+static int precopy_renew(struct precopy *p, struct fail *why)
+{
+	uint64_t now = io_now_ns();
+
+	if (lease_renew(p->l, p->o.pause_deadline_ms, why))
+		return -1;
+	p->renewed_ns = now;
+	return 0;
+}
+
+/* Between two batches: whoever still writes renews the deadline, whoever is stuck in a write does not. */
 static int precopy_tick(struct precopy *p, struct fail *why)
 {
+	if (p->paused && p->o.pause_renew &&
+	    io_now_ns() - p->renewed_ns >= (uint64_t)p->o.pause_deadline_ms * 1000000u / PRECOPY_RENEWALS && precopy_renew(p, why))
+		return -1;
 	return p->sink.tick ? p->sink.tick(p->sink.arg, why) : 0;
 }
 
@@ -140,7 +165,8 @@ static int precopy_sink_pages(struct precopy *p, const struct page_batch *b, str
 }
 
 /* The batch is full or its region ends: hands it on, and sets *b to an empty one. */
-static int precopy_flush(struct precopy *p, struct page_batch **b, uint32_t region, struct fail *why)
+static int precopy_hand_on(struct precopy *p, struct page_batch **b, uint32_t region,
+			   struct fail *why)
 {
 	if ((*b)->nruns == 0)
 		return 0;
@@ -226,7 +252,7 @@ static int precopy_copy(struct precopy *p, uint64_t *pages, uint64_t *zeros, str
 			p->now.pages   += count;
 			*pages         += count;
 			if (b->ndata > BATCH_PAGES - PRECOPY_ROOM_MIN || b->nruns > BATCH_RUNS - PRECOPY_ROOM_MIN)
-				if (precopy_flush(p, &b, ram->r.id, why))
+				if (precopy_hand_on(p, &b, ram->r.id, why))
 					return -1;
 			if (precopy_tick(p, why))
 				return -1;
@@ -234,7 +260,7 @@ static int precopy_copy(struct precopy *p, uint64_t *pages, uint64_t *zeros, str
 			if (!p->paused && p->o.progress && p->o.progress->copied)
 				p->o.progress->copied(p->o.progress_arg, p->report.nrounds, p->round_done, p->round_of);
 		}
-		if (precopy_flush(p, &b, ram->r.id, why))
+		if (precopy_hand_on(p, &b, ram->r.id, why))
 			return -1;
 	}
 	return 0;
@@ -262,7 +288,8 @@ static uint64_t precopy_forecast_ns(const struct precopy *p, uint64_t rest)
 		page = (double)(r->copy_ns + (p->by_sink ? r->sink_ns : 0)) / (double)r->pages;
 	/* Scattered pages into a buffer that no cache holds take twice what the rounds' batch takes (measured: 8 and 3.5 GB/s). */
 	page *= p->by_sink ? 1.25 : 2;
-	return (uint64_t)(page * (double)rest) + p->sync_ns + (p->by_sink ? p->barrier_ns : 0) + fixed;
+	fixed += p->fixed_ns + p->flush_ns + p->sync_ns + (p->by_sink ? p->barrier_ns : 0);
+	return (uint64_t)(page * (double)rest) + fixed;
 }
 
 /* Held batches that `rest` pages need at worst. */
@@ -273,7 +300,7 @@ static size_t precopy_need(const struct precopy *p, uint64_t rest)
 
 static bool precopy_fits(const struct precopy *p, uint64_t rest)
 {
-	if (rest == 0)
+	if (rest == 0 && p->o.max_downtime_ns == 0)     /* as good as it gets */
 		return true;
 	if (!p->by_sink && precopy_need(p, rest) > p->held_max)
 		return false;
@@ -288,12 +315,12 @@ static bool precopy_worth(uint64_t rest, uint64_t sent)
 
 static int precopy_sync(struct precopy *p, uint64_t *rest, struct fail *why)
 {
-	uint64_t took;
+	uint64_t begin = io_now_ns();
 
-	if (lease_sync(p->l, NULL, &took, why))
+	if (lease_sync(p->l, NULL, NULL, why))
 		return -1;
-	p->sync_ns = took;
 	*rest = precopy_take(p);
+	p->sync_ns = io_now_ns() - begin;
 	return 0;
 }
 
@@ -318,12 +345,43 @@ static bool precopy_populate(struct precopy *p, uint64_t rest)
 	return true;
 }
 
+/* Disks: down to what is written in the time of one flush. */
+static int precopy_flush_disks(struct precopy *p, struct fail *why)
+{
+	for (unsigned i = 0; i < PRECOPY_FLUSHES && !p->no_flush; i++) {
+		uint64_t took = 0, fixed = 0;
+
+		if (lease_flush(p->l, p->sink.tick, p->sink.arg, &took, &fixed, why)) {
+			if (why->kind != FAIL_VERSION)
+				return -1;
+			p->no_flush = true;
+			break;
+		}
+		bool halved = i == 0 || took <= p->flush_ns / 2;
+
+		p->flush_ns = took;
+		p->fixed_ns = fixed;
+		if (!halved || took <= p->o.max_downtime_ns / 8)
+			break;
+	}
+	p->flushed = true;
+	return 0;
+}
+
+/* What the pause needs besides the pages. *again: it took time, so that another sync is needed. */
+static int precopy_ready(struct precopy *p, uint64_t rest, bool *again, struct fail *why)
+{
+	*again = precopy_populate(p, rest) || !p->flushed;
+	return p->flushed ? 0 : precopy_flush_disks(p, why);
+}
+
 /* One round: all of own, then the sink's barrier, then what the guest has written meanwhile. */
 static int precopy_round(struct precopy *p, uint64_t *rest, struct precopy_round *r, struct fail *why)
 {
 	uint64_t begin = io_now_ns(), barrier;
 
 	*r = (struct precopy_round){ .number = p->report.nrounds };
+	p->flushed    = false;
 	p->round_done = 0;
 	p->round_of   = *rest;
 	if (precopy_copy(p, &r->pages, &r->zero_pages, why))
@@ -350,6 +408,7 @@ int precopy_rounds(struct precopy *p, struct fail *why)
 {
 	struct precopy_round r;
 	uint64_t             rest;
+	bool                 again;
 
 	if (lease_log_start(p->l, why))
 		return -1;
@@ -362,7 +421,9 @@ int precopy_rounds(struct precopy *p, struct fail *why)
 		while (precopy_fits(p, rest)) {
 			if (precopy_worth(rest, r.pages) && p->report.nrounds < p->o.max_rounds)
 				break;
-			if (!precopy_populate(p, rest)) {
+			if (precopy_ready(p, rest, &again, why))
+				return -1;
+			if (!again) {
 				p->report.converged = true;
 				return 0;
 			}
@@ -370,8 +431,7 @@ int precopy_rounds(struct precopy *p, struct fail *why)
 				return -1;
 		}
 	}
-	precopy_populate(p, rest);
-	return 0;
+	return precopy_ready(p, rest, &again, why);
 }
 
 int precopy_pause(struct precopy *p, const struct uuid *epoch, uint8_t **state, size_t *len, struct fail *why)
@@ -382,11 +442,14 @@ int precopy_pause(struct precopy *p, const struct uuid *epoch, uint8_t **state, 
 	p->report.pause_begin_ns = io_now_ns();
 	if (lease_pause(p->l, p->o.pause_deadline_ms, epoch, why))
 		return -1;
-	p->paused = true;
+	p->paused     = true;
+	p->renewed_ns = p->report.pause_begin_ns;
 	/* Saving state and stopping backends can dirty memory: the last sync comes after. */
 	if (lease_state(p->l, state, len, why))
 		return -1;
-	if (precopy_sync(p, &rest, why) || precopy_copy(p, &p->report.pages_paused, &zeros, why)) {
+	/* Without a RESUME or RELEASE to come, renewing is what confirms that nothing ran while the rest was copied. */
+	if (precopy_sync(p, &rest, why) || precopy_copy(p, &p->report.pages_paused, &zeros, why) ||
+	    (p->o.pause_renew && precopy_renew(p, why))) {
 		free(*state);
 		*state = NULL;
 		return -1;

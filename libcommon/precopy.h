@@ -10,11 +10,13 @@
 
 /* Iterative pre-copy over a lease's dirty bitmaps; one engine for vmsnap and vmmigrate (design.md 4, 7).
  *
- * precopy_rounds() copies every present page, then what the guest dirtied meanwhile, round by round, until the rest can
- * be copied within max_downtime_ns or the rounds run out. precopy_pause() then does the switch in the only safe
- * order: pause; state (quiesces devices); last sync; copy the rest into the pause buffer (what does not fit goes
- * straight to the sink, while paused). The caller resumes or hands over, and precopy_drain() gives the buffered
- * pages to the sink. Every page is copied out of the guest before it is looked at. */
+ * precopy_rounds() copies every present page, then what the guest dirtied meanwhile, round by
+ * round, until the rest can be copied within max_downtime_ns or the rounds run out; before it
+ * returns it has the disks flushed and sampled. precopy_pause() then does the switch in the only
+ * safe order: pause; state (quiesces devices); last sync; copy the rest into the pause buffer (what
+ * does not fit goes straight to the sink, while paused). The caller resumes or hands over, and
+ * precopy_drain() gives the buffered pages to the sink. Every page is copied out of the guest
+ * before it is looked at. */
 
 struct precopy_sink {
 	int  (*pages)(void *arg, const struct page_batch *b, struct fail *why);
@@ -32,6 +34,7 @@ struct precopy_options {
 	unsigned pause_deadline_ms;    /* handed to vmrun: past it the lease is revoked; 10000 */
 	bool     pause_by_sink;        /* the rest travels while paused (vmmigrate): precopy_pause gives it to the sink itself and
 					* the forecast uses the sink's measured rate. So it is with a pause_buffer of 0 */
+	bool     pause_renew;          /* the pause lasts as long as the rest is copied and drained: its deadline is renewed meanwhile */
 	const struct precopy_progress_ops *progress;   /* NULL: silent */
 	void    *progress_arg;
 };

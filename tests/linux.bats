@@ -101,6 +101,25 @@ move_of_linux() {
 	[ "$first" -ge $((was + 8)) ]
 }
 
+# The numbers that a VM has said since its restore, but for two that may have been drawn before the save.
+randoms() { tr -d '\r' <"$1" | grep -aoE '^rand( [0-9a-f]{2}){16}$' | tail -n +3 | sort; }
+
+@test "linux: two VMs restored from one snapshot draw different random numbers" {
+	need_debian
+	start_linux web 1 'sh:while,:;do,head,-c,16,/dev/urandom|od,-An,-tx1|sed,s/^/rand/;usleep,20000;done'
+	wait_line 30 '^rand ' "$W/web.out"
+	vmsnap -q --stop-after web "$W/web.vms"
+	wait_gone 10 "$VMPID"
+	for copy in one two; do
+		start_vm "$copy" --restore "$W/web.vms"
+		until_true 30 lines_above "$W/$copy.out" '^rand( [0-9a-f]{2}){16}' 12
+		randoms "$W/$copy.out" >"$W/$copy.randoms"
+		[ "$(wc -l <"$W/$copy.randoms")" -ge 10 ]
+	done
+	comm -12 "$W/one.randoms" "$W/two.randoms" | tee "$W/common"
+	[ ! -s "$W/common" ]
+}
+
 @test "linux: pulse with requests in flight changes nothing; 1 and 4 harts" {
 	need_debian
 	for n in 1 4; do

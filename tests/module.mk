@@ -7,7 +7,7 @@ TOOLS :=
 FUZZ  :=
 include $(sort $(wildcard tests/unit/*.mk tests/tools/*.mk tests/fuzz/*.mk))
 
-TEST_LDLIBS := -larchive -lfdt -ljansson -lzstd -lxxhash -lm -pthread
+TEST_LDLIBS := -larchive -lfdt -ljansson -lzstd -lxxhash -lcrypto -lm -pthread
 test_flags   = -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. $(faultflags) $(WARN) -Wno-missing-prototypes \
 	       $(CFLAGS) $(flags_$(SAN)) -pthread
 

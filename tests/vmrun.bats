@@ -56,8 +56,12 @@ snapshot_with_everything() {
 	usage_error --kernel x --disk kernel=x
 	usage_error --kernel x --disk ,ro
 	usage_error --kernel x --trust-paths
+	usage_error --kernel "$TOP/tests/guests/step.elf" --append "$(printf '%01024d' 0)"
 	usage_error --restore a --incoming b
 	usage_error --restore a --append x
+	usage_error --restore a --cont --paused
+	usage_error --incoming a --cont
+	usage_error --kernel x --cont
 	usage_error --restore a --memory 1G
 	usage_error --restore a --disk x.img
 	usage_error --incoming a --uuid 12345678-1234-1234-1234-123456789abc
@@ -91,6 +95,43 @@ snapshot_with_everything() {
 	[ "${#stderr_lines[@]}" = 1 ]
 	[ ! -e "$W/none" ]
 	[ -z "$(find "$W/run" -name '*.sock')" ]
+}
+
+@test "vmrun: a serial line on a file that the VM uses is refused with 2, whatever the file is called; the file stays as it was" {
+	snapshot_with_everything
+	cp "$STEP" "$W/kernel"
+	echo initrd >"$W/initrd"
+	ln -s root.img "$W/link"
+	ln "$W/kernel" "$W/hard"
+	(cd "$W" && sha256sum root.img kernel initrd a.vms >sums)
+	boot=(--kernel "$W/kernel" --initrd "$W/initrd" --disk "root=$W/root.img" --memory 64M)
+	for f in root.img link ./root.img kernel hard initrd; do
+		run -2 --separate-stderr timeout 20 vmrun "${boot[@]}" --serial "file:$W/$f"
+		[[ $stderr == "vmrun: serial line 'console': $W/$f is "*" of this VM: name another file" ]]
+	done
+	run -2 --separate-stderr timeout 20 vmrun "${boot[@]}" --serial none --virtio-console "file:$W/root.img"
+	[[ $stderr == "vmrun: serial line 'hvc0': "*"is disk 'root' of this VM"* ]]
+	run -2 --separate-stderr timeout 20 vmrun --restore "$W/a.vms" --serial "file:$W/a.vms"
+	[[ $stderr == *"is the snapshot: "* ]]
+	run -2 --separate-stderr timeout 20 vmrun --restore - --trust-paths --serial "file:$W/a.vms" <"$W/a.vms"
+	[[ $stderr == *"is the snapshot: "* ]]
+	run -2 --separate-stderr timeout 20 vmrun --name x --kernel "$STEP" --control "$W/x" --serial "file:$W/x.lock"
+	[[ $stderr == *"is the VM's lock file: "* ]]
+	(cd "$W" && sha256sum -c --quiet sums)
+	# One that is not there is no disk either.
+	run -2 --separate-stderr timeout 20 vmrun --kernel "$STEP" --disk "$W/new" --serial "file:$W/new"
+}
+
+@test "vmrun: --control PATH does not take a file of the user's for its lock" {
+	echo '[[package]]' >"$W/Cargo.lock"
+	run -3 --separate-stderr timeout 20 vmrun --name c --kernel "$STEP" --serial none --control "$W/Cargo.sock"
+	[[ $stderr == *"$W/Cargo.lock: exists and is not a lock file of vmrun"* ]]
+	[ "$(cat "$W/Cargo.lock")" = '[[package]]' ]
+	: >"$W/Cargo.lock"
+	start_vm c --kernel "$STEP" --serial none --control "$W/Cargo.sock" &
+	until_true 20 vmrun ctl "$W/Cargo.sock" query-status
+	vmrun ctl "$W/Cargo.sock" quit
+	wait
 }
 
 @test "vmrun: power-off is 0, quit 0, signals 128+n, a reboot with --on-reboot=exit 16" {
@@ -257,6 +298,34 @@ snapshot_with_everything() {
 	until_true 20 tick_above "$W/b.out" 0
 }
 
+@test "vmrun: a VM that its user had stopped is restored stopped, cont or --cont runs it" {
+	start_vm a --kernel "$STEP" --append "pages=64 tick=20000" --memory 64M
+	wait_line 20 'step guest' "$W/a.out"
+	vmsnap -q a "$W/running.vms"
+	vmrun ctl a stop
+	vmsnap -q a "$W/stopped.vms"
+	status_is a paused
+	vmrun ctl a quit
+	wait_gone 10 "$VMPID"
+	[ "$(vminspect info --json "$W/running.vms" | jq .machine.stopped)" = false ]
+	[ "$(vminspect info --json "$W/stopped.vms" | jq .machine.stopped)" = true ]
+	vminspect info "$W/stopped.vms" | grep -q 'stopped by its user'
+
+	start_vm b --restore "$W/stopped.vms"
+	status_is b paused
+	vmrun ctl b query-status | jq -e '."vmferry-holders" == ["user"]'
+	grep -q "b: it was stopped when it was saved.*'vmrun ctl b cont'.*--cont" "$W/b.log"
+	vmsnap -q b "$W/again.vms"
+	[ "$(vminspect info --json "$W/again.vms" | jq .machine.stopped)" = true ]
+	vmrun ctl b cont
+	until_true 20 tick_above "$W/b.out" 0
+	start_vm c --restore "$W/stopped.vms" --uuid 12345678-1234-1234-1234-123456789abc --cont
+	status_is c running
+	until_true 20 tick_above "$W/c.out" 0
+	start_vm d --restore "$W/running.vms" --uuid 12345678-1234-1234-1234-123456789abd
+	status_is d running
+}
+
 @test "vmrun: the terminal is raw while it runs and put back on every exit, SIGQUIT and SIGABRT included" {
 	python3 - "$STEP" <<-'END'
 	import os, pty, select, signal, subprocess, sys, termios
@@ -296,4 +365,21 @@ snapshot_with_everything() {
 	    got = life(lambda p, m: p.send_signal(s))
 	    assert got == -s, (s, got)
 	END
+}
+
+@test "vmrun: memory larger than the host's, of a snapshot or a peer, is refused unless --overcommit is given" {
+	mib=$(awk '/^(MemTotal|SwapTotal):/ { kib += $2 } END { print int(kib / 1024) + 1024 }' /proc/meminfo)
+	mksnap --ram "$mib" "$W/big.vms"
+	vminspect tree --config --dtb "$W/big.dtb" "$W/big.vms"
+	for how in "--restore $W/big.vms" "--incoming $W/big.dtb"; do
+		# shellcheck disable=SC2086 # two words
+		run -3 --separate-stderr vmrun --accel soft $how
+		[[ "$stderr" == "vmrun: ${how#* }: the VM has $mib MiB of memory, this host "*" MiB with swap: use --overcommit to run it here" ]]
+		# the next reason to refuse it is another
+		# shellcheck disable=SC2086
+		run -3 --separate-stderr vmrun --accel soft $how --overcommit
+		[[ "$stderr" == *"--disk root=PATH"* && "$stderr" != *overcommit* ]]
+	done
+	run -2 --separate-stderr vmrun --kernel "$STEP" --overcommit
+	[[ "$stderr" == *"--overcommit goes with --restore or --incoming" ]]
 }

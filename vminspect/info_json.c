@@ -79,6 +79,7 @@ static json_t *info_json_machine(const struct machine *m)
 	put(o, "timebase_hz", show_json_u64(m->timebase_hz));
 	put(o, "on_reboot", json_string(reboot_policy_names[m->on_reboot]));
 	put(o, "append", show_json_text(m->append));
+	put(o, "stopped", json_boolean(m->stopped));
 	return o;
 }
 

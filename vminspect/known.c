@@ -23,6 +23,7 @@ static const struct {
 	{ "vmferry,slot", KNOWN_U32 },      { "vmferry,host", KNOWN_STR },       { "class", KNOWN_STR },
 	{ "path", KNOWN_STR },              { "read-only", KNOWN_FLAG },         { "size", KNOWN_U64 },
 	{ "mtime", KNOWN_U64 },             { "digest", KNOWN_BYTES },
+	{ "vmferry,stopped", KNOWN_FLAG },
 	{ "vmferry,cpu-model", KNOWN_STR }, { "vmferry,xsave-bytes", KNOWN_U32 },
 };
 
@@ -196,36 +197,4 @@ json_t *known_strays(const void *fdt)
 		return NULL;
 	}
 	return s.list;
-}
-
-static int known_check_part(const void *fdt, int node, const struct state_table *t, struct fail *why)
-{
-	char  where[TREE_PATH_MAX];
-	int   parent = fdt_parent_offset(fdt, node);
-	void *s      = calloc(1, t->size);
-	int   rc;
-
-	if (!s)
-		return fail_sys(why, "%s", t->name);
-	if (parent < 0 || fdt_get_path(fdt, parent, where, sizeof(where)))
-		snprintf(where, sizeof(where), "?");
-	rc = state_load(t, s, fdt, node, where, NULL, why);
-	free(s);
-	return rc;
-}
-
-int known_check_parts(const void *fdt, struct fail *why)
-{
-	bool states[TREE_DEPTH + 1] = { false };
-	int  depth = 0;
-
-	for (int node = fdt_next_node(fdt, -1, &depth); node >= 0 && depth >= 0 && depth <= TREE_DEPTH; node = fdt_next_node(fdt, node, &depth)) {
-		const char               *name = fdt_get_name(fdt, node, NULL);
-		const struct state_table *t    = name && depth > 1 && states[depth - 1] ? state_table_find(name) : NULL;
-
-		states[depth] = name && strcmp(name, "state") == 0;
-		if (t && known_check_part(fdt, node, t, why))
-			return -1;
-	}
-	return 0;
 }

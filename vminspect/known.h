@@ -35,7 +35,4 @@ void known_walk(const void *fdt, const struct known_visit *v, void *arg);
 /* Paths of what this build does not know in the tree: a new array of text, NULL when out of memory. */
 json_t *known_strays(const void *fdt);
 
-/* Every part of the tree that has a table is loaded as a restore would load it: all values within bounds. */
-int known_check_parts(const void *fdt, struct fail *why);
-
 #endif

@@ -7,7 +7,7 @@
 
 const struct command commands[] = {
 	{ .name = "info",   .run = info_run,   .operands = "[FILE]", .help = "machine, devices, memory, host resources, digests" },
-	{ .name = "tree",   .run = tree_run,   .operands = "[--config] [--dtb OUT] [FILE]", .takes = TAKES_CONFIG | TAKES_DTB,
+	{ .name = "tree",   .run = tree_run,   .operands = "[--config] [--dtb OUT [--force]] [FILE]", .takes = TAKES_CONFIG | TAKES_DTB,
 	  .help = "the VM tree, configuration and state" },
 	{ .name = "regs",   .run = regs_run,   .operands = "[FILE]", .help = "registers of every CPU" },
 	{ .name = "mem",    .run = mem_run,    .operands = "[--raw] GPA [LEN] [FILE]", .takes = TAKES_RAW | TAKES_RANGE,

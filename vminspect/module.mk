@@ -15,4 +15,4 @@ PROGS += vminspect
 vminspect_SRCS   := main.c options.c source.c look.c rounds.c show.c info.c info_json.c tree.c known.c dts.c tree_json.c regs.c regs_riscv.c regs_x86.c \
 		    riscv.c x86.c mem.c verify.c
 vminspect_USES   := format libcommon
-vminspect_LDLIBS := -lfdt -ljansson -lzstd -lxxhash -lm -pthread
+vminspect_LDLIBS := -lfdt -ljansson -lzstd -lxxhash -lcrypto -lm -pthread

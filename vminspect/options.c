@@ -1,5 +1,6 @@
 #include "vminspect/options.h"
 
+#include "libcommon/publish.h"
 #include "libcommon/units.h"
 #include "libcommon/version.h"
 
@@ -10,12 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPT_JSON = 256, OPT_CONFIG, OPT_DTB, OPT_RAW, OPT_VERSION };
+enum { OPT_JSON = 256, OPT_CONFIG, OPT_DTB, OPT_FORCE, OPT_RAW, OPT_VERSION };
 
 static const struct option longs[] = {
 	{ "json",    no_argument,       NULL, OPT_JSON    },
 	{ "config",  no_argument,       NULL, OPT_CONFIG  },
 	{ "dtb",     required_argument, NULL, OPT_DTB     },
+	{ "force",   no_argument,       NULL, OPT_FORCE   },
 	{ "raw",     no_argument,       NULL, OPT_RAW     },
 	{ "help",    no_argument,       NULL, 'h'         },
 	{ "version", no_argument,       NULL, OPT_VERSION },
@@ -40,6 +42,15 @@ static void options_takes(const struct command *c, unsigned what, const char *na
 		return;
 	warnx("%s takes no --%s", c->name, name);
 	options_usage(2);
+}
+
+static const char *options_name(int opt)
+{
+	const struct option *o = longs;
+
+	while (o->name && o->val != opt)
+		o++;
+	return o->name;
 }
 
 /* A guest address: decimal, or hexadecimal with 0x. */
@@ -103,7 +114,8 @@ const struct command *options_parse(struct args *a, int argc, char **argv)
 		case OPT_VERSION: printf("vminspect %s\n", VMFERRY_VERSION); exit(0);
 		case OPT_CONFIG:
 		case OPT_DTB:
-		case OPT_RAW:     warnx("--%s comes after its command", c == OPT_CONFIG ? "config" : c == OPT_DTB ? "dtb" : "raw"); /* fall through */
+		case OPT_FORCE:
+		case OPT_RAW:     warnx("--%s comes after its command", options_name(c)); /* fall through */
 		default:          options_usage(2);
 		}
 	if (optind == argc)
@@ -118,6 +130,7 @@ const struct command *options_parse(struct args *a, int argc, char **argv)
 		case OPT_JSON:    a->json = true; break;
 		case OPT_CONFIG:  options_takes(command, TAKES_CONFIG, "config"); a->config = true; break;
 		case OPT_DTB:     options_takes(command, TAKES_DTB, "dtb"); a->dtb = optarg; break;
+		case OPT_FORCE:   options_takes(command, TAKES_DTB, "force"); a->force = true; break;
 		case OPT_RAW:     options_takes(command, TAKES_RAW, "raw"); a->raw = true; break;
 		case 'h':         options_usage(0); break;
 		case OPT_VERSION: printf("vminspect %s\n", VMFERRY_VERSION); exit(0);
@@ -129,6 +142,10 @@ const struct command *options_parse(struct args *a, int argc, char **argv)
 		a->file = argv[optind++];
 	if (optind < argc) {
 		warnx("%s: one operand too many: '%s'", command->name, argv[optind]);
+		options_usage(2);
+	}
+	if (a->force && (!a->dtb || publish_standard(a->dtb))) {
+		warnx("--force goes with --dtb and a file");
 		options_usage(2);
 	}
 	if (a->json && (a->raw || a->dtb)) {

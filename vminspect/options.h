@@ -11,6 +11,7 @@ struct args {
 	bool        json;
 	bool        config;           /* tree: the configuration's */
 	const char *dtb;              /* tree: where the blob goes */
+	bool        force;            /* tree: replaces that file */
 	bool        raw;              /* mem */
 	uint64_t    gpa, len;         /* mem */
 };

@@ -10,26 +10,25 @@
 /* A machine's kind of CPU: what its list is called in JSON, and who knows its registers. */
 static const struct {
 	const char *list;
-	int (*run)(const struct look *l, uint32_t n, json_t *list, struct fail *why);
+	int (*run)(const struct regs_cpu *cpu, struct fail *why);
 } kinds[MACHINE_TYPES] = {
 	[MACHINE_RISCV64_1] = { .list = "harts", .run = regs_riscv },
 	[MACHINE_X86_64_1]  = { .list = "cpus",  .run = regs_x86 },
 };
 
-int regs_load(const struct look *l, uint32_t n, const struct state_table *const *tables, void *const *into, size_t ntables, struct fail *why)
+int regs_load(const struct regs_cpu *cpu, const struct state_table *const *tables, void *const *into, size_t ntables, struct fail *why)
 {
-	char path[48], where[16];
-	int  state, node;
+	const void *tree  = cpu->look->trees[1];
+	int         state = fdt_subnode_offset(tree, cpu->node, "state"), node;
+	char        where[16];
 
-	snprintf(where, sizeof(where), "cpu@%" PRIx32, n);
-	snprintf(path, sizeof(path), "/cpus/%s", where);
-	state = machine_state_node(l->trees[1], path);
+	snprintf(where, sizeof(where), "cpu@%" PRIx32, cpu->n);
 	for (size_t i = 0; i < ntables; i++) {
-		node = state < 0 ? state : fdt_subnode_offset(l->trees[1], state, tables[i]->name);
+		node = state < 0 ? state : fdt_subnode_offset(tree, state, tables[i]->name);
 		if (node < 0)
-			return fail_set(why, FAIL_CORRUPT, "%s: %s: no saved registers (%s)", l->src.what, where, tables[i]->name);
-		if (state_load(tables[i], into[i], l->trees[1], node, where, NULL, why))
-			return fail_prefix(why, "%s: ", l->src.what);
+			return fail_set(why, FAIL_CORRUPT, "%s: %s: no saved registers (%s)", cpu->look->src.what, where, tables[i]->name);
+		if (state_load(tables[i], into[i], tree, node, where, NULL, why))
+			return fail_prefix(why, "%s: ", cpu->look->src.what);
 	}
 	return 0;
 }
@@ -37,6 +36,18 @@ int regs_load(const struct look *l, uint32_t n, const struct state_table *const 
 int regs_set(json_t *o, const char *key, json_t *v, struct fail *why)
 {
 	return json_object_set_new(o, key, v) ? fail_set(why, FAIL_SYSTEM, "out of memory") : 0;
+}
+
+static int regs_owner(void *arg, enum machine_owner kind, uint32_t n, int node, const char *where, struct fail *why)
+{
+	struct regs_cpu *cpu = arg;
+
+	(void)where;
+	if (kind != OWNER_CPU)
+		return 0;
+	cpu->n    = n;
+	cpu->node = node;
+	return kinds[cpu->look->state.type].run(cpu, why);
 }
 
 int regs_run(const struct args *a, struct fail *why)
@@ -52,9 +63,11 @@ int regs_run(const struct args *a, struct fail *why)
 	}
 	if (look_open(&l, a->file, &want, why))
 		goto out;
-	for (uint32_t i = 0; i < l->state.ncpus; i++)
-		if (kinds[l->state.type].run(l, i, a->json ? list : NULL, why))
-			goto out;
+
+	struct regs_cpu cpu = { .look = l, .list = a->json ? list : NULL };
+
+	if (machine_owners(&l->state, l->trees[1], regs_owner, &cpu, why))
+		goto out;
 	rc = 0;
 	if (a->json) {
 		json_t *top = json_pack("{s:O}", kinds[l->state.type].list, list);

@@ -9,12 +9,19 @@
 
 /* What the regs command is made of: a file for each kind of CPU. */
 
-/* Prints CPU n, or with list appends it there. */
-int regs_riscv(const struct look *l, uint32_t n, json_t *list, struct fail *why);
-int regs_x86(const struct look *l, uint32_t n, json_t *list, struct fail *why);
+struct regs_cpu {
+	const struct look *look;
+	uint32_t           n;
+	int                node;      /* in the tree of state */
+	json_t            *list;      /* NULL: print it */
+};
 
-/* Loads so many parts of CPU n's state; into[i] points to a zeroed struct of tables[i]. */
-int regs_load(const struct look *l, uint32_t n, const struct state_table *const *tables, void *const *into, size_t ntables, struct fail *why);
+/* Prints the CPU, or appends it to its list. */
+int regs_riscv(const struct regs_cpu *cpu, struct fail *why);
+int regs_x86(const struct regs_cpu *cpu, struct fail *why);
+
+/* Loads so many parts of the CPU's state; into[i] points to a zeroed struct of tables[i]. */
+int regs_load(const struct regs_cpu *cpu, const struct state_table *const *tables, void *const *into, size_t ntables, struct fail *why);
 /* Takes v, which may be NULL (out of memory). */
 int regs_set(json_t *o, const char *key, json_t *v, struct fail *why);
 

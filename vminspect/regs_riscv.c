@@ -74,16 +74,16 @@ static int regs_json(json_t *list, uint32_t n, const struct hart_state *s, struc
 	return regs_set(o, "reservation", res, why);
 }
 
-int regs_riscv(const struct look *l, uint32_t n, json_t *list, struct fail *why)
+int regs_riscv(const struct regs_cpu *cpu, struct fail *why)
 {
 	const struct state_table *const tables[] = { &hart_state_table };
 	struct hart_state               s        = { 0 };
 	void *const                     into[]   = { &s };
 
-	if (regs_load(l, n, tables, into, 1, why))
+	if (regs_load(cpu, tables, into, 1, why))
 		return -1;
-	if (list)
-		return regs_json(list, n, &s, why);
-	regs_text(n, &s);
+	if (cpu->list)
+		return regs_json(cpu->list, cpu->n, &s, why);
+	regs_text(cpu->n, &s);
 	return 0;
 }

@@ -190,7 +190,7 @@ static int json_cpu(json_t *list, uint32_t n, const struct x86_cpu_state *s, str
 	return json_lapic(o, &s->lapic, why);
 }
 
-int regs_x86(const struct look *l, uint32_t n, json_t *list, struct fail *why)
+int regs_x86(const struct regs_cpu *cpu, struct fail *why)
 {
 	struct x86_cpu_state           *s        = calloc(1, sizeof(*s));
 	const struct state_table *const tables[] = {
@@ -204,11 +204,11 @@ int regs_x86(const struct look *l, uint32_t n, json_t *list, struct fail *why)
 
 	void *const into[] = { &s->regs, &s->sregs, &s->xsave, &s->msrs, &s->lapic, &s->events, &s->debugregs };
 
-	rc = regs_load(l, n, tables, into, sizeof(tables) / sizeof(tables[0]), why);
-	if (rc == 0 && list)
-		rc = json_cpu(list, n, s, why);
+	rc = regs_load(cpu, tables, into, sizeof(tables) / sizeof(tables[0]), why);
+	if (rc == 0 && cpu->list)
+		rc = json_cpu(cpu->list, cpu->n, s, why);
 	else if (rc == 0)
-		text(n, s);
+		text(cpu->n, s);
 	free(s);
 	return rc;
 }

@@ -8,28 +8,6 @@
 #include <string.h>
 #include <time.h>
 
-const char *show_text(const char *in, char *out, size_t room)
-{
-	char *p = out, *end = out + room;
-
-	for (; *in; in++) {
-		unsigned char c = (unsigned char)*in;
-
-		if (end - p < 8) {
-			strcpy(p, "...");
-			return out;
-		}
-		if (c < 0x20 || c >= 0x7f)
-			p += sprintf(p, "\\x%02x", c);
-		else if (c == '\\')
-			p += sprintf(p, "\\\\");
-		else
-			*p++ = (char)c;
-	}
-	*p = '\0';
-	return out;
-}
-
 const char *show_hex(const uint8_t *in, size_t len, char *out)
 {
 	static const char digits[] = "0123456789abcdef";
@@ -52,21 +30,6 @@ const char *show_time(uint64_t ns, char out[40])
 		snprintf(day, sizeof(day), "?");
 	snprintf(out, 40, "%s.%09" PRIu64 "Z", day, ns % 1000000000);
 	return out;
-}
-
-json_t *show_json_text(const char *in)
-{
-	json_t *j = json_string(in);
-	size_t  room = 4 * strlen(in) + 16;
-	char   *safe;
-
-	if (j)
-		return j;
-	safe = malloc(room);
-	if (safe)
-		j = json_string(show_text(in, safe, room));
-	free(safe);
-	return j;
 }
 
 json_t *show_json_hex(const uint8_t *in, size_t len)

@@ -1,18 +1,19 @@
 #ifndef VMINSPECT_SHOW_H
 #define VMINSPECT_SHOW_H
 
+#include "libcommon/text.h"
+
 #include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* What comes out of a snapshot is shown so that it cannot steer a terminal, nor break JSON. */
 
-/* Printable ASCII as it is, '\\' doubled, all else as \xNN; cut with "..." when out is too small. Returns out. */
-const char *show_text(const char *in, char *out, size_t room);
+static inline const char *show_text(const char *in, char *out, size_t room) { return text_plain(in, out, room); }
+static inline json_t *show_json_text(const char *in) { return text_json(in); }
 const char *show_hex(const uint8_t *in, size_t len, char *out);      /* 2 * len + 1 bytes */
 const char *show_time(uint64_t ns, char out[40]);                    /* 2026-11-21T04:26:01.000000000Z */
 
-json_t *show_json_text(const char *in);         /* not UTF-8: as show_text writes it */
 json_t *show_json_hex(const uint8_t *in, size_t len);
 json_t *show_json_x64(uint64_t v);              /* "0x1f" */
 json_t *show_json_u64(uint64_t v);              /* a number; above 2^63 - 1 text */

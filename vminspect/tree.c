@@ -1,32 +1,39 @@
 #include "libcommon/io.h"
+#include "libcommon/publish.h"
 #include "vminspect/dts.h"
 #include "vminspect/look.h"
 #include "vminspect/options.h"
 #include "vminspect/show.h"
 #include "vminspect/tree_json.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
-static int tree_write(const char *to, const void *fdt, size_t len, struct fail *why)
+/* Complete or absent; in the place of a file only with force, and never of the snapshot it comes from. */
+static int tree_write_file(const struct args *a, const struct source *from, const void *fdt, size_t len, struct fail *why)
 {
-	bool standard = strcmp(to, "-") == 0;
-	int  fd, rc;
+	struct publish p;
+	struct stat    st;
+	int            rc = -1;
 
-	if (standard && isatty(STDOUT_FILENO))
-		return fail_set(why, FAIL_USAGE, "standard output is a terminal: the tree is binary, send it to a file or to dtc");
-	if (standard)
-		return io_write(STDOUT_FILENO, fdt, len, "standard output", why);
-	fd = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	if (fd < 0)
-		return fail_sys(why, "%s", to);
-	rc = io_write(fd, fdt, len, to, why);
-	if (close(fd) && rc == 0)
-		rc = fail_sys(why, "%s", to);
+	if (publish_open(&p, a->dtb, 0600, a->force, why))
+		return -1;
+	if (fstat(from->fd, &st))
+		fail_sys(why, "%s", from->what);
+	else if (publish_keep(&p, &st, "the snapshot", why) == 0 && io_write(p.fd, fdt, len, a->dtb, why) == 0)
+		rc = fsync(p.fd) ? fail_sys(why, "%s: fsync", a->dtb) : publish_finish(&p, why);
+	publish_abandon(&p);
+	publish_close(&p);
 	return rc;
+}
+
+static int tree_write(const struct args *a, const struct source *from, const void *fdt, size_t len, struct fail *why)
+{
+	if (!publish_standard(a->dtb))
+		return tree_write_file(a, from, fdt, len, why);
+	if (isatty(STDOUT_FILENO))
+		return fail_set(why, FAIL_USAGE, "standard output is a terminal: the tree is binary, send it to a file or to dtc");
+	return io_write(STDOUT_FILENO, fdt, len, "standard output", why);
 }
 
 int tree_run(const struct args *a, struct fail *why)
@@ -38,7 +45,7 @@ int tree_run(const struct args *a, struct fail *why)
 	if (look_open(&l, a->file, &want, why))
 		goto out;
 	if (a->dtb) {
-		rc = tree_write(a->dtb, l->trees[which], l->lens[which], why);
+		rc = tree_write(a, &l->src, l->trees[which], l->lens[which], why);
 	} else if (a->json) {
 		rc = show_json(tree_json(l->trees[which]));
 		if (rc)

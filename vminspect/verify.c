@@ -8,16 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The hashes hold; now what they cover: the two trees tell of one machine, and each part of its state can be loaded. */
-static int verify_trees(const struct look *l, struct fail *why)
+/* The hashes hold and the trees agree; now each part of the state as a restore would load it. */
+static int verify_state(const struct look *l, struct fail *why)
 {
-	if (!uuid_equal(&l->src.h.vm, &l->config.uuid))
-		return fail_set(why, FAIL_CORRUPT, "%s: the header is of another VM than the configuration", l->src.what);
-	if (machine_same_shape(&l->config, &l->state, why))
-		return fail_prefix(why, "%s: configuration and state differ: ", l->src.what);
-	if (known_check_parts(l->trees[1], why))
-		return fail_prefix(why, "%s: ", l->src.what);
-	return 0;
+	return machine_check_state(&l->state, l->trees[1], l->lens[1], why) ? fail_prefix(why, "%s: ", l->src.what) : 0;
 }
 
 static uint64_t verify_pages(const struct look *l)
@@ -68,7 +62,7 @@ int verify_run(const struct args *a, struct fail *why)
 	json_t                *strays = NULL;
 	int                    rc     = -1;
 
-	if (look_open(&l, a->file, &want, why) || verify_trees(l, why)) {
+	if (look_open(&l, a->file, &want, why) || verify_state(l, why)) {
 		if (a->json && fail_status(why->kind) == 3)
 			show_json(verify_damage_json(why));
 		goto out;

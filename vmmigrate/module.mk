@@ -23,4 +23,4 @@ PROGS += vmmigrate
 vmmigrate_SRCS   := main.c options.c address.c message.c wire.c source.c sender.c handover.c answer.c listen.c slots.c doubts.c target.c incoming.c \
 		    receiver.c settle.c find.c status.c resume.c resolve.c note.c
 vmmigrate_USES   := format libcommon
-vmmigrate_LDLIBS := -larchive -lfdt -ljansson -lzstd -lxxhash -lm -pthread
+vmmigrate_LDLIBS := -larchive -lfdt -ljansson -lzstd -lxxhash -lcrypto -lm -pthread

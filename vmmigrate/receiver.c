@@ -1,20 +1,18 @@
 #include "vmmigrate/receiver.h"
 
-#include "libcommon/bitmap.h"
 #include "libcommon/fault.h"
 #include "libcommon/io.h"
+#include "libcommon/page_sink.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 struct receiver_region {
 	const struct lease_ram *ram;
-	uint64_t               *written;      /* pages that may hold data */
+	struct page_sink        sink;
+	uint64_t                audited;      /* pages below it have been */
 };
 
 struct receiver {
@@ -30,26 +28,6 @@ struct receiver {
 	uint32_t               nlist;
 	struct message_place   list[MESSAGE_LIST];
 };
-
-/* What the memory holds before anything was received: nothing, or it would have to be zeroed. */
-static int receiver_seed(struct receiver_region *g, struct fail *why)
-{
-	off_t at = 0, end = (off_t)g->ram->r.size;
-
-	while (at < end) {
-		off_t data = lseek(g->ram->fd, at, SEEK_DATA), hole = data < 0 ? -1 : lseek(g->ram->fd, data, SEEK_HOLE);
-
-		if (data < 0 && errno == ENXIO)
-			return 0;
-		if (hole < 0)
-			return fail_sys(why, "%s: where its data is", g->ram->r.name);
-		uint64_t first = (uint64_t)data / PAGE_SIZE_4K, last = ((uint64_t)hole + PAGE_SIZE_4K - 1) / PAGE_SIZE_4K;
-
-		bitmap_set_range(g->written, first, (last < g->ram->npages ? last : g->ram->npages) - first);
-		at = hole;
-	}
-	return 0;
-}
 
 int receiver_open(struct receiver **out, struct lease *l, struct fail *why)
 {
@@ -70,12 +48,7 @@ int receiver_open(struct receiver **out, struct lease *l, struct fail *why)
 			fail_set(why, FAIL_LIMIT, "region %s can't be received into", g->ram->r.name);
 			goto fail;
 		}
-		g->written = calloc(bitmap_words(g->ram->npages), sizeof(uint64_t));
-		if (!g->written) {
-			fail_sys(why, "receiver's bitmap");
-			goto fail;
-		}
-		if (receiver_seed(g, why))
+		if (page_sink_open(&g->sink, g->ram->fd, g->ram->npages, g->ram->r.name, why))
 			goto fail;
 	}
 	*out = r;
@@ -90,7 +63,7 @@ void receiver_close(struct receiver *r)
 	if (!r)
 		return;
 	for (uint32_t i = 0; i < r->nregions; i++)
-		free(r->regions[i].written);
+		page_sink_close(&r->regions[i].sink);
 	page_codec_close(r->codec);
 	free(r->batch);
 	free(r);
@@ -102,44 +75,6 @@ static struct receiver_region *receiver_region(struct receiver *r, uint64_t id)
 		if (r->regions[i].ram->r.id == id)
 			return &r->regions[i];
 	return NULL;
-}
-
-/* Zero pages: where nothing was ever written nothing need be; the rest goes back to the host. */
-static int receiver_zero(struct receiver_region *g, uint64_t first, uint64_t count, struct fail *why)
-{
-	uint64_t end = first + count, at, n;
-
-	while (bitmap_next_run(g->written, g->ram->npages, first, &at, &n) && at < end) {
-		if (n > end - at)
-			n = end - at;
-		if (fallocate(g->ram->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(at * PAGE_SIZE_4K), (off_t)(n * PAGE_SIZE_4K)))
-			return fail_sys(why, "%s: zero pages %" PRIu64 "+%" PRIu64, g->ram->r.name, at, n);
-		bitmap_clear_range(g->written, at, n);
-		first = at + n;
-	}
-	return 0;
-}
-
-static int receiver_batch(struct receiver *r, struct receiver_region *g, struct fail *why)
-{
-	const uint8_t *data = r->batch->data;
-
-	for (uint32_t i = 0; i < r->batch->nruns; i++) {
-		const struct page_run *run = &r->batch->runs[i];
-		size_t                 len = (size_t)run->count * PAGE_SIZE_4K;
-
-		if (run->kind != PAGE_DATA) {
-			if (receiver_zero(g, run->first, run->count, why))
-				return -1;
-			continue;
-		}
-		if (io_pwrite(g->ram->fd, data, len, run->first * PAGE_SIZE_4K, g->ram->r.name, why))
-			return -1;
-		bitmap_set_range(g->written, run->first, run->count);
-		data += len;
-		r->data_pages += run->count;
-	}
-	return 0;
 }
 
 int receiver_pages(struct receiver *r, const struct chunk *c, const uint8_t *payload, bool damaged, bool *resend, uint64_t *number,
@@ -167,8 +102,9 @@ int receiver_pages(struct receiver *r, const struct chunk *c, const uint8_t *pay
 		*resend = true;
 		return 0;
 	}
-	if (receiver_batch(r, g, why))
+	if (page_sink_batch(&g->sink, r->batch, why))
 		return -1;
+	r->data_pages += r->batch->ndata;
 	fault_point("vmmigrate.target.page");
 	return 0;
 }
@@ -213,17 +149,26 @@ static void receiver_differs(struct receiver *r, uint64_t region, uint64_t page)
 		r->list[r->nlist++] = (struct message_place){ .region = region, .page = page };
 }
 
+/* Up to BATCH_PAGES pages of ours into r->batch->data. */
+static int receiver_audit_read(struct receiver *r, const struct receiver_region *g, uint64_t first, uint64_t n, struct fail *why)
+{
+	return io_pread(g->ram->fd, r->batch->data, (size_t)n * PAGE_SIZE_4K, first * PAGE_SIZE_4K, g->ram->r.name, why);
+}
+
 /* Pages that the source says are zero: only those that may hold data are looked at. */
 static int receiver_audit_zero(struct receiver *r, struct receiver_region *g, const struct message *m, struct fail *why)
 {
 	uint64_t end = m->first + m->pages, from = m->first, at, n;
 
-	while (bitmap_next_run(g->written, g->ram->npages, from, &at, &n) && at < end) {
-		if (io_pread(g->ram->fd, r->batch->data, PAGE_SIZE_4K, at * PAGE_SIZE_4K, g->ram->r.name, why))
-			return -1;
-		if (!page_is_zero(r->batch->data, PAGE_SIZE_4K))
-			receiver_differs(r, m->region, at);
-		from = at + 1;
+	while (pageset_next(&g->sink.written, from, end, &at, &n)) {
+		for (from = at + n; at < from; at += n) {
+			n = from - at < BATCH_PAGES ? from - at : BATCH_PAGES;
+			if (receiver_audit_read(r, g, at, n, why))
+				return -1;
+			for (uint64_t i = 0; i < n; i++)
+				if (!page_is_zero(r->batch->data + i * PAGE_SIZE_4K, PAGE_SIZE_4K))
+					receiver_differs(r, m->region, at + i);
+		}
 	}
 	return 0;
 }
@@ -234,13 +179,17 @@ int receiver_audit(struct receiver *r, const struct message *m, struct fail *why
 
 	if (!g || m->first > g->ram->npages || m->pages > g->ram->npages - m->first)
 		return fail_set(why, FAIL_PEER, "AUDIT of pages that are no memory of this machine");
+	/* Once each: a few bytes would else have us read all memory, as often as they come. */
+	if (m->first < g->audited)
+		return fail_set(why, FAIL_PEER, "AUDIT: region %s: page %" PRIu64 " is out of order", g->ram->r.name, m->first);
+	g->audited = m->first + m->pages;
 	r->audited += m->pages;
 	if (m->zero)
 		return receiver_audit_zero(r, g, m, why);
 	for (uint64_t done = 0; done < m->pages;) {
 		uint64_t n = m->pages - done < BATCH_PAGES ? m->pages - done : BATCH_PAGES;
 
-		if (io_pread(g->ram->fd, r->batch->data, (size_t)n * PAGE_SIZE_4K, (m->first + done) * PAGE_SIZE_4K, g->ram->r.name, why))
+		if (receiver_audit_read(r, g, m->first + done, n, why))
 			return -1;
 		for (uint64_t i = 0; i < n; i++)
 			if (XXH3_64bits(r->batch->data + i * PAGE_SIZE_4K, PAGE_SIZE_4K) != m->hashes[done + i])

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,43 @@ static int cpio_clean(const char *path, char out[PATH_MAX], struct fail *why)
 	return 0;
 }
 
+/* What is known by a path. It outlives a change of the entry's path, which then is another. */
+struct cpio_name {
+	struct cpio *of;
+	size_t       entry;
+	char         path[];
+};
+
+static int cpio_name_order(const void *a, const void *b)
+{
+	const struct cpio_name *x = a, *y = b;
+
+	x->of->compares++;
+	return strcmp(x->path, y->path);
+}
+
+/* Entry i is from now on what its path names. */
+static int cpio_name(struct cpio *c, size_t i, struct fail *why)
+{
+	size_t            len  = strlen(c->entries[i].path) + 1;
+	struct cpio_name *name = malloc(sizeof(*name) + len), **at;
+
+	if (!name)
+		return cpio_nomem(why);
+	*name = (struct cpio_name){ .of = c, .entry = i };
+	memcpy(name->path, c->entries[i].path, len);
+	at = tsearch(name, &c->names, cpio_name_order);
+	if (!at) {
+		free(name);
+		return cpio_nomem(why);
+	}
+	if (*at != name) {
+		(*at)->entry = i;
+		free(name);
+	}
+	return 0;
+}
+
 int cpio_add(struct cpio *c, const char *path, const struct cpio_entry *e, struct fail *why)
 {
 	char clean[PATH_MAX];
@@ -74,23 +112,33 @@ int cpio_add(struct cpio *c, const char *path, const struct cpio_entry *e, struc
 	}
 	c->n++;
 	c->bytes += e->len + strlen(clean) + CPIO_HEADER;
-	return 0;
+	return cpio_name(c, c->n - 1, why);      /* the data is the entry's now */
 fail:
 	free(e->data);
 	return -1;
 }
 
-const struct cpio_entry *cpio_find(const struct cpio *c, const char *path)
+const struct cpio_entry *cpio_find(struct cpio *c, const char *path)
 {
-	char        clean[PATH_MAX];
-	struct fail why;
+	char               room[sizeof(struct cpio_name) + PATH_MAX] __attribute__((aligned(16)));
+	struct cpio_name  *name = (struct cpio_name *)room, **at;
+	struct cpio_entry *e;
+	struct fail        why;
 
-	if (cpio_clean(path, clean, &why))
+	name->of = c;
+	if (cpio_clean(path, name->path, &why))
 		return NULL;
-	for (size_t i = c->n; i-- > 0;)
-		if (!strcmp(c->entries[i].path, clean))
-			return &c->entries[i];
-	return NULL;
+	at = tfind(name, &c->names, cpio_name_order);
+	if (!at)
+		return NULL;
+	e = &c->entries[(*at)->entry];
+	return strcmp(e->path, name->path) == 0 ? e : NULL;
+}
+
+int cpio_shorten(struct cpio *c, size_t i, size_t len, struct fail *why)
+{
+	c->entries[i].path[len] = '\0';
+	return cpio_name(c, i, why);
 }
 
 /* Tree order: '/' before everything else, so that a folder is followed by all that is in it. The same path: in the order
@@ -111,7 +159,7 @@ static int cpio_order(const void *a, const void *b)
 
 struct cpio_out {
 	uint8_t *buf;
-	size_t   len, room;
+	size_t   len, room, max;
 	uint32_t ino;
 };
 
@@ -119,6 +167,9 @@ static int cpio_put(struct cpio_out *o, const void *data, size_t len, struct fai
 {
 	size_t pad = (4 - (o->len + len) % 4) % 4;
 
+	/* Folders that an archive leaves out are written all the same: 2000 of them for a path of "a/a/a/...". */
+	if (len + pad > o->max - o->len)
+		return fail_set(why, FAIL_LIMIT, "initrd: larger than the %zu MiB accepted", o->max >> 20);
 	if (o->room - o->len < len + pad) {
 		size_t   room = (o->room + len + pad) * 2;
 		uint8_t *more = realloc(o->buf, room);
@@ -154,11 +205,14 @@ static int cpio_put_parents(struct cpio_out *o, const char *before, const char *
 {
 	static const struct cpio_entry folder = { .mode = S_IFDIR | 0755 };
 	char                           dir[PATH_MAX];
+	size_t                         same = 0;
 
+	while (before[same] && before[same] == path[same])
+		same++;
 	for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
 		size_t n = (size_t)(slash - path);
 
-		if (!strncmp(before, path, n) && (before[n] == '/' || before[n] == '\0'))
+		if (n < same || (n == same && before[n] == '\0'))
 			continue;
 		memcpy(dir, path, n);
 		dir[n] = '\0';
@@ -172,7 +226,7 @@ int cpio_finish(struct cpio *c, uint8_t **out, size_t *len, struct fail *why)
 {
 	static const struct cpio_entry trailer = { .mode = 0 };
 	const struct cpio_entry      **sorted  = malloc((c->n + 1) * sizeof(*sorted));
-	struct cpio_out                o       = { 0 };
+	struct cpio_out                o       = { .max = c->max };
 	const char                    *before  = "";
 
 	if (!sorted)
@@ -208,5 +262,6 @@ void cpio_close(struct cpio *c)
 		free(c->entries[i].data);
 	}
 	free(c->entries);
+	tdestroy(c->names, free);
 	*c = (struct cpio){ 0 };
 }

@@ -23,13 +23,17 @@ struct cpio {
 	struct cpio_entry *entries;
 	size_t             n, room;
 	size_t             bytes;      /* data and paths so far */
-	size_t             max;        /* refuse beyond */
+	size_t             max;        /* refuse beyond, also what comes out */
+	void              *names;      /* tsearch(3) of path to entry: a guaranteed logarithm, whatever an archive's names are */
+	uint64_t           compares;   /* of paths so far; tests bound it */
 };
 
 /* Takes e->data over, also on failure. Cleans path: leading "/" and "./", empty parts; ".." is refused; "." alone is left out. */
 int cpio_add(struct cpio *c, const char *path, const struct cpio_entry *e, struct fail *why);
-/* The entry added last under path; NULL. */
-const struct cpio_entry *cpio_find(const struct cpio *c, const char *path);
+/* The entry that was added, or renamed, last to path; NULL. */
+const struct cpio_entry *cpio_find(struct cpio *c, const char *path);
+/* Entry i gets the first len bytes of its path as its path. */
+int cpio_shorten(struct cpio *c, size_t i, size_t len, struct fail *why);
 int cpio_finish(struct cpio *c, uint8_t **out, size_t *len, struct fail *why);
 void cpio_close(struct cpio *c);
 

@@ -35,27 +35,36 @@ static int incoming_tree(int fd, const char *what, uint8_t **out, size_t *len, s
 
 int vm_incoming(struct vm **out, const struct options *o, struct loop *loop, struct fail *why)
 {
-	struct machine *m    = malloc(sizeof(*m));
+	struct machine *m = malloc(sizeof(*m)), *recorded = malloc(sizeof(*recorded));
 	uint8_t        *tree = NULL;
 	size_t          len  = 0;
 	int             fd = -1, rc = -1;
 
-	if (!m) {
+	if (!m || !recorded) {
+		free(m);
+		free(recorded);
 		errno = ENOMEM;
 		return fail_sys(why, "machine");
 	}
 	fd = setup_source(o->source, why);
 	if (fd < 0)
 		goto out;
-	/* A peer wrote it, whatever file it lies in: recorded paths are never used without --trust-paths. */
-	if (incoming_tree(fd, o->source, &tree, &len, why) || machine_read(m, tree, len, why) || setup_overrides(m, o, false, why))
+	if (incoming_tree(fd, o->source, &tree, &len, why) || machine_read(m, tree, len, why))
 		goto out;
-	if (setup_vm(out, m, o, loop, why) || setup_images_given(*out, o, why))
+	*recorded = *m;
+	/* A peer wrote it, whatever file it lies in: recorded paths are never used without --trust-paths. */
+	if (setup_overrides(m, o, false, why) || setup_apart(m, fd, "the tree", why) || setup_vm(out, m, o, loop, why))
+		goto out;
+	/* The state that is loaded later has to agree with it. */
+	(*out)->recorded = recorded;
+	recorded         = NULL;
+	if (setup_images_given(*out, o, why))
 		goto out;
 	rc = 0;
 out:
 	io_close(&fd);
 	free(tree);
+	free(recorded);
 	free(m);
 	return rc;
 }

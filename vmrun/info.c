@@ -2,6 +2,7 @@
 
 #include "format/snapshot.h"
 #include "libcommon/paths.h"
+#include "libcommon/text.h"
 #include "libcommon/version.h"
 #include "vmrun/accel/accel.h"
 #include "vmrun/board/board.h"
@@ -37,7 +38,7 @@ static json_t *info_accelerators(void)
 			if (can && (*a)->info)
 				(*a)->info(one);
 			if (!can)
-				json_object_set_new(one, "reason", json_string(fail_text(&why, text, sizeof(text))));
+				json_object_set_new(one, "reason", text_json(fail_text(&why, text, sizeof(text))));
 			json_array_append_new(list, one);
 		}
 	return list;
@@ -80,13 +81,13 @@ static json_t *info_host(void)
 				     (json_int_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE));
 
 	if (paths_runtime(runtime, false, &why) == 0)
-		json_object_set_new(host, "runtime-folder", json_string(runtime));
+		json_object_set_new(host, "runtime-folder", text_json(runtime));
 	else
-		json_object_set_new(host, "runtime-folder-missing", json_string(fail_text(&why, text, sizeof(text))));
+		json_object_set_new(host, "runtime-folder-missing", text_json(fail_text(&why, text, sizeof(text))));
 	if (paths_moves(moves, false, &why) == 0)
-		json_object_set_new(host, "moves-folder", json_string(moves));
+		json_object_set_new(host, "moves-folder", text_json(moves));
 	else
-		json_object_set_new(host, "moves-folder-missing", json_string(fail_text(&why, text, sizeof(text))));
+		json_object_set_new(host, "moves-folder-missing", text_json(fail_text(&why, text, sizeof(text))));
 	return host;
 }
 

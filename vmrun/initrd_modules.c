@@ -2,6 +2,7 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,13 +27,14 @@ static size_t module_suffix(const char *path)
 	return 0;
 }
 
-/* Is the file that it would become there already? */
-static bool module_there(const struct cpio *c, const struct cpio_entry *e, size_t suffix)
+/* Is the file that it would become there already, or is it not the last of its name, so that it counts for nothing? */
+static bool module_stays(struct cpio *c, const struct cpio_entry *e, size_t suffix)
 {
-	for (size_t i = 0; i < c->n; i++)
-		if (strlen(c->entries[i].path) == suffix && !strncmp(c->entries[i].path, e->path, suffix))
-			return true;
-	return false;
+	char plain[PATH_MAX];
+
+	memcpy(plain, e->path, suffix);
+	plain[suffix] = '\0';
+	return cpio_find(c, plain) || cpio_find(c, e->path) != e;
 }
 
 static struct archive *module_open(const struct cpio_entry *e)
@@ -53,11 +55,12 @@ static struct archive *module_open(const struct cpio_entry *e)
 	return NULL;
 }
 
-static int module_unpack(struct cpio *c, struct cpio_entry *e, size_t suffix, struct fail *why)
+static int module_unpack(struct cpio *c, size_t i, size_t suffix, struct fail *why)
 {
-	struct archive   *a     = module_open(e);
-	struct cpio_entry plain = { 0 };
-	int               rc;
+	struct cpio_entry *e     = &c->entries[i];
+	struct archive    *a     = module_open(e);
+	struct cpio_entry  plain = { 0 };
+	int                rc;
 
 	if (!a)
 		return fail_set(why, FAIL_CORRUPT, "initrd: %.200s: neither xz, zstd nor gzip", e->path);
@@ -69,19 +72,18 @@ static int module_unpack(struct cpio *c, struct cpio_entry *e, size_t suffix, st
 	}
 	c->bytes += plain.len - e->len;      /* modulo 2^64: may shrink */
 	free(e->data);
-	e->data         = plain.data;
-	e->len          = plain.len;
-	e->path[suffix] = '\0';
-	return 0;
+	e->data = plain.data;
+	e->len  = plain.len;
+	return cpio_shorten(c, i, suffix, why);
 }
 
 int initrd_modules(struct cpio *c, struct fail *why)
 {
 	for (size_t i = 0; i < c->n; i++) {
-		struct cpio_entry *e      = &c->entries[i];
-		size_t             suffix = S_ISREG(e->mode) && e->len ? module_suffix(e->path) : 0;
+		const struct cpio_entry *e      = &c->entries[i];
+		size_t                   suffix = S_ISREG(e->mode) && e->len ? module_suffix(e->path) : 0;
 
-		if (suffix && !module_there(c, e, suffix) && module_unpack(c, e, suffix, why))
+		if (suffix && !module_stays(c, e, suffix) && module_unpack(c, i, suffix, why))
 			return -1;
 	}
 	return 0;

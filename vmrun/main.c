@@ -78,7 +78,7 @@ static int main_start(struct vm *vm, const struct options *o, struct fail *why)
 /* The life of one machine; the exit status. */
 static int main_vm(const struct options *o)
 {
-	struct fail  why  = { .at = FAIL_NOWHERE };
+	struct fail  why  = { .at = FAIL_NOWHERE }, late;
 	struct loop *loop = NULL;
 	struct vm   *vm   = NULL;
 	int          rc   = loop_open(&loop, &why);
@@ -95,8 +95,13 @@ static int main_vm(const struct options *o)
 		why = vm->end_why;     /* why it ended, where there is more to say than the status does */
 	if (vm)
 		control_server_close(vm->control);
+	if (vm && rc >= 0 && vm_flush(vm, &late) && why.kind == FAIL_NONE)
+		why = late;
+	bool stuck = vm && vm->run.stuck;
+
 	vm_close(vm);
-	loop_close(loop);
+	if (!stuck)      /* else threads of the VM's still know it */
+		loop_close(loop);
 	chardev_restore_terminal();
 	if (rc >= 0 && why.kind == FAIL_NONE)
 		return rc;

@@ -14,16 +14,17 @@ const char options_usage[] =
 	"             [--virtio-console SPEC] [--accel auto|soft|kvm] [--cpu MODEL[,+FEATURE|,-FEATURE]...]\n"
 	"             [--on-reboot reset|exit|pause]\n"
 	"             [--clock freeze|advance] [--paused] [--control PATH] [--uuid UUID|new]\n"
-	"       vmrun --restore FILE|-  [--disk NAME=PATH]... [--trust-paths] [--disk-changed=accept] [--force-tsc] [overrides]\n"
-	"       vmrun --incoming FILE|- [--disk NAME=PATH]... [--trust-paths] [--disk-changed=accept] [--force-tsc] [overrides]\n"
+	"       vmrun --restore FILE|-  [--disk NAME=PATH]... [--trust-paths] [--disk-changed=accept] [--force-tsc]\n"
+	"             [--overcommit] [overrides]\n"
+	"       vmrun --incoming FILE|- [--disk NAME=PATH]... [--trust-paths] [--disk-changed=accept] [--force-tsc]\n"
+	"             [--overcommit] [overrides]\n"
 	"       overrides: --name --serial --virtio-console --kernel --initrd --accel --on-reboot --clock --paused\n"
-	"                  --control, and with --restore --uuid\n";
+	"                  --control, and with --restore --uuid --cont\n";
 
 enum {
 	OPT_NAME = 256, OPT_KERNEL, OPT_INITRD, OPT_APPEND, OPT_MEMORY, OPT_CPUS, OPT_DISK, OPT_RNG, OPT_SERIAL, OPT_CONSOLE, OPT_ACCEL,
 	OPT_ON_REBOOT, OPT_CLOCK, OPT_PAUSED, OPT_CONTROL, OPT_UUID, OPT_RESTORE, OPT_INCOMING, OPT_TRUST, OPT_CHANGED, OPT_CPU,
-	OPT_FORCE_TSC, OPT_TOKEN, OPT_HELP,
-	OPT_VERSION,
+	OPT_FORCE_TSC, OPT_TOKEN, OPT_OVERCOMMIT, OPT_CONT, OPT_HELP, OPT_VERSION,
 };
 
 static const struct option options_long[] = {
@@ -41,6 +42,7 @@ static const struct option options_long[] = {
 	{ "on-reboot", required_argument, NULL, OPT_ON_REBOOT },
 	{ "clock", required_argument, NULL, OPT_CLOCK },
 	{ "paused", no_argument, NULL, OPT_PAUSED },
+	{ "cont", no_argument, NULL, OPT_CONT },
 	{ "control", required_argument, NULL, OPT_CONTROL },
 	{ "uuid", required_argument, NULL, OPT_UUID },
 	{ "restore", required_argument, NULL, OPT_RESTORE },
@@ -50,6 +52,7 @@ static const struct option options_long[] = {
 	{ "cpu", required_argument, NULL, OPT_CPU },
 	{ "force-tsc", no_argument, NULL, OPT_FORCE_TSC },
 	{ "token", required_argument, NULL, OPT_TOKEN },
+	{ "overcommit", no_argument, NULL, OPT_OVERCOMMIT },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ NULL, 0, NULL, 0 },
@@ -172,6 +175,7 @@ static int options_one(struct options *o, int opt, const char *arg, struct fail 
 		o->cpu = arg;
 		return 0;
 	case OPT_FORCE_TSC: o->force_tsc = true; return 0;
+	case OPT_OVERCOMMIT: o->overcommit = true; return 0;
 	case OPT_DISK: return options_disk(o, arg, why);
 	case OPT_RNG: o->rng = true; return 0;
 	case OPT_SERIAL: o->serial = arg; return options_serial("serial", arg, why);
@@ -191,6 +195,7 @@ static int options_one(struct options *o, int opt, const char *arg, struct fail 
 			return fail_set(why, FAIL_USAGE, "--token: longer than %u characters", CONTROL_TOKEN_MAX);
 		o->token = arg;
 		return 0;
+	case OPT_CONT: o->cont = true; return 0;
 	case OPT_UUID:
 		if (!strcmp(arg, "new"))
 			return uuid_random(&o->uuid, why);
@@ -217,13 +222,17 @@ static int options_fit(const struct options *o, struct fail *why)
 		return fail_set(why, FAIL_USAGE, "--token goes with --incoming");
 	if (o->serial && o->virtio_console && !strcmp(o->serial, "stdio") && !strcmp(o->virtio_console, "stdio"))
 		return fail_set(why, FAIL_USAGE, "--serial and --virtio-console: only one of them on stdio");
+	if (o->cont && o->mode != MODE_RESTORE)
+		return fail_set(why, FAIL_USAGE, "--cont goes with --restore");
+	if (o->cont && o->paused)
+		return fail_set(why, FAIL_USAGE, "--cont and --paused: only one of them");
 	if (o->mode == MODE_BOOT) {
 		if (!o->kernel)
 			return fail_set(why, FAIL_USAGE, "--kernel FILE is needed (or --restore, --incoming; --help shows all)");
 		if (o->trust_paths || o->disk_changed_ok)
 			return fail_set(why, FAIL_USAGE, "--trust-paths and --disk-changed go with --restore or --incoming");
-		if (o->force_tsc)
-			return fail_set(why, FAIL_USAGE, "--force-tsc goes with --restore or --incoming");
+		if (o->force_tsc || o->overcommit)
+			return fail_set(why, FAIL_USAGE, "%s goes with --restore or --incoming", o->force_tsc ? "--force-tsc" : "--overcommit");
 		if (!o->serial && o->virtio_console && !strcmp(o->virtio_console, "stdio"))
 			return fail_set(why, FAIL_USAGE, "--virtio-console stdio: give --serial something else (none, pty, ...)");
 		return 0;

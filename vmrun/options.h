@@ -27,12 +27,13 @@ struct options {
 	const char         *cpu;                /* CPU model and features, checked by the accelerator */
 	bool                force_tsc;
 	const char         *token;              /* of an incoming VM's starter */
+	bool                overcommit;         /* memory from outside may be larger than the host's */
 	struct uuid         uuid;               /* nil when not given */
 	uint64_t            memory;             /* bytes, 0 when not given */
 	uint32_t            cpus;               /* 0 when not given */
 	uint32_t            ndisks;
 	struct options_disk disks[LIMIT_HOSTS];
-	bool                rng, paused, trust_paths, disk_changed_ok;
+	bool                rng, paused, cont, trust_paths, disk_changed_ok;
 	int                 on_reboot;          /* enum reboot_policy, -1 when not given */
 	enum clock_policy   clock;
 };

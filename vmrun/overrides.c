@@ -1,10 +1,12 @@
 #include "vmrun/setup.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 
 /* What a restore lacks, gathered so that one message names all of it. */
 struct lacks {
@@ -131,12 +133,33 @@ static void overrides_lacking(const struct machine_host *h, bool trusted, struct
 		lacks_add(l, "--disk %s=PATH (%.60s: %s)", h->name, file, errno == ENOENT ? "not there" : "can't be looked at");
 }
 
+/* A few bytes of a file or a peer's word claim any amount. What somebody asks for with --memory is their own business. */
+static int overrides_memory(const struct machine *m, const struct options *o, struct fail *why)
+{
+	struct sysinfo host;
+	uint64_t       want = 0, have;
+
+	for (uint32_t i = 0; i < m->nregions; i++)
+		want += m->regions[i].kind == REGION_DISK ? 0 : m->regions[i].size;
+	if (o->overcommit)
+		return 0;
+	if (sysinfo(&host))
+		return fail_sys(why, "size of this host's memory");
+	have = ((uint64_t)host.totalram + host.totalswap) * host.mem_unit;
+	if (want <= have)
+		return 0;
+	return fail_set(why, FAIL_REFUSED, "%s: the VM has %" PRIu64 " MiB of memory, this host %" PRIu64 " MiB with swap: use --overcommit to run it here",
+			o->source, want >> 20, have >> 20);
+}
+
 int setup_overrides(struct machine *m, const struct options *o, bool trusted, struct fail *why)
 {
 	bool         given[LIMIT_HOSTS + 2] = { false };
 	struct lacks lacks                  = { 0 };
 
 	trusted = trusted || o->trust_paths;
+	if (overrides_memory(m, o, why))
+		return -1;
 	if (o->name)
 		snprintf(m->name, sizeof(m->name), "%s", o->name);
 	if (!uuid_is_nil(&o->uuid))

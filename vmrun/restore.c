@@ -2,29 +2,26 @@
 
 #include "format/snapshot.h"
 #include "libcommon/io.h"
+#include "libcommon/page_sink.h"
+#include "vmrun/note.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-/* Pages written so far, a map a region: a page that a later chunk calls zero must not keep what an earlier one brought. */
 struct restore {
-	struct vm *vm;
-	uint64_t  *written[LIMIT_REGIONS];
+	struct vm       *vm;
+	struct page_sink sinks[LIMIT_REGIONS];      /* one a region of vm->memory */
 };
 
 static int restore_open(struct restore *r, struct vm *vm, struct fail *why)
 {
 	r->vm = vm;
 	for (unsigned i = 0; i < vm->memory.nregions; i++) {
-		r->written[i] = calloc(bitmap_words(vm->memory.regions[i].npages), sizeof(uint64_t));
-		if (!r->written[i]) {
-			errno = ENOMEM;
-			return fail_sys(why, "restore: maps");
-		}
+		const struct region *g = &vm->memory.regions[i];
+
+		if (page_sink_open(&r->sinks[i], g->fd, g->npages, g->cfg.name, why))
+			return -1;
 	}
 	return 0;
 }
@@ -32,62 +29,15 @@ static int restore_open(struct restore *r, struct vm *vm, struct fail *why)
 static void restore_close(struct restore *r)
 {
 	for (unsigned i = 0; i < LIMIT_REGIONS; i++)
-		free(r->written[i]);
-}
-
-/* Memory of a new VM is zero already; only what was written is given back. */
-static int restore_zero(struct region *g, uint64_t *written, const struct page_run *run, struct fail *why)
-{
-	uint64_t first, count, at = run->first, end = run->first + run->count;
-
-	while (bitmap_next_run(written, end, at, &first, &count)) {
-		if (fallocate(g->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(first * GUEST_PAGE), (off_t)(count * GUEST_PAGE)))
-			return fail_sys(why, "region %s: zero pages", g->cfg.name);
-		bitmap_clear_range(written, first, count);
-		at = first + count;
-	}
-	return 0;
+		page_sink_close(&r->sinks[i]);
 }
 
 static int restore_batch(struct restore *r, const struct page_batch *b, struct fail *why)
 {
-	struct region *g = NULL;
-	size_t         data = 0;
-	unsigned       i;
-
-	for (i = 0; i < r->vm->memory.nregions && !g; i++)
+	for (unsigned i = 0; i < r->vm->memory.nregions; i++)
 		if (r->vm->memory.regions[i].cfg.id == b->region)
-			g = &r->vm->memory.regions[i];
-	if (!g)
-		return fail_set(why, FAIL_CORRUPT, "pages of region %" PRIu32 ", which the machine does not have", b->region);
-	uint64_t *written = r->written[g - r->vm->memory.regions];
-
-	for (uint32_t k = 0; k < b->nruns; k++) {
-		const struct page_run *run = &b->runs[k];
-		size_t                 len = (size_t)run->count * GUEST_PAGE;
-
-		if (run->first >= g->npages || run->count > g->npages - run->first)
-			return fail_set(why, FAIL_CORRUPT, "region %s: pages beyond its end", g->cfg.name);
-		switch (run->kind) {
-		case PAGE_ZERO:
-			if (restore_zero(g, written, run, why))
-				return -1;
-			break;
-		case PAGE_DATA:
-			/* By descriptor, never through the mapping: a fault a page costs four times as much. */
-			if (len > sizeof(b->data) - data)
-				return fail_set(why, FAIL_CORRUPT, "region %s: more pages than data", g->cfg.name);
-			if (io_pwrite(g->fd, b->data + data, len, run->first * GUEST_PAGE, g->cfg.name, why))
-				return -1;
-			bitmap_set_range(written, run->first, run->count);
-			data += len;
-			break;
-		default:
-			return fail_set(why, FAIL_VERSION, "region %s: pages are left to a parent snapshot, which this build can't follow",
-					g->cfg.name);
-		}
-	}
-	return 0;
+			return page_sink_batch(&r->sinks[i], b, why);
+	return fail_set(why, FAIL_CORRUPT, "pages of region %" PRIu32 ", which the machine does not have", b->region);
 }
 
 /* Everything up to END, verified; into memory that nobody runs on yet. */
@@ -134,9 +84,17 @@ static int restore_config(struct snap_stream *s, const struct options *o, bool t
 	}
 	if (machine_read(m, fdt, len, why))
 		return fail_prefix(why, "%s: ", o->source);
-	if (!uuid_equal(&h->vm, &m->uuid))
-		return fail_set(why, FAIL_CORRUPT, "%s: header and configuration are of different VMs", o->source);
 	return setup_overrides(m, o, trusted, why);
+}
+
+/* A VM that its user had stopped stays stopped, as in a move. */
+static void restore_stopped(struct vm *vm, const struct options *o)
+{
+	if (!vm->recorded->stopped || o->cont || o->paused)
+		return;
+	vm->run.holders |= HOLD_USER;
+	note("%s: it was stopped when it was saved, and is restored stopped: 'vmrun ctl %s cont' resumes it "
+	     "(--restore with --cont: at once)", vm->cfg.name, vm->cfg.name);
 }
 
 int vm_restore(struct vm **out, const struct options *o, struct loop *loop, struct fail *why)
@@ -154,7 +112,9 @@ int vm_restore(struct vm **out, const struct options *o, struct loop *loop, stru
 	fd = setup_source(o->source, why);
 	if (fd < 0 || snap_stream_open(&s, fd, o->source, why))
 		goto out;
-	if (restore_config(s, o, setup_trusted(fd), m, why) || setup_vm(out, m, o, loop, why))
+	if (restore_config(s, o, setup_trusted(fd), m, why) || setup_apart(m, fd, "the snapshot", why))
+		goto out;
+	if (setup_vm(out, m, o, loop, why))
 		goto out;
 	if (setup_images_given(*out, o, why) || restore_pages(*out, s, why))
 		goto out;
@@ -166,6 +126,7 @@ int vm_restore(struct vm **out, const struct options *o, struct loop *loop, stru
 	/* Others may go on from the same snapshot: the guest is told that it is a copy. */
 	if (vm_load(*out, fdt, len, why) || vm_disks_check(*out, why) || board_copied((*out)->board, why))
 		goto out;
+	restore_stopped(*out, o);
 	rc = 0;
 out:
 	snap_stream_close(s);

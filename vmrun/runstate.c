@@ -42,12 +42,29 @@ int runstate_stand(struct vm *vm, struct fail *why)
 	return 0;
 }
 
+int runstate_end(struct vm *vm, struct fail *why)
+{
+	struct fail second;
+	bool        cpus, devices;
+
+	if (!vm->run.cpus_running)
+		return 0;
+	/* A vCPU that did not stop in time still stops when it can: it is not told to go on. */
+	cpus    = vm->accel->ops->pause(vm->accel, why) == 0;
+	devices = board_pause(vm->board, cpus ? why : &second) == 0;
+	clock_stop(&vm->clock);
+	vm->run.cpus_running = false;
+	vm->run.stuck        = !cpus || !devices;
+	return vm->run.stuck ? -1 : 0;
+}
+
 int runstate_apply(struct vm *vm, struct fail *why)
 {
 	if (!runstate_may_run(&vm->run))
 		return runstate_stand(vm, why);
 	if (vm->run.cpus_running)
 		return 0;
+	vm->disks_known = false;
 	clock_start(&vm->clock);
 	if (board_resume(vm->board, why)) {
 		clock_stop(&vm->clock);

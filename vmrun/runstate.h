@@ -29,6 +29,7 @@ struct runstate {
 	bool            ran;             /* it has run, here or before a save: tells prelaunch from paused */
 	bool            moving;          /* a lease's pause is a move's (finish-migrate), else a save's (save-vm); set by who holds */
 	bool            cpus_running;    /* what accel and board were last told */
+	bool            stuck;           /* did not stop at its end: nothing of it may be freed */
 	bool            ended;           /* shutdown, panic, dead hart, moved: never runs again */
 	enum run_status ended_as;
 	int             exit_status;     /* once ended: 0, 16.. (design.md 10) */
@@ -42,6 +43,9 @@ int runstate_drop(struct vm *vm, enum holder h, struct fail *why);
  * (reset, pulse); runstate_apply then makes it run again if nothing speaks against it. Both idempotent. */
 int runstate_stand(struct vm *vm, struct fail *why);
 int runstate_apply(struct vm *vm, struct fail *why);
+/* The VM's end: stops vCPUs, devices and clock, each whatever the others do; nothing runs again.
+ * -1: one did not (stuck). */
+int runstate_end(struct vm *vm, struct fail *why);
 bool runstate_held_by(const struct vm *vm, enum holder h);
 enum run_status runstate_status(const struct vm *vm);
 

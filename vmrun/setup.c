@@ -1,5 +1,6 @@
 #include "vmrun/setup.h"
 
+#include "vmrun/apart.h"
 #include "vmrun/control/control.h"
 #include "vmrun/images.h"
 
@@ -128,7 +129,7 @@ int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o
 		return fail_sys(why, "machine");
 	}
 	*m = *cfg;
-	if ((!accel->plan || accel->plan(m, &want, why) == 0) &&
+	if (apart_from_hosts(m, why) == 0 && (!accel->plan || accel->plan(m, &want, why) == 0) &&
 	    (incoming ? vm_open_incoming(out, m, accel, &want, loop, why) : vm_open(out, m, accel, &want, loop, why)) == 0)
 		rc = 0;
 	free(m);
@@ -140,7 +141,8 @@ int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o
 	vm->disk_changed_ok = o->disk_changed_ok;
 	if (o->paused)
 		vm->run.holders |= HOLD_USER;
-	if (control_server_open(&vm->control, vm, o->control, o->token, why))
+	/* A serial line may have made the file that was missing before. */
+	if (apart_from_hosts(&vm->cfg, why) || control_server_open(&vm->control, vm, o->control, o->token, why))
 		return -1;
 	return incoming ? 0 : board_own(vm->board, true, why);
 }
@@ -172,6 +174,13 @@ bool setup_trusted(int fd)
 	struct stat st;
 
 	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() && !(st.st_mode & 022);
+}
+
+int setup_apart(const struct machine *m, int fd, const char *what, struct fail *why)
+{
+	struct stat st;
+
+	return fstat(fd, &st) ? fail_sys(why, "%s", what) : apart_from(m, &st, what, why);
 }
 
 int setup_source(const char *source, struct fail *why)

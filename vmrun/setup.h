@@ -21,7 +21,8 @@ int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o
 int setup_accel(const struct accel_ops **out, const char *name, enum machine_type type, struct fail *why);
 
 /* Overrides into a machine that came from a snapshot or a peer, and the rule of trust (design.md 5): recorded paths are used
- * only when trusted. Everything that is missing is named in one message; nothing is opened. */
+ * only when trusted. Everything that is missing is named in one message; nothing is opened. Memory larger than the host's is
+ * refused, unless --overcommit is given. */
 int setup_overrides(struct machine *m, const struct options *o, bool trusted, struct fail *why);
 
 /* Kernel and initrd that were given as overrides, at once, so that a wrong path is found before anything runs. */
@@ -29,6 +30,9 @@ int setup_images_given(struct vm *vm, const struct options *o, struct fail *why)
 
 /* Is what fd reads a regular file that is ours and that nobody else can write? */
 bool setup_trusted(int fd);
+
+/* What fd reads from is not where a serial line of m goes. */
+int setup_apart(const struct machine *m, int fd, const char *what, struct fail *why);
 
 /* Opens FILE, or takes standard input away from the console ("-": it becomes the terminal, if there is one). */
 int setup_source(const char *source, struct fail *why);

@@ -1,6 +1,8 @@
 #include "vmrun/vm.h"
 
+#include "libcommon/io.h"
 #include "vmrun/control/control.h"
+#include "vmrun/devices/disks.h"
 #include "vmrun/images.h"
 
 #include <errno.h>
@@ -12,6 +14,8 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+
+#define VM_FLUSH_NS UINT64_C(60000000000)
 
 /* What ends a VM from outside: taken by vm_run's signalfd, in no other thread. */
 static void vm_signals(sigset_t *set)
@@ -158,7 +162,9 @@ void vm_close(struct vm *vm)
 	if (!vm)
 		return;
 	if (vm->accel && vm->board)
-		runstate_stand(vm, &why);
+		runstate_end(vm, &why);
+	if (vm->run.stuck)
+		return;
 	/* The board first: its threads raise lines of the accelerator, while vCPUs that stand touch no device. */
 	board_close(vm->board);
 	dirty_epoch_close(vm);     /* its end turns the accelerator's log off */
@@ -173,6 +179,17 @@ void vm_close(struct vm *vm)
 	pthread_mutex_destroy(&vm->control_lock);
 	free(vm->recorded);
 	free(vm);
+}
+
+int vm_flush(struct vm *vm, struct fail *why)
+{
+	if (!vm->board || vm->run.stuck)
+		return 0;
+	blk_sync_start(vm, false);
+	if (blk_wait(vm, BLK_WAIT_SYNCED, NULL, 0, io_now_ns() + VM_FLUSH_NS))
+		return blk_synced(vm, why);
+	vm->run.stuck = true;
+	return blk_synced(vm, why);
 }
 
 int vm_start(struct vm *vm, struct fail *why)
@@ -228,7 +245,7 @@ void vm_end(struct vm *vm, enum run_status as, int exit_status, const char *caus
 	vm->run.ended       = true;
 	vm->run.ended_as    = as;
 	vm->run.exit_status = exit_status;
-	if (runstate_stand(vm, &why) && vm->end_why.kind == FAIL_NONE)
+	if (runstate_end(vm, &why) && vm->end_why.kind == FAIL_NONE)
 		vm->end_why = why;
 	if (cause)
 		control_server_event(vm, "SHUTDOWN",

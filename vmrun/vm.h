@@ -17,7 +17,8 @@
 /* One VM: everything there is to be saved, and who may touch it.
  *
  * control_lock  run state, leases, epochs, save and load; taken by the main thread (QMP, guest requests) and by lease
- *               threads. Held over whole operations such as a pause. Never taken by vCPU or device threads.
+ *               threads. Held over whole operations such as a pause, but not
+ *               while a disk is flushed for one. Never taken by vCPU or device threads.
  * machine_lock  device state; taken by vCPUs inside board_mmio_*, by device threads and chardev callbacks. Short.
  * Order: control_lock before machine_lock. */
 
@@ -36,9 +37,10 @@ struct vm {
 	struct boot_images images;             /* for resets; kernel NULL: not at hand (images.h) */
 	enum clock_policy  clock_policy;       /* at the next load */
 	struct clock_state clock_part;         /* what is saved of the clock, filled at each save */
-	struct machine    *recorded;           /* as the loaded tree has it: the disks' fingerprints then; NULL when booted here */
+	struct machine    *recorded;           /* as the tree that came in has it, before overrides, with the disks' fingerprints once state is loaded; NULL when booted here */
 	bool               disks_deferred;     /* incoming: disks are opened but not locked before board_own */
-	bool               disk_changed_ok;    /* --disk-changed=accept */
+	bool               disk_changed_ok;    /* --disk-changed=accept, at the next of the checks below */
+	bool               disks_known;        /* cfg.hosts has the disks' fingerprints of this pause */
 	struct accel_want  want;               /* of the CPU, at open and at loads */
 
 	struct dirty_consumer *consumers;
@@ -81,12 +83,20 @@ int vm_open(struct vm **out, const struct machine *cfg, const struct accel_ops *
 /* The same for a VM that is to be filled: HOLD_INCOMING, disks deferred. */
 int vm_open_incoming(struct vm **out, const struct machine *cfg, const struct accel_ops *accel, const struct accel_want *want,
 		     struct loop *loop, struct fail *why);
+/* Stops vCPUs and devices and frees everything; frees nothing when one of them does not stop
+ * (runstate.stuck): the process is about to end. */
 void vm_close(struct vm *vm);
+/* Main thread, after the VM has ended: flushes its disks, for a minute at most. */
+int vm_flush(struct vm *vm, struct fail *why);
 /* Under control_lock, once memory and state are there: from now on it runs unless somebody holds it. LEASE_START: board_own,
  * vm_disks_check, record, runstate_drop(HOLD_INCOMING), vm_start. */
 int vm_start(struct vm *vm, struct fail *why);
 /* After board_own(true): are the disks as the loaded tree records them? FAIL_REFUSED names those that have moved on. */
 int vm_disks_check(struct vm *vm, struct fail *why);
+/* RELEASE: fingerprints, when STATE has not taken them in this pause. */
+int vm_disks_known(struct vm *vm, struct fail *why);
+/* RETAKE, after board_own(true): are the disks as they were released? FAIL_REFUSED names those that have changed. */
+int vm_disks_retaken(struct vm *vm, struct fail *why);
 
 int vm_boot(struct vm *vm, struct fail *why);          /* power-on state, images loaded; does not run */
 /* Under control_lock: held, reset, booted, goes on as it was; sends RESET (guest: asked for by it; QEMU's ShutdownCause word).
@@ -94,7 +104,8 @@ int vm_boot(struct vm *vm, struct fail *why);          /* power-on state, images
 int vm_reset(struct vm *vm, struct fail *why);
 int vm_reset_as(struct vm *vm, bool guest, const char *cause, struct fail *why);
 
-/* The VM tree with state, malloc'd; vCPUs and devices must be paused. Never changes the VM. */
+/* The VM tree with state, malloc'd; vCPUs and devices must be paused. Never changes the VM. The
+ * fingerprints of disks are those in cfg (blk_sampled). */
 int vm_save(struct vm *vm, uint8_t **fdt, size_t *len, struct fail *why);
 /* All or nothing as far as running goes: after a failure the VM must not be started. RAM is loaded by others before. */
 int vm_load(struct vm *vm, const void *fdt, size_t len, struct fail *why);

@@ -1,5 +1,6 @@
 #include "vmrun/vm.h"
 
+#include "format/snapshot.h"
 #include "libcommon/fault.h"
 #include "vmrun/devices/disks.h"
 
@@ -35,7 +36,8 @@ static size_t vm_parts_device(void *arg, uint32_t device, struct state_part *out
 
 void vm_parts(struct vm *vm, struct machine_parts *out)
 {
-	*out = (struct machine_parts){ .vm = vm_parts_vm, .cpu = vm_parts_cpu, .device = vm_parts_device, .arg = vm };
+	*out = (struct machine_parts){ .vm = vm_parts_vm, .cpu = vm_parts_cpu, .device = vm_parts_device, .arg = vm,
+					.stopped = runstate_held_by(vm, HOLD_USER) };
 }
 
 int vm_save(struct vm *vm, uint8_t **fdt, size_t *len, struct fail *why)
@@ -46,7 +48,7 @@ int vm_save(struct vm *vm, uint8_t **fdt, size_t *len, struct fail *why)
 
 	if (vm->run.cpus_running)
 		return fail_set(why, FAIL_REFUSED, "state can be saved only while the VM is paused");
-	if (blk_fingerprint(vm, why) || (vm->accel->ops->collect && vm->accel->ops->collect(vm->accel, why)))
+	if (vm->accel->ops->collect && vm->accel->ops->collect(vm->accel, why))
 		return -1;
 	buf = malloc(LIMIT_TREE_BYTES);
 	if (!buf) {
@@ -190,38 +192,13 @@ int vm_load(struct vm *vm, const void *fdt, size_t len, struct fail *why)
 		errno = ENOMEM;
 		return fail_sys(why, "VM tree");
 	}
-	if (machine_read(from, fdt, len, why) || vm_load_as(vm, from, fdt, len, vm->clock_policy, why)) {
+	/* Against what was recorded, not what overrides made of it. */
+	if (machine_read(from, fdt, len, why) || (vm->recorded && snap_agree(NULL, vm->recorded, from, why)) ||
+	    vm_load_as(vm, from, fdt, len, vm->clock_policy, why)) {
 		free(from);
 		return -1;
 	}
 	free(vm->recorded);
 	vm->recorded = from;
 	return 0;
-}
-
-int vm_disks_check(struct vm *vm, struct fail *why)
-{
-	char   list[200] = "";
-	size_t at = 0;
-
-	if (!vm->recorded || vm->disk_changed_ok)
-		return 0;
-	if (blk_fingerprint(vm, why))
-		return -1;
-	for (uint32_t i = 0; i < vm->cfg.nhosts; i++) {
-		const struct machine_host *now = &vm->cfg.hosts[i], *then = machine_host_find(vm->recorded, now->name);
-		static const uint8_t       nil[16];
-
-		if (now->cls != HOST_DISK || !then || then->cls != HOST_DISK || !memcmp(then->digest, nil, sizeof(nil)))
-			continue;
-		const char *what = now->size != then->size                             ? "size"
-				   : memcmp(now->digest, then->digest, sizeof(nil)) != 0 ? "content"
-				   : !now->readonly && now->mtime_ns != then->mtime_ns ? "time of change"
-											 : NULL;
-		if (what && at < sizeof(list))
-			at += (size_t)snprintf(list + at, sizeof(list) - at, "%s%s (%s)", at ? ", " : "", now->name, what);
-	}
-	if (!at)
-		return 0;
-	return fail_set(why, FAIL_REFUSED, "disk moved on since the state was saved: %s (--disk-changed=accept takes it as it is)", list);
 }

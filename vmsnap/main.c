@@ -38,7 +38,7 @@ int main(int argc, char **argv)
 		return fail_report("vmsnap", &why);
 	if (!opt.quiet)
 		report_print(stderr, &opt, &report);
-	if (!opt.state_only && !report.committed) {
+	if (!opt.state_only && !report.committed && !report.stopped) {
 		fail_prefix(&report.commit_why, "the snapshot is complete, but the VM was not told: ");
 		fail_report("vmsnap", &report.commit_why);
 	}

@@ -1,5 +1,6 @@
 #include "vmsnap/options.h"
 
+#include "libcommon/publish.h"
 #include "libcommon/units.h"
 #include "libcommon/version.h"
 
@@ -9,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OPT_DOWNTIME = 256, OPT_ROUNDS, OPT_BUFFER, OPT_COMPRESS, OPT_STATE, OPT_STOP, OPT_PROGRESS, OPT_DEADLINE, OPT_FORCE, OPT_VERSION };
+enum { OPT_DOWNTIME = 256, OPT_ROUNDS, OPT_BUFFER, OPT_COMPRESS, OPT_STATE, OPT_STOP, OPT_PROGRESS, OPT_DEADLINE, OPT_FORCE, OPT_MODE, OPT_VERSION };
 
 static const struct option longs[] = {
 	{ "max-downtime",   required_argument, NULL, OPT_DOWNTIME },
@@ -20,6 +21,7 @@ static const struct option longs[] = {
 	{ "state-only",     no_argument,       NULL, OPT_STATE    },
 	{ "stop-after",     no_argument,       NULL, OPT_STOP     },
 	{ "force",          no_argument,       NULL, OPT_FORCE    },
+	{ "mode",           required_argument, NULL, OPT_MODE     },
 	{ "progress",       required_argument, NULL, OPT_PROGRESS },
 	{ "quiet",          no_argument,       NULL, 'q'          },
 	{ "help",           no_argument,       NULL, 'h'          },
@@ -37,6 +39,7 @@ static const char usage_text[] =
 	"  --state-only           configuration and device state, no memory\n"
 	"  --stop-after           the VM quits once the snapshot is safe\n"
 	"  --force                replace FILE when it exists\n"
+	"  --mode MODE            of FILE, octal (0400: guest memory holds secrets)\n"
 	"  --progress=auto|line|json|none, -q, --quiet\n"
 	"  --help, --version\n";
 
@@ -61,6 +64,17 @@ static int options_level(const char *text)
 	if (!units_number(&n, text[0] == '-' ? text + 1 : text, 0, 19) || (text[0] == '-' && n > 7))
 		options_bad("compress", text, "a level from -7 to 19");
 	return text[0] == '-' ? -(int)n : (int)n;
+}
+
+/* Octal, as chmod has it: reading and writing, by the owner in any case. */
+static mode_t options_mode(const char *text)
+{
+	size_t n = strspn(text, "01234567");
+	long   mode = n && n < 8 && !text[n] ? strtol(text, NULL, 8) : -1;
+
+	if (mode < 0 || mode & ~0666 || !(mode & S_IRUSR))
+		options_bad("mode", text, "an octal mode from 0400 to 0666 with bits for reading and writing only");
+	return (mode_t)mode;
 }
 
 void options_parse(struct options *o, int argc, char **argv)
@@ -95,6 +109,7 @@ void options_parse(struct options *o, int argc, char **argv)
 		case OPT_STATE:    o->state_only = true; break;
 		case OPT_STOP:     o->stop_after = true; break;
 		case OPT_FORCE:    o->force = true; break;
+		case OPT_MODE:     o->mode = options_mode(optarg); break;
 		case OPT_PROGRESS: progress = optarg; break;
 		case 'q':          o->quiet = true; break;
 		case 'h':          options_usage(0); break;
@@ -113,11 +128,13 @@ void options_parse(struct options *o, int argc, char **argv)
 		options_usage(2);
 	}
 	o->vm   = argv[optind];
-	o->file = argc - optind == 2 && strcmp(argv[optind + 1], "-") ? argv[optind + 1] : NULL;
-	if (!o->file && o->force) {
-		warnx("--force goes with a FILE");
+	o->file = argc - optind == 2 && !publish_standard(argv[optind + 1]) ? argv[optind + 1] : NULL;
+	if (!o->file && (o->force || o->mode)) {
+		warnx("--%s goes with a FILE", o->force ? "force" : "mode");
 		options_usage(2);
 	}
+	if (!o->mode)
+		o->mode = S_IRUSR;
 	if (!o->file && isatty(STDOUT_FILENO)) {
 		warnx("standard output is a terminal: name a FILE, or redirect it");
 		exit(2);

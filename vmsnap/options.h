@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct options {
 	const char        *vm;                   /* name or socket path */
@@ -14,6 +15,7 @@ struct options {
 	uint64_t           pause_buffer;
 	unsigned           pause_deadline_ms;
 	int                level;                /* 0 raw, else zstd's */
+	mode_t             mode;                 /* of the file */
 	bool               state_only, stop_after, force, quiet;
 	enum progress_mode progress;
 };

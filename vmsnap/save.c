@@ -5,9 +5,10 @@
 #include "libcommon/control.h"
 #include "libcommon/fault.h"
 #include "libcommon/io.h"
+#include "libcommon/publish.h"
 #include "libcommon/version.h"
 #include "vmsnap/interrupt.h"
-#include "vmsnap/publish.h"
+#include "vmsnap/inuse.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,15 +17,17 @@
 
 /* Order of a save. Nothing waits for the file or pipe between the pause and the resume:
  *
- *   lease, configuration, rounds while the VM runs
+ *   lease, configuration, rounds and disk flushes while the VM runs
  *   pause, state, last sync, the rest into our own buffer, resume
- *   the buffered rest, state and END to the file; fsync
+ *   the buffered rest and state to the file
  *   finish: vmrun confirms that the lease was never broken
+ *   END to the file; fsync
  *   the file gets its name, its folder is fsynced
  *   commit: vmrun may forget what changed before this snapshot
  *
- * With --stop-after the resume is left out: what follows happens while the VM stands still, then it quits. Any failure
- * closes the lease, and with it ends the pause. */
+ * With --stop-after the resume is left out: what follows happens while the VM is paused. The deadline of the pause is renewed
+ * from step to step, and quit, by the lease, is the last one: vmrun carries it out only if the pause has been unbroken. Any
+ * failure closes the lease, and with it ends the pause. */
 
 #define SAVE_QUIT_MS 30000u
 
@@ -63,12 +66,12 @@ static int save_open_file(struct save *s, struct fail *why)
 {
 	int rc;
 
-	s->file.fd = s->file.dir = -1;
+	s->file.fd = s->file.dir = s->file.old_fd = -1;
 	s->what    = "standard output";
 	if (!s->o->file)
 		return 0;
 	interrupt_hold();
-	rc = publish_open(&s->file, s->o->file, s->o->force, why);
+	rc = publish_open(&s->file, s->o->file, s->o->mode, s->o->force, why);
 	interrupt_release(save_abandon, &s->file);
 	s->what = s->o->file;
 	return rc;
@@ -81,9 +84,6 @@ static int save_open_lease(struct save *s, struct fail *why)
 	snprintf(holder, sizeof(holder), "vmsnap[%ld]", (long)getpid());
 	if (control_open(&s->control, s->o->vm, why) || lease_open(&s->lease, s->control, LEASE_KIND_LOG, holder, why))
 		return -1;
-	/* The lease lives without the connection; events that nobody reads would fill it. */
-	control_close(s->control);
-	s->control = NULL;
 	snprintf(s->lease->vm, sizeof(s->lease->vm), "%s", s->o->vm);
 	return lease_config(s->lease, &s->config, &s->config_len, why);
 }
@@ -96,6 +96,8 @@ static int save_header(struct save *s, struct snap_header *h, struct fail *why)
 	if (!m)
 		return fail_sys(why, "configuration");
 	rc = machine_read(m, s->config, s->config_len, why);
+	if (rc == 0)
+		rc = inuse_check(&s->file, s->control, m, why);
 	if (rc == 0) {
 		*h = (struct snap_header){
 			.required   = s->o->state_only ? SNAP_STATE_ONLY : 0,
@@ -119,6 +121,9 @@ static int save_open_writer(struct save *s, struct fail *why)
 
 	if (uuid_random(&s->r->snapshot, why) || save_header(s, &h, why))
 		return -1;
+	/* The lease lives without the connection; events that nobody reads would fill it. */
+	control_close(s->control);
+	s->control = NULL;
 	if (snap_writer_open(&s->writer, fd, &h, s->o->level, s->what, why))
 		return -1;
 	return snap_writer_config(s->writer, s->config, s->config_len, why);
@@ -133,12 +138,18 @@ static int save_copy(struct save *s, struct progress *progress, struct fail *why
 		.max_rounds        = s->o->max_rounds,
 		.pause_buffer      = s->o->pause_buffer,
 		.pause_deadline_ms = s->o->pause_deadline_ms,
+		.pause_renew       = s->o->stop_after,
 		.progress          = &progress_ops,
 		.progress_arg      = progress,
 	};
+	uint64_t took, fixed;
 
 	if (s->o->state_only) {
 		s->r->copy.converged      = true;
+		/* A vmrun that does not know it flushes in the pause. */
+		if (lease_flush(s->lease, NULL, NULL, &took, &fixed, why) &&
+		    why->kind != FAIL_VERSION)
+			return -1;
 		s->r->copy.pause_begin_ns = io_now_ns();
 		if (lease_pause(s->lease, s->o->pause_deadline_ms, &s->r->snapshot, why))
 			return -1;
@@ -163,20 +174,31 @@ static int save_resume(struct save *s, struct fail *why)
 	return 0;
 }
 
+/* With --stop-after: is the VM still paused? Then it stays so for the whole deadline. */
+static int save_renew(struct save *s, struct fail *why)
+{
+	return s->o->stop_after ? lease_renew(s->lease, s->o->pause_deadline_ms, why) : 0;
+}
+
+/* A reader of a pipe takes END for the word that all before it is sound: it is written when vmrun has said so. */
 static int save_complete(struct save *s, struct fail *why)
 {
 	if (s->precopy && precopy_drain(s->precopy, why))
 		return -1;
-	if (snap_writer_state(s->writer, s->state, s->state_len, why) || snap_writer_end(s->writer, s->r->content, why))
+	if (snap_writer_state(s->writer, s->state, s->state_len, why) || save_renew(s, why) || lease_finish(s->lease, true, why))
+		return -1;
+	if (snap_writer_end(s->writer, s->r->content, why))
 		return -1;
 	s->r->bytes = snap_writer_bytes(s->writer);
-	return lease_finish(s->lease, true, why);
+	return 0;
 }
 
 /* Gives the file its name, or the pipe its end. From here on signals wait: what is published is published. */
 static int save_publish(struct save *s, struct fail *why)
 {
 	fault_point("vmsnap.before-publish");
+	if (s->o->file && save_renew(s, why))
+		return -1;
 	interrupt_hold();
 	if (s->o->file) {
 		if (publish_finish(&s->file, why))
@@ -189,30 +211,45 @@ static int save_publish(struct save *s, struct fail *why)
 	return 0;
 }
 
-static void save_commit(struct save *s)
+static int save_commit(struct save *s, struct fail *why)
 {
+	int rc;
+
 	/* Memory is not in it: the changes since the last whole snapshot still count from there. */
 	if (s->o->state_only)
-		return;
+		return 0;
 	fault_point("vmsnap.before-commit");
-	s->r->committed = lease_commit(s->lease, &s->r->snapshot, &s->r->commit_why) == 0;
+	rc = lease_commit(s->lease, &s->r->snapshot, why);
+	s->r->committed  = rc == 0;
+	s->r->commit_why = *why;
+	fault_point("vmsnap.committed");
+	return rc;
 }
 
-/* The VM ends where it stands. Our lease is kept until the VM has gone: without it it would run. */
-static int save_stop(struct save *s, struct fail *why)
+/* The VM ends where it was paused. A connection shows when vmrun closes its socket; it ends the VM without one too. */
+static int save_quit(struct save *s, struct fail *why)
 {
 	json_t *event;
+	bool    watched = control_open(&s->control, s->o->vm, why) == 0;
 
-	if (!s->o->stop_after)
+	if (lease_quit(s->lease, why))
+		return -1;
+	while (watched && control_event(s->control, &event, SAVE_QUIT_MS, why) == 0)
+		json_decref(event);
+	return !watched || why->kind == FAIL_ENDED ? 0 : -1;
+}
+
+/* What fails here leaves a complete snapshot. Without --stop-after the save has succeeded all the same. A VM that has ended
+ * ended in its pause: a lease that had been lost before would have said that. */
+static int save_settle(struct save *s, struct fail *why)
+{
+	if (!s->o->stop_after) {
+		save_commit(s, why);
 		return 0;
-	if (control_open(&s->control, s->o->vm, why) || control_execute(s->control, "quit", NULL, NULL, NULL, NULL, SAVE_QUIT_MS, why)) {
-		if (why->kind != FAIL_ENDED)
-			return fail_prefix(why, "%s is complete, but the VM would not quit and goes on: ", s->what);
-	} else {
-		while (control_event(s->control, &event, SAVE_QUIT_MS, why) == 0)
-			json_decref(event);
-		if (why->kind != FAIL_ENDED)
-			return fail_prefix(why, "%s is complete, but the VM did not end: ", s->what);
+	}
+	if ((save_commit(s, why) || save_quit(s, why)) && why->kind != FAIL_ENDED) {
+		why->kind = FAIL_PEER;
+		return fail_prefix(why, "%.90s: the snapshot is complete, but the VM was not ended: ", s->what);
 	}
 	s->r->stopped  = true;
 	s->r->pause_ns = io_now_ns() - s->r->copy.pause_begin_ns;
@@ -233,8 +270,7 @@ int save_run(const struct options *o, struct progress *progress, struct save_rep
 		goto out;
 	if (save_complete(&s, why) || save_publish(&s, why))
 		goto out;
-	save_commit(&s);
-	rc = save_stop(&s, why);
+	rc = save_settle(&s, why);
 out:
 	lease_close(s.lease);         /* first of all: it may hold the pause */
 	if (o->file)

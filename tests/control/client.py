@@ -151,6 +151,22 @@ def half(path):
     assert 'QMP' in c.line() and c.line() == {'return': {}} and c.line() == {'return': {'name': 'a'}} and c.line() is None
 
 
+def spoilt(path):
+    """A request spoilt by a control character, and a bare word: an error each, and the next request is answered."""
+    c = Client(path)
+    assert 'QMP' in c.line()
+    c.do('qmp_capabilities')
+    for text in ('{"execute": "stop\n', '{"execute": "stop\\\n', '{"execute": "st\top"\n',
+                 '{"execute": "stop\x1f\n', '{"execute": \x01\n', 'nonsense\n', 'nonsense', 'nonsense\t', '"stop"', ',', '\x1b', '\0'):
+        c.send(text + '{"execute": "query-name", "id": 1}')
+        first, second = c.answer(), c.answer()
+        assert first['error']['class'] == 'GenericError' and 'id' not in first, (text, first)
+        assert second == {'return': {'name': 'a'}, 'id': 1}, (text, second)
+    c.send('{"execute": "query-name", "id": "a\\u0001\\n"}')
+    assert c.answer()['id'] == 'a\x01\n'
+    assert c.do('query-status')['return']['running']
+
+
 def foreign(path):
     """As nobody, on a socket that was opened to all."""
     import os
@@ -177,7 +193,7 @@ def garbage(path, seed):
         ch = socket.socket(fileno=fds[0])
         ch.settimeout(10)
         for _ in range(30):
-            verb = r.choice([0, 1, 22, r.randrange(2 ** 32)] + [v for v in range(2, 20) if v not in (14, 10)])
+            verb = r.choice([0, 1, 1000, r.randrange(2 ** 32), 23] + [v for v in range(2, 20) if v not in (14, 10)])
             a = [r.choice([0, 1, 1, 2, 99, 100, 4096, 2 ** 63, 2 ** 64 - 1, r.randrange(2 ** 64)]) for _ in range(6)]
             m = struct.pack('<4I6Q16s256s', verb, r.randrange(2 ** 32), 0, 0, *a, r.randbytes(16), r.randbytes(256))
             if r.random() < 0.02:

@@ -130,6 +130,46 @@ second_client_while_paused() {
 	lease_open l2 a log 'vmsnap[2]'      # the lost one stands in nobody's way
 }
 
+@test "lease: RENEW moves the deadline of the pause; the deadline that PAUSE had set passes and revokes nothing" {
+	step a
+	step b
+	lease_open l a log 'vmsnap[1]'
+	lease_open m b log 'vmsnap[2]'
+	lease_refused l 'nothing to do' renew 1000
+	printf 'pause 2000\nrenew 60000\n' >&"${LEASE[l]}"
+	lease_answer l
+	lease_answer l
+	lease_refused l '1 to 600000' renew 0
+	lease_refused l '1 to 600000' renew 600001
+	lease m pause 2000                   # ends after the first deadline of the other
+	vmrun ctl b wait RESUME timeout=20
+	status_is a save-vm
+	lease l renew 300
+	vmrun ctl a wait RESUME timeout=20
+	lease_refused l 'deadline' renew 60000
+	moves_on a
+}
+
+@test "lease: QUIT ends the VM in its pause and nowhere else; a lease that was lost ends nothing" {
+	step a
+	lease_open l a log 'vmsnap[1]'
+	lease_open r a read 'x'
+	lease_refused l 'nothing to do' quit
+	lease l pause 300
+	lease_refused r 'not a verb of this kind' quit
+	vmrun ctl a wait RESUME timeout=20
+	lease_refused l 'deadline' quit
+	moves_on a
+	lease_open l2 a log 'vmsnap[2]'
+	lease l2 pause 60000
+	n=$(last_tick "$W/a.out")
+	lease l2 quit
+	exits "$VMPID" 0
+	[ "$(last_tick "$W/a.out")" = "$n" ]
+	if lease l2 sync; then false; fi
+	[[ $output =~ 'error sync 6: '.*host-qmp-quit ]]
+}
+
 @test "lease: its holder is killed or closes: the pause goes, the VM runs, logging ends" {
 	step a
 	for how in lease_kill lease_close; do
@@ -357,6 +397,22 @@ depart() {
 	on dst moves_on a
 }
 
+@test "incoming: state of a VM that differs from the configuration that came before it is not loaded" {
+	depart
+	while read -r host node property text; do
+		arrive "$host"
+		mkdir "$W/$host.image"
+		cp "$W/image/ram" "$W/image/tree" "$W/$host.image"
+		fdtput -t s "$W/$host.image/tree" "$node" "$property" "$text"
+		lease_refused "$host" "configuration and state differ: " put "$W/$host.image"
+		lease_close "$host"
+	done <<-'END'
+	d1 /vm append quiet
+	d2 /host/console path file:/etc/profile
+	d3 /vm vmferry,name b
+	END
+}
+
 @test "incoming: its lease lost before READY, it exits with 4 and leaves no record; the source goes on" {
 	depart
 	for step in nothing put; do
@@ -425,30 +481,126 @@ depart() {
 	[[ $output == *"in doubt"* ]]
 }
 
-@test "incoming: a disk that is locked elsewhere at GO: RETURNED before anything ran, and the source takes it back" {
+# A source with a disk, and a target that has said READY for it.
+ready_with_disk() {
 	truncate -s 1M "$W/disk"
 	step a --disk "root=$W/disk"
+	SRC=$VMPID
 	lease_open src a log 'vmmigrate[4]'
 	lease src config "$W/config"
 	lease src pause 120000
 	mkdir "$W/image"
 	lease src take "$W/image"
 	ID=$(uuid_of a)
-	arrive dst --trust-paths             # opened, not locked: the source has it
+	arrive dst --trust-paths             # the disk is opened: the source has it
 	lease dst put "$W/image"
 	lease dst ready $M src:4649 0
+}
+# thief_refused REASON: no other VM gets the disk, to write or to read.
+thief_refused() {
+	for ro in '' ,ro; do
+		run -3 timeout 20 vmrun --name thief --kernel "$STEP" --memory 64M --serial none --disk "root=$W/disk$ro"
+		[[ $output =~ ^"vmrun: disk root: "$1 ]]
+	done
+}
+
+@test "hand-over: from READY to DONE nobody else gets the disk, whichever vmrun dies meanwhile" {
+	ready_with_disk
+	thief_refused 'another VM (uses|writes) it'
 	lease src moving $M dst:4649
 	lease src release $M
-	start_vm thief --kernel "$STEP" --disk "root=$W/disk" --memory 64M
-	lease_refused dst 'lock|use' start $M
+	thief_refused 'a VM that is being moved uses it: see vmmigrate status'
+	kill -9 "$SRC"
+	wait_gone 10 "$SRC"
+	thief_refused 'a VM that is being moved uses it: see vmmigrate status'
+	lease dst start $M
+	on dst moves_on a
+	thief_refused 'another VM (uses|writes) it'
+	on dst vmrun ctl a quit
+	until_true 10 start_vm heir --kernel "$STEP" --memory 64M --disk "root=$W/disk"
+}
+
+@test "hand-over: a target that dies leaves the disk to the source alone, which takes it back" {
+	ready_with_disk
+	lease src moving $M dst:4649
+	lease src release $M
+	kill -9 "$VMPID"
+	wait_gone 10 "$VMPID"
+	thief_refused 'a VM that is being moved uses it: see vmmigrate status'
+	lease src retake $M
+	moves_on a
+	thief_refused 'another VM (uses|writes) it'
+}
+
+@test "incoming: a disk that another program has locked at GO: RETURNED before anything ran, and the source takes it back" {
+	ready_with_disk
+	lease src moving $M dst:4649
+	lease src release $M
+	lock_bytes "$W/disk"
+	lease_refused dst 'another VM uses it' start $M
 	[ "$(record_state "$W/dst/state" "$ID")" = returned ]
 	run -1 grep -q tick "$W/dst.out"
-	lease_refused src 'lock|use' retake $M
+	lease_refused src 'another VM uses it' retake $M
 	status_is a postmigrate
-	vmrun ctl thief quit
-	until_true 10 lease src retake $M
+	unlock_bytes
+	lease src retake $M
 	moves_on a
 	[ "$(record_state "$VMFERRY_STATE_DIR" "$ID")" = retaken ]
+}
+
+@test "incoming: a disk that is cut between READY and GO: RETURNED before anything ran, and the source does not resume over it" {
+	ready_with_disk
+	lease src moving $M dst:4649
+	lease src release $M
+	truncate -s 4K "$W/disk"
+	lease_refused dst 'root: the host has cut it to 4096 bytes, the guest knows 1048576' start $M
+	[ "$(record_state "$W/dst/state" "$ID")" = returned ]
+	lease_refused src 'root: the host has cut it to 4096 bytes' retake $M
+	ctl_refused 'root: the host has cut it' a resolve own=true peer-is-dead=true disk-changed=accept
+	status_is a postmigrate
+}
+
+@test "hand-over: a lock that is held for a moment does not stop a retake" {
+	ready_with_disk
+	lease src moving $M dst:4649
+	lease src release $M
+	lease dst abort $M
+	lock_bytes "$W/disk"
+	echo "retake $M" >&"${LEASE[src]}"
+	unlock_bytes
+	lease_answer src
+	moves_on a
+}
+
+@test "hand-over: a disk that was written while the VM was released is not resumed over; accepted by hand it is" {
+	ready_with_disk
+	lease src moving $M dst:4649
+	lease src release $M
+	lease dst abort $M
+	printf x | dd of="$W/disk" conv=notrunc status=none
+	for _ in 1 2; do
+		lease_refused src 'root \(content\)' retake $M
+		status_is a postmigrate
+		[ "$(record_state "$VMFERRY_STATE_DIR" "$ID")" = released ]
+	done
+	thief_refused 'a VM that is being moved uses it: see vmmigrate status'
+	ctl_refused 'root' a resolve own=true peer-is-dead=true
+	ctl_refused "expects 'accept'" a resolve own=true peer-is-dead=true disk-changed=yes
+	vmrun ctl a resolve own=true peer-is-dead=true disk-changed=accept
+	moves_on a
+}
+
+@test "hand-over: a disk of which STATE was not asked for is compared as well" {
+	truncate -s 1M "$W/disk"
+	step a --disk "root=$W/disk"
+	lease_open src a log 'vmmigrate[4]'
+	lease src pause 120000
+	lease src moving $M dst:4649
+	lease src release $M
+	truncate -s 2M "$W/disk"
+	lease_refused src 'root' retake $M
+	truncate -s 1M "$W/disk"
+	lease_refused src 'root \(time of change\)' retake $M
 }
 
 @test "incoming: a host that has released the VM takes it back only as a later generation" {

@@ -29,6 +29,11 @@ teardown() { vm_teardown; }
 	jq -e 'select(.id == 5) | .return.status == "running"' "$W/out"
 }
 
+@test "control: a request spoilt by a control character, and a bare word, are errors of their own" {
+	start_step a "pages=64 pace=1000"
+	"$CLIENT" spoilt "$VMFERRY_RUNTIME_DIR/a.sock"
+}
+
 @test "control: a request of 1 MiB or nested 65 deep is refused and its client dropped" {
 	start_step a "pages=64 pace=1000"
 	"$CLIENT" long "$VMFERRY_RUNTIME_DIR/a.sock"

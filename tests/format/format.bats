@@ -75,3 +75,27 @@ teardown() { vm_teardown; }
 	{ cat "$W/a.vms"; printf x; } >"$W/b.vms"
 	run -3 "$VMSREAD" "$W/b.vms"
 }
+
+@test "format: the reader of the text takes one zstd frame, and no legacy, skippable or second one, no dictionary, none larger than its pages" {
+	head -c 8192 /dev/zero >"$W/pages"
+	zstd -q "$W/pages" -o "$W/frame"
+	cd "$TOP/tests/format"
+	python3 - "$W/frame" <<-'END'
+	import sys, types, vmsread
+	good = open(sys.argv[1], 'rb').read()
+	chunk = types.SimpleNamespace(encoding=1, at=0)
+	assert vmsread.unpack(chunk, good, 2) == bytes(8192)
+	skippable = bytes.fromhex('502a4d1800000000')
+	where = 5 if good[4] & 0x20 else 6
+	fat = good[:4] + bytes([0xa0]) + (8192).to_bytes(4, 'little') + b''.join(bytes([16 | (i == 4095), 0, 0, 0, 0]) for i in range(4096))
+	bad = {'behind': good + skippable, 'before': skippable + good, 'twice': good + good, 'cut': good[:-1], 'fat': fat, 'empty': b'',
+	       'dictionary': good[:4] + bytes([good[4] | 1]) + good[5:where] + b'\0' + good[where:],
+	       'legacy': bytes.fromhex('27b52ffd') + good[4:], 'of three pages': None}
+	for what, frame in bad.items():
+	    try:
+	        vmsread.unpack(chunk, good if frame is None else frame, 3 if frame is None else 2)
+	    except vmsread.Refused:
+	        continue
+	    sys.exit(what + ' was read')
+	END
+}

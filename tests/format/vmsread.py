@@ -3,9 +3,12 @@
 rows of the state tables out of the text itself.
 
 vmsread.py [--quick] FILE|-     checks everything (--quick: not the payloads' and pages' hashes, nor the content digest), prints JSON
+vmsread.py --key KEYFILE FILE|-         the same, and the MACs: "auth" is a list of what valid ones cover
 vmsread.py --page REGION PAGE FILE      the page's 4096 bytes, found by the index
 Exit status 3: refused.
 """
+import hashlib
+import hmac
 import json
 import os
 import re
@@ -16,7 +19,7 @@ import uuid
 
 from xxh3 import xxh3_64, xxh3_128
 
-CONFIG, PAGES, ROUND_END, STATE, WORKINGSET, INDEX, END = 1, 2, 5, 6, 7, 8, 9
+CONFIG, PAGES, ROUND_END, STATE, WORKINGSET, INDEX, END, AUTH = 1, 2, 5, 6, 7, 8, 9, 10
 STATE_ONLY = 1
 DATA, ZERO = 1, 2
 
@@ -93,12 +96,33 @@ class Chunk:
         need((quick and self.type == PAGES) or payload_hash == xxh3_64(self.payload), self.at, 'payload hash')
 
 
+def frame_length(b):
+    """Of the zstd frame at the start of b (RFC 8878, 3.1.1), and the size of content that it states; None: no such frame."""
+    if len(b) < 6 or b[:4] != bytes.fromhex('28B52FFD') or b[4] & 3:
+        return None
+    single = b[4] >> 5 & 1
+    size_bytes = (1 if single else 0, 2, 4, 8)[b[4] >> 6]
+    at = 5 + (not single)
+    content = int.from_bytes(b[at:at + size_bytes], 'little') + (256 if size_bytes == 2 else 0) if size_bytes else None
+    at += size_bytes
+    while True:
+        if len(b) < at + 3:
+            return None
+        head = int.from_bytes(b[at:at + 3], 'little')
+        at += 3 + (1 if head >> 1 & 3 == 1 else head >> 3)
+        if head & 1:
+            break
+    return at + 4 * (b[4] >> 2 & 1), content
+
+
 def unpack(chunk, data, ndata):
     """The raw pages of a chunk's data."""
     if chunk.encoding == 0:
         need(len(data) == 4096 * ndata, chunk.at, 'data length')
         return data
     need(ndata > 0, chunk.at, 'a frame of nothing')
+    need(len(data) < 4096 * ndata, chunk.at, 'a frame larger than its pages')
+    need(frame_length(data) == (len(data), 4096 * ndata), chunk.at, 'not one frame of its pages')
     p = subprocess.run(['zstd', '-dcq'], input=data, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
     need(p.returncode == 0 and len(p.stdout) == 4096 * ndata, chunk.at, 'not one frame of its pages')
     return p.stdout
@@ -170,8 +194,10 @@ def string(b):
 def read_machine(nodes):
     root, vm, cpus = nodes['/'], nodes['/vm'], nodes['/cpus']
     m = {'type': string(root['compatible']), 'name': string(vm['vmferry,name']), 'uuid': str(uuid.UUID(bytes=vm['uuid'])),
-         'on_reboot': string(vm['on-reboot']), 'append': string(vm['append']), 'timebase_hz': cells(cpus['timebase-frequency'], 8)[0],
-         'cpus': 0, 'regions': [], 'devices': [], 'hosts': []}
+         'on_reboot': string(vm['on-reboot']), 'append': string(vm['append']), 'stopped': 'vmferry,stopped' in vm,
+         'timebase_hz': cells(cpus['timebase-frequency'], 8)[0],
+         'cpus': 0, 'regions': [], 'devices': [], 'hosts': [],
+         'x86': [cpus.get('vmferry,' + k, b'').hex() for k in ('cpuid', 'xsave-bytes', 'msrs')]}
     assert cells(root['needs'])[0] == 1, 'needs'
     for path, p in nodes.items():
         parts = path.split('/')[1:]
@@ -197,6 +223,20 @@ def read_machine(nodes):
                                'size': cells(p['size'], 8)[0], 'mtime_ns': cells(p['mtime'], 8)[0], 'digest': p['digest'].hex()})
     m['regions'].sort(key=lambda r: r['id'])
     return m
+
+
+def need_agreement(header, config, state, at):
+    """Section 8, "Agreement"."""
+    arch = {'vmferry,riscv64-1': 243, 'vmferry,x86-64-1': 62}
+    need(header['arch'] == arch[config['type']], at, 'architecture of header and configuration')
+    need(header['vm'] == config['uuid'], at, 'UUID of header and configuration')
+    need(header['name'] in ('', config['name']), at, 'name of header and configuration')
+
+    def lasting(m):
+        return dict(m, hosts=[{k: v for k, v in h.items() if k not in ('size', 'mtime_ns', 'digest')} for h in m['hosts']])
+    a, b = lasting(config), lasting(state)
+    for key in a:
+        need(a[key] == b[key], at, '%s of configuration and state' % key)
 
 
 def state_tables():
@@ -284,21 +324,48 @@ def content_of(pages, regions, config, state):
     return xxh3_128(top)
 
 
-def read_snapshot(f, quick):
+# --- section 9 ---
+
+def mac_of(key, *parts):
+    return hmac.new(key, b''.join(struct.pack('<Q', len(p)) + p for p in parts), hashlib.sha256).digest()
+
+
+def read_auth(c):
+    """(covers, key id, MAC), None for an algorithm that the text does not know."""
+    need(len(c.payload) == 64 and blank(c.payload[8:16]), c.at, 'auth chunk')
+    algorithm, covers = struct.unpack_from('<II', c.payload)
+    need(covers in (1, 2), c.at, 'auth chunk: covers %d' % covers)
+    return (covers, c.payload[16:32], c.payload[32:]) if algorithm == 1 else None
+
+
+def check_auth(key, auths, raw, config, state, content):
+    head = bytearray(raw)
+    head[40] &= ~1
+    head[4088:] = struct.pack('<Q', xxh3_64(bytes(head[:4088])))
+    head = bytes(head)
+    want = {1: mac_of(key, b'vmferry snapshot configuration', head, config),
+            2: mac_of(key, b'vmferry snapshot', head, config, state, content)}
+    own = mac_of(key, b'vmferry key id')[:16]
+    return [{1: 'configuration', 2: 'all'}[covers] for covers, key_id, mac in auths if key_id == own and hmac.compare_digest(mac, want[covers])]
+
+
+def read_snapshot(f, quick, key=None):
     source = Source(f)
     raw = source.take(4096)
     header = read_header(raw)
     written = bytearray(raw[:4088])
     written[40] &= ~1
     pages, regions, trees, index, places = {}, {}, {}, b'', {}
-    at_step, chunks, rounds = CONFIG, 0, 0
+    at_step, chunks, rounds, auths, before_state = CONFIG, 0, 0, [], False
     while True:
         c = Chunk(source, quick)
+        need(not before_state or c.type == STATE, c.at, 'auth chunk over all, not before the state')
+        before_state = False
         if c.type == END:
             break
         chunks += 1
         written += c.header
-        need(c.type == PAGES or (c.region == 0 and c.encoding == 0) or c.type not in (CONFIG, STATE, INDEX, ROUND_END, WORKINGSET), c.at,
+        need(c.type == PAGES or (c.region == 0 and c.encoding == 0) or c.type not in (CONFIG, STATE, INDEX, ROUND_END, WORKINGSET, AUTH), c.at,
              'region or encoding')
         need((at_step == CONFIG) == (c.type == CONFIG), c.at, 'configuration first, and once')
         if c.type in (CONFIG, STATE):
@@ -332,6 +399,13 @@ def read_snapshot(f, quick):
         elif c.type == ROUND_END:
             need(at_step == PAGES and len(c.payload) == 8 and blank(c.payload[4:]), c.at, 'round end')
             rounds += 1
+        elif c.type == AUTH:
+            need(at_step == PAGES, c.at, 'auth chunk out of order')
+            auth = read_auth(c)
+            if auth:
+                need(auth[0] == 2 or chunks == 2, c.at, 'auth chunk not behind the configuration')
+                before_state = auth[0] == 2
+                auths.append(auth)
         elif c.type == WORKINGSET:
             need(at_step == STATE, c.at, 'working set out of order')
             places['working'] = c.at
@@ -357,10 +431,11 @@ def read_snapshot(f, quick):
     need(not f.read(1), source.at, 'trailing data')
     nodes = read_fdt(trees[STATE], places['state'])
     machine = read_machine(nodes)
+    need_agreement(header, read_machine(read_fdt(trees[CONFIG], 4096)), machine, places['state'])
     for r in machine['regions']:
         kinds = [k for (region, _), (k, _, _, _) in pages.items() if region == r['id']]
         r['pages'] = {'data': kinds.count(DATA), 'zero': kinds.count(ZERO), 'untouched': r['size'] // 4096 - len(kinds)}
-    return {'header': header, 'bytes': source.at, 'chunks': chunks, 'rounds': rounds, 'file_digest': e[16:32].hex(),
+    return {'header': header, 'auth': check_auth(key, auths, raw, trees[CONFIG], trees[STATE], e[32:48]) if key else None, 'bytes': source.at, 'chunks': chunks, 'rounds': rounds, 'file_digest': e[16:32].hex(),
             'content_digest': e[32:48].hex(), 'machine': machine, 'state': read_state(nodes)}
 
 
@@ -401,10 +476,13 @@ def main(args):
         with open(args[3], 'rb') as f:
             sys.stdout.buffer.write(page_of(f, int(args[1]), int(args[2])))
         return
-    quick = args[:1] == ['--quick']
-    name = args[1 if quick else 0]
+    quick, key = args[:1] == ['--quick'], None
+    if args[:1] == ['--key']:
+        with open(args[1], 'rb') as f:
+            key = f.read()
+    name = args[-1]
     with (sys.stdin.buffer if name == '-' else open(name, 'rb')) as f:
-        json.dump(read_snapshot(f, quick), sys.stdout, indent=1)
+        json.dump(read_snapshot(f, quick, key), sys.stdout, indent=1)
         print()
 
 

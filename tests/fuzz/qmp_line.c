@@ -33,8 +33,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 		if (step == QMP_DEEP)
 			return 0;
-		if (step == QMP_VALUE)
+		if (step == QMP_VALUE || step == QMP_BEFORE) {
+			if (step == QMP_BEFORE && i-- == begin)
+				abort();      /* an empty value: it would be scanned again for ever */
 			one((const char *)data + begin, i + 1 - begin);
+		}
 		if (step != QMP_MORE)
 			begin = i + 1;
 		if (s.depth > QMP_DEPTH_MAX)

@@ -191,7 +191,7 @@ lacking() {
 
 # doctored IN OUT LEAF INDEX REGISTER BIT: a copy of a snapshot whose machine has been told of one more CPUID bit.
 doctored() {
-	vminspect tree --config --dtb "$W/config.dtb" "$1"
+	vminspect tree --config --dtb "$W/config.dtb" --force "$1"
 	# shellcheck disable=SC2046
 	retree "$1" "$2" /cpus vmferry,cpuid $(fdtget -t u "$W/config.dtb" /cpus vmferry,cpuid | python3 -c '
 import sys

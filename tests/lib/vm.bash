@@ -25,13 +25,18 @@ vm_setup() {
 }
 
 vm_teardown() {
+	vm_teardown_processes
+	[ -z "${W:-}" ] || rm -rf "$W"
+	return 0
+}
+
+vm_teardown_processes() {
 	local p
 	for p in ${PIDS[@]+"${PIDS[@]}"}; do kill -9 "$p" 2>/dev/null; done
 	for p in "$W"/run* "$W"/*/run; do      # also those that a listener started
 		[ ! -d "$p" ] || VMFERRY_RUNTIME_DIR=$p timeout 5 vmrun list --json 2>/dev/null | jq -r '.. | .pid? // empty' | xargs -r kill -9
 	done 2>/dev/null
 	[ -z "${W:-}" ] || pkill -9 -f -- "$W" 2>/dev/null
-	[ -z "${W:-}" ] || rm -rf "$W"
 	return 0
 }
 
@@ -123,4 +128,24 @@ start_vm_stdin() {
 	vmrun --name "$name" --serial "file:$W/$name.out" "$@" <&0 >"$W/$name.log" 2>&1 3>&- &
 	VMPID=$!
 	until_true 30 vm_answers "$name" "$VMPID"
+}
+
+# lock_bytes FILE: a program that knows nothing of vmferry has locked some of it, until unlock_bytes.
+lock_bytes() {
+	mkfifo "$W/lock.fifo"
+	python3 -c 'import fcntl, sys
+f = open(sys.argv[1], "r+b")
+fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 100)
+open(sys.argv[2], "w").close()
+sys.stdin.read()' "$1" "$W/lock.held" <"$W/lock.fifo" 3>&- &
+	LOCKER=$!
+	PIDS+=("$LOCKER")
+	exec {LOCK_FD}>"$W/lock.fifo"
+	until_true 10 test -e "$W/lock.held"
+}
+unlock_bytes() {
+	exec {LOCK_FD}>&-
+	kill "$LOCKER"
+	wait_gone 10 "$LOCKER"
+	rm -f "$W/lock.fifo" "$W/lock.held"
 }

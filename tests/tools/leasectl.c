@@ -1,8 +1,8 @@
 /* leasectl VM KIND HOLDER: takes a lease and does what stdin says, a verb a line; prints "ok VERB ..." or "error VERB KIND: TEXT" each.
  *
  *   regions                              config | state [FILE]
- *   log-start | sync                     clear|fill REGION FIRST COUNT
- *   throttle PERCENT                     pause MS [UUID] | resume
+ *   log-start | sync | flush             clear|fill REGION FIRST COUNT
+ *   throttle PERCENT                     pause MS [UUID] | renew MS | resume | quit
  *   finish 0|1 | commit UUID             moving UUID PEER | release UUID | retaking UUID 0|1 | retake UUID | done UUID
  *   take DIR                             RAM and state (paused) into DIR/ram, DIR/tree
  *   put DIR                              the same back, by an incoming lease: written, load
@@ -168,6 +168,7 @@ static int regions(void)
 static int execute(char **w, struct fail *why)
 {
 	struct uuid u = id(NULL);
+	uint64_t    took, fixed;
 
 	if (!strcmp(w[0], "regions"))   return regions();
 	if (!strcmp(w[0], "config"))    return tree_out(lease_config, w[1], why);
@@ -177,7 +178,10 @@ static int execute(char **w, struct fail *why)
 	if (!strcmp(w[0], "clear"))     return lease_clear(lease, (uint32_t)number(w[1]), number(w[2]), number(w[3]), why);
 	if (!strcmp(w[0], "fill"))      return lease_fill(lease, (uint32_t)number(w[1]), number(w[2]), number(w[3]), why);
 	if (!strcmp(w[0], "throttle"))  return lease_throttle(lease, (unsigned)number(w[1]), why);
+	if (!strcmp(w[0], "flush"))     return lease_flush(lease, NULL, NULL, &took, &fixed, why);
 	if (!strcmp(w[0], "resume"))    return lease_resume(lease, why);
+	if (!strcmp(w[0], "renew"))     return lease_renew(lease, (unsigned)number(w[1]), why);
+	if (!strcmp(w[0], "quit"))      return lease_quit(lease, why);
 	if (!strcmp(w[0], "finish"))    return lease_finish(lease, number(w[1]) == 0, why);
 	if (!strcmp(w[0], "take"))      return take(w[1], why);
 	if (!strcmp(w[0], "put"))       return put(w[1], why);

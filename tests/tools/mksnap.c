@@ -12,6 +12,8 @@
  *                      state (a register that cannot be), shape (another interrupt in the state tree), vm (header of another
  *                      VM), escape (a kernel command line that clears the screen), stray (a property and a part of state
  *                      that nobody knows), version (header of version 7)
+ *   --del NODE         left out of the state tree; --set NODE PROPERTY TEXT: another text there
+ *   --arch N, --name NAME  of the header
  *   --tree config|state  only that tree, as a blob
  *   --x86              of an x86-64-1 (tests/unit/sample_x86.c); nothing to be spoilt */
 #include "format/snapshot.h"
@@ -37,6 +39,8 @@ struct mksnap {
 	struct uuid uuid;
 	uint64_t    created_ns;
 	const char *tree, *spoil;
+	const char *del, *set[3], *name;
+	uint32_t    arch;
 	bool        x86;
 };
 
@@ -92,11 +96,18 @@ out:
 	return rc;
 }
 
-static int mksnap_spoil(const char *what, void *fdt, size_t *len, struct fail *why)
+static int mksnap_spoil(const struct mksnap *o, void *fdt, size_t *len, struct fail *why)
 {
-	int err = 0;
+	const char *what = o->spoil;
+	int         err  = 0;
 
-	if (!strcmp(what, "state")) {
+	if (o->del) {
+		err = fdt_del_node(fdt, fdt_path_offset(fdt, o->del));
+	} else if (o->set[0]) {
+		err = fdt_open_into(fdt, fdt, LIMIT_TREE_BYTES);
+		if (!err)
+			err = fdt_setprop(fdt, fdt_path_offset(fdt, o->set[0]), o->set[1], o->set[2], (int)strlen(o->set[2]) + 1);
+	} else if (!strcmp(what, "state")) {
 		err = fdt_setprop_inplace_u32(fdt, fdt_path_offset(fdt, "/cpus/cpu@0/state/hart"), "scounteren", 0xffff);
 	} else if (!strcmp(what, "stray")) {
 		err = fdt_open_into(fdt, fdt, LIMIT_TREE_BYTES);
@@ -104,6 +115,8 @@ static int mksnap_spoil(const char *what, void *fdt, size_t *len, struct fail *w
 			err = fdt_setprop_string(fdt, fdt_path_offset(fdt, "/vm"), "vendor,extra", "x\033y");
 		if (!err)
 			err = fdt_setprop_u32(fdt, fdt_add_subnode(fdt, fdt_path_offset(fdt, "/vm/state"), "moon"), "phase", 3);
+	}
+	if (o->del || *what || o->set[0]) {
 		fdt_pack(fdt);
 		*len = fdt_totalsize(fdt);
 	}
@@ -124,13 +137,14 @@ static int mksnap_version(int fd, const char *what, struct fail *why)
 
 static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const char *what, struct fail *why)
 {
-	struct snap_header  h = { .arch = o->x86 ? 62 : 243, .vm = s->m.uuid, .snapshot = o->uuid, .name = "sample", .creator = "mksnap",
+	struct snap_header  h = { .arch = o->arch, .vm = s->m.uuid, .snapshot = o->uuid, .creator = "mksnap",
 				  .created_ns = o->created_ns, .required = o->state_only ? SNAP_STATE_ONLY : 0 };
 	struct snap_writer *w = NULL;
 	uint8_t            *tree[2] = { malloc(LIMIT_TREE_BYTES), malloc(LIMIT_TREE_BYTES) }, content[16];
 	size_t              len[2];
 	int                 rc = -1;
 
+	snprintf(h.name, sizeof(h.name), "%s", o->name);
 	if (!tree[0] || !tree[1]) {
 		fail_sys(why, "trees");
 		goto out;
@@ -145,7 +159,7 @@ static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const 
 		h.vm.b[0] ^= 1;
 	if (machine_write(&s->m, &s->parts, tree[1], LIMIT_TREE_BYTES, &len[1], why))
 		goto out;
-	if (mksnap_spoil(o->spoil, tree[1], &len[1], why))
+	if (mksnap_spoil(o, tree[1], &len[1], why))
 		goto out;
 	if (o->tree) {
 		int which = strcmp(o->tree, "config") != 0;
@@ -171,13 +185,14 @@ out:
 static const struct option longs[] = {
 	{ "pages", 1, NULL, 'p' }, { "level", 1, NULL, 'l' },   { "ram", 1, NULL, 'r' },   { "state-only", 0, NULL, 's' },
 	{ "uuid", 1, NULL, 'u' },  { "created", 1, NULL, 'c' }, { "tree", 1, NULL, 't' },  { "spoil", 1, NULL, 'x' },
-	{ "x86", 0, NULL, 'i' },
+	{ "x86", 0, NULL, 'i' },   { "del", 1, NULL, 'd' },     { "set", 1, NULL, 'e' },   { "arch", 1, NULL, 'a' },
+	{ "name", 1, NULL, 'n' },
 	{ NULL, 0, NULL, 0 },
 };
 
 int main(int argc, char **argv)
 {
-	struct mksnap o = { .pages = 32, .ram = SAMPLE_RAM, .created_ns = UINT64_C(1795219201000000000), .spoil = "" };
+	struct mksnap o = { .pages = 32, .ram = SAMPLE_RAM, .created_ns = UINT64_C(1795219201000000000), .spoil = "", .name = "sample" };
 	struct fail   why;
 	bool          good = uuid_parse(&o.uuid, "0f0e0d0c-0b0a-4908-8706-050403020100");
 
@@ -192,12 +207,24 @@ int main(int argc, char **argv)
 		case 't': o.tree = optarg; break;
 		case 'x': o.spoil = optarg; break;
 		case 'i': o.x86 = true; break;
+		case 'd': o.del = optarg; break;
+		case 'e':
+			o.set[0] = optarg;
+			good     = argc - optind >= 3;
+			o.set[1] = good ? argv[optind++] : NULL;
+			o.set[2] = good ? argv[optind++] : NULL;
+			break;
+		case 'a': o.arch = (uint32_t)strtoul(optarg, NULL, 0); break;
+		case 'n': o.name = optarg; break;
 		default:  good = false;
 		}
 	if (!good || optind != argc - 1 || o.ram == 0 || o.pages >= o.ram / PAGE_SIZE_4K) {
 		fprintf(stderr, "usage: mksnap [options] OUT\n");
 		return 2;
 	}
+	if (!o.arch)
+		o.arch = o.x86 ? 62 : 243;
+
 	bool           standard = strcmp(argv[optind], "-") == 0;
 	int            fd = standard ? STDOUT_FILENO : open(argv[optind], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	struct sample *s = o.x86 ? sample_make_x86(o.ram) : sample_make(o.ram);

@@ -41,7 +41,7 @@ static void write_all(int fd, int level, struct page_batch *b)
 		err(1, "memory");
 	m->ncpus = 1;
 	m->timebase_hz = 10000000;
-	m->uuid.b[0] = 1;
+	m->uuid.b[0] = h.vm.b[0] = 1;
 	strcpy(m->isa, "rv64i");
 	strcpy(m->name, "bench");
 	m->nregions = 1;

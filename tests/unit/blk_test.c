@@ -4,9 +4,14 @@
 #include "format/state_virtio.h"
 #include "format/state_virtio_blk.h"
 #include "libcommon/io.h"
+#include "vmrun/devices/disk_sync.h"
 #include "vmrun/devices/disks.h"
+#include "vmrun/devices/virtio_blk.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +31,59 @@ enum { IN, OUT, FLUSH = 4, GET_ID = 8, DISCARD = 11, ZEROES = 13 };
 
 static struct fake f;
 static char        dir[] = "/tmp/blk_test.XXXXXX", disk[64], rodisk[64];
+
+/* The host's flush, as Linux does it: an error is reported once, and the next call is fine. It can
+ * be made to hang. */
+static pthread_mutex_t host_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t  host_cond = PTHREAD_COND_INITIALIZER;
+static unsigned        host_flushes, host_hanging;
+static int             host_error;
+static bool            host_hang;
+
+int fdatasync(int fd)
+{
+	int error;
+
+	(void)fd;
+	pthread_mutex_lock(&host_lock);
+	host_flushes++;
+	host_hanging++;
+	pthread_cond_broadcast(&host_cond);
+	while (host_hang)
+		pthread_cond_wait(&host_cond, &host_lock);
+	host_hanging--;
+	error      = host_error;
+	host_error = 0;
+	pthread_mutex_unlock(&host_lock);
+	errno = error;
+	return error ? -1 : 0;
+}
+
+static unsigned flushes(void)
+{
+	pthread_mutex_lock(&host_lock);
+	unsigned n = host_flushes;
+
+	host_flushes = 0;
+	pthread_mutex_unlock(&host_lock);
+	return n;
+}
+
+static void hang(bool on)
+{
+	pthread_mutex_lock(&host_lock);
+	host_hang = on;
+	pthread_cond_broadcast(&host_cond);
+	pthread_mutex_unlock(&host_lock);
+}
+
+static void wait_hanging(void)
+{
+	pthread_mutex_lock(&host_lock);
+	while (!host_hanging)
+		pthread_cond_wait(&host_cond, &host_lock);
+	pthread_mutex_unlock(&host_lock);
+}
 
 static uint16_t used_now(void)
 {
@@ -188,6 +246,20 @@ static void many(unsigned n, uint64_t first)
 	kick(&f, BLK, 0);
 }
 
+/* Four more, in descriptors of their own. */
+static void many_behind(void)
+{
+	for (unsigned i = 4; i < 8; i++) {
+		header(HEADER + 16 * i, OUT, 400 + i);
+		set_desc(&f, RAM + 0x200000 + 48 * i, 0, HEADER + 16 * i, 16, D_NEXT, 1);
+		set_desc(&f, RAM + 0x200000 + 48 * i, 1, BUF + 512 * i, 512, D_NEXT, 2);
+		set_desc(&f, RAM + 0x200000 + 48 * i, 2, STATUS + i, 1, D_WRITE, 0);
+		set_desc(&f, Q_DESC(0), i, RAM + 0x200000 + 48 * i, 48, D_INDIRECT, 0);
+		offer(&f, 0, (uint16_t)i);
+	}
+	kick(&f, BLK, 0);
+}
+
 static void in_flight(void)
 {
 	struct fake_parts saved;
@@ -252,8 +324,10 @@ static void saved_state(void)
 	struct virtio_blk_state *s = (struct virtio_blk_state *)saved.data[3];
 
 	ok(s->capacity == SIZE / 512 && !s->readonly, "capacity and mode are saved");
-	s->capacity--;
-	ok(fake_load(&f, "virtio-blk", &saved, &why) == -1 && why.kind == FAIL_REFUSED, "a disk of another size is refused");
+	s->capacity++;
+	ok(fake_load(&f, "virtio-blk", &saved, &why) == -1 && why.kind == FAIL_REFUSED, "a disk smaller than the guest knows it is refused");
+	s->capacity -= 2;
+	ok(fake_load(&f, "virtio-blk", &saved, &why) == 0 && rd(&f, BLK + 0x100, 8) == SIZE / 512 - 1, "one that has grown is what it was");
 	s->capacity++;
 	s->readonly = true;
 	ok(fake_load(&f, "virtio-blk", &saved, &why) == -1, "a disk of another mode is refused");
@@ -277,22 +351,58 @@ static int other(const char *path, bool readonly)
 	return 0;
 }
 
-static void locks(void)
+/* Another vmrun's view of the disk "root", opened and not locked, as by an incoming VM. */
+static void open_beside(struct disk *d)
 {
-	struct fail why;
-	struct disk d;
-	struct machine_host h = { .name = "x", .cls = HOST_DISK };
-	char        path[128];
+	struct machine_host h = { .name = "root", .cls = HOST_DISK };
+	struct fail         why;
 
 	snprintf(h.path, sizeof(h.path), "%s", disk);
+	if (disk_open(d, &h, &why))
+		exit(1);
+}
+
+static bool nobody_else(void)
+{
+	return other(disk, false) == FAIL_REFUSED && other(disk, true) == FAIL_REFUSED;
+}
+
+static void hand_over(void)
+{
+	struct fail why;
+	struct disk d, owner;
+
+	open_beside(&d);
+	ok(disk_lock(&d, &why) == -1 && d.hold == DISK_FREE && why.kind == FAIL_REFUSED, "opened beside its owner it is not had as by a stranger");
+	ok(disk_hand_over(&d, &why) == 0 && disk_hand_over(&d, &why) == 0, "but waited for, as before READY; twice is once");
+	ok(board_own(f.vm.board, true, &why) == 0 && nobody_else(), "which leaves the owner its own");
+	ok(board_own(f.vm.board, false, &why) == 0 && nobody_else(), "handed over and not taken, nobody else gets it");
+	ok(disk_lock(&d, &why) == 0 && nobody_else(), "the one that waits takes it");
+	ok(board_own(f.vm.board, true, &why) == -1 && why.kind == FAIL_REFUSED && nobody_else(), "and the first no more");
+	ok(disk_hand_over(&d, &why) == 0 && nobody_else(), "handed over by the second, nobody else gets it");
+	disk_close(&d);
+	ok(nobody_else(), "nor when the second has gone");
+	ok(board_own(f.vm.board, true, &why) == 0 && board_own(f.vm.board, true, &why) == 0, "then the first takes it back; twice is once");
+
+	/* The owner goes without a word while another waits. */
+	open_beside(&d);
+	board_own(f.vm.board, false, &why);
+	open_beside(&owner);
+	ok(disk_hand_over(&d, &why) == 0 && disk_hand_over(&owner, &why) == 0 && disk_lock(&owner, &why) == 0, "three may know of it, one has it");
+	disk_close(&owner);
+	ok(nobody_else() && disk_lock(&d, &why) == 0, "its death leaves it to those that wait");
+	disk_close(&d);
+	ok(board_own(f.vm.board, true, &why) == 0, "and theirs to the first");
+}
+
+static void locks(void)
+{
+	char path[128];
+
 	ok(other(disk, false) == FAIL_REFUSED, "a disk in use is refused to another writer");
 	ok(other(disk, true) == FAIL_REFUSED, "and to a reader");
 	ok(other(rodisk, true) == 0, "readers share");
-	ok(disk_open(&d, &h, &why) == 0 && disk_lock(&d, &why) == -1, "it can be opened without the lock, as an incoming VM does");
-	ok(board_own(f.vm.board, false, &why) == 0 && disk_lock(&d, &why) == 0, "given back by one VM, the other takes it");
-	ok(board_own(f.vm.board, true, &why) == -1 && why.kind == FAIL_REFUSED, "and the first no more");
-	disk_close(&d);
-	ok(board_own(f.vm.board, true, &why) == 0 && board_own(f.vm.board, true, &why) == 0, "until it is free; twice is once");
+	hand_over();
 
 	snprintf(path, sizeof(path), "%s/fifo", dir);
 	mkfifo(path, 0600);
@@ -300,6 +410,16 @@ static void locks(void)
 	unlink(path);
 	ok(other(dir, true) == FAIL_REFUSED && other("/dev/null", false) == FAIL_REFUSED, "nor is a folder or /dev/null");
 	ok(other(path, false) == FAIL_SYSTEM && access(path, F_OK), "what is not there is not made");
+}
+
+static void sizes(void)
+{
+	struct fail why;
+
+	ok(blk_sizes(&f.vm, &why) == 0 && truncate(disk, 2 * SIZE) == 0 && blk_sizes(&f.vm, &why) == 0, "a disk may grow under its guest");
+	ok(truncate(disk, SIZE - 1) == 0 && blk_sizes(&f.vm, &why) == -1 && why.kind == FAIL_SYSTEM && strstr(why.what, "root"),
+	   "one that the host has cut is refused by name");
+	ok(truncate(disk, SIZE) == 0 && blk_sizes(&f.vm, &why) == 0, "and no more when it is whole");
 }
 
 static void fingerprints(void)
@@ -315,6 +435,160 @@ static void fingerprints(void)
 	fill(BUF, 512, 99);
 	ok(request(OUT, SIZE / 512 - 1, 512, false) == 0 && blk_fingerprint(f.vm.board->vm, &why) == 0 && memcmp(was, h->digest, 16),
 	   "and another when the last sector has");
+}
+
+/* What a save asks for: flushed and sampled. */
+static int synced(struct fail *why)
+{
+	blk_sync_start(&f.vm, true);
+	blk_wait(&f.vm, BLK_WAIT_SYNCED, NULL, 0, 0);
+	return blk_sampled(&f.vm, why);
+}
+
+static uint64_t samples_read(void)
+{
+	struct disk_sync *s = virtio_blk_sync(fake_find(&f, "virtio-blk"));
+	uint64_t          n = s->reads;
+
+	s->reads = 0;
+	return n;
+}
+
+static void saves(void)
+{
+	struct machine_host *h = machine_host_find(&f.vm.cfg, "root");
+	struct fail          why;
+	uint8_t              digest[16];
+
+	driver_up(&f, BLK, ALL, 1);
+	request(FLUSH, 0, 0, false);
+	flushes();
+	fill(BUF, 512, 7);
+	request(OUT, 8, 512, false);
+	ok(board_pause(f.vm.board, &why) == 0 && board_resume(f.vm.board, &why) == 0 &&
+		   flushes() == 0,
+	   "a pause flushes nothing");
+	samples_read();
+	ok(synced(&why) == 0 && flushes() == 1 && samples_read() == 16,
+	   "before the pause what was written is flushed, and every sample read");
+	ok(synced(&why) == 0 && flushes() == 0 && samples_read() == 0,
+	   "in the pause nothing is, when nothing was written since");
+	request(OUT, SIZE / 512 - 1, 512, false);
+	memcpy(digest, h->digest, 16);
+	ok(synced(&why) == 0 && flushes() == 1 && samples_read() == 1 &&
+		   memcmp(digest, h->digest, 16),
+	   "a write since: one flush, the sample it hit");
+	memcpy(digest, h->digest, 16);
+	ok(blk_fingerprint(&f.vm, &why) == 0 && !memcmp(digest, h->digest, 16),
+	   "samples kept and samples read anew have one digest");
+	request(FLUSH, 0, 0, false);
+	ok(synced(&why) == 0 && flushes() == 1, "the guest's own flush counts");
+	blk_forget_samples(&f.vm);
+	ok(synced(&why) == 0 && flushes() == 0 && samples_read() == 16,
+	   "samples that were dropped are read again");
+	blk_forget_samples(&f.vm);
+}
+
+static void write_errors(void)
+{
+	struct fail why;
+
+	driver_up(&f, BLK, ALL, 1);
+	request(OUT, 8, 512, false);
+	host_error = EIO;
+	ok(synced(&why) == -1 && why.kind == FAIL_SYSTEM && why.sys == EIO,
+	   "a flush that fails before a pause is told to the saver");
+	ok(synced(&why) == -1 && why.sys == EIO,
+	   "and to the next one, though the host reports it no more");
+	ok(board_pause(f.vm.board, &why) == 0 && board_resume(f.vm.board, &why) == 0,
+	   "the VM can be paused all the same");
+	board_reset(f.vm.board);
+	driver_up(&f, BLK, ALL, 1);
+	ok(request(FLUSH, 0, 0, false) == 1,
+	   "the guest's next flush fails with it, behind a reset too");
+	ok(request(FLUSH, 0, 0, false) == 0, "once");
+	ok(synced(&why) == 0, "then a save is good again");
+	request(OUT, 8, 512, false);
+	host_error = ENOSPC;
+	ok(request(FLUSH, 0, 0, false) == 1 && request(FLUSH, 0, 0, false) == 0 &&
+		   synced(&why) == 0,
+	   "an error that the guest's flush met is the guest's alone");
+
+	/* Both at once: whoever gets the host's report, the guest is told. */
+	request(OUT, 8, 512, false);
+	hang(true);
+	blk_sync_start(&f.vm, true);
+	wait_hanging();
+	uint16_t want = (uint16_t)(used_now() + 1);
+
+	header(HEADER, FLUSH, 0);
+	set_desc(&f, Q_DESC(0), 0, HEADER, 16, D_NEXT, 2);
+	set_desc(&f, Q_DESC(0), 2, STATUS, 1, D_WRITE, 0);
+	offer(&f, 0, 0);
+	kick(&f, BLK, 0);
+	host_error = EIO;
+	hang(false);
+	ok(wait_used(want) && *(uint8_t *)ram(&f, STATUS) == 1,
+	   "a flush of the guest's beside one of ours that fails: it fails too");
+	blk_wait(&f.vm, BLK_WAIT_SYNCED, NULL, 0, 0);
+	blk_forget_samples(&f.vm);
+}
+
+/* Disks that take their time. */
+static void slow(void)
+{
+	struct fail   why;
+	int           pair[2];
+	uint16_t      want;
+	struct pollfd other;
+
+	driver_up(&f, BLK, ALL, 1);
+	request(OUT, 8, 512, false);
+	if (pipe(pair) || write(pair[1], "", 1) != 1)
+		exit(1);
+	other = (struct pollfd){ .fd = pair[0], .events = POLLIN };
+	hang(true);
+	blk_sync_start(&f.vm, true);
+	wait_hanging();
+	ok(!blk_wait(&f.vm, BLK_WAIT_SYNCED, NULL, 0, io_now_ns() + 1) &&
+		   blk_synced(&f.vm, &why) == -1,
+	   "a flush that hangs is left alone at the deadline");
+	ok(!blk_wait(&f.vm, BLK_WAIT_SYNCED, &other, 1, 0) && other.revents,
+	   "or when there is something else to do");
+	ok(request(IN, 8, 512, true) == 0 && board_pause(f.vm.board, &why) == 0 &&
+		   board_resume(f.vm.board, &why) == 0,
+	   "the guest reads meanwhile, and can be paused");
+	hang(false);
+	ok(blk_wait(&f.vm, BLK_WAIT_SYNCED, NULL, 0, 0) && blk_sampled(&f.vm, &why) == 0,
+	   "it comes to its end later");
+
+	want = (uint16_t)(used_now() + 1);
+	hang(true);
+	header(HEADER, FLUSH, 0);
+	set_desc(&f, Q_DESC(0), 0, HEADER, 16, D_NEXT, 2);
+	set_desc(&f, Q_DESC(0), 2, STATUS, 1, D_WRITE, 0);
+	offer(&f, 0, 0);
+	kick(&f, BLK, 0);
+	wait_hanging();
+	blk_hold(&f.vm, true);
+	many_behind();
+	ok(!blk_wait(&f.vm, BLK_WAIT_QUIET, NULL, 0, io_now_ns() + 1) &&
+		   blk_quiet(&f.vm, &why) == -1,
+	   "a flush of the guest's that hangs: no pause by the deadline");
+	hang(false);
+	ok(blk_wait(&f.vm, BLK_WAIT_QUIET, NULL, 0, 0) && blk_quiet(&f.vm, &why) == 0 &&
+		   used_now() == want,
+	   "when it has ended nothing is in flight, what came behind it waits");
+	ok(board_pause(f.vm.board, &why) == 0 && board_resume(f.vm.board, &why) == 0 &&
+		   wait_used((uint16_t)(want + 4)),
+	   "and is served after the pause");
+	blk_hold(&f.vm, true);
+	many_behind();
+	blk_hold(&f.vm, false);
+	ok(wait_used((uint16_t)(want + 8)), "or when the pause was given up");
+	close(pair[0]);
+	close(pair[1]);
+	blk_forget_samples(&f.vm);
 }
 
 static void make(const char *path, const char *text)
@@ -347,6 +621,10 @@ int main(void)
 	saved_state();
 	locks();
 	fingerprints();
+	sizes();
+	saves();
+	write_errors();
+	slow();
 	fake_close(&f);
 	unlink(disk);
 	unlink(rodisk);

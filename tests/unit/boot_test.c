@@ -152,6 +152,9 @@ static void boots(void)
 	   fdt_stringlist_count(fdt, fdt_path_offset(fdt, "/cpus/cpu@0"), "riscv,isa-extensions") == 10, "ten extensions");
 	ok(prop(fdt, "/soc/virtio_mmio@10002000", "interrupts", 0) == 2 && prop(fdt, "/soc/serial@10000000", "interrupts", 0) == 10 &&
 	   prop(fdt, "/soc/rtc@101000", "interrupts", 0) == 11, "devices where virt has them");
+	ok(!strcmp(fdt_getprop(fdt, fdt_path_offset(fdt, "/soc/rng@102000"), "compatible", &len), "microsoft,vmgenid") &&
+	   prop(fdt, "/soc/rng@102000", "interrupts", 0) == 9 && prop(fdt, "/soc/rng@102000", "reg", 1) == 0x102000 &&
+	   prop(fdt, "/soc/rng@102000", "reg", 3) == 16, "and a VM generation ID of 16 bytes");
 	ok(prop(fdt, "/memory@80000000", "reg", 3) == 32 * MIB, "all of the memory");
 	memcpy(seed, fdt_getprop(fdt, fdt_path_offset(fdt, "/chosen"), "rng-seed", &len), 64);
 	ok(len == 64 && boot(&images, &pc, &dtb, &why) == 0 &&
@@ -181,11 +184,18 @@ static void plans(void)
 	bool               placed = true;
 
 	fake_machine(&cfg);
+	memset(cfg.append, 'a', 1023);
+	ok(board_plan(&cfg, &why) == 0, "a command line of 1023 characters");
+	fake_machine(&cfg);
+	memset(cfg.append, 'a', 1024);
+	ok(board_plan(&cfg, &why) == -1 && why.kind == FAIL_USAGE && strstr(why.what, "--append: 1024 characters: riscv64-1 takes at most 1023"),
+	   "one of 1024, which Linux would cut");
+	fake_machine(&cfg);
 	for (int i = 0; i < 24; i++)
 		fake_device(&cfg, "virtio-rng", "");
-	ok(board_plan(&cfg, &why) == 0 && cfg.ndevices == 27, "24 virtio devices find a slot");
+	ok(board_plan(&cfg, &why) == 0 && cfg.ndevices == 28, "24 virtio devices find a slot");
 	for (uint32_t i = 0; i < 24; i++) {
-		const struct machine_device *d = &cfg.devices[3 + i];
+		const struct machine_device *d = &cfg.devices[4 + i];
 
 		placed = placed && d->slot == i && d->gpa == 0x10001000u + i * 0x1000u && d->irq == (i < 8 ? 1 + i : 4 + i);
 	}

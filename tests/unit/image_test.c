@@ -36,7 +36,7 @@ static void test_pages(void)
 		counts &= snap_image_pages(s, 0, PAGE_DATA) == data && snap_image_pages(s, 0, PAGE_ZERO) == zero &&
 			  snap_image_pages(s, 9, PAGE_DATA) == 0;
 		trees &= memcmp(snap_image_config(s, &len), config, config_len) == 0 && len == config_len &&
-			 memcmp(snap_image_state(s, &len), state, sizeof(state)) == 0 && len == sizeof(state) &&
+			 memcmp(snap_image_state(s, &len), state, state_len) == 0 && len == state_len &&
 			 snap_image_bytes(s) == (uint64_t)lseek(fd, 0, SEEK_END);
 		snap_image_digests(s, file, got);
 		digests &= memcmp(got, content, 16) == 0;
@@ -208,7 +208,7 @@ static void test_large_index(void)
 		if (snap_writer_pages(w, batch, &why))
 			DIE("large: %s", why.what);
 	}
-	if (snap_writer_state(w, state, sizeof(state), &why) || snap_writer_end(w, content, &why))
+	if (snap_writer_state(w, state, state_len, &why) || snap_writer_end(w, content, &why))
 		DIE("large: %s", why.what);
 	snap_writer_close(w);
 	if (snap_image_open(&s, fd, "large", &why))

@@ -246,9 +246,72 @@ static bool bounded(void)
 	return first && !second && why.kind == FAIL_LIMIT;
 }
 
+static int add_file(struct cpio *c, const char *path, struct fail *why)
+{
+	struct cpio_entry e = { .mode = S_IFREG | 0644, .data = malloc(1), .len = 1 };
+
+	e.data[0] = 'x';
+	return cpio_add(c, path, &e, why);
+}
+
+/* A hard link and a compressed module each look for another entry: by a search, not through all of them. */
+static void test_work(void)
+{
+	enum { N = 20000 };
+	struct cpio c   = { .max = 1 << 26 };
+	struct fail why = { 0 };
+	uint8_t    *out;
+	size_t      len;
+	char        path[64];
+	unsigned    found = 0, gone = 0;
+
+	for (int i = 0; i < N; i++) {
+		snprintf(path, sizeof(path), "lib/modules/m%05d.ko.xz", i);
+		if (add_file(&c, path, &why))
+			abort();
+	}
+	c.compares = 0;
+	for (int i = 0; i < N; i++) {
+		snprintf(path, sizeof(path), "./lib//modules/m%05d.ko.xz", i);
+		found += cpio_find(&c, path) == &c.entries[i];
+		gone += cpio_find(&c, "lib/modules/m.ko") == NULL;
+	}
+	ok(found == N && gone == N && c.compares < (uint64_t)N * 2 * 32, "an entry among 20000 is found, or not, by fewer than 32 comparisons");
+	c.compares = 0;
+	for (size_t i = 0; i < N; i++)
+		if (cpio_shorten(&c, i, strlen("lib/modules/m00000.ko"), &why))
+			abort();
+	ok(c.compares < (uint64_t)N * 40 && cpio_find(&c, "lib/modules/m00007.ko") == &c.entries[7] && !cpio_find(&c, "lib/modules/m00007.ko.xz"),
+	   "renaming them takes fewer than 40 each");
+	ok(add_file(&c, "lib/modules/m00007.ko", &why) == 0 && cpio_find(&c, "lib/modules/m00007.ko") == &c.entries[N], "the last of a name counts");
+	ok(cpio_finish(&c, &out, &len, &why) == 0 && len > N * 110, "all of it is written");
+	free(out);
+	cpio_close(&c);
+}
+
+/* Long paths whose folders nobody packed: written as far as the limit goes. */
+static void test_deep(void)
+{
+	struct cpio c   = { .max = 1 << 22 };
+	struct fail why = { 0 };
+	uint8_t    *out = NULL;
+	size_t      len;
+	char        path[4000];
+
+	for (int i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%d", i);
+		for (size_t at = 1; at + 3 < sizeof(path); at += 2)
+			strcpy(path + at, "/a");
+		if (add_file(&c, path, &why))
+			abort();
+	}
+	ok(cpio_finish(&c, &out, &len, &why) == -1 && why.kind == FAIL_LIMIT, "12 KB of paths that would become 13 MB of folders are refused beyond the limit");
+	cpio_close(&c);
+}
+
 int main(void)
 {
-	printf("1..19\n");
+	printf("1..24\n");
 	umask(022);
 	if (!mkdtemp(dir))
 		abort();
@@ -286,6 +349,8 @@ int main(void)
 	truncate(in_dir("dev.tar.gz"), 100);
 	ok(refused(in_dir("dev.tar.gz"), FAIL_CORRUPT), "a damaged archive is refused");
 	ok(bounded(), "what it unpacks to is bounded");
+	test_work();
+	test_deep();
 	char cmd[300];
 
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);

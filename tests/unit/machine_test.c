@@ -72,16 +72,22 @@ static void test_round_trip(struct sample *s)
 	size_t          len, again;
 	static uint8_t  other[ROOM] __attribute__((aligned(8)));
 	struct sample  *zero = sample_make(SAMPLE_RAM), *keep = sample_make(SAMPLE_RAM);
+	struct machine_parts parts = s->parts;
 	const size_t    first = offsetof(struct sample, clock), saved = offsetof(struct sample, parts) - first;
 
 	ok(machine_write(&s->m, NULL, scratch, sizeof(scratch), &len, &why) == 0 && machine_read(&got, scratch, len, &why) == 0 &&
 	   memcmp(&got, &s->m, sizeof(got)) == 0, "a configuration comes back as it was");
-	ok(machine_state_node(scratch, "/vm") < 0, "a configuration has no state");
+	ok(fdt_path_offset(scratch, "/vm/state") < 0, "a configuration has no state");
 	ok(machine_write(&s->m, &s->parts, scratch, sizeof(scratch), &len, &why) == 0 && machine_read(&got, scratch, len, &why) == 0 &&
 	   memcmp(&got, &s->m, sizeof(got)) == 0, "the configuration stands in the tree with state, too");
 	memcpy(other + 1, scratch, len);
 	ok(machine_read(&got, other + 1, len, &why) == 0, "a tree at an odd address is read");
-	ok(machine_state_node(scratch, "/cpus/cpu@1") > 0 && machine_state_node(scratch, "/cpus/cpu@2") == -FDT_ERR_NOTFOUND, "state nodes are found by path");
+	ok(!got.stopped, "the VM ran");
+	parts.stopped = true;
+	ok(machine_write(&s->m, &parts, other, sizeof(other), &again, &why) == 0 && machine_read(&got, other, again, &why) == 0 &&
+	   got.stopped, "it had been stopped: that is in a tree with state");
+	ok(machine_write(&got, NULL, other, sizeof(other), &again, &why) == 0 && machine_read(&got, other, again, &why) == 0 &&
+	   !got.stopped, "and in no other");
 	memset((uint8_t *)zero + first, 0, saved);
 	ok(machine_load_state(&zero->m, &zero->parts, scratch, len, &why) == 0 && machine_write(&zero->m, &zero->parts, other, sizeof(other), &again, &why) == 0 &&
 	   again == len && memcmp(other, scratch, len) == 0, "state comes back: the same machine writes the same tree again");
@@ -148,6 +154,9 @@ static void test_write_refused(struct sample *s)
 	*m = s->m;
 	m->regions[0].size = LIMIT_REGION_BYTES + 4096;
 	ok(write_refused(m, FAIL_LIMIT, "region 0: 17592186048512 bytes are not possible"), "a region above the limit is refused");
+	*m = s->m;
+	m->regions[m->nregions++] = (struct machine_region){ .id = 1, .kind = REGION_RAM, .name = "high", .gpa = (uint64_t)1 << 50, .size = LIMIT_REGION_BYTES, .page_size = 4096 };
+	ok(write_refused(m, FAIL_LIMIT, "machine: 17592253153280 bytes of memory, above 17592186044416"), "regions that are too large together are refused");
 	*m = s->m;
 	m->devices[5].gpa = m->devices[4].gpa + 0xfff;
 	ok(write_refused(m, FAIL_CORRUPT, "virtio-console@10002000 and virtio-rng@10002fff: overlap"), "overlapping windows are refused");

@@ -40,6 +40,10 @@ struct fake {
 	unsigned           pace_us, seed;
 	unsigned           lose_after;      /* requests after which the lease is lost, 0 never */
 	bool               lose_silently;
+	bool               lose_renewing;   /* the deadline has passed when RENEW comes */
+	uint64_t           flush_ns, fixed_ns;     /* what LEASE_FLUSH answers */
+	bool               flush_halves;           /* the next in half the time */
+	enum fail_kind     flush_fails;
 	char               log[1 << 16];    /* a letter a verb */
 	size_t             nlog;
 	unsigned           bad;             /* rule broken: pages the sink should not have been given */
@@ -135,7 +139,7 @@ static int fake_index(uint64_t id)
 
 static int fake_serve(struct fake *f, struct lease_msg *m)
 {
-	static const char letters[] = "?LgCsyc.PRS....";
+	static const char letters[] = "?LgCsyc.PRS...........qNF";
 	struct fail why;
 	int         fds[2];
 	size_t      nfds = 0;
@@ -171,6 +175,15 @@ static int fake_serve(struct fake *f, struct lease_msg *m)
 	case LEASE_CLEAR:
 		bitmap_mark_range(f->r[fake_index(m->a[0])].cleared, m->a[1], m->a[2]);
 		break;
+	case LEASE_FLUSH:
+		m->a[0] = f->flush_ns;
+		m->a[1] = f->fixed_ns;
+		f->flush_ns /= f->flush_halves ? 2 : 1;
+		if (f->flush_fails != FAIL_NONE) {
+			m->status = LEASE_REFUSED;
+			m->kind   = f->flush_fails;
+		}
+		break;
 	case LEASE_PAUSE:
 		atomic_store(&f->held, true);
 		while (!atomic_load(&f->paused))
@@ -182,6 +195,8 @@ static int fake_serve(struct fake *f, struct lease_msg *m)
 		fds[0] = io_memfd("state", "state", 6, &why);
 		m->a[0] = 6;
 		nfds = 1;
+		break;
+	case LEASE_RENEW:
 		break;
 	case LEASE_RESUME:
 		atomic_store(&f->resumed, true);
@@ -203,7 +218,7 @@ static void *fake_server(void *arg)
 	unsigned         n = 0;
 
 	while (io_packet_recv(f->fd, &m, sizeof(m), &got, NULL, NULL, 0, "fake", &why) == 0 && got == sizeof(m)) {
-		if (f->lose_after && ++n >= f->lose_after) {
+		if ((f->lose_after && ++n >= f->lose_after) || (f->lose_renewing && m.verb == LEASE_RENEW)) {
 			struct lease_msg lost = { .verb = LEASE_LOST, .kind = FAIL_ENDED, .text = "guest-shutdown" };
 
 			if (!f->lose_silently)
@@ -375,7 +390,7 @@ static unsigned fake_save(struct fake *f, unsigned seed, const struct precopy_op
 		goto out;
 	if (len != 6 || memcmp(state, "state", 6))
 		goto out;
-	if (!o->pause_by_sink && lease_resume(l, &why))
+	if (!o->pause_by_sink && !o->pause_renew && lease_resume(l, &why))
 		goto out;
 	if (precopy_drain(p, &why))
 		goto out;
@@ -390,20 +405,29 @@ out:
 	return lost;
 }
 
-/* REGIONS, LOG_START a region, rounds of clears and a sync, then pause, state, sync, and no clear after it. */
+/* REGIONS, LOG_START a region, rounds of clears and a sync, a flush of the disks behind the last of
+ * them and nothing but syncs after it, then pause, state, sync, and no clear after it. */
 static bool order_right(const char *log)
 {
-	const char *s = log;
+	const char *s = log, *pause = strchr(log, 'P'), *flush = strrchr(log, 'F');
 
-	if (strncmp(s, "gss", 3))
+	if (strncmp(s, "gss", 3) || !pause || !flush || flush > pause)
 		return false;
-	s += 3;
-	while (*s == 'c' || *s == 'y')
-		s++;
-	return !strcmp(s, "PSyR") || !strcmp(s, "PSy");
+	s += 3 + strspn(s + 3, "cyF");
+	flush += 1 + strspn(flush + 1, "y");
+	return s == pause && flush == pause && (!strcmp(s, "PSyR") || !strcmp(s, "PSy"));
 }
 
-static struct fake fakes[16];
+static unsigned count(const char *log, char verb)
+{
+	unsigned n = 0;
+
+	for (; *log; log++)
+		n += *log == verb;
+	return n;
+}
+
+static struct fake fakes[24];
 
 static void loses(struct fake *f, unsigned seed, unsigned after, bool silently, enum fail_kind kind, const char *claim)
 {
@@ -427,6 +451,52 @@ static void loses(struct fake *f, unsigned seed, unsigned after, bool silently, 
 	fake_close(f, l);
 }
 
+static size_t count(const char *log, char letter)
+{
+	size_t n = 0;
+
+	for (; *log; log++)
+		n += *log == letter;
+	return n;
+}
+
+/* Renewed at each look: a deadline of 0 is always due. */
+static void renews(struct fake *f, unsigned seed, bool by_sink, const char *claim)
+{
+	struct precopy_options o = { .max_rounds = 0, .pause_buffer = 64 << 20, .pause_by_sink = by_sink, .pause_renew = true };
+	struct precopy_report  rep = { 0 };
+
+	f->writing = true;
+	unsigned lost = fake_save(f, seed, &o, &rep);
+	size_t   batches = (size_t)(rep.pages_paused / BATCH_PAGES);
+
+	printf("# %s\n", f->log);
+	ok(lost == 0 && count(f->log, 'N') > (by_sink ? 1 : 2) * batches && strstr(f->log, "PSyN") && !strchr(f->log, 'R'), claim);
+}
+
+static void loses_renewing(struct fake *f, unsigned seed, const char *claim)
+{
+	struct precopy_options o = { .max_rounds = 1, .pause_buffer = 64 << 20, .pause_deadline_ms = 600000, .pause_renew = true };
+	struct lease          *l;
+	struct precopy        *p = NULL;
+	struct fail            why = { 0 };
+	struct uuid            epoch = { .b = { 1 } };
+	uint8_t               *state = NULL;
+	size_t                 len = 0;
+
+	f->lose_renewing = true;
+	l = fake_open(f, seed);
+	struct precopy_sink sink = sink_of(f);
+
+	bool good = precopy_open(&p, l, &o, &sink, &why) == 0 && precopy_rounds(p, &why) == 0 &&
+		    precopy_pause(p, &epoch, &state, &len, &why) == -1 && !state && strstr(why.what, "lease lost: ");
+
+	printf("# %s\n", why.what);
+	ok(good, claim);
+	precopy_close(p);
+	fake_close(f, l);
+}
+
 int main(int argc, char **argv)
 {
 	unsigned               seed = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 0) : (unsigned)io_now_ns();
@@ -435,7 +505,7 @@ int main(int argc, char **argv)
 	struct fake           *f = fakes;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	printf("1..12\n# seed %u\n", seed);
+	printf("1..21\n# seed %u\n", seed);
 
 	f->writing = false;
 	ok(fake_save(f, seed, &o, &rep) == 0 && rep.converged && rep.nrounds == 1 && !f->bad, "a guest that writes nothing needs one round");
@@ -480,8 +550,49 @@ int main(int argc, char **argv)
 	   "with no rounds at all everything is copied paused");
 	f++;
 
+	/* What vmrun tells of disks and of the pause itself counts, whatever the memory does: no
+	 * time is measured here. */
+	o = (struct precopy_options){ .max_downtime_ns = 50000000,
+				      .max_rounds = 4,
+				      .pause_buffer = 64 << 20,
+				      .pause_deadline_ms = 10000 };
+	f->fixed_ns = 60000000;
+	ok(fake_save(f, seed + 7, &o, &rep) == 0 && !rep.converged && rep.nrounds == 4 &&
+		   order_right(f->log),
+	   "a pause that takes longer than it may by itself is not converged");
+	f++;
+	f->flush_ns = 525000000;
+	ok(fake_save(f, seed + 8, &o, &rep) == 0 && !rep.converged && rep.nrounds == 4 &&
+		   order_right(f->log),
+	   "nor is one with disks that take longer to flush, however often");
+	f++;
+	f->flush_ns     = 80000000;
+	f->flush_halves = true;
+	o.max_downtime_ns = 10000000000;
+	ok(fake_save(f, seed + 9, &o, &rep) == 0 && rep.converged && count(f->log, 'F') == 1 &&
+		   order_right(f->log),
+	   "a flush that is short enough is one");
+	f++;
+	f->flush_ns     = 80000000000;
+	f->flush_halves = true;
+	ok(fake_save(f, seed + 10, &o, &rep) == 0 && rep.converged && count(f->log, 'F') == 7 &&
+		   order_right(f->log),
+	   "what was written during a long flush is flushed before the pause too");
+	f++;
+	f->flush_fails = FAIL_VERSION;
+	ok(fake_save(f, seed + 11, &o, &rep) == 0 && rep.converged && count(f->log, 'F') == 1,
+	   "a vmrun that knows no flush is saved from all the same");
+	f++;
+	f->flush_fails = FAIL_SYSTEM;
+	ok(fake_save(f, seed + 12, &o, &rep) == UINT32_MAX && !strchr(f->log, 'P'),
+	   "a flush that fails ends the save before the pause");
+	f++;
+
 	loses(f++, seed, 20, false, FAIL_ENDED, "a VM that ends in a round ends the copy with its reason");
 	loses(f++, seed, 20, true, FAIL_PEER, "a channel that closes without a word is a lost lease");
+	renews(f++, seed, false, "a pause to be renewed is renewed while the rest is copied and while it is drained");
+	renews(f++, seed, true, "and while the rest goes to the sink");
+	loses_renewing(f++, seed, "a lease that is lost during the paused copy fails the pause, however far its deadline");
 	unsigned lost = 0;
 
 	o = (struct precopy_options){ .max_downtime_ns = 2000000, .max_rounds = 5, .pause_buffer = 8 << 20, .pause_deadline_ms = 10000 };

@@ -72,7 +72,7 @@ int main(void)
 	struct vm   vm;
 	struct fail why = { 0 };
 
-	printf("1..17\n");
+	printf("1..20\n");
 	core_fake_open(&vm, 4);
 	ok(runstate_status(&vm) == RUN_PRELAUNCH && runstate_drop(&vm, HOLD_USER, &why) == 0 && core_fake_called(""),
 	   "a VM that was not started does not run when nobody holds it");
@@ -109,6 +109,22 @@ int main(void)
 	ok(runstate_hold(&vm, HOLD_LEASE, &why) == -1 && why.kind == FAIL_ENDED, "a guest that powers off under the pause: the pauser is told");
 	core_fake.calls[0] = '\0';
 	ok(runstate_drop(&vm, HOLD_LEASE, &why) == 0 && !vm.run.cpus_running && core_fake_called(""), "an ended VM never runs again");
+	core_fake_close(&vm);
+
+	start(&vm);
+	core_fake.fail_board_pause = true;
+	vm.run.ended = true;
+	ok(runstate_end(&vm, &why) == -1 && !vm.run.cpus_running && !vm.clock.running &&
+		   vm.run.stuck && core_fake_called("pause board_pause"),
+	   "an end: a device that does not settle keeps no vCPU running");
+	ok(runstate_end(&vm, &why) == 0 && runstate_apply(&vm, &why) == 0 && core_fake_called(""),
+	   "and nothing resumes them");
+	core_fake_close(&vm);
+	start(&vm);
+	core_fake.fail_pause = true;
+	vm.run.ended = true;
+	ok(runstate_end(&vm, &why) == -1 && vm.run.stuck && core_fake_called("pause board_pause"),
+	   "nor does a vCPU that does not stop: the devices are quieted, and what may still be in use is known");
 	core_fake_close(&vm);
 
 	start(&vm);

@@ -20,7 +20,8 @@ uint64_t rng(void);                     /* seeded by a constant */
 
 extern uint8_t config[LIMIT_TREE_BYTES];      /* a VM tree, once guest_make has been called */
 extern size_t  config_len;
-extern const uint8_t state[39];
+extern uint8_t state[];
+extern size_t  state_len;
 extern struct page_batch *batch;
 
 /* What each page is at the end; a page not touched is not written. */

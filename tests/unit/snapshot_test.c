@@ -94,7 +94,7 @@ static void *pump_write(void *arg)
 		DIE("pipe: %s", why.what);
 	guest_send(w, 0, 0, RAM_PAGES, false);
 	guest_send(w, 3, 0, VRAM_PAGES, false);
-	if (snap_writer_state(w, state, sizeof(state), &why) || snap_writer_end(w, p->content, &why))
+	if (snap_writer_state(w, state, state_len, &why) || snap_writer_end(w, p->content, &why))
 		DIE("pipe: %s", why.what);
 	snap_writer_close(w);
 	close(p->fd);
@@ -176,7 +176,7 @@ static void test_order(void)
 	page_batch_begin(batch, 0);
 	page_batch_add_zero(batch, RAM_PAGES);
 	bool outside = snap_writer_pages(w, batch, &why) == -1;
-	bool after = snap_writer_state(w, state, sizeof(state), &why) == -1;
+	bool after = snap_writer_state(w, state, state_len, &why) == -1;
 	ok(early && config_ok && outside && after, "the writer refuses parts out of order, pages outside, and everything after a failure");
 	snap_writer_close(w);
 	close(fd);
@@ -192,7 +192,7 @@ static void test_disk_full(void)
 
 	int rc = snap_writer_open(&w, fd, &h, 0, "full.vms", &why);
 	if (rc == 0) {
-		rc = snap_writer_config(w, config, config_len, &why) || snap_writer_state(w, state, sizeof(state), &why) ||
+		rc = snap_writer_config(w, config, config_len, &why) || snap_writer_state(w, state, state_len, &why) ||
 		     snap_writer_end(w, content, &why);
 		snap_writer_close(w);
 	}

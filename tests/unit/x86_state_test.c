@@ -2,6 +2,7 @@
 #include "format/x86_names.h"
 #include "tests/unit/sample.h"
 
+#include <dlfcn.h>
 #include <inttypes.h>
 #include <libfdt.h>
 #include <stdio.h>
@@ -143,6 +144,63 @@ static size_t cpu_parts_of_two(void *arg, uint32_t cpu, struct state_part *out, 
 	return s->parts.cpu(s, cpu & 1, out, max);
 }
 
+/* Every reader of a tree, libfdt's own functions included, goes from tag to tag by this one. */
+static uint64_t tags_read;
+
+uint32_t fdt_next_tag(const void *fdt, int at, int *next)
+{
+	static uint32_t (*real)(const void *, int, int *);
+
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "fdt_next_tag");
+	tags_read++;
+	return real(fdt, at, next);
+}
+
+static uint64_t tags_in(const void *fdt)
+{
+	uint64_t n = 1;
+
+	for (int at = 0, next; fdt_next_tag(fdt, at, &next) != FDT_END; at = next)
+		n++;
+	return n;
+}
+
+/* So many FDT_NOP tags in front of the root's first child, in a buffer of ROOM bytes. */
+static void add_nops(uint8_t *fdt, uint32_t nops)
+{
+	uint32_t at = fdt_off_dt_struct(fdt) + (uint32_t)fdt_first_subnode(fdt, 0), bytes = 4 * nops;
+
+	memmove(fdt + at + bytes, fdt + at, fdt_totalsize(fdt) - at);
+	for (uint32_t i = 0; i < bytes; i += 4)
+		memcpy(fdt + at + i, &(fdt32_t){ cpu_to_fdt32(FDT_NOP) }, 4);
+	fdt_set_size_dt_struct(fdt, fdt_size_dt_struct(fdt) + bytes);
+	fdt_set_off_dt_strings(fdt, fdt_off_dt_strings(fdt) + bytes);
+	fdt_set_totalsize(fdt, fdt_totalsize(fdt) + bytes);
+}
+
+/* What a reader of a snapshot does with its tree: the work follows the tags, not tags times CPUs. */
+static void test_tags(const struct machine *m, const struct machine_parts *parts)
+{
+	struct fail why = { 0 };
+	uint64_t    total, before;
+	bool        good;
+
+	add_nops(scratch, 300000);
+	total  = tags_in(scratch);
+	before = tags_read;
+	good   = machine_read(&got, scratch, fdt_totalsize(scratch), &why) == 0;
+	ok(good && tags_read - before < 20 * total, "a tree of 128 CPUs and 300000 NOPs is read by fewer than 20 times its tags");
+	printf("# %" PRIu64 " tags, %" PRIu64 " read\n", total, tags_read - before);
+	before = tags_read;
+	good   = machine_check_state(m, scratch, fdt_totalsize(scratch), &why) == 0;
+	ok(good && tags_read - before < 20 * total, "and its state is checked by fewer");
+	printf("# %" PRIu64 " read\n", tags_read - before);
+	before = tags_read;
+	good   = machine_load_state(m, parts, scratch, fdt_totalsize(scratch), &why) == 0;
+	ok(good && tags_read - before < 20 * total, "and loaded");
+}
+
 static void test_most_state(struct sample *s)
 {
 	struct machine      *m     = malloc(sizeof(*m));
@@ -155,6 +213,7 @@ static void test_most_state(struct sample *s)
 	parts.cpu = cpu_parts_of_two;
 	ok(machine_write(m, &parts, scratch, sizeof(scratch), &len, &why) == 0 && len < LIMIT_TREE_BYTES, "128 vCPUs' state fits a tree");
 	printf("# %zu bytes\n", len);
+	test_tags(m, &parts);
 	free(m);
 }
 

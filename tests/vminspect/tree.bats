@@ -30,7 +30,7 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 	for spoil in "" stray; do
 		mksnap --spoil "$spoil" a.vms
 		vminspect tree a.vms | dtc -I dts -O dtb -o text.dtb
-		vminspect tree --dtb a.dtb a.vms
+		vminspect tree --dtb a.dtb --force a.vms
 		diff <(dtc -q -I dtb -O dts a.dtb) <(dtc -q -I dtb -O dts text.dtb)
 	done
 }
@@ -51,6 +51,40 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 	grep -qF 'vendor,extra = [78 1b 79 00];  /* unknown */' <<<"$output"
 	grep -qF 'moon {  /* unknown */' <<<"$output"
 	vminspect tree --json a.vms | jq -e '.vm["vendor,extra"] == "781b7900" and .vm.state.moon.phase == "00000003"'
+}
+
+@test "vminspect tree: --dtb makes a whole file or none, --force replaces a regular one that is not the snapshot" {
+	mksnap a.vms
+	cp a.vms keep.vms
+	ln a.vms hard.vms
+	ln -s other soft
+	mkfifo fifo
+	run -1 --separate-stderr vminspect tree --dtb a.vms a.vms
+	[ "$stderr" = "vminspect: a.vms: exists already; --force replaces it" ]
+	for out in a.vms ./a.vms hard.vms; do
+		run -2 --separate-stderr vminspect tree --dtb $out --force a.vms
+		[ "$stderr" = "vminspect: $out: is the snapshot and is not replaced; name another file" ]
+		run -2 vminspect tree --dtb $out --force <a.vms
+	done
+	for out in soft fifo . /dev/null; do
+		run ! vminspect tree --dtb $out --force a.vms
+	done
+	[ ! -e other ] && [ -L soft ] && [ -p fifo ] && [ -c /dev/null ]
+	cmp a.vms keep.vms
+	(umask 0; vminspect tree --dtb a.dtb a.vms)
+	[ "$(stat -c %a a.dtb)" = 600 ]
+	chmod 0400 a.dtb
+	vminspect tree --dtb a.dtb --force a.vms
+	[ "$(stat -c %a a.dtb)" = 400 ]
+	vminspect tree --dtb /dev/stdout a.vms | cmp - a.dtb
+	vminspect tree --dtb /dev/stdout a.vms >b.dtb
+	cmp b.dtb a.dtb
+	run -1 bash -c 'ulimit -f 1; trap "" XFSZ; vminspect tree --dtb c.dtb a.vms'
+	[ ! -e c.dtb ]
+	run -2 vminspect tree --force a.vms
+	run -2 vminspect tree --dtb - --force a.vms
+	run -2 vminspect info --force a.vms
+	[ -z "$(ls -A | grep '^\.')" ]
 }
 
 @test "vminspect tree: a file that cannot be written is named, exit 1" {

@@ -367,9 +367,7 @@ resumed() {
 }
 
 @test "move, RELEASED: resolve --disown lets it go for good when the target cannot be asked, which then hears that it is its own" {
-	start_web
-	listen a 127.0.0.1:0
-	ASK=$LADDR
+	world
 	frozen source vmmigrate.source.released
 	kill_target_vmmigrate
 	kill_source_vmmigrate

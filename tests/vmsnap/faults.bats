@@ -96,6 +96,36 @@ unhurt() {
 	done
 }
 
+# Flags of a file's open file description, as octal digits.
+flags_of() { awk '/^flags/ { print $2 }' "/proc/self/fdinfo/$1"; }
+
+@test "vmsnap: a redirected standard output has its flags and its offset when vmsnap is interrupted, killed, or done" {
+	guest
+	for how in INT KILL none; do
+		exec 8>"$W/shared"
+		before=$(flags_of 8)
+		VMFERRY_FAULT=vmsnap.paused=wait:$W/at env --default-signal=INT "$FAULTS_BUILD/bin/vmsnap" -q a >&8 3>&- &
+		pid=$!
+		until_true 20 test -e "$W/at"
+		[ "$(flags_of 8)" = "$before" ]
+		case $how in
+		none) rm "$W/at" ;;
+		*) kill -$how $pid ;;
+		esac
+		wait $pid || [ $how != none ]
+		rm -f "$W/at"
+		[ "$(flags_of 8)" = "$before" ]
+		size=$(stat -c %s "$W/shared")
+		[ "$size" -gt 1000000 ]
+		[ "$(awk '/^pos/ { print $2 }' /proc/self/fdinfo/8)" = "$size" ]
+		echo odd >&8      # and so the next one may write
+		[ "$(tail -n 1 "$W/shared" | tail -c 4)" = odd ]
+		exec 8>&-
+		[ $how != none ] || { truncate -s "$size" "$W/shared"; vminspect verify "$W/shared"; }
+	done
+	unhurt
+}
+
 @test "vmsnap: killed at each of its fault points, the VM runs on and what stands under the name is complete" {
 	guest
 	for point in round paused resumed before-publish published before-commit; do
@@ -225,6 +255,82 @@ unhurt() {
 	unhurt
 }
 
+# The lease of a save that waits at $W/at is revoked at its deadline; the VM has run on when this returns.
+lease_lost() { vmrun ctl a inspect | jq -e 'any(.leases[]; .lost)' >/dev/null; }
+loses_its_lease() {
+	until_true 20 test -e "$W/at"
+	until_true 20 lease_lost
+	n=$(last_tick "$W/a.out")
+	until_true 20 tick_above "$W/a.out" "$n"
+	rm "$W/at"
+}
+
+@test "vmsnap --stop-after to a pipe: a lease that is lost while memory is copied is never followed by END" {
+	guest
+	mkfifo "$W/pipe"
+	"$READER" hold "$W/half.vms" "$W/at" <"$W/pipe" 3>&- &
+	reader=$!
+	# All memory is written while the VM stands still, and nobody reads.
+	vmsnap --stop-after --max-rounds 0 --pause-buffer 0 --pause-deadline 300ms a >"$W/pipe" 2>"$W/err" 3>&- &
+	pid=$!
+	loses_its_lease
+	rc=0
+	wait $pid || rc=$?
+	cat "$W/err"
+	[ $rc = 4 ]
+	grep -q 'lease lost: .*deadline' "$W/err"
+	wait $reader
+	run -3 vminspect verify "$W/half.vms"
+	unhurt
+}
+
+@test "vmsnap to a pipe: the lease is confirmed before END is written, whatever comes of it" {
+	guest
+	for how in --quiet --stop-after --state-only; do
+		VMFERRY_FAULT=vmsnap.paused=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" $how --pause-deadline 300ms a >"$W/half.vms" 2>"$W/err" 3>&- &
+		pid=$!
+		loses_its_lease
+		rc=0
+		wait $pid || rc=$?
+		[ $rc = 4 ]
+		run -3 vminspect verify "$W/half.vms"
+		unhurt
+	done
+}
+
+@test "vmsnap --stop-after: a VM that ran on because the lease was lost is not ended, and the save ends with 4" {
+	guest
+	for point in paused before-publish published before-commit committed; do
+		VMFERRY_FAULT=vmsnap.$point=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" --stop-after --pause-deadline 300ms a "$W/out/a.vms" 2>"$W/err" 3>&- &
+		pid=$!
+		loses_its_lease
+		rc=0
+		wait $pid || rc=$?
+		echo "at $point: $rc: $(cat "$W/err")"
+		[ $rc = 4 ]
+		grep -q 'lease lost: .*deadline' "$W/err"
+		case $point in
+		paused | before-publish) [ ! -e "$W/out/a.vms" ] ;;
+		*)
+			grep -q "^vmsnap: $W/out/a.vms: the snapshot is complete, but the VM was not ended: " "$W/err"
+			stepcheck "$W/out/a.vms" ;;
+		esac
+		unhurt || { echo "at $point"; return 1; }
+	done
+}
+
+@test "vmsnap --stop-after: a VM that somebody else ends in the pause has stopped where it was saved" {
+	guest
+	VMFERRY_FAULT=vmsnap.published=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" --stop-after a "$W/out/a.vms" 2>"$W/err" 3>&- &
+	pid=$!
+	until_true 20 test -e "$W/at"
+	vmrun ctl a quit
+	wait_gone 10 "$VMPID"
+	rm "$W/at"
+	wait $pid
+	stepcheck "$W/out/a.vms"
+}
+
 @test "vmsnap --stop-after: when the file can't get its name the VM runs on" {
 	guest
 	VMFERRY_FAULT=vmsnap.before-publish=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" --stop-after a "$W/out/a.vms" 2>"$W/err" 3>&- &
@@ -257,10 +363,10 @@ unhurt() {
 @test "vmsnap: where files need a name from the start nothing stays but after kill -9, and that is hidden" {
 	guest
 	# Stands for a file system without O_TMPFILE.
-	VMFERRY_FAULT=vmsnap.no-tmpfile=hit "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>/dev/null
+	VMFERRY_FAULT=publish.no-tmpfile=hit "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>/dev/null
 	unhurt
 	for sig in INT TERM; do
-		VMFERRY_FAULT=vmsnap.no-tmpfile=hit,vmsnap.paused=wait:$W/at env --default-signal=INT "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>/dev/null 3>&- &
+		VMFERRY_FAULT=publish.no-tmpfile=hit,vmsnap.paused=wait:$W/at env --default-signal=INT "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>/dev/null 3>&- &
 		pid=$!
 		until_true 20 test -e "$W/at"
 		[ "$(find "$W/out" -name '.a.vms.*' | wc -l)" = 1 ]
@@ -270,10 +376,10 @@ unhurt() {
 		[ -z "$(ls -A "$W/out")" ]
 		unhurt
 	done
-	VMFERRY_FAULT=vmsnap.no-tmpfile=hit,vmsnap.paused=kill "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>/dev/null || true
+	VMFERRY_FAULT=publish.no-tmpfile=hit,vmsnap.paused=kill "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>/dev/null || true
 	[ ! -e "$W/out/a.vms" ]
 	rm -f "$W"/out/.a.vms.*
 	echo old >"$W/out/a.vms"
-	VMFERRY_FAULT=vmsnap.no-tmpfile=hit "$FAULTS_BUILD/bin/vmsnap" --force a "$W/out/a.vms" 2>/dev/null
+	VMFERRY_FAULT=publish.no-tmpfile=hit "$FAULTS_BUILD/bin/vmsnap" --force a "$W/out/a.vms" 2>/dev/null
 	unhurt
 }

@@ -111,11 +111,24 @@ runs_on() { local n; n=$(last_tick "$W/$1.out"); until_true 20 tick_above "$W/$1
 	wait "$VMPID"
 }
 
-@test "vmsnap: a file is published read-only, whatever the umask" {
+@test "vmsnap: a file is its owner's to read, whatever the umask; --mode widens it, what --force replaces bounds it" {
 	start_step a "pages=64"
-	(umask 077; vmsnap a "$W/a.vms" 2>/dev/null)
-	(umask 000; vmsnap a "$W/b.vms" 2>/dev/null)
-	[ "$(stat -c %a "$W/a.vms" "$W/b.vms" | sort -u)" = 444 ]
+	(umask 077; vmsnap -q a "$W/a.vms")
+	(umask 000; vmsnap -q a "$W/b.vms")
+	[ "$(stat -c %a "$W/a.vms" "$W/b.vms" | sort -u)" = 400 ]
+	(umask 077; vmsnap -q --mode 0644 a "$W/c.vms")
+	[ "$(stat -c %a "$W/c.vms")" = 644 ]
+	vmsnap -q --force a "$W/c.vms"
+	[ "$(stat -c %a "$W/c.vms")" = 400 ]
+	vmsnap -q --force --mode 0444 a "$W/c.vms"
+	[ "$(stat -c %a "$W/c.vms")" = 400 ]
+	chmod 0640 "$W/c.vms"
+	vmsnap -q --force --mode 0444 a "$W/c.vms"
+	[ "$(stat -c %a "$W/c.vms")" = 440 ]
+	for mode in 0 44 0200 0500 0755 4444 800 rw -1 00000000400; do
+		run -2 vmsnap --mode "$mode" a "$W/d.vms"
+	done
+	run -2 vmsnap --mode 0444 a -
 }
 
 @test "vmsnap: a file that exists is refused untouched; --force replaces it in one step" {
@@ -131,6 +144,49 @@ runs_on() { local n; n=$(last_tick "$W/$1.out"); until_true 20 tick_above "$W/$1
 	mkdir "$W/folder"
 	run -1 vmsnap --force a "$W/folder"
 	[ -z "$(find "$W" -name '.*.*')" ]
+}
+
+@test "vmsnap: --force replaces regular files only, and none that the VM uses" {
+	cp "$STEP" "$W/kernel"
+	truncate -s 1M "$W/root.img"
+	(cd "$W" && start_step a "pages=64" --kernel ./kernel --disk "root=$W/root.img" --serial file:a.out)
+	cp "$W/root.img" "$W/other.img"
+	ln -s other.img "$W/link"
+	ln "$W/root.img" "$W/hard.img"
+	mkfifo "$W/fifo"
+	mkdir "$W/folder"
+	sums=$(cd "$W" && sha256sum root.img other.img kernel)
+	for f in link fifo folder; do
+		run -1 --separate-stderr vmsnap --force a "$W/$f"
+		[[ $stderr =~ "vmsnap: $W/$f: is "("a symbolic link"|"not a regular file")" and is not replaced" ]]
+		[ ! -f "$W/$f" ] || [ -L "$W/$f" ]
+	done
+	run -1 vmsnap --force a /dev/null
+	[ -c /dev/null ]
+	for f in root.img hard.img kernel a.out; do
+		run -2 --separate-stderr vmsnap --force a "$W/$f"
+		[[ $stderr == "vmsnap: $W/$f: is "*" of a and is not replaced; name another file" ]]
+	done
+	[ "$(cd "$W" && sha256sum root.img other.img kernel)" = "$sums" ]
+	vmsnap -q --force a "$W/other.img"
+	vminspect verify "$W/other.img"
+	[ -z "$(find "$W" -name '.*.*')" ]
+	status_is a running
+}
+
+@test "vmsnap: - and /dev/stdout are standard output" {
+	start_step a "pages=64"
+	for out in "" - /dev/stdout /dev/fd/1; do
+		# shellcheck disable=SC2086 # none is none
+		vmsnap -q a $out >"$W/a.vms"
+		vminspect verify "$W/a.vms"
+		# shellcheck disable=SC2086
+		vmsnap -q a $out | cat >"$W/a.vms"
+		vminspect verify "$W/a.vms"
+	done
+	[ -L /dev/stdout ]
+	run -2 vmsnap --force a /dev/stdout
+	[ -L /dev/stdout ]
 }
 
 # bats file_tags=
@@ -169,6 +225,22 @@ runs_on() { local n; n=$(last_tick "$W/$1.out"); until_true 20 tick_above "$W/$1
 	run -0 --separate-stderr vmsnap a "$W/b.vms"
 	[ "${#stderr_lines[@]}" = 1 ]
 	[[ "$stderr" =~ ^'vmsnap: a: '[0-9]+' rounds, '[0-9]+' pages ('[0-9]+' paused), '.*', converged, '.*', snapshot '[0-9a-f-]{36}$ ]]
+}
+
+@test "vmsnap: paths that are not UTF-8 are in the JSON report and in the VM's own answers, escaped" {
+	odd=$(printf '%s/odd\377' "$W")
+	truncate -s 1M "$odd.img"
+	start_vm a --kernel "$STEP" --append "pages=64" --memory 64M --disk "root=$odd.img" --control "$odd.sock" --serial "file:$odd.out" &
+	until_true 30 vmrun ctl "$odd.sock" query-status
+	vmrun ctl "$odd.sock" info | jq -e --arg p "$W/odd\\xff.sock" '.control == $p and .pid > 0'
+	vmrun ctl "$odd.sock" query-block | jq -e --arg p "$W/odd\\xff.img" '.[0].inserted | .file == $p and .image.filename == $p'
+	vmrun ctl "$odd.sock" inspect | jq -e --arg p "file:$W/odd\\xff.out" 'any(.nodes[]; .counters.backend == $p)'
+	run -2 vmsnap --force "$odd.sock" "$odd.img"
+	vmsnap --progress=json "$odd.sock" "$odd.vms" 2>"$W/a.err"
+	[ "$(field "$W/a.err" file)" = "$W/odd\\xff.vms" ]
+	[ "$(field "$W/a.err" vm)" = a ]
+	vmrun ctl "$odd.sock" quit
+	wait
 }
 
 @test "vmsnap: --state-only is small, can be inspected, and is refused by --restore with 3" {

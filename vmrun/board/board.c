@@ -203,12 +203,15 @@ void board_reset(struct board *b)
 
 int board_pause(struct board *b, struct fail *why)
 {
-	int rc = 0;
+	struct fail later;
+	int         rc = 0;
 
+	/* All of them, though one has failed: at the VM's end the others must be quiet too. */
 	pthread_mutex_lock(&b->vm->machine_lock);
-	for (unsigned i = 0; i < b->ndevices && rc == 0; i++)
-		if (b->devices[i]->ops->pause)
-			rc = b->devices[i]->ops->pause(b->devices[i], why);
+	for (unsigned i = 0; i < b->ndevices; i++)
+		if (b->devices[i]->ops->pause &&
+		    b->devices[i]->ops->pause(b->devices[i], rc ? &later : why))
+			rc = -1;
 	pthread_mutex_unlock(&b->vm->machine_lock);
 	return rc;
 }

@@ -75,13 +75,15 @@ void board_close(struct board *b);
 int board_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why);
 
 void board_reset(struct board *b);                            /* devices only, for pulse */
-int board_pause(struct board *b, struct fail *why);           /* quiesces every device; idempotent */
+/* Quiesces every device; idempotent. -1: one could not be; the others are. */
+int board_pause(struct board *b, struct fail *why);
 int board_resume(struct board *b, struct fail *why);
 int board_loaded(struct board *b, struct fail *why);          /* after state was loaded into parts */
 int board_copied(struct board *b, struct fail *why);          /* after board_loaded, the VM standing: see board_ops */
 bool board_button(struct board *b);                           /* presses the power button; false: there is none */
-/* Takes (own) or gives back the host locks that say who runs this VM: the OFD locks of its disks. Idempotent, all or
- * nothing. Taken before the first start; an incoming VM takes them at GO only, a released one has given them back. */
+/* Takes (own) or hands over the host locks that say who runs this VM: the OFD locks of its disks. Idempotent, taken all or
+ * none. Taken before the first start. Handed over (own false) by a released VM, and by an incoming one before READY: then
+ * two vmruns of this VM share what keeps everybody else out, and one of them takes the rest at START or RETAKE. */
 int board_own(struct board *b, bool own, struct fail *why);
 
 /* From vCPU threads, without machine_lock held. false: nothing there (access fault). */

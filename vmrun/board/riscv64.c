@@ -3,6 +3,7 @@
 #include "format/state_plic.h"
 #include "libcommon/bytes.h"
 #include "vmrun/devices/plic.h"
+#include "vmrun/devices/vmgenid.h"
 
 #include <elf.h>
 #include <string.h>
@@ -45,4 +46,5 @@ const struct board_ops board_riscv64 = {
 	.check    = riscv64_check,
 	.boot     = riscv64_boot,
 	.irq      = riscv64_irq,
+	.copied   = vmgenid_renew_all,
 };

@@ -15,10 +15,13 @@
 #define RISCV64_RTC         0x00101000u
 #define RISCV64_RTC_SIZE    0x1000u
 #define RISCV64_RTC_IRQ     11u
+#define RISCV64_VMGENID     0x00102000u       /* not on virt: page and interrupt are free there */
+#define RISCV64_VMGENID_IRQ 9u
 #define RISCV64_VIRTIO      0x10001000u       /* slot 0, then one every 0x1000 */
 #define RISCV64_VIRTIO_SIZE 0x1000u
 #define RISCV64_SLOTS       24u               /* 0 to 7: irq 1 to 8; 8 to 23: irq 12 to 27 */
 #define RISCV64_TIMEBASE_HZ 10000000u
+#define RISCV64_CMDLINE_MAX 1023u             /* COMMAND_LINE_SIZE of Linux, without the NUL */
 #define RISCV64_ISA         "rv64imafdc_zicntr_zicsr_zifencei_sstc"
 
 int riscv64_plan(struct machine *cfg, struct fail *why);

@@ -168,7 +168,7 @@ static void tree_plic(struct tree *t, const struct machine *cfg, const struct ma
 
 static void tree_device(struct tree *t, const struct machine_device *d, const struct device_ops *ops)
 {
-	const char *name = ops->virtio ? "virtio_mmio" : !strcmp(ops->type, "ns16550a") ? "serial" : "rtc";
+	const char *name = ops->virtio ? "virtio_mmio" : ops->node ? ops->node : ops->type;
 
 	tree_node(t, "%s@%" PRIx64, name, d->gpa);
 	tree_str(t, "compatible", ops->virtio ? "virtio,mmio" : ops->compatible);

@@ -2,14 +2,18 @@
 
 #include "vmrun/board/plan.h"
 #include "vmrun/devices/plic.h"
+#include "vmrun/devices/vmgenid.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const struct machine_device fixed[] = {
 	{ .type = "sifive-plic", .gpa = RISCV64_PLIC, .size = PLIC_WINDOW, .slot = SLOT_NONE },
 	{ .type = "ns16550a", .host = "console", .gpa = RISCV64_UART, .size = RISCV64_UART_SIZE, .irq = RISCV64_UART_IRQ,
 	  .slot = SLOT_NONE },
 	{ .type = "goldfish-rtc", .gpa = RISCV64_RTC, .size = RISCV64_RTC_SIZE, .irq = RISCV64_RTC_IRQ, .slot = SLOT_NONE },
+	{ .type = "vmgenid", .gpa = RISCV64_VMGENID, .size = VMGENID_BYTES,
+	  .irq = RISCV64_VMGENID_IRQ, .slot = SLOT_NONE },
 };
 
 static int riscv64_slots(struct machine *cfg, struct fail *why)
@@ -34,6 +38,10 @@ int riscv64_plan(struct machine *cfg, struct fail *why)
 		return fail_set(why, FAIL_USAGE, "%u CPUs: riscv64-1 has 1 to %u", cfg->ncpus, PLIC_HARTS_MAX);
 	if (cfg->nregions == 0)
 		return fail_set(why, FAIL_USAGE, "no RAM");
+	/* Linux cuts off what is behind it without a word. */
+	if (strlen(cfg->append) > RISCV64_CMDLINE_MAX)
+		return fail_set(why, FAIL_USAGE, "--append: %zu characters: riscv64-1 takes at most %u",
+				strlen(cfg->append), RISCV64_CMDLINE_MAX);
 	if (!cfg->regions[0].gpa)
 		cfg->regions[0].gpa = RISCV64_RAM;
 	plan_ram(&cfg->regions[0], "ram");

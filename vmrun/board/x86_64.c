@@ -76,14 +76,6 @@ static void x86_64_button(struct board *b)
 		acpi_pm_button(pm);
 }
 
-static int x86_64_copied(struct board *b, struct fail *why)
-{
-	for (unsigned i = 0; i < b->ndevices; i++)
-		if (b->devices[i]->ops == &vmgenid_ops && vmgenid_renew(b->devices[i], why))
-			return -1;
-	return 0;
-}
-
 const struct board_ops board_x86_64 = {
 	.type     = MACHINE_X86_64_1,
 	.cpus_max = X86_64_CPUS_MAX,
@@ -93,5 +85,5 @@ const struct board_ops board_x86_64 = {
 	.boot     = x86_64_boot,
 	.irq      = x86_64_irq,
 	.button   = x86_64_button,
-	.copied   = x86_64_copied,
+	.copied   = vmgenid_renew_all,
 };

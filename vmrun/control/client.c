@@ -200,6 +200,10 @@ static void client_requests(struct server_client *c, size_t from)
 			client_request(c, c->in + begin, i + 1 - begin);
 			begin = i + 1;
 			break;
+		case QMP_BEFORE:
+			client_request(c, c->in + begin, i - begin);
+			begin = i--;
+			break;
 		case QMP_DEEP:
 			client_refuse(c, "JSON nested too deeply");
 			break;

@@ -134,18 +134,26 @@ static int command_moves(struct command_call *call, struct fail *why)
 static int command_resolve(struct command_call *call, struct fail *why)
 {
 	const char *move = json_string_value(json_object_get(call->args, "move"));
+	const char *disks = json_string_value(json_object_get(call->args, "disk-changed"));
 	struct uuid id;
 
 	if (move && !uuid_parse(&id, move))
 		return fail_set(why, FAIL_USAGE, "Parameter 'move' expects a uuid");
-	return handover_resolve(call->server, json_is_true(json_object_get(call->args, "own")),
-				json_is_true(json_object_get(call->args, "peer-is-dead")), move ? &id : NULL, why);
+	if (disks && strcmp(disks, "accept"))
+		return fail_set(why, FAIL_USAGE, "Parameter 'disk-changed' expects 'accept'");
+	call->vm->disk_changed_ok = disks != NULL;
+	int rc = handover_resolve(call->server, json_is_true(json_object_get(call->args, "own")),
+				  json_is_true(json_object_get(call->args, "peer-is-dead")), move ? &id : NULL, why);
+
+	call->vm->disk_changed_ok = false;
+	return rc;
 }
 
 static const struct command_arg args_capabilities[] = { { "enable", 'a', true }, { 0 } };
 static const struct command_arg args_lease[]        = { { "kind", 's', false }, { "holder", 's', false }, { "token", 's', true }, { 0 } };
 static const struct command_arg args_inspect[]      = { { "path", 's', true }, { 0 } };
-static const struct command_arg args_resolve[]      = { { "own", 'b', false }, { "move", 's', true }, { "peer-is-dead", 'b', true }, { 0 } };
+static const struct command_arg args_resolve[]      = { { "own", 'b', false }, { "move", 's', true }, { "peer-is-dead", 'b', true },
+							{ "disk-changed", 's', true }, { 0 } };
 
 #define BESIDES_ENDED (PHASE_ANY & ~(unsigned)PHASE_ENDED)
 

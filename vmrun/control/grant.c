@@ -68,6 +68,9 @@ static void grant_drop(struct grant *g)
 	if (g->epoch)
 		dirty_epoch_abandon(vm);
 	g->epoch = false;
+	if (g->samples)
+		blk_forget_samples(vm);
+	g->samples = false;
 	if (g->paused) {
 		g->paused      = false;
 		g->deadline_ns = 0;
@@ -139,20 +142,43 @@ static bool grant_check(struct grant *g)
 	return g->lost;
 }
 
-/* One request. The deadline is looked at before and after, under the lock: a revocation and a release cannot both win. */
-static void grant_answer(struct grant *g, struct grant_call *call)
+/* Until the disks have done what a verb needs, its time is up, or the server closes. False: the
+ * holder has gone. */
+static bool grant_wait_disks(struct grant *g, const struct grant_call *call, enum blk_wait what)
+{
+	/* Of fd only that it hangs up. */
+	struct pollfd others[2] = { { .fd = g->kick, .events = POLLIN }, { .fd = g->fd } };
+	uint64_t      until     = g->deadline_ns, ms = call->in->a[0];
+
+	if (what == BLK_WAIT_QUIET)      /* the deadline of a pause counts from the request for it */
+		until = call->begin_ns + (ms < GRANT_PAUSE_MS_MAX ? ms : GRANT_PAUSE_MS_MAX) * 1000000u;
+	return blk_wait(g->server->vm, what, others, 2, until) || !others[1].revents;
+}
+
+/* One request. The deadline is looked at before and after, under the lock: a revocation and a
+ * release cannot both win. False: there is nobody to answer. */
+static bool grant_answer(struct grant *g, struct grant_call *call)
 {
 	struct vm       *vm  = g->server->vm;
 	struct fail      why = { .at = FAIL_NOWHERE };
 	struct lease_msg *out = call->out;
+	enum blk_wait    what = BLK_WAIT_SYNCED;
+	bool             there = true;
 
 	*out = (struct lease_msg){ .verb = call->in->verb, .serial = call->in->serial };
 	pthread_mutex_lock(&vm->control_lock);
-	if (!grant_check(g) && grant_execute(g, call, &why)) {
+	if (!grant_check(g) && grant_begin(g, call, &what)) {
+		pthread_mutex_unlock(&vm->control_lock);
+		there = grant_wait_disks(g, call, what);
+		pthread_mutex_lock(&vm->control_lock);
+	}
+	if (there && !grant_check(g) && grant_execute(g, call, &why)) {
 		out->status = why.kind == FAIL_SYSTEM ? LEASE_FAILED : LEASE_REFUSED;
 		out->kind   = (uint32_t)why.kind;
 		fail_text(&why, out->text, sizeof(out->text));
 	}
+	if (what == BLK_WAIT_QUIET)
+		blk_hold(vm, false);
 	/* An answer that ended the VM (done, abort) is still its answer. */
 	if (!g->lost && grant_overdue(g))
 		grant_check(g);
@@ -162,6 +188,7 @@ static void grant_answer(struct grant *g, struct grant_call *call)
 			close(call->fds[--call->nfds]);
 	}
 	pthread_mutex_unlock(&vm->control_lock);
+	return there;
 }
 
 static int grant_send_regions(struct grant *g, uint32_t serial, uint64_t count)
@@ -202,8 +229,8 @@ static bool grant_serve(struct grant *g)
 		return false;
 	}
 	in.text[sizeof(in.text) - 1] = '\0';
-	grant_answer(g, &call);
-	alive = grant_send(g, &out, call.fds, call.nfds) == 0;
+	call.begin_ns = io_now_ns();
+	alive = grant_answer(g, &call) && grant_send(g, &out, call.fds, call.nfds) == 0;
 	while (call.nfds)
 		close(call.fds[--call.nfds]);
 	if (alive && in.verb == LEASE_REGIONS && out.verb == LEASE_REGIONS && out.status == LEASE_OK)

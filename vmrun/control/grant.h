@@ -3,6 +3,7 @@
 
 #include "libcommon/fail.h"
 #include "libcommon/lease.h"
+#include "vmrun/devices/disks.h"
 #include "vmrun/dirty.h"
 
 #include <jansson.h>
@@ -39,6 +40,9 @@ struct grant {
 	bool                   state_given;    /* in this pause */
 	_Atomic uint64_t       deadline_ns;    /* of the pause, 0: none; its thread reads it without the lock */
 	bool                   logging;
+	bool                   samples;    /* the disks keep some for us */
+	bool                   rehearsed;
+	uint64_t               hold_ns;    /* what the pause took */
 	struct dirty_consumer  consumer;
 };
 
@@ -46,6 +50,7 @@ struct grant_call {
 	const struct lease_msg *in;
 	int                     in_fd;     /* -1 for none; stays the caller's */
 	struct lease_msg       *out;
+	uint64_t                begin_ns;  /* when it came */
 	int                     fds[2];    /* sent with the answer, then closed */
 	size_t                  nfds;
 };
@@ -69,6 +74,10 @@ json_t *grants_json(const struct control_server *s);
 /* ---- grant_verbs.c, grant_log.c: what can be asked for ---- */
 
 int  grant_execute(struct grant *g, struct grant_call *call, struct fail *why);
+/* What must have come about of the disks before grant_execute: begun here, and waited for without
+ * control_lock, so that a disk that hangs stops neither commands nor the pause's deadline. False:
+ * nothing. */
+bool grant_begin(struct grant *g, struct grant_call *call, enum blk_wait *what);
 /* The messages behind the answer to LEASE_REGIONS. */
 int  grant_region(struct grant *g, uint32_t i, struct lease_msg *out, int *fd, struct fail *why);
 int  grant_log_start(struct grant *g, struct grant_call *call, struct fail *why);

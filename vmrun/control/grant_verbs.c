@@ -6,6 +6,7 @@
 #include "vmrun/control/handover.h"
 #include "vmrun/control/records.h"
 #include "vmrun/control/server.h"
+#include "vmrun/devices/disks.h"
 #include "vmrun/vm.h"
 
 #include <assert.h>
@@ -133,6 +134,53 @@ static int verb_unpause(struct grant *g, struct fail *why)
 	return runstate_drop(g->server->vm, HOLD_LEASE, why);
 }
 
+static void pause_took(struct control_server *s, uint64_t ns)
+{
+	s->pause_ns[1] = s->pause_ns[0];
+	s->pause_ns[0] = ns;
+}
+
+/* Pauses the VM, saves its state for nobody, and resumes: a saver must know how long that takes
+ * before it pauses for good. Once a lease; without requests of the guest in flight, which might
+ * take long. */
+static void flush_rehearse(struct grant *g)
+{
+	struct vm  *vm = g->server->vm;
+	uint64_t    begin;
+	uint8_t    *fdt;
+	size_t      len;
+	struct fail why;
+
+	if (g->rehearsed || !vm->run.cpus_running)
+		return;
+	blk_hold(vm, true);
+	begin = io_now_ns();
+	if (blk_quiet(vm, &why) == 0 && runstate_stand(vm, &why) == 0 &&
+	    vm_save(vm, &fdt, &len, &why) == 0) {
+		free(fdt);
+		pause_took(g->server, io_now_ns() - begin);
+		g->rehearsed = true;
+	}
+	blk_hold(vm, false);
+	if (runstate_apply(vm, &why)) {
+		vm->end_why = why;
+		vm_end(vm, RUN_INTERNAL_ERROR, 1, "host-error");
+	}
+}
+
+static int verb_flush(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	const uint64_t *known = g->server->pause_ns;
+
+	if (blk_synced(g->server->vm, why))
+		return -1;
+	call->out->a[0] = io_now_ns() - call->begin_ns;
+	flush_rehearse(g);
+	/* The shorter of two: the other may have met a busy host. */
+	call->out->a[1] = known[1] && known[1] < known[0] ? known[1] : known[0];
+	return 0;
+}
+
 static int verb_pause(struct grant *g, struct grant_call *call, struct fail *why)
 {
 	struct vm  *vm = g->server->vm;
@@ -143,6 +191,8 @@ static int verb_pause(struct grant *g, struct grant_call *call, struct fail *why
 		return fail_set(why, FAIL_USAGE, "pause: paused already");
 	if (ms == 0 || ms > GRANT_PAUSE_MS_MAX)
 		return fail_set(why, FAIL_USAGE, "pause: a deadline of 1 to %u ms", GRANT_PAUSE_MS_MAX);
+	if (blk_quiet(vm, why))
+		return -1;
 	vm->run.moving = strncmp(g->holder, "vmmigrate", 9) == 0;
 	if (runstate_hold(vm, HOLD_LEASE, why)) {
 		runstate_drop(vm, HOLD_LEASE, &undo);
@@ -150,13 +200,37 @@ static int verb_pause(struct grant *g, struct grant_call *call, struct fail *why
 	}
 	g->paused      = true;
 	g->state_given = false;
-	g->deadline_ns = begin + ms * 1000000u;
+	g->hold_ns     = io_now_ns() - begin;
+	g->deadline_ns = call->begin_ns + ms * 1000000u;
 	/* What was written up to here belongs to the epoch that ends. */
 	if (dirty_harvest(vm, g->logging ? &g->consumer : NULL, NULL, why) || dirty_epoch_begin(vm, &call->in->uuid, why)) {
 		verb_unpause(g, &undo);
 		return -1;
 	}
 	g->epoch = true;
+	return 0;
+}
+
+/* How long the pause lasts without a word from its holder is the holder's choice, within the bounds of PAUSE. */
+static int verb_renew(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	uint64_t ms = call->in->a[0];
+
+	if (!g->paused)
+		return fail_set(why, FAIL_USAGE, "renew: not paused");
+	if (ms == 0 || ms > GRANT_PAUSE_MS_MAX)
+		return fail_set(why, FAIL_USAGE, "renew: a deadline of 1 to %u ms", GRANT_PAUSE_MS_MAX);
+	g->deadline_ns = io_now_ns() + ms * 1000000u;
+	return 0;
+}
+
+/* Under the lock in which a deadline revokes the lease: a VM that has run on is never ended by the save that lost it. */
+static int verb_quit(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	(void)call;
+	if (!g->paused)
+		return fail_set(why, FAIL_USAGE, "quit: not paused");
+	vm_end(g->server->vm, RUN_SHUTDOWN, 0, "host-qmp-quit");
 	return 0;
 }
 
@@ -170,17 +244,19 @@ static int verb_resume(struct grant *g, struct grant_call *call, struct fail *wh
 
 static int verb_state(struct grant *g, struct grant_call *call, struct fail *why)
 {
+	uint64_t begin = io_now_ns();
 	uint8_t *fdt;
 	size_t   len;
 	int      rc;
 
 	if (!g->paused)
 		return fail_set(why, FAIL_USAGE, "state: not paused");
-	if (vm_save(g->server->vm, &fdt, &len, why))
+	if (blk_sampled(g->server->vm, why) || vm_save(g->server->vm, &fdt, &len, why))
 		return -1;
 	rc = verb_give_tree(call, fdt, len, why);
 	free(fdt);
 	g->state_given = rc == 0;
+	pause_took(g->server, g->hold_ns + io_now_ns() - begin);
 	return rc;
 }
 
@@ -233,6 +309,9 @@ static int verb_release(struct grant *g, struct grant_call *call, struct fail *w
 
 	if (!g->paused && !runstate_held_by(vm, HOLD_RELEASED))
 		return fail_set(why, FAIL_USAGE, "release: not paused");
+	/* What the target reads must not depend on what this host still has in its memory. */
+	if (!runstate_held_by(vm, HOLD_RELEASED) && blk_synced(vm, why))
+		return -1;
 	if (handover_release(g->server, &call->in->uuid, why))
 		return -1;
 	g->moving = false;
@@ -354,50 +433,88 @@ static int verb_abort(struct grant *g, struct grant_call *call, struct fail *why
 #define LIVE     (OURS | PHASE_RELEASED)
 #define FILLED   (PHASE_INCOMING | PHASE_DOUBT)
 
+/* What a verb needs of the disks before it runs. */
+enum grant_disks { DISKS_ANY, DISKS_QUIET, DISKS_FLUSHED, DISKS_SAMPLED };
+
 static const struct grant_verb {
 	const char *name;
 	int       (*run)(struct grant *g, struct grant_call *call, struct fail *why);
 	unsigned    kinds;       /* of lease */
 	unsigned    phases;      /* of the VM */
 	bool        fd;          /* a descriptor comes with it */
+	enum grant_disks disks;
 } grant_verbs[LEASE_VERBS] = {
-	[LEASE_REGIONS]   = { "regions",   verb_regions,    READ | LOG | INCOMING, PHASE_ANY,      false },
-	[LEASE_CONFIG]    = { "config",    verb_config,     READ | LOG | INCOMING, PHASE_ANY,      false },
-	[LEASE_LOG_START] = { "log-start", grant_log_start, LOG,                   OURS,           false },
-	[LEASE_SYNC]      = { "sync",      verb_sync,       LOG,                   OURS,           false },
-	[LEASE_CLEAR]     = { "clear",     verb_clear,      LOG,                   OURS,           false },
-	[LEASE_THROTTLE]  = { "throttle",  verb_throttle,   LOG,                   OURS,           false },
-	[LEASE_PAUSE]     = { "pause",     verb_pause,      LOG,                   OURS,           false },
-	[LEASE_RESUME]    = { "resume",    verb_resume,     LOG,                   PHASE_LEASED,   false },
-	[LEASE_STATE]     = { "state",     verb_state,      LOG,                   PHASE_LEASED,   false },
-	[LEASE_FILL]      = { "fill",      verb_fill,       READ | LOG,            LIVE,           false },
-	[LEASE_FINISH]    = { "finish",    verb_finish,     LOG,                   OURS,           false },
-	[LEASE_COMMIT]    = { "commit",    verb_commit,     LOG,                   OURS,           false },
-	[LEASE_RELEASE]   = { "release",   verb_release,    LOG,                   PHASE_LEASED | PHASE_RELEASED, false },
-	[LEASE_RETAKE]    = { "retake",    verb_retake,     LOG,                   PHASE_RELEASED, false },
-	[LEASE_DONE]      = { "done",      verb_done,       LOG,                   PHASE_RELEASED, false },
-	[LEASE_CLAIM]     = { "claim",     verb_claim,      INCOMING,              PHASE_INCOMING, true  },
-	[LEASE_MOVING]    = { "moving",    verb_moving,     LOG,                   OURS,           false },
-	[LEASE_RETAKING]  = { "retaking",  verb_retaking,   LOG,                   PHASE_RELEASED, false },
-	[LEASE_WRITTEN]   = { "written",   verb_written,    INCOMING,              PHASE_INCOMING, false },
-	[LEASE_LOAD]      = { "load",      verb_load,       INCOMING,              PHASE_INCOMING, true  },
-	[LEASE_READY]     = { "ready",     verb_ready,      INCOMING,              FILLED,         false },
-	[LEASE_START]     = { "start",     verb_start,      INCOMING,              PHASE_ANY,      false },
-	[LEASE_ABORT]     = { "abort",     verb_abort,      INCOMING,              PHASE_ANY,      false },
+	[LEASE_REGIONS]   = { "regions",   verb_regions,    READ | LOG | INCOMING, PHASE_ANY,      false, DISKS_ANY },
+	[LEASE_CONFIG]    = { "config",    verb_config,     READ | LOG | INCOMING, PHASE_ANY,      false, DISKS_ANY },
+	[LEASE_LOG_START] = { "log-start", grant_log_start, LOG,                   OURS,           false, DISKS_ANY },
+	[LEASE_SYNC]      = { "sync",      verb_sync,       LOG,                   OURS,           false, DISKS_ANY },
+	[LEASE_CLEAR]     = { "clear",     verb_clear,      LOG,                   OURS,           false, DISKS_ANY },
+	[LEASE_THROTTLE]  = { "throttle",  verb_throttle,   LOG,                   OURS,           false, DISKS_ANY },
+	[LEASE_FLUSH]     = { "flush",     verb_flush,      LOG,                   OURS,           false, DISKS_SAMPLED },
+	[LEASE_PAUSE]     = { "pause",     verb_pause,      LOG,                   OURS,           false, DISKS_QUIET },
+	[LEASE_RESUME]    = { "resume",    verb_resume,     LOG,                   PHASE_LEASED,   false, DISKS_ANY },
+	[LEASE_STATE]     = { "state",     verb_state,      LOG,                   PHASE_LEASED,   false, DISKS_SAMPLED },
+	[LEASE_FILL]      = { "fill",      verb_fill,       READ | LOG,            LIVE,           false, DISKS_ANY },
+	[LEASE_FINISH]    = { "finish",    verb_finish,     LOG,                   OURS,           false, DISKS_ANY },
+	[LEASE_COMMIT]    = { "commit",    verb_commit,     LOG,                   OURS,           false, DISKS_ANY },
+	[LEASE_RELEASE]   = { "release",   verb_release,    LOG,                   PHASE_LEASED | PHASE_RELEASED, false, DISKS_FLUSHED },
+	[LEASE_RETAKE]    = { "retake",    verb_retake,     LOG,                   PHASE_RELEASED, false, DISKS_ANY },
+	[LEASE_DONE]      = { "done",      verb_done,       LOG,                   PHASE_RELEASED, false, DISKS_ANY },
+	[LEASE_CLAIM]     = { "claim",     verb_claim,      INCOMING,              PHASE_INCOMING, true, DISKS_ANY },
+	[LEASE_MOVING]    = { "moving",    verb_moving,     LOG,                   OURS,           false, DISKS_ANY },
+	[LEASE_RETAKING]  = { "retaking",  verb_retaking,   LOG,                   PHASE_RELEASED, false, DISKS_ANY },
+	[LEASE_WRITTEN]   = { "written",   verb_written,    INCOMING,              PHASE_INCOMING, false, DISKS_ANY },
+	[LEASE_LOAD]      = { "load",      verb_load,       INCOMING,              PHASE_INCOMING, true, DISKS_ANY },
+	[LEASE_READY]     = { "ready",     verb_ready,      INCOMING,              FILLED,         false, DISKS_ANY },
+	[LEASE_QUIT]      = { "quit",      verb_quit,       LOG,                   PHASE_LEASED,   false, DISKS_ANY },
+	[LEASE_RENEW]     = { "renew",     verb_renew,      LOG,                   PHASE_LEASED,   false, DISKS_ANY },
+	[LEASE_START]     = { "start",     verb_start,      INCOMING,              PHASE_ANY,      false, DISKS_ANY },
+	[LEASE_ABORT]     = { "abort",     verb_abort,      INCOMING,              PHASE_ANY,      false, DISKS_ANY },
 };
 
-int grant_execute(struct grant *g, struct grant_call *call, struct fail *why)
+/* NULL with *why: not to be asked for, or not now. */
+static const struct grant_verb *grant_verb(const struct grant *g, const struct grant_call *call,
+					   struct fail *why)
 {
 	uint32_t                 verb = call->in->verb;
 	const struct grant_verb *v    = verb < LEASE_VERBS && grant_verbs[verb].run ? &grant_verbs[verb] : NULL;
 
 	if (!v)
-		return fail_set(why, FAIL_VERSION, "this vmrun knows no verb %u", verb);
-	if (!(v->kinds & 1u << g->kind))
-		return fail_set(why, FAIL_USAGE, "%s: not a verb of this kind of lease", v->name);
-	if (v->fd != (call->in_fd >= 0))
-		return fail_set(why, FAIL_USAGE, "%s: %s", v->name, v->fd ? "a descriptor is missing" : "comes with a descriptor");
-	if (!(v->phases & command_phase(g->server)))
-		return command_refuse(g->server, v->name, why);
-	return v->run(g, call, why);
+		fail_set(why, FAIL_VERSION, "this vmrun knows no verb %u", verb);
+	else if (!(v->kinds & 1u << g->kind))
+		fail_set(why, FAIL_USAGE, "%s: not a verb of this kind of lease", v->name);
+	else if (v->fd != (call->in_fd >= 0))
+		fail_set(why, FAIL_USAGE, "%s: %s", v->name,
+			 v->fd ? "a descriptor is missing" : "comes with a descriptor");
+	else if (!(v->phases & command_phase(g->server)))
+		command_refuse(g->server, v->name, why);
+	else
+		return v;
+	return NULL;
+}
+
+bool grant_begin(struct grant *g, struct grant_call *call, enum blk_wait *what)
+{
+	struct vm               *vm = g->server->vm;
+	struct fail              why;
+	const struct grant_verb *v  = grant_verb(g, call, &why);
+
+	/* A released VM's disks are another host's. */
+	if (!v || v->disks == DISKS_ANY || runstate_held_by(vm, HOLD_RELEASED) ||
+	    (v->disks == DISKS_QUIET && g->paused))
+		return false;
+	*what = v->disks == DISKS_QUIET ? BLK_WAIT_QUIET : BLK_WAIT_SYNCED;
+	if (v->disks == DISKS_QUIET)
+		blk_hold(vm, true);
+	else
+		blk_sync_start(vm, v->disks == DISKS_SAMPLED);
+	g->samples = g->samples || v->disks == DISKS_SAMPLED;
+	return true;
+}
+
+int grant_execute(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	const struct grant_verb *v = grant_verb(g, call, why);
+
+	return v ? v->run(g, call, why) : -1;
 }

@@ -85,6 +85,8 @@ int handover_release(struct control_server *s, const struct uuid *move, struct f
 		return -1;
 	if (s->move.state != MOVE_MOVING)
 		return fail_set(why, FAIL_OWNER, "release: the VM's record says %s, not moving", move_state_names[s->move.state]);
+	if (vm_disks_known(vm, why))
+		return -1;
 	fault_point("vmrun.source.paused");
 	/* Held before the record is written: from its rename on nothing may run this VM, whatever fails after it. */
 	if (runstate_hold(vm, HOLD_RELEASED, why))
@@ -94,7 +96,7 @@ int handover_release(struct control_server *s, const struct uuid *move, struct f
 		return -1;
 	}
 	fault_point("vmrun.source.released");
-	board_own(vm->board, false, &undo);     /* the disks are the target's to lock; closing them would do as much */
+	board_own(vm->board, false, &undo);     /* to the target and to nobody else */
 	return 0;
 }
 
@@ -122,6 +124,10 @@ int handover_retake(struct control_server *s, const struct uuid *move, bool by_w
 
 	if (handover_released(s, "retake", move, why) || board_own(vm->board, true, why))
 		return -1;
+	if (vm_disks_retaken(vm, why)) {
+		board_own(vm->board, false, &undo);
+		return -1;
+	}
 	/* The peer may have owned it, and would know a later generation than we offer it the next time. */
 	if (records_write(s, MOVE_RETAKEN, move, s->move.generation + (by_word ? 1 : 0), s->move.peer, why)) {
 		board_own(vm->board, false, &undo);
@@ -183,7 +189,8 @@ int handover_ready(struct control_server *s, const struct uuid *move, const char
 	if (handover_ready_record(s, move, generation, why))
 		return -1;
 	fault_point("vmrun.target.loaded");
-	if (records_write(s, MOVE_READY, move, generation, peer, why))
+	/* Before the source can release: from then on the disks are never without one of us. */
+	if (board_own(s->vm->board, false, why) || records_write(s, MOVE_READY, move, generation, peer, why))
 		return -1;
 	fault_point("vmrun.target.ready");
 	return 0;

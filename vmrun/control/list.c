@@ -2,6 +2,7 @@
 
 #include "libcommon/control.h"
 #include "libcommon/paths.h"
+#include "libcommon/text.h"
 #include "vmrun/control/server.h"
 
 #include <dirent.h>
@@ -49,7 +50,7 @@ static json_t *list_vm(const char *name)
 	json_decref(status);
 	/* Its lock is held: a process that is stopped, starting or ending. Nobody holds it: a socket that was left behind. */
 	live = paths_socket(path, name, false, &(struct fail){ 0 }) == 0 && socket_is_live(path);
-	return json_pack("{s:s, s:s, s:s}", "name", name, "status", live ? "silent" : "stale", "note", why.what);
+	return json_pack("{s:s, s:s, s:o}", "name", name, "status", live ? "silent" : "stale", "note", text_json(why.what));
 }
 
 static int list_compare(const void *a, const void *b)

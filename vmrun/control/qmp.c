@@ -1,46 +1,83 @@
 #include "vmrun/control/qmp.h"
 
 #include "libcommon/io.h"
+#include "libcommon/text.h"
 #include "libcommon/version.h"
 
 #include <string.h>
 
+static bool qmp_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* Strings hold none, and outside of them only white space is valid (RFC 8259, 2 and 7). */
+static bool qmp_control(char c)
+{
+	return (unsigned char)c < 0x20;
+}
+
+static bool qmp_structural(char c)
+{
+	return c != '\0' && strchr("{}[]:,", c);
+}
+
+static enum qmp_step qmp_end(struct qmp_scan *s, enum qmp_step step)
+{
+	*s = (struct qmp_scan){ 0 };
+	return step;
+}
+
+static enum qmp_step qmp_string(struct qmp_scan *s, char c)
+{
+	if (s->escape)
+		s->escape = false;
+	else if (c == '\\')
+		s->escape = true;
+	else if (c == '"')
+		s->string = false;
+	return s->string || s->depth ? QMP_MORE : qmp_end(s, QMP_VALUE);
+}
+
+/* Of a value that is no object, array or string: at its first byte, and behind. */
+static enum qmp_step qmp_bare(struct qmp_scan *s, char c)
+{
+	bool first = !s->bare;
+
+	s->bare = true;
+	if (qmp_space(c) || (first && qmp_structural(c)))
+		return qmp_end(s, QMP_VALUE);
+	return !first && (qmp_structural(c) || c == '"') ? qmp_end(s, QMP_BEFORE) : QMP_MORE;
+}
+
 enum qmp_step qmp_scan(struct qmp_scan *s, char c)
 {
-	if ((unsigned char)c == 0xff) {
-		*s = (struct qmp_scan){ 0 };
-		return QMP_RESET;
-	}
-	if (!s->begun) {
-		if (c == ' ' || c == '\t' || c == '\r' || c == '\n')
+	if ((unsigned char)c == 0xff)
+		return qmp_end(s, QMP_RESET);
+	if (s->recover) {
+		if (!qmp_structural(c) && (c == '\t' || !qmp_control(c)))
 			return QMP_BLANK;
-		s->begun = true;
-		s->bare  = c != '{' && c != '[';
+		s->recover = false;
 	}
-	if (s->bare) {
-		if (c != '\n')
-			return QMP_MORE;
-		*s = (struct qmp_scan){ 0 };
+	if (!s->begun && qmp_space(c))
+		return QMP_BLANK;
+	s->begun = true;
+	if (qmp_control(c) && (s->string || !qmp_space(c))) {
+		*s = (struct qmp_scan){ .recover = true };
 		return QMP_VALUE;
 	}
-	if (s->string) {
-		if (s->escape)
-			s->escape = false;
-		else if (c == '\\')
-			s->escape = true;
-		else if (c == '"')
-			s->string = false;
-		return QMP_MORE;
-	}
-	if (c == '"')
+	if (s->string)
+		return qmp_string(s, c);
+	if (s->bare || (!s->depth && !strchr("{[\"", c)))
+		return qmp_bare(s, c);
+	if (c == '"') {
 		s->string = true;
-	else if (c == '{' || c == '[') {
+	} else if (c == '{' || c == '[') {
 		if (s->depth == QMP_DEPTH_MAX)
 			return QMP_DEEP;
 		s->depth++;
 	} else if ((c == '}' || c == ']') && --s->depth == 0) {
-		*s = (struct qmp_scan){ 0 };
-		return QMP_VALUE;
+		return qmp_end(s, QMP_VALUE);
 	}
 	return QMP_MORE;
 }
@@ -108,23 +145,9 @@ json_t *qmp_return(json_t *id, json_t *value)
 }
 
 /* A message may quote half a character of what a client or a file said. */
-static json_t *qmp_text(const char *text)
-{
-	json_t *j = json_string(text);
-	char    plain[512];
-	size_t  n = 0;
-
-	if (j)
-		return j;
-	for (; text[n] && n < sizeof(plain) - 1; n++)
-		plain[n] = (unsigned char)text[n] < 0x80 ? text[n] : '?';
-	plain[n] = '\0';
-	return json_string(plain);
-}
-
 json_t *qmp_error(json_t *id, const char *class, const char *desc)
 {
-	return qmp_with_id(json_pack("{s:{s:s, s:o}}", "error", "class", class, "desc", qmp_text(desc)), id);
+	return qmp_with_id(json_pack("{s:{s:s, s:o}}", "error", "class", class, "desc", text_json(desc)), id);
 }
 
 json_t *qmp_event(const char *name, json_t *data, uint64_t seq)

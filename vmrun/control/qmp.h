@@ -12,17 +12,20 @@
 #define QMP_LINE_MAX  (1u << 20)
 #define QMP_DEPTH_MAX 64u
 
-/* Finds where one JSON value ends: at the bracket that closes the first one, or, when it does not begin with a bracket,
- * at the newline (it is an error then). Zeroed to begin. */
+/* Finds where one JSON value ends: at the bracket that closes the first one, or, when it does not
+ * begin with a bracket (an error), at the end of that word, string or sign. A control character
+ * that JSON does not allow there ends the value too; then input is dropped up to the next control
+ * character or structural one, as QEMU's lexer does. Zeroed to begin. */
 struct qmp_scan {
 	unsigned depth;
-	bool     begun, bare, string, escape;
+	bool     begun, bare, string, escape, recover;
 };
 
 enum qmp_step {
-	QMP_BLANK,     /* white space between values: drop it */
+	QMP_BLANK,     /* between values: drop it */
 	QMP_MORE,      /* part of a value */
 	QMP_VALUE,     /* last byte of a value */
+	QMP_BEFORE,    /* the byte before was the last of a value: scan this one again */
 	QMP_RESET,     /* 0xFF: forget what came of this value (a client that starts anew) */
 	QMP_DEEP,      /* nested too deeply */
 };

@@ -1,5 +1,6 @@
 #include "vmrun/control/commands.h"
 
+#include "libcommon/text.h"
 #include "vmrun/control/grant.h"
 #include "vmrun/control/server.h"
 #include "vmrun/vm.h"
@@ -114,9 +115,9 @@ static json_t *query_inserted(const struct machine_host *h)
 		st.st_size   = (off_t)h->size;
 		st.st_blocks = 0;
 	}
-	image = json_pack("{s:s, s:s, s:I, s:I, s:b}", "filename", h->path, "format", "raw", "virtual-size", (json_int_t)st.st_size,
+	image = json_pack("{s:o, s:s, s:I, s:I, s:b}", "filename", text_json(h->path), "format", "raw", "virtual-size", (json_int_t)st.st_size,
 			  "actual-size", (json_int_t)st.st_blocks * 512, "dirty-flag", 0);
-	m = json_pack("{s:s, s:b, s:s, s:b, s:i, s:s, s:i, s:o, s:{s:b, s:b, s:b}}", "file", h->path, "ro", (int)h->readonly, "drv", "raw",
+	m = json_pack("{s:o, s:b, s:s, s:b, s:i, s:s, s:i, s:o, s:{s:b, s:b, s:b}}", "file", text_json(h->path), "ro", (int)h->readonly, "drv", "raw",
 		      "encrypted", 0, "backing_file_depth", 0, "detect_zeroes", "off", "write_threshold", 0, "image", image,
 		      "cache", "writeback", 1, "direct", 0, "no-flush", 0);
 	/* No throttling: zero says so. */
@@ -170,8 +171,8 @@ int query_info(struct command_call *call, struct fail *why)
 
 	(void)why;
 	uuid_text(&cfg->uuid, id);
-	call->ret = json_pack("{s:s, s:I, s:s, s:s, s:s, s:i, s:I, s:s}", "name", cfg->name, "pid", (json_int_t)getpid(), "uuid", id,
+	call->ret = json_pack("{s:s, s:I, s:s, s:s, s:s, s:i, s:I, s:o}", "name", cfg->name, "pid", (json_int_t)getpid(), "uuid", id,
 			      "machine", machine_type_names[cfg->type], "accel", call->vm->accel->ops->name, "cpus", (int)cfg->ncpus,
-			      "memory", (json_int_t)query_ram(cfg), "control", call->server->path);
+			      "memory", (json_int_t)query_ram(cfg), "control", text_json(call->server->path));
 	return 0;
 }

@@ -3,6 +3,7 @@
 #include "libcommon/io.h"
 #include "vmrun/control/handover.h"
 #include "vmrun/control/server.h"
+#include "vmrun/note.h"
 #include "vmrun/vm.h"
 
 #include <stdio.h>
@@ -116,7 +117,7 @@ static void records_sync_later(struct control_server *s, const struct fail *firs
 	char text[400];
 
 	if (!s->stale)
-		fprintf(stderr, "vmrun: %s: the record of its move cannot be written (%s); trying again every second\n", s->vm->cfg.name,
+		note("%s: the record of its move cannot be written (%s); trying again every second", s->vm->cfg.name,
 			fail_text(first, text, sizeof(text)));
 	records_arm(s, true);
 }
@@ -131,7 +132,7 @@ void records_retry(void *server, uint32_t events)
 	if (s->stale && records_sync(s, &why)) {
 		records_arm(s, true);
 	} else if (s->have_move) {
-		fprintf(stderr, "vmrun: %s: the record of its move is written: %s\n", s->vm->cfg.name,
+		note("%s: the record of its move is written: %s", s->vm->cfg.name,
 			move_state_names[s->move.state]);
 		handover_recorded(s);
 	}

@@ -81,6 +81,8 @@ struct control_server {
 	bool                  token_used;  /* the first lease was granted */
 	bool                  loaded;      /* incoming: state is in place */
 	bool                  written;     /* incoming: and RAM */
+	uint64_t pause_ns[2]; /* what pausing and saving state took, the last two times; 0: not
+				 known */
 	bool                  spoilt;      /* incoming: a load failed half way; never to be started */
 };
 

@@ -1,6 +1,7 @@
 #include "vmrun/control/server.h"
 
 #include "libcommon/io.h"
+#include "vmrun/apart.h"
 #include "vmrun/vm.h"
 
 #include <errno.h>
@@ -70,6 +71,19 @@ static int socket_refuse(struct control_server *s, struct fail *why)
 	return fail_set(why, FAIL_REFUSED, "%s runs already (pid %lld, %s)", s->vm->cfg.name, pid, s->path);
 }
 
+/* --control PATH decides where the lock is: it must not be the user's Cargo.lock. */
+static int socket_lock_ours(struct control_server *s, const struct stat *st, struct fail *why)
+{
+	json_t *j    = st->st_size ? socket_lock_read(s->lock_fd) : NULL;
+	bool    ours = st->st_size == 0 || json_is_integer(json_object_get(j, "pid"));
+
+	json_decref(j);
+	if (ours)
+		return 0;
+	return fail_set(why, FAIL_REFUSED, "%.200s: exists and is not a lock file of vmrun: remove it, or choose another --control path",
+			s->lock_path);
+}
+
 static int socket_lock(struct control_server *s, struct fail *why)
 {
 	struct stat st;
@@ -87,6 +101,8 @@ static int socket_lock(struct control_server *s, struct fail *why)
 			return socket_refuse(s, why);
 		return fail_sys(why, "%s: lock", s->lock_path);
 	}
+	if (apart_from(&s->vm->cfg, &st, "the VM's lock file", why) || socket_lock_ours(s, &st, why))
+		return -1;
 	uuid_text(&s->vm->cfg.uuid, id);
 	return socket_lock_write(s, json_pack("{s:I, s:s, s:s}", "pid", (json_int_t)getpid(), "name", s->vm->cfg.name, "uuid", id), why);
 }

@@ -26,6 +26,7 @@ struct device {
 struct device_ops {
 	const char *type;             /* machine_device.type: "ns16550a" */
 	const char *compatible;       /* in the guest's device tree */
+	const char *node;             /* likewise, the node's name (Devicetree Specification, 2.2.2); NULL: type */
 	bool        virtio;           /* sits behind a virtio-mmio window */
 	size_t      size;             /* of the device's struct, which begins with struct device; zeroed before open */
 
@@ -37,7 +38,7 @@ struct device_ops {
 	int  (*loaded)(struct device *d, struct fail *why);           /* after load: relations to RAM, interrupt line raised anew */
 	int  (*pause)(struct device *d, struct fail *why);            /* nothing in flight and no guest memory written after it */
 	int  (*resume)(struct device *d, struct fail *why);           /* after pause or load: kicks queues again */
-	int  (*own)(struct device *d, bool own, struct fail *why);    /* takes or gives back the host's lock (board_own); NULL for none */
+	int  (*own)(struct device *d, bool own, struct fail *why);    /* takes or hands over the host's locks (board_own); NULL for none */
 	void (*counters)(struct device *d, struct json_t *into);      /* for vmferry-inspect; NULL for none */
 	void (*close)(struct device *d);                              /* also after a failed open */
 };

@@ -2,6 +2,7 @@
 
 #include "format/disk_digest.h"
 #include "libcommon/io.h"
+#include "vmrun/devices/disk_sync.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +17,7 @@ int disk_open(struct disk *disk, const struct machine_host *host, struct fail *w
 	struct stat st;
 	uint64_t    mtime_ns;
 
-	*disk = (struct disk){ .fd = -1, .readonly = host->readonly };
+	*disk = (struct disk){ .fd = -1, .claim = -1, .readonly = host->readonly };
 	snprintf(disk->name, sizeof(disk->name), "%s", host->name);
 	/* O_NONBLOCK for the open alone: a recorded path that leads to a FIFO or a tape must not hang us. */
 	disk->fd = open(host->path, (host->readonly ? O_RDONLY : O_RDWR) | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
@@ -26,6 +27,7 @@ int disk_open(struct disk *disk, const struct machine_host *host, struct fail *w
 		return fail_set(why, FAIL_REFUSED, "disk %s: %s: neither a regular file nor a block device", host->name, host->path);
 	if (fcntl(disk->fd, F_SETFL, fcntl(disk->fd, F_GETFL) & ~O_NONBLOCK))
 		return fail_sys(why, "disk %s: %s", host->name, host->path);
+	disk->block = S_ISBLK(st.st_mode);
 	if (disk_size(disk->fd, &disk->size, &mtime_ns, why))
 		return fail_prefix(why, "disk %s: %s: ", host->name, host->path);
 	return 0;
@@ -33,35 +35,9 @@ int disk_open(struct disk *disk, const struct machine_host *host, struct fail *w
 
 void disk_close(struct disk *disk)
 {
-	io_close(&disk->fd);     /* and with it the lock */
-	disk->locked = false;
-}
-
-static int disk_setlk(const struct disk *disk, int type)
-{
-	struct flock lk = { .l_type = (short)type, .l_whence = SEEK_SET };
-
-	return fcntl(disk->fd, F_OFD_SETLK, &lk);
-}
-
-int disk_lock(struct disk *disk, struct fail *why)
-{
-	if (disk->locked || disk->fd < 0)
-		return 0;
-	if (disk_setlk(disk, disk->readonly ? F_RDLCK : F_WRLCK) == 0) {
-		disk->locked = true;
-		return 0;
-	}
-	if (errno != EAGAIN && errno != EACCES)
-		return fail_sys(why, "disk %s: lock", disk->name);
-	return fail_set(why, FAIL_REFUSED, "disk %s: another VM %s it", disk->name, disk->readonly ? "writes" : "uses");
-}
-
-void disk_unlock(struct disk *disk)
-{
-	if (disk->locked)
-		disk_setlk(disk, F_UNLCK);
-	disk->locked = false;
+	io_close(&disk->claim);
+	io_close(&disk->fd);     /* and with it the locks */
+	disk->hold = DISK_FREE;
 }
 
 int disk_read(const struct disk *disk, void *buf, uint64_t len, uint64_t at)
@@ -82,7 +58,7 @@ int disk_read(const struct disk *disk, void *buf, uint64_t len, uint64_t at)
 	return 0;
 }
 
-int disk_write(const struct disk *disk, const void *buf, uint64_t len, uint64_t at)
+static int disk_write_all(const struct disk *disk, const void *buf, uint64_t len, uint64_t at)
 {
 	const uint8_t *p = buf;
 
@@ -98,6 +74,14 @@ int disk_write(const struct disk *disk, const void *buf, uint64_t len, uint64_t 
 		len -= (uint64_t)n;
 	}
 	return 0;
+}
+
+int disk_write(const struct disk *disk, const void *buf, uint64_t len, uint64_t at)
+{
+	int error = disk_write_all(disk, buf, len, at);
+
+	disk_sync_wrote(disk->sync, at, len);
+	return error;
 }
 
 int disk_flush(const struct disk *disk)
@@ -117,7 +101,9 @@ static int disk_fallocate(const struct disk *disk, int mode, uint64_t len, uint6
 	do {
 		rc = fallocate(disk->fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)len);
 	} while (rc && errno == EINTR);
-	return rc ? errno : 0;
+	rc = rc ? errno : 0;
+	disk_sync_wrote(disk->sync, at, len);
+	return rc;
 }
 
 static bool disk_cannot(int error)

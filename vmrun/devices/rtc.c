@@ -201,6 +201,7 @@ static void rtc_close(struct device *d)
 const struct device_ops rtc_ops = {
 	.type       = "goldfish-rtc",
 	.compatible = "google,goldfish-rtc",
+	.node       = "rtc",
 	.size       = sizeof(struct rtc),
 	.open       = rtc_open,
 	.reset      = rtc_reset,

@@ -1,6 +1,7 @@
 #include "vmrun/devices/uart.h"
 
 #include "format/state_uart.h"
+#include "libcommon/text.h"
 #include "vmrun/vm.h"
 
 #include <jansson.h>
@@ -361,7 +362,7 @@ static void uart_counters(struct device *d, struct json_t *into)
 	json_object_set_new(into, "bytes-out", json_integer((json_int_t)u->bytes_out));
 	json_object_set_new(into, "bytes-lost", json_integer((json_int_t)lost));
 	json_object_set_new(into, "interrupts", json_integer((json_int_t)u->interrupts));
-	json_object_set_new(into, "backend", json_string(chardev_where(u->chardev)));
+	json_object_set_new(into, "backend", text_json(chardev_where(u->chardev)));
 }
 
 static void uart_close(struct device *d)
@@ -372,6 +373,7 @@ static void uart_close(struct device *d)
 const struct device_ops uart_ops = {
 	.type       = "ns16550a",
 	.compatible = "ns16550a",
+	.node       = "serial",
 	.size       = sizeof(struct uart),
 	.open       = uart_open,
 	.reset      = uart_reset,

@@ -1,8 +1,9 @@
 #include "vmrun/devices/virtio_blk.h"
 
-#include "format/disk_digest.h"
 #include "format/state_virtio_blk.h"
 #include "libcommon/bytes.h"
+#include "libcommon/io.h"
+#include "vmrun/devices/disk_sync.h"
 #include "vmrun/devices/virtio.h"
 #include "vmrun/devices/virtio_blk_request.h"
 #include "vmrun/vm.h"
@@ -12,8 +13,10 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#define BLK_THREADS 2u
+#define BLK_THREADS   2u
+#define BLK_SETTLE_NS UINT64_C(10000000000)     /* as long as a vCPU is given to stop */
 
 #define F_SIZE_MAX     ((uint64_t)1 << 1)
 #define F_SEG_MAX      ((uint64_t)1 << 2)
@@ -27,12 +30,14 @@ struct blk {
 	struct virtio           v;
 	struct virtio_blk_state s;
 	struct disk             disk;
+	struct disk_sync        sync;
 
 	/* All with machine_lock. */
 	struct blk_request     *first, **last;      /* popped and not begun, in order */
 	uint16_t                waiting;            /* how many */
 	unsigned                busy;               /* requests that have begun */
 	bool                    stop;
+	bool                    held;               /* requests that have not begun wait */
 	pthread_cond_t          work, idle;
 	struct blk_worker {
 		struct blk *b;
@@ -55,8 +60,6 @@ static struct blk_request *blk_next(struct blk *b)
 		b->last = &b->first;
 	b->waiting--;
 	b->busy++;
-	if (r->type != BLK_IN && r->type != BLK_GET_ID && r->type != BLK_FLUSH)
-		b->disk.unsynced = true;
 	return r;
 }
 
@@ -64,6 +67,9 @@ static void blk_done(struct blk *b, const struct blk_request *r, enum blk_status
 {
 	b->requests++;
 	b->errors += status != BLK_OK;
+	/* Under a reset of the guest's nobody looks at what became of its requests. */
+	if (status == BLK_IOERR && r->type == BLK_FLUSH && !b->v.draining)
+		disk_sync_told(&b->sync);
 	if (status == BLK_OK && r->type == BLK_IN)
 		b->bytes_read += r->write_len;
 	if (status == BLK_OK && r->type == BLK_OUT)
@@ -71,8 +77,11 @@ static void blk_done(struct blk *b, const struct blk_request *r, enum blk_status
 	virtq_push(&b->v.q[0], r->head, written);
 	virtio_used(&b->v, 0);
 	b->busy--;
-	if (!b->busy)
+	if (!b->busy) {
 		pthread_cond_broadcast(&b->idle);
+		if (b->held)
+			disk_sync_signal(&b->sync);
+	}
 }
 
 static void *blk_thread(void *arg)
@@ -87,7 +96,7 @@ static void *blk_thread(void *arg)
 		enum blk_status     status;
 		uint32_t            written;
 
-		if (!b->first) {
+		if (!b->first || b->held) {
 			pthread_cond_wait(&b->work, &vm->machine_lock);
 			continue;
 		}
@@ -136,18 +145,36 @@ static void blk_kick(struct virtio *v, unsigned queue)
 
 /* Requests not begun go back into the ring: they are the last popped, so that the ring's order says which they are, and
  * the next kick takes them again. A pause is no longer than what the host's disk is doing just now. */
-static void blk_drain(struct virtio *v)
+static void blk_put_back(struct blk *b)
 {
-	struct blk         *b = (struct blk *)v;
 	struct blk_request *r;
 
-	virtq_unpop(&v->q[0], b->waiting);
+	virtq_unpop(&b->v.q[0], b->waiting);
 	while ((r = b->first)) {
 		b->first = r->next;
 		free(r);
 	}
 	b->last    = &b->first;
 	b->waiting = 0;
+}
+
+/* False when requests are in flight still at until_ns. */
+static bool blk_settle(struct blk *b, uint64_t until_ns)
+{
+	struct timespec until = { .tv_sec = (time_t)(until_ns / 1000000000u),
+				  .tv_nsec = (long)(until_ns % 1000000000u) };
+
+	while (b->busy)
+		if (pthread_cond_timedwait(&b->idle, &b->v.d.vm->machine_lock, &until) == ETIMEDOUT)
+			return !b->busy;
+	return true;
+}
+
+static void blk_drain(struct virtio *v)
+{
+	struct blk *b = (struct blk *)v;
+
+	blk_put_back(b);
 	while (b->busy)
 		pthread_cond_wait(&b->idle, &v->d.vm->machine_lock);
 }
@@ -182,7 +209,8 @@ static int blk_loaded(struct virtio *v, struct fail *why)
 {
 	struct blk *b = (struct blk *)v;
 
-	if (b->s.capacity != b->disk.size / BLK_SECTOR)
+	/* A disk that has grown is told to the guest at its next reset. */
+	if (b->s.capacity > b->disk.size / BLK_SECTOR)
 		return fail_set(why, FAIL_REFUSED, "disk %s: has %" PRIu64 " bytes, the guest knows %" PRIu64, b->disk.name, b->disk.size,
 				b->s.capacity * BLK_SECTOR);
 	if (b->s.readonly != b->disk.readonly)
@@ -224,16 +252,23 @@ static int blk_open(struct device *d, struct fail *why)
 {
 	struct blk                *b    = (struct blk *)d;
 	const struct machine_host *host = machine_host_find(&d->vm->cfg, d->cfg.host);
+	pthread_condattr_t         monotonic;
 
-	b->disk.fd = -1;
+	b->disk.fd = b->disk.claim = -1;
 	b->last    = &b->first;
 	virtio_open(&b->v, &blk_class);
 	pthread_cond_init(&b->work, NULL);
-	pthread_cond_init(&b->idle, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&b->idle, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	if (!host || host->cls != HOST_DISK)
 		return fail_set(why, FAIL_USAGE, "%s: there is no disk %s", d->node, d->cfg.host);
 	if (disk_open(&b->disk, host, why) || (!d->vm->disks_deferred && disk_lock(&b->disk, why)))
 		return -1;
+	if (disk_sync_open(&b->sync, &b->disk, why))
+		return -1;
+	b->disk.sync  = &b->sync;
 	b->s.capacity = b->disk.size / BLK_SECTOR;
 	b->s.readonly = b->disk.readonly;
 	return blk_workers(b, why);
@@ -248,34 +283,55 @@ static void blk_reset(struct device *d)
 	b->s = (struct virtio_blk_state){ .capacity = b->disk.size / BLK_SECTOR, .readonly = b->disk.readonly };
 }
 
+/* Nothing is flushed here: only a save and a move need that, and they ask for it themselves
+ * (disk_sync.h). */
 static int blk_pause(struct device *d, struct fail *why)
 {
 	struct blk *b = (struct blk *)d;
-	int         error;
 
-	virtio_pause(d, why);
-	if (!b->disk.unsynced)
+	b->v.paused = true;
+	blk_put_back(b);
+	if (blk_settle(b, io_now_ns() + BLK_SETTLE_NS))
 		return 0;
-	/* The lock is let go: a flush may take long, and nothing of this device moves meanwhile. */
-	pthread_mutex_unlock(&d->vm->machine_lock);
-	error = disk_flush(&b->disk);
-	pthread_mutex_lock(&d->vm->machine_lock);
-	if (error) {
-		errno = error;
-		return fail_sys(why, "disk %s: flush", b->disk.name);
-	}
-	b->disk.unsynced = false;
-	return 0;
+	return fail_set(why, FAIL_SYSTEM, "disk %s: requests still in flight after %u s",
+			b->disk.name, (unsigned)(BLK_SETTLE_NS / 1000000000u));
+}
+
+static int blk_resume(struct device *d, struct fail *why)
+{
+	virtio_blk_hold(d, false);
+	return virtio_resume(d, why);
+}
+
+void virtio_blk_hold(struct device *d, bool hold)
+{
+	struct blk *b = (struct blk *)d;
+
+	b->held = hold;
+	if (!hold)
+		pthread_cond_broadcast(&b->work);
+}
+
+bool virtio_blk_in_flight(struct device *d)
+{
+	return ((struct blk *)d)->busy != 0;
+}
+
+struct disk_sync *virtio_blk_sync(struct device *d)
+{
+	return &((struct blk *)d)->sync;
+}
+
+uint64_t virtio_blk_bytes(const struct device *d)
+{
+	return ((const struct blk *)d)->s.capacity * BLK_SECTOR;
 }
 
 static int blk_own(struct device *d, bool own, struct fail *why)
 {
 	struct blk *b = (struct blk *)d;
 
-	if (own)
-		return disk_lock(&b->disk, why);
-	disk_unlock(&b->disk);
-	return 0;
+	return own ? disk_lock(&b->disk, why) : disk_hand_over(&b->disk, why);
 }
 
 static void blk_counters(struct device *d, struct json_t *into)
@@ -288,7 +344,9 @@ static void blk_counters(struct device *d, struct json_t *into)
 	json_object_set_new(into, "errors", json_integer((json_int_t)b->errors));
 	json_object_set_new(into, "bytes-read", json_integer((json_int_t)b->bytes_read));
 	json_object_set_new(into, "bytes-written", json_integer((json_int_t)b->bytes_written));
-	json_object_set_new(into, "locked", json_boolean(b->disk.locked));
+	json_object_set_new(into, "flushes", json_integer((json_int_t)b->sync.flushes));
+	json_object_set_new(into, "samples-read", json_integer((json_int_t)b->sync.reads));
+	json_object_set_new(into, "locked", json_boolean(b->disk.hold == DISK_OWNED));
 }
 
 static void blk_close(struct device *d)
@@ -309,6 +367,7 @@ static void blk_close(struct device *d)
 	}
 	pthread_cond_destroy(&b->work);
 	pthread_cond_destroy(&b->idle);
+	disk_sync_close(&b->sync);
 	disk_close(&b->disk);
 	virtio_close(&b->v);
 }
@@ -325,37 +384,8 @@ const struct device_ops virtio_blk_ops = {
 	.parts      = virtio_parts,
 	.loaded     = virtio_loaded,
 	.pause      = blk_pause,
-	.resume     = virtio_resume,
+	.resume     = blk_resume,
 	.own        = blk_own,
 	.counters   = blk_counters,
 	.close      = blk_close,
 };
-
-/* --- all disks of a VM --- */
-
-int blk_lock_all(struct vm *vm, struct fail *why)
-{
-	return board_own(vm->board, true, why);
-}
-
-void blk_unlock_all(struct vm *vm)
-{
-	struct fail why;
-
-	board_own(vm->board, false, &why);
-}
-
-int blk_fingerprint(struct vm *vm, struct fail *why)
-{
-	for (unsigned i = 0; i < vm->board->ndevices; i++) {
-		struct device       *d = vm->board->devices[i];
-		struct machine_host *host;
-
-		if (d->ops != &virtio_blk_ops)
-			continue;
-		host = machine_host_find(&vm->cfg, d->cfg.host);
-		if (host && disk_fingerprint(((struct blk *)d)->disk.fd, &host->size, &host->mtime_ns, host->digest, why))
-			return fail_prefix(why, "disk %s: ", d->cfg.host);
-	}
-	return 0;
-}

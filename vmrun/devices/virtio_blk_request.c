@@ -1,6 +1,7 @@
 #include "vmrun/devices/virtio_blk_request.h"
 
 #include "libcommon/bytes.h"
+#include "vmrun/devices/disk_sync.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -115,7 +116,7 @@ enum blk_status blk_request_run(const struct blk_request *r, const struct disk *
 		status = blk_out(r, disk, capacity, m, buf);
 		break;
 	case BLK_FLUSH:
-		status = disk_flush(disk) ? BLK_IOERR : BLK_OK;
+		status = disk_sync_guest_flush(disk->sync) ? BLK_IOERR : BLK_OK;
 		break;
 	case BLK_GET_ID:
 		status = blk_id(r, disk, m);

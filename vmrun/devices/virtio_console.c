@@ -1,6 +1,7 @@
 #include "vmrun/devices/virtio_console.h"
 
 #include "format/state_virtio_console.h"
+#include "libcommon/text.h"
 #include "vmrun/chardev.h"
 #include "vmrun/devices/virtio.h"
 #include "vmrun/vm.h"
@@ -176,7 +177,7 @@ static void console_counters(struct device *d, struct json_t *into)
 	json_object_set_new(into, "bytes-in", json_integer((json_int_t)c->s.bytes_in));
 	json_object_set_new(into, "bytes-out", json_integer((json_int_t)c->s.bytes_out));
 	json_object_set_new(into, "bytes-lost", json_integer((json_int_t)lost));
-	json_object_set_new(into, "backend", json_string(chardev_where(c->chardev)));
+	json_object_set_new(into, "backend", text_json(chardev_where(c->chardev)));
 }
 
 static void console_close(struct device *d)

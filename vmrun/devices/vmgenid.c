@@ -4,6 +4,7 @@
 #include "vmrun/devices/acpi_pm.h"
 #include "vmrun/vm.h"
 
+#include <assert.h>
 #include <sys/random.h>
 
 struct vmgenid {
@@ -11,10 +12,24 @@ struct vmgenid {
 	struct vmgenid_state s;
 };
 
+static_assert(sizeof(((struct vmgenid_state *)0)->guid) == VMGENID_BYTES, "the window holds the ID");
+
+/* Its ID is read from guest memory, not from its window. */
+static bool vmgenid_in_memory(const struct vmgenid *g)
+{
+	return g->d.cfg.irq == 0;
+}
+
 static uint64_t vmgenid_read(struct device *d, uint64_t at, unsigned size)
 {
-	(void)d, (void)at, (void)size;
-	return 0;
+	const struct vmgenid *g = (struct vmgenid *)d;
+	uint64_t              v = 0;
+
+	if (vmgenid_in_memory(g))
+		return 0;
+	for (unsigned i = 0; i < size && at + i < VMGENID_BYTES; i++)
+		v |= (uint64_t)g->s.guid[at + i] << (8 * i);
+	return v;
 }
 
 /* The ID goes into memory only when the VM starts: a reset that is followed by a load must leave the guest's memory, and the ID
@@ -24,7 +39,8 @@ static void vmgenid_reset(struct device *d)
 	struct vmgenid *g = (struct vmgenid *)d;
 
 	g->s = (struct vmgenid_state){ 0 };
-	g->s.owed = getrandom(g->s.guid, sizeof(g->s.guid), 0) == (ssize_t)sizeof(g->s.guid);
+	if (getrandom(g->s.guid, sizeof(g->s.guid), 0) == (ssize_t)sizeof(g->s.guid))
+		g->s.owed = vmgenid_in_memory(g);
 }
 
 static int vmgenid_put(struct vmgenid *g, struct fail *why)
@@ -39,7 +55,7 @@ static int vmgenid_resume(struct device *d, struct fail *why)
 {
 	struct vmgenid *g = (struct vmgenid *)d;
 
-	return g->s.owed ? vmgenid_put(g, why) : 0;
+	return g->s.owed && vmgenid_in_memory(g) ? vmgenid_put(g, why) : 0;
 }
 
 int vmgenid_renew(struct device *d, struct fail *why)
@@ -49,10 +65,24 @@ int vmgenid_renew(struct device *d, struct fail *why)
 
 	if (getrandom(g->s.guid, sizeof(g->s.guid), 0) != (ssize_t)sizeof(g->s.guid))
 		return fail_sys(why, "%s: getrandom", d->node);
+	if (!vmgenid_in_memory(g)) {
+		/* A pulse: the driver has nothing to acknowledge, and the interrupt controller keeps the request. */
+		board_irq(d, true);
+		board_irq(d, false);
+		return 0;
+	}
 	if (vmgenid_put(g, why))
 		return -1;
 	if (pm)
 		acpi_pm_gpe(pm, ACPI_GPE_VMGENID);
+	return 0;
+}
+
+int vmgenid_renew_all(struct board *b, struct fail *why)
+{
+	for (unsigned i = 0; i < b->ndevices; i++)
+		if (b->devices[i]->ops == &vmgenid_ops && vmgenid_renew(b->devices[i], why))
+			return -1;
 	return 0;
 }
 
@@ -67,6 +97,7 @@ static size_t vmgenid_parts(struct device *d, struct state_part *out, size_t max
 const struct device_ops vmgenid_ops = {
 	.type       = "vmgenid",
 	.compatible = "microsoft,vmgenid",
+	.node       = "rng",
 	.size       = sizeof(struct vmgenid),
 	.reset      = vmgenid_reset,
 	.read       = vmgenid_read,

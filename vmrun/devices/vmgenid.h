@@ -3,14 +3,23 @@
 
 #include "vmrun/devices/device.h"
 
-/* Virtual Machine Generation ID: 16 random bytes in guest memory that change when the guest goes on as a copy of itself, so
- * that it seeds its random numbers anew. Its window reads zero. Source: Microsoft, "Virtual Machine Generation ID" (2012). */
+/* Virtual Machine Generation ID: 16 random bytes that change when the guest continues as a copy of itself, so that it reseeds
+ * its random number generator. Where the guest finds them is up to the machine:
+ *   with an interrupt     in its register window, which has VMGENID_BYTES; the interrupt says that they have changed
+ *                         (Linux: Documentation/devicetree/bindings/rng/microsoft,vmgenid.yaml)
+ *   without one (ACPI)    in memory, at VMGENID_GPA; its window reads zero, and ACPI_GPE_VMGENID says that they have changed
+ *                         (Microsoft, "Virtual Machine Generation ID", 2012) */
 
-#define VMGENID_GPA 0xe8000u      /* where they are: the DSDT's ADDR; no RAM for the guest to use */
+#define VMGENID_GPA   0xe8000u    /* the DSDT's ADDR; not RAM for the guest to use */
+#define VMGENID_BYTES 16u
+
+struct board;
 
 extern const struct device_ops vmgenid_ops;
 
-/* With machine_lock, the VM standing: this guest is a copy. A new ID into its memory, and event ACPI_GPE_VMGENID. */
+/* With machine_lock, the VM paused: this guest is a copy. A new ID, and its notification. */
 int vmgenid_renew(struct device *d, struct fail *why);
+/* The same for every one that the board has; for board_ops.copied. */
+int vmgenid_renew_all(struct board *b, struct fail *why);
 
 #endif

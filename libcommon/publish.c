@@ -1,4 +1,4 @@
-#include "vmsnap/publish.h"
+#include "libcommon/publish.h"
 
 #include "libcommon/fault.h"
 #include "libcommon/io.h"
@@ -8,8 +8,17 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+bool publish_standard(const char *path)
+{
+	static const char *const names[] = { "-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(path, names[i]))
+			return true;
+	return false;
+}
 
 static int publish_exists(const struct publish *p, struct fail *why)
 {
@@ -30,7 +39,7 @@ static int publish_place(struct publish *p, const char *path, struct fail *why)
 		return fail_set(why, FAIL_USAGE, "'%.80s': not a file's name", path);
 	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - path + 1) : 2, slash ? path : "./");
 	p->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return p->dir < 0 ? fail_sys(why, "%s", dir) : 0;
+	return p->dir < 0 ? fail_sys(why, "%s", path) : 0;
 }
 
 static int publish_temp_name(struct publish *p, struct fail *why)
@@ -43,11 +52,11 @@ static int publish_temp_name(struct publish *p, struct fail *why)
 	return 0;
 }
 
-/* An empty file beside the name, mode 0444 whatever the umask. */
+/* An empty file beside the name. Nobody else may open it before it has its mode. */
 static int publish_create(struct publish *p, struct fail *why)
 {
 	errno = EOPNOTSUPP;
-	if (!fault_hit("vmsnap.no-tmpfile"))
+	if (!fault_hit("publish.no-tmpfile"))
 		p->fd = openat(p->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (p->fd < 0 && errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL)
 		return fail_sys(why, "%s: create", p->path);
@@ -66,36 +75,67 @@ static int publish_create(struct publish *p, struct fail *why)
 	}
 	if (p->fd < 0)
 		return fail_sys(why, "%s: create", p->path);
-	return fchmod(p->fd, 0444) ? fail_sys(why, "%s: mode", p->path) : 0;
+	return 0;
 }
 
-int publish_open(struct publish *p, const char *path, bool force, struct fail *why)
+/* What has the name: p->old when it is a regular file, which needs force. */
+static int publish_look(struct publish *p, bool force, struct fail *why)
+{
+	p->old_fd = openat(p->dir, p->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (p->old_fd < 0)
+		return errno == ENOENT ? 0 : fail_sys(why, "%s", p->path);
+	if (fstat(p->old_fd, &p->old))
+		return fail_sys(why, "%s", p->path);
+	if (S_ISLNK(p->old.st_mode))
+		return fail_set(why, FAIL_SYSTEM, "%.220s: is a symbolic link and is not replaced; name the file it leads to", p->path);
+	if (!S_ISREG(p->old.st_mode))
+		return fail_set(why, FAIL_SYSTEM, "%.220s: is not a regular file and is not replaced; redirect standard output to write into it",
+				p->path);
+	p->replaces = true;
+	return force ? 0 : publish_exists(p, why);
+}
+
+static bool publish_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Who could not read the old file can't read the new one. Another group's members are others. */
+static mode_t publish_mode(const struct publish *p, const struct stat *old, gid_t gid)
+{
+	mode_t was = old->st_mode & 0777;
+
+	if (old->st_gid != gid)
+		was = (was & 0707) | (was & 07) << 3;
+	return p->mode & (was | S_IRUSR);
+}
+
+/* Also just before the name is given: what has it may have been changed by then. */
+static int publish_set_mode(struct publish *p, struct fail *why)
 {
 	struct stat st;
 
-	*p = (struct publish){ .dir = -1, .fd = -1, .force = force };
-	if (publish_place(p, path, why))
-		goto failed;
-	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-		if (!force) {
-			publish_exists(p, why);
-			goto failed;
-		}
-		if (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode)) {
-			fail_set(why, FAIL_SYSTEM, "%s: is there and is no regular file", path);
-			goto failed;
-		}
-	} else if (errno != ENOENT) {
-		fail_sys(why, "%s", path);
-		goto failed;
+	if (fstat(p->fd, &st) == 0 && fchmod(p->fd, p->replaces ? publish_mode(p, &p->old, st.st_gid) : p->mode) == 0)
+		return 0;
+	return fail_sys(why, "%s: set its mode", p->path);
+}
+
+int publish_open(struct publish *p, const char *path, mode_t mode, bool force, struct fail *why)
+{
+	*p = (struct publish){ .dir = -1, .fd = -1, .old_fd = -1, .mode = mode };
+	if (publish_place(p, path, why) || publish_look(p, force, why) || publish_create(p, why) || publish_set_mode(p, why)) {
+		publish_abandon(p);
+		publish_close(p);
+		return -1;
 	}
-	if (publish_create(p, why))
-		goto failed;
 	return 0;
-failed:
-	publish_abandon(p);
-	publish_close(p);
-	return -1;
+}
+
+int publish_keep(const struct publish *p, const struct stat *st, const char *what, struct fail *why)
+{
+	if (p->replaces && publish_same(&p->old, st))
+		return fail_set(why, FAIL_USAGE, "%.200s: is %.80s and is not replaced; name another file", p->path, what);
+	return 0;
 }
 
 /* Links the nameless file to a name. */
@@ -112,7 +152,7 @@ static int publish_link(const struct publish *p, const char *name)
 
 static int publish_rename(const struct publish *p)
 {
-	if (p->force)
+	if (p->replaces)
 		return renameat(p->dir, p->temp, p->dir, p->name);
 	if (renameat2(p->dir, p->temp, p->dir, p->name, RENAME_NOREPLACE) == 0)
 		return 0;
@@ -125,13 +165,34 @@ static int publish_rename(const struct publish *p)
 	return 0;
 }
 
+/* Writing takes minutes: is the file to be replaced still the one that was judged? */
+static int publish_look_again(struct publish *p, struct fail *why)
+{
+	struct stat st;
+
+	if (!p->replaces)
+		return 0;
+	if (fstatat(p->dir, p->name, &st, AT_SYMLINK_NOFOLLOW)) {
+		if (errno != ENOENT)
+			return fail_sys(why, "%s", p->path);
+		p->replaces = false;
+		return 0;
+	}
+	if (!publish_same(&p->old, &st))
+		return fail_set(why, FAIL_SYSTEM, "%.220s: has been replaced meanwhile by another program, and is left as it is", p->path);
+	p->old = st;
+	return publish_set_mode(p, why);
+}
+
 int publish_finish(struct publish *p, struct fail *why)
 {
 	int rc;
 
+	if (publish_look_again(p, why))
+		return -1;
 	if (p->temp[0]) {
 		rc = publish_rename(p);
-	} else if (p->force) {
+	} else if (p->replaces) {
 		/* A link can't replace: it gets a name for a moment, which rename then moves. */
 		if (publish_temp_name(p, why))
 			return -1;
@@ -146,7 +207,7 @@ int publish_finish(struct publish *p, struct fail *why)
 	if (rc && errno == EEXIST)
 		return publish_exists(p, why);
 	if (rc)
-		return fail_sys(why, "%s: give the snapshot its name", p->path);
+		return fail_sys(why, "%s: give the file its name", p->path);
 	p->temp[0] = '\0';
 	/* Some file systems have no such fsync and say so. */
 	if (fsync(p->dir) && errno != EINVAL)
@@ -164,5 +225,6 @@ void publish_abandon(struct publish *p)
 void publish_close(struct publish *p)
 {
 	io_close(&p->fd);
+	io_close(&p->old_fd);
 	io_close(&p->dir);
 }

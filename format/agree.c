@@ -1,0 +1,114 @@
+#include "format/snapshot_internal.h"
+
+#include "format/machine.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* One truth: header, configuration and state of a snapshot tell of the same VM (docs/format.md, "Agreement"), so that what one
+ * program shows is what another opens. */
+
+static const uint32_t arch_of[MACHINE_TYPES] = { [MACHINE_RISCV64_1] = 243, [MACHINE_X86_64_1] = 62 };      /* ELF e_machine */
+
+static int header_agrees(const struct snap_header *h, const struct machine *m, struct fail *why)
+{
+	char a[UUID_TEXT], b[UUID_TEXT];
+
+	uuid_text(&h->vm, a);
+	uuid_text(&m->uuid, b);
+	if (h->arch != arch_of[m->type])
+		return fail_set(why, FAIL_CORRUPT, "architecture %" PRIu32 " and machine type %s", h->arch, machine_type_names[m->type]);
+	if (!uuid_equal(&h->vm, &m->uuid))
+		return fail_set(why, FAIL_CORRUPT, "UUID %s and %s", a, b);
+	if (h->name[0] && strcmp(h->name, m->name))
+		return fail_set(why, FAIL_CORRUPT, "name %s and %s", h->name, m->name);
+	return 0;
+}
+
+/* All but what is of the moment: size, modification time and digest. */
+static int hosts_agree(const struct machine *a, const struct machine *b, struct fail *why)
+{
+	if (a->nhosts != b->nhosts)
+		return fail_set(why, FAIL_CORRUPT, "%" PRIu32 " and %" PRIu32 " host resources", a->nhosts, b->nhosts);
+	for (uint32_t i = 0; i < a->nhosts; i++) {
+		const struct machine_host *x = &a->hosts[i], *y = &b->hosts[i];
+
+		if (strcmp(x->name, y->name))
+			return fail_set(why, FAIL_CORRUPT, "host resource %" PRIu32 ": name %s and %s", i, x->name, y->name);
+		if (x->cls != y->cls)
+			return fail_set(why, FAIL_CORRUPT, "host resource %s: class %s and %s", x->name, host_class_names[x->cls], host_class_names[y->cls]);
+		if (strcmp(x->path, y->path))
+			return fail_set(why, FAIL_CORRUPT, "host resource %s: two paths", x->name);
+		if (x->readonly != y->readonly)
+			return fail_set(why, FAIL_CORRUPT, "host resource %s: read-only in one of them", x->name);
+	}
+	return 0;
+}
+
+static int state_agrees(const struct machine *a, const struct machine *b, struct fail *why)
+{
+	char x[UUID_TEXT], y[UUID_TEXT];
+
+	uuid_text(&a->uuid, x);
+	uuid_text(&b->uuid, y);
+	if (strcmp(a->name, b->name))
+		return fail_set(why, FAIL_CORRUPT, "name %s and %s", a->name, b->name);
+	if (!uuid_equal(&a->uuid, &b->uuid))
+		return fail_set(why, FAIL_CORRUPT, "UUID %s and %s", x, y);
+	if (a->on_reboot != b->on_reboot)
+		return fail_set(why, FAIL_CORRUPT, "on-reboot %s and %s", reboot_policy_names[a->on_reboot], reboot_policy_names[b->on_reboot]);
+	if (strcmp(a->append, b->append))
+		return fail_set(why, FAIL_CORRUPT, "append: two command lines");
+	if (machine_same_shape(a, b, why)) {
+		why->kind = FAIL_CORRUPT;
+		return -1;
+	}
+	return hosts_agree(a, b, why);
+}
+
+int snap_agree(const struct snap_header *h, const struct machine *config, const struct machine *state, struct fail *why)
+{
+	if (h && header_agrees(h, config, why))
+		return fail_prefix(why, "header and configuration differ: ");
+	if (state && state_agrees(config, state, why))
+		return fail_prefix(why, "configuration and state differ: ");
+	return 0;
+}
+
+static int tree_at(const char *chunk, uint64_t at, struct fail *why)
+{
+	if (why->at == FAIL_NOWHERE && why->kind != FAIL_SYSTEM)
+		why->at = at;
+	return fail_prefix(why, "%s chunk: ", chunk);
+}
+
+int config_read(const struct snap_header *h, const void *fdt, size_t len, uint64_t at, struct machine **out, uint64_t npages[LIMIT_REGIONS],
+		struct fail *why)
+{
+	struct machine *m = malloc(sizeof(*m));
+
+	if (!m)
+		return fail_sys(why, "configuration");
+	if (machine_read(m, fdt, len, why) || snap_agree(h, m, NULL, why)) {
+		free(m);
+		return tree_at("config", at, why);
+	}
+	memset(npages, 0, LIMIT_REGIONS * sizeof(*npages));
+	for (uint32_t i = 0; i < m->nregions; i++)
+		if (m->regions[i].kind != REGION_DISK)      /* a disk's blocks have chunks of their own */
+			npages[m->regions[i].id] = m->regions[i].size / PAGE_SIZE_4K;
+	*out = m;
+	return 0;
+}
+
+int state_read(const struct machine *config, const void *fdt, size_t len, uint64_t at, struct fail *why)
+{
+	struct machine *m = malloc(sizeof(*m));
+	int             rc;
+
+	if (!m)
+		return fail_sys(why, "state");
+	rc = machine_read(m, fdt, len, why) || snap_agree(NULL, config, m, why) ? tree_at("state", at, why) : 0;
+	free(m);
+	return rc;
+}

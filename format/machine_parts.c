@@ -1,0 +1,129 @@
+#include "format/machine_internal.h"
+#include "format/state_acpi_pm.h"
+#include "format/state_clock.h"
+#include "format/state_hart.h"
+#include "format/state_i8042.h"
+#include "format/state_mc146818.h"
+#include "format/state_plic.h"
+#include "format/state_rtc.h"
+#include "format/state_uart.h"
+#include "format/state_virtio.h"
+#include "format/state_virtio_blk.h"
+#include "format/state_virtio_console.h"
+#include "format/state_virtio_rng.h"
+#include "format/state_vmgenid.h"
+#include "format/state_x86.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Which parts of state belong to what: docs/format.md, "State nodes". A restore goes by it, so does who says that a snapshot can be
+ * restored; a new device is a new row. */
+
+#define EACH_CPU UINT32_MAX
+#define OWNER_PARTS 8
+
+static const struct owner_rule {
+	enum machine_owner kind;
+	const char        *type;                  /* device's type; of the VM and its CPUs: machine type */
+	struct {
+		const struct state_table *table;
+		uint32_t                  count;      /* 0: one, without a number; N: NAME@0 to NAME@(N - 1) */
+	} parts[OWNER_PARTS];
+} owner_rules[] = {
+	{ OWNER_VM, "riscv64-1", { { &clock_state_table, 0 } } },
+	{ OWNER_VM, "x86-64-1", { { &clock_state_table, 0 }, { &x86_pic_state_table, 2 }, { &x86_ioapic_state_table, 0 }, { &x86_pit_state_table, 0 },
+				  { &x86_kvmclock_state_table, 0 } } },
+	{ OWNER_CPU, "riscv64-1", { { &hart_state_table, 0 } } },
+	{ OWNER_CPU, "x86-64-1", { { &x86_regs_state_table, 0 }, { &x86_sregs_state_table, 0 }, { &x86_xsave_state_table, 0 },
+				   { &x86_msrs_state_table, 0 }, { &x86_lapic_state_table, 0 }, { &x86_events_state_table, 0 },
+				   { &x86_debugregs_state_table, 0 } } },
+	{ OWNER_DEVICE, "sifive-plic", { { &plic_state_table, 0 }, { &plic_context_state_table, EACH_CPU } } },
+	{ OWNER_DEVICE, "ns16550a", { { &uart_state_table, 0 } } },
+	{ OWNER_DEVICE, "goldfish-rtc", { { &rtc_state_table, 0 } } },
+	{ OWNER_DEVICE, "mc146818", { { &mc146818_state_table, 0 } } },
+	{ OWNER_DEVICE, "i8042", { { &i8042_state_table, 0 } } },
+	{ OWNER_DEVICE, "acpi-pm", { { &acpi_pm_state_table, 0 } } },
+	{ OWNER_DEVICE, "vmgenid", { { &vmgenid_state_table, 0 } } },
+	{ OWNER_DEVICE, "reset", { { NULL, 0 } } },
+	{ OWNER_DEVICE, "pvpanic", { { NULL, 0 } } },
+	{ OWNER_DEVICE, "debugexit", { { NULL, 0 } } },
+	{ OWNER_DEVICE, "virtio-blk", { { &virtio_state_table, 0 }, { &virtqueue_state_table, 1 }, { &virtio_mmio_state_table, 0 },
+					{ &virtio_blk_state_table, 0 } } },
+	{ OWNER_DEVICE, "virtio-console", { { &virtio_state_table, 0 }, { &virtqueue_state_table, 2 }, { &virtio_mmio_state_table, 0 },
+					    { &virtio_console_state_table, 0 } } },
+	{ OWNER_DEVICE, "virtio-rng", { { &virtio_state_table, 0 }, { &virtqueue_state_table, 1 }, { &virtio_mmio_state_table, 0 },
+					{ &virtio_rng_state_table, 0 } } },
+};
+
+static const struct owner_rule *owner_rule_find(enum machine_owner kind, const char *type)
+{
+	for (size_t i = 0; i < sizeof(owner_rules) / sizeof(owner_rules[0]); i++)
+		if (owner_rules[i].kind == kind && strcmp(owner_rules[i].type, type) == 0)
+			return &owner_rules[i];
+	return NULL;
+}
+
+int machine_required_parts(const struct machine *m, enum machine_owner kind, uint32_t i, struct state_part out[MACHINE_PARTS_MAX], size_t *n,
+			   struct fail *why)
+{
+	const char              *type = kind == OWNER_DEVICE ? m->devices[i].type : machine_type_names[m->type];
+	const struct owner_rule *rule = owner_rule_find(kind, type);
+
+	if (!rule)
+		return fail_set(why, FAIL_VERSION, "device type '%s' is not supported by this build", type);
+	*n = 0;
+	for (size_t k = 0; k < OWNER_PARTS && rule->parts[k].table; k++) {
+		const struct state_table *t     = rule->parts[k].table;
+		uint32_t                  count = rule->parts[k].count == EACH_CPU ? m->ncpus : rule->parts[k].count;
+		uint32_t                  nodes = count ? count : 1;
+
+		if (nodes > MACHINE_PARTS_MAX - *n)
+			return fail_set(why, FAIL_LIMIT, "%s: more than %u parts of state", type, MACHINE_PARTS_MAX);
+		for (uint32_t u = 0; u < nodes; u++, (*n)++) {
+			out[*n] = (struct state_part){ .table = t };
+			if (count)
+				snprintf(out[*n].node, sizeof(out[*n].node), "%s@%" PRIx32, t->name, u);
+			else
+				snprintf(out[*n].node, sizeof(out[*n].node), "%s", t->name);
+		}
+	}
+	return 0;
+}
+
+/* Both lists are short; their order is the owner's business. */
+static int parts_agree(const struct state_part *want, size_t nwant, const struct state_part *have, size_t nhave, const char *where,
+		       struct fail *why)
+{
+	size_t k;
+
+	for (size_t i = 0; i < nwant; i++) {
+		for (k = 0; k < nhave && (strcmp(want[i].node, have[k].node) || want[i].table != have[k].table);)
+			k++;
+		if (k == nhave)
+			return fail_set(why, FAIL_VERSION, "%s: state '%s' is not implemented by this build", where, want[i].node);
+	}
+	if (nhave != nwant)
+		return fail_set(why, FAIL_VERSION, "%s: %zu parts of state, %zu expected", where, nhave, nwant);
+	return 0;
+}
+
+int machine_live_parts(const struct machine *m, const struct machine_parts *p, enum machine_owner kind, uint32_t i, const char *where,
+		       struct state_part list[MACHINE_PARTS_MAX], size_t *n, struct fail *why)
+{
+	struct state_part want[MACHINE_PARTS_MAX];
+	size_t            nwant;
+
+	if (machine_required_parts(m, kind, i, want, &nwant, why))
+		return fail_prefix(why, "%s: ", where);
+	*n = 0;
+	switch (kind) {
+	case OWNER_VM:     *n = p->vm ? p->vm(p->arg, list, MACHINE_PARTS_MAX) : 0; break;
+	case OWNER_CPU:    *n = p->cpu ? p->cpu(p->arg, i, list, MACHINE_PARTS_MAX) : 0; break;
+	case OWNER_DEVICE: *n = p->device ? p->device(p->arg, i, list, MACHINE_PARTS_MAX) : 0; break;
+	}
+	if (*n > MACHINE_PARTS_MAX)
+		return fail_set(why, FAIL_LIMIT, "%s: %zu parts of state, above %u", where, *n, MACHINE_PARTS_MAX);
+	return parts_agree(want, nwant, list, *n, where, why);
+}

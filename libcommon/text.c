@@ -1,0 +1,42 @@
+#include "libcommon/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *text_plain(const char *in, char *out, size_t room)
+{
+	char *p = out, *end = out + room;
+
+	for (; *in; in++) {
+		unsigned char c = (unsigned char)*in;
+
+		if (end - p < 8) {
+			strcpy(p, "...");
+			return out;
+		}
+		if (c < 0x20 || c >= 0x7f)
+			p += sprintf(p, "\\x%02x", c);
+		else if (c == '\\')
+			p += sprintf(p, "\\\\");
+		else
+			*p++ = (char)c;
+	}
+	*p = '\0';
+	return out;
+}
+
+json_t *text_json(const char *in)
+{
+	json_t *j    = json_string(in);
+	size_t  room = 4 * strlen(in) + 16;
+	char   *plain;
+
+	if (j)
+		return j;
+	plain = malloc(room);
+	if (plain)
+		j = json_string(text_plain(in, plain, room));
+	free(plain);
+	return j;
+}

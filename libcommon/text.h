@@ -1,0 +1,15 @@
+#ifndef LIBCOMMON_TEXT_H
+#define LIBCOMMON_TEXT_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+/* Names of files, and what files and peers say, are bytes: here they become text that cannot steer a terminal, nor break JSON. */
+
+/* Printable ASCII as it is, '\\' doubled, all else as \xNN; cut with "..." when out is too small (room is 8 at least). Returns
+ * out. */
+const char *text_plain(const char *in, char *out, size_t room);
+/* A JSON string: of what is UTF-8 as it is, of anything else as text_plain writes it. NULL only without memory. */
+json_t *text_json(const char *in);
+
+#endif

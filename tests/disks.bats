@@ -1,0 +1,116 @@
+# The host's side of a disk: block devices, and files that the host changes under a running VM.
+load lib/vm
+load lib/move
+
+setup() { move_setup; LOOPS=(); }
+teardown() {
+	for l in ${LOOPS[@]+"${LOOPS[@]}"}; do umount "$l" 2>/dev/null; done
+	vm_teardown_processes
+	for l in ${LOOPS[@]+"${LOOPS[@]}"}; do losetup -d "$l"; done
+	vm_teardown
+}
+
+need_loops() {
+	[ "$(id -u)" = 0 ] || skip "not root"
+	losetup -f >/dev/null 2>&1 || skip "no loop devices here"
+}
+# loop FILE SIZE: a block device over a file of that size, in $LOOP.
+loop() {
+	truncate -s "$2" "$1"
+	LOOP=$(losetup -f --show "$1")
+	LOOPS+=("$LOOP")
+}
+# start_disked PATH: the one-step guest `web` on A with that disk.
+start_disked() {
+	start_vm web --kernel "$STEP" --append "pages=256 tick=100" --memory 32M --serial "file:$W/both.out" --disk "root=$1"
+	export AVM=$VMPID
+	UUID=$(on_a vmrun ctl web query-uuid | jq -r .UUID)
+}
+# other DISK: a second VM with that disk; it must not come to run.
+other() { timeout 20 vmrun --name other --kernel "$STEP" --memory 32M --serial none --disk "root=$1"; }
+
+# bats file_tags=accel
+
+@test "disk: a block device is one VM's, by whichever node it is opened" {
+	need_loops
+	loop "$W/back" 1M
+	mknod "$W/node" b "$((0x$(stat -c %t "$LOOP")))" "$((0x$(stat -c %T "$LOOP")))"
+	start_disked "$LOOP"
+	run -3 other "$LOOP"
+	[ "$output" = "vmrun: disk root: another VM uses it" ]
+	run -3 other "$W/node"
+	[ "$output" = "vmrun: disk root: the block device is in use on this host: mounted, or opened by another VM or program for itself" ]
+	on_a vmrun ctl web quit
+	wait_gone 10 "$AVM"
+	start_disked "$W/node"
+}
+
+@test "disk: a block device that the host has mounted is refused to a writer" {
+	need_loops
+	command -v mkfs.ext4 >/dev/null || skip "no mkfs.ext4"
+	loop "$W/back" 8M
+	mkfs.ext4 -q "$LOOP"
+	mkdir "$W/mnt"
+	mount "$LOOP" "$W/mnt" 2>/dev/null || skip "no mounts here"
+	run -3 other "$LOOP"
+	[[ $output == *"disk root: the block device is in use on this host: mounted,"* ]]
+	umount "$W/mnt"
+	start_disked "$LOOP"
+	run -32 mount "$LOOP" "$W/mnt"
+}
+
+@test "disk: a block device moves with its VM between two vmruns of one host, and comes back when the target can't run" {
+	need_loops
+	loop "$W/back" 1M
+	mknod "$W/node" b "$((0x$(stat -c %t "$LOOP")))" "$((0x$(stat -c %T "$LOOP")))"
+	start_disked "$LOOP"
+	loop "$W/other" 1M
+	printf x | dd of="${LOOPS[1]}" conv=notrunc status=none
+	listen b 127.0.0.1:0 -- --serial "file:$W/both.out" --disk "root=${LOOPS[1]}"
+	BADDR=$LADDR
+	move
+	moved 4
+	until_true 10 runs_on a
+	run -3 other "$W/node"
+	kill "$LPID"
+	wait "$LPID" || true
+	listen b 127.0.0.1:0 -- --serial "file:$W/both.out" --disk "root=$W/node"
+	BADDR=$LADDR
+	move
+	moved 0
+	until_true 10 runs_on b
+	ticks_right
+	run -3 other "${LOOPS[0]}"
+}
+
+@test "disk: a file that the host has cut is refused by name at a save and at a move, and the VM runs on" {
+	truncate -s 1M "$W/disk"
+	start_disked "$W/disk"
+	truncate -s 512K "$W/disk"
+	run -1 on_a vmsnap web "$W/web.vms"
+	echo "$output"
+	[[ $output == *"disk root: the host has cut it to 524288 bytes, the guest knows 1048576"* ]]
+	[ ! -e "$W/web.vms" ]
+	truncate -s 1M "$W/copy"
+	listen b 127.0.0.1:0 -- --serial "file:$W/both.out" --disk "root=$W/copy"
+	BADDR=$LADDR
+	move
+	moved 1
+	grep -q 'disk root: the host has cut it to 524288 bytes' "$W/move.err"
+	runs_on a
+	ticks_on
+	ticks_right
+	truncate -s 1M "$W/disk"
+	on_a vmsnap web "$W/web.vms"
+}
+
+@test "disk: one that has grown under its VM is saved and restored as the guest knows it" {
+	truncate -s 1M "$W/disk"
+	start_disked "$W/disk"
+	truncate -s 2M "$W/disk"
+	on_a vmsnap web "$W/web.vms"
+	on_a vmrun ctl web quit
+	wait_gone 10 "$AVM"
+	start_vm web --restore "$W/web.vms"
+	[ "$(vmrun ctl web inspect | jq -c '[.nodes[].state["virtio-blk"].capacity // empty]')" = '[2048]' ]
+}

@@ -1,0 +1,2 @@
+UNITS += auth_test
+auth_test_SRCS := tests/unit/snapshot_guest.c

@@ -1,0 +1,246 @@
+/* MACs in snapshots: what a host knows as its own, and what it does not. */
+#include "format/auth.h"
+#include "tests/unit/snapshot_guest.h"
+
+#include <unistd.h>
+
+static const struct hostkey key_a = { { 1, 2, 3 } }, key_b = { { 4, 5, 6 } };
+
+struct make {
+	const struct hostkey *key;      /* NULL: none */
+	uint8_t               snapshot; /* byte of its uuid */
+	uint8_t               page;     /* byte of page 3 */
+	const char           *state;
+	bool                  other_config;
+};
+static const struct make plain = {
+	.key = &key_a, .snapshot = 0x22, .page = 7, .state = "some state"
+};
+
+/* The configuration with another disk path: one character of it. */
+static _Alignas(8) uint8_t config_changed[LIMIT_TREE_BYTES];
+
+static size_t make(uint8_t **out, const struct make *m, uint8_t content[16])
+{
+	struct snap_header  h = guest_header();
+	struct snap_writer *w;
+	struct fail         why;
+	int                 fd = temp_file();
+
+	memset(h.snapshot.b, m->snapshot, 16);
+	if (snap_writer_open(&w, fd, &h, 0, "auth", &why))
+		DIE("open: %s", why.what);
+	if (m->key)
+		snap_writer_key(w, m->key);
+	page_batch_begin(batch, 0);
+	memset(page_batch_slot(batch), m->page, 4096);
+	page_batch_add_slot(batch, 3);
+	if (snap_writer_config(w, m->other_config ? config_changed : config, config_len, &why) ||
+	    snap_writer_pages(w, batch, &why) ||
+	    snap_writer_state(w, m->state, strlen(m->state), &why) ||
+	    snap_writer_end(w, content, &why))
+		DIE("write: %s", why.what);
+
+	size_t len = snap_writer_bytes(w);
+
+	snap_writer_close(w);
+	*out = malloc(len);
+	if (!*out || pread(fd, *out, len, 0) != (ssize_t)len)
+		DIE("read");
+	close(fd);
+	return len;
+}
+
+/* The first and the second AUTH chunk. */
+static size_t auth_at(const uint8_t *f, int which)
+{
+	size_t at = guest_find(f, CHUNK_AUTH);
+
+	while (which--)
+		do
+			at += CHUNK_HEADER_BYTES + get_le64(f + at + 16);
+		while (get_le16(f + at + 4) != CHUNK_AUTH);
+	return at;
+}
+
+struct verdict {
+	int            rc;
+	enum snap_auth config, all;
+	struct fail    why;
+};
+
+static struct verdict judge(const uint8_t *f, size_t len, const struct hostkey *k)
+{
+	struct verdict      v = { .rc = -1 };
+	struct snap_stream *s;
+	struct chunk        c;
+	const uint8_t      *payload;
+	uint64_t            at;
+	int                 fd = memfd_of(f, len);
+
+	if (snap_stream_open(&s, fd, "auth", &v.why) == 0) {
+		if (k)
+			snap_stream_key(s, k);
+		while ((v.rc = snap_stream_next(s, &c, &payload, &at, &v.why)) > 0)
+			;
+		v.config = snap_stream_auth_config(s);
+		v.all    = snap_stream_auth_all(s);
+		snap_stream_close(s);
+	}
+	close(fd);
+	return v;
+}
+
+static bool judged(const uint8_t *f, size_t len, const struct hostkey *k, enum snap_auth config_is,
+		   enum snap_auth all_is)
+{
+	struct verdict v = judge(f, len, k);
+
+	if (v.rc)
+		printf("#   %s\n", v.why.what);
+	return v.rc == 0 && v.config == config_is && v.all == all_is;
+}
+
+static void test_own(void)
+{
+	struct make m = plain;
+	uint8_t    *keyed, *bare, with[16], without[16];
+	size_t      keyed_len = make(&keyed, &m, with), bare_len;
+
+	m.key    = NULL;
+	bare_len = make(&bare, &m, without);
+	ok(judged(keyed, keyed_len, &key_a, SNAP_AUTH_OK, SNAP_AUTH_OK),
+	   "who has the key knows the snapshot as its own");
+	ok(judged(keyed, keyed_len, &key_b, SNAP_AUTH_OTHER, SNAP_AUTH_OTHER),
+	   "another key does not");
+	ok(judged(keyed, keyed_len, NULL, SNAP_AUTH_NONE, SNAP_AUTH_NONE),
+	   "without a key it is read and nothing is said of its writer");
+	ok(judged(bare, bare_len, &key_a, SNAP_AUTH_NONE, SNAP_AUTH_NONE),
+	   "one without MACs is read and is nobody's");
+	ok(keyed_len == bare_len + 2 * (CHUNK_HEADER_BYTES + AUTH_BYTES) &&
+		   !memcmp(with, without, 16),
+	   "two small chunks more, and the content digest is the same");
+	for (size_t i = 0; i + HOSTKEY_BYTES <= keyed_len; i++)
+		if (!memcmp(keyed + i, key_a.b, HOSTKEY_BYTES))
+			DIE("the key is in the file");
+	free(keyed);
+	free(bare);
+}
+
+/* A forger has a snapshot of ours and its MACs, puts them into one of his making, and gets every
+ * hash right. */
+static void test_forged(void)
+{
+	static const struct {
+		const char    *claim;
+		struct make    forged;
+		enum snap_auth config;
+	} cases[] = {
+		{ "another state under our MACs is found",
+		  { &key_b, 0x22, 7, "some State", false },
+		  SNAP_AUTH_OK },
+		{ "another page under our MACs is found",
+		  { &key_b, 0x22, 8, "some state", false },
+		  SNAP_AUTH_OK },
+		{ "another configuration under our MACs is found before a path is used",
+		  { &key_b, 0x22, 7, "some state", true },
+		  SNAP_AUTH_ALTERED },
+		{ "another snapshot id under our MACs is found before a path is used",
+		  { &key_b, 0x23, 7, "some state", false },
+		  SNAP_AUTH_ALTERED },
+	};
+	uint8_t *ours, content[16];
+	size_t   len = make(&ours, &plain, content);
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint8_t *f;
+
+		if (make(&f, &cases[i].forged, content) != len)
+			DIE("lengths differ");
+		for (int which = 0; which < 2; which++)
+			memcpy(f + auth_at(f, which) + CHUNK_HEADER_BYTES,
+			       ours + auth_at(ours, which) + CHUNK_HEADER_BYTES, AUTH_BYTES);
+		guest_rehash(f, len);
+		ok(judged(f, len, &key_a, cases[i].config, SNAP_AUTH_ALTERED), cases[i].claim);
+		free(f);
+	}
+	free(ours);
+}
+
+/* A forger leaves MACs out: a chunk of no meaning in their place. */
+static void test_stripped(void)
+{
+	uint8_t *f, content[16];
+	size_t   len = make(&f, &plain, content);
+
+	put_le16(f + auth_at(f, 1) + 4, 77);
+	guest_rehash(f, len);
+	ok(judged(f, len, &key_a, SNAP_AUTH_OK, SNAP_AUTH_NONE),
+	   "without the second MAC the whole is not known as ours");
+	put_le16(f + auth_at(f, 0) + 4, 77);
+	guest_rehash(f, len);
+	ok(judged(f, len, &key_a, SNAP_AUTH_NONE, SNAP_AUTH_NONE),
+	   "without the first the paths are not");
+	free(f);
+}
+
+static void test_structure(void)
+{
+	static const struct {
+		const char *claim;
+		int         which;
+		size_t      at, width;
+		uint64_t    value;
+		bool        accepted;
+	} cases[] = {
+		{ "an algorithm this build does not know is passed over", 0, 48, 4, 2, true },
+		{ "a MAC that covers an unknown part is refused", 0, 52, 4, 3, false },
+		{ "reserved bytes of a MAC must be zero", 1, 56, 8, 1, false },
+		{ "a MAC over all that the state does not follow is refused", 0, 52, 4, AUTH_ALL,
+		  false },
+		{ "a MAC over the configuration elsewhere is refused", 1, 52, 4, AUTH_CONFIG,
+		  false },
+		{ "a MAC chunk with a region is refused", 0, 12, 4, 1, false },
+	};
+	uint8_t *f, content[16];
+	size_t   len = make(&f, &plain, content);
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint8_t *g = malloc(len);
+
+		memcpy(g, f, len);
+		for (size_t b = 0; b < cases[i].width; b++)
+			g[auth_at(f, cases[i].which) + cases[i].at + b] =
+				(uint8_t)(cases[i].value >> (8 * b));
+		guest_rehash(g, len);
+
+		struct verdict v = judge(g, len, &key_a);
+
+		ok(cases[i].accepted ? v.rc == 0 && v.config == SNAP_AUTH_NONE
+				     : v.rc < 0 && v.why.kind == FAIL_CORRUPT,
+		   cases[i].claim);
+		printf("#   %s\n", v.rc ? v.why.what : "accepted");
+		free(g);
+	}
+	free(f);
+}
+
+int main(void)
+{
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	guest_make();
+	memcpy(config_changed, config, config_len);
+	for (size_t i = 0; i + 4 < config_len; i++)
+		if (!memcmp(config_changed + i, "unit", 5)) {
+			config_changed[i] = 'U';
+			break;
+		}
+	if (!memcmp(config, config_changed, config_len))
+		DIE("no name in the configuration");
+	test_own();
+	test_forged();
+	test_stripped();
+	test_structure();
+	free(batch);
+	return tap_end();
+}

@@ -1,0 +1,2 @@
+UNITS += hostkey_test
+hostkey_test_SRCS :=

@@ -1,0 +1,2 @@
+UNITS += pageset_test
+pageset_test_SRCS := tests/unit/tap.c

@@ -1,0 +1,2 @@
+UNITS += publish_test
+publish_test_SRCS := tests/unit/tap.c

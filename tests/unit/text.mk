@@ -1,0 +1,2 @@
+UNITS += text_test
+text_test_SRCS := tests/unit/tap.c

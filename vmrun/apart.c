@@ -1,0 +1,34 @@
+#include "vmrun/apart.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int apart_from(const struct machine *m, const struct stat *file, const char *what, struct fail *why)
+{
+	for (uint32_t i = 0; i < m->nhosts; i++) {
+		const struct machine_host *h = &m->hosts[i];
+		struct stat                st;
+
+		if (h->cls != HOST_SERIAL || strncmp(h->path, "file:", 5) || stat(h->path + 5, &st))
+			continue;
+		if (st.st_dev == file->st_dev && st.st_ino == file->st_ino)
+			return fail_set(why, FAIL_USAGE, "serial line '%s': %.160s is %.80s: name another file", h->name, h->path + 5, what);
+	}
+	return 0;
+}
+
+int apart_from_hosts(const struct machine *m, struct fail *why)
+{
+	for (uint32_t i = 0; i < m->nhosts; i++) {
+		const struct machine_host *h = &m->hosts[i];
+		char                       what[VM_NAME_MAX + 32];
+		struct stat                st;
+
+		if (h->cls == HOST_SERIAL || !h->path[0] || stat(h->path, &st))
+			continue;
+		snprintf(what, sizeof(what), "%s '%s' of this VM", host_class_names[h->cls], h->name);
+		if (apart_from(m, &st, what, why))
+			return -1;
+	}
+	return 0;
+}

@@ -1,0 +1,12 @@
+#include "vmrun/note.h"
+
+#include "libcommon/note.h"
+
+void note(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	note_va("vmrun", fmt, ap);
+	va_end(ap);
+}

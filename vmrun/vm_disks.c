@@ -1,0 +1,87 @@
+#include "vmrun/vm.h"
+
+#include "vmrun/devices/disks.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What tells that somebody else has written a disk; NULL: nothing does. */
+static const char *disk_change(const struct machine_host *then, const struct machine_host *now)
+{
+	if (now->size != then->size)
+		return "size";
+	if (memcmp(now->digest, then->digest, sizeof(now->digest)))
+		return "content";
+	if (!now->readonly && now->mtime_ns != then->mtime_ns)
+		return "time of change";
+	return NULL;
+}
+
+/* The disks of the n hosts as they are now, against what is recorded of them: a list of those that differ; "": none. */
+static void disks_changed(const struct vm *vm, const struct machine_host *then, uint32_t n, char *list, size_t room)
+{
+	static const uint8_t nil[sizeof(then->digest)];
+	size_t               at = 0;
+
+	list[0] = '\0';
+	for (uint32_t i = 0; i < n; i++) {
+		const struct machine_host *now  = machine_host_find(&vm->cfg, then[i].name);
+		const char                *what = NULL;
+
+		/* No digest: saved without one. */
+		if (then[i].cls == HOST_DISK && now && now->cls == HOST_DISK && memcmp(then[i].digest, nil, sizeof(nil)))
+			what = disk_change(&then[i], now);
+		if (what && at < room)
+			at += (size_t)snprintf(list + at, room - at, "%s%s (%s)", at ? ", " : "", now->name, what);
+	}
+}
+
+int vm_disks_check(struct vm *vm, struct fail *why)
+{
+	char list[200];
+	bool accepted = vm->disk_changed_ok;
+
+	vm->disk_changed_ok = false;
+	if (blk_sizes(vm, why))
+		return -1;
+	if (!vm->recorded || accepted)
+		return 0;
+	if (blk_fingerprint(vm, why))
+		return -1;
+	disks_changed(vm, vm->recorded->hosts, vm->recorded->nhosts, list, sizeof(list));
+	if (!list[0])
+		return 0;
+	return fail_set(why, FAIL_REFUSED, "disk moved on since the state was saved: %s (--disk-changed=accept takes it as it is)", list);
+}
+
+int vm_disks_known(struct vm *vm, struct fail *why)
+{
+	if (!vm->disks_known && blk_fingerprint(vm, why))
+		return -1;
+	vm->disks_known = true;
+	return 0;
+}
+
+int vm_disks_retaken(struct vm *vm, struct fail *why)
+{
+	struct machine_host then[LIMIT_HOSTS];
+	char                list[200];
+	bool                accepted = vm->disk_changed_ok;
+	int                 rc;
+
+	vm->disk_changed_ok = false;
+	if (blk_sizes(vm, why))
+		return -1;
+	if (!vm->disks_known || accepted)
+		return 0;
+	memcpy(then, vm->cfg.hosts, sizeof(then));
+	rc = blk_fingerprint(vm, why);
+	if (rc == 0)
+		disks_changed(vm, then, vm->cfg.nhosts, list, sizeof(list));
+	/* The next RETAKE is measured by the same. */
+	memcpy(vm->cfg.hosts, then, sizeof(then));
+	if (rc || !list[0])
+		return rc;
+	return fail_set(why, FAIL_REFUSED, "disk changed since the VM was released: %s: its memory does not fit the disk any more "
+			"(vmrun ctl %s resolve own=true disk-changed=accept runs it all the same)", list, vm->cfg.name);
+}
