@@ -788,6 +788,21 @@ int __wrap_fcntl64(int fd, int cmd, ...)
 	}
 }
 
+/* What nobody here uses: were it called, it would reach the real files. */
+static int missing(const char *call)
+{
+	sim_broken("%s is not simulated", call);
+	FAIL(ENOSYS);
+}
+
+#define MISSING(call) int __wrap_##call(void); int __wrap_##call(void) { return missing(#call); }
+MISSING(openat64)
+MISSING(linkat)
+MISSING(renameat)
+MISSING(renameat2)
+MISSING(unlinkat)
+MISSING(fstatat64)
+
 struct folder { char path[192]; uint64_t pos; struct dirent e; };
 
 DIR *__real_opendir(const char *path);

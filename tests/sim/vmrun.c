@@ -11,6 +11,7 @@
 #include "vmrun/vm.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -242,6 +243,56 @@ int blk_fingerprint(struct vm *vm, struct fail *why)
 	(void)why;
 	sim_step("fingerprint");
 	return 0;
+}
+
+int blk_sizes(struct vm *vm, struct fail *why)
+{
+	return blk_fingerprint(vm, why);
+}
+
+void blk_sync_start(struct vm *vm, bool sample)
+{
+	(void)vm;
+	(void)sample;
+}
+
+void blk_hold(struct vm *vm, bool hold)
+{
+	(void)vm;
+	(void)hold;
+}
+
+/* Disks take their time, now and then long. */
+bool blk_wait(struct vm *vm, enum blk_wait what, struct pollfd *others, unsigned n, uint64_t until_ns)
+{
+	uint64_t takes = sim_chance(30) ? sim_below(8 * SIM_SECOND) : sim_below(5 * SIM_MS);
+	bool     late  = until_ns && sim_now + takes > until_ns;
+
+	(void)vm;
+	(void)what;
+	if (late)
+		takes = until_ns > sim_now ? until_ns - sim_now : 0;
+	return poll(others, n, (int)(takes / SIM_MS) + 1) == 0 && !late;
+}
+
+int blk_synced(struct vm *vm, struct fail *why)
+{
+	return blk_fingerprint(vm, why);
+}
+
+int blk_quiet(struct vm *vm, struct fail *why)
+{
+	return blk_fingerprint(vm, why);
+}
+
+int blk_sampled(struct vm *vm, struct fail *why)
+{
+	return blk_fingerprint(vm, why);
+}
+
+void blk_forget_samples(struct vm *vm)
+{
+	(void)vm;
 }
 
 int images_need(struct vm *vm, struct fail *why)
