@@ -265,6 +265,7 @@ static bool disk_fails(const char *path, const char *what)
 	if (!on_disk(path) || sim_now >= h->disk_broken_until || !sim_chance(h->disk_faults))
 		return false;
 	h->disk_ever_failed = true;
+	world_disk_failed(sim_proc());
 	sim_trace("-- %s of %s fails: EIO", what, path);
 	return true;
 }
@@ -627,6 +628,8 @@ int __wrap_chmod(const char *path, mode_t mode)
 	return 0;
 }
 
+unsigned sim_slow_disks;
+
 int __wrap_fsync(int fd)
 {
 	struct ofd *o;
@@ -635,7 +638,7 @@ int __wrap_fsync(int fd)
 	o = fd_get(fd);
 	if (!o)
 		return -1;
-	sim_sleep(sim_below(sim_chance(50) ? 3 * SIM_SECOND : 5 * SIM_MS));
+	sim_sleep(sim_below(sim_chance(sim_slow_disks) ? 3 * SIM_SECOND : 5 * SIM_MS));
 	if (disk_fails(o->path, "fsync"))
 		FAIL(EIO);
 	if (o->type == OFD_FOLDER)

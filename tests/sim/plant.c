@@ -15,6 +15,7 @@
  * of one function told apart by a name given at compile time). A simulator that does not find them proves nothing. */
 
 const char *sim_plant;
+bool        sim_plant_off;
 
 const struct plant plants[] = {
 	{ "claim",     "a VM is filled by whoever finds its socket: neither claim nor token" },
@@ -29,9 +30,14 @@ const struct plant plants[] = {
 	{ 0 }
 };
 
-bool plant(const char *name)
+bool plant_asked(const char *name)
 {
 	return sim_plant && !strcmp(sim_plant, name);
+}
+
+bool plant(const char *name)
+{
+	return !sim_plant_off && plant_asked(name);
 }
 
 /* ---- claim ---- */
@@ -103,12 +109,15 @@ void __wrap_settle_act(const struct uuid *vm, const struct uuid *move, uint64_t 
 	plant_answer(NULL, out);
 }
 
-int __real_moves_write(const struct move_record *r, struct fail *why);
-int __wrap_moves_write(const struct move_record *r, struct fail *why)
+/* resolve.c's handover_done. */
+int plant_resolve_done(struct handover *h, uint64_t generation, struct fail *why);
+int plant_resolve_done(struct handover *h, uint64_t generation, struct fail *why)
 {
-	if (plant("absence") && r->state == MOVE_MOVED)
-		return moves_remove(&r->vm, why);
-	return __real_moves_write(r, why);
+	int rc = handover_done(h, generation, why);
+
+	if (rc == 0 && plant("absence"))
+		moves_remove(&h->vm, why);
+	return rc;
 }
 
 /* ---- what resolve asks ---- */

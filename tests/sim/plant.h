@@ -8,6 +8,9 @@ struct plant { const char *name, *what; };
 extern const struct plant plants[];
 extern const char        *sim_plant;      /* the one that is planted; NULL none */
 
+extern bool               sim_plant_off;  /* all but the fault itself: what finds it must find nothing then */
+
 bool plant(const char *name);
+bool plant_asked(const char *name);
 
 #endif

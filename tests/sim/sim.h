@@ -271,8 +271,10 @@ void  world_exec(struct proc *p, char *const argv[]) __attribute__((noreturn));
 bool  world_human(char *line, size_t room);
 void  world_gone(struct proc *p);   /* any process has ended */
 void  world_record(struct sim_host *h, const char *path, const char *text, size_t len);
+void  world_disk_failed(struct proc *p);
 struct sim_stats { uint64_t runs, steps, moves, moved, kills, crashes, cuts, doubts, partitions, questions, lost_explained, records; };
 extern struct sim_stats sim_stats;
+extern unsigned sim_slow_disks;     /* 1 in n fsyncs takes seconds */
 extern unsigned sim_oddity;         /* 1 in n calls meets a kill or a stall; 0 none */
 
 #endif

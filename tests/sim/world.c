@@ -228,6 +228,15 @@ void world_gone(struct proc *p)
 	}
 }
 
+/* A vmrun that cannot record OWNED does not start its VM. */
+void world_disk_failed(struct proc *p)
+{
+	struct instance *i = p->tag;
+
+	if (p->role == ROLE_VMRUN && i && i->incoming && !i->ran && i->guest)
+		i->guest->unstartable_at = i->guest->newest;
+}
+
 /* ---- faults that strike in the middle of a call ---- */
 
 /* May one of that role be killed now? Then one fewer may. */
@@ -292,9 +301,9 @@ static void fault_here(const char *point)
 {
 	struct proc *p = sim_task->proc;
 
-	switch (sim_below(plan.humans && plan.partitions ? 9 : 7)) {
-	case 7:
+	switch (sim_below(plan.humans && plan.partitions ? 10 : 8)) {
 	case 8:
+	case 9:
 		/* Cut off and left alone, with a human who does not want to wait. */
 		for (unsigned k = 0; k < plan.hosts; k++)
 			do_partition((int)(p->host - sim_hosts), (int)k);
@@ -321,7 +330,8 @@ static void fault_here(const char *point)
 		if (plan.crashes)
 			do_crash(p->host);
 		return;
-	case 5: {
+	case 5:
+	case 6: {
 		struct end *e = plan.cuts ? sock_any_connection() : NULL;
 
 		if (e)
@@ -663,6 +673,12 @@ static void do_human(void)
 	struct seen      s = record_of(g, h);
 	struct options  *o;
 
+	/* It is what is in doubt that people look at. */
+	for (int i = 0; i < 4 && !(h->up && record_is(&s, "released retaking ready")); i++) {
+		h = some_host();
+		g = some_guest();
+		s = record_of(g, h);
+	}
 	if (!h->up || !s.found)
 		return;
 	switch (sim_below(4)) {
@@ -684,6 +700,7 @@ static void do_human(void)
 		o->disown = !o->own;
 		o->peer_is_dead = o->own && sim_chance(2);
 		o->yes    = !o->peer_is_dead && sim_chance(2);
+		g->disowned |= o->disown;
 		proc_spawn(h, ROLE_HUMAN, resolve_main, o, "resolve %s %s", g->name, o->own ? "--own" : "--disown");
 		return;
 	}
@@ -811,6 +828,12 @@ static void do_replay(void)
 			found = r;
 	if (found)
 		proc_spawn(some_host(), ROLE_OTHER, replay_main, found, "replay");
+}
+
+static void replay_soon(void *arg)
+{
+	(void)arg;
+	do_replay();
 }
 
 static void listeners_restart(void)
@@ -960,8 +983,8 @@ static void look_at_guest(const struct guest *g)
 			live++;
 	if (!run && live)
 		sim_broken("%s stands still at the end", g->name);
-	/* One copy was killed, and the other could not be started by a fault of its host's. */
-	bool unlucky = g->killed_at == g->newest && g->unstartable_at == g->newest;
+	/* One copy was killed or given away, and the other could not be started by a fault of its host's. */
+	bool unlucky = (g->killed_at == g->newest || g->disowned) && g->unstartable_at == g->newest;
 
 	if (!run && !g->lost && !unlucky)
 		sim_broken("%s is lost: nobody runs it, and no crash explains it", g->name);
@@ -1004,6 +1027,31 @@ static void tell_unrest(void)
 
 /* ---- a run ---- */
 
+/* What a planted fault needs to show, oftener. A whole program's faults are found without. */
+static void plan_for_plant(bool *odd)
+{
+	if (plant_asked("judgement"))
+		plan.humans = plan.partitions = true;
+	if (!sim_plant || plant_asked("judgement"))
+		return;
+	plan.points  = 4;
+	plan.kills   = 8;
+	plan.vm_kills = 0;
+	plan.actions = 16;
+	plan.crashes = plan.disks = false;
+	if (plant_asked("evidence") || plant_asked("absence") || plant_asked("retaken"))
+		plan.humans = plan.partitions = true;
+	if (plant_asked("doubts"))
+		plan.guests = plan.hosts = 2;
+	if (plant_asked("replay"))
+		plan.replays = true;
+	if (plant_asked("claim"))
+		plan.spawn = true;
+	if (plant_asked("final"))
+		plan.cuts = true;
+	*odd = plant_asked("replay") || plant_asked("retaken") || plant_asked("final");
+}
+
 static void plan_make(void)
 {
 	bool odd = false;
@@ -1025,21 +1073,10 @@ static void plan_make(void)
 	plan.vm_kills   = plan.crashes || sim_chance(3) ? (unsigned)sim_below(4) : 0;
 	plan.stalls     = (unsigned)sim_below(5);
 	plan.points     = (unsigned)sim_between(4, 60);
-	/* What a planted fault needs to show: the others have no say in it. */
-	if (plant("evidence") || plant("judgement") || plant("absence"))
-		plan.humans = true;
-	if (plant("judgement") || plant("retaken"))
-		plan.humans = plan.partitions = true;
-	if (plant("doubts"))
-		plan.guests = plan.hosts = 2;
-	if (plant("replay") || plant("retaken") || plant("final"))
-		odd = true;
-	if (plant("replay"))
-		plan.replays = true;
-	if (plant("claim"))
-		plan.spawn = true;
-	plan.own_sockets = plan.guests == 1 && (plant("sockets") || sim_chance(6));
+	plan_for_plant(&odd);
+	plan.own_sockets = plan.guests == 1 && (plant_asked("sockets") || sim_chance(6));
 	sim_oddity         = (unsigned)sim_between(100, 4000);
+	sim_slow_disks     = plant_asked("final") ? 4 : (unsigned)sim_between(5, 100);
 	sim_odd_board      = odd || sim_chance(3) ? 3 : 0;
 	sim_net.delay_low  = sim_between(50000, SIM_MS);
 	sim_net.delay_high = sim_net.delay_low + (sim_chance(4) ? sim_below(2 * SIM_SECOND) : sim_below(20 * SIM_MS));
@@ -1080,6 +1117,8 @@ static void world_make(void)
 	for (unsigned i = 0; i < plan.actions; i++)
 		sim_at(at + sim_below(span), act, NULL);
 	sim_at(at + sim_below(SIM_SECOND), act, NULL);
+	for (unsigned i = 0; i < 12 && plant_asked("replay"); i++)
+		sim_at(at + sim_below(span), replay_soon, NULL);
 	sim_at(at + span, become_calm, NULL);
 }
 
