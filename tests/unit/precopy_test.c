@@ -451,15 +451,6 @@ static void loses(struct fake *f, unsigned seed, unsigned after, bool silently, 
 	fake_close(f, l);
 }
 
-static size_t count(const char *log, char letter)
-{
-	size_t n = 0;
-
-	for (; *log; log++)
-		n += *log == letter;
-	return n;
-}
-
 /* Renewed at each look: a deadline of 0 is always due. */
 static void renews(struct fake *f, unsigned seed, bool by_sink, const char *claim)
 {
