@@ -157,6 +157,10 @@ void snap_image_digests(const struct snap_image *s, uint8_t file[16], uint8_t co
 int snap_image_page(struct snap_image *s, uint32_t region, uint64_t page, uint8_t out[PAGE_SIZE_4K], enum page_kind *kind, struct fail *why);
 /* Pages of a kind by the index alone. */
 uint64_t snap_image_pages(const struct snap_image *s, uint32_t region, enum page_kind kind);
+/* Every chunk before END, in order. payload: of PAGES head and tables, of ROUND_END its number, checked by their hashes; of no other
+ * use. The file digest, which covers the chunks' headers, is compared with END's. */
+typedef void snap_image_chunk_fn(void *arg, const struct chunk *c, const uint8_t *payload);
+int snap_image_walk(struct snap_image *s, snap_image_chunk_fn *fn, void *arg, struct fail *why);
 void snap_image_close(struct snap_image *s);
 
 #endif
