@@ -105,6 +105,12 @@ struct snap_header {
  * holds what its frozen offsets say; after other failures *h is of no use. */
 int snap_header_read(struct snap_header *h, const uint8_t in[SNAP_HEADER_BYTES], struct fail *why);
 
+/* The header's bytes from fd, to be looked at by snap_header_read or a stream. What is too short, or
+ * compressed as a whole, is FAIL_CORRUPT; then the message says how command takes it: "zstd -dc WHAT |
+ * COMMAND". named: what is a file's name. */
+int snap_header_load(int fd, const char *what, bool named, const char *command,
+		     uint8_t out[SNAP_HEADER_BYTES], struct fail *why);
+
 /* Do header, configuration and state tell of one VM? The readers below ask it before they hand a tree out; a state that comes
  * alone is compared with the configuration that came before it. h and state may be NULL. FAIL_CORRUPT names what differs. */
 struct machine;
