@@ -383,3 +383,19 @@ snapshot_with_everything() {
 	run -2 --separate-stderr vmrun --kernel "$STEP" --overcommit
 	[[ "$stderr" == *"--overcommit goes with --restore or --incoming" ]]
 }
+
+@test "vmrun: a compressed snapshot is refused, and the pipe that restores it is named" {
+	cd "$W"
+	mksnap --level 0 a.vms
+	for tool in zstd gzip xz; do
+		$tool -c a.vms >"a.$tool"
+		run -3 --separate-stderr vmrun --restore "a.$tool"
+		[ "$stderr" = "vmrun: a.$tool: compressed with $tool: use $tool -dc a.$tool | vmrun --restore -" ]
+		run -3 --separate-stderr vmrun --restore - <"a.$tool"
+		[ "$stderr" = "vmrun: -: compressed with $tool: use $tool -dc FILE | vmrun --restore -" ]
+		# less than a header, too
+		echo | $tool -c >"short.$tool"
+		run -3 --separate-stderr vmrun --restore "short.$tool"
+		[[ "$stderr" == *"compressed with $tool"* ]]
+	done
+}

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct restore {
 	struct vm       *vm;
@@ -103,6 +104,8 @@ int vm_restore(struct vm **out, const struct options *o, struct loop *loop, stru
 	struct snap_stream *s = NULL;
 	const uint8_t      *fdt;
 	size_t              len;
+	uint8_t             header[SNAP_HEADER_BYTES];
+	bool                file = strcmp(o->source, "-") != 0;
 	int                 fd = -1, rc = -1;
 
 	if (!m) {
@@ -110,7 +113,8 @@ int vm_restore(struct vm **out, const struct options *o, struct loop *loop, stru
 		return fail_sys(why, "machine");
 	}
 	fd = setup_source(o->source, why);
-	if (fd < 0 || snap_stream_open(&s, fd, o->source, why))
+	if (fd < 0 || snap_header_load(fd, o->source, file, "vmrun --restore -", header, why) ||
+	    snap_stream_open_at(&s, fd, header, o->source, why))
 		goto out;
 	if (restore_config(s, o, setup_trusted(fd), m, why) || setup_apart(m, fd, "the snapshot", why))
 		goto out;

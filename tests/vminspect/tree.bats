@@ -87,6 +87,13 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 	[ -z "$(ls -A | grep '^\.')" ]
 }
 
+@test "vminspect tree: JSON loses no property to another of its name" {
+	mksnap --set /vm/state/clock guest_ns x a.vms      # the row is the property guest-ns
+	vminspect tree --json a.vms | jq -e '.vm.state.clock | .guest_ns == 5000000000 and .["/guest_ns"] == "7800"'
+	mksnap --set /vm state x a.vms                     # beside the node state
+	vminspect tree --json a.vms | jq -e '.vm | .state == "7800" and .["state/"].clock.guest_ns == 5000000000'
+}
+
 @test "vminspect tree: a file that cannot be written is named, exit 1" {
 	mksnap a.vms
 	run -1 --separate-stderr vminspect tree --dtb none/a.dtb a.vms
