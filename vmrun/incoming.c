@@ -33,6 +33,9 @@ static int incoming_tree(int fd, const char *what, uint8_t **out, size_t *len, s
 	return io_read(fd, *out + sizeof(head), total - sizeof(head), what, why);
 }
 
+/* A peer wrote it, whatever file it lies in. */
+static const struct trust incoming_trust = { .why = "it comes from another host" };
+
 int vm_incoming(struct vm **out, const struct options *o, struct loop *loop, struct fail *why)
 {
 	struct machine *m    = malloc(sizeof(*m));
@@ -47,8 +50,8 @@ int vm_incoming(struct vm **out, const struct options *o, struct loop *loop, str
 	fd = setup_source(o->source, why);
 	if (fd < 0)
 		goto out;
-	/* A peer wrote it, whatever file it lies in: recorded paths are never used without --trust-paths. */
-	if (incoming_tree(fd, o->source, &tree, &len, why) || machine_read(m, tree, len, why) || setup_overrides(m, o, false, why))
+	if (incoming_tree(fd, o->source, &tree, &len, why) || machine_read(m, tree, len, why) ||
+	    setup_overrides(m, o, &incoming_trust, why))
 		goto out;
 	if (setup_vm(out, m, o, loop, why) || setup_images_given(*out, o, why))
 		goto out;

@@ -212,9 +212,16 @@ int vm_disks_check(struct vm *vm, struct fail *why)
 		const struct machine_host *now = &vm->cfg.hosts[i], *then = machine_host_find(vm->recorded, now->name);
 		static const uint8_t       nil[16];
 
-		if (now->cls != HOST_DISK || !then || then->cls != HOST_DISK || !memcmp(then->digest, nil, sizeof(nil)))
+		if (now->cls != HOST_DISK)
 			continue;
-		const char *what = now->size != then->size                             ? "size"
+
+		bool known = then && then->cls == HOST_DISK && memcmp(then->digest, nil, sizeof(nil));
+
+		/* The guest's memory holds parts of a disk that it writes: one of which nothing is known may be any. */
+		if (!known && now->readonly)
+			continue;
+		const char *what = !known                                              ? "not recorded"
+				   : now->size != then->size                           ? "size"
 				   : memcmp(now->digest, then->digest, sizeof(nil)) != 0 ? "content"
 				   : !now->readonly && now->mtime_ns != then->mtime_ns ? "time of change"
 											 : NULL;
