@@ -142,6 +142,8 @@ int snap_stream_open(struct snap_stream **out, int fd, const char *what, struct 
 /* The same when the header has been read from fd already. */
 int snap_stream_open_at(struct snap_stream **out, int fd, const uint8_t header[SNAP_HEADER_BYTES], const char *what, struct fail *why);
 const struct snap_header *snap_stream_header(const struct snap_stream *s);
+/* Reads from a pipe that has stalled are given up (FAIL_ENDED) once the descriptor is readable. */
+void snap_stream_cancel(struct snap_stream *s, int fd);
 /* Who wrote it, as far as this key tells. The stream keeps a copy. */
 enum snap_auth {
 	SNAP_AUTH_NONE,         /* no MAC, or of a kind unknown to this build */
@@ -155,7 +157,8 @@ void snap_stream_key(struct snap_stream *s, const struct hostkey *k);
 enum snap_auth snap_stream_auth_config(const struct snap_stream *s);
 enum snap_auth snap_stream_auth_all(const struct snap_stream *s);
 /* The next chunk, header and payload hash checked, order checked against the grammar; *payload valid until the next
- * call; *at its header's place. 1: a chunk; 0: END was read, both digests verified, nothing follows; -1: *why. The
+ * call; *at its header's place. 1: a chunk; 0: END was read, both digests verified; -1: *why. In a regular file
+ * nothing may follow END; of a pipe nothing behind it is read or waited for. The
  * running digests are kept by the stream itself (page chunks are decoded inside: see snap_stream_batch). */
 int snap_stream_next(struct snap_stream *s, struct chunk *c, const uint8_t **payload, uint64_t *at, struct fail *why);
 /* After a CHUNK_PAGES: its decoded, verified batch. */

@@ -32,7 +32,7 @@ static int lease_lost(struct lease *l, enum fail_kind kind, const char *reason, 
 {
 	if (l->lost == FAIL_NONE) {
 		l->lost = kind;
-		snprintf(l->lost_why, sizeof(l->lost_why), "%s", reason);
+		snprintf(l->lost_why, sizeof(l->lost_why), "%.*s", (int)sizeof(l->lost_why) - 1, reason);
 	}
 	return fail_set(why, l->lost, "%s: lease lost: %s", l->vm, l->lost_why);
 }

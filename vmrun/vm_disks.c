@@ -28,9 +28,13 @@ static void disks_changed(const struct vm *vm, const struct machine_host *then, 
 		const struct machine_host *now  = machine_host_find(&vm->cfg, then[i].name);
 		const char                *what = NULL;
 
-		/* No digest: saved without one. */
-		if (then[i].cls == HOST_DISK && now && now->cls == HOST_DISK && memcmp(then[i].digest, nil, sizeof(nil)))
+		if (then[i].cls != HOST_DISK || !now || now->cls != HOST_DISK)
+			continue;
+		/* No digest: nothing is known of it. The guest's memory holds parts of a disk that it writes. */
+		if (memcmp(then[i].digest, nil, sizeof(nil)))
 			what = disk_change(&then[i], now);
+		else if (!now->readonly)
+			what = "not recorded";
 		if (what && at < room)
 			at += (size_t)snprintf(list + at, room - at, "%s%s (%s)", at ? ", " : "", now->name, what);
 	}

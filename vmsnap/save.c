@@ -114,6 +114,18 @@ static int save_header(struct save *s, struct snap_header *h, struct fail *why)
 	return rc;
 }
 
+/* A save never fails for want of a key: a restore then needs --trust-paths, or each path anew. */
+static void save_key(struct save *s)
+{
+	struct hostkey k;
+
+	if (hostkey_open(&k, true, &s->r->auth_why))
+		return;
+	snap_writer_key(s->writer, &k);
+	hostkey_clear(&k);
+	s->r->authenticated = true;
+}
+
 static int save_open_writer(struct save *s, struct fail *why)
 {
 	struct snap_header h;
@@ -126,6 +138,7 @@ static int save_open_writer(struct save *s, struct fail *why)
 	s->control = NULL;
 	if (snap_writer_open(&s->writer, fd, &h, s->o->level, s->what, why))
 		return -1;
+	save_key(s);
 	return snap_writer_config(s->writer, s->config, s->config_len, why);
 }
 

@@ -12,6 +12,7 @@ import hmac
 import json
 import os
 import re
+import stat
 import struct
 import subprocess
 import sys
@@ -428,7 +429,7 @@ def read_snapshot(f, quick, key=None):
          (places['index'], len(index) // 32, chunks, source.at, places['state'], places.get('working', 0)), c.at, 'counts and places')
     need(blank(e[96:]), c.at, 'reserved bytes')
     need(quick or e[32:48] == content_of(pages, regions, trees[CONFIG], trees[STATE]), c.at, 'content digest')
-    need(not f.read(1), source.at, 'trailing data')
+    need(not stat.S_ISREG(os.fstat(f.fileno()).st_mode) or not f.read(1), source.at, 'trailing data')
     nodes = read_fdt(trees[STATE], places['state'])
     machine = read_machine(nodes)
     need_agreement(header, read_machine(read_fdt(trees[CONFIG], 4096)), machine, places['state'])
