@@ -153,3 +153,24 @@ small() {
 	run -1 grep -aE 'I/O error|rror,' "$W/web.out" "$W/web2.out"
 }
 stalled_again() { status_is "$1" io-error && [ "$(vmrun ctl "$1" events | jq '.events | map(select(.event == "BLOCK_IO_ERROR"))[0]["vmferry-seq"]')" -gt "$2" ]; }
+
+@test "disk: a block device that was written to anywhere since the save is refused, and one that was not is taken" {
+	need_loops
+	loop "$W/back" 64M
+	[ -r "/sys/block/${LOOP#/dev/}/diskseq" ] || skip "no loop devices here that count"
+	start_disked "$LOOP"
+	vmsnap web "$W/web.vms"
+	vmrun ctl web quit
+	wait_gone 10 "$AVM"
+	for _ in 1 2; do
+		start_vm again --restore "$W/web.vms"
+		moves_beyond again 3
+		vmrun ctl again quit
+		wait_gone 10 "$VMPID"
+	done
+	printf x | dd of="$LOOP" bs=1 seek=100000 conv=notrunc status=none      # between the samples
+	run -3 timeout 20 vmrun --name again --restore "$W/web.vms" --serial none
+	[[ $output == *"disk moved on since the state was saved: root (written to)"* ]]
+	start_vm again --restore "$W/web.vms" --disk-changed=accept
+}
+moves_beyond() { until_true 20 tick_above "$W/$1.out" "$2"; }

@@ -12,12 +12,18 @@
 /* What tells that somebody else has written a disk; NULL: nothing does. */
 static const char *disk_change(const struct machine_host *then, const struct machine_host *now)
 {
+	static const uint8_t nil[sizeof(then->instance)];
+
 	if (now->size != then->size)
 		return "size";
 	if (memcmp(now->digest, then->digest, sizeof(now->digest)))
 		return "content";
 	if (!now->readonly && now->mtime_ns != then->mtime_ns)
 		return "time of change";
+	/* Counted in another boot, or on another host: nobody can tell. */
+	if (!now->readonly && now->written != then->written && memcmp(now->instance, nil, sizeof(nil)) &&
+	    !memcmp(now->instance, then->instance, sizeof(nil)))
+		return "written to";
 	return NULL;
 }
 
