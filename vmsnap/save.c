@@ -9,6 +9,7 @@
 #include "libcommon/version.h"
 #include "vmsnap/interrupt.h"
 #include "vmsnap/inuse.h"
+#include "vmsnap/space.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,6 +39,8 @@ struct save {
 	struct lease         *lease;
 	struct precopy       *precopy;
 	struct snap_writer   *writer;
+	struct space          space;
+	bool                  forecast;      /* the whole of it has been asked for */
 	struct publish        file;          /* fd -1 for standard output */
 	const char           *what;          /* file's name, for messages */
 	uint8_t              *config, *state;
@@ -46,7 +49,16 @@ struct save {
 
 static int save_pages(void *arg, const struct page_batch *b, struct fail *why)
 {
-	return snap_writer_pages(((struct save *)arg)->writer, b, why);
+	struct save *s   = arg;
+	uint64_t     end = snap_writer_bytes(s->writer) + sizeof(*b);
+
+	/* Compressed, it will be less, and nobody knows how much. */
+	if (!s->o->level && !s->forecast)
+		end = space_forecast(s->lease);
+	s->forecast = true;
+	if (space_need(&s->space, end, why))
+		return -1;
+	return snap_writer_pages(s->writer, b, why);
 }
 
 static int save_round_end(void *arg, uint32_t round, struct fail *why)
@@ -136,6 +148,7 @@ static int save_open_writer(struct save *s, struct fail *why)
 	/* The lease lives without the connection; events that nobody reads would fill it. */
 	control_close(s->control);
 	s->control = NULL;
+	space_open(&s->space, fd, s->what);
 	if (snap_writer_open(&s->writer, fd, &h, s->o->level, s->what, why))
 		return -1;
 	save_key(s);
@@ -203,6 +216,7 @@ static int save_complete(struct save *s, struct fail *why)
 	if (snap_writer_end(s->writer, s->r->content, why))
 		return -1;
 	s->r->bytes = snap_writer_bytes(s->writer);
+	space_trim(&s->space, s->r->bytes);
 	return 0;
 }
 
