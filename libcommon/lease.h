@@ -44,8 +44,8 @@ enum lease_verb {
 	LEASE_RETAKE,       /* source, after the peer answered RETURNED for this move (uuid): RELEASED record removed, runs on when answered */
 	LEASE_DONE,         /* source, after RUNNING was confirmed: removes the RELEASED record; vmrun exits with status 20 */
 	/* kind log */
-	LEASE_QUIT,         /* paused only: the VM ends without having run since PAUSE was answered; vmrun exits with status 0 */
-	LEASE_RENEW,        /* paused only; a[0] deadline in ms from now. The answer confirms that the pause is unbroken */
+	LEASE_QUIT,         /* paused only: the VM ends without having run on; vmrun exits with 0 */
+	LEASE_RENEW,        /* paused only; a[0] deadline in ms from now. Confirms the pause */
 	LEASE_VERBS
 };
 /* `start` is LEASE_START; `state` LEASE_STATE ...: the words of design.md 3. */
