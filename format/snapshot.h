@@ -129,6 +129,8 @@ void snap_writer_key(struct snap_writer *w, const struct hostkey *k);
 int snap_writer_config(struct snap_writer *w, const void *fdt, size_t len, struct fail *why);   /* first; regions come from it */
 int snap_writer_pages(struct snap_writer *w, const struct page_batch *b, struct fail *why);
 int snap_writer_round_end(struct snap_writer *w, uint32_t round, struct fail *why);
+/* Is the index of what was written so far within LIMIT_INDEX_RUNS? To be asked before the pause. */
+int snap_writer_index_check(struct snap_writer *w, struct fail *why);
 int snap_writer_state(struct snap_writer *w, const void *fdt, size_t len, struct fail *why);
 /* Index and END. In a file also clears INCOMPLETE in the header and fsyncs. content: the content digest. */
 int snap_writer_end(struct snap_writer *w, uint8_t content[16], struct fail *why);

@@ -145,11 +145,13 @@ static int precopy_renew(struct precopy *p, struct fail *why)
 	return 0;
 }
 
-/* Between two batches: whoever still writes renews the deadline, whoever is stuck in a write does not. */
+/* Between two batches: a holder that still writes renews the deadline, one that is stuck in a write
+ * does not. */
 static int precopy_tick(struct precopy *p, struct fail *why)
 {
-	if (p->paused && p->o.pause_renew &&
-	    io_now_ns() - p->renewed_ns >= (uint64_t)p->o.pause_deadline_ms * 1000000u / PRECOPY_RENEWALS && precopy_renew(p, why))
+	uint64_t every_ns = (uint64_t)p->o.pause_deadline_ms * 1000000u / PRECOPY_RENEWALS;
+
+	if (p->paused && p->o.pause_renew && io_now_ns() - p->renewed_ns >= every_ns && precopy_renew(p, why))
 		return -1;
 	return p->sink.tick ? p->sink.tick(p->sink.arg, why) : 0;
 }
@@ -447,7 +449,7 @@ int precopy_pause(struct precopy *p, const struct uuid *epoch, uint8_t **state, 
 	/* Saving state and stopping backends can dirty memory: the last sync comes after. */
 	if (lease_state(p->l, state, len, why))
 		return -1;
-	/* Without a RESUME or RELEASE to come, renewing is what confirms that nothing ran while the rest was copied. */
+	/* No RESUME or RELEASE follows: RENEW confirms that nothing ran while the rest was copied. */
 	if (precopy_sync(p, &rest, why) || precopy_copy(p, &p->report.pages_paused, &zeros, why) ||
 	    (p->o.pause_renew && precopy_renew(p, why))) {
 		free(*state);

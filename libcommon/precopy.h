@@ -34,7 +34,7 @@ struct precopy_options {
 	unsigned pause_deadline_ms;    /* handed to vmrun: past it the lease is revoked; 10000 */
 	bool     pause_by_sink;        /* the rest travels while paused (vmmigrate): precopy_pause gives it to the sink itself and
 					* the forecast uses the sink's measured rate. So it is with a pause_buffer of 0 */
-	bool     pause_renew;          /* the pause lasts as long as the rest is copied and drained: its deadline is renewed meanwhile */
+	bool     pause_renew;          /* the pause lasts until after precopy_drain: renew its deadline */
 	const struct precopy_progress_ops *progress;   /* NULL: silent */
 	void    *progress_arg;
 };

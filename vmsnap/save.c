@@ -26,9 +26,9 @@
  *   the file gets its name, its folder is fsynced
  *   commit: vmrun may forget what changed before this snapshot
  *
- * With --stop-after the resume is left out: what follows happens while the VM is paused. The deadline of the pause is renewed
- * from step to step, and quit, by the lease, is the last one: vmrun carries it out only if the pause has been unbroken. Any
- * failure closes the lease, and with it ends the pause. */
+ * With --stop-after the resume is left out: what follows happens while the VM is paused. The deadline
+ * of the pause is renewed from step to step, and QUIT by the lease is the last one: vmrun carries it
+ * out only if the pause is unbroken. Any failure closes the lease, and with it ends the pause. */
 
 #define SAVE_QUIT_MS 30000u
 
@@ -63,7 +63,12 @@ static int save_pages(void *arg, const struct page_batch *b, struct fail *why)
 
 static int save_round_end(void *arg, uint32_t round, struct fail *why)
 {
-	if (snap_writer_round_end(((struct save *)arg)->writer, round, why))
+	struct save *s = arg;
+
+	if (snap_writer_round_end(s->writer, round, why))
+		return -1;
+	/* A save that cannot be completed should fail before it has cost a pause. */
+	if (!precopy_report(s->precopy)->pause_begin_ns && snap_writer_index_check(s->writer, why))
 		return -1;
 	fault_point("vmsnap.round");
 	return 0;
@@ -206,12 +211,15 @@ static int save_renew(struct save *s, struct fail *why)
 	return s->o->stop_after ? lease_renew(s->lease, s->o->pause_deadline_ms, why) : 0;
 }
 
-/* A reader of a pipe takes END for the word that all before it is sound: it is written when vmrun has said so. */
+/* To the reader of a pipe END means that all before it is sound: it is written when vmrun has
+ * confirmed that. */
 static int save_complete(struct save *s, struct fail *why)
 {
 	if (s->precopy && precopy_drain(s->precopy, why))
 		return -1;
-	if (snap_writer_state(s->writer, s->state, s->state_len, why) || save_renew(s, why) || lease_finish(s->lease, true, why))
+	if (snap_writer_state(s->writer, s->state, s->state_len, why))
+		return -1;
+	if (save_renew(s, why) || lease_finish(s->lease, true, why))
 		return -1;
 	if (snap_writer_end(s->writer, s->r->content, why))
 		return -1;
@@ -253,7 +261,7 @@ static int save_commit(struct save *s, struct fail *why)
 	return rc;
 }
 
-/* The VM ends where it was paused. A connection shows when vmrun closes its socket; it ends the VM without one too. */
+/* The VM ends where it was paused. The connection only shows when vmrun closes its socket. */
 static int save_quit(struct save *s, struct fail *why)
 {
 	json_t *event;
@@ -266,8 +274,8 @@ static int save_quit(struct save *s, struct fail *why)
 	return !watched || why->kind == FAIL_ENDED ? 0 : -1;
 }
 
-/* What fails here leaves a complete snapshot. Without --stop-after the save has succeeded all the same. A VM that has ended
- * ended in its pause: a lease that had been lost before would have said that. */
+/* What fails here leaves a complete snapshot. Without --stop-after the save has succeeded all the
+ * same. A VM that has ended ended in its pause: else the lease would have been lost before. */
 static int save_settle(struct save *s, struct fail *why)
 {
 	if (!s->o->stop_after) {
@@ -276,7 +284,8 @@ static int save_settle(struct save *s, struct fail *why)
 	}
 	if ((save_commit(s, why) || save_quit(s, why)) && why->kind != FAIL_ENDED) {
 		why->kind = FAIL_PEER;
-		return fail_prefix(why, "%.90s: the snapshot is complete, but the VM was not ended: ", s->what);
+		return fail_prefix(why, "%.90s: the snapshot is complete, but the VM was not ended: ",
+				   s->what);
 	}
 	s->r->stopped  = true;
 	s->r->pause_ns = io_now_ns() - s->r->copy.pause_begin_ns;

@@ -85,7 +85,7 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 	run -2 vminspect tree --force a.vms
 	run -2 vminspect tree --dtb - --force a.vms
 	run -2 vminspect info --force a.vms
-	[ -z "$(ls -A | grep '^\.')" ]
+	[ -z "$(find . -name '.?*')" ]
 }
 
 @test "vminspect tree: JSON loses no property to another of its name" {
