@@ -3,6 +3,7 @@
 #   bytes       integers in memory, little- and big-endian, by value
 #   io          whole reads and writes, descriptors over a socket, deadlines
 #   bitmap      u64 words, one bit a page, runs
+#   populated   where a sparse region has pages
 #   uuid        random ids and their text
 #   paths       runtime and state folders, VM names
 #   pages       a batch of guest pages on its way
@@ -15,4 +16,4 @@
 #   moves       records of who owns a VM across a move
 #   fault       ways to fail, in test builds only
 LIBS += libcommon
-libcommon_SRCS := fail.c io.c bitmap.c uuid.c paths.c pages.c fault.c control.c moves.c lease.c precopy.c progress.c units.c
+libcommon_SRCS := fail.c io.c bitmap.c populated.c uuid.c paths.c pages.c fault.c control.c moves.c lease.c precopy.c progress.c units.c

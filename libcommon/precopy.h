@@ -51,6 +51,7 @@ struct precopy_report {
 	uint64_t             pages_total;      /* sent, the pause's included */
 	uint64_t             pages_paused;     /* copied after the pause */
 	uint64_t             ram_pages, present_pages;
+	uint64_t             map_words;        /* of bitmaps, looked at by the syncs */
 	uint64_t             pause_begin_ns;   /* io_now_ns when the pause was asked for */
 	bool                 converged;
 };
