@@ -357,13 +357,34 @@ static bool precopy_populate(struct precopy *p, uint64_t rest)
 	return true;
 }
 
+struct precopy_wait {
+	struct precopy *p;
+	uint64_t        spoke_ns;
+};
+
+static int precopy_wait_tick(void *arg, struct fail *why)
+{
+	struct precopy_wait *w = arg;
+	struct precopy      *p = w->p;
+	uint64_t             now = io_now_ns();
+
+	if (precopy_tick(p, why))
+		return -1;
+	if (!p->o.silence_ns || now - w->spoke_ns < p->o.silence_ns)
+		return 0;
+	w->spoke_ns = now;
+	return p->sink.round_end(p->sink.arg, p->report.nrounds ? p->report.nrounds - 1 : 0, why);
+}
+
 /* Disks: down to what is written in the time of one flush. */
 static int precopy_flush_disks(struct precopy *p, struct fail *why)
 {
+	struct precopy_wait w = { .p = p, .spoke_ns = io_now_ns() };
+
 	for (unsigned i = 0; i < PRECOPY_FLUSHES && !p->no_flush; i++) {
 		uint64_t took = 0, fixed = 0;
 
-		if (lease_flush(p->l, p->sink.tick, p->sink.arg, &took, &fixed, why)) {
+		if (lease_flush(p->l, precopy_wait_tick, &w, &took, &fixed, why)) {
 			if (why->kind != FAIL_VERSION)
 				return -1;
 			p->no_flush = true;

@@ -34,6 +34,8 @@ struct precopy_options {
 	unsigned pause_deadline_ms;    /* handed to vmrun: past it the lease is revoked; 10000 */
 	bool     pause_by_sink;        /* the rest travels while paused (vmmigrate): precopy_pause gives it to the sink itself and
 					* the forecast uses the sink's measured rate. So it is with a pause_buffer of 0 */
+	uint64_t silence_ns;           /* a round is ended again when the disks take longer, so that
+					* the peer hears of us; 0: never */
 	const struct precopy_progress_ops *progress;   /* NULL: silent */
 	void    *progress_arg;
 };

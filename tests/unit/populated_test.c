@@ -66,5 +66,6 @@ int main(void)
 	populated_look(small, pair[0], 100);
 	ok(populated_next(small, 100, 7, &first, &end) && first == 7 && end == 100,
 	   "a file that can't tell has all; ends are cut to the region");
+	free(blocks);
 	return done_testing();
 }
