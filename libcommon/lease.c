@@ -379,6 +379,7 @@ int lease_flush(struct lease *l, int (*tick)(void *arg, struct fail *why), void 
 
 	if (lease_send(l, &m, -1, why))
 		return -1;
+	l->flushing = true;
 	for (;;) {
 		struct pollfd p = { .fd = l->fd, .events = POLLIN };
 
@@ -387,9 +388,11 @@ int lease_flush(struct lease *l, int (*tick)(void *arg, struct fail *why), void 
 		if (tick && tick(arg, why)) {
 			/* Its answer would be taken for that of a later call. */
 			lease_lost(l, why->kind, why->what, &(struct fail){ 0 });
+			l->flushing = false;
 			return -1;
 		}
 	}
+	l->flushing = false;
 	if (lease_answer(l, LEASE_FLUSH, l->serial, &m, NULL, 0, LEASE_ANSWER_MS, why))
 		return -1;
 	*took_ns  = m.a[0];

@@ -91,6 +91,7 @@ struct lease {
 	uint32_t         nrams;
 	struct lease_ram rams[16];
 	char             vm[PATHS_MAX];   /* for messages */
+	bool             flushing;        /* in lease_flush: what is readable is its answer */
 	enum fail_kind   lost;            /* FAIL_NONE while it lives; then every call fails with this and lost_why */
 	char             lost_why[320];
 };

@@ -45,6 +45,7 @@ struct vm {
 
 	struct dirty_consumer *consumers;
 	struct epoch          *epoch, *epoch_pending;     /* dirty.c */
+	uint64_t               dirty_words;               /* of bitmaps, that harvests have looked at */
 
 	pthread_mutex_t  control_lock;
 	pthread_mutex_t  machine_lock;
