@@ -46,6 +46,8 @@ FUZZPROGS   :=
 REPLAYPROGS :=
 $(foreach f,$(FUZZ),$(eval $(call fuzzprog,$(f))))
 
+include tests/sim/module.mk
+
 # Guests are committed as binaries; rebuilt into $(BUILD) and compared by check where the cross compiler is there.
 .PHONY: test-programs check quick fuzz lint bench demo
 test-programs: tools $(TESTPROGS) $(REPLAYPROGS)
