@@ -37,18 +37,24 @@ struct snap_image {
 	struct page_batch      batch;
 };
 
-/* A chunk's header at `at`, all of it before `limit`. */
-static int image_chunk(const struct snap_image *s, struct chunk *c, uint64_t at, uint64_t limit, struct fail *why)
+/* A chunk's header at `at`, all of it before `limit`; its bytes into header. */
+static int image_header(const struct snap_image *s, uint8_t header[CHUNK_HEADER_BYTES], struct chunk *c, uint64_t at, uint64_t limit,
+			struct fail *why)
 {
-	uint8_t header[CHUNK_HEADER_BYTES];
-
 	if (at < SNAP_HEADER_BYTES || at > limit || limit - at < CHUNK_HEADER_BYTES)
 		return fail_at(why, FAIL_CORRUPT, at, "a chunk is said to be where none can be");
-	if (io_pread(s->fd, header, sizeof(header), at, s->what, why) || chunk_header_get(c, header, at, why))
+	if (io_pread(s->fd, header, CHUNK_HEADER_BYTES, at, s->what, why) || chunk_header_get(c, header, at, why))
 		return -1;
 	if (c->len > limit - at - CHUNK_HEADER_BYTES)
 		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: longer than what is left", chunk_type_name(c->type));
 	return 0;
+}
+
+static int image_chunk(const struct snap_image *s, struct chunk *c, uint64_t at, uint64_t limit, struct fail *why)
+{
+	uint8_t header[CHUNK_HEADER_BYTES];
+
+	return image_header(s, header, c, at, limit, why);
 }
 
 static int image_payload(const struct snap_image *s, const struct chunk *c, uint64_t at, uint8_t *buf, struct fail *why)
@@ -349,6 +355,60 @@ failed:
 	if (why->kind != FAIL_SYSTEM)
 		fail_prefix(why, "%s: ", s->what);
 	return -1;
+}
+
+/* What a chunk's payload says, by a hash: a page chunk's tables, a round's number; of other chunks nothing is looked at. */
+static int image_walk_payload(struct snap_image *s, const struct chunk *c, uint64_t at, struct fail *why)
+{
+	uint32_t have = c->len < PAGE_CHUNK_TABLES ? c->len : PAGE_CHUNK_TABLES;
+
+	if (c->type == CHUNK_ROUND_END && c->len == ROUND_END_PAYLOAD)
+		return image_payload(s, c, at, s->payload, why);
+	if (c->type == CHUNK_ROUND_END)
+		return fail_at(why, FAIL_CORRUPT, at, "round-end chunk: %" PRIu32 " bytes", c->len);
+	if (c->type != CHUNK_PAGES)
+		return 0;
+	s->chunk_at = 0;
+	if (c->region >= LIMIT_REGIONS || s->npages[c->region] == 0)
+		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: region %" PRIu32 " is not in the configuration", c->region);
+	if (io_pread(s->fd, s->payload, have, at + CHUNK_HEADER_BYTES, s->what, why))
+		return -1;
+	return page_chunk_tables(c, s->payload, have, at, s->npages[c->region], &s->head, &s->batch, s->hashes, why);
+}
+
+static int image_walk(struct snap_image *s, XXH3_state_t *x, snap_image_chunk_fn *fn, void *arg, struct fail *why)
+{
+	uint8_t      header[SNAP_HEADER_BYTES], file[16];
+	uint64_t     end = s->bytes - SNAP_END_BYTES, n = 0;
+	struct chunk c;
+
+	if (io_pread(s->fd, header, sizeof(header), 0, s->what, why))
+		return -1;
+	file_digest_header(x, header);
+	for (uint64_t at = SNAP_HEADER_BYTES; at < end; at += CHUNK_HEADER_BYTES + (uint64_t)c.len, n++) {
+		if (image_header(s, header, &c, at, end, why) || image_walk_payload(s, &c, at, why))
+			return -1;
+		file_digest_chunk(x, header);
+		fn(arg, &c, s->payload);
+	}
+	digest_put(file, XXH3_128bits_digest(x));
+	if (n != s->end.chunks || !digest_same(s->end.file, file))
+		return fail_at(why, FAIL_CORRUPT, end, "end chunk: the file's digest differs");
+	return 0;
+}
+
+int snap_image_walk(struct snap_image *s, snap_image_chunk_fn *fn, void *arg, struct fail *why)
+{
+	XXH3_state_t *x = XXH3_createState();
+	int           rc;
+
+	if (!x)
+		return fail_set(why, FAIL_SYSTEM, "%s: out of memory for a digest", s->what);
+	rc = image_walk(s, x, fn, arg, why);
+	XXH3_freeState(x);
+	if (rc && why->kind != FAIL_SYSTEM)
+		fail_prefix(why, "%s: ", s->what);
+	return rc;
 }
 
 const struct snap_header *snap_image_header(const struct snap_image *s)

@@ -64,6 +64,8 @@ struct machine_host {
 	uint64_t        size;                     /* bytes */
 	uint64_t        mtime_ns;
 	uint8_t         digest[16];               /* XXH3-128: disk: of sampled blocks (docs/format.md); kernel, initrd: of all */
+	uint8_t         instance[16];             /* block device: which count the next is of; nil: none (docs/format.md 9) */
+	uint64_t        written;                  /* sectors written and discarded by then */
 };
 
 struct machine {

@@ -247,6 +247,9 @@ static int read_host(struct machine *m, const void *fdt, int node, struct fail *
 	    tree_u64(fdt, node, "mtime", &h->mtime_ns, why) ||
 	    tree_bytes(fdt, node, "digest", h->digest, sizeof(h->digest), why))
 		return -1;
+	if (tree_has(fdt, node, "instance") && (tree_bytes(fdt, node, "instance", h->instance, sizeof(h->instance), why) ||
+						tree_u64(fdt, node, "written", &h->written, why)))
+		return -1;
 	h->cls      = (enum host_class)word;
 	h->readonly = tree_has(fdt, node, "read-only");
 	m->nhosts++;

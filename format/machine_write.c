@@ -255,6 +255,8 @@ static int put_soc(struct tree_writer *w, struct fail *why)
 
 static void put_host(struct tree_writer *w)
 {
+	static const uint8_t nil[sizeof(((struct machine_host *)0)->instance)];
+
 	put_begin(w, "host");
 	for (uint32_t i = 0; i < w->m->nhosts; i++) {
 		const struct machine_host *h = &w->m->hosts[i];
@@ -267,6 +269,10 @@ static void put_host(struct tree_writer *w)
 		put_u64(w, "size", h->size);
 		put_u64(w, "mtime", h->mtime_ns);
 		put_bytes(w, "digest", h->digest, sizeof(h->digest));
+		if (memcmp(h->instance, nil, sizeof(nil))) {
+			put_bytes(w, "instance", h->instance, sizeof(h->instance));
+			put_u64(w, "written", h->written);
+		}
 		put_end(w);
 	}
 	put_end(w);

@@ -17,7 +17,7 @@
 
 struct output {
 	int         fd;
-	int         shared;       /* fd is our own description of the file that this one, our caller's, is of; else -1 */
+	int         shared;       /* the caller's descriptor, where fd is our own of that file; else -1 */
 	bool        fresh;        /* a regular file that begins with us: its head can be replaced */
 	bool        regular;
 	bool        direct;       /* O_DIRECT is set, by us */
@@ -36,24 +36,34 @@ static void direct_off(struct output *o)
 	o->direct = false;
 }
 
-/* The flags and the offset of a standard descriptor are shared with those who started us and those who write after us, and no
- * cleanup runs after SIGKILL. So we write by an open file description of our own, and keep the offset of theirs up to date. Where
- * there can be none (no /proc, another user's file) we write by theirs, without O_DIRECT. */
+/* The flags and the offset of a standard descriptor are shared with those who started us and those
+ * who write after us, and no cleanup runs after SIGKILL. So we write through an open file
+ * description of our own, and keep the offset of theirs up to date. Where there can be none (no
+ * /proc, another user's file) we write through theirs, without O_DIRECT. */
 static bool output_own(struct output *o)
 {
 	char self[40];
+	int  own;
 
 	if (o->fd > STDERR_FILENO)
 		return true;
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", o->fd);
-
-	int own = open(self, O_WRONLY | O_CLOEXEC | O_NOCTTY);
-
+	own = open(self, O_WRONLY | O_CLOEXEC | O_NOCTTY);
 	if (own < 0)
 		return false;
 	o->shared = o->fd;
 	o->fd     = own;
 	return true;
+}
+
+static bool output_set_direct(struct output *o)
+{
+	int flags;
+
+	if (!output_own(o))
+		return false;
+	flags = fcntl(o->fd, F_GETFL);
+	return flags != -1 && fcntl(o->fd, F_SETFL, flags | O_DIRECT) == 0;
 }
 
 int output_open(struct output **out, int fd, const char *what, struct fail *why)
@@ -85,7 +95,7 @@ int output_open(struct output **out, int fd, const char *what, struct fail *why)
 		goto failed;
 	}
 	/* Another's O_DIRECT would refuse our last, unaligned piece: cleared then and not set again. */
-	o->direct = o->fresh && ((output_own(o) && fcntl(o->fd, F_SETFL, fcntl(o->fd, F_GETFL) | O_DIRECT) == 0) || (flags & O_DIRECT));
+	o->direct = o->fresh && (output_set_direct(o) || (flags & O_DIRECT));
 	*out = o;
 	return 0;
 failed:

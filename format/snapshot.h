@@ -107,6 +107,12 @@ struct snap_header {
  * holds what its frozen offsets say; after other failures *h is of no use. */
 int snap_header_read(struct snap_header *h, const uint8_t in[SNAP_HEADER_BYTES], struct fail *why);
 
+/* The header's bytes from fd, to be looked at by snap_header_read or a stream. What is too short, or
+ * compressed as a whole, is FAIL_CORRUPT; then the message says how command takes it: "zstd -dc WHAT |
+ * COMMAND". named: what is a file's name. */
+int snap_header_load(int fd, const char *what, bool named, const char *command,
+		     uint8_t out[SNAP_HEADER_BYTES], struct fail *why);
+
 /* Do header, configuration and state tell of one VM? The readers below ask it before they hand a tree out; a state that comes
  * alone is compared with the configuration that came before it. h and state may be NULL. FAIL_CORRUPT names what differs. */
 struct machine;
@@ -123,6 +129,8 @@ void snap_writer_key(struct snap_writer *w, const struct hostkey *k);
 int snap_writer_config(struct snap_writer *w, const void *fdt, size_t len, struct fail *why);   /* first; regions come from it */
 int snap_writer_pages(struct snap_writer *w, const struct page_batch *b, struct fail *why);
 int snap_writer_round_end(struct snap_writer *w, uint32_t round, struct fail *why);
+/* Is the index of what was written so far within LIMIT_INDEX_RUNS? To be asked before the pause. */
+int snap_writer_index_check(struct snap_writer *w, struct fail *why);
 int snap_writer_state(struct snap_writer *w, const void *fdt, size_t len, struct fail *why);
 /* Index and END. In a file also clears INCOMPLETE in the header and fsyncs. content: the content digest. */
 int snap_writer_end(struct snap_writer *w, uint8_t content[16], struct fail *why);
@@ -136,6 +144,8 @@ int snap_stream_open(struct snap_stream **out, int fd, const char *what, struct 
 /* The same when the header has been read from fd already. */
 int snap_stream_open_at(struct snap_stream **out, int fd, const uint8_t header[SNAP_HEADER_BYTES], const char *what, struct fail *why);
 const struct snap_header *snap_stream_header(const struct snap_stream *s);
+/* Reads from a pipe that has stalled are given up (FAIL_ENDED) once the descriptor is readable. */
+void snap_stream_cancel(struct snap_stream *s, int fd);
 /* Who wrote it, as far as this key tells. The stream keeps a copy. */
 enum snap_auth {
 	SNAP_AUTH_NONE,         /* no MAC, or of a kind unknown to this build */
@@ -149,7 +159,8 @@ void snap_stream_key(struct snap_stream *s, const struct hostkey *k);
 enum snap_auth snap_stream_auth_config(const struct snap_stream *s);
 enum snap_auth snap_stream_auth_all(const struct snap_stream *s);
 /* The next chunk, header and payload hash checked, order checked against the grammar; *payload valid until the next
- * call; *at its header's place. 1: a chunk; 0: END was read, both digests verified, nothing follows; -1: *why. The
+ * call; *at its header's place. 1: a chunk; 0: END was read, both digests verified; -1: *why. In a regular file
+ * nothing may follow END; of a pipe nothing behind it is read or waited for. The
  * running digests are kept by the stream itself (page chunks are decoded inside: see snap_stream_batch). */
 int snap_stream_next(struct snap_stream *s, struct chunk *c, const uint8_t **payload, uint64_t *at, struct fail *why);
 /* After a CHUNK_PAGES: its decoded, verified batch. */
@@ -173,6 +184,10 @@ void snap_image_digests(const struct snap_image *s, uint8_t file[16], uint8_t co
 int snap_image_page(struct snap_image *s, uint32_t region, uint64_t page, uint8_t out[PAGE_SIZE_4K], enum page_kind *kind, struct fail *why);
 /* Pages of a kind by the index alone. */
 uint64_t snap_image_pages(const struct snap_image *s, uint32_t region, enum page_kind kind);
+/* Every chunk before END, in order. payload: of PAGES head and tables, of ROUND_END its number, checked by their hashes; of no other
+ * use. The file digest, which covers the chunks' headers, is compared with END's. */
+typedef void snap_image_chunk_fn(void *arg, const struct chunk *c, const uint8_t *payload);
+int snap_image_walk(struct snap_image *s, snap_image_chunk_fn *fn, void *arg, struct fail *why);
 void snap_image_close(struct snap_image *s);
 
 #endif

@@ -9,9 +9,10 @@
 #include <stdalign.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 struct snap_stream {
-	int                 fd;
+	int                 fd, cancel;        /* cancel: -1 for none */
 	char                what[256];
 	struct snap_header  header;
 	uint64_t            pos;               /* bytes read */
@@ -44,7 +45,7 @@ static int stream_read(struct snap_stream *s, void *buf, size_t len, struct fail
 {
 	size_t got;
 
-	if (io_read_some(s->fd, buf, len, &got, s->what, why))
+	if (io_read_cancel(s->fd, s->cancel, buf, len, &got, s->what, why))
 		return -1;
 	s->pos += got;
 	if (got < len) {
@@ -72,7 +73,8 @@ static int stream_open(struct snap_stream **out, int fd, const uint8_t *have, co
 	if (!s)
 		return fail_sys(why, "%s: reader", what);
 	memset(s, 0, offsetof(struct snap_stream, batch));
-	s->fd = fd;
+	s->fd     = fd;
+	s->cancel = -1;
 	snprintf(s->what, sizeof(s->what), "%s", what);
 	s->digest = XXH3_createState();
 	if (!s->digest) {
@@ -125,6 +127,11 @@ void snap_stream_close(struct snap_stream *s)
 	free(s->machine);
 	hostkey_clear(&s->key);
 	free(s);
+}
+
+void snap_stream_cancel(struct snap_stream *s, int fd)
+{
+	s->cancel = fd;
 }
 
 void snap_stream_key(struct snap_stream *s, const struct hostkey *k)
@@ -280,12 +287,26 @@ static int stream_index(struct snap_stream *s, const struct chunk *c, uint64_t a
 	return 0;
 }
 
+/* A file ends with END. A pipe may stay open, or have something else behind it. */
+static int stream_trailing(const struct snap_stream *s, struct fail *why)
+{
+	struct stat st;
+	uint8_t     more;
+	size_t      got;
+
+	if (fstat(s->fd, &st))
+		return fail_sys(why, "%s", s->what);
+	if (!S_ISREG(st.st_mode))
+		return 0;
+	if (io_read_some(s->fd, &more, 1, &got, s->what, why))
+		return -1;
+	return got ? fail_at(why, FAIL_CORRUPT, s->pos, "trailing data behind the end") : 0;
+}
+
 static int stream_end(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
 {
 	struct index_run r;
 	struct snap_end  e;
-	uint8_t          more;
-	size_t           got;
 
 	if (c->len != SNAP_END_PAYLOAD)
 		return fail_at(why, FAIL_CORRUPT, at, "end chunk: of %" PRIu32 " bytes", c->len);
@@ -310,10 +331,8 @@ static int stream_end(struct snap_stream *s, const struct chunk *c, uint64_t at,
 	if (s->keyed && !bytes_all_zero(s->auth, sizeof(s->auth)) &&
 	    auth_check(&s->auth_all, s->auth, AUTH_ALL, &s->key, &text, why))
 		return -1;
-	if (io_read_some(s->fd, &more, 1, &got, s->what, why))
+	if (stream_trailing(s, why))
 		return -1;
-	if (got)
-		return fail_at(why, FAIL_CORRUPT, s->pos, "trailing data behind the end");
 	s->at = FINISHED;
 	return 0;
 }

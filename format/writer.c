@@ -2,6 +2,7 @@
 #include "format/snapshot_internal.h"
 
 #include "libcommon/bytes.h"
+#include "libcommon/fault.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@ struct snap_writer {
 	XXH3_state_t       *digest;
 	struct snap_header  header;
 	struct snap_end     end;
+	uint64_t            runs_most;         /* the index has no more runs than that so far */
 	int                 level;
 	enum { AT_CONFIG, AT_BODY, AT_INDEX, AT_DONE, AT_FAILED } at;
 	uint8_t            *trees[2];          /* configuration, state: for the content digest */
@@ -172,6 +174,8 @@ int snap_writer_pages(struct snap_writer *w, const struct page_batch *b, struct 
 		return writer_failed(w);
 	file_digest_chunk(w->digest, room);
 	w->end.chunks++;
+	/* A run of pages adds a run to the index, and splits another. */
+	w->runs_most += 2 * (uint64_t)b->nruns;
 	if (output_filled(w->out, len, why))
 		return writer_failed(w);
 	return 0;
@@ -204,6 +208,31 @@ int snap_writer_state(struct snap_writer *w, const void *fdt, size_t len, struct
 	return 0;
 }
 
+static uint64_t writer_index_limit(void)
+{
+	return fault_hit("format.index-limit") ? 4 : LIMIT_INDEX_RUNS;
+}
+
+static int writer_index_long(struct fail *why)
+{
+	return fail_set(why, FAIL_LIMIT, "the index exceeds %" PRIu64 " runs: memory is too fragmented",
+			writer_index_limit());
+}
+
+int snap_writer_index_check(struct snap_writer *w, struct fail *why)
+{
+	struct index_cursor cursor = { 0 };
+	struct index_run    run;
+
+	/* Counted only when it may be too long: that takes as long as memory is large. */
+	if (w->runs_most <= writer_index_limit())
+		return 0;
+	for (w->runs_most = 0; index_next(w->content, &cursor, &run); w->runs_most++)
+		if (w->runs_most == writer_index_limit())
+			return writer_index_long(why);
+	return 0;
+}
+
 static int writer_index(struct snap_writer *w, struct fail *why)
 {
 	struct index_cursor cursor = { 0 };
@@ -220,8 +249,8 @@ static int writer_index(struct snap_writer *w, struct fail *why)
 		if (writer_chunk(w, CHUNK_INDEX, CHUNK_REQUIRED, w->index, n * INDEX_RUN_BYTES, why))
 			return -1;
 		w->end.index_runs += n;
-		if (w->end.index_runs > LIMIT_INDEX_RUNS)
-			return fail_set(why, FAIL_LIMIT, "an index of more than %" PRIu64 " runs", LIMIT_INDEX_RUNS);
+		if (w->end.index_runs > writer_index_limit())
+			return writer_index_long(why);
 	} while (n == INDEX_CHUNK_RUNS);
 	return 0;
 }

@@ -95,7 +95,7 @@ int fail_status(enum fail_kind kind)
 
 int fail_report(const char *prog, const struct fail *why)
 {
-	char line[512];
+	char line[sizeof(why->what) + 128];
 
 	fprintf(stderr, "%s: %s\n", prog, fail_text(why, line, sizeof(line)));
 	return fail_status(why->kind == FAIL_NONE ? FAIL_SYSTEM : why->kind);

@@ -26,7 +26,7 @@ struct fail {
 	enum fail_kind kind;
 	int            sys;        /* errno for FAIL_SYSTEM, else 0 */
 	uint64_t       at;         /* byte offset in the file or stream, FAIL_NOWHERE when there is none */
-	char           what[320];  /* no newline, no program name */
+	char           what[1024];  /* no newline, no program name */
 };
 
 /* Each fills *why and returns -1, so that a caller can write: return fail_set(...).

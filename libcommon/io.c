@@ -30,6 +30,35 @@ int io_read_some(int fd, void *buf, size_t len, size_t *got, const char *what, s
 	return 0;
 }
 
+int io_read_cancel(int fd, int cancel, void *buf, size_t len, size_t *got, const char *what,
+		   struct fail *why)
+{
+	uint8_t *p = buf;
+
+	if (cancel < 0)
+		return io_read_some(fd, buf, len, got, what, why);
+	*got = 0;
+	while (*got < len) {
+		struct pollfd w[2] = { { .fd = fd, .events = POLLIN }, { .fd = cancel, .events = POLLIN } };
+		ssize_t       n;
+
+		if (poll(w, 2, -1) < 0) {
+			if (errno == EINTR)
+				continue;
+			return fail_sys(why, "%s: poll", what);
+		}
+		if (w[1].revents)
+			return fail_set(why, FAIL_ENDED, "reading was cancelled");
+		n = read(fd, p + *got, len - *got);
+		if (n == 0)
+			return 0;
+		if (n < 0 && errno != EINTR && errno != EAGAIN)
+			return fail_sys(why, "%s: read", what);
+		*got += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
 int io_read(int fd, void *buf, size_t len, const char *what, struct fail *why)
 {
 	size_t got;

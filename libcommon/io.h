@@ -18,6 +18,10 @@ int io_pwrite(int fd, const void *buf, size_t len, uint64_t at, const char *what
 /* Like io_read, but stops at the end of the file: *got is 0 to len. */
 int io_read_some(int fd, void *buf, size_t len, size_t *got, const char *what, struct fail *why);
 
+/* Like io_read_some, but given up (FAIL_ENDED) once the descriptor `cancel` is readable; -1: never. */
+int io_read_cancel(int fd, int cancel, void *buf, size_t len, size_t *got, const char *what,
+		   struct fail *why);
+
 /* The same over a socket with a deadline on io_now_ns()'s clock; 0 is none. A passed deadline, a reset and
  * an early end are FAIL_PEER. The descriptor may be blocking or not. */
 int io_recv(int fd, void *buf, size_t len, uint64_t deadline_ns, const char *what, struct fail *why);

@@ -32,7 +32,7 @@ static int lease_lost(struct lease *l, enum fail_kind kind, const char *reason, 
 {
 	if (l->lost == FAIL_NONE) {
 		l->lost = kind;
-		snprintf(l->lost_why, sizeof(l->lost_why), "%s", reason);
+		snprintf(l->lost_why, sizeof(l->lost_why), "%.*s", (int)sizeof(l->lost_why) - 1, reason);
 	}
 	return fail_set(why, l->lost, "%s: lease lost: %s", l->vm, l->lost_why);
 }
@@ -379,6 +379,7 @@ int lease_flush(struct lease *l, int (*tick)(void *arg, struct fail *why), void 
 
 	if (lease_send(l, &m, -1, why))
 		return -1;
+	l->flushing = true;
 	for (;;) {
 		struct pollfd p = { .fd = l->fd, .events = POLLIN };
 
@@ -387,9 +388,11 @@ int lease_flush(struct lease *l, int (*tick)(void *arg, struct fail *why), void 
 		if (tick && tick(arg, why)) {
 			/* Its answer would be taken for that of a later call. */
 			lease_lost(l, why->kind, why->what, &(struct fail){ 0 });
+			l->flushing = false;
 			return -1;
 		}
 	}
+	l->flushing = false;
 	if (lease_answer(l, LEASE_FLUSH, l->serial, &m, NULL, 0, LEASE_ANSWER_MS, why))
 		return -1;
 	*took_ns  = m.a[0];

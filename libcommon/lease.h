@@ -48,7 +48,7 @@ enum lease_verb {
 	LEASE_RENEW,        /* paused only; a[0] deadline in ms from now. The answer confirms that the pause is unbroken */
 	LEASE_FLUSH,        /* disks: flushes what was written since the last flush, reads the samples that were written since they
 			     * were read; -> a[0] ns it took, a[1] ns that pausing and saving state take, 0 when unknown */
-	LEASE_CLAIM,   /* incoming, first of all when vmrun was given a token: fd: the VM's lock (moves.h), held */
+	LEASE_CLAIM,        /* incoming, first of all when vmrun was given a token: fd: the VM's lock (moves.h), held */
 	LEASE_MOVING,       /* source: uuid: move-id; text: peer. Record MOVING fsynced when answered; a lease that ends before RELEASE aborts the move */
 	LEASE_RETAKING,     /* source: uuid: move-id; a[0] 1: record RETAKING, 0: RELEASED again */
 	LEASE_VERBS
@@ -91,6 +91,7 @@ struct lease {
 	uint32_t         nrams;
 	struct lease_ram rams[16];
 	char             vm[PATHS_MAX];   /* for messages */
+	bool             flushing;        /* in lease_flush: what is readable is its answer */
 	enum fail_kind   lost;            /* FAIL_NONE while it lives; then every call fails with this and lost_why */
 	char             lost_why[320];
 };

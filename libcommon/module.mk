@@ -3,6 +3,7 @@
 #   bytes       integers in memory, little- and big-endian, by value
 #   io          whole reads and writes, descriptors over a socket, deadlines
 #   bitmap      u64 words, one bit a page, runs
+#   populated   where a sparse region has pages
 #   uuid        random ids and their text
 #   paths       runtime and state folders, VM names
 #   pages       a batch of guest pages on its way
@@ -21,5 +22,5 @@
 #   hostkey     the key in the state folder by which a host knows its own snapshots; HMAC-SHA-256
 #   fault       ways to fail, in test builds only
 LIBS += libcommon
-libcommon_SRCS := fail.c io.c bitmap.c pageset.c uuid.c paths.c pages.c page_sink.c fault.c control.c moves.c moves_file.c moves_lock.c note.c \
+libcommon_SRCS := fail.c io.c bitmap.c pageset.c populated.c uuid.c paths.c pages.c page_sink.c fault.c control.c moves.c moves_file.c moves_lock.c note.c \
 		  lease.c precopy.c progress.c units.c publish.c text.c hostkey.c

@@ -1,6 +1,7 @@
 #include "libcommon/precopy.h"
 
 #include "libcommon/io.h"
+#include "libcommon/populated.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -44,6 +45,7 @@ struct precopy {
 	struct precopy_sink         sink;
 	struct precopy_report       report;
 	uint64_t                   *own[PRECOPY_REGIONS];
+	uint64_t *blocks[PRECOPY_REGIONS]; /* populated.h: the others of own are empty */
 	struct page_batch          *batch;          /* of the rounds, and of what the held ones have no room for */
 	struct page_batch          *held;           /* mapping of held_max */
 	size_t                      held_max, held_ready, nheld;
@@ -75,8 +77,9 @@ int precopy_open(struct precopy **out, struct lease *l, const struct precopy_opt
 			goto fail;
 		}
 		p->report.ram_pages += l->rams[i].npages;
-		p->own[i] = calloc(bitmap_words(l->rams[i].npages), sizeof(uint64_t));
-		if (!p->own[i])
+		p->own[i]    = calloc(bitmap_words(l->rams[i].npages), sizeof(uint64_t));
+		p->blocks[i] = calloc(populated_map_words(l->rams[i].npages), sizeof(uint64_t));
+		if (!p->own[i] || !p->blocks[i])
 			goto memory;
 	}
 	p->batch = aligned_alloc(4096, sizeof(*p->batch));
@@ -106,8 +109,10 @@ void precopy_close(struct precopy *p)
 {
 	if (!p)
 		return;
-	for (size_t i = 0; i < PRECOPY_REGIONS; i++)
+	for (size_t i = 0; i < PRECOPY_REGIONS; i++) {
 		free(p->own[i]);
+		free(p->blocks[i]);
+	}
 	if (p->held)
 		munmap(p->held, p->held_max * sizeof(*p->held));
 	free(p->batch);
@@ -126,11 +131,23 @@ static uint64_t precopy_take(struct precopy *p)
 
 	for (uint32_t i = 0; i < p->l->nrams; i++) {
 		struct lease_ram *ram = &p->l->rams[i];
+		uint64_t         *own = p->own[i], first, end;
 
-		bitmap_take(p->own[i], ram->round, ram->npages);
-		if (ram->npages % 64)      /* no page there, whatever the bits say */
-			p->own[i][ram->npages / 64] &= ((uint64_t)1 << ram->npages % 64) - 1;
-		n += bitmap_count(p->own[i], ram->npages);
+		/* A page exists before vmrun names it. */
+		if (ram->r.backing == 0)
+			populated_look(p->blocks[i], ram->fd, ram->npages);
+		else
+			bitmap_set_range(p->blocks[i], 0, ram->npages / POPULATED_PAGES + 1);
+		for (uint64_t at = 0; populated_next(p->blocks[i], ram->npages, at, &first, &end);
+		     at = end) {
+			size_t w = (size_t)(first / 64);
+
+			bitmap_take(own + w, ram->round + w, end - first);
+			if (end % 64)      /* no page there, whatever the bits say */
+				own[end / 64] &= ((uint64_t)1 << end % 64) - 1;
+			n += bitmap_count(own + w, end - first);
+			p->report.map_words += bitmap_words(end - first);
+		}
 	}
 	return n;
 }
@@ -145,11 +162,13 @@ static int precopy_renew(struct precopy *p, struct fail *why)
 	return 0;
 }
 
-/* Between two batches: whoever still writes renews the deadline, whoever is stuck in a write does not. */
+/* Between two batches: a holder that still writes renews the deadline, one that is stuck in a write
+ * does not. */
 static int precopy_tick(struct precopy *p, struct fail *why)
 {
-	if (p->paused && p->o.pause_renew &&
-	    io_now_ns() - p->renewed_ns >= (uint64_t)p->o.pause_deadline_ms * 1000000u / PRECOPY_RENEWALS && precopy_renew(p, why))
+	uint64_t every_ns = (uint64_t)p->o.pause_deadline_ms * 1000000u / PRECOPY_RENEWALS;
+
+	if (p->paused && p->o.pause_renew && io_now_ns() - p->renewed_ns >= every_ns && precopy_renew(p, why))
 		return -1;
 	return p->sink.tick ? p->sink.tick(p->sink.arg, why) : 0;
 }
@@ -203,16 +222,27 @@ static int precopy_read(struct page_batch *b, const struct lease_ram *ram, uint6
 	return 0;
 }
 
+/* The next run of own at or after `from`. */
+static bool precopy_next_run(const struct precopy *p, uint32_t i, uint64_t from,
+			     struct lease_range *r)
+{
+	uint64_t first, end;
+
+	for (; populated_next(p->blocks[i], p->l->rams[i].npages, from, &first, &end); from = end)
+		if (bitmap_next_run(p->own[i], end, first, &r->first, &r->count))
+			return true;
+	return false;
+}
+
 /* The next runs of own at or after *from that are sure to fit the batch; *from moves behind them. */
 static size_t precopy_plan(const struct precopy *p, uint32_t i, const struct page_batch *b, uint64_t *from, struct lease_range *plan)
 {
-	uint64_t npages = p->l->rams[i].npages;
 	uint64_t room = BATCH_PAGES - b->ndata;
 	size_t   n = 0;
 
 	if (room > BATCH_RUNS - b->nruns)      /* at worst each page is a run of its own */
 		room = BATCH_RUNS - b->nruns;
-	while (room && bitmap_next_run(p->own[i], npages, *from, &plan[n].first, &plan[n].count)) {
+	while (room && precopy_next_run(p, i, *from, &plan[n])) {
 		if (plan[n].count > room)
 			plan[n].count = room;
 		room -= plan[n].count;
@@ -345,13 +375,34 @@ static bool precopy_populate(struct precopy *p, uint64_t rest)
 	return true;
 }
 
+struct precopy_wait {
+	struct precopy *p;
+	uint64_t        spoke_ns;
+};
+
+static int precopy_wait_tick(void *arg, struct fail *why)
+{
+	struct precopy_wait *w = arg;
+	struct precopy      *p = w->p;
+	uint64_t             now = io_now_ns();
+
+	if (precopy_tick(p, why))
+		return -1;
+	if (!p->o.silence_ns || now - w->spoke_ns < p->o.silence_ns)
+		return 0;
+	w->spoke_ns = now;
+	return p->sink.round_end(p->sink.arg, p->report.nrounds ? p->report.nrounds - 1 : 0, why);
+}
+
 /* Disks: down to what is written in the time of one flush. */
 static int precopy_flush_disks(struct precopy *p, struct fail *why)
 {
+	struct precopy_wait w = { .p = p, .spoke_ns = io_now_ns() };
+
 	for (unsigned i = 0; i < PRECOPY_FLUSHES && !p->no_flush; i++) {
 		uint64_t took = 0, fixed = 0;
 
-		if (lease_flush(p->l, p->sink.tick, p->sink.arg, &took, &fixed, why)) {
+		if (lease_flush(p->l, precopy_wait_tick, &w, &took, &fixed, why)) {
 			if (why->kind != FAIL_VERSION)
 				return -1;
 			p->no_flush = true;
@@ -447,7 +498,7 @@ int precopy_pause(struct precopy *p, const struct uuid *epoch, uint8_t **state, 
 	/* Saving state and stopping backends can dirty memory: the last sync comes after. */
 	if (lease_state(p->l, state, len, why))
 		return -1;
-	/* Without a RESUME or RELEASE to come, renewing is what confirms that nothing ran while the rest was copied. */
+	/* No RESUME or RELEASE follows: RENEW confirms that nothing ran while the rest was copied. */
 	if (precopy_sync(p, &rest, why) || precopy_copy(p, &p->report.pages_paused, &zeros, why) ||
 	    (p->o.pause_renew && precopy_renew(p, why))) {
 		free(*state);

@@ -34,7 +34,9 @@ struct precopy_options {
 	unsigned pause_deadline_ms;    /* handed to vmrun: past it the lease is revoked; 10000 */
 	bool     pause_by_sink;        /* the rest travels while paused (vmmigrate): precopy_pause gives it to the sink itself and
 					* the forecast uses the sink's measured rate. So it is with a pause_buffer of 0 */
-	bool     pause_renew;          /* the pause lasts as long as the rest is copied and drained: its deadline is renewed meanwhile */
+	bool     pause_renew;          /* the pause lasts until after precopy_drain: renew its deadline */
+	uint64_t silence_ns;           /* a round is ended again when the disks take longer, so that
+					* the peer hears of us; 0: never */
 	const struct precopy_progress_ops *progress;   /* NULL: silent */
 	void    *progress_arg;
 };
@@ -52,6 +54,7 @@ struct precopy_report {
 	uint64_t             pages_total;      /* sent, the pause's included */
 	uint64_t             pages_paused;     /* copied after the pause */
 	uint64_t             ram_pages, present_pages;
+	uint64_t             map_words;        /* of bitmaps, looked at by the syncs */
 	uint64_t             pause_begin_ns;   /* io_now_ns when the pause was asked for */
 	bool                 converged;
 };

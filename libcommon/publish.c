@@ -87,10 +87,11 @@ static int publish_look(struct publish *p, bool force, struct fail *why)
 	if (fstat(p->old_fd, &p->old))
 		return fail_sys(why, "%s", p->path);
 	if (S_ISLNK(p->old.st_mode))
-		return fail_set(why, FAIL_SYSTEM, "%.220s: is a symbolic link and is not replaced; name the file it leads to", p->path);
+		return fail_set(why, FAIL_SYSTEM, "%.220s: is a symbolic link and is not replaced; name the file "
+				"it leads to", p->path);
 	if (!S_ISREG(p->old.st_mode))
-		return fail_set(why, FAIL_SYSTEM, "%.220s: is not a regular file and is not replaced; redirect standard output to write into it",
-				p->path);
+		return fail_set(why, FAIL_SYSTEM, "%.220s: is not a regular file and is not replaced; redirect "
+				"standard output to write into it", p->path);
 	p->replaces = true;
 	return force ? 0 : publish_exists(p, why);
 }
@@ -113,17 +114,21 @@ static mode_t publish_mode(const struct publish *p, const struct stat *old, gid_
 /* Also just before the name is given: what has it may have been changed by then. */
 static int publish_set_mode(struct publish *p, struct fail *why)
 {
+	mode_t      mode = p->mode;
 	struct stat st;
 
-	if (fstat(p->fd, &st) == 0 && fchmod(p->fd, p->replaces ? publish_mode(p, &p->old, st.st_gid) : p->mode) == 0)
-		return 0;
-	return fail_sys(why, "%s: set its mode", p->path);
+	if (fstat(p->fd, &st))
+		return fail_sys(why, "%s: get its group", p->path);
+	if (p->replaces)
+		mode = publish_mode(p, &p->old, st.st_gid);
+	return fchmod(p->fd, mode) ? fail_sys(why, "%s: set its mode", p->path) : 0;
 }
 
 int publish_open(struct publish *p, const char *path, mode_t mode, bool force, struct fail *why)
 {
 	*p = (struct publish){ .dir = -1, .fd = -1, .old_fd = -1, .mode = mode };
-	if (publish_place(p, path, why) || publish_look(p, force, why) || publish_create(p, why) || publish_set_mode(p, why)) {
+	if (publish_place(p, path, why) || publish_look(p, force, why) || publish_create(p, why) ||
+	    publish_set_mode(p, why)) {
 		publish_abandon(p);
 		publish_close(p);
 		return -1;
@@ -131,10 +136,12 @@ int publish_open(struct publish *p, const char *path, mode_t mode, bool force, s
 	return 0;
 }
 
-int publish_keep(const struct publish *p, const struct stat *st, const char *what, struct fail *why)
+int publish_keep(const struct publish *p, const struct stat *st, const char *what,
+		 struct fail *why)
 {
 	if (p->replaces && publish_same(&p->old, st))
-		return fail_set(why, FAIL_USAGE, "%.200s: is %.80s and is not replaced; name another file", p->path, what);
+		return fail_set(why, FAIL_USAGE, "%.200s: is %.80s and is not replaced; name another file",
+				p->path, what);
 	return 0;
 }
 
@@ -179,7 +186,8 @@ static int publish_look_again(struct publish *p, struct fail *why)
 		return 0;
 	}
 	if (!publish_same(&p->old, &st))
-		return fail_set(why, FAIL_SYSTEM, "%.220s: has been replaced meanwhile by another program, and is left as it is", p->path);
+		return fail_set(why, FAIL_SYSTEM, "%.220s: has been replaced meanwhile by another program, and "
+				"is left as it is", p->path);
 	p->old = st;
 	return publish_set_mode(p, why);
 }

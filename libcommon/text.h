@@ -4,12 +4,13 @@
 #include <jansson.h>
 #include <stddef.h>
 
-/* Names of files, and what files and peers say, are bytes: here they become text that cannot steer a terminal, nor break JSON. */
+/* File names and what files and peers say are bytes: as text that cannot steer a terminal, nor break
+ * JSON. */
 
-/* Printable ASCII as it is, '\\' doubled, all else as \xNN; cut with "..." when out is too small (room is 8 at least). Returns
- * out. */
+/* Printable ASCII as it is, '\\' doubled, all else as \xNN; cut with "..." when out is too small
+ * (room is 8 at least). Returns out. */
 const char *text_plain(const char *in, char *out, size_t room);
-/* A JSON string: of what is UTF-8 as it is, of anything else as text_plain writes it. NULL only without memory. */
+/* A JSON string: UTF-8 as it is, anything else as text_plain writes it. NULL only without memory. */
 json_t *text_json(const char *in);
 
 #endif

@@ -4,8 +4,9 @@ load lib/move
 
 setup() { move_setup; LOOPS=(); }
 teardown() {
-	for l in ${LOOPS[@]+"${LOOPS[@]}"}; do umount "$l" 2>/dev/null; done
 	vm_teardown_processes
+	for l in ${LOOPS[@]+"${LOOPS[@]}"}; do umount "$l" 2>/dev/null; done
+	umount "$W/small" 2>/dev/null
 	for l in ${LOOPS[@]+"${LOOPS[@]}"}; do losetup -d "$l"; done
 	vm_teardown
 }
@@ -114,3 +115,62 @@ other() { timeout 20 vmrun --name other --kernel "$STEP" --memory 32M --serial n
 	start_vm web --restore "$W/web.vms"
 	[ "$(vmrun ctl web inspect | jq -c '[.nodes[].state["virtio-blk"].capacity // empty]')" = '[2048]' ]
 }
+
+# small SIZE: a file system of that size at $W/small.
+small() {
+	[ "$(id -u)" = 0 ] || skip "not root"
+	mkdir "$W/small"
+	mount -t tmpfs -o "size=$1" none "$W/small" 2>/dev/null || skip "no mounts here"
+}
+
+# bats file_tags=slow
+
+@test "disk: a file system that is full holds the VM, as it is and as it is saved; with room the guest finds nothing wrong" {
+	need_debian
+	small 4M
+	truncate -s 16M "$W/small/disk"
+	start_vm web --kernel "$GUEST/vmlinux" --initrd "$GUEST/root" --memory 256M --rng --disk "root=$W/small/disk" --append \
+		"console=ttyS0 quiet vmferry=sh:head,-c,8388608,/dev/urandom>/tmp/f;sha256sum,/tmp/f;dd,if=/tmp/f,of=/dev/vda,bs=64k,conv=fsync;echo,written,\$?"
+	vmrun ctl web wait BLOCK_IO_ERROR timeout=90
+	vmrun ctl web wait STOP timeout=20
+	status_is web io-error
+	vmrun ctl web events | jq -e '.events | map(select(.event == "BLOCK_IO_ERROR"))[0].data ==
+		{device: "root", operation: "write", action: "stop", nospace: true, reason: "No space left on device"}'
+	vmrun ctl web query-block | jq -e '.[0]["io-status"] == "nospace"'
+	vmrun ctl web query-status | jq -e '.["vmferry-holders"] == ["io-error"]'
+	n=$(vmrun ctl web events | jq .seq)
+	vmrun ctl web cont
+	until_true 20 stalled_again web "$n"
+
+	vmsnap web "$W/web.vms"
+	vmrun ctl web query-status | jq -e '.["vmferry-holders"] == ["io-error"]'
+	vmrun ctl web quit
+	wait_gone 10 "$VMPID"
+	mount -o remount,size=32M "$W/small"
+	start_vm web2 --restore "$W/web.vms"
+	wait_line 60 'written 0' "$W/web2.out"
+	[ "$(head -c 8388608 "$W/small/disk" | sha256sum | cut -d' ' -f1)" = "$(grep -aoE '^[0-9a-f]{64}' "$W/web.out")" ]
+	run -1 grep -aE 'I/O error|rror,' "$W/web.out" "$W/web2.out"
+}
+stalled_again() { status_is "$1" io-error && [ "$(vmrun ctl "$1" events | jq '.events | map(select(.event == "BLOCK_IO_ERROR"))[0]["vmferry-seq"]')" -gt "$2" ]; }
+
+@test "disk: a block device that was written to anywhere since the save is refused, and one that was not is taken" {
+	need_loops
+	loop "$W/back" 64M
+	[ -r "/sys/block/${LOOP#/dev/}/diskseq" ] || skip "no loop devices here that count"
+	start_disked "$LOOP"
+	vmsnap web "$W/web.vms"
+	vmrun ctl web quit
+	wait_gone 10 "$AVM"
+	for _ in 1 2; do
+		start_vm again --restore "$W/web.vms"
+		moves_beyond again 3
+		vmrun ctl again quit
+		wait_gone 10 "$VMPID"
+	done
+	printf x | dd of="$LOOP" bs=1 seek=100000 conv=notrunc status=none      # between the samples
+	run -3 timeout 20 vmrun --name again --restore "$W/web.vms" --serial none
+	[[ $output == *"disk moved on since the state was saved: root (written to)"* ]]
+	start_vm again --restore "$W/web.vms" --disk-changed=accept
+}
+moves_beyond() { until_true 20 tick_above "$W/$1.out" "$2"; }

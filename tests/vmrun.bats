@@ -198,15 +198,29 @@ snapshot_with_everything() {
 	wait_line 20 'step guest' "$W/d.out"
 }
 
+# elsewhere COMMAND: on another host, or by another user: with a state folder of its own.
+elsewhere() { VMFERRY_STATE_DIR=$W/elsewhere "$@"; }
+
+# opens_none_of PATTERN COMMAND: COMMAND is refused and has opened nothing of that name.
+opens_none_of() {
+	local pattern=$1
+	shift
+	export ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0      # leaks are not to be found under ptrace
+	run -3 --separate-stderr strace -f -qq -o "$W/trace" -e trace=open,openat,openat2,creat,unlink,unlinkat,truncate,bind,connect timeout 20 "$@"
+	[ "${#stderr_lines[@]}" = 1 ]
+	run -1 grep -E "$pattern" "$W/trace"
+	grep -q 'openat' "$W/trace"
+}
+
 @test "vmrun: restore names everything that is missing in one message, before it opens anything" {
 	snapshot_with_everything
 	mv "$W/root.img" "$W/r"
 	mv "$W/data.img" "$W/d"
-	run -3 --separate-stderr vmrun --restore "$W/a.vms" --name p2
-	[[ $stderr = *"--disk root=PATH"*"--disk data=PATH"* ]]
+	run -3 --separate-stderr timeout 20 vmrun --restore "$W/a.vms" --name p2
+	[[ $stderr = *"--serial SPEC (serial console)"*"--disk root=PATH"*"--disk data=PATH"* ]]
 	[ "${#stderr_lines[@]}" = 1 ]
-	run -3 --separate-stderr vmrun --restore - --name p3 < <(cat "$W/a.vms")
-	[[ $stderr = *"--disk root=PATH"* && $stderr = *"--disk data=PATH"* && $stderr = *"serial console"* && $stderr = *--trust-paths* ]]
+	run -3 --separate-stderr elsewhere timeout 20 vmrun --restore - --name p3 < <(cat "$W/a.vms")
+	[[ $stderr = *"--serial SPEC (serial console)"*"--disk root=PATH"*"--disk data=PATH"*"not written by this user on this host"*--trust-paths* ]]
 	[ "${#stderr_lines[@]}" = 1 ]
 	[ ! -e "$W/root.img" ]
 	run -2 --separate-stderr vmrun --restore "$W/a.vms" --disk nothere="$W/r"
@@ -216,17 +230,127 @@ snapshot_with_everything() {
 	status_is b running
 }
 
-@test "vmrun: a snapshot others may write, and one from a pipe, open none of the files they name" {
-	export ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0      # leaks are not to be found under ptrace
+@test "vmrun: of 20 missing disks every one is named in the message" {
+	disks=()
+	for i in $(seq 20); do
+		truncate -s 64K "$W/img$i"
+		disks+=(--disk "volume-$i=$W/img$i")
+	done
+	start_vm a --kernel "$STEP" --append pages=64 --memory 64M "${disks[@]}"
+	vmsnap -q a "$W/a.vms"
+	vmrun ctl a quit
+	wait_gone 10 "$VMPID"
+	run -3 --separate-stderr elsewhere timeout 20 vmrun --restore "$W/a.vms" --serial none
+	for i in $(seq 20); do [[ $stderr = *"--disk volume-$i=PATH"* ]]; done
+	[[ $stderr = *--trust-paths* ]]
+	[ "${#stderr_lines[@]}" = 1 ]
+}
+
+@test "vmrun: a snapshot that this host wrote opens the disks it names, from a file, a copy and a pipe" {
 	snapshot_with_everything
-	chmod 0666 "$W/a.vms"
-	strace -f -o "$W/trace" -e trace=open,openat,openat2,creat vmrun --restore "$W/a.vms" --name b 2>"$W/err" && status=0 || status=$?
-	[ "$status" = 3 ]
-	run -1 grep -E 'root\.img|data\.img|a\.out' "$W/trace"
-	grep -q 'a\.vms' "$W/trace"
-	tail -c +1 "$W/a.vms" | strace -f -o "$W/trace" -e trace=open,openat,openat2,creat vmrun --restore - --name b 2>"$W/err" && status=0 || status=$?
-	[ "$status" = 3 ]
-	run -1 grep -E 'root\.img|data\.img|a\.out|step[_a-z0-9]*\.elf' "$W/trace"
+	cp "$W/a.vms" "$W/copy.vms"
+	chmod 0600 "$W/copy.vms"
+	for from in a copy; do
+		start_vm b --restore "$W/$from.vms"
+		until_true 10 status_is b running
+		vmrun ctl b quit
+		wait_gone 10 "$VMPID"
+	done
+	start_vm_stdin b --restore - < <(cat "$W/a.vms")
+	until_true 10 status_is b running
+	vmrun ctl b quit
+}
+
+@test "vmrun: on another host a snapshot opens none of the files it names, whoever owns it: in a file, a pipe, and with no key at all" {
+	snapshot_with_everything
+	chmod 0600 "$W/a.vms"
+	files='root\.img|data\.img|a\.out|step[_a-z0-9]*\.elf'
+	opens_none_of "$files" env VMFERRY_STATE_DIR="$W/elsewhere" vmrun --restore "$W/a.vms" --name b
+	opens_none_of "$files" env VMFERRY_STATE_DIR="$W/elsewhere" bash -c 'cat "$1" | vmrun --restore - --name b' - "$W/a.vms"
+	[ ! -e "$W/elsewhere/snapshot.key" ]      # a restore makes none
+	chmod 0644 "$W/state/snapshot.key"
+	opens_none_of "$files" vmrun --restore "$W/a.vms" --name b
+	[[ $stderr = *"snapshot.key: not a regular file of ours that nobody else can read"* ]]
+	elsewhere start_vm b --restore "$W/a.vms" --trust-paths
+	until_true 10 status_is b running
+}
+
+@test "vmrun: the key is 0600, in no snapshot, and said nowhere" {
+	snapshot_with_everything
+	[ "$(stat -c %a:%s "$W/state/snapshot.key")" = 600:32 ]
+	python3 - "$W" <<-'END'
+	import os, sys
+	key = open(sys.argv[1] + '/state/snapshot.key', 'rb').read()
+	for folder, _, names in os.walk(sys.argv[1]):
+	    for name in names:
+	        path = folder + '/' + name
+	        if os.path.isfile(path) and name != 'snapshot.key':
+	            data = open(path, 'rb').read()
+	            assert key not in data and key.hex().encode() not in data.lower(), path
+	END
+	PYTHONDONTWRITEBYTECODE=1 "$TOP/tests/format/vmsread.py" --key "$W/state/snapshot.key" "$W/a.vms" | jq -e '.auth == ["configuration", "all"]'
+}
+
+@test "vmrun: a snapshot of ours that was altered is refused, wherever it was" {
+	snapshot_with_everything
+	# another machine (a clock, an interrupt), under our MACs and with every hash right
+	retree --keep-macs "$W/a.vms" "$W/config.vms" /cpus timebase-frequency 1 9999000
+	opens_none_of 'root\.img|data\.img' vmrun --restore "$W/config.vms" --name b --serial none
+	[[ $stderr = *"altered after this host had written it"* ]]
+	# the same machine in another state
+	retree --keep-macs "$W/a.vms" "$W/state.vms" /vm/state/clock guest-ns 0 1
+	vminspect verify "$W/state.vms"
+	run -3 --separate-stderr timeout 20 vmrun --restore "$W/state.vms" --name b --serial "file:$W/b.out"
+	[[ $stderr = *"altered after this host had written it"* ]]
+	[ ! -s "$W/b.out" ]
+	start_vm b --restore "$W/state.vms" --trust-paths
+	until_true 10 status_is b running
+}
+
+@test "vmrun: a recorded file: or unix: is not created, appended to or unlinked unless it is given anew" {
+	for spec in file unix; do
+		start_vm a$spec --kernel "$STEP" --append "pages=64 tick=1000 pace=20" --memory 64M --serial "$spec:$W/line"
+		vmsnap -q a$spec "$W/$spec.vms"
+		vmrun ctl a$spec quit
+		wait_gone 10 "$VMPID"
+		rm -f "$W/line"
+		for more in '' --trust-paths; do
+			opens_none_of "$W/line" vmrun --restore "$W/$spec.vms" --name b $more
+			[[ $stderr = *"--serial SPEC (serial console)"* ]]
+			[ ! -e "$W/line" ]
+		done
+		# it is there, as somebody else's
+		if [ $spec = file ]; then echo keep >"$W/line"; else python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$W/line"; fi
+		for more in '' --trust-paths; do
+			opens_none_of "$W/line" vmrun --restore "$W/$spec.vms" --name b $more
+			[ -e "$W/line" ]
+		done
+		[ $spec = unix ] || [ "$(cat "$W/line")" = keep ]
+		rm -f "$W/line"
+		start_vm b$spec --restore "$W/$spec.vms" --serial "$spec:$W/line"
+		[ -e "$W/line" ]
+		vmrun ctl b$spec quit
+		wait_gone 10 "$VMPID"
+		rm -f "$W/line"
+	done
+}
+
+@test "vmrun: a disk the guest writes and of which nothing is recorded is refused like one that has moved on" {
+	snapshot_with_everything
+	cp "$W/a.vms" "$W/0.vms"
+	for cell in 0 1 2 3; do retree "$W/$cell.vms" "$W/$((cell + 1)).vms" /host/root digest $cell 0; done
+	run -3 --separate-stderr timeout 20 vmrun --restore "$W/4.vms" --trust-paths --serial none
+	[[ $stderr = *"root (not recorded)"*--disk-changed* ]]
+	[[ $stderr != *data* ]]
+	start_vm b --restore "$W/4.vms" --trust-paths --disk-changed=accept
+	until_true 10 status_is b running
+	vmrun ctl b quit
+	wait_gone 10 "$VMPID"
+	# one that is only read needs no record
+	cp "$W/a.vms" "$W/0.vms"
+	for cell in 0 1 2 3; do retree "$W/$cell.vms" "$W/$((cell + 1)).vms" /host/data digest $cell 0; done
+	start_vm c --restore "$W/4.vms" --trust-paths
+	until_true 10 status_is c running
 }
 
 @test "vmrun: a disk that has moved on is refused, --disk-changed=accept takes it" {
@@ -382,4 +506,20 @@ snapshot_with_everything() {
 	done
 	run -2 --separate-stderr vmrun --kernel "$STEP" --overcommit
 	[[ "$stderr" == *"--overcommit goes with --restore or --incoming" ]]
+}
+
+@test "vmrun: a compressed snapshot is refused, and the pipe that restores it is named" {
+	cd "$W"
+	mksnap --level 0 a.vms
+	for tool in zstd gzip xz; do
+		$tool -c a.vms >"a.$tool"
+		run -3 --separate-stderr vmrun --restore "a.$tool"
+		[ "$stderr" = "vmrun: a.$tool: compressed with $tool: use $tool -dc a.$tool | vmrun --restore -" ]
+		run -3 --separate-stderr vmrun --restore - <"a.$tool"
+		[ "$stderr" = "vmrun: -: compressed with $tool: use $tool -dc FILE | vmrun --restore -" ]
+		# less than a header, too
+		echo | $tool -c >"short.$tool"
+		run -3 --separate-stderr vmrun --restore "short.$tool"
+		[[ "$stderr" == *"compressed with $tool"* ]]
+	done
 }

@@ -4,6 +4,7 @@
 #include "vminspect/show.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 /* Out of memory shows once, at the end: jansson's *_new calls take NULL and fail. */
 static bool info_failed;
@@ -129,7 +130,8 @@ static json_t *info_json_regions(const struct look *l)
 
 static json_t *info_json_hosts(const struct machine *m)
 {
-	json_t *list = json_array();
+	static const uint8_t nil[sizeof(((struct machine_host *)0)->instance)];
+	json_t              *list = json_array();
 
 	for (uint32_t i = 0; i < m->nhosts; i++) {
 		const struct machine_host *h = &m->hosts[i];
@@ -142,6 +144,10 @@ static json_t *info_json_hosts(const struct machine *m)
 		put(o, "size", show_json_u64(h->size));
 		put(o, "mtime_ns", show_json_u64(h->mtime_ns));
 		put(o, "digest", show_json_hex(h->digest, sizeof(h->digest)));
+		if (memcmp(h->instance, nil, sizeof(nil))) {
+			put(o, "instance", show_json_hex(h->instance, sizeof(h->instance)));
+			put(o, "written", show_json_u64(h->written));
+		}
 		add(list, o);
 	}
 	return list;

@@ -24,6 +24,7 @@ static const struct {
 	{ "path", KNOWN_STR },              { "read-only", KNOWN_FLAG },         { "size", KNOWN_U64 },
 	{ "mtime", KNOWN_U64 },             { "digest", KNOWN_BYTES },
 	{ "vmferry,stopped", KNOWN_FLAG },
+	{ "instance", KNOWN_BYTES },        { "written", KNOWN_U64 },
 	{ "vmferry,cpu-model", KNOWN_STR }, { "vmferry,xsave-bytes", KNOWN_U32 },
 };
 

@@ -1,7 +1,6 @@
 #include "vminspect/look.h"
 
 #include "format/tree.h"
-#include "libcommon/io.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +35,7 @@ static int look_image(struct look *l, const struct look_want *want, struct fail 
 	for (uint32_t r = 0; r < LIMIT_REGIONS; r++)
 		for (unsigned k = 0; k <= PAGE_PARENT; k++)
 			l->finals[r][k] = snap_image_pages(l->image, r, (enum page_kind)k);
-	return want->rounds ? rounds_scan(&l->rounds, l->src.fd, l->bytes, l->src.what, why) : 0;
+	return want->rounds ? snap_image_walk(l->image, rounds_note, &l->rounds, why) : 0;
 }
 
 static int look_chunk(struct look *l, struct snap_stream *s, const struct chunk *c, const struct look_want *want, struct fail *why)

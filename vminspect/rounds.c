@@ -1,12 +1,11 @@
 #include "vminspect/rounds.h"
 
 #include "libcommon/bytes.h"
-#include "libcommon/io.h"
 
-#include <string.h>
-
-void rounds_note(struct rounds *r, const struct chunk *c, const uint8_t *payload)
+void rounds_note(void *arg, const struct chunk *c, const uint8_t *payload)
 {
+	struct rounds *r = arg;
+
 	r->chunks += c->type != CHUNK_END;
 	if (c->type == CHUNK_PAGES && c->len >= 8) {
 		r->rest.chunks++;
@@ -27,26 +26,4 @@ void rounds_note(struct rounds *r, const struct chunk *c, const uint8_t *payload
 		last->number = get_le32(payload);
 		r->rest      = (struct round){ 0 };
 	}
-}
-
-int rounds_scan(struct rounds *r, int fd, uint64_t bytes, const char *what, struct fail *why)
-{
-	uint8_t      head[CHUNK_HEADER_BYTES + 8];
-	struct chunk c;
-
-	for (uint64_t at = SNAP_HEADER_BYTES; at < bytes; at += CHUNK_HEADER_BYTES + (uint64_t)c.len) {
-		size_t want = bytes - at < sizeof(head) ? (size_t)(bytes - at) : sizeof(head);
-
-		memset(head, 0, sizeof(head));
-		if (want < CHUNK_HEADER_BYTES)
-			return fail_at(why, FAIL_CORRUPT, at, "%s: the snapshot is cut off here", what);
-		if (io_pread(fd, head, want, at, what, why))
-			return -1;
-		if (chunk_header_get(&c, head, at, why))
-			return fail_prefix(why, "%s: ", what);
-		if (c.len > bytes - at - CHUNK_HEADER_BYTES)
-			return fail_at(why, FAIL_CORRUPT, at, "%s: %s chunk: longer than what is left", what, chunk_type_name(c.type));
-		rounds_note(r, &c, head + CHUNK_HEADER_BYTES);
-	}
-	return 0;
 }

@@ -2,7 +2,6 @@
 #define VMINSPECT_ROUNDS_H
 
 #include "format/snapshot.h"
-#include "libcommon/fail.h"
 
 #include <stdint.h>
 
@@ -21,9 +20,7 @@ struct rounds {
 	uint64_t     chunks;          /* of all types, before END */
 };
 
-/* Notes a chunk in the order of the snapshot; payload: its first bytes, at least 8 when it has them. */
-void rounds_note(struct rounds *r, const struct chunk *c, const uint8_t *payload);
-/* The same for a whole file, by its chunk headers alone. */
-int rounds_scan(struct rounds *r, int fd, uint64_t bytes, const char *what, struct fail *why);
+/* Notes a chunk in the order of the snapshot (snap_image_walk, snap_stream_next); its payload has been checked. arg: struct rounds. */
+void rounds_note(void *arg, const struct chunk *c, const uint8_t *payload);
 
 #endif

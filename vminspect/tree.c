@@ -9,8 +9,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* Complete or absent; in the place of a file only with force, and never of the snapshot it comes from. */
-static int tree_write_file(const struct args *a, const struct source *from, const void *fdt, size_t len, struct fail *why)
+/* Complete or absent; replaces a file only with force, and never the snapshot it comes from. */
+static int tree_write_file(const struct args *a, const struct source *from, const void *fdt,
+			   size_t len, struct fail *why)
 {
 	struct publish p;
 	struct stat    st;
@@ -20,14 +21,16 @@ static int tree_write_file(const struct args *a, const struct source *from, cons
 		return -1;
 	if (fstat(from->fd, &st))
 		fail_sys(why, "%s", from->what);
-	else if (publish_keep(&p, &st, "the snapshot", why) == 0 && io_write(p.fd, fdt, len, a->dtb, why) == 0)
+	else if (publish_keep(&p, &st, "the snapshot", why) == 0 &&
+		 io_write(p.fd, fdt, len, a->dtb, why) == 0)
 		rc = fsync(p.fd) ? fail_sys(why, "%s: fsync", a->dtb) : publish_finish(&p, why);
 	publish_abandon(&p);
 	publish_close(&p);
 	return rc;
 }
 
-static int tree_write(const struct args *a, const struct source *from, const void *fdt, size_t len, struct fail *why)
+static int tree_write(const struct args *a, const struct source *from, const void *fdt, size_t len,
+		      struct fail *why)
 {
 	if (!publish_standard(a->dtb))
 		return tree_write_file(a, from, fdt, len, why);

@@ -5,38 +5,46 @@
 #include "vminspect/show.h"
 
 #include <stdio.h>
+#include <string.h>
 
 struct tree_json {
-	json_t *nodes[TREE_DEPTH + 1];     /* nodes[0] is ours, the others their parents' */
-	bool    failed;
+	json_t                   *nodes[TREE_DEPTH + 1];     /* nodes[0] is ours, the others their parents' */
+	const struct state_table *parts[TREE_DEPTH + 1];
+	bool                      failed;
 };
 
+/* No two of a node share a key. Names have no slash, so one makes a key that is no other's name. */
 static void tree_json_put(struct tree_json *t, int depth, const char *name, json_t *v)
 {
-	char other[TREE_NAME_MAX + 1];
-
-	/* A child may have a property's name: then it is "name/". */
-	if (json_object_get(t->nodes[depth], name)) {
-		snprintf(other, sizeof(other), "%s/", name);
-		name = other;
-	}
 	if (json_object_set_new(t->nodes[depth], name, v))
 		t->failed = true;
+}
+
+/* Is it the name of a row? A row is a property of another name ("guest-ns"), so both may be there. */
+static bool tree_json_is_row(const struct state_table *part, const char *name)
+{
+	for (const struct field *f = part ? part->fields : NULL; f && f->type != FIELD_END; f++)
+		if (strcmp(f->name, name) == 0)
+			return true;
+	return false;
 }
 
 static void tree_json_node(void *arg, int depth, const char *name, const struct state_table *part, bool stray)
 {
 	struct tree_json *t = arg;
+	char              other[TREE_NAME_MAX + 1];
 
-	(void)part;
 	(void)stray;
+	t->parts[depth] = part;
 	if (depth == 0 || t->failed)
 		return;
 	t->nodes[depth] = json_object();
+	/* A child may have a property's name: properties come first. */
+	snprintf(other, sizeof(other), "%s%s", name, json_object_get(t->nodes[depth - 1], name) ? "/" : "");
 	if (!t->nodes[depth])
 		t->failed = true;
 	else
-		tree_json_put(t, depth - 1, name, t->nodes[depth]);
+		tree_json_put(t, depth - 1, other, t->nodes[depth]);
 }
 
 static json_t *tree_json_number(struct known k, uint64_t v)
@@ -67,6 +75,7 @@ static void tree_json_prop(void *arg, int depth, const char *name, const uint8_t
 {
 	struct tree_json *t = arg;
 	json_t           *v = NULL;
+	char              other[TREE_NAME_MAX + 1];
 
 	if (t->failed)
 		return;
@@ -88,7 +97,8 @@ static void tree_json_prop(void *arg, int depth, const char *name, const uint8_t
 		v = json_true();
 		break;
 	}
-	tree_json_put(t, depth, k.row ? k.row->name : name, v);
+	snprintf(other, sizeof(other), "%s%s", !k.row && tree_json_is_row(t->parts[depth], name) ? "/" : "", k.row ? k.row->name : name);
+	tree_json_put(t, depth, other, v);
 }
 
 json_t *tree_json(const void *fdt)

@@ -20,7 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LISTEN_DRAINS 8u
+#define LISTEN_DRAINS  8u
+#define LISTEN_LOOK_NS (10 * WIRE_SECOND)      /* records are looked at that often: others may leave one READY too */
 
 /* A connection that was refused: what it still sends is read and dropped, or the kernel would reset it and take the ABORT back. */
 struct listen_drain {
@@ -34,6 +35,7 @@ struct listener {
 	unsigned              nfds;
 	struct slots         *slots;
 	struct doubts         doubts;
+	uint64_t              look_ns;                /* when the records are looked at next */
 	struct listen_drain   drains[LISTEN_DRAINS];
 	unsigned              ndrains;
 	bool                  ending;                 /* no more connections; children finish what they must */
@@ -167,6 +169,12 @@ static void listen_ask_due(struct listener *l)
 {
 	struct doubt *d;
 
+	/* A child of a listener that has been killed may have recorded READY after we looked. */
+	if (io_now_ns() >= l->look_ns) {
+		doubts_look(&l->doubts, io_now_ns());
+		l->look_ns = io_now_ns() + LISTEN_LOOK_NS;
+	}
+
 	while ((d = doubts_due(&l->doubts, io_now_ns()))) {
 		pid_t pid = fork();
 
@@ -180,6 +188,15 @@ static void listen_ask_due(struct listener *l)
 			note("fork: %s", strerror(errno));
 		}
 	}
+}
+
+/* Milliseconds until something is to be done about a doubt. */
+static int listen_wait(const struct listener *l)
+{
+	uint64_t now  = io_now_ns();
+	int      look = l->look_ns <= now ? 0 : (int)((l->look_ns - now) / 1000000) + 1, due = doubts_wait(&l->doubts, now);
+
+	return due >= 0 && due < look ? due : look;
 }
 
 /* ---- what children end with ---- */
@@ -256,7 +273,7 @@ static void listen_loop(struct listener *l)
 
 		if (!l->ending)
 			listen_ask_due(l);
-		int wait = l->ending ? -1 : doubts_wait(&l->doubts, io_now_ns());
+		int wait = l->ending ? -1 : listen_wait(l);
 
 		if (ndrains && (wait < 0 || wait > 100))
 			wait = 100;
@@ -296,7 +313,6 @@ int listen_run(const struct options *o, struct fail *why)
 		address_text(&at, text);
 		note("listening on %s%s", text, o->insecure || o->to.host[0] ? "" : " (this host only; --insecure: all)");
 	}
-	doubts_look(&l.doubts, io_now_ns());
 	listen_loop(&l);
 	for (unsigned i = 0; i < l.nfds; i++)
 		io_close(&l.fds[i]);

@@ -55,6 +55,8 @@ static int source_lost(void *arg, struct fail *why)
 {
 	struct source *s = arg;
 
+	if (s->lease->flushing)     /* its answer, or it hears why */
+		return 0;
 	return lease_sync(s->lease, NULL, NULL, why);
 }
 
@@ -183,6 +185,7 @@ static int source_precopy(struct source *s, struct fail *why)
 	struct precopy_options po = {
 		.max_downtime_ns = s->o->max_downtime_ns, .max_rounds = (uint32_t)s->o->max_rounds, .pause_by_sink = true,
 		.pause_deadline_ms = (unsigned)(s->o->pause_deadline_ns / 1000000), .progress = &progress_ops, .progress_arg = s->progress,
+		.silence_ns = WIRE_IDLE_NS / 3,
 	};
 
 	if (sender_open(&s->sender, s->wire, s->lease, s->o->level, why))

@@ -6,11 +6,12 @@
 
 #include <sys/stat.h>
 
-/* A serial line appends to the file it is given: that must be no file which the VM uses otherwise, whatever it is called. */
+/* A serial line appends to the file it is given: that must not be one which the VM uses otherwise,
+ * under whatever name. */
 
-/* The file st is in use, as `what` ("the snapshot"): is a serial line of m to go there? */
+/* The file st is in use, as `what` ("the snapshot"): refused as the file of a serial line of m. */
 int apart_from(const struct machine *m, const struct stat *st, const char *what, struct fail *why);
-/* From its disks, kernel and initrd. */
+/* The same for its disks, kernel and initrd. */
 int apart_from_hosts(const struct machine *m, struct fail *why);
 
 #endif

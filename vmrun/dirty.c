@@ -1,5 +1,6 @@
 #include "vmrun/dirty.h"
 
+#include "libcommon/populated.h"
 #include "vmrun/vm.h"
 
 #include <errno.h>
@@ -46,18 +47,44 @@ void dirty_consumer_remove(struct vm *vm, struct dirty_consumer *c)
 		}
 }
 
+/* The words [*w, *end) of r's maps, at or after word *end: those of blocks with pages, as of the
+ * last populated_look. False: there are no more. */
+static bool dirty_words(const struct region *r, size_t *w, size_t *end)
+{
+	uint64_t first, last;
+
+	if (!populated_next(r->blocks, r->npages, *end * 64, &first, &last))
+		return false;
+	*w   = (size_t)(first / 64);
+	*end = bitmap_words(last);
+	return true;
+}
+
 /* dst |= src; returns the pages that were not in dst. */
-static uint64_t dirty_or(bitmap_word *dst, const uint64_t *src, uint64_t npages)
+static uint64_t dirty_or(const struct region *r, bitmap_word *dst, const uint64_t *src)
 {
 	uint64_t fresh = 0;
 
-	for (size_t w = 0; w < bitmap_words(npages); w++)
-		if (src[w]) {
-			uint64_t old = atomic_fetch_or_explicit(&dst[w], src[w], memory_order_acq_rel);
+	for (size_t w, end = 0; dirty_words(r, &w, &end); )
+		for (; w < end; w++) {
+			uint64_t old;
 
+			if (!src[w])
+				continue;
+			old    = atomic_fetch_or_explicit(&dst[w], src[w], memory_order_acq_rel);
 			fresh += (uint64_t)__builtin_popcountll(src[w] & ~old);
 		}
 	return fresh;
+}
+
+/* Moves r's marks into taken. */
+static void dirty_take(struct vm *vm, struct region *r, uint64_t *taken)
+{
+	populated_look(r->blocks, r->fd, r->npages);
+	for (size_t w, end = 0; dirty_words(r, &w, &end); ) {
+		vm->dirty_words += end - w;
+		bitmap_take(taken + w, r->dirty + w, (end - w) * 64);
+	}
 }
 
 /* Every mark that was taken goes to every consumer; where: into whose maps fresh pages are counted. */
@@ -67,7 +94,9 @@ static uint64_t dirty_share(struct vm *vm, uint64_t *const taken[], const struct
 
 	for (const struct dirty_consumer *c = vm->consumers; c; c = c->next)
 		for (unsigned i = 0; i < vm->memory.nregions; i++) {
-			uint64_t n = c->map[i] ? dirty_or(c->map[i], taken[i], vm->memory.regions[i].npages) : 0;
+			uint64_t n = c->map[i]
+					     ? dirty_or(&vm->memory.regions[i], c->map[i], taken[i])
+					     : 0;
 
 			if (c == count)
 				fresh += n;
@@ -89,13 +118,13 @@ int dirty_harvest(struct vm *vm, const struct dirty_consumer *c, uint64_t *fresh
 		}
 	}
 	for (unsigned i = 0; i < vm->memory.nregions; i++)
-		bitmap_take(taken[i], vm->memory.regions[i].dirty, vm->memory.regions[i].npages);
+		dirty_take(vm, &vm->memory.regions[i], taken[i]);
 
 	/* Only after the marks were taken: a vCPU that still writes under an old tag writes a page that is in taken[], and
 	 * nobody reads it before the tags are gone. */
 	if ((vm->consumers || !vm->accel->ops->log) && vm->accel->ops->harvest(vm->accel, taken, why)) {
 		for (unsigned i = 0; i < vm->memory.nregions; i++)     /* no mark is lost to a failure */
-			dirty_or(vm->memory.regions[i].dirty, taken[i], vm->memory.regions[i].npages);
+			dirty_or(&vm->memory.regions[i], vm->memory.regions[i].dirty, taken[i]);
 		goto out;
 	}
 	uint64_t n = dirty_share(vm, taken, c);
@@ -180,8 +209,8 @@ void dirty_epoch_abandon(struct vm *vm)
 	vm->epoch_pending = NULL;
 	if (vm->epoch) {
 		for (unsigned i = 0; i < vm->memory.nregions; i++)
-			for (size_t w = 0; w < bitmap_words(vm->memory.regions[i].npages); w++)
-				atomic_fetch_or(&vm->epoch->c.map[i][w], atomic_load(&gone->c.map[i][w]));
+			dirty_or(&vm->memory.regions[i], vm->epoch->c.map[i],
+				 (const uint64_t *)(const void *)gone->c.map[i]);
 		/* Never the first: the one that goes is still there, so that nothing can fail. */
 		dirty_link(vm, &vm->epoch->c);
 	}

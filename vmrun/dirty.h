@@ -19,8 +19,10 @@ struct dirty_consumer {
 int dirty_consumer_add(struct vm *vm, struct dirty_consumer *c, struct fail *why);     /* switches the log on */
 void dirty_consumer_remove(struct vm *vm, struct dirty_consumer *c);
 
-/* Takes the marks, has the accelerator drop its write tags (or add its own log), then ORs. When it returns, pages that
- * were named may be read: a later write is marked again. *fresh: pages newly set in c's maps (c may be NULL). */
+/* Takes the marks in blocks that have pages (libcommon/populated.h; the mark of a page that does
+ * not exist yet waits for the next harvest), has the accelerator drop its write tags (or add its
+ * own log), then ORs. When it returns, pages that were named may be read: a later write is marked
+ * again. *fresh: pages newly set in c's maps (c may be NULL). */
 int dirty_harvest(struct vm *vm, const struct dirty_consumer *c, uint64_t *fresh, struct fail *why);
 
 /* Epochs: what was written since a snapshot. begin at the pause of a save (after harvesting); commit when the file is

@@ -33,6 +33,9 @@ static int incoming_tree(int fd, const char *what, uint8_t **out, size_t *len, s
 	return io_read(fd, *out + sizeof(head), total - sizeof(head), what, why);
 }
 
+/* A peer wrote it, whatever file it lies in. */
+static const struct trust incoming_trust = { .why = "it comes from another host" };
+
 int vm_incoming(struct vm **out, const struct options *o, struct loop *loop, struct fail *why)
 {
 	struct machine *m = malloc(sizeof(*m)), *recorded = malloc(sizeof(*recorded));
@@ -52,8 +55,7 @@ int vm_incoming(struct vm **out, const struct options *o, struct loop *loop, str
 	if (incoming_tree(fd, o->source, &tree, &len, why) || machine_read(m, tree, len, why))
 		goto out;
 	*recorded = *m;
-	/* A peer wrote it, whatever file it lies in: recorded paths are never used without --trust-paths. */
-	if (setup_overrides(m, o, false, why) || setup_apart(m, fd, "the tree", why) || setup_vm(out, m, o, loop, why))
+	if (setup_overrides(m, o, &incoming_trust, why) || setup_apart(m, fd, "the tree", why) || setup_vm(out, m, o, loop, why))
 		goto out;
 	/* The state that is loaded later has to agree with it. */
 	(*out)->recorded = recorded;

@@ -1,5 +1,7 @@
 #include "vmrun/memory.h"
 
+#include "libcommon/populated.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -36,9 +38,10 @@ static int region_open(struct region *r, const struct machine_region *cfg, struc
 	madvise(r->host, (size_t)cfg->size, MADV_DONTDUMP);     /* a crash of ours must not spill the guest; best effort */
 
 	r->dirty    = calloc(bitmap_words(r->npages), sizeof(*r->dirty));
+	r->blocks   = calloc(populated_map_words(r->npages), sizeof(*r->blocks));
 	r->code     = calloc(bitmap_words(r->npages), sizeof(*r->code));
 	r->code_gen = calloc(r->npages, sizeof(*r->code_gen));
-	if (!r->dirty || !r->code || !r->code_gen) {
+	if (!r->dirty || !r->blocks || !r->code || !r->code_gen) {
 		errno = ENOMEM;
 		return fail_sys(why, "region %s: maps", cfg->name);
 	}
@@ -52,6 +55,7 @@ static void region_close(struct region *r)
 	if (r->fd >= 0)
 		close(r->fd);
 	free(r->dirty);
+	free(r->blocks);
 	free(r->code);
 	free(r->code_gen);
 }

@@ -25,6 +25,7 @@ struct region {
 	uint8_t              *host;        /* MAP_SHARED, cfg.size */
 	uint64_t              npages;
 	bitmap_word          *dirty;       /* pages written since the last harvest */
+	uint64_t             *blocks;      /* libcommon/populated.h, under control_lock */
 	bitmap_word          *code;        /* pages with decoded code somewhere */
 	_Atomic uint32_t     *code_gen;    /* a page; counts up when code on it may have changed */
 };

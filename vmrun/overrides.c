@@ -10,9 +10,9 @@
 
 /* What a restore lacks, gathered so that one message names all of it. */
 struct lacks {
-	char     text[240];
+	char     text[720];
 	size_t   at;
-	unsigned n;
+	unsigned n, more;      /* all; without a name in text */
 };
 
 static void lacks_add(struct lacks *l, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -27,13 +27,19 @@ static void lacks_add(struct lacks *l, const char *fmt, ...)
 	n = vsnprintf(one, sizeof(one), fmt, ap);
 	va_end(ap);
 	l->n++;
-	if (n < 0 || (size_t)n >= sizeof(one) || l->at + (size_t)n + 8 > sizeof(l->text)) {
-		/* No room for all names: say that there are more. */
-		if (l->at + 5 < sizeof(l->text) && (l->at < 3 || strcmp(l->text + l->at - 3, "...")))
-			l->at += (size_t)sprintf(l->text + l->at, " ...");
+	/* Room is kept for the count of those whose names do not fit. */
+	if (l->more || n < 0 || (size_t)n >= sizeof(one) || l->at + (size_t)n + 32 > sizeof(l->text)) {
+		l->more++;
 		return;
 	}
 	l->at += (size_t)sprintf(l->text + l->at, "%s%s", l->at ? ", " : "", one);
+}
+
+static const char *lacks_text(struct lacks *l)
+{
+	if (l->more)
+		snprintf(l->text + l->at, sizeof(l->text) - l->at, " and %u more", l->more);
+	return l->text;
 }
 
 static void overrides_path(struct machine_host *h, const char *path)
@@ -53,7 +59,7 @@ static int overrides_disks(struct machine *m, const struct options *o, bool give
 			for (uint32_t k = 0; k < m->nhosts; k++)
 				if (m->hosts[k].cls == HOST_DISK)
 					lacks_add(&has, "%s", m->hosts[k].name);
-			return fail_set(why, FAIL_USAGE, "--disk %s: the machine has no such disk (it has: %s)", d->name, has.n ? has.text : "none");
+			return fail_set(why, FAIL_USAGE, "--disk %s: the machine has no such disk (it has: %s)", d->name, has.n ? lacks_text(&has) : "none");
 		}
 		if (d->readonly && !h->readonly)
 			return fail_set(why, FAIL_USAGE, "--disk %s: the guest writes to it, ',ro' would change its machine", d->name);
@@ -111,26 +117,33 @@ static int overrides_image(struct machine *m, const char *name, enum host_class 
 	return 0;
 }
 
-static void overrides_lacking(const struct machine_host *h, bool trusted, struct lacks *l)
+/* A serial line on a file or socket is created, appended to or unlinked by being opened: it has to be given anew. */
+static void overrides_lacking_serial(struct machine *m, const struct machine_host *h, struct lacks *l)
+{
+	const char *option = h == overrides_serial(m, "ns16550a")         ? "--serial"
+			     : h == overrides_serial(m, "virtio-console") ? "--virtio-console"
+									  : NULL;
+
+	if (strncmp(h->path, "file:", 5) && strncmp(h->path, "unix:", 5))
+		return;
+	if (option)
+		lacks_add(l, "%s SPEC (serial %s)", option, h->name);
+	else
+		lacks_add(l, "serial %s, which no option gives", h->name);
+}
+
+static void overrides_lacking(struct machine *m, const struct machine_host *h, bool trusted, struct lacks *l)
 {
 	struct stat st;
-	const char *file = h->path;
 
-	if (h->cls == HOST_SERIAL) {
-		if (strncmp(file, "file:", 5) && strncmp(file, "unix:", 5))
-			return;
-		if (!trusted)
-			lacks_add(l, "serial %s (--serial)", h->name);
-		else if (!strncmp(file, "file:", 5) && stat(file + 5, &st))     /* nothing recorded is created */
-			lacks_add(l, "serial %s: %.60s is not there (--serial)", h->name, file + 5);
-		return;
-	}
+	if (h->cls == HOST_SERIAL)
+		overrides_lacking_serial(m, h, l);
 	if (h->cls != HOST_DISK)
 		return;
 	if (!trusted)
 		lacks_add(l, "--disk %s=PATH", h->name);
-	else if (stat(file, &st))
-		lacks_add(l, "--disk %s=PATH (%.60s: %s)", h->name, file, errno == ENOENT ? "not there" : "can't be looked at");
+	else if (stat(h->path, &st))
+		lacks_add(l, "--disk %s=PATH (%.60s: %s)", h->name, h->path, strerror(errno));
 }
 
 /* A few bytes of a file or a peer's word claim any amount. What somebody asks for with --memory is their own business. */
@@ -152,12 +165,12 @@ static int overrides_memory(const struct machine *m, const struct options *o, st
 			o->source, want >> 20, have >> 20);
 }
 
-int setup_overrides(struct machine *m, const struct options *o, bool trusted, struct fail *why)
+int setup_overrides(struct machine *m, const struct options *o, const struct trust *trust, struct fail *why)
 {
 	bool         given[LIMIT_HOSTS + 2] = { false };
+	bool         trusted                = trust->recorded || o->trust_paths;
 	struct lacks lacks                  = { 0 };
 
-	trusted = trusted || o->trust_paths;
 	if (overrides_memory(m, o, why))
 		return -1;
 	if (o->name)
@@ -174,9 +187,11 @@ int setup_overrides(struct machine *m, const struct options *o, bool trusted, st
 		return -1;
 	for (uint32_t i = 0; i < m->nhosts; i++)
 		if (!given[i])
-			overrides_lacking(&m->hosts[i], trusted, &lacks);
+			overrides_lacking(m, &m->hosts[i], trusted, &lacks);
 	if (lacks.n == 0)
 		return 0;
-	return fail_set(why, FAIL_REFUSED, "%s: %s%s", o->source, lacks.text,
-			trusted ? "" : ": recorded paths are not used from here (--trust-paths uses them)");
+	if (trusted)
+		return fail_set(why, FAIL_REFUSED, "%s: needed: %s", o->source, lacks_text(&lacks));
+	return fail_set(why, FAIL_REFUSED, "%s: needed: %s: recorded paths are not used: %s (--trust-paths uses those of disks)",
+			o->source, lacks_text(&lacks), trust->why);
 }

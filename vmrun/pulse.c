@@ -1,5 +1,7 @@
 #include "vmrun/vm.h"
 
+#include "libcommon/populated.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -122,13 +124,21 @@ static int pulse_ram(struct vm *vm, struct fail *why)
 	for (unsigned i = 0; i < vm->memory.nregions; i++) {
 		struct region *r = &vm->memory.regions[i];
 
-		for (size_t w = 0; w < bitmap_words(r->npages); w++) {
-			uint64_t word = atomic_load(&r->dirty[w]);
+		uint64_t       first, end;
 
-			if (word)
-				return fail_set(why, FAIL_CORRUPT, "pulse: memory was written: region %s, page %" PRIu64, r->cfg.name,
-						(uint64_t)w * 64 + (uint64_t)__builtin_ctzll(word));
-		}
+		populated_look(r->blocks, r->fd, r->npages);
+		for (uint64_t at = 0; populated_next(r->blocks, r->npages, at, &first, &end);
+		     at = end)
+			for (uint64_t w = first / 64; w < bitmap_words(end); w++) {
+				uint64_t word = atomic_load(&r->dirty[w]);
+
+				if (word)
+					return fail_set(
+						why, FAIL_CORRUPT,
+						"pulse: memory was written: region %s, page %" PRIu64,
+						r->cfg.name,
+						w * 64 + (uint64_t)__builtin_ctzll(word));
+			}
 	}
 	return 0;
 }

@@ -15,12 +15,13 @@ enum holder {
 	HOLD_USER     = 1 << 0,     /* stop/cont, --paused, a policy of pausing at reboot */
 	HOLD_LEASE    = 1 << 1,     /* a logging lease's pause */
 	HOLD_INCOMING = 1 << 2,     /* being filled; removed by start only */
+	HOLD_IO       = 1 << 4,     /* the host has no space for a disk; removed by cont */
 	HOLD_RELEASED = 1 << 3,     /* given away; removed by nothing but `vmmigrate resolve --own` or a RETURNED peer */
 };
 
 /* QEMU's RunState words: query-status. */
 enum run_status { RUN_PRELAUNCH, RUN_RUNNING, RUN_PAUSED, RUN_INMIGRATE, RUN_POSTMIGRATE, RUN_FINISH_MIGRATE, RUN_SAVE_VM,
-		  RUN_SHUTDOWN, RUN_GUEST_PANICKED, RUN_INTERNAL_ERROR, RUN_STATUSES };
+		  RUN_IO_ERROR, RUN_SHUTDOWN, RUN_GUEST_PANICKED, RUN_INTERNAL_ERROR, RUN_STATUSES };
 extern const char *const run_status_names[RUN_STATUSES];
 
 struct runstate {

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 int setup_accel(const struct accel_ops **out, const char *name, enum machine_type type, struct fail *why)
@@ -167,13 +166,6 @@ int setup_images_given(struct vm *vm, const struct options *o, struct fail *why)
 	if ((o->kernel && images_load(vm, "kernel", why)) || (o->initrd && images_load(vm, "initrd", why)))
 		return -1;
 	return 0;
-}
-
-bool setup_trusted(int fd)
-{
-	struct stat st;
-
-	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() && !(st.st_mode & 022);
 }
 
 int setup_apart(const struct machine *m, int fd, const char *what, struct fail *why)

@@ -20,16 +20,20 @@ int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o
 /* The accelerator asked for, or with "auto" the first that can run the machine. */
 int setup_accel(const struct accel_ops **out, const char *name, enum machine_type type, struct fail *why);
 
-/* Overrides into a machine that came from a snapshot or a peer, and the rule of trust (design.md 5): recorded paths are used
- * only when trusted. Everything that is missing is named in one message; nothing is opened. Memory larger than the host's is
+/* Are recorded paths used (design.md 5)? Only those of a snapshot that this host has written. */
+struct trust {
+	bool recorded;
+	char why[160];      /* when not: for the message */
+};
+
+/* Overrides into a machine that came from a snapshot or a peer. A recorded path is used only when trusted or by
+ * --trust-paths; a serial line on file: or unix:, which is created by being opened, never is. Whatever is missing is named
+ * in one message with the options that give it; nothing is opened. Memory larger than the host's is
  * refused, unless --overcommit is given. */
-int setup_overrides(struct machine *m, const struct options *o, bool trusted, struct fail *why);
+int setup_overrides(struct machine *m, const struct options *o, const struct trust *trust, struct fail *why);
 
 /* Kernel and initrd that were given as overrides, at once, so that a wrong path is found before anything runs. */
 int setup_images_given(struct vm *vm, const struct options *o, struct fail *why);
-
-/* Is what fd reads a regular file that is ours and that nobody else can write? */
-bool setup_trusted(int fd);
 
 /* What fd reads from is not where a serial line of m goes. */
 int setup_apart(const struct machine *m, int fd, const char *what, struct fail *why);

@@ -73,6 +73,8 @@ void vm_settle(struct vm *vm)
 		return;
 	if (e & 1u << VM_EVENT_CRASH_LOADED)
 		control_server_event(vm, "GUEST_CRASHLOADED", json_pack("{s:s}", "action", "run"));
+	if (e & 1u << VM_EVENT_NO_SPACE)
+		vm_disks_full(vm);
 	if (e & 1u << VM_EVENT_DEAD) {
 		fail_set(&vm->end_why, FAIL_SYSTEM, "the VM can't go on: %s", vm->panic_text[0] ? vm->panic_text : "a vCPU died");
 		vm_end(vm, RUN_INTERNAL_ERROR, 18, "host-error");

@@ -45,6 +45,7 @@ struct vm {
 
 	struct dirty_consumer *consumers;
 	struct epoch          *epoch, *epoch_pending;     /* dirty.c */
+	uint64_t               dirty_words;               /* of bitmaps, that harvests have looked at */
 
 	pthread_mutex_t  control_lock;
 	pthread_mutex_t  machine_lock;
@@ -67,9 +68,10 @@ enum vm_event {
 	VM_EVENT_HIBERNATED,        /* it has saved itself to its own disk (ACPI S4) */
 	VM_EVENT_QUIT,              /* Ctrl-a x, SIGTERM: host-ui / host-signal */
 	VM_EVENT_HOST_SIGNAL,
+	VM_EVENT_NO_SPACE,          /* a disk's file can't grow on the host: the VM is held */
 	VM_EVENT_CRASH_LOADED,      /* its kernel has panicked and goes on with a crash kernel: only told */
 };
-#define VM_EVENTS_TOLD (1u << VM_EVENT_CRASH_LOADED)      /* those behind which the guest runs on */
+#define VM_EVENTS_TOLD (1u << VM_EVENT_NO_SPACE | 1u << VM_EVENT_CRASH_LOADED)      /* those behind which the guest runs on */
 void vm_event(struct vm *vm, enum vm_event e);
 
 /* Under control_lock: does what was asked for by vm_event. By main's loop, and by runstate_hold once the vCPUs stand, so that
@@ -93,6 +95,8 @@ int vm_flush(struct vm *vm, struct fail *why);
 int vm_start(struct vm *vm, struct fail *why);
 /* After board_own(true): are the disks as the loaded tree records them? FAIL_REFUSED names those that have moved on. */
 int vm_disks_check(struct vm *vm, struct fail *why);
+/* Behind VM_EVENT_NO_SPACE: BLOCK_IO_ERROR for each disk that stalls, and the holder HOLD_IO. */
+void vm_disks_full(struct vm *vm);
 /* RELEASE: fingerprints, when STATE has not taken them in this pause. */
 int vm_disks_known(struct vm *vm, struct fail *why);
 /* RETAKE, after board_own(true): are the disks as they were released? FAIL_REFUSED names those that have changed. */

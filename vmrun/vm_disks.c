@@ -1,19 +1,29 @@
 #include "vmrun/vm.h"
 
+#include "vmrun/control/control.h"
 #include "vmrun/devices/disks.h"
+#include "vmrun/devices/virtio_blk.h"
 
+#include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
 /* What tells that somebody else has written a disk; NULL: nothing does. */
 static const char *disk_change(const struct machine_host *then, const struct machine_host *now)
 {
+	static const uint8_t nil[sizeof(then->instance)];
+
 	if (now->size != then->size)
 		return "size";
 	if (memcmp(now->digest, then->digest, sizeof(now->digest)))
 		return "content";
 	if (!now->readonly && now->mtime_ns != then->mtime_ns)
 		return "time of change";
+	/* Counted in another boot, or on another host: nobody can tell. */
+	if (!now->readonly && now->written != then->written && memcmp(now->instance, nil, sizeof(nil)) &&
+	    !memcmp(now->instance, then->instance, sizeof(nil)))
+		return "written to";
 	return NULL;
 }
 
@@ -28,9 +38,13 @@ static void disks_changed(const struct vm *vm, const struct machine_host *then, 
 		const struct machine_host *now  = machine_host_find(&vm->cfg, then[i].name);
 		const char                *what = NULL;
 
-		/* No digest: saved without one. */
-		if (then[i].cls == HOST_DISK && now && now->cls == HOST_DISK && memcmp(then[i].digest, nil, sizeof(nil)))
+		if (then[i].cls != HOST_DISK || !now || now->cls != HOST_DISK)
+			continue;
+		/* No digest: nothing is known of it. The guest's memory holds parts of a disk that it writes. */
+		if (memcmp(then[i].digest, nil, sizeof(nil)))
 			what = disk_change(&then[i], now);
+		else if (!now->readonly)
+			what = "not recorded";
 		if (what && at < room)
 			at += (size_t)snprintf(list + at, room - at, "%s%s (%s)", at ? ", " : "", now->name, what);
 	}
@@ -84,4 +98,29 @@ int vm_disks_retaken(struct vm *vm, struct fail *why)
 		return rc;
 	return fail_set(why, FAIL_REFUSED, "disk changed since the VM was released: %s: its memory does not fit the disk any more "
 			"(vmrun ctl %s resolve own=true disk-changed=accept runs it all the same)", list, vm->cfg.name);
+}
+
+void vm_disks_full(struct vm *vm)
+{
+	struct fail why;
+	bool        any = false;
+
+	for (unsigned i = 0; i < vm->board->ndevices; i++) {
+		struct device *d = vm->board->devices[i];
+		bool           stalled, told;
+
+		if (d->ops != &virtio_blk_ops)
+			continue;
+		pthread_mutex_lock(&vm->machine_lock);
+		stalled = virtio_blk_stalled(d, &told);
+		pthread_mutex_unlock(&vm->machine_lock);
+		any = any || stalled;
+		if (stalled && !told)
+			control_server_event(vm, "BLOCK_IO_ERROR",
+					     json_pack("{s:s, s:s, s:s, s:b, s:s}", "device", d->cfg.host, "operation", "write",
+						       "action", "stop", "nospace", 1, "reason", strerror(ENOSPC)));
+	}
+	/* It may have been resumed meanwhile, and have found room. A pause that fails resumes, and the disk tries again. */
+	if (any)
+		runstate_hold(vm, HOLD_IO, &why);
 }

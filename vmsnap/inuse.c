@@ -24,7 +24,8 @@ static const char *inuse_path(const struct machine_host *h)
 	return strncmp(h->path, "file:", 5) ? "" : h->path + 5;
 }
 
-int inuse_check(const struct publish *p, struct control *c, const struct machine *m, struct fail *why)
+int inuse_check(const struct publish *p, struct control *c, const struct machine *m,
+		struct fail *why)
 {
 	long long pid;
 

@@ -5,7 +5,9 @@
 #include "libcommon/control.h"
 #include "libcommon/publish.h"
 
-/* Refuses to replace a file that the VM behind c uses: a disk, its kernel or initrd, the file of a serial line. */
-int inuse_check(const struct publish *p, struct control *c, const struct machine *m, struct fail *why);
+/* Refuses to replace a file that the VM behind c uses: a disk, its kernel or initrd, the file of a
+ * serial line. */
+int inuse_check(const struct publish *p, struct control *c, const struct machine *m,
+		struct fail *why);
 
 #endif

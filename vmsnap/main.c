@@ -42,5 +42,9 @@ int main(int argc, char **argv)
 		fail_prefix(&report.commit_why, "the snapshot is complete, but the VM was not told: ");
 		fail_report("vmsnap", &report.commit_why);
 	}
+	if (!opt.quiet && !report.authenticated) {
+		fail_prefix(&report.auth_why, "the snapshot is complete, but a restore will need --trust-paths: ");
+		fail_report("vmsnap", &report.auth_why);
+	}
 	return EXIT_SUCCESS;
 }

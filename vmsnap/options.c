@@ -10,7 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OPT_DOWNTIME = 256, OPT_ROUNDS, OPT_BUFFER, OPT_COMPRESS, OPT_STATE, OPT_STOP, OPT_PROGRESS, OPT_DEADLINE, OPT_FORCE, OPT_MODE, OPT_VERSION };
+enum { OPT_DOWNTIME = 256, OPT_ROUNDS, OPT_BUFFER, OPT_COMPRESS, OPT_STATE, OPT_STOP, OPT_PROGRESS, OPT_DEADLINE, OPT_FORCE,
+       OPT_MODE, OPT_VERSION };
 
 static const struct option longs[] = {
 	{ "max-downtime",   required_argument, NULL, OPT_DOWNTIME },
@@ -73,7 +74,7 @@ static mode_t options_mode(const char *text)
 	long   mode = n && n < 8 && !text[n] ? strtol(text, NULL, 8) : -1;
 
 	if (mode < 0 || mode & ~0666 || !(mode & S_IRUSR))
-		options_bad("mode", text, "an octal mode from 0400 to 0666 with bits for reading and writing only");
+		options_bad("mode", text, "an octal mode of read and write bits, such as 0440");
 	return (mode_t)mode;
 }
 

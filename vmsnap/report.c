@@ -20,13 +20,14 @@ static void report_json(FILE *out, const struct options *o, const struct save_re
 	for (int i = 0; i < 16; i++)
 		snprintf(content + 2 * i, 3, "%02x", r->content[i]);
 
-	json_t *j = json_pack("{s:s, s:o, s:o, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:b, s:b, s:b}",
+	json_t *j = json_pack("{s:s, s:o, s:o, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:b, s:b, s:b, s:b}",
 			      "event", "report", "vm", text_json(r->vm), "file",
 			      o->file ? text_json(o->file) : json_null(), "snapshot", snapshot, "content", content,
 			      "rounds", (int)r->copy.nrounds, "pages", (json_int_t)r->copy.pages_total,
 			      "pages_paused", (json_int_t)r->copy.pages_paused, "present_pages", (json_int_t)r->copy.present_pages,
 			      "bytes", (json_int_t)r->bytes, "pause_ms", report_ms(r->pause_ns), "total_ms", report_ms(r->total_ns),
-			      "converged", (int)r->copy.converged, "committed", (int)r->committed, "stopped", (int)r->stopped);
+			      "converged", (int)r->copy.converged, "committed", (int)r->committed, "stopped", (int)r->stopped,
+			      "authenticated", (int)r->authenticated);
 	char *text = j ? json_dumps(j, JSON_REAL_PRECISION(9)) : NULL;
 
 	if (text)

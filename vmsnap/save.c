@@ -9,6 +9,7 @@
 #include "libcommon/version.h"
 #include "vmsnap/interrupt.h"
 #include "vmsnap/inuse.h"
+#include "vmsnap/space.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,9 +26,9 @@
  *   the file gets its name, its folder is fsynced
  *   commit: vmrun may forget what changed before this snapshot
  *
- * With --stop-after the resume is left out: what follows happens while the VM is paused. The deadline of the pause is renewed
- * from step to step, and quit, by the lease, is the last one: vmrun carries it out only if the pause has been unbroken. Any
- * failure closes the lease, and with it ends the pause. */
+ * With --stop-after the resume is left out: what follows happens while the VM is paused. The deadline
+ * of the pause is renewed from step to step, and QUIT by the lease is the last one: vmrun carries it
+ * out only if the pause is unbroken. Any failure closes the lease, and with it ends the pause. */
 
 #define SAVE_QUIT_MS 30000u
 
@@ -38,6 +39,8 @@ struct save {
 	struct lease         *lease;
 	struct precopy       *precopy;
 	struct snap_writer   *writer;
+	struct space          space;
+	bool                  forecast;      /* the whole of it has been asked for */
 	struct publish        file;          /* fd -1 for standard output */
 	const char           *what;          /* file's name, for messages */
 	uint8_t              *config, *state;
@@ -46,12 +49,26 @@ struct save {
 
 static int save_pages(void *arg, const struct page_batch *b, struct fail *why)
 {
-	return snap_writer_pages(((struct save *)arg)->writer, b, why);
+	struct save *s   = arg;
+	uint64_t     end = snap_writer_bytes(s->writer) + sizeof(*b);
+
+	/* Compressed, it will be less, and nobody knows how much. */
+	if (!s->o->level && !s->forecast)
+		end = space_forecast(s->lease);
+	s->forecast = true;
+	if (space_need(&s->space, end, why))
+		return -1;
+	return snap_writer_pages(s->writer, b, why);
 }
 
 static int save_round_end(void *arg, uint32_t round, struct fail *why)
 {
-	if (snap_writer_round_end(((struct save *)arg)->writer, round, why))
+	struct save *s = arg;
+
+	if (snap_writer_round_end(s->writer, round, why))
+		return -1;
+	/* A save that cannot be completed should fail before it has cost a pause. */
+	if (!precopy_report(s->precopy)->pause_begin_ns && snap_writer_index_check(s->writer, why))
 		return -1;
 	fault_point("vmsnap.round");
 	return 0;
@@ -114,6 +131,18 @@ static int save_header(struct save *s, struct snap_header *h, struct fail *why)
 	return rc;
 }
 
+/* A save never fails for want of a key: a restore then needs --trust-paths, or each path anew. */
+static void save_key(struct save *s)
+{
+	struct hostkey k;
+
+	if (hostkey_open(&k, true, &s->r->auth_why))
+		return;
+	snap_writer_key(s->writer, &k);
+	hostkey_clear(&k);
+	s->r->authenticated = true;
+}
+
 static int save_open_writer(struct save *s, struct fail *why)
 {
 	struct snap_header h;
@@ -124,8 +153,10 @@ static int save_open_writer(struct save *s, struct fail *why)
 	/* The lease lives without the connection; events that nobody reads would fill it. */
 	control_close(s->control);
 	s->control = NULL;
+	space_open(&s->space, fd, s->what);
 	if (snap_writer_open(&s->writer, fd, &h, s->o->level, s->what, why))
 		return -1;
+	save_key(s);
 	return snap_writer_config(s->writer, s->config, s->config_len, why);
 }
 
@@ -180,16 +211,20 @@ static int save_renew(struct save *s, struct fail *why)
 	return s->o->stop_after ? lease_renew(s->lease, s->o->pause_deadline_ms, why) : 0;
 }
 
-/* A reader of a pipe takes END for the word that all before it is sound: it is written when vmrun has said so. */
+/* To the reader of a pipe END means that all before it is sound: it is written when vmrun has
+ * confirmed that. */
 static int save_complete(struct save *s, struct fail *why)
 {
 	if (s->precopy && precopy_drain(s->precopy, why))
 		return -1;
-	if (snap_writer_state(s->writer, s->state, s->state_len, why) || save_renew(s, why) || lease_finish(s->lease, true, why))
+	if (snap_writer_state(s->writer, s->state, s->state_len, why))
+		return -1;
+	if (save_renew(s, why) || lease_finish(s->lease, true, why))
 		return -1;
 	if (snap_writer_end(s->writer, s->r->content, why))
 		return -1;
 	s->r->bytes = snap_writer_bytes(s->writer);
+	space_trim(&s->space, s->r->bytes);
 	return 0;
 }
 
@@ -226,7 +261,7 @@ static int save_commit(struct save *s, struct fail *why)
 	return rc;
 }
 
-/* The VM ends where it was paused. A connection shows when vmrun closes its socket; it ends the VM without one too. */
+/* The VM ends where it was paused. The connection only shows when vmrun closes its socket. */
 static int save_quit(struct save *s, struct fail *why)
 {
 	json_t *event;
@@ -239,8 +274,8 @@ static int save_quit(struct save *s, struct fail *why)
 	return !watched || why->kind == FAIL_ENDED ? 0 : -1;
 }
 
-/* What fails here leaves a complete snapshot. Without --stop-after the save has succeeded all the same. A VM that has ended
- * ended in its pause: a lease that had been lost before would have said that. */
+/* What fails here leaves a complete snapshot. Without --stop-after the save has succeeded all the
+ * same. A VM that has ended ended in its pause: else the lease would have been lost before. */
 static int save_settle(struct save *s, struct fail *why)
 {
 	if (!s->o->stop_after) {
@@ -249,7 +284,8 @@ static int save_settle(struct save *s, struct fail *why)
 	}
 	if ((save_commit(s, why) || save_quit(s, why)) && why->kind != FAIL_ENDED) {
 		why->kind = FAIL_PEER;
-		return fail_prefix(why, "%.90s: the snapshot is complete, but the VM was not ended: ", s->what);
+		return fail_prefix(why, "%.90s: the snapshot is complete, but the VM was not ended: ",
+				   s->what);
 	}
 	s->r->stopped  = true;
 	s->r->pause_ns = io_now_ns() - s->r->copy.pause_begin_ns;

@@ -17,6 +17,8 @@ struct save_report {
 	bool                  committed;        /* vmrun counts changes from this snapshot on */
 	bool                  stopped;          /* the VM has quit */
 	struct fail           commit_why;       /* when not committed */
+	bool                  authenticated;    /* this host will know the snapshot as its own */
+	struct fail           auth_why;         /* when not */
 };
 
 /* The whole save. The VM is left as it was found, also after a failure; with --stop-after it has quit after success. */

@@ -12,6 +12,7 @@ import hmac
 import json
 import os
 import re
+import stat
 import struct
 import subprocess
 import sys
@@ -221,6 +222,8 @@ def read_machine(nodes):
         elif len(parts) == 2 and parts[0] == 'host':
             m['hosts'].append({'name': parts[1], 'class': string(p['class']), 'path': string(p['path']), 'readonly': 'read-only' in p,
                                'size': cells(p['size'], 8)[0], 'mtime_ns': cells(p['mtime'], 8)[0], 'digest': p['digest'].hex()})
+            if 'instance' in p:
+                m['hosts'][-1].update(instance=p['instance'].hex(), written=cells(p['written'], 8)[0])
     m['regions'].sort(key=lambda r: r['id'])
     return m
 
@@ -240,20 +243,22 @@ def need_agreement(header, config, state, at):
 
 
 def state_tables():
-    """{table: {row: (type, elements)}} from the text: a line **name**..., then a table whose rows are names | type | ..."""
+    """{table: {row: (type, elements)}} and {table: version} from the text: a line **name** (version N..., then a table whose rows
+    are names | type | ...; without a version it is 1"""
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'docs', 'format.md')
-    tables, rows = {}, None
+    tables, versions, rows = {}, {}, None
     with open(path, encoding='utf-8') as f:
         doc = f.read()
     for line in doc[doc.index('### State nodes'):doc.index('## 9.')].splitlines():
-        m = re.match(r'\*\*([a-z0-9-]+)\*\*', line)
+        m = re.match(r'\*\*([a-z0-9-]+)\*\*(?: \(version (\d+))?', line)
         if m:
             rows = tables.setdefault(m.group(1), {})
+            versions[m.group(1)] = int(m.group(2) or 1)
         m = re.match(r'\| ([a-z0-9_, ]+) \| (bool|u8|u16|u32|u64|bytes)(?:\[(\d+)\]|, (\d+))? \|', line)
         if m and rows is not None:
             for name in m.group(1).split(', '):
                 rows[name] = (m.group(2), int(m.group(3) or m.group(4) or 0))
-    return tables
+    return tables, versions
 
 
 def prop_of(row):
@@ -280,12 +285,12 @@ def read_part(node, p, rows):
 
 def read_state(nodes):
     """{owner's path: {part: {row: value}}}"""
-    tables, state = state_tables(), {}
+    (tables, versions), state = state_tables(), {}
     for path, p in nodes.items():
         owner, _, part = path.rpartition('/')
         if not owner.endswith('/state'):
             continue
-        assert cells(p['needs'])[0] == 1, path
+        assert cells(p['needs'])[0] <= versions[part.partition('@')[0]], path
         state.setdefault(owner[:-len('/state')], {})[part] = read_part(path, p, tables[part.partition('@')[0]])
     return state
 
@@ -428,7 +433,7 @@ def read_snapshot(f, quick, key=None):
          (places['index'], len(index) // 32, chunks, source.at, places['state'], places.get('working', 0)), c.at, 'counts and places')
     need(blank(e[96:]), c.at, 'reserved bytes')
     need(quick or e[32:48] == content_of(pages, regions, trees[CONFIG], trees[STATE]), c.at, 'content digest')
-    need(not f.read(1), source.at, 'trailing data')
+    need(not stat.S_ISREG(os.fstat(f.fileno()).st_mode) or not f.read(1), source.at, 'trailing data')
     nodes = read_fdt(trees[STATE], places['state'])
     machine = read_machine(nodes)
     need_agreement(header, read_machine(read_fdt(trees[CONFIG], 4096)), machine, places['state'])

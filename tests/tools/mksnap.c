@@ -33,7 +33,7 @@
 #include <xxhash.h>
 
 struct mksnap {
-	uint64_t    pages, ram;
+	uint64_t    pages, ram, low;      /* low: of region 0 */
 	int         level;
 	bool        state_only;
 	struct uuid uuid;
@@ -58,7 +58,7 @@ static void mksnap_fill(uint8_t *page, uint64_t number, unsigned round)
 static int mksnap_round(struct snap_writer *w, const struct mksnap *o, unsigned round, struct fail *why)
 {
 	struct page_batch *b    = aligned_alloc(4096, (sizeof(*b) + 4095) / 4096 * 4096);
-	uint64_t           last = o->ram / PAGE_SIZE_4K - 1;
+	uint64_t           last = o->low / PAGE_SIZE_4K - 1;
 	int                rc   = -1;
 
 	if (!b)
@@ -232,6 +232,7 @@ int main(int argc, char **argv)
 
 	if (fd < 0)
 		return fail_sys(&why, "%s", argv[optind]), fail_report("mksnap", &why);
+	o.low = s->m.regions[0].size;
 	rc = mksnap_write(&o, s, fd, argv[optind], &why);
 	free(s);
 	return rc ? fail_report("mksnap", &why) : 0;

@@ -1,7 +1,11 @@
-/* retree IN OUT NODE PROPERTY CELL VALUE: copies a snapshot, both its trees (of saved state: the one that has it) changed: cell
- * CELL (32 bits) of the property is VALUE. A machine that is like the saved one but for what a test is about. */
+/* retree [--keep-macs] IN OUT NODE PROPERTY CELL VALUE: copies a snapshot, both its trees (of saved state: the one that has it) changed: cell
+ * CELL (32 bits) of the property is VALUE. A machine that is like the saved one but for what a test is about. --keep-macs: with the MACs of
+ * IN, as a forger would copy it. Without it OUT has none. */
+#include "format/auth.h"
 #include "format/snapshot.h"
 #include "libcommon/bytes.h"
+#include "libcommon/io.h"
+#include "tests/unit/snapshot_guest.h"
 
 #include <err.h>
 #include <fcntl.h>
@@ -13,6 +17,8 @@
 struct retree {
 	const char *node, *property;
 	uint32_t    cell, value;
+	unsigned    nmacs;
+	uint8_t     macs[2][AUTH_BYTES];      /* of IN */
 };
 
 /* A changed copy, malloc'd. */
@@ -34,7 +40,7 @@ static uint8_t *changed(const struct retree *r, uint32_t type, const uint8_t *tr
 	return copy;
 }
 
-static int copy_chunks(struct snap_stream *in, struct snap_writer *out, const struct retree *r, struct fail *why)
+static int copy_chunks(struct snap_stream *in, struct snap_writer *out, struct retree *r, struct fail *why)
 {
 	struct chunk   c;
 	const uint8_t *payload;
@@ -50,6 +56,10 @@ static int copy_chunks(struct snap_stream *in, struct snap_writer *out, const st
 			rc   = c.type == CHUNK_CONFIG ? snap_writer_config(out, tree, c.len, why) : snap_writer_state(out, tree, c.len, why);
 			free(tree);
 			break;
+		case CHUNK_AUTH:
+			if (r->nmacs < 2)
+				memcpy(r->macs[r->nmacs++], payload, AUTH_BYTES);
+			break;
 		case CHUNK_PAGES: rc = snap_writer_pages(out, snap_stream_batch(in), why); break;
 		case CHUNK_ROUND_END: rc = snap_writer_round_end(out, get_le32(payload), why); break;
 		}
@@ -59,26 +69,56 @@ static int copy_chunks(struct snap_stream *in, struct snap_writer *out, const st
 	return rc;
 }
 
+/* OUT was written under a key of no meaning: IN's MACs come into their places. */
+static void put_macs(int fd, const struct retree *r)
+{
+	struct fail why;
+	uint8_t    *f;
+	size_t      len, at = SNAP_HEADER_BYTES;
+	unsigned    n = 0;
+
+	if (lseek(fd, 0, SEEK_SET) || io_slurp(fd, &f, &len, (size_t)1 << 30, "OUT", &why))
+		errx(1, "OUT");
+	for (; at < len && n < r->nmacs; at += CHUNK_HEADER_BYTES + get_le64(f + at + 16))
+		if (get_le16(f + at + 4) == CHUNK_AUTH)
+			memcpy(f + at + CHUNK_HEADER_BYTES, r->macs[n++], AUTH_BYTES);
+	guest_rehash(f, len);
+	if (n != 2 || io_pwrite(fd, f, len, 0, "OUT", &why))
+		errx(1, "no two MACs in IN, or OUT");
+	free(f);
+}
+
 int main(int argc, char **argv)
 {
+	static const struct hostkey no_key;
 	struct snap_stream *in;
 	struct snap_writer *out;
 	struct fail         why;
 	uint8_t             content[16];
+	bool                macs = argc > 1 && !strcmp(argv[1], "--keep-macs");
 
+	if (macs) {
+		argv++;
+		argc--;
+	}
 	if (argc != 7)
-		errx(2, "usage: retree IN OUT NODE PROPERTY CELL VALUE");
-	const struct retree r = {
+		errx(2, "usage: retree [--keep-macs] IN OUT NODE PROPERTY CELL VALUE");
+	struct retree r = {
 		.node = argv[3], .property = argv[4], .cell = (uint32_t)strtoul(argv[5], NULL, 0), .value = (uint32_t)strtoul(argv[6], NULL, 0),
 	};
 	int from = open(argv[1], O_RDONLY | O_CLOEXEC), to = open(argv[2], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
 	if (from < 0 || to < 0)
 		err(1, "%s", from < 0 ? argv[1] : argv[2]);
-	if (snap_stream_open(&in, from, argv[1], &why) || snap_writer_open(&out, to, snap_stream_header(in), 0, argv[2], &why) ||
-	    copy_chunks(in, out, &r, &why) || snap_writer_end(out, content, &why))
+	if (snap_stream_open(&in, from, argv[1], &why) || snap_writer_open(&out, to, snap_stream_header(in), 0, argv[2], &why))
+		return fail_report("retree", &why);
+	if (macs)
+		snap_writer_key(out, &no_key);
+	if (copy_chunks(in, out, &r, &why) || snap_writer_end(out, content, &why))
 		return fail_report("retree", &why);
 	snap_writer_close(out);
 	snap_stream_close(in);
+	if (macs)
+		put_macs(to, &r);
 	return 0;
 }

@@ -1,1 +1,2 @@
 TOOLS += retree
+retree_SRCS := tests/unit/snapshot_guest.c

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define BLK    0x10001000u
@@ -66,6 +67,28 @@ static unsigned flushes(void)
 
 	host_flushes = 0;
 	pthread_mutex_unlock(&host_lock);
+	return n;
+}
+
+/* The host's write: without space from some offset on, in an order that can be forced. */
+static _Atomic int64_t full_from = -1, full_to;     /* offsets that find no space */
+static _Atomic int64_t first_wait = -1;             /* the write there fails behind that at the next sector */
+static _Atomic bool    next_written;
+
+ssize_t pwrite(int fd, const void *buf, size_t len, off_t at)
+{
+	uint64_t until = io_now_ns() + 10000000000ull;
+
+	if (full_from >= 0 && at >= full_from && at < full_to) {
+		while (at == first_wait && !next_written && io_now_ns() < until)
+			sched_yield();
+		errno = ENOSPC;
+		return -1;
+	}
+	ssize_t n = syscall(SYS_pwrite64, fd, buf, len, at);
+
+	if (first_wait >= 0 && at == first_wait + 512)
+		next_written = true;
 	return n;
 }
 
@@ -591,6 +614,121 @@ static void slow(void)
 	blk_forget_samples(&f.vm);
 }
 
+/* ---- no space on the host ---- */
+
+static bool wait_stalled(void)
+{
+	uint64_t until = io_now_ns() + 10000000000ull;
+	bool     asked;
+
+	do {
+		sched_yield();
+		pthread_mutex_lock(&f.vm.machine_lock);
+		asked = f.asked & 1u << VM_EVENT_NO_SPACE;
+		f.asked = asked ? f.asked & ~(1u << VM_EVENT_NO_SPACE) : f.asked;
+		pthread_mutex_unlock(&f.vm.machine_lock);
+	} while (!asked && io_now_ns() < until);
+	return asked;
+}
+
+/* Each of the first n requests has been used, once. */
+static bool used_once(unsigned n)
+{
+	uint8_t *u = ram(&f, Q_USED(0));
+	uint32_t seen = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		seen |= 1u << get_le32(u + 4 + 8 * i);
+	return used_now() == n && seen == (1u << n) - 1;
+}
+
+static void no_space(void)
+{
+	struct device    *d = f.vm.board->devices[0];
+	struct fake_parts saved;
+	struct fail       why;
+	bool              told;
+
+	for (unsigned i = 0; d->ops != &virtio_blk_ops; )
+		d = f.vm.board->devices[++i];
+
+	/* The first fails once the second has been done: counting back can't put it into the ring. */
+	driver_up(&f, BLK, ALL, 1);
+	full_from = first_wait = 600 * 512;
+	full_to   = full_from + 512;
+	many(Q_SIZE, 600);
+	ok(wait_stalled() && virtio_blk_stalled(d, &told) && !told && virtio_blk_stalled(d, &told) && told,
+	   "a write that finds no space on the host stalls the disk, and says so once");
+	ok(((uint8_t *)ram(&f, STATUS))[0] == 0 && board_pause(f.vm.board, &why) == 0, "the VM can be paused then");
+	fake_save(&f, "virtio-blk", &saved);
+	const struct virtqueue_state *q = (const struct virtqueue_state *)saved.data[1];
+	struct virtio_blk_state      *s = (struct virtio_blk_state *)saved.data[3];
+
+	ok(next_written && s->kept == 1 && s->kept_heads[0] == 0 && q->last_avail == q->used_idx && q->used_idx >= 1,
+	   "that request is kept, behind one that has been done, and nothing is in flight");
+	ok(board_pause(f.vm.board, &why) == 0 && board_resume(f.vm.board, &why) == 0 && wait_stalled(), "resumed without space it stalls again");
+	ok(board_pause(f.vm.board, &why) == 0, "and is paused again");
+	fake_save(&f, "virtio-blk", &saved);
+	board_reset(f.vm.board);
+	ok(!virtio_blk_stalled(d, NULL), "a reset of the machine forgets it");
+	s->kept = VIRTIO_BLK_KEPT_MAX;
+	ok(fake_load(&f, "virtio-blk", &saved, &why) == -1 && why.kind == FAIL_CORRUPT, "a request that is kept twice is refused");
+	s->kept = 1;
+	ok(fake_load(&f, "virtio-blk", &saved, &why) == 0, "what was saved is loaded");
+	full_from = first_wait = -1;
+	ok(board_resume(f.vm.board, &why) == 0 && wait_used(Q_SIZE) && used_once(Q_SIZE) && file_has(disk, 600 * 512, ram(&f, BUF), 512 * Q_SIZE),
+	   "with space every request is done, each used once");
+
+	/* Both threads at once, again and again, with pauses before they have begun. */
+	bool all = true;
+
+	for (unsigned round = 0; round < 50; round++) {
+		driver_up(&f, BLK, ALL, 1);
+		full_from = (int64_t)(700 + round % 5) * 512;
+		full_to   = full_from + 4 * 512;
+		many(Q_SIZE, 700);
+		all = all && wait_stalled();
+		for (unsigned i = 0; i < 4; i++)
+			all = all && board_pause(f.vm.board, &why) == 0 && board_resume(f.vm.board, &why) == 0;
+		board_pause(f.vm.board, &why);
+		full_from = -1;
+		all = all && board_resume(f.vm.board, &why) == 0 && wait_used(Q_SIZE) && used_once(Q_SIZE) &&
+		      file_has(disk, 700 * 512, ram(&f, BUF), 512 * Q_SIZE);
+		f.asked = 0;
+	}
+	ok(all, "so with several that fail, and pauses in between");
+
+	driver_up(&f, BLK, ALL, 1);
+	full_from = 0;
+	full_to   = SIZE;
+	many(Q_SIZE, 800);
+	ok(wait_stalled(), "a disk stalls");
+	wr(&f, BLK + 0x70, 4, 0);
+	memset(ram(&f, RAM), 0xa5, 0x10000);
+	memset(ram(&f, STATUS), 0xa5, Q_SIZE);
+	full_from = -1;
+	board_pause(f.vm.board, &why);
+	board_resume(f.vm.board, &why);
+	all = true;
+	for (unsigned i = 0; i < 0x10000; i++)
+		all = all && ((uint8_t *)ram(&f, RAM))[i] == 0xa5;
+	for (unsigned i = 0; i < Q_SIZE; i++)
+		all = all && ((uint8_t *)ram(&f, STATUS))[i] == 0xa5;
+	driver_up(&f, BLK, ALL, 1);
+	ok(all && !virtio_blk_stalled(d, NULL) && request(OUT, 800, 512, false) == 0, "its driver resets it: forgotten, and it works again");
+
+	full_from = 0;
+	full_to   = SIZE;
+	header(HEADER, OUT, 10);
+	many(1, 800);
+	ok(wait_stalled() && board_pause(f.vm.board, &why) == 0, "a disk stalls");
+	set_desc(&f, RAM + 0x200000, 1, UINT64_MAX - 4095, 512, D_NEXT, 2);
+	board_resume(f.vm.board, &why);
+	ok(status(&f, BLK) & 0x40 && !virtio_blk_stalled(d, NULL), "a request that its driver has spoilt meanwhile is the driver's mistake");
+	full_from = -1;
+	wr(&f, BLK + 0x70, 4, 0);
+}
+
 static void make(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -622,6 +760,7 @@ int main(void)
 	locks();
 	fingerprints();
 	sizes();
+	no_space();
 	saves();
 	write_errors();
 	slow();

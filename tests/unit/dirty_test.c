@@ -1,7 +1,10 @@
 /* The only harvester: what is written reaches every consumer; no page is lost to a save or a harvest that fails. */
 #include "tests/unit/core_fake.h"
 
+#include "libcommon/populated.h"
+
 #include <stdio.h>
+#include <stdlib.h>
 
 static unsigned tests, failed;
 
@@ -11,8 +14,10 @@ static void ok(bool good, const char *claim)
 	failed += !good;
 }
 
+/* As a write does: the page is there, then it is marked. */
 static void mark(struct vm *vm, unsigned region, uint64_t page)
 {
+	vm->memory.regions[region].host[page * GUEST_PAGE] = 1;
 	region_mark(&vm->memory.regions[region], page, 1);
 }
 
@@ -27,6 +32,43 @@ static uint64_t epoch_word(struct epoch *e)
 	return word((struct dirty_consumer *)(void *)e, 0);
 }
 
+/* A large VM that uses little: 64 GiB, three pages. */
+static void sparse(void)
+{
+	const unsigned        npages = 1u << 24, last = npages - 1;
+	struct vm             vm;
+	struct dirty_consumer a    = { .map = { calloc(npages / 64, 8) } };
+	struct uuid           s1   = { { 1 } }, s2 = { { 2 } };
+	struct fail           why  = { 0 };
+	uint64_t              fresh = 0;
+
+	core_fake_open(&vm, npages);
+	dirty_consumer_add(&vm, &a, &why);
+	dirty_epoch_begin(&vm, &s1, &why);
+	dirty_epoch_commit(&vm, &s1, &why);
+	dirty_epoch_begin(&vm, &s2, &why);
+	mark(&vm, 0, 0);
+	mark(&vm, 0, 9000000);
+	mark(&vm, 0, last);
+	ok(dirty_harvest(&vm, &a, &fresh, &why) == 0 && fresh == 3 &&
+		   vm.dirty_words <= 3 * POPULATED_WORDS,
+	   "a harvest looks at the maps of what is used, not of all");
+	dirty_epoch_abandon(&vm);
+	ok(epoch_word(vm.epoch) == 1 &&
+		   atomic_load(&((struct dirty_consumer *)(void *)vm.epoch)->map[0][last / 64]) >>
+			   63,
+	   "the last page too is given back to the epoch before");
+	region_mark(&vm.memory.regions[0], 4000000, 1);
+	dirty_harvest(&vm, &a, &fresh, &why);
+	vm.memory.regions[0].host[(uint64_t)4000000 * GUEST_PAGE] = 1;
+	ok(dirty_harvest(&vm, &a, &fresh, &why) == 0 && fresh == 1,
+	   "a mark of a page that is about to exist waits for the next harvest");
+	dirty_consumer_remove(&vm, &a);
+	dirty_epoch_close(&vm);
+	core_fake_close(&vm);
+	free(a.map[0]);
+}
+
 int main(void)
 {
 	struct vm             vm;
@@ -36,7 +78,7 @@ int main(void)
 	struct fail           why = { 0 };
 	uint64_t              fresh = 0;
 
-	printf("1..17\n");
+	printf("1..20\n");
 	core_fake_open(&vm, 100);
 	dirty_consumer_add(&vm, &a, &why);
 	dirty_consumer_add(&vm, &b, &why);
@@ -88,5 +130,6 @@ int main(void)
 	ok(dirty_epoch_commit(&vm, &s3, &why) == 0 && epoch_word(vm.epoch) == 0, "a commit drops the old one");
 	dirty_epoch_close(&vm);
 	core_fake_close(&vm);
+	sparse();
 	return failed != 0;
 }

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,8 @@ struct fake {
 	uint64_t           flush_ns, fixed_ns;     /* what LEASE_FLUSH answers */
 	bool               flush_halves;           /* the next in half the time */
 	enum fail_kind     flush_fails;
+	bool flush_slow; /* answered only when the sink's round was ended */
+	_Atomic unsigned   flushing, ends_flushing;
 	char               log[1 << 16];    /* a letter a verb */
 	size_t             nlog;
 	unsigned           bad;             /* rule broken: pages the sink should not have been given */
@@ -176,6 +179,10 @@ static int fake_serve(struct fake *f, struct lease_msg *m)
 		bitmap_mark_range(f->r[fake_index(m->a[0])].cleared, m->a[1], m->a[2]);
 		break;
 	case LEASE_FLUSH:
+		atomic_store(&f->flushing, 1);
+		while (f->flush_slow && !atomic_load(&f->ends_flushing))
+			sched_yield();
+		atomic_store(&f->flushing, 0);
 		m->a[0] = f->flush_ns;
 		m->a[1] = f->fixed_ns;
 		f->flush_ns /= f->flush_halves ? 2 : 1;
@@ -351,7 +358,11 @@ static int sink_pages(void *arg, const struct page_batch *b, struct fail *why)
 
 static int sink_round_end(void *arg, uint32_t round, struct fail *why)
 {
-	(void)arg; (void)round; (void)why;
+	struct fake *f = arg;
+
+	(void)round; (void)why;
+	if (atomic_load(&f->flushing))
+		atomic_fetch_add(&f->ends_flushing, 1);
 	usleep(2000);      /* the sink is slow: the guest dirties meanwhile */
 	return 0;
 }
@@ -451,15 +462,6 @@ static void loses(struct fake *f, unsigned seed, unsigned after, bool silently, 
 	fake_close(f, l);
 }
 
-static size_t count(const char *log, char letter)
-{
-	size_t n = 0;
-
-	for (; *log; log++)
-		n += *log == letter;
-	return n;
-}
-
 /* Renewed at each look: a deadline of 0 is always due. */
 static void renews(struct fake *f, unsigned seed, bool by_sink, const char *claim)
 {
@@ -505,7 +507,7 @@ int main(int argc, char **argv)
 	struct fake           *f = fakes;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	printf("1..21\n# seed %u\n", seed);
+	printf("1..22\n# seed %u\n", seed);
 
 	f->writing = false;
 	ok(fake_save(f, seed, &o, &rep) == 0 && rep.converged && rep.nrounds == 1 && !f->bad, "a guest that writes nothing needs one round");
@@ -586,6 +588,14 @@ int main(int argc, char **argv)
 	f->flush_fails = FAIL_SYSTEM;
 	ok(fake_save(f, seed + 12, &o, &rep) == UINT32_MAX && !strchr(f->log, 'P'),
 	   "a flush that fails ends the save before the pause");
+	f++;
+
+	o.silence_ns = 1;
+	f->flush_slow = true;
+	ok(fake_save(f, seed + 13, &o, &rep) == 0 && rep.converged && f->ends_flushing &&
+		   order_right(f->log),
+	   "while a flush takes long the peer is kept from taking us for dead");
+	o.silence_ns = 0;
 	f++;
 
 	loses(f++, seed, 20, false, FAIL_ENDED, "a VM that ends in a round ends the copy with its reason");

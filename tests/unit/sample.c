@@ -115,7 +115,8 @@ static void sample_machine(struct machine *m, uint64_t ram_bytes)
 	m->nhosts   = 3;
 	m->hosts[0] = (struct machine_host){ .name = "console", .cls = HOST_SERIAL, .path = "stdio" };
 	m->hosts[1] = (struct machine_host){ .name = "root", .cls = HOST_DISK, .path = "/srv/vm/root.img", .readonly = true,
-					     .size = 16 << 20, .mtime_ns = NS_2026 - 1000000000, .digest = { 0xde, 0xad, 0xbe, 0xef } };
+					     .size = 16 << 20, .mtime_ns = NS_2026 - 1000000000, .digest = { 0xde, 0xad, 0xbe, 0xef },
+					     .instance = { 0xca, 0xfe }, .written = 1234567 };
 	m->hosts[2] = (struct machine_host){ .name = "rng", .cls = HOST_RNG };
 }
 

@@ -6,6 +6,8 @@
 
 #define NS_2026 UINT64_C(1795219200000000000)      /* 2026-11-21 */
 
+#define LOW_RAM ((uint64_t)3 << 30)      /* what is more lies above 4 GiB */
+
 static const struct machine_device devices[] = {
 	{ .type = "ns16550a",   .gpa = MACHINE_IO + 0x3f8, .size = 8,      .irq = 4, .slot = SLOT_NONE, .host = "console" },
 	{ .type = "mc146818",   .gpa = MACHINE_IO + 0x70,  .size = 2,      .irq = 8, .slot = SLOT_NONE },
@@ -111,7 +113,16 @@ static void sample_machine(struct machine *m, uint64_t ram_bytes)
 	memcpy(m->msrs, msrs, sizeof(msrs));
 	strcpy(m->append, "console=ttyS0");
 	m->nregions   = 1;
-	m->regions[0] = (struct machine_region){ .kind = REGION_RAM, .name = "ram", .size = ram_bytes, .page_size = 4096 };
+	m->regions[0] = (struct machine_region){ .kind = REGION_RAM, .name = "ram", .page_size = 4096 };
+	m->regions[0].size = ram_bytes < LOW_RAM ? ram_bytes : LOW_RAM;
+	if (ram_bytes > LOW_RAM) {
+		m->nregions   = 2;
+		m->regions[1] = m->regions[0];
+		strcpy(m->regions[1].name, "ram-high");
+		m->regions[1].id   = 1;
+		m->regions[1].gpa  = (uint64_t)1 << 32;
+		m->regions[1].size = ram_bytes - LOW_RAM;
+	}
 	m->ndevices   = NDEVICES;
 	memcpy(m->devices, devices, sizeof(devices));
 	m->nhosts   = 2;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 /* Reads a whole stream; 0 and a filled RAM image (when asked), or -1. */
@@ -122,6 +123,44 @@ static void test_pipe(void)
 	   "a pipe carries the same content, and is complete by its end although its header says incomplete");
 }
 
+/* Whoever wrote END may keep the pipe open, or write something else behind it. */
+static void test_pipe_stays_open(void)
+{
+	struct snap_stream *s;
+	struct chunk        c;
+	const uint8_t      *payload;
+	uint64_t            at, one = 1;
+	uint8_t            *f, next = 0;
+	size_t              len = guest_small(&f, 0, 0);
+	struct fail         why;
+	int                 ends[2], cancel, rc;
+
+	if (len > 65536 - 1 || pipe2(ends, O_CLOEXEC) || write(ends[1], f, len) != (ssize_t)len)
+		DIE("pipe");
+	alarm(20);
+	ok(read_all(ends[0], NULL, NULL, NULL, &why) == 0, "END ends a stream from a pipe that stays open");
+	if (write(ends[1], f, len) != (ssize_t)len || write(ends[1], "!", 1) != 1)
+		DIE("pipe");
+	ok(read_all(ends[0], NULL, NULL, NULL, &why) == 0 && read(ends[0], &next, 1) == 1 && next == '!',
+	   "what is behind END in a pipe is left there");
+
+	cancel = eventfd(0, EFD_CLOEXEC);
+	if (cancel < 0 || write(ends[1], f, len / 2) != (ssize_t)len / 2)
+		DIE("pipe");
+	if (snap_stream_open(&s, ends[0], "stalled", &why))
+		DIE("open: %s", why.what);
+	snap_stream_cancel(s, cancel);
+	while (at = 0, write(cancel, &one, sizeof(one)) == sizeof(one) && (rc = snap_stream_next(s, &c, &payload, &at, &why)) > 0)
+		;
+	ok(rc < 0 && why.kind == FAIL_ENDED, "reading from a pipe that has stalled can be given up");
+	alarm(0);
+	snap_stream_close(s);
+	close(cancel);
+	close(ends[0]);
+	close(ends[1]);
+	free(f);
+}
+
 static void test_header_flag(void)
 {
 	uint8_t            raw[SNAP_HEADER_BYTES], content[16];
@@ -206,6 +245,7 @@ int main(void)
 	guest_make();
 	test_round_trips();
 	test_pipe();
+	test_pipe_stays_open();
 	test_header_flag();
 	test_order();
 	test_disk_full();

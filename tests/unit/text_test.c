@@ -13,7 +13,7 @@ static bool plain(const char *in, size_t room, const char *want)
 
 static bool json(const char *in, const char *want)
 {
-	json_t *j    = text_json(in);
+	json_t *j = text_json(in);
 	bool    good = j && !strcmp(json_string_value(j), want);
 
 	json_decref(j);
@@ -22,11 +22,19 @@ static bool json(const char *in, const char *want)
 
 int main(void)
 {
-	ok(plain("a.vms", 64, "a.vms") && plain("", 64, "") && plain("a b", 64, "a b"), "what is printable stays");
-	ok(plain("\x1b[31m\x7f\n", 64, "\\x1b[31m\\x7f\\x0a") && plain("\xc3\xa4\xff", 64, "\\xc3\\xa4\\xff"), "what is not is shown by its number");
+	ok(plain("a.vms", 64, "a.vms") && plain("", 64, "") && plain("a b", 64, "a b"),
+	   "what is printable stays");
+	ok(plain("\x1b[31m\x7f\n", 64, "\\x1b[31m\\x7f\\x0a") &&
+	           plain("\xc3\xa4\xff", 64, "\\xc3\\xa4\\xff"),
+	   "what is not is shown by its number");
 	ok(plain("\\x41", 64, "\\\\x41"), "a backslash of the text's own is doubled");
-	ok(plain("abcdefghijkl", 12, "abcde...") && plain("\xff\xff\xff", 12, "\\xff\\xff...") && plain("abc", 8, "a..."), "what has no room is cut");
-	ok(json("b\xc3\xa4r.vms", "b\xc3\xa4r.vms") && json("", "") && json("a\\b", "a\\b"), "UTF-8 is a JSON string as it is");
-	ok(json("b\xe4r.vms", "b\\xe4r.vms") && json("\xc3", "\\xc3") && json("\\\xff\n", "\\\\\\xff\\x0a"), "anything else is one too, escaped");
+	ok(plain("abcdefghijkl", 12, "abcde...") && plain("\xff\xff\xff", 12, "\\xff\\xff...") &&
+	           plain("abc", 8, "a..."),
+	   "what has no room is cut");
+	ok(json("b\xc3\xa4r.vms", "b\xc3\xa4r.vms") && json("", "") && json("a\\b", "a\\b"),
+	   "UTF-8 is a JSON string as it is");
+	ok(json("b\xe4r.vms", "b\\xe4r.vms") && json("\xc3", "\\xc3") &&
+	           json("\\\xff\n", "\\\\\\xff\\x0a"),
+	   "anything else is one too, escaped");
 	return done_testing();
 }

@@ -214,7 +214,7 @@ static void test_chunks(void)
 	chunk_header_put(raw, 99, CHUNK_REQUIRED, 0, 0, "", 0);
 	ok(wire_send_chunk(left, raw, CHUNK_HEADER_BYTES, false, &why) == 0 && wire_recv(right, &c, &payload, &damaged, WIRE_SECOND, &why) == -1,
 	   "a required chunk of an unknown type is refused");
-	ok(wire_recv_message(right, &b, 1000000, &why) == -1 && strstr(why.what, "in time"), "a silent peer is given up after the deadline");
+	ok(wire_recv_message(right, &b, 1000000, &why) == -1 && strstr(why.what, "timed out"), "a silent peer is given up after the deadline");
 	if (pipe2(p, O_CLOEXEC) || write(p[1], "x", 1) != 1)
 		exit(1);
 	right->watch[0] = (struct wire_watch){ .fd = p[0], .fn = stop_now };

@@ -53,7 +53,7 @@ setup() {
 	zstd -q a.vms
 	run -3 --separate-stderr vminspect info a.vms.zst
 	[ "$output" = "" ]
-	[ "$stderr" = "vminspect: a.vms.zst: compressed by zstd: pipe it through zstd -d first (at byte 0)" ]
+	[ "$stderr" = "vminspect: a.vms.zst: compressed with zstd: use zstd -dc a.vms.zst | vminspect COMMAND" ]
 	zstd -dc a.vms.zst | vminspect info | diff - <(vminspect info a.vms)
 }
 

@@ -84,6 +84,38 @@ created     2026-11-21T00:00:01.000000000Z by mksnap" ]
 	run -3 vminspect regs a.vms
 }
 
+# payload_of TYPE FILE: the place of the first payload of a chunk type
+payload_of() {
+	python3 - "$1" "$2" <<-'END'
+	import struct, sys
+	b, at = open(sys.argv[2], 'rb').read(), 4096
+	while struct.unpack_from('<H', b, at + 4)[0] != int(sys.argv[1]):
+	    at += 48 + struct.unpack_from('<Q', b, at + 16)[0]
+	print(at + 48)
+	END
+}
+
+@test "vminspect info: the rounds it shows have a hash behind them: flipped numbers are refused" {
+	while read -r type byte what; do
+		mksnap a.vms
+		flip_bit a.vms $(($(payload_of "$type" a.vms) + byte)) 1
+		run -3 --separate-stderr vminspect info a.vms
+		[[ "$stderr" == "vminspect: a.vms: $what (at byte "*")" && "$output" != *round* ]]
+	done <<-'END'
+	5 0 round-end chunk: its payload does not match its hash
+	2 0 pages chunk: its tables and data are not as long as it is
+	2 4 pages chunk: its tables and data are not as long as it is
+	2 40 pages chunk: its tables do not match their hash
+	END
+}
+
+@test "vminspect info: memory is that of all RAM, below and above 4 GiB" {
+	mksnap --x86 --ram 4096 a.vms
+	run -0 vminspect info a.vms
+	grep -q '^machine     x86-64-1, 2 CPUs, 4.0 GiB memory' <<<"$output"
+	grep -q '^region      1 ram ram-high at 0x100000000, 1.0 GiB: ' <<<"$output"
+}
+
 @test "vminspect info: what this build does not know in the tree is listed by its place" {
 	mksnap --spoil stray a.vms
 	run -0 vminspect info a.vms

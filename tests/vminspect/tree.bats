@@ -41,7 +41,8 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 	jq -e '.vm.state.clock.guest_ns == 5000000000' a.json
 	jq -e '.cpus["cpu@1"].state.hart | .priv == 1 and .wfi == true and .stimecmp == "18446744073709551615" and .x[1] == "0x2000000000000001"' a.json
 	jq -e '.soc["virtio-blk@10001000"].state | .["virtqueue@0"].last_avail == 65530 and .virtio.status == "0xf" and .["virtio-blk"].capacity == 32768' a.json
-	jq -e '.host.root | .path == "/srv/vm/root.img" and .["read-only"] == true and .digest == "deadbeef000000000000000000000000"' a.json
+	jq -e '.host.root | .path == "/srv/vm/root.img" and .["read-only"] == true and .digest == "deadbeef000000000000000000000000" and
+		.instance == "cafe0000000000000000000000000000" and .written == 1234567' a.json
 	jq -e '.["memory@80000000"].reg == ["0x80000000", "0x4000000"]' a.json
 }
 
@@ -84,7 +85,14 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 	run -2 vminspect tree --force a.vms
 	run -2 vminspect tree --dtb - --force a.vms
 	run -2 vminspect info --force a.vms
-	[ -z "$(ls -A | grep '^\.')" ]
+	[ -z "$(find . -name '.?*')" ]
+}
+
+@test "vminspect tree: JSON loses no property to another of its name" {
+	mksnap --set /vm/state/clock guest_ns x a.vms      # the row is the property guest-ns
+	vminspect tree --json a.vms | jq -e '.vm.state.clock | .guest_ns == 5000000000 and .["/guest_ns"] == "7800"'
+	mksnap --set /vm state x a.vms                     # beside the node state
+	vminspect tree --json a.vms | jq -e '.vm | .state == "7800" and .["state/"].clock.guest_ns == 5000000000'
 }
 
 @test "vminspect tree: a file that cannot be written is named, exit 1" {

@@ -156,13 +156,22 @@ flags_of() { awk '/^flags/ { print $2 }' "/proc/self/fdinfo/$1"; }
 	done
 }
 
+@test "vmsnap: an index that would be too long ends the save with 3 before the VM is paused" {
+	guest
+	VMFERRY_FAULT=format.index-limit=hit run -3 --separate-stderr "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms"
+	[[ $stderr == "vmsnap: the index exceeds 4 runs: "* ]]
+	vmrun ctl a events | jq -e 'all(.events[]; .event != "STOP")'
+	vmrun ctl a events | jq -e '.seq == 1'      # it was started, and that is all
+	unhurt
+}
+
 @test "vmsnap: a full disk is said, leaves nothing, and the VM runs on" {
 	need_root
 	mount -t tmpfs -o size=4m none "$W/out" || skip "not root enough to mount a tmpfs"
 	MOUNTED=$W/out
 	guest
 	run -1 --separate-stderr vmsnap a "$W/out/a.vms"
-	[ "$stderr" = "vmsnap: $W/out/a.vms: write: No space left on device" ]
+	[[ $stderr == "vmsnap: $W/out/a.vms: No space left on device: "* ]]
 	[ -z "$(ls -A "$W/out")" ]
 	[ "$(stat -f -c '%b %f' "$W/out" | awk '{ print $1 - $2 }')" -le 4 ]      # the blocks are free again
 	unhurt

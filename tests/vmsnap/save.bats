@@ -281,3 +281,21 @@ runs_on() { local n; n=$(last_tick "$W/$1.out"); until_true 20 tick_above "$W/$1
 	done
 	runs_on a
 }
+
+@test "vmsnap: without a folder for the key a save succeeds, says so once, and its paths are not trusted" {
+	truncate -s 1M "$W/disk"
+	start_step a pages=64 --disk "root=$W/disk"
+	: >"$W/file"
+	run -0 --separate-stderr env VMFERRY_STATE_DIR="$W/file/state" vmsnap a "$W/a.vms"
+	[[ ${stderr_lines[1]} = *"the snapshot is complete, but a restore will need --trust-paths: $W/file/state"* ]]
+	[ "${#stderr_lines[@]}" = 2 ]
+	run -0 --separate-stderr env VMFERRY_STATE_DIR="$W/file/state" vmsnap -q a "$W/b.vms"
+	[ -z "$stderr" ]
+	env VMFERRY_STATE_DIR="$W/file/state" vmsnap --progress=json a "$W/c.vms" 2>&1 >/dev/null | grep '"report"' | jq -e '.authenticated == false'
+	vmsnap --progress=json a "$W/d.vms" 2>&1 >/dev/null | grep '"report"' | jq -e .authenticated
+	vmrun ctl a quit
+	wait_gone 10 "$VMPID"
+	run -3 --separate-stderr timeout 20 vmrun --name b --restore "$W/a.vms" --serial none
+	[[ $stderr = *"--disk root=PATH"*"not written by this user on this host"* ]]
+	start_vm b --restore "$W/d.vms"
+}

@@ -89,8 +89,9 @@ struct accel_ops {
 	 * is logged, until it is switched off: harvest is refused then. NULL: always on. */
 	int (*log)(struct accel *a, bool on, struct fail *why);
 
-	/* See dirty_harvest: taken[r] are the marks just taken from region r (bitmap_words long, may be added to). Returns
-	 * when no vCPU can write any page without marking it again. While running or held. */
+	/* See dirty_harvest: taken[r] are the marks just taken from region r (bitmap_words long,
+	 * may be added to, and then the block's bit in region.blocks is set). Returns when no vCPU
+	 * can write any page without marking it again. While running or held. */
 	int (*harvest)(struct accel *a, uint64_t *const taken[], struct fail *why);
 
 	/* Fetches what is saved into the structs that parts and vm_parts name; held only. May write guest memory: before the

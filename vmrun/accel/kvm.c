@@ -47,6 +47,8 @@ static void kvm_close(struct accel *a)
 		free(k->vcpus[i].power_on);
 	}
 	io_close(&k->fd);      /* slots, chips and eventfds go with it */
+	for (unsigned i = 0; i < LIMIT_REGIONS; i++)
+		free(k->slots[i].map);
 	io_close(&k->sys);
 	pthread_cond_destroy(&k->throttle_wake);
 	pthread_cond_destroy(&k->acks);

@@ -72,8 +72,9 @@ struct kvm_vcpu {
 
 /* A region's memory slot; its number is the region's index. */
 struct kvm_slot {
-	bool     there, logs;
-	uint64_t gpa, size;
+	bool      there, logs;
+	uint64_t  gpa, size;
+	uint64_t *map;       /* of its log, as it was read last; NULL: none yet, or not logging */
 };
 
 struct kvm {

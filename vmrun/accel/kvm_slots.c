@@ -1,6 +1,7 @@
 #include "vmrun/accel/kvm.h"
 
 #include "libcommon/io.h"
+#include "libcommon/populated.h"
 #include "vmrun/vm.h"
 
 #include <errno.h>
@@ -37,7 +38,14 @@ static int slot_set(struct kvm *k, unsigned i, uint64_t size, bool logs, struct 
 	snprintf(what, sizeof(what), "KVM_SET_USER_MEMORY_REGION, region %s", r->cfg.name);
 	if (kvm_call(k->fd, KVM_SET_USER_MEMORY_REGION, &set, what, why) < 0)
 		return -1;
-	k->slots[i] = (struct kvm_slot){ .there = size != 0, .logs = size && logs, .gpa = set.guest_phys_addr, .size = size };
+	if (!size || !logs) {
+		free(k->slots[i].map);
+		k->slots[i].map = NULL;
+	}
+	k->slots[i].there = size != 0;
+	k->slots[i].logs  = size && logs;
+	k->slots[i].gpa   = set.guest_phys_addr;
+	k->slots[i].size  = size;
 	return 0;
 }
 
@@ -145,34 +153,51 @@ int kvm_log(struct accel *a, bool on, struct fail *why)
 	return 0;
 }
 
-/* What the slot's log holds, ORed into dst; words of dst as of the region. */
+/* The map stays allocated: the kernel fills all of it, and faults on fresh memory cost more. */
+static uint64_t *slot_map(struct kvm *k, unsigned i, struct fail *why)
+{
+	struct kvm_slot *s = &k->slots[i];
+
+	if (!s->map)
+		s->map = calloc(bitmap_words(s->size / GUEST_PAGE), sizeof(*s->map));
+	if (!s->map) {
+		errno = ENOMEM;
+		fail_sys(why, "region %s: log", slot_name(k, i));
+	}
+	return s->map;
+}
+
+/* What the slot's log holds, ORed into dst; words of dst as of the region. Its blocks count as
+ * populated from then on. */
 static int slot_harvest(struct kvm *k, unsigned i, uint64_t *dst, struct fail *why)
 {
 	const uint64_t npages = k->slots[i].size / GUEST_PAGE;
 	const size_t   words  = bitmap_words(npages);
-	uint64_t      *map    = calloc(words, sizeof(*map));
+	uint64_t      *blocks = k->a.vm->memory.regions[i].blocks, *map = slot_map(k, i, why);
+	uint64_t       first, end;
 	char           what[96];
-	int            rc;
 
-	if (!map) {
-		errno = ENOMEM;
-		return fail_sys(why, "region %s: log", slot_name(k, i));
-	}
+	if (!map)
+		return -1;
 	struct kvm_dirty_log get = { .slot = i, .dirty_bitmap = map };
 
 	snprintf(what, sizeof(what), "KVM_GET_DIRTY_LOG, region %s", slot_name(k, i));
-	rc = kvm_call(k->fd, KVM_GET_DIRTY_LOG, &get, what, why);
-	if (rc == 0) {
-		if (npages % 64)      /* what lies behind the last page is nobody's */
-			map[words - 1] &= bitmap_mask(words - 1, 0, npages);
-		/* First of all: the plain log has forgotten them, and a clear that fails half-way must lose none. */
-		for (size_t w = 0; w < words; w++)
+	if (kvm_call(k->fd, KVM_GET_DIRTY_LOG, &get, what, why) < 0)
+		return -1;
+	if (npages % 64)      /* what lies behind the last page is nobody's */
+		map[words - 1] &= bitmap_mask(words - 1, 0, npages);
+	/* First of all: the plain log has forgotten them, and a clear that fails half-way must lose
+	 * none. */
+	for (size_t w = 0; w < words; w++)
+		if (map[w]) {
 			dst[w] |= map[w];
-		if (k->manual)
-			rc = slot_clear(k, i, map, 0, words, why);
-	}
-	free(map);
-	return rc < 0 ? -1 : 0;
+			bitmap_set(blocks, w / POPULATED_WORDS);
+		}
+	for (uint64_t at = 0; k->manual && populated_next(blocks, npages, at, &first, &end);
+	     at = end)
+		if (slot_clear(k, i, map, (size_t)(first / 64), bitmap_words(end), why))
+			return -1;
+	return 0;
 }
 
 int kvm_harvest(struct accel *a, uint64_t *const taken[], struct fail *why)

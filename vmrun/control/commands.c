@@ -66,7 +66,7 @@ static int command_stop(struct command_call *call, struct fail *why)
 
 static int command_cont(struct command_call *call, struct fail *why)
 {
-	return runstate_drop(call->vm, HOLD_USER, why);
+	return runstate_drop(call->vm, (enum holder)(HOLD_USER | HOLD_IO), why);
 }
 
 static int command_reset(struct command_call *call, struct fail *why)

@@ -211,7 +211,6 @@ static int verb_pause(struct grant *g, struct grant_call *call, struct fail *why
 	return 0;
 }
 
-/* How long the pause lasts without a word from its holder is the holder's choice, within the bounds of PAUSE. */
 static int verb_renew(struct grant *g, struct grant_call *call, struct fail *why)
 {
 	uint64_t ms = call->in->a[0];
@@ -224,7 +223,8 @@ static int verb_renew(struct grant *g, struct grant_call *call, struct fail *why
 	return 0;
 }
 
-/* Under the lock in which a deadline revokes the lease: a VM that has run on is never ended by the save that lost it. */
+/* Under the lock under which a deadline revokes the lease: a save that has lost its lease never ends
+ * a VM that has run on. */
 static int verb_quit(struct grant *g, struct grant_call *call, struct fail *why)
 {
 	(void)call;

@@ -42,7 +42,10 @@ static void inspect_vm(struct vm *vm, const struct machine_parts *p, json_t *lis
 	if (!inspect_selected(path, "/vm"))
 		return;
 	clock_save(&vm->clock, &vm->clock_part);     /* as vm_save does: the part is a copy */
-	json_array_append_new(list, inspect_node("/vm", inspect_parts(parts, p->vm(p->arg, parts, MACHINE_PARTS_MAX)), json_object()));
+	json_array_append_new(
+		list,
+		inspect_node("/vm", inspect_parts(parts, p->vm(p->arg, parts, MACHINE_PARTS_MAX)),
+			     json_pack("{s:I}", "dirty-words", (json_int_t)vm->dirty_words)));
 }
 
 static void inspect_cpu(struct vm *vm, const struct machine_parts *p, json_t *list, uint32_t cpu, const char *path)

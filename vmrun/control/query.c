@@ -3,6 +3,7 @@
 #include "libcommon/text.h"
 #include "vmrun/control/grant.h"
 #include "vmrun/control/server.h"
+#include "vmrun/devices/virtio_blk.h"
 #include "vmrun/vm.h"
 
 #include <dirent.h>
@@ -16,7 +17,7 @@
 
 int query_status(struct command_call *call, struct fail *why)
 {
-	static const char *const holders[] = { "user", "lease", "incoming", "released" };     /* by bit of enum holder */
+	static const char *const holders[] = { "user", "lease", "incoming", "released", "io-error" };     /* by bit of enum holder */
 	enum run_status status = runstate_status(call->vm);
 	const char     *lease  = grants_holder(call->server, LEASE_KIND_LOG, NULL);
 	json_t         *held   = json_array();
@@ -136,13 +137,19 @@ int query_block(struct command_call *call, struct fail *why)
 	call->ret = json_array();
 	for (uint32_t i = 0; i < cfg->ndevices; i++) {
 		const struct machine_host *h = machine_host_find(cfg, cfg->devices[i].host);
+		struct device             *d = call->vm->board->devices[i];
 		char node[MACHINE_NODE_MAX];
+		bool full;
 
 		if (!h || h->cls != HOST_DISK)
 			continue;
+		pthread_mutex_lock(&call->vm->machine_lock);
+		full = d->ops == &virtio_blk_ops && virtio_blk_stalled(d, NULL);
+		pthread_mutex_unlock(&call->vm->machine_lock);
 		machine_device_node(&cfg->devices[i], node);
-		json_array_append_new(call->ret, json_pack("{s:s, s:s, s:b, s:b, s:s, s:o}", "device", h->name, "qdev", node, "locked", 0,
-							   "removable", 0, "type", "unknown", "inserted", query_inserted(h)));
+		json_array_append_new(call->ret, json_pack("{s:s, s:s, s:b, s:b, s:s, s:s, s:o}", "device", h->name, "qdev", node, "locked", 0,
+							   "removable", 0, "type", "unknown", "io-status", full ? "nospace" : "ok",
+							   "inserted", query_inserted(h)));
 	}
 	return 0;
 }

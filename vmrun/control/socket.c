@@ -80,8 +80,8 @@ static int socket_lock_ours(struct control_server *s, const struct stat *st, str
 	json_decref(j);
 	if (ours)
 		return 0;
-	return fail_set(why, FAIL_REFUSED, "%.200s: exists and is not a lock file of vmrun: remove it, or choose another --control path",
-			s->lock_path);
+	return fail_set(why, FAIL_REFUSED, "%.200s: exists and is not a lock file of vmrun: remove it, or "
+			"choose another --control path", s->lock_path);
 }
 
 static int socket_lock(struct control_server *s, struct fail *why)

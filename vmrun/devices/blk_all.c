@@ -1,6 +1,7 @@
 #include "format/disk_digest.h"
 #include "libcommon/io.h"
 #include "vmrun/devices/disk_sync.h"
+#include "vmrun/devices/disk_writes.h"
 #include "vmrun/devices/disks.h"
 #include "vmrun/devices/virtio_blk.h"
 #include "vmrun/vm.h"
@@ -39,6 +40,14 @@ int blk_sizes(struct vm *vm, struct fail *why)
 	return 0;
 }
 
+static void blk_writes(struct machine_host *host, int fd, bool flush)
+{
+	if (!disk_writes(fd, flush, &host->written, host->instance)) {
+		host->written = 0;
+		memset(host->instance, 0, sizeof(host->instance));
+	}
+}
+
 int blk_fingerprint(struct vm *vm, struct fail *why)
 {
 	struct device *d;
@@ -49,6 +58,8 @@ int blk_fingerprint(struct vm *vm, struct fail *why)
 
 		if (host && disk_fingerprint(fd, &host->size, &host->mtime_ns, host->digest, why))
 			return fail_prefix(why, "disk %s: ", d->cfg.host);
+		if (host)
+			blk_writes(host, fd, true);
 	}
 	return 0;
 }
@@ -148,6 +159,8 @@ int blk_sampled(struct vm *vm, struct fail *why)
 		if (host && disk_sync_fingerprint(virtio_blk_sync(d), &host->size, &host->mtime_ns,
 						  host->digest, why))
 			return -1;
+		if (host)      /* flushed by the same pass */
+			blk_writes(host, virtio_blk_sync(d)->disk->fd, false);
 	}
 	vm->disks_known = true;
 	return 0;

@@ -115,7 +115,8 @@ int disk_discard(const struct disk *disk, uint64_t len, uint64_t at)
 {
 	int error = len ? disk_fallocate(disk, FALLOC_FL_PUNCH_HOLE, len, at) : 0;
 
-	return disk_cannot(error) ? 0 : error;
+	/* A hole can need space, for the map of holes. */
+	return disk_cannot(error) || error == ENOSPC || error == EDQUOT ? 0 : error;
 }
 
 int disk_zero(const struct disk *disk, uint64_t len, uint64_t at, bool unmap, void *buf)

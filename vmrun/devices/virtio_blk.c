@@ -8,6 +8,7 @@
 #include "vmrun/devices/virtio_blk_request.h"
 #include "vmrun/vm.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -38,6 +39,8 @@ struct blk {
 	unsigned                busy;               /* requests that have begun */
 	bool                    stop;
 	bool                    held;               /* requests that have not begun wait */
+	bool                    stalled, told;      /* the host has no space; and vm_settle has heard of it */
+	bool                    parked;             /* the queue's last_avail counts s.kept as not popped */
 	pthread_cond_t          work, idle;
 	struct blk_worker {
 		struct blk *b;
@@ -58,9 +61,20 @@ static struct blk_request *blk_next(struct blk *b)
 	b->first = r->next;
 	if (!b->first)
 		b->last = &b->first;
-	b->waiting--;
+	if (!r->again)
+		b->waiting--;
 	b->busy++;
 	return r;
+}
+
+static void blk_ended(struct blk *b)
+{
+	b->busy--;
+	if (!b->busy) {
+		pthread_cond_broadcast(&b->idle);
+		if (b->held)
+			disk_sync_signal(&b->sync);
+	}
 }
 
 static void blk_done(struct blk *b, const struct blk_request *r, enum blk_status status, uint32_t written)
@@ -76,12 +90,81 @@ static void blk_done(struct blk *b, const struct blk_request *r, enum blk_status
 		b->bytes_written += r->read_len;
 	virtq_push(&b->v.q[0], r->head, written);
 	virtio_used(&b->v, 0);
-	b->busy--;
-	if (!b->busy) {
-		pthread_cond_broadcast(&b->idle);
-		if (b->held)
-			disk_sync_signal(&b->sync);
+	blk_ended(b);
+}
+
+/* --- no space on the host ---
+ *
+ * As QEMU's werror=enospc: the request is kept, no other begins, and the VM is held until the user has made room and says
+ * cont. Requests that follow it may have been completed, so that it can't go back into the ring by counting alone: its head
+ * is part of the state, and it is made anew from its descriptors when the VM goes on, here or elsewhere. */
+
+static_assert(BLK_THREADS <= VIRTIO_BLK_KEPT_MAX, "each thread may have a request to keep");
+
+static void blk_keep(struct blk *b, const struct blk_request *r)
+{
+	b->s.kept_heads[b->s.kept++] = r->head;
+}
+
+static void blk_stall(struct blk *b, const struct blk_request *r)
+{
+	blk_keep(b, r);
+	b->stalled = true;
+	b->told    = false;
+	vm_event(b->v.d.vm, VM_EVENT_NO_SPACE);
+	blk_ended(b);
+}
+
+static void blk_forget_kept(struct blk *b)
+{
+	b->s.kept = 0;
+	memset(b->s.kept_heads, 0, sizeof(b->s.kept_heads));
+	b->stalled = b->parked = false;
+}
+
+/* What is saved has nothing in flight. */
+static void blk_park(struct blk *b)
+{
+	if (!b->parked)
+		virtq_unpop(&b->v.q[0], b->s.kept);
+	b->parked = true;
+}
+
+/* At a resume: those that were kept are the first to be done. */
+static void blk_unpark(struct blk *b)
+{
+	struct virtqueue  *q       = &b->v.q[0];
+	const char        *mistake = NULL;
+	struct virtq_chain c;
+
+	if (b->parked)
+		virtq_repop(q, b->s.kept);
+	for (unsigned i = 0; i < b->s.kept; i++) {
+		struct blk_request *r = NULL;
+
+		if (virtq_chain_at(q, (uint16_t)b->s.kept_heads[i], &c, &mistake) == 1)
+			r = blk_request_make(&b->v.d.vm->memory, &c, &mistake);
+		if (!r) {
+			virtio_broken(&b->v, mistake ? mistake : "the host has no memory for a request");
+			break;
+		}
+		r->again = true;
+		*b->last = r;
+		b->last  = &r->next;
 	}
+	blk_forget_kept(b);
+	pthread_cond_broadcast(&b->work);
+}
+
+bool virtio_blk_stalled(struct device *d, bool *told)
+{
+	struct blk *b = (struct blk *)d;
+
+	if (told) {
+		*told   = b->told;
+		b->told = true;
+	}
+	return b->stalled;
 }
 
 static void *blk_thread(void *arg)
@@ -96,7 +179,7 @@ static void *blk_thread(void *arg)
 		enum blk_status     status;
 		uint32_t            written;
 
-		if (!b->first || b->held) {
+		if (!b->first || b->held || b->stalled) {
 			pthread_cond_wait(&b->work, &vm->machine_lock);
 			continue;
 		}
@@ -104,7 +187,10 @@ static void *blk_thread(void *arg)
 		pthread_mutex_unlock(&vm->machine_lock);
 		status = blk_request_run(r, &b->disk, b->s.capacity, &vm->memory, w->buf, &written);
 		pthread_mutex_lock(&vm->machine_lock);
-		blk_done(b, r, status, written);
+		if (status == BLK_NOSPC)
+			blk_stall(b, r);
+		else
+			blk_done(b, r, status, written);
 		free(r);
 	}
 	pthread_mutex_unlock(&vm->machine_lock);
@@ -152,6 +238,8 @@ static void blk_put_back(struct blk *b)
 	virtq_unpop(&b->v.q[0], b->waiting);
 	while ((r = b->first)) {
 		b->first = r->next;
+		if (r->again)
+			blk_keep(b, r);
 		free(r);
 	}
 	b->last    = &b->first;
@@ -177,6 +265,7 @@ static void blk_drain(struct virtio *v)
 	blk_put_back(b);
 	while (b->busy)
 		pthread_cond_wait(&b->idle, &v->d.vm->machine_lock);
+	blk_forget_kept(b);
 }
 
 static uint64_t blk_features(const struct virtio *v)
@@ -216,6 +305,9 @@ static int blk_loaded(struct virtio *v, struct fail *why)
 	if (b->s.readonly != b->disk.readonly)
 		return fail_set(why, FAIL_REFUSED, "disk %s: is %s here, the guest knows it as %s", b->disk.name,
 				b->disk.readonly ? "read-only" : "writable", b->s.readonly ? "read-only" : "writable");
+	if (b->s.kept > v->q[0].s.size || (b->s.kept && !v->q[0].s.ready))
+		return fail_set(why, FAIL_CORRUPT, "disk %s: more requests are kept than its queue holds", b->disk.name);
+	b->parked = true;
 	return 0;
 }
 
@@ -291,14 +383,17 @@ static int blk_pause(struct device *d, struct fail *why)
 
 	b->v.paused = true;
 	blk_put_back(b);
-	if (blk_settle(b, io_now_ns() + BLK_SETTLE_NS))
+	if (blk_settle(b, io_now_ns() + BLK_SETTLE_NS)) {
+		blk_park(b);
 		return 0;
+	}
 	return fail_set(why, FAIL_SYSTEM, "disk %s: requests still in flight after %u s",
 			b->disk.name, (unsigned)(BLK_SETTLE_NS / 1000000000u));
 }
 
 static int blk_resume(struct device *d, struct fail *why)
 {
+	blk_unpark((struct blk *)d);
 	virtio_blk_hold(d, false);
 	return virtio_resume(d, why);
 }

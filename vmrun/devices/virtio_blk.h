@@ -13,5 +13,8 @@ void virtio_blk_hold(struct device *d, bool hold);
 bool virtio_blk_in_flight(struct device *d);
 struct disk_sync *virtio_blk_sync(struct device *d);
 uint64_t virtio_blk_bytes(const struct device *d);     /* the disk's size as the guest knows it */
+/* The host has no space for what the guest writes: no request begins before a resume, which tries again those that have
+ * failed. told, unless NULL: whether this was asked for since. */
+bool virtio_blk_stalled(struct device *d, bool *told);
 
 #endif

@@ -40,6 +40,14 @@ static bool blk_within(uint64_t sector, uint64_t len, uint64_t capacity)
 	return len % BLK_SECTOR == 0 && sector <= capacity && len / BLK_SECTOR <= capacity - sector;
 }
 
+/* Not a flush: what it could not write is no longer there to be written again. */
+static enum blk_status blk_written(int error)
+{
+	if (error == ENOSPC || error == EDQUOT)
+		return BLK_NOSPC;
+	return error ? BLK_IOERR : BLK_OK;
+}
+
 static enum blk_status blk_in(const struct blk_request *r, const struct disk *disk, uint64_t capacity, struct memory *m, uint8_t *buf)
 {
 	if (r->write_len > BLK_REQUEST_MAX || !blk_within(r->sector, r->write_len, capacity))
@@ -55,7 +63,7 @@ static enum blk_status blk_out(const struct blk_request *r, const struct disk *d
 		return BLK_IOERR;
 	if (virtq_copy_out(m, r->seg, r->nread, HEADER_BYTES, buf, r->read_len))
 		return BLK_IOERR;
-	return disk_write(disk, buf, r->read_len, r->sector * BLK_SECTOR) ? BLK_IOERR : BLK_OK;
+	return blk_written(disk_write(disk, buf, r->read_len, r->sector * BLK_SECTOR));
 }
 
 static enum blk_status blk_id(const struct blk_request *r, const struct disk *disk, struct memory *m)
@@ -81,9 +89,9 @@ static enum blk_status blk_range(const struct blk_request *r, const struct disk 
 		return BLK_IOERR;
 	if (!act)
 		return BLK_OK;
-	if (zero ? disk_zero(disk, len, sector * BLK_SECTOR, flags & RANGE_UNMAP, buf) : disk_discard(disk, len, sector * BLK_SECTOR))
-		return BLK_IOERR;
-	return BLK_OK;
+	if (zero)
+		return blk_written(disk_zero(disk, len, sector * BLK_SECTOR, flags & RANGE_UNMAP, buf));
+	return disk_discard(disk, len, sector * BLK_SECTOR) ? BLK_IOERR : BLK_OK;
 }
 
 static enum blk_status blk_ranges(const struct blk_request *r, const struct disk *disk, uint64_t capacity, struct memory *m, uint8_t *buf)
@@ -129,6 +137,9 @@ enum blk_status blk_request_run(const struct blk_request *r, const struct disk *
 		status = BLK_UNSUPP;
 		break;
 	}
+	*written = 0;
+	if (status == BLK_NOSPC)
+		return status;
 	byte = (uint8_t)status;
 	virtq_copy_in(m, r->seg + r->nread, r->nwrite, r->write_len, &byte, 1);
 	/* Only what is certain: the status alone when nothing lies before it, all of a read that went well. */

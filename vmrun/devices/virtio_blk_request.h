@@ -16,11 +16,13 @@
 #define BLK_ID_BYTES     20u
 
 enum blk_type { BLK_IN = 0, BLK_OUT = 1, BLK_FLUSH = 4, BLK_GET_ID = 8, BLK_DISCARD = 11, BLK_WRITE_ZEROES = 13 };
-enum blk_status { BLK_OK = 0, BLK_IOERR = 1, BLK_UNSUPP = 2 };
+/* BLK_NOSPC is ours: nothing has been told to the guest, the request can be done again as a whole. */
+enum blk_status { BLK_OK = 0, BLK_IOERR = 1, BLK_UNSUPP = 2, BLK_NOSPC = 0x100 };
 
 struct blk_request {
 	struct blk_request *next;
 	uint16_t            head;
+	bool                again;       /* it was kept: virtio_blk.c */
 	uint32_t            type;        /* enum blk_type, or what the guest made up */
 	uint64_t            sector;
 	unsigned            nread, nwrite;

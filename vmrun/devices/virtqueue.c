@@ -140,9 +140,17 @@ static bool virtq_chain(struct virtqueue *q, struct virtq_chain *c, const char *
 	return virtq_walk(q, c, indirect.addr, indirect.len / DESC_BYTES, 0, true, &none, mistake);
 }
 
+int virtq_chain_at(struct virtqueue *q, uint16_t head, struct virtq_chain *c, const char **mistake)
+{
+	c->head  = head;
+	c->nread = c->nwrite = 0;
+	c->read_len = c->write_len = 0;
+	return virtq_chain(q, c, mistake) ? 1 : -1;
+}
+
 int virtq_pop(struct virtqueue *q, struct virtq_chain *c, const char **mistake)
 {
-	uint16_t avail, mask = (uint16_t)(q->s.size - 1);
+	uint16_t avail, head, mask = (uint16_t)(q->s.size - 1);
 
 	*mistake = "queue outside of RAM";
 	/* Acquire: what the driver wrote before it moved the index is seen behind it. */
@@ -156,13 +164,16 @@ int virtq_pop(struct virtqueue *q, struct virtq_chain *c, const char **mistake)
 	*mistake = "more requests than the queue holds";
 	if ((uint16_t)(q->s.last_avail - q->s.used_idx) >= q->s.size)
 		return -1;
-	c->nread = c->nwrite = 0;
-	c->read_len = c->write_len = 0;
-	if (!virtq_load16(q, q->s.avail + 4 + 2 * (uint64_t)(q->s.last_avail & mask), &c->head, memory_order_relaxed) ||
-	    !virtq_chain(q, c, mistake))
+	if (!virtq_load16(q, q->s.avail + 4 + 2 * (uint64_t)(q->s.last_avail & mask), &head, memory_order_relaxed) ||
+	    virtq_chain_at(q, head, c, mistake) < 0)
 		return -1;
 	q->s.last_avail++;
 	return 1;
+}
+
+void virtq_repop(struct virtqueue *q, uint16_t n)
+{
+	q->s.last_avail = (uint16_t)(q->s.last_avail + n);
 }
 
 void virtq_unpop(struct virtqueue *q, uint16_t n)

@@ -39,6 +39,10 @@ bool virtq_valid(const struct virtqueue *q, const char **mistake);
 int virtq_pop(struct virtqueue *q, struct virtq_chain *c, const char **mistake);
 /* The last n chains popped and not pushed go back, to be popped again. */
 void virtq_unpop(struct virtqueue *q, uint16_t n);
+/* Such a chain that has gone back out of order: its head is known, and its place in the ring is another's. As
+ * virtq_pop: 1, or -1; then virtq_repop counts n of them as popped. */
+int virtq_chain_at(struct virtqueue *q, uint16_t head, struct virtq_chain *c, const char **mistake);
+void virtq_repop(struct virtqueue *q, uint16_t n);
 /* Gives a chain back with what was written from the start of its writable part, marks the ring written. */
 void virtq_push(struct virtqueue *q, uint16_t head, uint32_t written);
 /* After one or more pushes: does the driver want an interrupt? Counts as told. */

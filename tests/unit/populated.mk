@@ -1,0 +1,2 @@
+UNITS += populated_test
+populated_test_SRCS := tests/unit/tap.c

@@ -1,0 +1,95 @@
+#include "vmsnap/space.h"
+
+#include "libcommon/lease.h"
+#include "libcommon/units.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#define SPACE_STEP (32u << 20)      /* reserved ahead of what is written */
+#define SPACE_LEFT (64u << 20)      /* never taken: left to the disks of VMs, or 1/16 of a small file system */
+#define SPACE_PAGE (4096u + 64)     /* a page, and its part of tables and index */
+#define SPACE_REST (256u << 10)     /* header and trees */
+
+void space_open(struct space *s, int fd, const char *what)
+{
+	struct stat st;
+	off_t       at = lseek(fd, 0, SEEK_CUR);
+	int         flags = fcntl(fd, F_GETFL);
+
+	*s = (struct space){ .fd = fd, .what = what, .can_reserve = true };
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || at < 0 || flags < 0)
+		return;
+	s->counts   = true;
+	s->base     = (uint64_t)(flags & O_APPEND ? st.st_size : at);
+	s->reserved = s->base;
+}
+
+uint64_t space_forecast(const struct lease *l)
+{
+	uint64_t pages = 0;
+
+	for (uint32_t i = 0; i < l->nrams; i++)
+		pages += bitmap_count(l->rams[i].present, l->rams[i].npages);
+	return pages * SPACE_PAGE + SPACE_REST;
+}
+
+static int space_refuse(const struct space *s, uint64_t end, uint64_t free, uint64_t left, struct fail *why)
+{
+	char need[UNITS_TEXT], have[UNITS_TEXT], keep[UNITS_TEXT];
+
+	return fail_set(why, FAIL_SYSTEM, "%s: No space left on device: the snapshot may need %s, %s are free, of which %s are "
+			"left to others: make room, or use --compress", s->what, units_bytes(end - s->base, need),
+			units_bytes(free, have), units_bytes(left, keep));
+}
+
+static int space_reserve(struct space *s, uint64_t to)
+{
+	int rc;
+
+	if (!s->can_reserve)
+		return 0;
+	do {
+		rc = fallocate(s->fd, FALLOC_FL_KEEP_SIZE, (off_t)s->reserved, (off_t)(to - s->reserved));
+	} while (rc && errno == EINTR);
+	if (rc && (errno == ENOSPC || errno == EDQUOT))
+		return -1;
+	/* What else it says, a write will say as well. */
+	s->can_reserve = rc == 0;
+	return 0;
+}
+
+int space_need(struct space *s, uint64_t end, struct fail *why)
+{
+	struct statvfs v;
+	uint64_t       at = s->base + end, to = at + SPACE_STEP, free, left;
+
+	if (!s->counts || at <= s->reserved || fstatvfs(s->fd, &v))
+		return 0;
+	free = (uint64_t)v.f_bavail * v.f_frsize;
+	left = (uint64_t)v.f_blocks * v.f_frsize / 16;
+	left = left < SPACE_LEFT ? left : SPACE_LEFT;
+	if (to - s->reserved + left > free)
+		to = at;
+	if (to - s->reserved + left > free || space_reserve(s, to))
+		return space_refuse(s, at, free, left, why);
+	s->reserved = to;
+	return 0;
+}
+
+void space_trim(struct space *s, uint64_t end)
+{
+	uint64_t at = s->base + end;
+
+	if (!s->counts || at >= s->reserved)
+		return;
+	/* By size alone some file systems keep blocks behind the end. */
+	if (fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)(s->reserved - at)) &&
+	    ftruncate(s->fd, (off_t)at))
+		return;
+	s->reserved = at;
+}

@@ -1,0 +1,31 @@
+#ifndef VMSNAP_SPACE_H
+#define VMSNAP_SPACE_H
+
+#include "libcommon/fail.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Space for the snapshot, reserved before it is written. The file may be on the file system that the guest's own sparse
+ * disks grow on: a save that does not fit fails before it has taken what they need, and leaves them something always. */
+
+struct lease;
+
+struct space {
+	int         fd;
+	const char *what;
+	bool        counts;        /* a regular file */
+	bool        can_reserve;
+	uint64_t    base;          /* where the snapshot begins in the file */
+	uint64_t    reserved;      /* up to here */
+};
+
+void space_open(struct space *s, int fd, const char *what);
+/* The snapshot will have up to `end` bytes. FAIL_SYSTEM: the file system has not so much to give. */
+int space_need(struct space *s, uint64_t end, struct fail *why);
+/* As many as an uncompressed snapshot of what is present will have if the guest writes nothing; logging has been started. */
+uint64_t space_forecast(const struct lease *l);
+/* It has `end` bytes: the rest is given back. */
+void space_trim(struct space *s, uint64_t end);
+
+#endif
