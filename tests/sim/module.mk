@@ -15,7 +15,7 @@ $(BUILD)/sim/own/%.o: tests/sim/%.c GNUmakefile | ready
 	$(call say,CC,$<)$(CC) $(test_flags) -Wno-missing-declarations -fno-strict-aliasing -MMD -MP -c -o $@ $<
 
 # Where plant.c tells two callers of one function apart.
-$(BUILD)/sim/vmmigrate/target.o: CPPFLAGS += -Dmoves_find=plant_target_find
+$(BUILD)/sim/vmmigrate/target.o $(BUILD)/sim/vmrun/control/handover.o: CPPFLAGS += -Dmoves_find=plant_target_find
 $(BUILD)/sim/vmmigrate/resolve.o: CPPFLAGS += -Dsettle_ask_peer=plant_resolve_ask -Dhandover_retaking=plant_resolve_retaking \
 	-Dhandover_done=plant_resolve_done
 # Names that two of the tools have, each its own.
@@ -32,6 +32,11 @@ $(BUILD)/tests/sim: $(SIM_OBJS) $(BUILD)/format.a tests/sim/wraps.list
 	$(call say,LD,$@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(SIM_OBJS) $(BUILD)/format.a $(SIM_WRAP) $(TEST_LDLIBS)
 
 -include $(SIM_OBJS:.o=.d)
+
+# Coroutines on stacks of their own are more than a sanitizer follows.
+ifeq ($(SAN),)
+TESTPROGS += $(BUILD)/tests/sim
+endif
 
 SEED ?= 1
 RUNS ?= 2000

@@ -194,7 +194,7 @@ int __wrap_moves_held(const struct uuid *vm, bool *held, struct moves_holder *ho
 
 /* ---- replay ---- */
 
-/* target.c's moves_find. */
+/* moves_find of target.c and of vmrun's handover.c: was it here before? */
 bool plant_target_find(const struct move_record *r, const struct uuid *move, enum move_state *state, uint64_t *generation);
 bool plant_target_find(const struct move_record *r, const struct uuid *move, enum move_state *state, uint64_t *generation)
 {

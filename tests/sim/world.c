@@ -484,6 +484,11 @@ static int status_main(void *arg)
  * heard one. (A copy that only waits is harmless: it is told.) */
 static bool human_may_vouch(const struct guest *g, const struct sim_host *h)
 {
+	const struct instance *mine = guest_on(g, h);
+
+	/* It has run on elsewhere since: what is here is old. */
+	if (mine && !instance_newest(mine))
+		return false;
 	for (struct instance *i = sim_instances; i; i = i->next) {
 		struct seen there = record_of(g, i->proc->host);
 
@@ -760,7 +765,19 @@ static void do_crash(struct sim_host *h)
 	for (struct proc *p = sim_procs; p; p = p->next)
 		if (p->host == h)
 			p->reaped = true;
+	for (struct guest *g = sim_guests; g; g = g->next) {
+		struct seen s = record_of(g, h);
+
+		g->released_here = record_is(&s, "released retaking");
+	}
 	fs_crash(h->fs);
+	for (struct guest *g = sim_guests; g; g = g->next) {
+		struct seen s = record_of(g, h);
+
+		/* Its vmrun was killed before the release was durable, and then its host crashed. */
+		if (g->released_here && !record_is(&s, "released retaking") && g->killed_at == g->newest)
+			g->lost = true;
+	}
 	for (struct instance *i = sim_instances; i; i = i->next)
 		if (i->crashed) {
 			i->crashed = false;
@@ -1030,8 +1047,11 @@ static void tell_unrest(void)
 /* What a planted fault needs to show, oftener. A whole program's faults are found without. */
 static void plan_for_plant(bool *odd)
 {
-	if (plant_asked("judgement"))
+	if (plant_asked("judgement")) {
 		plan.humans = plan.partitions = true;
+		plan.points = 5;
+		plan.kills  = 8;
+	}
 	if (!sim_plant || plant_asked("judgement"))
 		return;
 	plan.points  = 4;
