@@ -296,7 +296,7 @@ loses_its_lease() {
 @test "vmsnap to a pipe: the lease is confirmed before END is written, whatever comes of it" {
 	guest
 	for how in --quiet --stop-after --state-only; do
-		VMFERRY_FAULT=vmsnap.paused=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" $how --pause-deadline 300ms a >"$W/half.vms" 2>"$W/err" 3>&- &
+		VMFERRY_FAULT=vmsnap.paused=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" $how --pause-deadline 1s a >"$W/half.vms" 2>"$W/err" 3>&- &
 		pid=$!
 		loses_its_lease
 		rc=0
@@ -310,7 +310,7 @@ loses_its_lease() {
 @test "vmsnap --stop-after: a VM that ran on because the lease was lost is not ended, and the save ends with 4" {
 	guest
 	for point in paused before-publish published before-commit committed; do
-		VMFERRY_FAULT=vmsnap.$point=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" --stop-after --pause-deadline 300ms a "$W/out/a.vms" 2>"$W/err" 3>&- &
+		VMFERRY_FAULT=vmsnap.$point=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" --stop-after --pause-deadline 2s a "$W/out/a.vms" 2>"$W/err" 3>&- &
 		pid=$!
 		loses_its_lease
 		rc=0
