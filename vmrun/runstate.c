@@ -11,6 +11,7 @@ const char *const run_status_names[RUN_STATUSES] = {
 	[RUN_POSTMIGRATE]    = "postmigrate",
 	[RUN_FINISH_MIGRATE] = "finish-migrate",
 	[RUN_SAVE_VM]        = "save-vm",
+	[RUN_RESTORE_VM]     = "restore-vm",
 	[RUN_SHUTDOWN]       = "shutdown",
 	[RUN_GUEST_PANICKED] = "guest-panicked",
 	[RUN_INTERNAL_ERROR] = "internal-error",
@@ -105,6 +106,8 @@ enum run_status runstate_status(const struct vm *vm)
 		return RUN_POSTMIGRATE;
 	if (r->holders & HOLD_INCOMING)
 		return RUN_INMIGRATE;
+	if (r->holders & HOLD_RESTORE)
+		return RUN_RESTORE_VM;
 	if (r->holders & HOLD_LEASE)
 		return r->moving ? RUN_FINISH_MIGRATE : RUN_SAVE_VM;
 	if (!r->started || (r->holders && !r->ran))

@@ -16,11 +16,12 @@ enum holder {
 	HOLD_LEASE    = 1 << 1,     /* a logging lease's pause */
 	HOLD_INCOMING = 1 << 2,     /* being filled; removed by start only */
 	HOLD_RELEASED = 1 << 3,     /* given away; removed by nothing but `vmmigrate resolve --own` or a RETURNED peer */
+	HOLD_RESTORE  = 1 << 4,     /* being read from a snapshot */
 };
 
 /* QEMU's RunState words: query-status. */
 enum run_status { RUN_PRELAUNCH, RUN_RUNNING, RUN_PAUSED, RUN_INMIGRATE, RUN_POSTMIGRATE, RUN_FINISH_MIGRATE, RUN_SAVE_VM,
-		  RUN_SHUTDOWN, RUN_GUEST_PANICKED, RUN_INTERNAL_ERROR, RUN_STATUSES };
+		  RUN_RESTORE_VM, RUN_SHUTDOWN, RUN_GUEST_PANICKED, RUN_INTERNAL_ERROR, RUN_STATUSES };
 extern const char *const run_status_names[RUN_STATUSES];
 
 struct runstate {

@@ -139,6 +139,8 @@ int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o
 	vm->disk_changed_ok = o->disk_changed_ok;
 	if (o->paused)
 		vm->run.holders |= HOLD_USER;
+	if (o->mode == MODE_RESTORE)
+		vm->run.holders |= HOLD_RESTORE;
 	if (control_server_open(&vm->control, vm, o->control, why))
 		return -1;
 	return incoming ? 0 : board_own(vm->board, true, why);
