@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <poll.h>
+#include <string.h>
 #include <unistd.h>
 
 /* The next disk at or after *i, which moves behind it; NULL when there is none. */
