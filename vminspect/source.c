@@ -8,20 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* RFC 8878, 3.1.1: the magic of a zstd frame. */
-static const uint8_t zstd_magic[4] = { 0x28, 0xb5, 0x2f, 0xfd };
-static const uint8_t snap_start[4] = { 0x89, 'V', 'M', 'S' };
-
 static int source_what(struct source *s, size_t got, struct fail *why)
 {
-	if (got >= sizeof(zstd_magic) && memcmp(s->header, zstd_magic, sizeof(zstd_magic)) == 0)
-		return fail_at(why, FAIL_CORRUPT, 0, "%s: compressed by zstd: pipe it through zstd -d first", s->what);
-	if (got < sizeof(s->header)) {
-		if (got >= sizeof(snap_start) && memcmp(s->header, snap_start, sizeof(snap_start)))
-			return fail_at(why, FAIL_CORRUPT, 0, "%s: not a snapshot", s->what);
-		return fail_at(why, FAIL_CORRUPT, got, "%s: the snapshot is cut off here", s->what);
-	}
-	if (snap_header_read(&s->h, s->header, why))
+	if (snap_start_check(s->header, got, why) || snap_header_read(&s->h, s->header, why))
 		return fail_prefix(why, "%s: ", s->what);
 	return 0;
 }
