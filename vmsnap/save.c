@@ -84,7 +84,6 @@ static int save_open_lease(struct save *s, struct fail *why)
 	/* The lease lives without the connection; events that nobody reads would fill it. */
 	control_close(s->control);
 	s->control = NULL;
-	snprintf(s->lease->vm, sizeof(s->lease->vm), "%s", s->o->vm);
 	return lease_config(s->lease, &s->config, &s->config_len, why);
 }
 
