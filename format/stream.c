@@ -86,9 +86,16 @@ static int stream_open(struct snap_stream **out, int fd, const uint8_t *have, co
 	if (have) {
 		memcpy(header, have, sizeof(header));
 		s->pos = sizeof(header);
-	} else if (stream_read(s, header, sizeof(header), why)) {
-		stream_broken(s, why);
-		goto failed;
+	} else {
+		size_t got;
+
+		if (io_read_some(fd, header, sizeof(header), &got, s->what, why))
+			goto failed;
+		s->pos = got;
+		if (snap_start_check(header, got, why)) {
+			stream_broken(s, why);
+			goto failed;
+		}
 	}
 	if (snap_header_get(&s->header, header, why)) {
 		stream_broken(s, why);
