@@ -5,10 +5,14 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* One truth: header, configuration and state of a snapshot tell of the same VM (docs/format.md, "Agreement"), so that what one
- * program shows is what another opens. */
+/* One truth: header, configuration and state of a snapshot tell of the same VM (docs/format.md,
+ * "Agreement"), so that what one program shows is what another opens. */
 
-static const uint32_t arch_of[MACHINE_TYPES] = { [MACHINE_RISCV64_1] = 243, [MACHINE_X86_64_1] = 62 };      /* ELF e_machine */
+/* ELF e_machine */
+static const uint32_t arch_of[MACHINE_TYPES] = {
+	[MACHINE_RISCV64_1] = 243,
+	[MACHINE_X86_64_1]  = 62,
+};
 
 static int header_agrees(const struct snap_header *h, const struct machine *m, struct fail *why)
 {
@@ -17,7 +21,8 @@ static int header_agrees(const struct snap_header *h, const struct machine *m, s
 	uuid_text(&h->vm, a);
 	uuid_text(&m->uuid, b);
 	if (h->arch != arch_of[m->type])
-		return fail_set(why, FAIL_CORRUPT, "architecture %" PRIu32 " and machine type %s", h->arch, machine_type_names[m->type]);
+		return fail_set(why, FAIL_CORRUPT, "architecture %" PRIu32 " and machine type %s",
+				h->arch, machine_type_names[m->type]);
 	if (!uuid_equal(&h->vm, &m->uuid))
 		return fail_set(why, FAIL_CORRUPT, "UUID %s and %s", a, b);
 	if (h->name[0] && strcmp(h->name, m->name))
@@ -29,18 +34,24 @@ static int header_agrees(const struct snap_header *h, const struct machine *m, s
 static int hosts_agree(const struct machine *a, const struct machine *b, struct fail *why)
 {
 	if (a->nhosts != b->nhosts)
-		return fail_set(why, FAIL_CORRUPT, "%" PRIu32 " and %" PRIu32 " host resources", a->nhosts, b->nhosts);
+		return fail_set(why, FAIL_CORRUPT, "%" PRIu32 " and %" PRIu32 " host resources",
+				a->nhosts, b->nhosts);
 	for (uint32_t i = 0; i < a->nhosts; i++) {
 		const struct machine_host *x = &a->hosts[i], *y = &b->hosts[i];
 
 		if (strcmp(x->name, y->name))
-			return fail_set(why, FAIL_CORRUPT, "host resource %" PRIu32 ": name %s and %s", i, x->name, y->name);
+			return fail_set(why, FAIL_CORRUPT,
+					"host resource %" PRIu32 ": name %s and %s", i, x->name,
+					y->name);
 		if (x->cls != y->cls)
-			return fail_set(why, FAIL_CORRUPT, "host resource %s: class %s and %s", x->name, host_class_names[x->cls], host_class_names[y->cls]);
+			return fail_set(why, FAIL_CORRUPT, "host resource %s: class %s and %s",
+					x->name, host_class_names[x->cls],
+					host_class_names[y->cls]);
 		if (strcmp(x->path, y->path))
 			return fail_set(why, FAIL_CORRUPT, "host resource %s: two paths", x->name);
 		if (x->readonly != y->readonly)
-			return fail_set(why, FAIL_CORRUPT, "host resource %s: read-only in one of them", x->name);
+			return fail_set(why, FAIL_CORRUPT,
+					"host resource %s: read-only in one of them", x->name);
 	}
 	return 0;
 }
@@ -56,7 +67,9 @@ static int state_agrees(const struct machine *a, const struct machine *b, struct
 	if (!uuid_equal(&a->uuid, &b->uuid))
 		return fail_set(why, FAIL_CORRUPT, "UUID %s and %s", x, y);
 	if (a->on_reboot != b->on_reboot)
-		return fail_set(why, FAIL_CORRUPT, "on-reboot %s and %s", reboot_policy_names[a->on_reboot], reboot_policy_names[b->on_reboot]);
+		return fail_set(why, FAIL_CORRUPT, "on-reboot %s and %s",
+				reboot_policy_names[a->on_reboot],
+				reboot_policy_names[b->on_reboot]);
 	if (strcmp(a->append, b->append))
 		return fail_set(why, FAIL_CORRUPT, "append: two command lines");
 	if (machine_same_shape(a, b, why)) {
@@ -66,7 +79,8 @@ static int state_agrees(const struct machine *a, const struct machine *b, struct
 	return hosts_agree(a, b, why);
 }
 
-int snap_agree(const struct snap_header *h, const struct machine *config, const struct machine *state, struct fail *why)
+int snap_agree(const struct snap_header *h, const struct machine *config,
+	       const struct machine *state, struct fail *why)
 {
 	if (h && header_agrees(h, config, why))
 		return fail_prefix(why, "header and configuration differ: ");
@@ -82,8 +96,8 @@ static int tree_at(const char *chunk, uint64_t at, struct fail *why)
 	return fail_prefix(why, "%s chunk: ", chunk);
 }
 
-int config_read(const struct snap_header *h, const void *fdt, size_t len, uint64_t at, struct machine **out, uint64_t npages[LIMIT_REGIONS],
-		struct fail *why)
+int config_read(const struct snap_header *h, const void *fdt, size_t len, uint64_t at,
+		struct machine **out, uint64_t npages[LIMIT_REGIONS], struct fail *why)
 {
 	struct machine *m = malloc(sizeof(*m));
 
@@ -94,21 +108,27 @@ int config_read(const struct snap_header *h, const void *fdt, size_t len, uint64
 		return tree_at("config", at, why);
 	}
 	memset(npages, 0, LIMIT_REGIONS * sizeof(*npages));
+	/* A disk's blocks have chunks of their own. */
 	for (uint32_t i = 0; i < m->nregions; i++)
-		if (m->regions[i].kind != REGION_DISK)      /* a disk's blocks have chunks of their own */
+		if (m->regions[i].kind != REGION_DISK)
 			npages[m->regions[i].id] = m->regions[i].size / PAGE_SIZE_4K;
 	*out = m;
 	return 0;
 }
 
-int state_read(const struct machine *config, const void *fdt, size_t len, uint64_t at, struct fail *why)
+int state_read(const struct machine *config, const void *fdt, size_t len, uint64_t at,
+	       struct fail *why)
 {
 	struct machine *m = malloc(sizeof(*m));
 	int             rc;
 
 	if (!m)
 		return fail_sys(why, "state");
-	rc = machine_read(m, fdt, len, why) || snap_agree(NULL, config, m, why) ? tree_at("state", at, why) : 0;
+	rc = machine_read(m, fdt, len, why);
+	if (rc == 0)
+		rc = snap_agree(NULL, config, m, why);
+	if (rc)
+		tree_at("state", at, why);
 	free(m);
 	return rc;
 }

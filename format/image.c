@@ -38,19 +38,21 @@ struct snap_image {
 };
 
 /* A chunk's header at `at`, all of it before `limit`; its bytes into header. */
-static int image_header(const struct snap_image *s, uint8_t header[CHUNK_HEADER_BYTES], struct chunk *c, uint64_t at, uint64_t limit,
-			struct fail *why)
+static int image_header(const struct snap_image *s, uint8_t header[CHUNK_HEADER_BYTES],
+			struct chunk *c, uint64_t at, uint64_t limit, struct fail *why)
 {
 	if (at < SNAP_HEADER_BYTES || at > limit || limit - at < CHUNK_HEADER_BYTES)
 		return fail_at(why, FAIL_CORRUPT, at, "a chunk is said to be where none can be");
-	if (io_pread(s->fd, header, CHUNK_HEADER_BYTES, at, s->what, why) || chunk_header_get(c, header, at, why))
+	if (io_pread(s->fd, header, CHUNK_HEADER_BYTES, at, s->what, why) ||
+	    chunk_header_get(c, header, at, why))
 		return -1;
 	if (c->len > limit - at - CHUNK_HEADER_BYTES)
 		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: longer than what is left", chunk_type_name(c->type));
 	return 0;
 }
 
-static int image_chunk(const struct snap_image *s, struct chunk *c, uint64_t at, uint64_t limit, struct fail *why)
+static int image_chunk(const struct snap_image *s, struct chunk *c, uint64_t at, uint64_t limit,
+		       struct fail *why)
 {
 	uint8_t header[CHUNK_HEADER_BYTES];
 
@@ -203,7 +205,8 @@ static int image_read(struct snap_image *s, struct fail *why)
 		return fail_at(why, FAIL_CORRUPT, s->bytes, "the snapshot is cut off here");
 	if (io_pread(s->fd, header, sizeof(header), 0, s->what, why) || snap_header_get(&s->header, header, why))
 		return -1;
-	if (image_end(s, why) || image_tree(s, 0, CHUNK_CONFIG, SNAP_HEADER_BYTES, why) || image_tree(s, 1, CHUNK_STATE, s->end.state_at, why))
+	if (image_end(s, why) || image_tree(s, 0, CHUNK_CONFIG, SNAP_HEADER_BYTES, why) ||
+	    image_tree(s, 1, CHUNK_STATE, s->end.state_at, why))
 		return -1;
 	return image_machine(s, why) ? -1 : image_index(s, why);
 }
@@ -357,8 +360,10 @@ failed:
 	return -1;
 }
 
-/* What a chunk's payload says, by a hash: a page chunk's tables, a round's number; of other chunks nothing is looked at. */
-static int image_walk_payload(struct snap_image *s, const struct chunk *c, uint64_t at, struct fail *why)
+/* What a chunk's payload says, by a hash: a page chunk's tables, a round's number; of other chunks
+ * nothing is looked at. */
+static int image_walk_payload(struct snap_image *s, const struct chunk *c, uint64_t at,
+			      struct fail *why)
 {
 	uint32_t have = c->len < PAGE_CHUNK_TABLES ? c->len : PAGE_CHUNK_TABLES;
 
@@ -370,13 +375,17 @@ static int image_walk_payload(struct snap_image *s, const struct chunk *c, uint6
 		return 0;
 	s->chunk_at = 0;
 	if (c->region >= LIMIT_REGIONS || s->npages[c->region] == 0)
-		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: region %" PRIu32 " is not in the configuration", c->region);
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "pages chunk: region %" PRIu32 " is not in the configuration",
+			       c->region);
 	if (io_pread(s->fd, s->payload, have, at + CHUNK_HEADER_BYTES, s->what, why))
 		return -1;
-	return page_chunk_tables(c, s->payload, have, at, s->npages[c->region], &s->head, &s->batch, s->hashes, why);
+	return page_chunk_tables(c, s->payload, have, at, s->npages[c->region], &s->head, &s->batch,
+				 s->hashes, why);
 }
 
-static int image_walk(struct snap_image *s, XXH3_state_t *x, snap_image_chunk_fn *fn, void *arg, struct fail *why)
+static int image_walk(struct snap_image *s, XXH3_state_t *x, snap_image_chunk_fn *fn, void *arg,
+		      struct fail *why)
 {
 	uint8_t      header[SNAP_HEADER_BYTES], file[16];
 	uint64_t     end = s->bytes - SNAP_END_BYTES, n = 0;
@@ -385,7 +394,8 @@ static int image_walk(struct snap_image *s, XXH3_state_t *x, snap_image_chunk_fn
 	if (io_pread(s->fd, header, sizeof(header), 0, s->what, why))
 		return -1;
 	file_digest_header(x, header);
-	for (uint64_t at = SNAP_HEADER_BYTES; at < end; at += CHUNK_HEADER_BYTES + (uint64_t)c.len, n++) {
+	for (uint64_t at = SNAP_HEADER_BYTES; at < end;
+	     at += CHUNK_HEADER_BYTES + (uint64_t)c.len, n++) {
 		if (image_header(s, header, &c, at, end, why) || image_walk_payload(s, &c, at, why))
 			return -1;
 		file_digest_chunk(x, header);

@@ -111,22 +111,26 @@ int machine_write(const struct machine *m, const struct machine_parts *parts, vo
 /* Reads a hostile tree: checks the blob (fdt_check_full), every count, range and overlap. */
 int machine_read(struct machine *m, const void *fdt, size_t len, struct fail *why);
 
-/* Loads the state nodes of a tree into the parts the callbacks give: the parts that belong to each owner, no more and no less
- * (machine_required_parts). All or nothing. Call machine_read on the same blob first; its machine must equal m in devices, CPUs
- * and regions (machine_same_shape). */
+/* Loads the state nodes of a tree into the parts the callbacks give: the parts that belong to each
+ * owner, no more and no less (machine_required_parts). All or nothing. Call machine_read on the
+ * same blob first; its machine must equal m in devices, CPUs and regions (machine_same_shape). */
 int machine_load_state(const struct machine *m, const struct machine_parts *parts, const void *fdt, size_t len, struct fail *why);
 /* The same, loaded into nothing: could a machine that is like m be restored from it? */
 int machine_check_state(const struct machine *m, const void *fdt, size_t len, struct fail *why);
 
-/* What has state: the VM, each CPU, each device of m. Calls fn for each in this order with its node in a checked tree that describes
- * m, and its name for messages; one pass. Stops with -1 when fn does; a node that is missing is FAIL_CORRUPT. */
+/* What has state: the VM, each CPU, each device of m. Calls fn for each in this order with its node
+ * in a checked tree that describes m, and its name for messages; one pass. Stops with -1 when fn
+ * does; a node that is missing is FAIL_CORRUPT. */
 enum machine_owner { OWNER_VM, OWNER_CPU, OWNER_DEVICE };
-typedef int machine_owner_fn(void *arg, enum machine_owner kind, uint32_t i, int node, const char *where, struct fail *why);
-int machine_owners(const struct machine *m, const void *fdt, machine_owner_fn *fn, void *arg, struct fail *why);
+typedef int machine_owner_fn(void *arg, enum machine_owner kind, uint32_t i, int node,
+			     const char *where, struct fail *why);
+int machine_owners(const struct machine *m, const void *fdt, machine_owner_fn *fn, void *arg,
+		   struct fail *why);
 
-/* The parts that belong to an owner, nodes and tables, s NULL. A device type that is not known is FAIL_VERSION. */
-int machine_required_parts(const struct machine *m, enum machine_owner kind, uint32_t i, struct state_part out[MACHINE_PARTS_MAX], size_t *n,
-			   struct fail *why);
+/* The parts that belong to an owner, nodes and tables, s NULL. A device type that is not known is
+ * FAIL_VERSION. */
+int machine_required_parts(const struct machine *m, enum machine_owner kind, uint32_t i,
+			   struct state_part out[MACHINE_PARTS_MAX], size_t *n, struct fail *why);
 
 /* Nil or what differs in configuration that a restore cannot bridge (type, isa, CPUs, regions, devices), in *why. */
 int machine_same_shape(const struct machine *a, const struct machine *b, struct fail *why);

@@ -134,7 +134,9 @@ static int machine_check_total(const struct machine *m, struct fail *why)
 	for (uint32_t i = 0; i < m->nregions; i++)
 		total += m->regions[i].kind == REGION_DISK ? 0 : m->regions[i].size;
 	if (total > LIMIT_REGION_BYTES)
-		return fail_set(why, FAIL_LIMIT, "machine: %" PRIu64 " bytes of memory, above %" PRIu64, total, LIMIT_REGION_BYTES);
+		return fail_set(why, FAIL_LIMIT,
+				"machine: %" PRIu64 " bytes of memory, above %" PRIu64, total,
+				LIMIT_REGION_BYTES);
 	return 0;
 }
 

@@ -17,7 +17,8 @@ static int owner_child(const void *fdt, const char *name, int *node, struct fail
 	return 0;
 }
 
-static int owner_cpus(const struct machine *m, const void *fdt, machine_owner_fn *fn, void *arg, struct fail *why)
+static int owner_cpus(const struct machine *m, const void *fdt, machine_owner_fn *fn, void *arg,
+		      struct fail *why)
 {
 	uint32_t n = 0;
 	int      cpus, node;
@@ -36,10 +37,13 @@ static int owner_cpus(const struct machine *m, const void *fdt, machine_owner_fn
 			return -1;
 		snprintf(want, sizeof(want), "cpu@%" PRIx32, ++n);
 	}
-	return n == m->ncpus ? 0 : fail_set(why, FAIL_CORRUPT, "VM tree: /cpus/%s is missing", want);
+	if (n == m->ncpus)
+		return 0;
+	return fail_set(why, FAIL_CORRUPT, "VM tree: /cpus/%s is missing", want);
 }
 
-static int owner_devices(const struct machine *m, const void *fdt, machine_owner_fn *fn, void *arg, struct fail *why)
+static int owner_devices(const struct machine *m, const void *fdt, machine_owner_fn *fn, void *arg,
+			 struct fail *why)
 {
 	uint32_t n = 0;
 	int      soc, node;
@@ -64,7 +68,8 @@ static int owner_devices(const struct machine *m, const void *fdt, machine_owner
 	return fail_set(why, FAIL_CORRUPT, "VM tree: /soc/%s is missing", want);
 }
 
-int machine_owners(const struct machine *m, const void *fdt, machine_owner_fn *fn, void *arg, struct fail *why)
+int machine_owners(const struct machine *m, const void *fdt, machine_owner_fn *fn, void *arg,
+		   struct fail *why)
 {
 	int vm;
 
@@ -73,8 +78,8 @@ int machine_owners(const struct machine *m, const void *fdt, machine_owner_fn *f
 	return owner_cpus(m, fdt, fn, arg, why) ? -1 : owner_devices(m, fdt, fn, arg, why);
 }
 
-/* --- loading: all or nothing for the whole machine. Each part is read into a copy, and only when all of them have been
- * read are they copied over the live ones. --- */
+/* --- loading: all or nothing for the whole machine. Each part is read into a copy, and only when
+ * all of them have been read are they copied over the live ones. --- */
 
 struct state_copy {
 	void  *s;
@@ -153,14 +158,15 @@ static int loader_node(struct state_loader *l, int owner, size_t n, const char *
 	return 0;
 }
 
-static int loader_owner(void *arg, enum machine_owner kind, uint32_t i, int node, const char *where, struct fail *why)
+static int loader_owner(void *arg, enum machine_owner kind, uint32_t i, int node, const char *where,
+			struct fail *why)
 {
 	struct state_loader *l = arg;
 	size_t               n;
 
-	if (l->parts)
-		return machine_live_parts(l->m, l->parts, kind, i, where, l->list, &n, why) ? -1 : loader_node(l, node, n, where, why);
-	if (machine_required_parts(l->m, kind, i, l->list, &n, why))
+	if (l->parts && machine_live_parts(l->m, l->parts, kind, i, where, l->list, &n, why))
+		return -1;
+	if (!l->parts && machine_required_parts(l->m, kind, i, l->list, &n, why))
 		return fail_prefix(why, "%s: ", where);
 	return loader_node(l, node, n, where, why);
 }

@@ -94,8 +94,10 @@ static void put_cells(struct tree_writer *w, uint32_t address, uint32_t size)
 	put_u32(w, "#size-cells", size);
 }
 
-/* The `state` node of an owner. dtc wants #address-cells where children have unit addresses, and only there. */
-static int put_state(struct tree_writer *w, enum machine_owner kind, uint32_t owner, const char *where, struct fail *why)
+/* The `state` node of an owner. dtc wants #address-cells where children have unit addresses, and
+ * only there. */
+static int put_state(struct tree_writer *w, enum machine_owner kind, uint32_t owner,
+		     const char *where, struct fail *why)
 {
 	bool   units = false;
 	size_t n;

@@ -161,9 +161,11 @@ int page_chunk_tables(const struct chunk *h, const uint8_t *payload, uint32_t ha
 		ndata += r.kind == PAGE_DATA ? r.count : 0;
 		b->runs[i] = r;
 	}
-	if (h->encoding == 0 ? head->data_len != head->ndata * PAGE_SIZE_4K : head->data_len >= head->ndata * PAGE_SIZE_4K)
-		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: %" PRIu32 " bytes of %s data for %" PRIu32 " pages", head->data_len,
-			       h->encoding ? "compressed" : "raw", head->ndata);
+	if (h->encoding == 0 ? head->data_len != head->ndata * PAGE_SIZE_4K
+			     : head->data_len >= head->ndata * PAGE_SIZE_4K)
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "pages chunk: %" PRIu32 " bytes of %s data for %" PRIu32 " pages",
+			       head->data_len, h->encoding ? "compressed" : "raw", head->ndata);
 	if (ndata != head->ndata)
 		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: its runs name %" PRIu64 " data pages, it has %" PRIu32, ndata, head->ndata);
 	for (uint32_t i = 0; hashes && i < head->ndata; i++)
@@ -174,13 +176,15 @@ int page_chunk_tables(const struct chunk *h, const uint8_t *payload, uint32_t ha
 	return 0;
 }
 
-/* docs/format.md, 4: one frame of RFC 8878 that says its size and needs no dictionary, and nothing else. libzstd by itself reads frames
- * of versions before 0.8 as well where it was built to, skips skippable ones, and goes on to a second one. */
+/* docs/format.md, 4: one frame of RFC 8878 that says its size and needs no dictionary, and nothing
+ * else. libzstd by itself reads frames of versions before 0.8 as well where it was built to, skips
+ * skippable ones, and goes on to a second one. */
 static bool frame_is_ours(const uint8_t *in, size_t len, size_t raw)
 {
 	static const uint8_t magic[4] = { 0x28, 0xb5, 0x2f, 0xfd };
 
-	return len > 5 && memcmp(in, magic, sizeof(magic)) == 0 && (in[4] & 3) == 0 && ZSTD_getFrameContentSize(in, len) == raw &&
+	return len > 5 && memcmp(in, magic, sizeof(magic)) == 0 && (in[4] & 3) == 0 &&
+	       ZSTD_getFrameContentSize(in, len) == raw &&
 	       ZSTD_findFrameCompressedSize(in, len) == len;
 }
 

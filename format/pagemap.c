@@ -21,7 +21,8 @@ struct leaf_data {
 	struct pagemap_entry *entry;      /* one a bit, in order */
 };
 
-/* Scattered zero pages are cheap in a stream (16 bytes each), so a leaf without data is no more than its bits. */
+/* Scattered zero pages are cheap in a stream (16 bytes each), so a leaf without data is no more
+ * than its bits. */
 struct leaf {
 	uint64_t          zero[LEAF_WORDS];
 	struct leaf_data *data;           /* NULL for none */
@@ -29,7 +30,7 @@ struct leaf {
 
 struct mid {
 	struct leaf *leaf[MID_LEAVES];
-	uint64_t     open[MID_LEAVES / 64];      /* leaves that are not zero_leaf: what a zero run has to look at */
+	uint64_t     open[MID_LEAVES / 64];      /* not zero_leaf: what a zero run has to look at */
 };
 
 struct pagemap {
@@ -254,12 +255,14 @@ static int leaf_zero_pages(struct pagemap *m, uint64_t page, uint64_t end, struc
 {
 	struct leaf *l;
 
-	if (page == end || m->mid[page / MID_PAGES]->leaf[page / LEAF_PAGES % MID_LEAVES] == &zero_leaf)
+	if (page == end ||
+	    m->mid[page / MID_PAGES]->leaf[page / LEAF_PAGES % MID_LEAVES] == &zero_leaf)
 		return 0;
 	l = leaf_own(m, page, why);
 	if (!l)
 		return -1;
-	leaf_set_zero(m, l, (uint32_t)(page % LEAF_PAGES), (uint32_t)(end - page / LEAF_PAGES * LEAF_PAGES));
+	leaf_set_zero(m, l, (uint32_t)(page % LEAF_PAGES),
+		      (uint32_t)(end - page / LEAF_PAGES * LEAF_PAGES));
 	return 0;
 }
 
@@ -267,7 +270,8 @@ static int leaf_zero_pages(struct pagemap *m, uint64_t page, uint64_t end, struc
 static int mid_set_zero(struct pagemap *m, uint64_t page, uint64_t end, struct fail *why)
 {
 	uint64_t    base = page / MID_PAGES * MID_PAGES;
-	uint64_t    from = (page + LEAF_PAGES - 1) / LEAF_PAGES * LEAF_PAGES, to = end / LEAF_PAGES * LEAF_PAGES;
+	uint64_t    from = (page + LEAF_PAGES - 1) / LEAF_PAGES * LEAF_PAGES;
+	uint64_t    to   = end / LEAF_PAGES * LEAF_PAGES;
 	struct mid *d;
 
 	if (end - page == MID_PAGES) {
@@ -282,7 +286,8 @@ static int mid_set_zero(struct pagemap *m, uint64_t page, uint64_t end, struct f
 		return -1;
 	if (from > to)      /* within one leaf */
 		return leaf_zero_pages(m, page, end, why);
-	mid_zero_leaves(m, d, (uint32_t)((from - base) / LEAF_PAGES), (uint32_t)((to - base) / LEAF_PAGES));
+	mid_zero_leaves(m, d, (uint32_t)((from - base) / LEAF_PAGES),
+			(uint32_t)((to - base) / LEAF_PAGES));
 	return leaf_zero_pages(m, page, from, why) || leaf_zero_pages(m, to, end, why) ? -1 : 0;
 }
 
@@ -306,13 +311,15 @@ int pagemap_set_zero(struct pagemap *m, uint64_t first, uint64_t count, struct f
 	return 0;
 }
 
-/* How many pages from page i of the leaf on are as it is: zero, or without a word. Data pages go one by one. */
+/* How many pages from page i of the leaf on are as it is: zero, or without a word. Data pages go
+ * one by one. */
 static uint32_t leaf_span(const struct leaf *l, uint32_t i, int kind)
 {
 	uint32_t w = i / 64;
 
 	for (uint64_t keep = UINT64_MAX << (i % 64); w < LEAF_WORDS; w++, keep = UINT64_MAX) {
-		uint64_t other = kind == PAGE_ZERO ? ~l->zero[w] : l->zero[w] | (l->data ? l->data->bits[w] : 0);
+		uint64_t other = kind == PAGE_ZERO ? ~l->zero[w]
+						   : l->zero[w] | (l->data ? l->data->bits[w] : 0);
 
 		if (other & keep)
 			return w * 64 + (uint32_t)__builtin_ctzll(other & keep) - i;
@@ -384,7 +391,8 @@ void pagemap_leaves(const struct pagemap *m, uint64_t fill, void (*fn)(void *arg
 			if (!l || !l->data || l->data->n == 0)
 				continue;
 			for (uint32_t p = 0; p < LEAF_PAGES; p++)
-				hashes[p] = bitmap_test(l->data->bits, p) ? l->data->entry[n++].hash : fill;
+				hashes[p] = bitmap_test(l->data->bits, p) ? l->data->entry[n++].hash
+									  : fill;
 			fn(arg, (uint64_t)i * MID_LEAVES + k, hashes);
 		}
 	}

@@ -103,20 +103,26 @@ struct snap_header {
 	uint64_t         created_ns;              /* since 1970 */
 };
 
+/* The first `got` bytes of a file or pipe, up to SNAP_HEADER_BYTES: FAIL_CORRUPT names the program that has compressed it, or says
+ * that it is no snapshot, or shorter than a header. */
+int snap_start_check(const uint8_t *in, size_t got, struct fail *why);
+
 /* The header alone. FAIL_VERSION: a header that this build may not go on from (a later version, features, layout), and *h
  * holds what its frozen offsets say; after other failures *h is of no use. */
 int snap_header_read(struct snap_header *h, const uint8_t in[SNAP_HEADER_BYTES], struct fail *why);
 
-/* The header's bytes from fd, to be looked at by snap_header_read or a stream. What is too short, or
- * compressed as a whole, is FAIL_CORRUPT; then the message says how command takes it: "zstd -dc WHAT |
- * COMMAND". named: what is a file's name. */
+/* The header's bytes from fd, to be looked at by snap_header_read or a stream. What is too short,
+ * or compressed as a whole, is FAIL_CORRUPT; then the message says how command takes it: "zstd -dc
+ * WHAT | COMMAND". named: what is a file's name. */
 int snap_header_load(int fd, const char *what, bool named, const char *command,
 		     uint8_t out[SNAP_HEADER_BYTES], struct fail *why);
 
-/* Do header, configuration and state tell of one VM? The readers below ask it before they hand a tree out; a state that comes
- * alone is compared with the configuration that came before it. h and state may be NULL. FAIL_CORRUPT names what differs. */
+/* Do header, configuration and state tell of one VM? The readers below ask it before they hand a
+ * tree out; a state that comes alone is compared with the configuration that came before it. h and
+ * state may be NULL. FAIL_CORRUPT names what differs. */
 struct machine;
-int snap_agree(const struct snap_header *h, const struct machine *config, const struct machine *state, struct fail *why);
+int snap_agree(const struct snap_header *h, const struct machine *config,
+	       const struct machine *state, struct fail *why);
 
 /* --- writing, for vmsnap --- */
 
@@ -184,8 +190,9 @@ void snap_image_digests(const struct snap_image *s, uint8_t file[16], uint8_t co
 int snap_image_page(struct snap_image *s, uint32_t region, uint64_t page, uint8_t out[PAGE_SIZE_4K], enum page_kind *kind, struct fail *why);
 /* Pages of a kind by the index alone. */
 uint64_t snap_image_pages(const struct snap_image *s, uint32_t region, enum page_kind kind);
-/* Every chunk before END, in order. payload: of PAGES head and tables, of ROUND_END its number, checked by their hashes; of no other
- * use. The file digest, which covers the chunks' headers, is compared with END's. */
+/* Every chunk before END, in order. payload: of PAGES head and tables, of ROUND_END its number,
+ * checked by their hashes; of no other use. The file digest, which covers the chunks' headers, is
+ * compared with END's. */
 typedef void snap_image_chunk_fn(void *arg, const struct chunk *c, const uint8_t *payload);
 int snap_image_walk(struct snap_image *s, snap_image_chunk_fn *fn, void *arg, struct fail *why);
 void snap_image_close(struct snap_image *s);

@@ -116,7 +116,8 @@ int pagemap_set_zero(struct pagemap *m, uint64_t first, uint64_t count, struct f
 /* The page's kind (0: never named), its entry when it is data, and how many pages from it on are surely of that kind. */
 int pagemap_at(const struct pagemap *m, uint64_t page, struct pagemap_entry *e, uint64_t *span);
 uint64_t pagemap_pages(const struct pagemap *m);
-/* Nodes and bitmap words that all calls of pagemap_set_* have looked at: what a test can bound, as time it can't. */
+/* Nodes and bitmap words that all calls of pagemap_set_* have looked at: what a test can bound, as
+ * time it can't. */
 uint64_t pagemap_steps(const struct pagemap *m);
 /* Hands the hashes of each leaf that has data pages to fn, ascending; pages without data have `fill`. */
 void pagemap_leaves(const struct pagemap *m, uint64_t fill, void (*fn)(void *arg, uint64_t leaf, const uint64_t hashes[BATCH_PAGES]), void *arg);
@@ -166,11 +167,12 @@ int output_finish(struct output *o, const void *head, size_t len, struct fail *w
 
 struct machine;
 
-/* The CONFIG chunk at `at`: its machine, which agrees with the header (NULL: not looked at), to be freed, and the sizes of its
- * regions in pages by id, 0 for none. */
-int config_read(const struct snap_header *h, const void *fdt, size_t len, uint64_t at, struct machine **out, uint64_t npages[LIMIT_REGIONS],
-		struct fail *why);
+/* The CONFIG chunk at `at`: its machine, which agrees with the header (NULL: not looked at), to be
+ * freed, and the sizes of its regions in pages by id, 0 for none. */
+int config_read(const struct snap_header *h, const void *fdt, size_t len, uint64_t at,
+		struct machine **out, uint64_t npages[LIMIT_REGIONS], struct fail *why);
 /* The STATE chunk at `at`: it agrees with the configuration. */
-int state_read(const struct machine *config, const void *fdt, size_t len, uint64_t at, struct fail *why);
+int state_read(const struct machine *config, const void *fdt, size_t len, uint64_t at,
+	       struct fail *why);
 
 #endif

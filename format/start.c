@@ -38,8 +38,8 @@ int snap_header_load(int fd, const char *what, bool named, const char *command,
 		return -1;
 	tool = compression_of(out, got);
 	if (tool)
-		return fail_set(why, FAIL_CORRUPT, "%s: compressed with %s: use %s -dc %s | %s", what, tool,
-				tool, named ? what : "FILE", command);
+		return fail_set(why, FAIL_CORRUPT, "%s: compressed with %s: use %s -dc %s | %s",
+				what, tool, tool, named ? what : "FILE", command);
 	if (got == SNAP_HEADER_BYTES)
 		return 0;
 	if (got >= sizeof(start) && memcmp(out, start, sizeof(start)))

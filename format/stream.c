@@ -86,9 +86,16 @@ static int stream_open(struct snap_stream **out, int fd, const uint8_t *have, co
 	if (have) {
 		memcpy(header, have, sizeof(header));
 		s->pos = sizeof(header);
-	} else if (stream_read(s, header, sizeof(header), why)) {
-		stream_broken(s, why);
-		goto failed;
+	} else {
+		size_t got;
+
+		if (io_read_some(fd, header, sizeof(header), &got, s->what, why))
+			goto failed;
+		s->pos = got;
+		if (snap_start_check(header, got, why)) {
+			stream_broken(s, why);
+			goto failed;
+		}
 	}
 	if (snap_header_get(&s->header, header, why)) {
 		stream_broken(s, why);
@@ -195,7 +202,8 @@ static int stream_tree(struct snap_stream *s, int which, const struct chunk *c, 
 
 static int stream_config(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
 {
-	if (stream_tree(s, 0, c, at, why) || config_read(&s->header, s->payload, c->len, at, &s->machine, s->npages, why))
+	if (stream_tree(s, 0, c, at, why) ||
+	    config_read(&s->header, s->payload, c->len, at, &s->machine, s->npages, why))
 		return -1;
 	for (uint32_t id = 0; id < LIMIT_REGIONS; id++)
 		if (s->npages[id] && !(s->header.required & SNAP_STATE_ONLY) && content_region(s->content, id, s->npages[id], why))
@@ -394,7 +402,9 @@ static int stream_take(struct snap_stream *s, const struct chunk *c, uint64_t at
 	if (c->type == CHUNK_STATE) {
 		s->seen.state_at = at;
 		s->at = AFTER_STATE;
-		return stream_tree(s, 1, c, at, why) ? -1 : state_read(s->machine, s->payload, c->len, at, why);
+		if (stream_tree(s, 1, c, at, why))
+			return -1;
+		return state_read(s->machine, s->payload, c->len, at, why);
 	}
 	return 0;
 }

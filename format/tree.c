@@ -69,20 +69,24 @@ static int tree_check_prop(const void *fdt, int at, int node, struct tree_names 
 	return tree_names_add(names, node, false, name, (int)strlen(name), why);
 }
 
-/* Property names are searched for their NUL by libfdt, for each property anew: a block of names without one would make that slow. */
+/* Property names are searched for their NUL by libfdt, for each property anew: a block of names
+ * without one would make that slow. */
 static int tree_check_strings(const void *fdt, size_t len, struct fail *why)
 {
 	uint32_t    off = fdt_off_dt_strings(fdt), size = fdt_size_dt_strings(fdt), run = 0;
 	const char *names = (const char *)fdt + off;
 
 	if (size > TREE_STRINGS)
-		return fail_set(why, FAIL_LIMIT, "VM tree: %u bytes of names, above %u", size, TREE_STRINGS);
+		return fail_set(why, FAIL_LIMIT, "VM tree: %u bytes of names, above %u", size,
+				TREE_STRINGS);
 	if (off > len || size > len - off)
 		return fail_set(why, FAIL_CORRUPT, "VM tree: names are out of range");
 	for (uint32_t i = 0; i < size; i++) {
 		run = names[i] ? run + 1 : 0;
 		if (run >= TREE_NAME_MAX)
-			return fail_set(why, FAIL_LIMIT, "VM tree: a property's name of more than %u characters", TREE_NAME_MAX - 1);
+			return fail_set(why, FAIL_LIMIT,
+					"VM tree: a property's name of more than %u characters",
+					TREE_NAME_MAX - 1);
 	}
 	return 0;
 }
@@ -125,7 +129,8 @@ static int tree_walk(const void *fdt, struct tree_names *names, struct fail *why
 				return fail_set(why, FAIL_CORRUPT, "VM tree: a property outside of the root");
 			/* libfdt does not see it there, other readers do. */
 			if (children[depth])
-				return tree_fail(fdt, parents[depth], why, FAIL_CORRUPT, "a property behind a child node");
+				return tree_fail(fdt, parents[depth], why, FAIL_CORRUPT,
+						 "a property behind a child node");
 			if (++props > TREE_PROPS || ++counts[depth] > TREE_NODE_PROPS)
 				return fail_set(why, FAIL_LIMIT, "VM tree: more than %u properties, or %u in one node",
 						TREE_PROPS, TREE_NODE_PROPS);

@@ -37,6 +37,11 @@ void control_close(struct control *c)
 	free(c);
 }
 
+const char *control_vm(const struct control *c)
+{
+	return c->vm;
+}
+
 static uint64_t control_deadline(unsigned timeout_ms)
 {
 	return timeout_ms ? io_now_ns() + (uint64_t)timeout_ms * 1000000u : 0;
@@ -120,7 +125,7 @@ static int control_fill(struct control *c, uint64_t deadline_ns, struct fail *wh
 			control_take_fds(c, &m);
 			c->len += (size_t)got;
 			if (m.msg_flags & MSG_CTRUNC)
-				return fail_set(why, FAIL_PEER, "%s: descriptors were lost on the way (limit of open files?)", c->vm);
+				return io_fds_lost(c->sock, c->vm, why);
 			return 0;
 		}
 		if (got == 0 || errno == ECONNRESET)

@@ -23,6 +23,7 @@ int control_execute(struct control *c, const char *command, json_t *args, json_t
 /* The next event (queued ones first): a new reference. FAIL_ENDED when the VM closes the socket. */
 int control_event(struct control *c, json_t **event, unsigned timeout_ms, struct fail *why);
 
+const char *control_vm(const struct control *c);      /* as it was given to control_open: for messages */
 void control_close(struct control *c);
 
 #endif

@@ -235,6 +235,16 @@ int io_packet_send(int fd, const void *buf, size_t len, const int *fds, size_t n
 	}
 }
 
+int io_fds_lost(int fd, const char *what, struct fail *why)
+{
+	int one = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	if (one < 0)
+		return fail_sys(why, "%s: a descriptor was passed and could not be taken", what);
+	close(one);
+	return fail_set(why, FAIL_PEER, "%s: more descriptors came than were asked for", what);
+}
+
 int io_packet_recv(int fd, void *buf, size_t len, size_t *got, int *fds, size_t *nfds, uint64_t deadline_ns,
 		   const char *what, struct fail *why)
 {
@@ -280,9 +290,13 @@ int io_packet_recv(int fd, void *buf, size_t len, size_t *got, int *fds, size_t 
 		}
 	}
 	if (bad) {
+		if (m.msg_flags & MSG_CTRUNC)
+			io_fds_lost(fd, what, why);
+		else
+			fail_set(why, FAIL_PEER, "%s: a message came cut short, or with descriptors nobody asked for", what);
 		while (have)
 			close(fds[--have]);
-		return fail_set(why, FAIL_PEER, "%s: a message came cut short, or with descriptors nobody asked for", what);
+		return -1;
 	}
 	*got = (size_t)n;
 	if (nfds)

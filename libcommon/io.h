@@ -30,6 +30,8 @@ int io_send(int fd, const void *buf, size_t len, uint64_t deadline_ns, const cha
 /* One SOCK_SEQPACKET message with up to IO_FDS_MAX descriptors. io_packet_recv sets CLOEXEC, takes MSG_TRUNC
  * and MSG_CTRUNC as errors (and closes what came), and gives *got = 0 at the end of the connection. */
 #define IO_FDS_MAX 16
+/* After MSG_CTRUNC, before what did come is closed: why. FAIL_SYSTEM when our limit of open files is reached, else FAIL_PEER. */
+int io_fds_lost(int fd, const char *what, struct fail *why);
 int io_packet_send(int fd, const void *buf, size_t len, const int *fds, size_t nfds, const char *what, struct fail *why);
 int io_packet_recv(int fd, void *buf, size_t len, size_t *got, int *fds, size_t *nfds, uint64_t deadline_ns,
 		   const char *what, struct fail *why);

@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* One request, one answer; the channel is ours alone, so an answer with another verb or serial is a broken peer and
@@ -22,19 +24,33 @@
 #define LEASE_SLOW_MS    300000u                 /* answers that wait for fsyncs, a pager or a whole load */
 #define LEASE_TRY_MS     20                      /* between two tries to get a lease */
 #define LEASE_TICK_MS    100
+#define LEASE_DEATH_MS   1000
 #define LEASE_AHEAD      32u                     /* clears on their way at once: far below a socket buffer */
 
 static_assert(sizeof(struct lease_region) <= sizeof(((struct lease_msg *)0)->text), "a region travels in text");
 static_assert(sizeof(((struct lease *)0)->rams) / sizeof(struct lease_ram) <= IO_FDS_MAX, "as many as format allows");
 
 /* From here on every call fails the same way: what vmrun said, once, is why. */
-static int lease_lost(struct lease *l, enum fail_kind kind, const char *reason, struct fail *why)
+static int lease_lost(struct lease *l, enum fail_kind kind, int sys, const char *reason, struct fail *why)
 {
 	if (l->lost == FAIL_NONE) {
-		l->lost = kind;
+		l->lost     = kind;
+		l->lost_sys = sys;
 		snprintf(l->lost_why, sizeof(l->lost_why), "%.*s", (int)sizeof(l->lost_why) - 1, reason);
 	}
-	return fail_set(why, l->lost, "%s: lease lost: %s", l->vm, l->lost_why);
+	fail_set(why, l->lost, "%s: lease lost: %s", l->vm, l->lost_why);
+	why->sys = l->lost_sys;
+	return -1;
+}
+
+/* The channel has ended without a last word. A process closes it a little before it is gone. */
+static int lease_closed(struct lease *l, struct fail *why)
+{
+	struct pollfd p = { .fd = l->vmrun, .events = POLLIN };
+
+	if (l->lost == FAIL_NONE && l->vmrun >= 0 && poll(&p, 1, LEASE_DEATH_MS) > 0)
+		return lease_lost(l, FAIL_ENDED, 0, "the VM has ended: its vmrun is dead", why);
+	return lease_lost(l, FAIL_PEER, 0, "vmrun closed the channel", why);
 }
 
 static enum fail_kind lease_kind_of(const struct lease_msg *m)
@@ -53,11 +69,11 @@ static int lease_receive(struct lease *l, struct lease_msg *m, int *fds, size_t 
 		if (nfds)
 			*nfds = room;
 		if (io_packet_recv(l->fd, m, sizeof(*m), &got, fds, nfds, deadline, "vmrun", why))
-			return lease_lost(l, why->kind, why->what, why);
+			return lease_lost(l, why->kind, why->sys, why->what, why);
 	}
 	m->text[sizeof(m->text) - 1] = '\0';
 	if (got == 0)
-		return lease_lost(l, FAIL_PEER, "vmrun closed the channel", why);
+		return lease_closed(l, why);
 	if (got == sizeof(*m) && m->verb != LEASE_LOST)
 		return 0;
 	for (size_t i = 0; nfds && i < *nfds; i++)
@@ -65,14 +81,14 @@ static int lease_receive(struct lease *l, struct lease_msg *m, int *fds, size_t 
 	if (nfds)
 		*nfds = 0;
 	if (got != sizeof(*m))
-		return lease_lost(l, FAIL_PEER, "vmrun speaks another version of the lease", why);
-	return lease_lost(l, lease_kind_of(m), m->text, why);
+		return lease_lost(l, FAIL_PEER, 0, "vmrun speaks another version of the lease", why);
+	return lease_lost(l, lease_kind_of(m), 0, m->text, why);
 }
 
 static int lease_send(struct lease *l, struct lease_msg *m, int fd, struct fail *why)
 {
 	if (l->lost != FAIL_NONE)
-		return lease_lost(l, l->lost, "", why);
+		return lease_lost(l, l->lost, 0, "", why);
 	m->serial = ++l->serial;
 	m->status = LEASE_OK;
 	m->kind   = FAIL_NONE;
@@ -105,7 +121,7 @@ static int lease_answer(struct lease *l, uint32_t verb, uint32_t serial, struct 
 	for (size_t i = 0; want && i < nfds; i++)
 		close(fds[i]);
 	if (m->verb != verb || m->serial != serial || m->status == LEASE_OK)
-		return lease_lost(l, FAIL_PEER, "vmrun answers what was not asked", why);
+		return lease_lost(l, FAIL_PEER, 0, "vmrun answers what was not asked", why);
 	return fail_set(why, lease_kind_of(m), "%s: %s", l->vm, m->text[0] ? m->text : "refused without a reason");
 }
 
@@ -158,6 +174,17 @@ static int lease_regions(struct lease *l, struct fail *why)
 	return 0;
 }
 
+/* Who made the channel: for a socketpair(2) the kernel tells both ends. -1 from another PID namespace, or when it is gone. */
+static int lease_process(int fd)
+{
+	struct ucred cred;
+	socklen_t    len = sizeof(cred);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) || cred.pid <= 0)
+		return -1;
+	return (int)syscall(SYS_pidfd_open, cred.pid, 0);
+}
+
 int lease_adopt(struct lease **out, int fd, const char *vm, struct fail *why)
 {
 	struct lease *l = calloc(1, sizeof(*l));
@@ -167,7 +194,8 @@ int lease_adopt(struct lease **out, int fd, const char *vm, struct fail *why)
 		close(fd);
 		return -1;
 	}
-	l->fd = fd;
+	l->fd    = fd;
+	l->vmrun = lease_process(fd);
 	snprintf(l->vm, sizeof(l->vm), "%s", vm);
 	for (size_t i = 0; i < sizeof(l->rams) / sizeof(l->rams[0]); i++)
 		l->rams[i].fd = -1;
@@ -202,7 +230,7 @@ int lease_open_token(struct lease **out, struct control *c, enum lease_kind kind
 		return -1;
 	if (fd < 0)
 		return fail_set(why, FAIL_PEER, "the VM answered vmferry-lease without a channel");
-	return lease_adopt(out, fd, "VM", why);
+	return lease_adopt(out, fd, control_vm(c), why);
 }
 
 int lease_open(struct lease **out, struct control *c, enum lease_kind kind, const char *holder, struct fail *why)
@@ -224,6 +252,7 @@ void lease_close(struct lease *l)
 		io_close(&ram->fd);
 	}
 	io_close(&l->fd);
+	io_close(&l->vmrun);
 	free(l);
 }
 
@@ -358,7 +387,7 @@ int lease_clear_ranges(struct lease *l, uint32_t region, const struct lease_rang
 		if (lease_answer(l, LEASE_CLEAR, serial + (uint32_t)answered, &m, NULL, 0, LEASE_ANSWER_MS, why)) {
 			/* The other answers would be taken for those of later calls. */
 			if (answered < asked && l->lost == FAIL_NONE)
-				lease_lost(l, why->kind, "a clear was refused", &(struct fail){ 0 });
+				lease_lost(l, why->kind, 0, "a clear was refused", &(struct fail){ 0 });
 			return -1;
 		}
 	}
@@ -387,7 +416,7 @@ int lease_flush(struct lease *l, int (*tick)(void *arg, struct fail *why), void 
 			break;
 		if (tick && tick(arg, why)) {
 			/* Its answer would be taken for that of a later call. */
-			lease_lost(l, why->kind, why->what, &(struct fail){ 0 });
+			lease_lost(l, why->kind, why->sys, why->what, &(struct fail){ 0 });
 			l->flushing = false;
 			return -1;
 		}

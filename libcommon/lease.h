@@ -92,7 +92,9 @@ struct lease {
 	struct lease_ram rams[16];
 	char             vm[PATHS_MAX];   /* for messages */
 	bool             flushing;        /* in lease_flush: what is readable is its answer */
+	int              vmrun;           /* pidfd of the process behind the channel, -1 when it can't be told */
 	enum fail_kind   lost;            /* FAIL_NONE while it lives; then every call fails with this and lost_why */
+	int              lost_sys;
 	char             lost_why[320];
 };
 
@@ -108,7 +110,8 @@ int lease_open_token(struct lease **out, struct control *c, enum lease_kind kind
 int lease_adopt(struct lease **out, int fd, const char *vm, struct fail *why);
 void lease_close(struct lease *l);      /* the channel too: vmrun drops our pause; NULL is fine */
 
-/* All: 0 or -1. A lost lease is FAIL_PEER "lease lost: REASON", or FAIL_ENDED when the VM ended. */
+/* All: 0 or -1. A lost lease is FAIL_PEER "lease lost: REASON", FAIL_ENDED when the VM ended or its vmrun has died, FAIL_SYSTEM when
+ * this process has no more descriptors. */
 int lease_config(struct lease *l, uint8_t **fdt, size_t *len, struct fail *why);      /* malloc'd */
 int lease_log_start(struct lease *l, struct fail *why);                               /* all RAM regions */
 int lease_sync(struct lease *l, uint64_t *fresh, uint64_t *took_ns, struct fail *why);

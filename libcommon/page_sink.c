@@ -12,15 +12,18 @@ static int sink_seed(struct page_sink *s, struct fail *why)
 	off_t at = 0, end = (off_t)(s->written.npages * PAGE_SIZE_4K);
 
 	while (at < end) {
-		off_t data = lseek(s->fd, at, SEEK_DATA), hole = data < 0 ? -1 : lseek(s->fd, data, SEEK_HOLE);
+		off_t data = lseek(s->fd, at, SEEK_DATA);
+		off_t hole = data < 0 ? -1 : lseek(s->fd, data, SEEK_HOLE);
 
 		if (data < 0 && errno == ENXIO)      /* only a hole is left */
 			return 0;
 		if (hole < 0)
 			return fail_sys(why, "region %s: SEEK_DATA", s->name);
-		uint64_t first = (uint64_t)data / PAGE_SIZE_4K, last = ((uint64_t)hole + PAGE_SIZE_4K - 1) / PAGE_SIZE_4K;
+		uint64_t first = (uint64_t)data / PAGE_SIZE_4K;
+		uint64_t last  = ((uint64_t)hole + PAGE_SIZE_4K - 1) / PAGE_SIZE_4K;
 
-		pageset_add(&s->written, first, (last < s->written.npages ? last : s->written.npages) - first);
+		pageset_add(&s->written, first,
+			    (last < s->written.npages ? last : s->written.npages) - first);
 		at = hole;
 	}
 	return 0;
@@ -44,8 +47,10 @@ static int sink_zero(struct page_sink *s, uint64_t first, uint64_t count, struct
 	uint64_t end = first + count, at, n;
 
 	while (pageset_next(&s->written, first, end, &at, &n)) {
-		if (fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(at * PAGE_SIZE_4K), (off_t)(n * PAGE_SIZE_4K)))
-			return fail_sys(why, "region %s: zero pages %" PRIu64 "+%" PRIu64, s->name, at, n);
+		if (fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			      (off_t)(at * PAGE_SIZE_4K), (off_t)(n * PAGE_SIZE_4K)))
+			return fail_sys(why, "region %s: zero pages %" PRIu64 "+%" PRIu64, s->name,
+					at, n);
 		pageset_drop(&s->written, at, n);
 		first = at + n;
 	}
@@ -61,7 +66,9 @@ int page_sink_batch(struct page_sink *s, const struct page_batch *b, struct fail
 		size_t                 len = (size_t)run->count * PAGE_SIZE_4K;
 
 		if (run->first > s->written.npages || run->count > s->written.npages - run->first)
-			return fail_set(why, FAIL_CORRUPT, "region %s: pages %" PRIu64 "+%" PRIu32 " are out of range", s->name, run->first, run->count);
+			return fail_set(why, FAIL_CORRUPT,
+					"region %s: pages %" PRIu64 "+%" PRIu32 " are out of range",
+					s->name, run->first, run->count);
 		switch (run->kind) {
 		case PAGE_ZERO:
 			if (sink_zero(s, run->first, run->count, why))
@@ -69,14 +76,18 @@ int page_sink_batch(struct page_sink *s, const struct page_batch *b, struct fail
 			break;
 		case PAGE_DATA:
 			if (len > sizeof(b->data) - data)
-				return fail_set(why, FAIL_CORRUPT, "region %s: more pages than data", s->name);
-			if (io_pwrite(s->fd, b->data + data, len, run->first * PAGE_SIZE_4K, s->name, why))
+				return fail_set(why, FAIL_CORRUPT,
+						"region %s: more pages than data", s->name);
+			if (io_pwrite(s->fd, b->data + data, len, run->first * PAGE_SIZE_4K,
+				      s->name, why))
 				return -1;
 			pageset_add(&s->written, run->first, run->count);
 			data += len;
 			break;
 		default:
-			return fail_set(why, FAIL_VERSION, "region %s: pages of a parent snapshot are not supported", s->name);
+			return fail_set(why, FAIL_VERSION,
+					"region %s: pages of a parent snapshot are not supported",
+					s->name);
 		}
 	}
 	return 0;

@@ -11,7 +11,8 @@ int pageset_open(struct pageset *s, uint64_t npages, struct fail *why)
 	for (uint64_t bits = npages;; bits = bitmap_words(bits)) {
 		if (s->levels == PAGESET_LEVELS) {
 			pageset_close(s);
-			return fail_set(why, FAIL_LIMIT, "page set: %llu pages are not supported", (unsigned long long)npages);
+			return fail_set(why, FAIL_LIMIT, "page set: %llu pages are not supported",
+					(unsigned long long)npages);
 		}
 		s->level[s->levels] = calloc(bits ? bitmap_words(bits) : 1, sizeof(uint64_t));
 		if (!s->level[s->levels]) {
@@ -49,7 +50,7 @@ void pageset_add(struct pageset *s, uint64_t first, uint64_t count)
 	}
 }
 
-/* Word w of level 0 has become zero: so do the bits above it, as far as nothing else is below them. */
+/* Word w of level 0 has become zero: so do the bits above it, where nothing else is below them. */
 static void pageset_empty(struct pageset *s, uint64_t w)
 {
 	for (unsigned l = 1; l < s->levels; l++, w /= 64) {

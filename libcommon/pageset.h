@@ -6,9 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A set of page numbers as a bitmap with summaries: above each 64 words is a word that says which of them are not zero, up to a
- * single one. Finding the next member looks at a few words however far away it is, so that work follows the pages that are in
- * the set, not the size of the region that they are in. Memory that was never touched is not there (calloc). */
+/* A set of page numbers as a bitmap with summaries: above each 64 words is a word that says which
+ * of them are not zero, up to a single one. Finding the next member looks at a few words however
+ * far away it is, so that work follows the pages that are in the set, not the size of the region
+ * that they are in. Memory that was never touched is not there (calloc). */
 #define PAGESET_LEVELS 6      /* 64^6 pages */
 
 struct pageset {

@@ -127,11 +127,11 @@ small() {
 
 @test "disk: a file system that is full holds the VM, as it is and as it is saved; with room the guest finds nothing wrong" {
 	need_debian
-	small 4M
+	small 1M
 	truncate -s 16M "$W/small/disk"
 	start_vm web --kernel "$GUEST/vmlinux" --initrd "$GUEST/root" --memory 256M --rng --disk "root=$W/small/disk" --append \
-		"console=ttyS0 quiet vmferry=sh:head,-c,8388608,/dev/urandom>/tmp/f;sha256sum,/tmp/f;dd,if=/tmp/f,of=/dev/vda,bs=64k,conv=fsync;echo,written,\$?"
-	vmrun ctl web wait BLOCK_IO_ERROR timeout=90
+		"console=ttyS0 quiet vmferry=sh:head,-c,2097152,/dev/urandom>/tmp/f;sha256sum,/tmp/f;dd,if=/tmp/f,of=/dev/vda,bs=64k,conv=fsync;echo,written,\$?"
+	vmrun ctl web wait BLOCK_IO_ERROR timeout=240
 	vmrun ctl web wait STOP timeout=20
 	status_is web io-error
 	vmrun ctl web events | jq -e '.events | map(select(.event == "BLOCK_IO_ERROR"))[0].data ==
@@ -146,10 +146,10 @@ small() {
 	vmrun ctl web query-status | jq -e '.["vmferry-holders"] == ["io-error"]'
 	vmrun ctl web quit
 	wait_gone 10 "$VMPID"
-	mount -o remount,size=32M "$W/small"
+	mount -o remount,size=8M "$W/small"
 	start_vm web2 --restore "$W/web.vms"
-	wait_line 60 'written 0' "$W/web2.out"
-	[ "$(head -c 8388608 "$W/small/disk" | sha256sum | cut -d' ' -f1)" = "$(grep -aoE '^[0-9a-f]{64}' "$W/web.out")" ]
+	wait_line 120 'written 0' "$W/web2.out"
+	[ "$(head -c 2097152 "$W/small/disk" | sha256sum | cut -d' ' -f1)" = "$(grep -aoE '^[0-9a-f]{64}' "$W/web.out")" ]
 	run -1 grep -aE 'I/O error|rror,' "$W/web.out" "$W/web2.out"
 }
 stalled_again() { status_is "$1" io-error && [ "$(vmrun ctl "$1" events | jq '.events | map(select(.event == "BLOCK_IO_ERROR"))[0]["vmferry-seq"]')" -gt "$2" ]; }

@@ -49,7 +49,7 @@ $(foreach f,$(FUZZ),$(eval $(call fuzzprog,$(f))))
 include tests/sim/module.mk
 
 # Guests are committed as binaries; rebuilt into $(BUILD) and compared by check where the cross compiler is there.
-.PHONY: test-programs check quick fuzz lint bench demo
+.PHONY: test-programs check quick fuzz model lint bench demo
 test-programs: tools $(TESTPROGS) $(REPLAYPROGS)
 
 # FUZZ_SECONDS: for each target. FUZZ=wire: that one alone.
@@ -57,6 +57,11 @@ fuzz:
 	@tests/tools/need-packages build fuzz
 	@$(MAKE) -j$(JOBS) $(FUZZPROGS)
 	@FUZZ_SECONDS='$(FUZZ_SECONDS)' tests/tools/run-fuzz '$(BUILD)' $(FUZZ)
+
+# MODEL: some of the instances of docs/handover.pml, such as 'small fault-3'; all of them by default.
+model:
+	@tests/tools/need-packages build model
+	@JOBS='$(JOBS)' CC='$(CC)' tests/tools/run-model $(MODEL)
 
 # TESTS: all (default), quick, or a list of bats files.
 TESTS ?= all

@@ -353,6 +353,94 @@ opens_none_of() {
 	until_true 10 status_is c running
 }
 
+# stalled NAME BYTES [options]: a restore from a pipe that has brought BYTES of $W/a.vms and stays open, as descriptor 7. Its pid in $VMPID.
+stalled() {
+	local name=$1 bytes=$2
+	shift 2
+	rm -f "$W/pipe"
+	mkfifo "$W/pipe"
+	vmrun --restore - --name "$name" --serial "unix:$W/$name.serial" "$@" <"$W/pipe" >"$W/$name.log" 2>&1 3>&- &
+	VMPID=$!
+	PIDS+=("$VMPID")
+	exec 7>"$W/pipe"
+	head -c "$bytes" "$W/a.vms" >&7
+}
+# Nothing of it is left but the lock file, which says how it ended.
+nothing_left() {
+	[ ! -e "$W/run/$1.sock" ]
+	[ ! -e "$W/$1.serial" ]
+}
+ended_with() {
+	local rc=0
+	until_true 20 not_alive "$VMPID"
+	wait "$VMPID" || rc=$?
+	[ "$rc" = "$1" ] || { echo "ended with $rc, not $1"; cat "$W"/*.log; return 1; }
+}
+
+@test "vmrun: a restore from a pipe that has stalled answers, shows restore-vm, refuses what needs the VM, and quits" {
+	start_step a pages=64
+	vmsnap -q a "$W/a.vms"
+	stalled s $(($(stat -c %s "$W/a.vms") / 2))
+	until_true 20 status_is s restore-vm
+	vmrun ctl s query-status | jq -e '.running == false and .["vmferry-holders"] == ["restore"]'
+	vmrun list --json | jq -e '.[] | select(.name == "s") | .status == "restore-vm"'
+	for command in stop cont system_reset system_powerdown pulse inspect; do
+		run -1 --separate-stderr vmrun ctl s $command
+		[[ $stderr = *"the VM is being restored from its snapshot"* ]]
+	done
+	run --separate-stderr vmsnap s "$W/no.vms"
+	[ "$status" -ne 0 ]
+	[[ $stderr = *"logging lease"* || $stderr = *"lease"* ]]
+	[[ $stderr = *"the VM is being restored from its snapshot"* ]]
+	[ ! -e "$W/no.vms" ]
+	vmrun ctl s quit
+	ended_with 0
+	nothing_left s
+	status_is a running
+	exec 7>&-
+}
+
+@test "vmrun: signals end a restore that has stalled at once, wherever it was, and nothing is left" {
+	start_step a pages=64
+	vmsnap -q a "$W/a.vms"
+	for signal in INT:130 TERM:143 HUP:129; do
+		stalled s $(($(stat -c %s "$W/a.vms") / 2))
+		until_true 20 status_is s restore-vm
+		kill -"${signal%:*}" "$VMPID"
+		ended_with "${signal#*:}"
+		nothing_left s
+		exec 7>&-
+	done
+	# in the middle of the header there is no VM yet
+	stalled s 100
+	until_true 20 [ -e "/proc/$VMPID/fd/3" ]
+	kill -TERM "$VMPID"
+	ended_with 143
+	nothing_left s
+	exec 7>&-
+}
+
+@test "vmrun: a restore from a pipe runs when END has come, also when the pipe stays open" {
+	start_step a "pages=64 tick=1000 pace=20"
+	vmsnap -q a "$W/a.vms"
+	half=$(($(stat -c %s "$W/a.vms") / 2))
+	stalled s "$half"
+	until_true 20 status_is s restore-vm
+	tail -c +$((half + 1)) "$W/a.vms" >&7
+	vmrun ctl s wait RESUME timeout=20
+	status_is s running
+	vmrun ctl s quit
+	ended_with 0
+	# and is refused when the rest is damaged
+	stalled t "$half" --paused
+	until_true 20 status_is t restore-vm
+	tail -c +$((half + 1)) "$W/a.vms" | tr '\0' '\1' >&7 || true      # it may be gone before it has all
+	ended_with 3
+	nothing_left t
+	[ "$(wc -l <"$W/t.log")" = 1 ]
+	exec 7>&-
+}
+
 @test "vmrun: a disk that has moved on is refused, --disk-changed=accept takes it" {
 	snapshot_with_everything
 	printf x | dd of="$W/root.img" bs=1 seek=70000 conv=notrunc status=none

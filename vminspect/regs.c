@@ -16,7 +16,8 @@ static const struct {
 	[MACHINE_X86_64_1]  = { .list = "cpus",  .run = regs_x86 },
 };
 
-int regs_load(const struct regs_cpu *cpu, const struct state_table *const *tables, void *const *into, size_t ntables, struct fail *why)
+int regs_load(const struct regs_cpu *cpu, const struct state_table *const *tables,
+	      void *const *into, size_t ntables, struct fail *why)
 {
 	const void *tree  = cpu->look->trees[1];
 	int         state = fdt_subnode_offset(tree, cpu->node, "state"), node;
@@ -26,7 +27,8 @@ int regs_load(const struct regs_cpu *cpu, const struct state_table *const *table
 	for (size_t i = 0; i < ntables; i++) {
 		node = state < 0 ? state : fdt_subnode_offset(tree, state, tables[i]->name);
 		if (node < 0)
-			return fail_set(why, FAIL_CORRUPT, "%s: %s: no saved registers (%s)", cpu->look->src.what, where, tables[i]->name);
+			return fail_set(why, FAIL_CORRUPT, "%s: %s: no saved registers (%s)",
+					cpu->look->src.what, where, tables[i]->name);
 		if (state_load(tables[i], into[i], tree, node, where, NULL, why))
 			return fail_prefix(why, "%s: ", cpu->look->src.what);
 	}
@@ -38,7 +40,8 @@ int regs_set(json_t *o, const char *key, json_t *v, struct fail *why)
 	return json_object_set_new(o, key, v) ? fail_set(why, FAIL_SYSTEM, "out of memory") : 0;
 }
 
-static int regs_owner(void *arg, enum machine_owner kind, uint32_t n, int node, const char *where, struct fail *why)
+static int regs_owner(void *arg, enum machine_owner kind, uint32_t n, int node, const char *where,
+		      struct fail *why)
 {
 	struct regs_cpu *cpu = arg;
 

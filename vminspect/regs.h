@@ -21,7 +21,8 @@ int regs_riscv(const struct regs_cpu *cpu, struct fail *why);
 int regs_x86(const struct regs_cpu *cpu, struct fail *why);
 
 /* Loads so many parts of the CPU's state; into[i] points to a zeroed struct of tables[i]. */
-int regs_load(const struct regs_cpu *cpu, const struct state_table *const *tables, void *const *into, size_t ntables, struct fail *why);
+int regs_load(const struct regs_cpu *cpu, const struct state_table *const *tables,
+	      void *const *into, size_t ntables, struct fail *why);
 /* Takes v, which may be NULL (out of memory). */
 int regs_set(json_t *o, const char *key, json_t *v, struct fail *why);
 

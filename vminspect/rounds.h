@@ -20,7 +20,8 @@ struct rounds {
 	uint64_t     chunks;          /* of all types, before END */
 };
 
-/* Notes a chunk in the order of the snapshot (snap_image_walk, snap_stream_next); its payload has been checked. arg: struct rounds. */
+/* Notes a chunk in the order of the snapshot (snap_image_walk, snap_stream_next); its payload has
+ * been checked. arg: struct rounds. */
 void rounds_note(void *arg, const struct chunk *c, const uint8_t *payload);
 
 #endif

@@ -8,7 +8,8 @@
 #include <string.h>
 
 struct tree_json {
-	json_t                   *nodes[TREE_DEPTH + 1];     /* nodes[0] is ours, the others their parents' */
+	/* nodes[0] is ours, the others their parents' */
+	json_t                   *nodes[TREE_DEPTH + 1];
 	const struct state_table *parts[TREE_DEPTH + 1];
 	bool                      failed;
 };
@@ -20,7 +21,7 @@ static void tree_json_put(struct tree_json *t, int depth, const char *name, json
 		t->failed = true;
 }
 
-/* Is it the name of a row? A row is a property of another name ("guest-ns"), so both may be there. */
+/* Is it the name of a row? A row's property has another ("guest-ns"), so both may be there. */
 static bool tree_json_is_row(const struct state_table *part, const char *name)
 {
 	for (const struct field *f = part ? part->fields : NULL; f && f->type != FIELD_END; f++)
@@ -40,7 +41,8 @@ static void tree_json_node(void *arg, int depth, const char *name, const struct 
 		return;
 	t->nodes[depth] = json_object();
 	/* A child may have a property's name: properties come first. */
-	snprintf(other, sizeof(other), "%s%s", name, json_object_get(t->nodes[depth - 1], name) ? "/" : "");
+	snprintf(other, sizeof(other), "%s%s", name,
+		 json_object_get(t->nodes[depth - 1], name) ? "/" : "");
 	if (!t->nodes[depth])
 		t->failed = true;
 	else
@@ -97,7 +99,9 @@ static void tree_json_prop(void *arg, int depth, const char *name, const uint8_t
 		v = json_true();
 		break;
 	}
-	snprintf(other, sizeof(other), "%s%s", !k.row && tree_json_is_row(t->parts[depth], name) ? "/" : "", k.row ? k.row->name : name);
+	snprintf(other, sizeof(other), "%s%s",
+		 !k.row && tree_json_is_row(t->parts[depth], name) ? "/" : "",
+		 k.row ? k.row->name : name);
 	tree_json_put(t, depth, other, v);
 }
 

@@ -11,7 +11,9 @@
 /* The hashes hold and the trees agree; now each part of the state as a restore would load it. */
 static int verify_state(const struct look *l, struct fail *why)
 {
-	return machine_check_state(&l->state, l->trees[1], l->lens[1], why) ? fail_prefix(why, "%s: ", l->src.what) : 0;
+	if (machine_check_state(&l->state, l->trees[1], l->lens[1], why))
+		return fail_prefix(why, "%s: ", l->src.what);
+	return 0;
 }
 
 static uint64_t verify_pages(const struct look *l)

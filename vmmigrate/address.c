@@ -13,6 +13,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#define ADDRESS_TRIES 32u     /* for a port that is free at every address */
+
+struct address_listener {
+	char     name[ADDRESS_TEXT_MAX];
+	bool     insecure, refused;
+	int     *fds;
+	unsigned n;
+};
+
 static int address_port(struct address *a, const char *port, const char *text, struct fail *why)
 {
 	char         *end;
@@ -164,6 +173,25 @@ int address_connect(const struct address *a, bool insecure, uint64_t deadline_ns
 	return *fd < 0 ? -1 : 0;
 }
 
+static void address_set_port(struct sockaddr *sa, uint16_t port)
+{
+	if (sa->sa_family == AF_INET6)
+		((struct sockaddr_in6 *)(void *)sa)->sin6_port = htons(port);
+	else
+		((struct sockaddr_in *)(void *)sa)->sin_port = htons(port);
+}
+
+static uint16_t address_port_of(int fd)
+{
+	struct sockaddr_storage ss;
+	socklen_t               len = sizeof(ss);
+
+	if (getsockname(fd, (struct sockaddr *)&ss, &len))
+		return 0;
+	return ntohs(ss.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)(void *)&ss)->sin6_port
+					      : ((struct sockaddr_in *)(void *)&ss)->sin_port);
+}
+
 static int address_bind(const struct addrinfo *ai, const char *name, struct fail *why)
 {
 	int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
@@ -180,33 +208,67 @@ static int address_bind(const struct addrinfo *ai, const char *name, struct fail
 	return -1;
 }
 
+/* A hosts file can name an address twice. */
+static bool address_repeated(const struct addrinfo *all, const struct addrinfo *ai)
+{
+	for (const struct addrinfo *o = all; o != ai; o = o->ai_next)
+		if (o->ai_addrlen == ai->ai_addrlen && !memcmp(o->ai_addr, ai->ai_addr, ai->ai_addrlen))
+			return true;
+	return false;
+}
+
+/* One address after the other. With any_port the first one's port is the kernel's choice, and all the
+ * others take it as well. taken: the port is in use at one of them. */
+static void address_bind_all(struct address_listener *l, const struct addrinfo *all, bool any_port, bool *taken, struct fail *why)
+{
+	uint16_t port = 0;
+
+	*taken = false;
+	for (const struct addrinfo *ai = all; ai && l->n < ADDRESS_LISTEN && !*taken; ai = ai->ai_next) {
+		if (any_port)
+			address_set_port(ai->ai_addr, port);
+		if (address_repeated(all, ai))
+			continue;
+		if (!l->insecure && !address_is_loopback(ai->ai_addr)) {
+			l->refused = true;
+			continue;
+		}
+		int fd = address_bind(ai, l->name, why);
+
+		if (fd >= 0) {
+			l->fds[l->n++] = fd;
+			port           = address_port_of(fd);
+		} else {
+			*taken = why->sys == EADDRINUSE;
+		}
+	}
+}
+
 int address_listen(const struct address *a, bool insecure, int fds[ADDRESS_LISTEN], unsigned *n, struct fail *why)
 {
-	struct addrinfo *all;
-	char             name[ADDRESS_TEXT_MAX];
-	bool             refused = false;
+	struct address_listener l        = { .insecure = insecure, .fds = fds };
+	bool                    any_port = !strcmp(a->port, "0"), taken;
+	struct addrinfo        *all;
 
 	*n = 0;
-	address_text(a, name);
+	address_text(a, l.name);
 	/* Without a host: AI_PASSIVE gives every address, its absence the loopback ones. */
 	if (address_resolve(a, insecure, &all, why))
 		return -1;
-	for (const struct addrinfo *ai = all; ai && *n < ADDRESS_LISTEN; ai = ai->ai_next) {
-		if (!insecure && !address_is_loopback(ai->ai_addr)) {
-			refused = true;
-			continue;
-		}
-		int fd = address_bind(ai, name, why);
-
-		if (fd >= 0)
-			fds[(*n)++] = fd;
-		if (fd >= 0 && !strcmp(a->port, "0"))
+	for (unsigned i = 0; i < (any_port ? ADDRESS_TRIES : 1); i++) {
+		address_bind_all(&l, all, any_port, &taken, why);
+		if (!taken)
 			break;
+		/* At all of them or at none: who comes by another of our names must not find somebody else. */
+		while (l.n)
+			close(fds[--l.n]);
 	}
 	freeaddrinfo(all);
-	if (*n)
+	*n = l.n;
+	if (l.n)
 		return 0;
-	if (refused)
-		return fail_set(why, FAIL_USAGE, "%s can be reached from other hosts, in plain text and by anyone: --insecure accepts that", name);
+	if (l.refused)
+		return fail_set(why, FAIL_USAGE, "%s can be reached from other hosts, in plain text and by anyone: --insecure accepts that",
+				l.name);
 	return -1;
 }

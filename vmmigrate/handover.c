@@ -71,6 +71,10 @@ static int handover_hold_for(struct handover *h, enum move_state want, struct fa
 
 	if (h->lock_fd >= 0 || handover_leased(h))
 		return 0;
+	/* While nobody had the right, the peer may have been told that it is released. */
+	if (h->keep)
+		return fail_set(why, FAIL_OWNER, "%s: its vmrun has ended meanwhile: nothing was taken back; vmmigrate status %s",
+				h->name, h->name);
 	handover_let_go(h);
 	switch (find_vm(&h->vm, &c, why)) {
 	case FOUND_ALIVE:

@@ -23,6 +23,7 @@ struct handover {
 	int             stop_fd;          /* readable: give up trying; -1 for none */
 	int             lock_fd;          /* -1; the VM's lock while no vmrun lives */
 	struct lease   *own;              /* NULL; a lease of our own, when the caller's has gone */
+	bool            keep;             /* what was judged is true only as long as the right is held without a gap */
 	/* out */
 	uint64_t        running_ns;       /* io_now_ns of RUNNING */
 	bool            alive;            /* the target's vmrun lived when it was asked */

@@ -150,9 +150,11 @@ static void receiver_differs(struct receiver *r, uint64_t region, uint64_t page)
 }
 
 /* Up to BATCH_PAGES pages of ours into r->batch->data. */
-static int receiver_audit_read(struct receiver *r, const struct receiver_region *g, uint64_t first, uint64_t n, struct fail *why)
+static int receiver_audit_read(struct receiver *r, const struct receiver_region *g, uint64_t first,
+			       uint64_t n, struct fail *why)
 {
-	return io_pread(g->ram->fd, r->batch->data, (size_t)n * PAGE_SIZE_4K, first * PAGE_SIZE_4K, g->ram->r.name, why);
+	return io_pread(g->ram->fd, r->batch->data, (size_t)n * PAGE_SIZE_4K, first * PAGE_SIZE_4K,
+			g->ram->r.name, why);
 }
 
 /* Pages that the source says are zero: only those that may hold data are looked at. */
@@ -181,7 +183,8 @@ int receiver_audit(struct receiver *r, const struct message *m, struct fail *why
 		return fail_set(why, FAIL_PEER, "AUDIT of pages that are no memory of this machine");
 	/* Once each: a few bytes would else have us read all memory, as often as they come. */
 	if (m->first < g->audited)
-		return fail_set(why, FAIL_PEER, "AUDIT: region %s: page %" PRIu64 " is out of order", g->ram->r.name, m->first);
+		return fail_set(why, FAIL_PEER, "AUDIT: region %s: page %" PRIu64 " is out of order",
+				g->ram->r.name, m->first);
 	g->audited = m->first + m->pages;
 	r->audited += m->pages;
 	if (m->zero)

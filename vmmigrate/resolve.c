@@ -162,6 +162,7 @@ static int resolve_own(const struct options *o, const struct move_record *r, str
 	/* From here on the peer hears `undecided` when it asks, and nobody here says GO. */
 	if (handover_retaking(h, true, why))
 		return -1;
+	h->keep = true;
 	if (resolve_own_judge(o, r, &by_word, why) || resolve_confirm(o, r, why) || resolve_own_judge(o, r, &by_word, why)) {
 		handover_retaking(h, false, &ignored);
 		return -1;

@@ -167,9 +167,11 @@ static int cpio_put(struct cpio_out *o, const void *data, size_t len, struct fai
 {
 	size_t pad = (4 - (o->len + len) % 4) % 4;
 
-	/* Folders that an archive leaves out are written all the same: 2000 of them for a path of "a/a/a/...". */
+	/* Folders that an archive leaves out are written all the same: 2000 of them for a path of
+	 * "a/a/a/...". */
 	if (len + pad > o->max - o->len)
-		return fail_set(why, FAIL_LIMIT, "initrd: larger than the %zu MiB accepted", o->max >> 20);
+		return fail_set(why, FAIL_LIMIT, "initrd: larger than the %zu MiB accepted",
+				o->max >> 20);
 	if (o->room - o->len < len + pad) {
 		size_t   room = (o->room + len + pad) * 2;
 		uint8_t *more = realloc(o->buf, room);

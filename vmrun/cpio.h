@@ -24,7 +24,7 @@ struct cpio {
 	size_t             n, room;
 	size_t             bytes;      /* data and paths so far */
 	size_t             max;        /* refuse beyond, also what comes out */
-	void              *names;      /* tsearch(3) of path to entry: a guaranteed logarithm, whatever an archive's names are */
+	void              *names;      /* tsearch(3), path to entry: a logarithm whatever the names */
 	uint64_t           compares;   /* of paths so far; tests bound it */
 };
 

@@ -27,7 +27,8 @@ static size_t module_suffix(const char *path)
 	return 0;
 }
 
-/* Is the file that it would become there already, or is it not the last of its name, so that it counts for nothing? */
+/* Is the file that it would become there already, or is it not the last of its name, so that it
+ * counts for nothing? */
 static bool module_stays(struct cpio *c, const struct cpio_entry *e, size_t suffix)
 {
 	char plain[PATH_MAX];
@@ -81,7 +82,7 @@ int initrd_modules(struct cpio *c, struct fail *why)
 {
 	for (size_t i = 0; i < c->n; i++) {
 		const struct cpio_entry *e      = &c->entries[i];
-		size_t                   suffix = S_ISREG(e->mode) && e->len ? module_suffix(e->path) : 0;
+		size_t suffix = S_ISREG(e->mode) && e->len ? module_suffix(e->path) : 0;
 
 		if (suffix && !module_stays(c, e, suffix) && module_unpack(c, i, suffix, why))
 			return -1;

@@ -62,14 +62,14 @@ static int main_open(struct vm **vm, const struct options *o, struct loop *loop,
 	}
 }
 
-/* An incoming VM is started by its lease. */
+/* An incoming VM is started by its lease, a restored one when its snapshot has been read. */
 static int main_start(struct vm *vm, const struct options *o, struct fail *why)
 {
 	int rc = 0;
 
 	vm_signals_block();
 	pthread_mutex_lock(&vm->control_lock);
-	if (o->mode != MODE_INCOMING)
+	if (o->mode == MODE_BOOT)
 		rc = vm_start(vm, why);
 	pthread_mutex_unlock(&vm->control_lock);
 	return rc;
@@ -93,6 +93,7 @@ static int main_vm(const struct options *o)
 		rc = vm_run(vm, &why);
 	if (vm && rc >= 0)
 		why = vm->end_why;     /* why it ended, where there is more to say than the status does */
+	vm_restore_end(vm);
 	if (vm)
 		control_server_close(vm->control);
 	if (vm && rc >= 0 && vm_flush(vm, &late) && why.kind == FAIL_NONE)

@@ -7,9 +7,14 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 struct restore {
 	struct vm       *vm;
@@ -151,43 +156,156 @@ static void restore_stopped(struct vm *vm, const struct options *o)
 	     "(--restore with --cont: at once)", vm->cfg.name, vm->cfg.name);
 }
 
+/* The reading of a snapshot: a thread of its own, so that a pipe that stalls keeps nobody waiting. */
+struct restoring {
+	struct vm            *vm;
+	const struct options *o;
+	struct snap_stream   *stream;
+	int                   fd, cancel, done;      /* the source; eventfds: to give up, to say that it has ended */
+	struct loop_watch    *watch;
+	pthread_t             thread;
+	bool                  running;               /* the thread is to be joined */
+	int                   rc;                    /* once it has ended */
+	struct fail           why;
+};
+
+static void restoring_free(struct restoring *r)
+{
+	if (r->watch)
+		loop_remove(r->vm->loop, r->watch);
+	snap_stream_close(r->stream);
+	io_close(&r->fd);
+	io_close(&r->cancel);
+	io_close(&r->done);
+	free(r);
+}
+
+static int restoring_load(struct restoring *r, struct fail *why)
+{
+	struct vm     *vm = r->vm;
+	const uint8_t *fdt;
+	size_t         len;
+	int            rc;
+
+	if (setup_images_given(vm, r->o, why) || restore_pages(vm, r->stream, why) || restore_own(r->stream, r->o, why))
+		return -1;
+	fdt = snap_stream_state(r->stream, &len);
+	if (!fdt)
+		return fail_set(why, FAIL_CORRUPT, "%s: no state", r->o->source);
+	pthread_mutex_lock(&vm->control_lock);
+	rc = vm_load(vm, fdt, len, why);
+	pthread_mutex_unlock(&vm->control_lock);
+	/* Without the lock, since it reads disks. Others may go on from the same snapshot: the guest is told that it is a copy. */
+	if (rc || vm_disks_check(vm, why) || board_copied(vm->board, why))
+		return -1;
+	pthread_mutex_lock(&vm->control_lock);
+	restore_stopped(vm, r->o);
+	pthread_mutex_unlock(&vm->control_lock);
+	return 0;
+}
+
+static void *restoring_main(void *arg)
+{
+	struct restoring *r   = arg;
+	uint64_t          one = 1;
+
+	r->rc = restoring_load(r, &r->why);
+	if (write(r->done, &one, sizeof(one)) < 0)
+		abort();     /* a new counter takes one */
+	return NULL;
+}
+
+/* Main loop: the thread has ended. */
+static void restoring_done(void *arg, uint32_t events)
+{
+	struct restoring *r  = arg;
+	struct vm        *vm = r->vm;
+
+	(void)events;
+	pthread_join(r->thread, NULL);
+	r->running = false;
+	pthread_mutex_lock(&vm->control_lock);
+	if (!vm->run.ended) {
+		if (r->rc == 0 && (runstate_drop(vm, HOLD_RESTORE, &r->why) || vm_start(vm, &r->why)))
+			r->rc = -1;
+		if (r->rc) {
+			vm->end_why = r->why;
+			vm_end(vm, RUN_INTERNAL_ERROR, fail_status(r->why.kind), "host-error");
+		}
+	}
+	pthread_mutex_unlock(&vm->control_lock);
+	vm->restoring = NULL;
+	restoring_free(r);
+}
+
+static int restoring_start(struct restoring *r, struct fail *why)
+{
+	sigset_t all, before;
+
+	r->cancel = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	r->done   = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (r->cancel < 0 || r->done < 0)
+		return fail_sys(why, "eventfd");
+	snap_stream_cancel(r->stream, r->cancel);
+	r->watch = loop_add(r->vm->loop, r->done, EPOLLIN, restoring_done, r, why);
+	if (!r->watch)
+		return -1;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);     /* signals are the main thread's */
+	errno = pthread_create(&r->thread, NULL, restoring_main, r);
+	r->running = errno == 0;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return r->running ? 0 : fail_sys(why, "restore: thread");
+}
+
+void vm_restore_end(struct vm *vm)
+{
+	struct restoring *r   = vm ? vm->restoring : NULL;
+	uint64_t          one = 1;
+
+	if (!r)
+		return;
+	if (r->running && write(r->cancel, &one, sizeof(one)) < 0)
+		abort();     /* a new counter takes one */
+	if (r->running)
+		pthread_join(r->thread, NULL);
+	vm->restoring = NULL;
+	restoring_free(r);
+}
+
 int vm_restore(struct vm **out, const struct options *o, struct loop *loop, struct fail *why)
 {
-	struct machine     *m = malloc(sizeof(*m));
-	struct snap_stream *s = NULL;
-	const uint8_t      *fdt;
-	size_t              len;
-	uint8_t             header[SNAP_HEADER_BYTES];
-	bool                file = strcmp(o->source, "-") != 0;
-	int                 fd = -1, rc = -1;
+	struct machine   *m = malloc(sizeof(*m));
+	struct restoring *r = calloc(1, sizeof(*r));
+	bool              file = strcmp(o->source, "-") != 0;
+	uint8_t           header[SNAP_HEADER_BYTES];
+	int               rc = -1;
 
-	if (!m) {
+	if (!m || !r) {
 		errno = ENOMEM;
-		return fail_sys(why, "machine");
+		fail_sys(why, "machine");
+		free(r);
+		free(m);
+		return -1;
 	}
-	fd = setup_source(o->source, why);
-	if (fd < 0 || snap_header_load(fd, o->source, file, "vmrun --restore -", header, why) ||
-	    snap_stream_open_at(&s, fd, header, o->source, why))
+	*r = (struct restoring){ .o = o, .cancel = -1, .done = -1, .why = { .at = FAIL_NOWHERE } };
+	/* Up to here a signal ends us at once, and nothing is left behind. */
+	r->fd = setup_source(o->source, why);
+	if (r->fd < 0 || snap_header_load(r->fd, o->source, file, "vmrun --restore -", header, why) ||
+	    snap_stream_open_at(&r->stream, r->fd, header, o->source, why) || restore_config(r->stream, o, m, why) ||
+	    setup_apart(m, r->fd, "the snapshot", why))
 		goto out;
-	if (restore_config(s, o, m, why) || setup_apart(m, fd, "the snapshot", why))
-		goto out;
-	if (setup_vm(out, m, o, loop, why))
-		goto out;
-	if (setup_images_given(*out, o, why) || restore_pages(*out, s, why) || restore_own(s, o, why))
-		goto out;
-	fdt = snap_stream_state(s, &len);
-	if (!fdt) {
-		fail_set(why, FAIL_CORRUPT, "%s: no state", o->source);
-		goto out;
+	vm_signals_block();
+	rc = setup_vm(out, m, o, loop, why);
+	if (*out) {
+		r->vm             = *out;
+		(*out)->restoring = r;
+		rc                = rc ? rc : restoring_start(r, why);
+		r                 = NULL;
 	}
-	/* Others may go on from the same snapshot: the guest is told that it is a copy. */
-	if (vm_load(*out, fdt, len, why) || vm_disks_check(*out, why) || board_copied((*out)->board, why))
-		goto out;
-	restore_stopped(*out, o);
-	rc = 0;
 out:
-	snap_stream_close(s);
-	io_close(&fd);
+	if (r)
+		restoring_free(r);
 	free(m);
 	return rc;
 }

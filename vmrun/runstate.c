@@ -12,6 +12,7 @@ const char *const run_status_names[RUN_STATUSES] = {
 	[RUN_FINISH_MIGRATE] = "finish-migrate",
 	[RUN_SAVE_VM]        = "save-vm",
 	[RUN_IO_ERROR]       = "io-error",
+	[RUN_RESTORE_VM]     = "restore-vm",
 	[RUN_SHUTDOWN]       = "shutdown",
 	[RUN_GUEST_PANICKED] = "guest-panicked",
 	[RUN_INTERNAL_ERROR] = "internal-error",
@@ -123,6 +124,8 @@ enum run_status runstate_status(const struct vm *vm)
 		return RUN_POSTMIGRATE;
 	if (r->holders & HOLD_INCOMING)
 		return RUN_INMIGRATE;
+	if (r->holders & HOLD_RESTORE)
+		return RUN_RESTORE_VM;
 	if (r->holders & HOLD_LEASE)
 		return r->moving ? RUN_FINISH_MIGRATE : RUN_SAVE_VM;
 	if (r->holders & HOLD_IO)

@@ -17,11 +17,12 @@ enum holder {
 	HOLD_INCOMING = 1 << 2,     /* being filled; removed by start only */
 	HOLD_IO       = 1 << 4,     /* the host has no space for a disk; removed by cont */
 	HOLD_RELEASED = 1 << 3,     /* given away; removed by nothing but `vmmigrate resolve --own` or a RETURNED peer */
+	HOLD_RESTORE  = 1 << 5,     /* being read from a snapshot */
 };
 
 /* QEMU's RunState words: query-status. */
 enum run_status { RUN_PRELAUNCH, RUN_RUNNING, RUN_PAUSED, RUN_INMIGRATE, RUN_POSTMIGRATE, RUN_FINISH_MIGRATE, RUN_SAVE_VM,
-		  RUN_IO_ERROR, RUN_SHUTDOWN, RUN_GUEST_PANICKED, RUN_INTERNAL_ERROR, RUN_STATUSES };
+		  RUN_IO_ERROR, RUN_RESTORE_VM, RUN_SHUTDOWN, RUN_GUEST_PANICKED, RUN_INTERNAL_ERROR, RUN_STATUSES };
 extern const char *const run_status_names[RUN_STATUSES];
 
 struct runstate {

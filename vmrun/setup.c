@@ -140,6 +140,8 @@ int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o
 	vm->disk_changed_ok = o->disk_changed_ok;
 	if (o->paused)
 		vm->run.holders |= HOLD_USER;
+	if (o->mode == MODE_RESTORE)
+		vm->run.holders |= HOLD_RESTORE;
 	/* A serial line may have made the file that was missing before. */
 	if (apart_from_hosts(&vm->cfg, why) || control_server_open(&vm->control, vm, o->control, o->token, why))
 		return -1;

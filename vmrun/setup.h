@@ -8,8 +8,12 @@
 
 /* --kernel: powered on, not started. */
 int vm_power_on(struct vm **out, const struct options *o, struct loop *loop, struct fail *why);
-/* --restore: everything read and verified up to END, loaded, not started. */
+/* --restore: configured from the snapshot and held (HOLD_RESTORE) while a thread reads and verifies the rest up to END. The
+ * main loop then starts the VM, or ends it with the reason in end_why. SIGINT, SIGTERM and SIGHUP are blocked from the moment on
+ * that there is something to leave behind. */
 int vm_restore(struct vm **out, const struct options *o, struct loop *loop, struct fail *why);
+/* Before the VM is closed: gives up what is still being read. NULL allowed. */
+void vm_restore_end(struct vm *vm);
 /* --incoming: configured from a tree, held until a lease fills and starts it. */
 int vm_incoming(struct vm **out, const struct options *o, struct loop *loop, struct fail *why);
 

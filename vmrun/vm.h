@@ -23,6 +23,7 @@
  * Order: control_lock before machine_lock. */
 
 struct control_server;
+struct restoring;
 
 struct vm {
 	struct machine   cfg;
@@ -37,6 +38,7 @@ struct vm {
 	struct boot_images images;             /* for resets; kernel NULL: not at hand (images.h) */
 	enum clock_policy  clock_policy;       /* at the next load */
 	struct clock_state clock_part;         /* what is saved of the clock, filled at each save */
+	struct restoring  *restoring;          /* restore.c: the thread that reads its snapshot; NULL: none */
 	struct machine    *recorded;           /* as the tree that came in has it, before overrides, with the disks' fingerprints once state is loaded; NULL when booted here */
 	bool               disks_deferred;     /* incoming: disks are opened but not locked before board_own */
 	bool               disk_changed_ok;    /* --disk-changed=accept, at the next of the checks below */

@@ -101,7 +101,6 @@ static int save_open_lease(struct save *s, struct fail *why)
 	snprintf(holder, sizeof(holder), "vmsnap[%ld]", (long)getpid());
 	if (control_open(&s->control, s->o->vm, why) || lease_open(&s->lease, s->control, LEASE_KIND_LOG, holder, why))
 		return -1;
-	snprintf(s->lease->vm, sizeof(s->lease->vm), "%s", s->o->vm);
 	return lease_config(s->lease, &s->config, &s->config_len, why);
 }
 

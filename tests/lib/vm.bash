@@ -71,7 +71,8 @@ vm_answers() {
 		cat "$W/$1.log" >&2
 		return 0      # it has ended: the caller's next step says what it wanted
 	fi
-	vmrun ctl "$1" query-status >/dev/null 2>&1
+	local status      # a restored VM answers while it is still being read
+	status=$(vmrun ctl "$1" query-status 2>/dev/null | jq -r .status) && [ -n "$status" ] && [ "$status" != restore-vm ]
 }
 
 # start_step NAME [bootargs] [vmrun options]: the one-step guest, 64 MiB unless --memory is given.

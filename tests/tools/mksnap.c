@@ -106,7 +106,8 @@ static int mksnap_spoil(const struct mksnap *o, void *fdt, size_t *len, struct f
 	} else if (o->set[0]) {
 		err = fdt_open_into(fdt, fdt, LIMIT_TREE_BYTES);
 		if (!err)
-			err = fdt_setprop(fdt, fdt_path_offset(fdt, o->set[0]), o->set[1], o->set[2], (int)strlen(o->set[2]) + 1);
+			err = fdt_setprop(fdt, fdt_path_offset(fdt, o->set[0]), o->set[1],
+					  o->set[2], (int)strlen(o->set[2]) + 1);
 	} else if (!strcmp(what, "state")) {
 		err = fdt_setprop_inplace_u32(fdt, fdt_path_offset(fdt, "/cpus/cpu@0/state/hart"), "scounteren", 0xffff);
 	} else if (!strcmp(what, "stray")) {
@@ -137,8 +138,12 @@ static int mksnap_version(int fd, const char *what, struct fail *why)
 
 static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const char *what, struct fail *why)
 {
-	struct snap_header  h = { .arch = o->arch, .vm = s->m.uuid, .snapshot = o->uuid, .creator = "mksnap",
-				  .created_ns = o->created_ns, .required = o->state_only ? SNAP_STATE_ONLY : 0 };
+	struct snap_header h = { .arch = o->arch,
+				 .vm = s->m.uuid,
+				 .snapshot = o->uuid,
+				 .creator = "mksnap",
+				 .created_ns = o->created_ns,
+				 .required = o->state_only ? SNAP_STATE_ONLY : 0 };
 	struct snap_writer *w = NULL;
 	uint8_t            *tree[2] = { malloc(LIMIT_TREE_BYTES), malloc(LIMIT_TREE_BYTES) }, content[16];
 	size_t              len[2];
@@ -183,16 +188,20 @@ out:
 }
 
 static const struct option longs[] = {
-	{ "pages", 1, NULL, 'p' }, { "level", 1, NULL, 'l' },   { "ram", 1, NULL, 'r' },   { "state-only", 0, NULL, 's' },
-	{ "uuid", 1, NULL, 'u' },  { "created", 1, NULL, 'c' }, { "tree", 1, NULL, 't' },  { "spoil", 1, NULL, 'x' },
-	{ "x86", 0, NULL, 'i' },   { "del", 1, NULL, 'd' },     { "set", 1, NULL, 'e' },   { "arch", 1, NULL, 'a' },
-	{ "name", 1, NULL, 'n' },
-	{ NULL, 0, NULL, 0 },
+	{ "pages", 1, NULL, 'p' },      { "level", 1, NULL, 'l' }, { "ram", 1, NULL, 'r' },
+	{ "state-only", 0, NULL, 's' }, { "uuid", 1, NULL, 'u' },  { "created", 1, NULL, 'c' },
+	{ "tree", 1, NULL, 't' },       { "spoil", 1, NULL, 'x' }, { "x86", 0, NULL, 'i' },
+	{ "del", 1, NULL, 'd' },        { "set", 1, NULL, 'e' },   { "arch", 1, NULL, 'a' },
+	{ "name", 1, NULL, 'n' },       { NULL, 0, NULL, 0 },
 };
 
 int main(int argc, char **argv)
 {
-	struct mksnap o = { .pages = 32, .ram = SAMPLE_RAM, .created_ns = UINT64_C(1795219201000000000), .spoil = "", .name = "sample" };
+	struct mksnap o = { .pages = 32,
+			    .ram = SAMPLE_RAM,
+			    .created_ns = UINT64_C(1795219201000000000),
+			    .spoil = "",
+			    .name = "sample" };
 	struct fail   why;
 	bool          good = uuid_parse(&o.uuid, "0f0e0d0c-0b0a-4908-8706-050403020100");
 

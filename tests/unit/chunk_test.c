@@ -57,7 +57,8 @@ static struct frame frame_make(struct page_codec *codec, uint8_t *out)
 	size_t       len;
 
 	fill_batch(0, 64, false);
-	if (page_chunk_encode(codec, batch, 1, out, &len, NULL, &why) || chunk_header_get(&f.c, out, 0, &why) || f.c.encoding != 1)
+	if (page_chunk_encode(codec, batch, 1, out, &len, NULL, &why) ||
+	    chunk_header_get(&f.c, out, 0, &why) || f.c.encoding != 1)
 		DIE("page chunk: %s", why.what);
 	f.data = f.payload + f.c.len - get_le32(f.payload + 8);
 	return f;
@@ -75,11 +76,13 @@ static void frame_put(struct frame *f, const uint8_t *frame, size_t len)
 	memcpy(f->data, frame, len);
 }
 
-static bool frame_refused(struct page_codec *codec, const struct frame *f, struct page_batch *got, const char *what)
+static bool frame_refused(struct page_codec *codec, const struct frame *f, struct page_batch *got,
+			  const char *what)
 {
 	struct fail why = { 0 };
 
-	if (page_chunk_decode(codec, &f->c, f->payload, 0, 1u << 20, got, NULL, &why) == -1 && why.kind == FAIL_CORRUPT && strstr(why.what, what))
+	if (page_chunk_decode(codec, &f->c, f->payload, 0, 1u << 20, got, NULL, &why) == -1 &&
+	    why.kind == FAIL_CORRUPT && strstr(why.what, what))
 		return true;
 	printf("# %s\n", why.what);
 	return false;
@@ -94,16 +97,19 @@ static void test_frames(struct page_codec *codec, uint8_t *out, struct page_batc
 	struct frame         f = frame_make(codec, out);
 	struct fail          why;
 
-	ok(page_chunk_decode(codec, &f.c, f.payload, 0, 1u << 20, got, NULL, &why) == 0, "a frame of 64 pages is read");
+	ok(page_chunk_decode(codec, &f.c, f.payload, 0, 1u << 20, got, NULL, &why) == 0,
+	   "a frame of 64 pages is read");
 	memcpy(f.payload + f.c.len, skippable, 8);
 	frame_grow(&f, 8);
-	ok(frame_refused(codec, &f, got, "not one zstd frame"), "a second frame behind the first is refused");
+	ok(frame_refused(codec, &f, got, "not one zstd frame"),
+	   "a second frame behind the first is refused");
 
 	f = frame_make(codec, out);
 	memmove(f.data + 8, f.data, get_le32(f.payload + 8));
 	memcpy(f.data, skippable, 8);
 	frame_grow(&f, 8);
-	ok(frame_refused(codec, &f, got, "not one zstd frame"), "a skippable frame in front is refused");
+	ok(frame_refused(codec, &f, got, "not one zstd frame"),
+	   "a skippable frame in front is refused");
 
 	/* Dictionary 0, in one byte: to libzstd the same as none. */
 	f = frame_make(codec, out);
@@ -112,9 +118,11 @@ static void test_frames(struct page_codec *codec, uint8_t *out, struct page_batc
 	f.data[4] |= 1;
 	f.data[id] = 0;
 	frame_grow(&f, 1);
-	ok(frame_refused(codec, &f, got, "not one zstd frame"), "a frame with a dictionary is refused");
+	ok(frame_refused(codec, &f, got, "not one zstd frame"),
+	   "a frame with a dictionary is refused");
 
-	/* zstd 0.7: magic, descriptor of a single segment with its size in four bytes, blocks that repeat a byte, the end. */
+	/* zstd 0.7: magic, descriptor of a single segment with its size in four bytes, blocks that
+	 * repeat a byte, the end. */
 	f = frame_make(codec, out);
 	p = made;
 	put_le32(p, 0xfd2fb527);
@@ -143,7 +151,8 @@ static void test_frames(struct page_codec *codec, uint8_t *out, struct page_batc
 	for (uint32_t left = 64 * 4096; left; left -= 2, p += 5)
 		memcpy(p, (uint8_t[5]){ (uint8_t)(2 << 3 | (left == 2)), 0, 0, 'A', 'A' }, 5);
 	frame_put(&f, made, (size_t)(p - made));
-	ok(frame_refused(codec, &f, got, "bytes of compressed data for 64 pages"), "a frame larger than its pages is refused");
+	ok(frame_refused(codec, &f, got, "bytes of compressed data for 64 pages"),
+	   "a frame larger than its pages is refused");
 }
 
 static void test_page_chunks(void)
@@ -265,7 +274,8 @@ static void test_pagemap(void)
 	pagemap_close(m);
 
 	test_pagemap_work();
-	ok(pagemap_open(&m, LIMIT_REGION_BYTES / 4096 + 1, &why) == -1 && why.kind == FAIL_LIMIT, "a larger region is refused");
+	ok(pagemap_open(&m, LIMIT_REGION_BYTES / 4096 + 1, &why) == -1 && why.kind == FAIL_LIMIT,
+	   "a larger region is refused");
 }
 
 /* How often a reader of the index has to ask, from the first page to the last. */
@@ -279,7 +289,8 @@ static uint64_t pagemap_asked(const struct pagemap *m)
 	return n;
 }
 
-/* What a hostile stream may claim: work follows the runs, 16 bytes each in the stream, not the pages that they name. */
+/* What a hostile stream may claim: work follows the runs, 16 bytes each in the stream, not the
+ * pages that they name. */
 static void test_pagemap_work(void)
 {
 	const uint64_t       npages = LIMIT_REGION_BYTES / 4096, mid = 512 * 512;
@@ -297,7 +308,8 @@ static void test_pagemap_work(void)
 		if (pagemap_set_zero(m, i, npages - i, &why))
 			DIE("pagemap: %s", why.what);
 	good = pagemap_steps(m) - done < npages / mid * 40 + runs * 100;
-	ok(good && pagemap_at(m, npages - 1, &e, &span) == PAGE_ZERO, "2000 zero runs of 16 TiB: each middle node once, then less than 100 steps each");
+	ok(good && pagemap_at(m, npages - 1, &e, &span) == PAGE_ZERO,
+	   "2000 zero runs of 16 TiB: each middle node once, then less than 100 steps each");
 	pagemap_close(m);
 
 	/* Of each middle node all but a page at each end, again and again. */
@@ -309,7 +321,8 @@ static void test_pagemap_work(void)
 			if (pagemap_set_zero(m, at * mid + 1, mid - 2, &why))
 				DIE("pagemap: %s", why.what);
 	}
-	ok(pagemap_steps(m) - done < 200 * 60, "a run of 2^18 zero pages over such pages takes less than 60 steps");
+	ok(pagemap_steps(m) - done < 200 * 60,
+	   "a run of 2^18 zero pages over such pages takes less than 60 steps");
 	ok(pagemap_asked(m) < 200 * 6 + npages / mid, "the index asks a few times for it");
 	pagemap_close(m);
 
@@ -318,9 +331,11 @@ static void test_pagemap_work(void)
 		DIE("pagemap: %s", why.what);
 	done = pagemap_steps(m);
 	for (uint64_t at = 0; at < 5000; at++)
-		if (pagemap_set_zero(m, at * 600, 1, &why) || (at % 10 == 0 && pagemap_set_data(m, at * 600 + 7, &e, &why)))
+		if (pagemap_set_zero(m, at * 600, 1, &why) ||
+		    (at % 10 == 0 && pagemap_set_data(m, at * 600 + 7, &e, &why)))
 			DIE("pagemap: %s", why.what);
-	ok(pagemap_steps(m) - done < 5000 * 100 && pagemap_asked(m) < 5000 * 6 + npages / mid, "scattered zero pages cost a few steps each, to note and to list");
+	ok(pagemap_steps(m) - done < 5000 * 100 && pagemap_asked(m) < 5000 * 6 + npages / mid,
+	   "scattered zero pages cost a few steps each, to note and to list");
 	pagemap_close(m);
 }
 

@@ -35,8 +35,10 @@ static void test_pages(void)
 			right &= snap_image_page(s, 3, p, page, &kind, &why) == 0 && memcmp(page, vram[p], 4096) == 0;
 		counts &= snap_image_pages(s, 0, PAGE_DATA) == data && snap_image_pages(s, 0, PAGE_ZERO) == zero &&
 			  snap_image_pages(s, 9, PAGE_DATA) == 0;
-		trees &= memcmp(snap_image_config(s, &len), config, config_len) == 0 && len == config_len &&
-			 memcmp(snap_image_state(s, &len), state, state_len) == 0 && len == state_len &&
+		trees &= memcmp(snap_image_config(s, &len), config, config_len) == 0 &&
+			 len == config_len &&
+			 memcmp(snap_image_state(s, &len), state, state_len) == 0 &&
+			 len == state_len &&
 			 snap_image_bytes(s) == (uint64_t)lseek(fd, 0, SEEK_END);
 		snap_image_digests(s, file, got);
 		digests &= memcmp(got, content, 16) == 0;

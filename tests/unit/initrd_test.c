@@ -254,7 +254,8 @@ static int add_file(struct cpio *c, const char *path, struct fail *why)
 	return cpio_add(c, path, &e, why);
 }
 
-/* A hard link and a compressed module each look for another entry: by a search, not through all of them. */
+/* A hard link and a compressed module each look for another entry: by a search, not through all of
+ * them. */
 static void test_work(void)
 {
 	enum { N = 20000 };
@@ -276,14 +277,19 @@ static void test_work(void)
 		found += cpio_find(&c, path) == &c.entries[i];
 		gone += cpio_find(&c, "lib/modules/m.ko") == NULL;
 	}
-	ok(found == N && gone == N && c.compares < (uint64_t)N * 2 * 32, "an entry among 20000 is found, or not, by fewer than 32 comparisons");
+	ok(found == N && gone == N && c.compares < (uint64_t)N * 2 * 32,
+	   "an entry among 20000 is found, or not, by fewer than 32 comparisons");
 	c.compares = 0;
 	for (size_t i = 0; i < N; i++)
 		if (cpio_shorten(&c, i, strlen("lib/modules/m00000.ko"), &why))
 			abort();
-	ok(c.compares < (uint64_t)N * 40 && cpio_find(&c, "lib/modules/m00007.ko") == &c.entries[7] && !cpio_find(&c, "lib/modules/m00007.ko.xz"),
+	ok(c.compares < (uint64_t)N * 40 &&
+		   cpio_find(&c, "lib/modules/m00007.ko") == &c.entries[7] &&
+		   !cpio_find(&c, "lib/modules/m00007.ko.xz"),
 	   "renaming them takes fewer than 40 each");
-	ok(add_file(&c, "lib/modules/m00007.ko", &why) == 0 && cpio_find(&c, "lib/modules/m00007.ko") == &c.entries[N], "the last of a name counts");
+	ok(add_file(&c, "lib/modules/m00007.ko", &why) == 0 &&
+		   cpio_find(&c, "lib/modules/m00007.ko") == &c.entries[N],
+	   "the last of a name counts");
 	ok(cpio_finish(&c, &out, &len, &why) == 0 && len > N * 110, "all of it is written");
 	free(out);
 	cpio_close(&c);
@@ -305,7 +311,8 @@ static void test_deep(void)
 		if (add_file(&c, path, &why))
 			abort();
 	}
-	ok(cpio_finish(&c, &out, &len, &why) == -1 && why.kind == FAIL_LIMIT, "12 KB of paths that would become 13 MB of folders are refused beyond the limit");
+	ok(cpio_finish(&c, &out, &len, &why) == -1 && why.kind == FAIL_LIMIT,
+	   "12 KB of paths that would become 13 MB of folders are refused beyond the limit");
 	cpio_close(&c);
 }
 

@@ -155,8 +155,15 @@ static void test_write_refused(struct sample *s)
 	m->regions[0].size = LIMIT_REGION_BYTES + 4096;
 	ok(write_refused(m, FAIL_LIMIT, "region 0: 17592186048512 bytes are not possible"), "a region above the limit is refused");
 	*m = s->m;
-	m->regions[m->nregions++] = (struct machine_region){ .id = 1, .kind = REGION_RAM, .name = "high", .gpa = (uint64_t)1 << 50, .size = LIMIT_REGION_BYTES, .page_size = 4096 };
-	ok(write_refused(m, FAIL_LIMIT, "machine: 17592253153280 bytes of memory, above 17592186044416"), "regions that are too large together are refused");
+	m->regions[m->nregions++] = (struct machine_region){ .id = 1,
+							     .kind = REGION_RAM,
+							     .name = "high",
+							     .gpa = (uint64_t)1 << 50,
+							     .size = LIMIT_REGION_BYTES,
+							     .page_size = 4096 };
+	ok(write_refused(m, FAIL_LIMIT,
+			 "machine: 17592253153280 bytes of memory, above 17592186044416"),
+	   "regions that are too large together are refused");
 	*m = s->m;
 	m->devices[5].gpa = m->devices[4].gpa + 0xfff;
 	ok(write_refused(m, FAIL_CORRUPT, "virtio-console@10002000 and virtio-rng@10002fff: overlap"), "overlapping windows are refused");

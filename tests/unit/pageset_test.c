@@ -1,4 +1,5 @@
-/* Sets of page numbers, against a plain array, and what the work of finding them follows; pages into a memfd. */
+/* Sets of page numbers, against a plain array, and what the work of finding them follows; pages
+ * into a memfd. */
 #include "libcommon/page_sink.h"
 #include "tests/unit/tap.h"
 
@@ -68,12 +69,14 @@ static void test_set(uint64_t npages)
 		if (i % 50 == 0) {
 			uint64_t from = rng() % npages;
 
-			same &= same_runs(&s, has, 0, npages) && same_runs(&s, has, from, from + rng() % (npages - from + 1));
+			same &= same_runs(&s, has, 0, npages) &&
+				same_runs(&s, has, from, from + rng() % (npages - from + 1));
 		}
 	}
 	for (uint64_t p = 0; p < npages; p++)
 		same &= pageset_has(&s, p) == has[p];
-	snprintf(claim, sizeof(claim), "a set of %llu pages holds what was added and not dropped", (unsigned long long)npages);
+	snprintf(claim, sizeof(claim), "a set of %llu pages holds what was added and not dropped",
+		 (unsigned long long)npages);
 	ok(same && !pageset_has(&s, npages), claim);
 	pageset_close(&s);
 	free(has);
@@ -92,18 +95,23 @@ static void test_work(void)
 	for (uint64_t i = 0; i < 1000; i++)
 		pageset_add(&s, i * 4000037, 1);
 	s.words = 0;
-	for (uint64_t from = 0; pageset_next(&s, from, npages, &first, &count); from = first + count)
+	for (uint64_t from = 0; pageset_next(&s, from, npages, &first, &count);
+	     from = first + count)
 		found += first % 4000037 == 0 && count == 1;
-	ok(found == 1000 && s.words < 1000 * 20, "1000 pages scattered over 16 TiB are found by fewer than 20 words each");
+	ok(found == 1000 && s.words < 1000 * 20,
+	   "1000 pages scattered over 16 TiB are found by fewer than 20 words each");
 	s.words = 0;
 	pageset_drop(&s, 0, npages);
-	ok(s.words < 1000 * 40 && !pageset_next(&s, 0, npages, &first, &count), "dropping them costs fewer than 40 words each");
+	ok(s.words < 1000 * 40 && !pageset_next(&s, 0, npages, &first, &count),
+	   "dropping them costs fewer than 40 words each");
 	s.words = 0;
 	for (int i = 0; i < 1000; i++)
 		found += pageset_next(&s, 0, npages, &first, &count);
-	ok(found == 1000 && s.words < 1000 * 20, "that a set of 16 TiB is empty is seen by fewer than 20 words");
+	ok(found == 1000 && s.words < 1000 * 20,
+	   "that a set of 16 TiB is empty is seen by fewer than 20 words");
 	pageset_close(&s);
-	ok(pageset_open(&s, (UINT64_C(1) << 36) + 1, &why) == -1 && why.kind == FAIL_LIMIT, "more than 2^36 pages are refused");
+	ok(pageset_open(&s, (UINT64_C(1) << 36) + 1, &why) == -1 && why.kind == FAIL_LIMIT,
+	   "more than 2^36 pages are refused");
 }
 
 static struct page_batch batch;
@@ -133,17 +141,20 @@ static void test_sink(void)
 	struct fail      why;
 	uint8_t          page[PAGE_SIZE_4K], was;
 
-	if (fd < 0 || ftruncate(fd, (off_t)(npages * PAGE_SIZE_4K)) || pwrite(fd, "x", 1, (off_t)(77 * PAGE_SIZE_4K)) != 1) {
+	if (fd < 0 || ftruncate(fd, (off_t)(npages * PAGE_SIZE_4K)) ||
+	    pwrite(fd, "x", 1, (off_t)(77 * PAGE_SIZE_4K)) != 1) {
 		skip("pages into a memfd of 16 TiB", "no such memfd here");
 		return;
 	}
 	if (page_sink_open(&s, fd, npages, "ram", &why))
 		die(&why);
-	ok(pageset_has(&s.written, 77) && !pageset_has(&s.written, 78), "what is in the memory already is noted");
+	ok(pageset_has(&s.written, 77) && !pageset_has(&s.written, 78),
+	   "what is in the memory already is noted");
 	batch_run(npages - 3, 3, PAGE_DATA);
 	if (page_sink_batch(&s, &batch, &why))
 		die(&why);
-	ok(pread(fd, page, sizeof(page), (off_t)((npages - 2) * PAGE_SIZE_4K)) == sizeof(page) && page[0] == 0xff && page[4095] == 0xff,
+	ok(pread(fd, page, sizeof(page), (off_t)((npages - 2) * PAGE_SIZE_4K)) == sizeof(page) &&
+		   page[0] == 0xff && page[4095] == 0xff,
 	   "pages go where they belong");
 
 	was = 0;
@@ -151,17 +162,22 @@ static void test_sink(void)
 	batch_run(0, UINT32_MAX, PAGE_ZERO);
 	for (int i = 0; i < 1000; i++)
 		was |= page_sink_batch(&s, &batch, &why) != 0;
-	ok(!was && s.written.words < 1000 * 20, "a thousand zero runs of 16 TiB look at fewer than 20 words each");
+	ok(!was && s.written.words < 1000 * 20,
+	   "a thousand zero runs of 16 TiB look at fewer than 20 words each");
 	batch_run(npages - 3, 3, PAGE_ZERO);
-	ok(page_sink_batch(&s, &batch, &why) == 0 && blocks_of(fd) == 0, "zero pages give the memory back");
+	ok(page_sink_batch(&s, &batch, &why) == 0 && blocks_of(fd) == 0,
+	   "zero pages give the memory back");
 
 	batch_run(npages - 1, 2, PAGE_ZERO);
-	ok(page_sink_batch(&s, &batch, &why) == -1 && why.kind == FAIL_CORRUPT, "a run past the end is refused");
+	ok(page_sink_batch(&s, &batch, &why) == -1 && why.kind == FAIL_CORRUPT,
+	   "a run past the end is refused");
 	batch_run(0, 1, PAGE_PARENT);
-	ok(page_sink_batch(&s, &batch, &why) == -1 && why.kind == FAIL_VERSION, "pages of a parent snapshot are refused");
+	ok(page_sink_batch(&s, &batch, &why) == -1 && why.kind == FAIL_VERSION,
+	   "pages of a parent snapshot are refused");
 	batch_run(0, BATCH_PAGES, PAGE_DATA);
 	batch.runs[0].count = BATCH_PAGES + 1;
-	ok(page_sink_batch(&s, &batch, &why) == -1 && why.kind == FAIL_CORRUPT, "more pages than a batch holds are refused");
+	ok(page_sink_batch(&s, &batch, &why) == -1 && why.kind == FAIL_CORRUPT,
+	   "more pages than a batch holds are refused");
 	page_sink_close(&s);
 	close(fd);
 }

@@ -113,7 +113,9 @@ static void sample_machine(struct machine *m, uint64_t ram_bytes)
 	memcpy(m->msrs, msrs, sizeof(msrs));
 	strcpy(m->append, "console=ttyS0");
 	m->nregions   = 1;
-	m->regions[0] = (struct machine_region){ .kind = REGION_RAM, .name = "ram", .page_size = 4096 };
+	strcpy(m->regions[0].name, "ram");
+	m->regions[0].kind      = REGION_RAM;
+	m->regions[0].page_size = 4096;
 	m->regions[0].size = ram_bytes < LOW_RAM ? ram_bytes : LOW_RAM;
 	if (ram_bytes > LOW_RAM) {
 		m->nregions   = 2;

@@ -62,7 +62,7 @@ static void make_config(void)
 						 .size = VRAM_PAGES * 4096ull, .page_size = 4096 };
 	if (machine_write(m, NULL, config, sizeof(config), &config_len, &why))
 		DIE("machine_write: %s", why.what);
-	/* State nodes are nothing to a reader of the file; that a disk is larger by now is allowed. */
+	/* State nodes are nothing to a reader of the file; a disk may be larger by now. */
 	m->hosts[0].size = 4096;
 	if (machine_write(m, NULL, state, sizeof(state), &state_len, &why))
 		DIE("machine_write: %s", why.what);

@@ -231,7 +231,8 @@ static void test_disk_full(void)
 
 	int rc = snap_writer_open(&w, fd, &h, 0, "full.vms", &why);
 	if (rc == 0) {
-		rc = snap_writer_config(w, config, config_len, &why) || snap_writer_state(w, state, state_len, &why) ||
+		rc = snap_writer_config(w, config, config_len, &why) ||
+		     snap_writer_state(w, state, state_len, &why) ||
 		     snap_writer_end(w, content, &why);
 		snap_writer_close(w);
 	}

@@ -138,7 +138,8 @@ static void test_structure(void)
 	put_be32(words + 20, FDT_PROP);
 	put_be32(words + 24, 4);
 	put_be32(words + 28, 0);
-	ok(refused(fdt_totalsize(blob), FAIL_CORRUPT, "VM tree: /: a property behind a child node"), "a property behind a child node is refused");
+	ok(refused(fdt_totalsize(blob), FAIL_CORRUPT, "VM tree: /: a property behind a child node"),
+	   "a property behind a child node is refused");
 	begin();
 	fdt_end_node(blob);
 	fdt_finish(blob);
@@ -160,7 +161,8 @@ static void test_structure(void)
 	ok(tree_open(&tree, blob, fdt_totalsize(blob), &why) == -1 && why.kind == FAIL_CORRUPT, "an end without a begin is refused");
 }
 
-/* A block of names without a NUL makes each lookup a search through it: such a tree is refused before there is one. */
+/* A block of names without a NUL makes each lookup a search through it: such a tree is refused
+ * before there is one. */
 static void test_long_names(void)
 {
 	const uint32_t strings = 2 * TREE_NAME_MAX;
@@ -187,11 +189,14 @@ static void test_long_names(void)
 	put_be32(blob + at, FDT_END_NODE);
 	put_be32(blob + at + 4, FDT_END);
 	blob[4095] = '\0';
-	ok(refused(4096, FAIL_LIMIT, "VM tree: a property's name of more than 95 characters"), "a long name without an end is refused");
+	ok(refused(4096, FAIL_LIMIT, "VM tree: a property's name of more than 95 characters"),
+	   "a long name without an end is refused");
 	fdt_set_size_dt_strings(blob, TREE_STRINGS + 1);
-	ok(refused(4096, FAIL_LIMIT, "VM tree: 65537 bytes of names, above 65536"), "too many bytes of names are refused");
+	ok(refused(4096, FAIL_LIMIT, "VM tree: 65537 bytes of names, above 65536"),
+	   "too many bytes of names are refused");
 	fdt_set_size_dt_strings(blob, TREE_STRINGS);
-	ok(refused(4096, FAIL_CORRUPT, "VM tree: names are out of range"), "names outside the tree are refused");
+	ok(refused(4096, FAIL_CORRUPT, "VM tree: names are out of range"),
+	   "names outside the tree are refused");
 }
 
 int main(void)

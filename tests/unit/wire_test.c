@@ -421,8 +421,10 @@ static void test_pages(void)
 	ok(st.st_blocks <= before - 300 * 8, "and cost the target no memory any more");
 
 	page_put(&source, 999, 1);
-	ok(sender_audit(s, &why) == -1 && strstr(why.what, "2 of 2048 pages differ"), "an audit finds the pages that differ");
-	ok(strstr(why.what, "0:1900") && strstr(why.what, "0:999"), "and names them: one that the source does not have, one that is another");
+	ok(sender_audit(s, &why) == -1 && strstr(why.what, "2 of 2048 pages differ"),
+	   "an audit finds the pages that differ");
+	ok(strstr(why.what, "0:1900") && strstr(why.what, "0:999"),
+	   "and names them: one that the source does not have, one that is another");
 	wire_close(left);
 	pthread_join(thread, NULL);
 	wire_close(right);
@@ -470,7 +472,9 @@ static void test_audit_order(void)
 		exit(1);
 	ok(receiver_audit(r, &m, &why) == 0, "an audit of the first pages");
 	m.first = 99;
-	ok(receiver_audit(r, &m, &why) == -1 && why.kind == FAIL_PEER && strstr(why.what, "out of order"), "a page again is refused");
+	ok(receiver_audit(r, &m, &why) == -1 && why.kind == FAIL_PEER &&
+		   strstr(why.what, "out of order"),
+	   "a page again is refused");
 	m.first = 100;
 	ok(receiver_audit(r, &m, &why) == 0, "the pages behind it are not");
 	receiver_audited(r, &m);

@@ -169,7 +169,8 @@ static uint64_t tags_in(const void *fdt)
 /* So many FDT_NOP tags in front of the root's first child, in a buffer of ROOM bytes. */
 static void add_nops(uint8_t *fdt, uint32_t nops)
 {
-	uint32_t at = fdt_off_dt_struct(fdt) + (uint32_t)fdt_first_subnode(fdt, 0), bytes = 4 * nops;
+	uint32_t at    = fdt_off_dt_struct(fdt) + (uint32_t)fdt_first_subnode(fdt, 0);
+	uint32_t bytes = 4 * nops;
 
 	memmove(fdt + at + bytes, fdt + at, fdt_totalsize(fdt) - at);
 	for (uint32_t i = 0; i < bytes; i += 4)
@@ -179,7 +180,7 @@ static void add_nops(uint8_t *fdt, uint32_t nops)
 	fdt_set_totalsize(fdt, fdt_totalsize(fdt) + bytes);
 }
 
-/* What a reader of a snapshot does with its tree: the work follows the tags, not tags times CPUs. */
+/* What a reader does with its tree: the work follows the tags, not tags times CPUs. */
 static void test_tags(const struct machine *m, const struct machine_parts *parts)
 {
 	struct fail why = { 0 };
@@ -190,7 +191,8 @@ static void test_tags(const struct machine *m, const struct machine_parts *parts
 	total  = tags_in(scratch);
 	before = tags_read;
 	good   = machine_read(&got, scratch, fdt_totalsize(scratch), &why) == 0;
-	ok(good && tags_read - before < 20 * total, "a tree of 128 CPUs and 300000 NOPs is read by fewer than 20 times its tags");
+	ok(good && tags_read - before < 20 * total,
+	   "a tree of 128 CPUs and 300000 NOPs is read by fewer than 20 times its tags");
 	printf("# %" PRIu64 " tags, %" PRIu64 " read\n", total, tags_read - before);
 	before = tags_read;
 	good   = machine_check_state(m, scratch, fdt_totalsize(scratch), &why) == 0;

@@ -48,13 +48,21 @@ setup() {
 	[ "$stderr" = "vminspect: .: read: Is a directory" ]
 }
 
-@test "vminspect: a snapshot that zstd has compressed is left to a pipe, exit 3" {
+@test "vminspect: a snapshot that was compressed is left to a pipe, exit 3, by vmrun too" {
 	mksnap a.vms
 	zstd -q a.vms
 	run -3 --separate-stderr vminspect info a.vms.zst
 	[ "$output" = "" ]
 	[ "$stderr" = "vminspect: a.vms.zst: compressed with zstd: use zstd -dc a.vms.zst | vminspect COMMAND" ]
 	zstd -dc a.vms.zst | vminspect info | diff - <(vminspect info a.vms)
+	for by in zstd gzip xz bzip2; do
+		"$by" -c <a.vms >a.packed
+		for cut in 4000 100000000; do
+			head -c $cut a.packed >a.cut
+			run -3 --separate-stderr vmrun --restore a.cut --serial none
+			[ "$stderr" = "vmrun: a.cut: compressed by $by: pipe it through $by -d first (at byte 0)" ]
+		done
+	done
 }
 
 @test "vminspect: bytes do not go to a terminal, nor come from one, exit 2" {

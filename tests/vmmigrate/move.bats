@@ -265,3 +265,45 @@ teardown() { vm_teardown; }
 	run -0 on_a vmmigrate status web
 	[[ "$output" = "web: moved"*"It has moved to $BADDR."* ]]
 }
+
+both_families() {
+	local port
+	port=$(port_in "$1")
+	grep -q "listening on 127.0.0.1:$port " "$1" && grep -q "listening on \[::1\]:$port " "$1"
+	python3 -c 'import socket, sys; [socket.create_connection((h, int(sys.argv[1])), 5) for h in ("127.0.0.1", "::1")]' "$port"
+}
+
+@test "vmmigrate: --listen :0 serves IPv4 and IPv6 at one port" {
+	listen a :0
+	until_true 10 grep -q 'listening on \[' "$W/a.log"
+	both_families "$W/a.log"
+}
+
+@test "vmmigrate: --listen :0 finds a port that is free for both, a port that one has taken is refused" {
+	need_root
+	cat >"$W/net" <<-'END'
+	ip link set lo up
+	sysctl -qw net.ipv4.ip_local_port_range='40000 40003'
+	python3 -c '
+	import socket, signal
+	taken = [socket.create_server(("::1", p), family=socket.AF_INET6) for p in (40000, 40001, 40002)]
+	print("taken", flush=True)
+	signal.pause()' >taken &
+	holder=$!
+	until grep -qs taken taken; do sleep 0.02; done
+	vmmigrate --listen :40001 2>refused && exit 1
+	for i in 1 2 3 4 5; do
+		vmmigrate --listen :0 2>log.$i & pid=$!
+		until [ "$(grep -c 'listening on' log.$i)" = 2 ] || ! kill -0 $pid 2>/dev/null; do sleep 0.02; done
+		kill $pid
+		wait $pid || exit 1
+		cat log.$i
+	done
+	kill $holder
+	END
+	cd "$W"
+	run -0 unshare -n bash ./net
+	grep -qx 'vmmigrate: :40001: can.t listen: Address already in use' refused
+	[ "$(grep -c 'listening on 127.0.0.1:40003' <<<"$output")" = 5 ]
+	[ "$(grep -c 'listening on \[::1\]:40003' <<<"$output")" = 5 ]
+}

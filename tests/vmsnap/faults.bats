@@ -202,6 +202,48 @@ flags_of() { awk '/^flags/ { print $2 }' "/proc/self/fdinfo/$1"; }
 	done
 }
 
+@test "vmsnap: a VM that dies while it is saved is told from one that does not answer: 6 and 4" {
+	guest
+	for point in round paused resumed; do
+		rm -f "$W/at"
+		VMFERRY_FAULT=vmsnap.$point=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>"$W/err" 3>&- &
+		pid=$!
+		until_true 20 test -e "$W/at"
+		kill -9 "$VMPID"
+		wait_gone 10 "$VMPID"
+		rm "$W/at"
+		rc=0
+		wait $pid || rc=$?
+		[ $rc = 6 ]
+		[ "$(cat "$W/err")" = "vmsnap: a: lease lost: the VM has ended: its vmrun is dead" ]
+		[ -z "$(ls -A "$W/out")" ]
+		guest
+	done
+	# Nobody there: its socket has been left behind.
+	kill -9 "$VMPID"
+	wait_gone 10 "$VMPID"
+	run -4 --separate-stderr vmsnap a "$W/out/b.vms"
+	[[ "$stderr" == *"no VM 'a': nobody listens at "* ]]
+}
+
+@test "vmsnap: too few descriptors are an error of this host, 1, wherever they run out" {
+	guest
+	local few=0
+	for n in $(seq 5 16); do
+		rc=0
+		(ulimit -n "$n"; exec vmsnap --quiet --force a "$W/out/a.vms") 2>"$W/err" || rc=$?
+		echo "$n: $rc: $(cat "$W/err")"
+		case $rc in
+		0 | 127) continue ;;      # enough; too few for the program to be loaded
+		esac
+		[ $rc = 1 ]
+		[[ "$(cat "$W/err")" == *": Too many open files" ]]
+		few=$((few + 1))
+		unhurt
+	done
+	[ $few -ge 3 ]
+}
+
 @test "vmsnap: a second save of a VM is refused with 4 and told who holds it" {
 	guest
 	mkfifo "$W/pipe"
@@ -296,7 +338,7 @@ loses_its_lease() {
 @test "vmsnap to a pipe: the lease is confirmed before END is written, whatever comes of it" {
 	guest
 	for how in --quiet --stop-after --state-only; do
-		VMFERRY_FAULT=vmsnap.paused=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" $how --pause-deadline 300ms a >"$W/half.vms" 2>"$W/err" 3>&- &
+		VMFERRY_FAULT=vmsnap.paused=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" $how --pause-deadline 1s a >"$W/half.vms" 2>"$W/err" 3>&- &
 		pid=$!
 		loses_its_lease
 		rc=0
@@ -310,7 +352,7 @@ loses_its_lease() {
 @test "vmsnap --stop-after: a VM that ran on because the lease was lost is not ended, and the save ends with 4" {
 	guest
 	for point in paused before-publish published before-commit committed; do
-		VMFERRY_FAULT=vmsnap.$point=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" --stop-after --pause-deadline 300ms a "$W/out/a.vms" 2>"$W/err" 3>&- &
+		VMFERRY_FAULT=vmsnap.$point=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" --stop-after --pause-deadline 2s a "$W/out/a.vms" 2>"$W/err" 3>&- &
 		pid=$!
 		loses_its_lease
 		rc=0

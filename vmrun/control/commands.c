@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-const char *const phase_names[PHASES] = { "free", "leased", "incoming", "in-doubt", "released", "ended" };
+const char *const phase_names[PHASES] = { "free", "leased", "incoming", "in-doubt", "released", "ended", "restore" };
 
 enum phase command_phase(const struct control_server *s)
 {
@@ -18,6 +18,8 @@ enum phase command_phase(const struct control_server *s)
 		return PHASE_RELEASED;
 	if (runstate_held_by(s->vm, HOLD_INCOMING))
 		return handover_in_doubt(s) ? PHASE_DOUBT : PHASE_INCOMING;
+	if (runstate_held_by(s->vm, HOLD_RESTORE))
+		return PHASE_RESTORE;
 	return runstate_held_by(s->vm, HOLD_LEASE) ? PHASE_LEASED : PHASE_FREE;
 }
 
@@ -39,6 +41,9 @@ int command_refuse(const struct control_server *s, const char *what, struct fail
 	case PHASE_INCOMING:
 		return fail_set(why, FAIL_REFUSED, "%s: the VM is being filled by %s, and runs when that is done", what,
 				grants_holder(s, LEASE_KIND_INCOMING, "an incoming move"));
+	case PHASE_RESTORE:
+		return fail_set(why, FAIL_REFUSED,
+				"%s: the VM is being restored from its snapshot; see query-status, or quit", what);
 	case PHASE_LEASED:
 		return fail_set(why, FAIL_REFUSED, "%s: the VM is paused by %s and stays so until that lease lets go", what,
 				grants_holder(s, LEASE_KIND_LOG, "a lease"));
@@ -155,12 +160,12 @@ static const struct command_arg args_inspect[]      = { { "path", 's', true }, {
 static const struct command_arg args_resolve[]      = { { "own", 'b', false }, { "move", 's', true }, { "peer-is-dead", 'b', true },
 							{ "disk-changed", 's', true }, { 0 } };
 
-#define BESIDES_ENDED (PHASE_ANY & ~(unsigned)PHASE_ENDED)
+#define WHOLE (PHASE_ANY & ~(unsigned)(PHASE_ENDED | PHASE_RESTORE))
 
 const struct command commands[] = {
 	{ .name = "qmp_capabilities", .run = command_capabilities, .allowed = PHASE_ANY, .lockless = true, .early = true, .args = args_capabilities },
 	{ .name = "query-status", .run = query_status, .allowed = PHASE_ANY },
-	{ .name = "stop", .run = command_stop, .allowed = BESIDES_ENDED },
+	{ .name = "stop", .run = command_stop, .allowed = WHOLE },
 	{ .name = "cont", .run = command_cont, .allowed = PHASE_FREE },
 	{ .name = "system_reset", .run = command_reset, .allowed = PHASE_FREE },
 	{ .name = "system_powerdown", .run = command_powerdown, .allowed = PHASE_FREE },
@@ -175,9 +180,9 @@ const struct command commands[] = {
 	{ .name = "query-memory-size-summary", .run = query_memory, .allowed = PHASE_ANY, .lockless = true },
 	{ .name = "vmferry-info", .run = query_info, .allowed = PHASE_ANY, .lockless = true },
 	{ .name = "vmferry-events", .run = command_events, .allowed = PHASE_ANY, .lockless = true },
-	{ .name = "vmferry-lease", .run = command_lease, .allowed = BESIDES_ENDED, .args = args_lease },
+	{ .name = "vmferry-lease", .run = command_lease, .allowed = WHOLE, .args = args_lease },
 	{ .name = "vmferry-pulse", .run = command_pulse, .allowed = PHASE_FREE },
-	{ .name = "vmferry-inspect", .run = inspect_command, .allowed = BESIDES_ENDED, .args = args_inspect },
+	{ .name = "vmferry-inspect", .run = inspect_command, .allowed = WHOLE, .args = args_inspect },
 	{ .name = "vmferry-moves", .run = command_moves, .allowed = PHASE_ANY },
 	{ .name = "vmferry-resolve", .run = command_resolve, .allowed = PHASE_RELEASED | PHASE_DOUBT, .args = args_resolve },
 	{ 0 },

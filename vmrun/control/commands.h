@@ -30,9 +30,10 @@ enum phase {
 	PHASE_DOUBT    = 1 << 3,     /* filled, READY said, GO not heard */
 	PHASE_RELEASED = 1 << 4,     /* given away */
 	PHASE_ENDED    = 1 << 5,
+	PHASE_RESTORE  = 1 << 6,     /* being read from a snapshot */
 };
-#define PHASE_ANY 0x3fu
-#define PHASES    6
+#define PHASE_ANY 0x7fu
+#define PHASES    7
 
 struct command_arg {
 	const char *name;

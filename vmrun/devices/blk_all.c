@@ -110,7 +110,8 @@ bool blk_wait(struct vm *vm, enum blk_wait what, struct pollfd *others, unsigned
 
 			if (until_ns && now >= until_ns)
 				return false;
-			memcpy(p, others, n * sizeof(p[0]));
+			for (unsigned k = 0; k < n; k++)
+				p[k] = others[k];
 			p[n] = (struct pollfd){ .fd = virtio_blk_sync(d)->done_fd,
 						.events = POLLIN };
 			if (poll(p, n + 1, ms) < 0)

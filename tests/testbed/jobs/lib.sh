@@ -52,7 +52,10 @@ start() {
 	) &
 	until_true 30 answers "$vm"
 }
-answers() { [ -e "$W/$1.status" ] || vmrun ctl "$1" query-status >/dev/null 2>&1; }
+answers() {
+	[ -e "$W/$1.status" ] && return
+	vmrun ctl "$1" query-status >"$W/$1.answer" 2>/dev/null && ! grep -q restore-vm "$W/$1.answer"
+}
 
 # boot NAME WHAT [vmrun options]: the stock kernel, with 128 MiB unless an option says more; WHAT is for guests/linux-init. $GUEST_CPU: its CPU.
 boot() {
