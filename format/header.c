@@ -69,32 +69,6 @@ static void header_fields(struct snap_header *h, const uint8_t in[SNAP_HEADER_BY
 		h->creator[0] = '\0';
 }
 
-/* Snapshots are often kept compressed. First bytes of what compressors write. */
-static const struct {
-	const char *magic;
-	size_t      len;
-	const char *by, *filter;
-} header_packed[] = {
-	{ "\x28\xb5\x2f\xfd", 4, "zstd", "zstd -d" },       /* RFC 8878, 3.1.1 */
-	{ "\x1f\x8b", 2, "gzip", "gzip -d" },               /* RFC 1952, 2.3.1 */
-	{ "\xfd" "7zXZ", 6, "xz", "xz -d" },                  /* .xz file format, 2.1.1.1; with its NUL */
-	{ "\x04\x22\x4d\x18", 4, "lz4", "lz4 -d" },         /* LZ4 frame format */
-	{ "BZh", 3, "bzip2", "bzip2 -d" },
-};
-
-int snap_start_check(const uint8_t *in, size_t got, struct fail *why)
-{
-	for (size_t i = 0; i < sizeof(header_packed) / sizeof(header_packed[0]); i++)
-		if (got >= header_packed[i].len && !memcmp(in, header_packed[i].magic, header_packed[i].len))
-			return fail_at(why, FAIL_CORRUPT, 0, "compressed by %s: pipe it through %s first",
-				       header_packed[i].by, header_packed[i].filter);
-	if (got >= SNAP_HEADER_BYTES)
-		return 0;
-	if (got >= 4 && memcmp(in, snap_magic, 4))
-		return fail_at(why, FAIL_CORRUPT, 0, "not a snapshot");
-	return fail_at(why, FAIL_CORRUPT, got, "the snapshot is cut off here");
-}
-
 int snap_header_get(struct snap_header *h, const uint8_t in[SNAP_HEADER_BYTES], struct fail *why)
 {
 	uint32_t flags = get_le32(in + AT_FLAGS);

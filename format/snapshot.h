@@ -103,10 +103,6 @@ struct snap_header {
 	uint64_t         created_ns;              /* since 1970 */
 };
 
-/* The first `got` bytes of a file or pipe, up to SNAP_HEADER_BYTES: FAIL_CORRUPT names the program that has compressed it, or says
- * that it is no snapshot, or shorter than a header. */
-int snap_start_check(const uint8_t *in, size_t got, struct fail *why);
-
 /* The header alone. FAIL_VERSION: a header that this build may not go on from (a later version, features, layout), and *h
  * holds what its frozen offsets say; after other failures *h is of no use. */
 int snap_header_read(struct snap_header *h, const uint8_t in[SNAP_HEADER_BYTES], struct fail *why);

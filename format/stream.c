@@ -87,15 +87,9 @@ static int stream_open(struct snap_stream **out, int fd, const uint8_t *have, co
 		memcpy(header, have, sizeof(header));
 		s->pos = sizeof(header);
 	} else {
-		size_t got;
-
-		if (io_read_some(fd, header, sizeof(header), &got, s->what, why))
+		if (snap_header_load(fd, s->what, false, "COMMAND", header, why))
 			goto failed;
-		s->pos = got;
-		if (snap_start_check(header, got, why)) {
-			stream_broken(s, why);
-			goto failed;
-		}
+		s->pos = sizeof(header);
 	}
 	if (snap_header_get(&s->header, header, why)) {
 		stream_broken(s, why);

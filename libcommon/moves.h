@@ -71,6 +71,9 @@ bool moves_parse(const json_t *j, struct move_record *r);
 
 /* found false: no record (r untouched). A file that is damaged is FAIL_OWNER: doubt, never "no record". */
 int moves_read(const struct uuid *vm, struct move_record *r, bool *found, struct fail *why);
+/* The same for who decides by it: what a vmrun that was killed has renamed into place, but not yet fsynced, would be believed now
+ * and gone after a power cut. What it returns is on disk. */
+int moves_read_synced(const struct uuid *vm, struct move_record *r, bool *found, struct fail *why);
 /* Written aside, fsynced, renamed, folder fsynced. Sets when_ns by itself. */
 int moves_write(const struct move_record *r, struct fail *why);
 int moves_remove(const struct uuid *vm, struct fail *why);           /* no record is fine */

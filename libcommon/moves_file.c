@@ -139,6 +139,23 @@ int moves_read(const struct uuid *vm, struct move_record *r, bool *found, struct
 	return moves_read_at(path, vm, r, found, why);
 }
 
+int moves_read_synced(const struct uuid *vm, struct move_record *r, bool *found, struct fail *why)
+{
+	char path[PATHS_MAX], dir[PATHS_MAX];
+	int  fd, rc;
+
+	if (moves_read(vm, r, found, why))
+		return -1;
+	if (!*found)
+		return 0;
+	if (moves_path(path, vm, ".json", false, why) || paths_moves(dir, false, why))
+		return -1;
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	rc = fd < 0 || fsync(fd) ? fail_sys(why, "%s: fsync", path) : moves_sync_folder(dir, why);
+	io_close(&fd);
+	return rc;
+}
+
 /* A folder entry that is a record: its VM. */
 static bool moves_entry(const char *name, struct uuid *vm)
 {

@@ -1,6 +1,7 @@
 #include "libcommon/moves.h"
 
 #include "libcommon/io.h"
+#include "libcommon/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +16,7 @@
 /* An open file description lock, so that it can be handed to another process with the descriptor, and so that others can
  * ask about it (F_OFD_GETLK) without taking it: who asks must not be in the way of who starts. */
 
-#define MOVES_LOCK_MAX   8192u
+#define MOVES_LOCK_MAX   16384u
 #define MOVES_LOCK_TRY   20      /* ms between two tries */
 
 uint64_t moves_start_time(pid_t pid)
@@ -58,8 +59,15 @@ static bool moves_lock_is(int fd, const char *path)
 /* Who we are, for whoever finds it locked. */
 static int moves_sign(int fd, const char *socket, const char *path, struct fail *why)
 {
-	json_t *j    = json_pack("{s:I, s:I, s:s}", "pid", (json_int_t)getpid(), "start", (json_int_t)moves_start_time(getpid()),
-				 "socket", socket ? socket : "");
+	char    hex[2 * PATHS_MAX + 1] = "";
+	json_t *j;
+
+	/* A path need not be UTF-8, JSON must be. */
+	for (size_t i = 0; socket && socket[i] && i < PATHS_MAX; i++)
+		snprintf(hex + 2 * i, 3, "%02x", (unsigned char)socket[i]);
+	j = json_pack("{s:I, s:I, s:o, s:s}", "pid", (json_int_t)getpid(), "start", (json_int_t)moves_start_time(getpid()),
+		      "socket", text_json(socket ? socket : ""), "socket-hex", hex);
+
 	char   *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
 	int     rc   = -1;
 
@@ -83,12 +91,13 @@ static void moves_signed(int fd, struct moves_holder *h)
 	*h = (struct moves_holder){ 0 };
 	if (!j)
 		return;
-	const char *socket = json_string_value(json_object_get(j, "socket"));
+	const char *hex = json_string_value(json_object_get(j, "socket-hex"));
+	unsigned    byte;
 
+	for (size_t i = 0; hex && i < sizeof(h->socket) - 1 && sscanf(hex + 2 * i, "%2x", &byte) == 1; i++)
+		h->socket[i] = (char)byte;
 	h->pid   = (pid_t)json_integer_value(json_object_get(j, "pid"));
 	h->start = (uint64_t)json_integer_value(json_object_get(j, "start"));
-	if (socket && strlen(socket) < sizeof(h->socket))
-		memcpy(h->socket, socket, strlen(socket) + 1);
 	json_decref(j);
 }
 

@@ -71,7 +71,7 @@ teardown() { vm_teardown; }
 	zstd -dc "$W/a.vms.zst" | cmp - "$W/copy.vms"
 	zstd -dc "$W/a.vms.zst" | vminspect verify
 	vmsnap --compress a 2>/dev/null | sh -c 'exec cat' | vminspect verify
-	zstd -dc "$W/a.vms.zst" | start_vm_stdin b --restore - --trust-paths
+	zstd -dc "$W/a.vms.zst" | start_vm_stdin b --restore - --trust-paths --uuid new
 	until_true 20 tick_above "$W/b.out" 0
 }
 

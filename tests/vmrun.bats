@@ -359,7 +359,7 @@ stalled() {
 	shift 2
 	rm -f "$W/pipe"
 	mkfifo "$W/pipe"
-	vmrun --restore - --name "$name" --serial "unix:$W/$name.serial" "$@" <"$W/pipe" >"$W/$name.log" 2>&1 3>&- &
+	vmrun --restore - --name "$name" --uuid new --serial "unix:$W/$name.serial" "$@" <"$W/pipe" >"$W/$name.log" 2>&1 3>&- &
 	VMPID=$!
 	PIDS+=("$VMPID")
 	exec 7>"$W/pipe"

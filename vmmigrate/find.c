@@ -130,7 +130,7 @@ int find_judged(const struct uuid *vm, bool ours, struct judged *j, struct fail 
 			j->c = NULL;
 			continue;      /* it may just have ended: then the file counts */
 		}
-		if (moves_read(vm, &j->r, &j->found, why))
+		if (moves_read_synced(vm, &j->r, &j->found, why))
 			return -1;
 		/* Somebody may have taken the lock before we read. */
 		if (ours || (moves_held(vm, &held, NULL, why) == 0 && !held))

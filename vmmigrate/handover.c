@@ -110,7 +110,7 @@ static int handover_write(const struct handover *h, enum move_state state, uint6
 
 	if (!r)
 		return fail_sys(why, "record");
-	if (moves_read(&h->vm, r, &found, why) == 0) {
+	if (moves_read_synced(&h->vm, r, &found, why) == 0) {
 		if (!found || !uuid_equal(&r->move, &h->move)) {
 			fail_set(why, FAIL_OWNER, "%s: the record of this move is gone", h->name);
 		} else {

@@ -27,7 +27,7 @@ int settle_without_vmrun(const struct move_record *r, enum move_state from, enum
 	/* With the lock in hand no vmrun lives, and none can start. */
 	if (moves_lock(&r->vm, NULL, 0, &fd, why))
 		return -1;
-	if (moves_read(&r->vm, &now, &found, why) == 0) {
+	if (moves_read_synced(&r->vm, &now, &found, why) == 0) {
 		if (found && now.state == from && uuid_equal(&now.move, &r->move)) {
 			moves_step(&now, to, &now.move, now.generation, now.peer);
 			rc = moves_write(&now, why);

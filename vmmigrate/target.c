@@ -127,7 +127,7 @@ static int target_record(const struct target *t, struct fail *why)
 
 	if (!r)
 		return fail_sys(why, "record");
-	if (moves_read(&t->hello->vm, r, &found, why))
+	if (moves_read_synced(&t->hello->vm, r, &found, why))
 		goto out;
 	open = found && moves_open(r->state);
 	if (found && moves_find(r, &t->hello->move, &state, &generation))

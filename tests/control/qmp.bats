@@ -181,7 +181,7 @@ s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1); print("up",
 	start_vm b --kernel "$STEP" --append pages=64 --memory 64M --paused
 	vmrun list --json | jq -e 'length == 2 and .[0].name == "a" and .[0].status == "running" and .[1].status == "prelaunch" and .[1].holders == ["user"] and .[0].memory == 67108864'
 	vmrun list | grep -E '^a +[0-9]+ +running +1 +64M +'"$ACCEL"' +[0-9a-f-]{36}$'
-	vmrun ctl a moves | jq -e '. == {"record": null, "generation": 0}'
+	vmrun ctl a moves | jq -e '. == {"record": null, "generation": 0, "stale": false}'
 	vmrun ctl a inspect path=cpu@0 | jq -e '.nodes | length == 1'
 	run -1 vmrun ctl a lease kind=7 holder=x
 	[[ $output == *"expected: string"* ]]
@@ -206,7 +206,12 @@ s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1); print("up",
 	done
 	echo damaged >"$VMFERRY_STATE_DIR/moves/$id.json"
 	run -5 vmrun --name a --uuid $id --kernel "$STEP" --serial none
-	for state in owned returned; do
+	for state in returned moved; do
+		record "$VMFERRY_STATE_DIR" $id $state 3
+		run -5 vmrun --name a --uuid $id --kernel "$STEP" --serial none
+		[[ $output == *"is, or was, at host:4649"*"--uuid new"* ]]
+	done
+	for state in owned aborted retaken; do
 		record "$VMFERRY_STATE_DIR" $id $state 3
 		start_step a "pages=64 pace=1000" --uuid $id
 		vmrun ctl a moves | jq -e '.generation == 3'

@@ -224,7 +224,7 @@ print(at, cells[at] | 1 << bit)' "${@:3}")
 	wait_gone 10 "$VMPID"
 	vminspect tree --config --dtb "$W/a.dtb" "$W/a.vms"
 	khz=$(($(vminspect info --json "$W/a.vms" | jq -r '.. | .timebase_hz? // empty') / 1000))
-	retree "$W/a.vms" "$W/b.vms" /cpus timebase-frequency 1 $((khz * 900))
+	retree "$W/a.vms" "$W/b.vms" /cpus timebase-frequency 1 $((khz * 900 / 1000 * 1000))
 	[ "$(vmrun info --json | jq -r '.accelerators[] | select(.name == "kvm" and .available) | ."tsc-scaling"')" = no ] || skip "this host scales the TSC"
 	run -3 --separate-stderr timeout 20 vmrun --name b --restore "$W/b.vms" --trust-paths --serial none
 	echo "$stderr"

@@ -10,15 +10,20 @@ struct make {
 	const struct hostkey *key;      /* NULL: none */
 	uint8_t               snapshot; /* byte of its uuid */
 	uint8_t               page;     /* byte of page 3 */
-	const char           *state;
+	bool                  other_state;      /* of a disk that has grown: it agrees all the same */
 	bool                  other_config;
 };
 static const struct make plain = {
-	.key = &key_a, .snapshot = 0x22, .page = 7, .state = "some state"
+	.key = &key_a, .snapshot = 0x22, .page = 7
 };
 
 /* The configuration with another disk path: one character of it. */
-static _Alignas(8) uint8_t config_changed[LIMIT_TREE_BYTES];
+static _Alignas(8) uint8_t config_changed[LIMIT_TREE_BYTES], state_changed[LIMIT_TREE_BYTES];
+
+static const uint8_t *make_state(const struct make *m)
+{
+	return m->other_config ? state_changed : m->other_state ? config : state;
+}
 
 static size_t make(uint8_t **out, const struct make *m, uint8_t content[16])
 {
@@ -37,7 +42,7 @@ static size_t make(uint8_t **out, const struct make *m, uint8_t content[16])
 	page_batch_add_slot(batch, 3);
 	if (snap_writer_config(w, m->other_config ? config_changed : config, config_len, &why) ||
 	    snap_writer_pages(w, batch, &why) ||
-	    snap_writer_state(w, m->state, strlen(m->state), &why) ||
+	    snap_writer_state(w, make_state(m), state_len, &why) ||
 	    snap_writer_end(w, content, &why))
 		DIE("write: %s", why.what);
 
@@ -137,16 +142,16 @@ static void test_forged(void)
 		enum snap_auth config;
 	} cases[] = {
 		{ "another state under our MACs is found",
-		  { &key_b, 0x22, 7, "some State", false },
+		  { &key_b, 0x22, 7, true, false },
 		  SNAP_AUTH_OK },
 		{ "another page under our MACs is found",
-		  { &key_b, 0x22, 8, "some state", false },
+		  { &key_b, 0x22, 8, false, false },
 		  SNAP_AUTH_OK },
 		{ "another configuration under our MACs is found before a path is used",
-		  { &key_b, 0x22, 7, "some state", true },
+		  { &key_b, 0x22, 7, false, true },
 		  SNAP_AUTH_ALTERED },
 		{ "another snapshot id under our MACs is found before a path is used",
-		  { &key_b, 0x23, 7, "some state", false },
+		  { &key_b, 0x23, 7, false, false },
 		  SNAP_AUTH_ALTERED },
 	};
 	uint8_t *ours, content[16];
@@ -225,18 +230,26 @@ static void test_structure(void)
 	free(f);
 }
 
+/* Another disk path: one character of it. */
+static void change(uint8_t *to, const uint8_t *from)
+{
+	memcpy(to, from, config_len);
+	for (size_t i = 0; i + 9 <= config_len; i++)
+		if (!memcmp(to + i, "root.img", 9)) {
+			to[i] = 'R';
+			return;
+		}
+	DIE("no path in the tree");
+}
+
 int main(void)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	guest_make();
-	memcpy(config_changed, config, config_len);
-	for (size_t i = 0; i + 4 < config_len; i++)
-		if (!memcmp(config_changed + i, "unit", 5)) {
-			config_changed[i] = 'U';
-			break;
-		}
-	if (!memcmp(config, config_changed, config_len))
-		DIE("no name in the configuration");
+	if (config_len != state_len)
+		DIE("configuration and state have different lengths");
+	change(config_changed, config);
+	change(state_changed, state);
 	test_own();
 	test_forged();
 	test_stripped();

@@ -60,7 +60,7 @@ setup() {
 		for cut in 4000 100000000; do
 			head -c $cut a.packed >a.cut
 			run -3 --separate-stderr vmrun --restore a.cut --serial none
-			[ "$stderr" = "vmrun: a.cut: compressed by $by: pipe it through $by -d first (at byte 0)" ]
+			[ "$stderr" = "vmrun: a.cut: compressed with $by: use $by -dc a.cut | vmrun --restore -" ]
 		done
 	done
 }

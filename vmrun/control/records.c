@@ -41,7 +41,7 @@ static int records_read(struct control_server *s, struct fail *why)
 {
 	struct fail later;
 
-	if (moves_read(&s->vm->cfg.uuid, &s->move, &s->have_move, why))
+	if (moves_read_synced(&s->vm->cfg.uuid, &s->move, &s->have_move, why))
 		return -1;
 	/* Nobody else holds the claim: whoever could have released that move has ended. */
 	if (s->have_move && s->move.state == MOVE_MOVING)
@@ -80,10 +80,13 @@ int records_claim(struct control_server *s, int lock_fd, struct fail *why)
 {
 	if (s->move_lock >= 0)
 		return fail_set(why, FAIL_USAGE, "claim: this vmrun has the claim already");
-	if (moves_lock_adopt(&s->vm->cfg.uuid, s->path, lock_fd, why) || records_read(s, why))
+	if (moves_lock_adopt(&s->vm->cfg.uuid, s->path, lock_fd, why))
 		return -1;
 	s->move_lock = lock_fd;
-	return 0;
+	if (records_read(s, why) == 0)
+		return 0;
+	s->move_lock = -1;      /* stays the caller's */
+	return -1;
 }
 
 void records_close(struct control_server *s)
