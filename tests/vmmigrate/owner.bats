@@ -22,9 +22,17 @@ slow_vmrun() {
 # released_and_forgotten: web is released to B, where it stands READY or runs; A's vmmigrate has died.
 released_and_forgotten() {
 	need_faults
-	VMFERRY_FAULT=vmmigrate.source.released=kill move --ask "$ASK" "$@"
+	VMFERRY_FAULT=vmmigrate.source.released=kill move --ask "$ASK"
 	wait "$MV" || true
 	MOVE=$(move_id a)
+}
+
+# The listener on B and its children, at once.
+kill_listener() {
+	local c
+	mapfile -t c < <(children "$BL")
+	kill -9 "$BL" ${c[@]+"${c[@]}"} 2>/dev/null || true
+	wait "$BL" || true
 }
 
 # bats file_tags=slow
@@ -91,8 +99,7 @@ released_and_forgotten() {
 	listen_b
 	ASK=127.0.0.1:1
 	released_and_forgotten
-	kill -9 "$BL" $(children "$BL")
-	wait "$BL" || true
+	kill_listener
 	record_is b ready
 	export -f exec_on on_b
 	# While he reads: somebody at the target settles it by his own word.
@@ -117,9 +124,9 @@ released_and_forgotten() {
 	listen_b
 	VMFERRY_FAULT=vmmigrate.source.released=wait:$W/at move --ask "$ASK"
 	until_true 20 test -e "$W/at"
-	kill -9 "$BL" $(children "$BL")
+	kill_listener
 	kill -9 "$MV"
-	wait "$BL" "$MV" || true
+	wait "$MV" || true
 	records_are released ready
 	MOVE=$(move_id b)
 	MEANWHILE="python3 $TOP/tests/vmmigrate/peer.py state $(port_of "$ASK") $UUID $MOVE web target >$W/heard"
@@ -194,8 +201,7 @@ runs_only_on_b() { until_true 20 runs_on b && ticks_on && ticks_right; }
 	VMFERRY_FAULT=vmrun.target.ready=wait:$W/at listen_b
 	move --ask 127.0.0.1:1
 	until_true 20 test -e "$W/at"
-	kill -9 "$BL" $(children "$BL")
-	wait "$BL" || true
+	kill_listener
 	moved 4
 	rm -f "$W/at"
 	until_true 20 record_is b ready
@@ -299,6 +305,15 @@ running_hosts_quick() {
 		wait "$p" || true
 		vmsnap --quiet --force web "$W/s.vms"
 	done
+}
+
+@test "what a record says is on disk before anybody goes by it" {
+	start_web
+	listen_b
+	on_a vmmigrate web "$BADDR"
+	on_a strace -f -y -e trace=fsync -o "$W/trace" vmmigrate status web
+	grep -q "fsync([0-9]*<.*/moves/$UUID.json>)" "$W/trace"
+	grep -q "fsync([0-9]*<.*/moves>)" "$W/trace"
 }
 
 # ---- state folders that fail ----
