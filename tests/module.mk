@@ -49,7 +49,7 @@ $(foreach f,$(FUZZ),$(eval $(call fuzzprog,$(f))))
 include tests/sim/module.mk
 
 # Guests are committed as binaries; rebuilt into $(BUILD) and compared by check where the cross compiler is there.
-.PHONY: test-programs check quick fuzz model lint bench demo
+.PHONY: test-programs check quick fuzz model kills lint bench demo
 test-programs: tools $(TESTPROGS) $(REPLAYPROGS)
 
 # FUZZ_SECONDS: for each target. FUZZ=wire: that one alone.
@@ -62,6 +62,13 @@ fuzz:
 model:
 	@tests/tools/need-packages build model
 	@JOBS='$(JOBS)' CC='$(CC)' tests/tools/run-model $(MODEL)
+
+# KILLS: how many; SEED: which processes, and when.
+KILLS ?= 2000
+kills:
+	@tests/tools/need-packages build check
+	@$(MAKE) -j$(JOBS) tools
+	@KILLS='$(KILLS)' SEED='$(SEED)' SAN='$(SAN)' tests/tools/run-kills '$(abspath $(BUILD))'
 
 # TESTS: all (default), quick, or a list of bats files.
 TESTS ?= all
