@@ -18,15 +18,15 @@ const char *sim_plant;
 bool        sim_plant_off;
 
 const struct plant plants[] = {
-	{ "claim",     "a VM is filled by whoever finds its socket: neither claim nor token" },
-	{ "evidence",  "an onward move forgets what became of the one before, and what is unknown may be owned" },
-	{ "judgement", "resolve asks once, records nothing, then acts after its human" },
-	{ "absence",   "no record is taken for aborted, and disown leaves none" },
-	{ "doubts",    "of two VMs in doubt one is asked about" },
-	{ "sockets",   "a vmrun at a socket of its own is not found" },
-	{ "retaken",   "a VM that had come by a move is owned under the id of the move that failed" },
-	{ "replay",    "a move's id is accepted again" },
-	{ "final",     "a record is believed while the vmrun that decides lives" },
+	{ "claim",     "a VM is filled by whoever finds its socket: neither claim nor token", false },
+	{ "evidence",  "an onward move forgets what became of the one before, and what is unknown may be owned", false },
+	{ "judgement", "resolve asks once, records nothing, then acts after its human", false },
+	{ "absence",   "no record is taken for aborted, and disown leaves none", false },
+	{ "doubts",    "of two VMs in doubt one is asked about", false },
+	{ "sockets",   "a vmrun at a socket of its own is not found", false },
+	{ "retaken",   "a VM that had come by a move is owned under the id of the move that failed", false },
+	{ "replay",    "a move's id is accepted again", true },
+	{ "final",     "a record is believed while the vmrun that decides lives", false },
 	{ 0 }
 };
 

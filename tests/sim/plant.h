@@ -4,7 +4,10 @@
 #include <stdbool.h>
 
 /* Old faults, to be found again: --plant NAME. */
-struct plant { const char *name, *what; };
+struct plant {
+	const char *name, *what;
+	bool        rare;      /* the other rules stop nearly every schedule of it: --plants leaves it to the model (FAULT_8) */
+};
 extern const struct plant plants[];
 extern const char        *sim_plant;      /* the one that is planted; NULL none */
 
