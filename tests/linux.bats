@@ -52,7 +52,7 @@ circle_of_linux() {
 	wait_gone 10 "$VMPID"
 
 	zstd -dc "$W/web2.zst" >"$W/web2.vms"
-	start_vm_stdin web3 --restore - --disk "root=$W/disk" <"$W/web2.vms"
+	start_vm_stdin web3 --restore - --uuid new --disk "root=$W/disk" <"$W/web2.vms"
 	work_goes_on web3
 	vmrun ctl web3 quit
 
@@ -89,13 +89,13 @@ move_of_linux() {
 	wait_gone 10 "$VMPID"
 	was=$(uptime_of "$W/web.out")
 	command sleep 8      # the time that is to be frozen, or jumped over
-	start_vm frozen --restore "$W/web.vms"
+	start_vm frozen --restore "$W/web.vms" --uuid new
 	until_true 30 tick_above "$W/frozen.out" 0
 	first=$(grep -aoE 'up [0-9.]+' "$W/frozen.out" | head -n 1 | awk '{print int($2)}')
 	[ "$first" -le $((was + 3)) ]
 	vmrun ctl frozen quit
 	wait_gone 10 "$VMPID"
-	start_vm jumped --restore "$W/web.vms" --clock advance
+	start_vm jumped --restore "$W/web.vms" --uuid new --clock advance
 	until_true 30 tick_above "$W/jumped.out" 0
 	first=$(grep -aoE 'up [0-9.]+' "$W/jumped.out" | head -n 1 | awk '{print int($2)}')
 	[ "$first" -ge $((was + 8)) ]
@@ -111,7 +111,7 @@ randoms() { tr -d '\r' <"$1" | grep -aoE '^rand( [0-9a-f]{2}){16}$' | tail -n +3
 	vmsnap -q --stop-after web "$W/web.vms"
 	wait_gone 10 "$VMPID"
 	for copy in one two; do
-		start_vm "$copy" --restore "$W/web.vms"
+		start_vm "$copy" --restore "$W/web.vms" --uuid new
 		until_true 30 lines_above "$W/$copy.out" '^rand( [0-9a-f]{2}){16}' 12
 		randoms "$W/$copy.out" >"$W/$copy.randoms"
 		[ "$(wc -l <"$W/$copy.randoms")" -ge 10 ]

@@ -43,7 +43,7 @@ def wrong(status, text, wanted):
 
 
 def restored(name, path, after, *more):
-    vm = start('vmrun', '--name', name, '--restore', path, '--trust-paths', '--serial', 'none', *more)
+    vm = start('vmrun', '--name', name, '--restore', path, '--uuid', 'new', '--trust-paths', '--serial', 'none', *more)
     _, text = end(vm, after)
     return vm.returncode, text
 

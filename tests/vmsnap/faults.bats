@@ -276,7 +276,7 @@ flags_of() { awk '/^flags/ { print $2 }' "/proc/self/fdinfo/$1"; }
 	[ -z "$(ls -A "$W/out")" ]
 }
 
-@test "vmsnap: a vmrun that is killed while it is saved ends the save with 4, and leaves no file" {
+@test "vmsnap: a vmrun that is killed while it is saved ends the save with 6, and leaves no file" {
 	guest
 	VMFERRY_FAULT=vmsnap.round=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>"$W/err" 3>&- &
 	pid=$!
@@ -286,7 +286,7 @@ flags_of() { awk '/^flags/ { print $2 }' "/proc/self/fdinfo/$1"; }
 	rc=0
 	wait $pid || rc=$?
 	cat "$W/err"
-	[ $rc = 4 ]
+	[ $rc = 6 ]
 	[ -z "$(ls -A "$W/out")" ]
 }
 

@@ -38,7 +38,7 @@ pipe() {
 	tick=$(last_tick again)
 	vmsnap again --compress --stop-after >"$W/pipe.vms" && ends_with again 0 || return 1
 	rm -f "$W/third".*
-	start third --restore "$W/pipe.vms" --disk "root=$W/disk"
+	start third --restore "$W/pipe.vms" --uuid new --disk "root=$W/disk"
 	counts_on third "$tick" && goes_on again third && quit third
 }
 

@@ -11,21 +11,21 @@ prepare() {
 ending() {     # ending NAME STATUS COMMAND [vmrun options]
 	vm=$1 want=$2 typed=$3
 	shift 3
-	start "$vm" --restore "$W/base.vms" "$@"
+	start "$vm" --restore "$W/base.vms" --uuid new "$@"
 	says "$vm" 'echo here-$((1 + 1))' 'here-2' || return 1
 	echo "$typed" >"$W/$vm.in"
 	ends_with "$vm" "$want" 90
 }
 # The kernel is loaded and started anew: images are given beside a snapshot, which has none.
 reboots() {
-	start reboots --restore "$W/base.vms" --kernel "$GUEST/vmlinuz" --initrd "$GUEST/root"
+	start reboots --restore "$W/base.vms" --uuid new --kernel "$GUEST/vmlinuz" --initrd "$GUEST/root"
 	says reboots 'echo here-$((1 + 1))' 'here-2' || return 1
 	echo 'reboot -f' >"$W/reboots.in"
 	wait_line 150 "$W/reboots.out" 'guest ready' && says reboots 'echo back-$((1 + 1))' 'back-2' && quit reboots
 }
 # The guest is told by an input event and decides for itself.
 button() {
-	start button --restore "$W/base.vms"
+	start button --restore "$W/base.vms" --uuid new
 	says button 'd=$(grep -l "Power Button" /sys/class/input/input*/name); e=$(basename ${d%/name}/event*); echo on-$e-' 'on-event[0-9]' || return 1
 	says button '(head -c 24 /dev/input/$e | wc -c; poweroff -f) & sleep 1; echo listens-$((1 + 1))' 'listens-2' || return 1
 	vmrun ctl button system_powerdown
