@@ -1,8 +1,10 @@
 #include "vmmigrate/find.h"
 
+#include "libcommon/io.h"
 #include "libcommon/moves.h"
 #include "libcommon/paths.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +12,8 @@
 
 #define FIND_TIMEOUT_MS 10000u
 #define FIND_TRIES      5u      /* a lock that changes hands while we look */
+#define FIND_ENDING_NS  3000000000u      /* a vmrun that is ending answers no more, and has its lock a moment longer */
+#define FIND_AGAIN_MS   20
 
 int find_identity(struct control *c, struct uuid *vm, char name[VM_NAME_MAX + 1], struct fail *why)
 {
@@ -64,12 +68,13 @@ enum found find_vm(const struct uuid *vm, struct control **c, struct fail *why)
 	struct control      *mine = NULL;
 	enum found           f    = FOUND_DOUBT;
 	bool                 held = true;
+	uint64_t             until = io_now_ns() + FIND_ENDING_NS;
 
 	if (c)
 		*c = NULL;
 	if (!h)
 		fail_sys(why, "lock holder");
-	for (unsigned i = 0; h && i < FIND_TRIES && f == FOUND_DOUBT; i++) {
+	while (h && f == FOUND_DOUBT) {
 		why->kind = FAIL_NONE;
 		if (moves_held(vm, &held, h, why))
 			break;
@@ -77,6 +82,10 @@ enum found find_vm(const struct uuid *vm, struct control **c, struct fail *why)
 			f = FOUND_NONE;
 		else if (find_holder_answers(vm, h, &mine, why) == 0)
 			f = FOUND_ALIVE;
+		else if (!h->socket[0] || io_now_ns() >= until)
+			break;
+		else
+			poll(NULL, 0, FIND_AGAIN_MS);
 	}
 	if (f == FOUND_DOUBT)
 		why->kind = FAIL_OWNER;
