@@ -56,9 +56,9 @@ static bool handover_leased(struct handover *h)
 
 void handover_let_go(struct handover *h)
 {
-	lease_close(h->own);
 	if (h->own == h->lease || (h->lease && h->lease->lost != FAIL_NONE))
 		h->lease = NULL;
+	lease_close(h->own);
 	h->own = NULL;
 	moves_unlock(&h->vm, &h->lock_fd);
 }
@@ -90,7 +90,12 @@ static int handover_hold_for(struct handover *h, enum move_state want, struct fa
 		break;
 	}
 	control_close(c);
-	return rc ? rc : handover_record(h, h->lock_fd >= 0, want, why);
+	if (rc == 0)
+		rc = handover_record(h, h->lock_fd >= 0, want, why);
+	/* Kept, it would pass for a right that was looked at. */
+	if (rc < 0)
+		handover_let_go(h);
+	return rc;
 }
 
 int handover_hold(struct handover *h, struct fail *why)
