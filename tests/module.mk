@@ -77,7 +77,7 @@ check:
 	@tests/tools/need-packages build check
 	@$(MAKE) -j$(JOBS) test-programs
 	@if [ -z '$(FAULTS)' ]; then $(MAKE) -j$(JOBS) FAULTS=1 tools; fi
-	@BUILD='$(abspath $(BUILD))' FAULTS_BUILD='$(abspath $(BUILD)$(if $(FAULTS),,-faults))' SAN='$(SAN)' CC='$(CC)' \
+	@BUILD='$(abspath $(BUILD))' FAULTS_BUILD='$(abspath $(BUILD)$(if $(FAULTS),,-faults))' SAN='$(SAN)' CC='$(CC)' JOBS='$(JOBS)' \
 		UNITS='$(UNITS)' FUZZ='$(FUZZ)' tests/tools/run-check $(TESTS)
 
 lint:

@@ -20,6 +20,7 @@
 #define INCOMING_START_NS (45 * WIRE_SECOND)      /* within the source's patience for AGREE */
 #define INCOMING_END_NS   (5 * WIRE_SECOND)
 #define INCOMING_CLAIM_MS 15000u
+#define INCOMING_AGAIN_MS 10
 #define INCOMING_ARGS_MAX 512
 
 /* The value of --NAME VALUE or --NAME=VALUE among vmrun's overrides, the last one; NULL for none. */
@@ -48,7 +49,7 @@ static int incoming_socket(struct incoming *in, const struct options *o, const s
 	return path ? 0 : paths_socket(in->socket, name ? name : m->name, true, why);
 }
 
-static int incoming_log(struct incoming *in, const struct machine *m, struct fail *why)
+static int incoming_log(struct incoming *in, const struct machine *m, const struct wire *wire, struct fail *why)
 {
 	char dir[PATHS_MAX];
 
@@ -59,14 +60,22 @@ static int incoming_log(struct incoming *in, const struct machine *m, struct fai
 	in->log_fd = open(in->log, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (in->log_fd < 0)
 		return fail_sys(why, "%s", in->log);
-	/* Kept by vmrun, whose standard error it is: two would mix their messages up, and cut off each other's. */
-	if (flock(in->log_fd, LOCK_EX | LOCK_NB)) {
+	/* Kept by vmrun, whose standard error it is: two would mix their messages up, and cut off each other's. The vmrun of a VM that
+	 * has just left this host, and comes back, may still be ending. */
+	uint64_t until = io_now_ns() + INCOMING_END_NS;
+
+	while (flock(in->log_fd, LOCK_EX | LOCK_NB)) {
 		int busy = errno == EWOULDBLOCK;
 
+		if (busy && io_now_ns() < until && !wire_pending(wire)) {
+			poll(NULL, 0, INCOMING_AGAIN_MS);
+			continue;
+		}
 		io_close(&in->log_fd);
 		return busy ? fail_set(why, FAIL_REFUSED, "%s: in use: a VM of that name is here already", in->log) :
 			      fail_sys(why, "%s: lock", in->log);
 	}
+
 	off_t end = lseek(in->log_fd, 0, SEEK_END);
 
 	in->log_begin = end > 0 ? (uint64_t)end : 0;
@@ -226,7 +235,7 @@ int incoming_open(struct incoming *in, const struct options *o, const struct mac
 	char     words[256];
 	int      rc;
 
-	if (incoming_socket(in, o, m, why) || incoming_log(in, m, why) || incoming_token(in, why) || incoming_start(in, o, tree, len, why))
+	if (incoming_socket(in, o, m, why) || incoming_log(in, m, wire, why) || incoming_token(in, why) || incoming_start(in, o, tree, len, why))
 		goto fail;
 	while ((rc = incoming_take(in, m, why)) == 1) {
 		if (incoming_ended(in, o, why))
@@ -240,7 +249,7 @@ int incoming_open(struct incoming *in, const struct options *o, const struct mac
 			fail_set(why, FAIL_REFUSED, "vmrun has not opened %.120s in time%s%s", in->socket, words[0] ? ": " : "", words);
 			goto fail;
 		}
-		poll(NULL, 0, 10);
+		poll(NULL, 0, INCOMING_AGAIN_MS);
 	}
 	if (rc == 0)
 		return 0;
@@ -262,7 +271,7 @@ static void incoming_end(struct incoming *in, bool leased)
 			signal_ = SIGKILL;
 			until   = io_now_ns() + INCOMING_END_NS;
 		}
-		poll(NULL, 0, 10);
+		poll(NULL, 0, INCOMING_AGAIN_MS);
 	}
 	in->pid = -1;
 }

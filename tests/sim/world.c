@@ -40,6 +40,7 @@ static struct {
 	unsigned kills, vm_kills, stalls;      /* left; vm_kills: of vmruns and hosts */
 	unsigned actions;
 	unsigned points;                 /* one in so many fault points meets a fault */
+	const char *focus;               /* these alone, and there most of the time: what their names hold; NULL: all points */
 	bool     crashes, partitions, disks, humans, replays, cuts, own_sockets, answers, terms, spawn;
 	bool     calm;
 	uint64_t calm_since;
@@ -190,6 +191,14 @@ static void instance_killed(struct instance *i, const char *how)
 	sim_trace_host(i->proc->host, "== %s is lost: its vmrun was %s (%s)", i->guest->name, how, s.found ? s.state : "no record");
 }
 
+/* Whoever started it may end one that was never READY, while another has the VM as it is. */
+static bool instance_expendable(const struct instance *i)
+{
+	struct seen s = record_of(i->guest, i->proc->host);
+
+	return i->incoming && !i->running && guest_elsewhere(i) && !record_is(&s, "ready retaking owned");
+}
+
 void instance_ends(struct instance *i)
 {
 	if (!i->vm)
@@ -207,7 +216,7 @@ void sim_instance_gone(struct proc *p)
 		i->crashed = !p->host->up && instance_newest(i);      /* judged by the record that the crash leaves */
 		if (p->host->up && p->injected && instance_newest(i))
 			instance_killed(i, "killed");
-		else if (p->host->up && !p->injected && WIFSIGNALED(p->status) && instance_newest(i))      /* one that holds nothing may be */
+		else if (p->host->up && !p->injected && WIFSIGNALED(p->status) && instance_newest(i) && !instance_expendable(i))
 			sim_broken("the vmrun of %s was killed by one of ours (signal %d)", i->guest->name, p->status & 0x7f);
 		if (i->running)
 			i->guest->newest++;      /* what it had done last is gone */
@@ -358,7 +367,9 @@ void fault_point(const char *point)
 	/* From READY to the end of the hand-over, more than elsewhere. */
 	bool late = strstr(point, "ready") || strstr(point, "released") || strstr(point, "go-") || strstr(point, "owned") || strstr(point, "reta");
 
-	if (!plan.calm && sim_chance(late ? plan.points / 3 + 1 : plan.points))
+	if (plan.focus)
+		late = strstr(point, plan.focus);
+	if (!plan.calm && (late || !plan.focus) && sim_chance(late ? plan.points / 3 + 1 : plan.points))
 		fault_here(point);
 	sim_step("point");
 }
@@ -1063,6 +1074,12 @@ static void plan_for_plant(bool *odd)
 		plan.humans = plan.partitions = true;
 	if (plant_asked("doubts"))
 		plan.guests = plan.hosts = 2;
+	if (plant_asked("retaken")) {      /* a VM that moves to and fro, with people who do not wait */
+		plan.guests  = 1;
+		plan.hosts   = 2;
+		plan.cuts    = false;
+		plan.focus   = "source.released";
+	}
 	if (plant_asked("replay"))
 		plan.replays = true;
 	if (plant_asked("claim"))

@@ -1,7 +1,7 @@
 # Stock Linux on stock KVM: a KVM host in a box (QEMU's TCG, AMD's SVM emulated) runs Debian's kernel, whose vmrun boots Debian's
 # kernel. The boxes run once, in setup_file; each test looks at one of the claims that their jobs made (jobs/*.sh).
 bats_require_minimum_version 1.5.0
-# bats file_tags=slow
+# bats file_tags=slow,alone
 
 setup_file() {
 	here=$(cd "$BATS_TEST_DIRNAME" && pwd)
@@ -22,12 +22,12 @@ setup_file() {
 	"$here/mkhost" "$guest" "$BED/host.img" >&2 || return 1
 	box() { "$here/run-host" "$@" "$guest/vmlinuz" "$BED/host.img" "$job.sh" >"$BED/$job.said" 2>&1 3>&-; }
 	# a box that dies is told by the tests that miss its results
-	for job in circle endings; do box -l "$BED/$job.log" -t 300 || :; done
+	for job in circle endings; do box -l "$BED/$job.log" -t 600 || :; done
 	job=move-a
-	box -l "$BED/$job.log" -t 300 -n "$BED/net" -i 10.0.0.1 &
+	box -l "$BED/$job.log" -t 600 -n "$BED/net" -i 10.0.0.1 &
 	for _ in $(seq 100); do [ -S "$BED/net" ] || command sleep 0.1; done
 	job=move-b
-	box -l "$BED/$job.log" -t 300 -p max,+svm,-avx2 -n "$BED/net" -i 10.0.0.2 || :
+	box -l "$BED/$job.log" -t 600 -p max,+svm,-avx2 -n "$BED/net" -i 10.0.0.2 || :
 	wait
 }
 teardown_file() { rm -rf "$BED"; }
