@@ -15,5 +15,6 @@
 #define LIMIT_CHUNK_BYTES  (8u << 20)              /* payload of one chunk */
 #define LIMIT_DATA_BYTES   (2u << 20)              /* raw page bytes of one page chunk */
 #define LIMIT_INDEX_RUNS   ((uint64_t)1 << 28)
+#define LIMIT_IMAGE_BYTES  ((uint64_t)1 << 30)     /* a kernel, an initrd */
 
 #endif

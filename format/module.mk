@@ -4,7 +4,7 @@ format_SRCS :=
 format_SRCS += field.c field_save.c field_load.c field_json.c tree.c machine.c machine_check.c machine_write.c machine_read.c \
 	       machine_parts.c machine_state.c state_tables.c state_clock.c
 # The snapshot file: docs/format.md.
-format_SRCS += start.c chunk.c page_chunk.c pagemap.c content.c header.c index.c agree.c output.c auth.c writer.c stream.c image.c
+format_SRCS += start.c chunk.c page_chunk.c pagemap.c content.c header.c index.c agree.c images.c output.c auth.c writer.c stream.c image.c
 # What devices keep across a save, and how a disk is told from itself later.
 format_SRCS += state_hart.c state_plic.c state_uart.c state_rtc.c state_virtio.c state_virtio_blk.c state_virtio_console.c \
 	       state_virtio_rng.c disk_digest.c

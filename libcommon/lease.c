@@ -289,6 +289,25 @@ int lease_config(struct lease *l, uint8_t **fdt, size_t *len, struct fail *why)
 	return lease_tree(l, LEASE_CONFIG, fdt, len, why);
 }
 
+int lease_image(struct lease *l, const char *name, int *fd, uint64_t *len, struct fail *why)
+{
+	struct lease_msg m = { .verb = LEASE_IMAGE };
+
+	snprintf(m.text, sizeof(m.text), "%s", name);
+	if (lease_call(l, &m, -1, fd, 1, LEASE_ANSWER_MS, why))
+		return -1;
+	*len = m.a[0];
+	return 0;
+}
+
+int lease_image_put(struct lease *l, const char *name, int fd, uint64_t len, struct fail *why)
+{
+	struct lease_msg m = { .verb = LEASE_IMAGE_PUT, .a = { len } };
+
+	snprintf(m.text, sizeof(m.text), "%s", name);
+	return lease_call(l, &m, fd, NULL, 0, LEASE_ANSWER_MS, why);
+}
+
 int lease_state(struct lease *l, uint8_t **fdt, size_t *len, struct fail *why)
 {
 	return lease_tree(l, LEASE_STATE, fdt, len, why);

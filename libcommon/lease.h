@@ -51,6 +51,8 @@ enum lease_verb {
 	LEASE_CLAIM,        /* incoming, first of all when vmrun was given a token: fd: the VM's lock (moves.h), held */
 	LEASE_MOVING,       /* source: uuid: move-id; text: peer. Record MOVING fsynced when answered; a lease that ends before RELEASE aborts the move */
 	LEASE_RETAKING,     /* source: uuid: move-id; a[0] 1: record RETAKING, 0: RELEASED again */
+	LEASE_IMAGE,        /* text: "kernel" or "initrd" -> fd: read-only memfd with it, a[0] bytes; refused when it is not at hand */
+	LEASE_IMAGE_PUT,    /* incoming: text: "kernel" or "initrd"; fd: it, a[0] bytes, of the digest that the configuration has */
 	LEASE_VERBS
 };
 /* `start` is LEASE_START; `state` LEASE_STATE ...: the words of design.md 3. */
@@ -113,6 +115,9 @@ void lease_close(struct lease *l);      /* the channel too: vmrun drops our paus
 /* All: 0 or -1. A lost lease is FAIL_PEER "lease lost: REASON", FAIL_ENDED when the VM ended or its vmrun has died, FAIL_SYSTEM when
  * this process has no more descriptors. */
 int lease_config(struct lease *l, uint8_t **fdt, size_t *len, struct fail *why);      /* malloc'd */
+/* Kernel or initrd, by its resource's name; *fd: read-only. FAIL_REFUSED: this VM runs without having it at hand. */
+int lease_image(struct lease *l, const char *name, int *fd, uint64_t *len, struct fail *why);
+int lease_image_put(struct lease *l, const char *name, int fd, uint64_t len, struct fail *why);      /* fd stays the caller's */
 int lease_log_start(struct lease *l, struct fail *why);                               /* all RAM regions */
 int lease_sync(struct lease *l, uint64_t *fresh, uint64_t *took_ns, struct fail *why);
 int lease_clear(struct lease *l, uint32_t region, uint64_t first, uint64_t count, struct fail *why);

@@ -1,6 +1,7 @@
 #ifndef VMRUN_IMAGES_H
 #define VMRUN_IMAGES_H
 
+#include "format/limits.h"
 #include "format/machine.h"
 #include "libcommon/fail.h"
 
@@ -11,7 +12,7 @@
 
 struct vm;
 
-#define IMAGE_MAX_BYTES ((size_t)1 << 30)
+#define IMAGE_MAX_BYTES ((size_t)LIMIT_IMAGE_BYTES)
 
 /* Loads the host resource named (path set) into vm->images and records size, time and digest in vm->cfg. A digest that is
  * recorded already must match: FAIL_REFUSED. */
@@ -19,6 +20,16 @@ int images_load(struct vm *vm, const char *name, struct fail *why);
 
 /* Everything a boot needs is at hand, loaded now if need be. FAIL_REFUSED names the option that gives what is missing. */
 int images_need(struct vm *vm, struct fail *why);
+
+/* As images_need, without reading anything: is there a file of the recorded size where an image was? FAIL_REFUSED as there. */
+int images_at_hand(const struct vm *vm, struct fail *why);
+
+/* A memfd with the image, loaded now if need be; the caller's. Holders of a lease read it. */
+int images_give(struct vm *vm, const char *name, int *fd, size_t *len, struct fail *why);
+/* The image from a file or memfd of len bytes, from its begin on; its digest must be the recorded one. */
+int images_take(struct vm *vm, const char *name, int fd, size_t len, struct fail *why);
+/* The same from memory, malloc'd: taken over, on failure too. */
+int images_adopt(struct vm *vm, const char *name, uint8_t *data, size_t len, struct fail *why);
 
 void images_close(struct vm *vm);
 

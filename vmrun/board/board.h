@@ -29,10 +29,10 @@ struct board {
 
 /* A machine type: what a board of it is made of. */
 struct boot_images {
-	const uint8_t *kernel;
-	size_t         kernel_len;
-	const uint8_t *initrd;      /* newc, maybe compressed; NULL for none */
-	size_t         initrd_len;
+	uint8_t *kernel;
+	size_t   kernel_len;
+	uint8_t *initrd;      /* newc, maybe compressed; NULL for none */
+	size_t   initrd_len;
 };
 
 struct board_ops {

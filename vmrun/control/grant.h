@@ -71,7 +71,7 @@ const char *grants_holder(const struct control_server *s, enum lease_kind kind, 
 bool grants_state_moving(const struct control_server *s);
 json_t *grants_json(const struct control_server *s);
 
-/* ---- grant_verbs.c, grant_log.c: what can be asked for ---- */
+/* ---- grant_verbs.c, grant_log.c, grant_images.c: what can be asked for ---- */
 
 int  grant_execute(struct grant *g, struct grant_call *call, struct fail *why);
 /* What must have come about of the disks before grant_execute: begun here, and waited for without
@@ -80,6 +80,8 @@ int  grant_execute(struct grant *g, struct grant_call *call, struct fail *why);
 bool grant_begin(struct grant *g, struct grant_call *call, enum blk_wait *what);
 /* The messages behind the answer to LEASE_REGIONS. */
 int  grant_region(struct grant *g, uint32_t i, struct lease_msg *out, int *fd, struct fail *why);
+int  grant_image(struct grant *g, struct grant_call *call, struct fail *why);
+int  grant_image_put(struct grant *g, struct grant_call *call, struct fail *why);
 int  grant_log_start(struct grant *g, struct grant_call *call, struct fail *why);
 void grant_log_stop(struct grant *g);
 

@@ -468,6 +468,8 @@ static const struct grant_verb {
 	[LEASE_READY]     = { "ready",     verb_ready,      INCOMING,              FILLED,         false, DISKS_ANY },
 	[LEASE_QUIT]      = { "quit",      verb_quit,       LOG,                   PHASE_LEASED,   false, DISKS_ANY },
 	[LEASE_RENEW]     = { "renew",     verb_renew,      LOG,                   PHASE_LEASED,   false, DISKS_ANY },
+	[LEASE_IMAGE]     = { "image",     grant_image,     READ | LOG,            LIVE,           false, DISKS_ANY },
+	[LEASE_IMAGE_PUT] = { "image-put", grant_image_put, INCOMING,              PHASE_INCOMING, true, DISKS_ANY },
 	[LEASE_START]     = { "start",     verb_start,      INCOMING,              PHASE_ANY,      false, DISKS_ANY },
 	[LEASE_ABORT]     = { "abort",     verb_abort,      INCOMING,              PHASE_ANY,      false, DISKS_ANY },
 };

@@ -11,8 +11,9 @@
 #   grant        vmrun's end of a lease: its thread, its deadline, what is given back
 #   grant_verbs  what can be asked for over a lease
 #   grant_log    dirty logging for a lease
+#   grant_images kernel and initrd over a lease
 #   handover     the rows of the hand-over table
 #   records      this VM's record of who owns it
 #   list, ctl    vmrun's commands for users
-control_SRCS := server.c socket.c client.c qmp.c events.c commands.c query.c schema.c inspect.c grant.c grant_verbs.c grant_log.c \
+control_SRCS := server.c socket.c client.c qmp.c events.c commands.c query.c schema.c inspect.c grant.c grant_verbs.c grant_log.c grant_images.c \
 		handover.c records.c list.c ctl.c ctl_wait.c
