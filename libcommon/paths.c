@@ -118,15 +118,25 @@ int paths_state(char out[PATHS_MAX], bool create, struct fail *why)
 	return rc ? -1 : create ? paths_mkdirs(out, why) : 0;
 }
 
-int paths_moves(char out[PATHS_MAX], bool create, struct fail *why)
+static int paths_private(char out[PATHS_MAX], const char *name, bool create, struct fail *why)
 {
 	char state[PATHS_MAX];
 
-	if (paths_state(state, false, why) || paths_join(out, state, "/moves", why))
+	if (paths_state(state, false, why) || paths_join(out, state, name, why))
 		return -1;
 	if (create && paths_mkdirs(out, why))
 		return -1;
 	return create ? paths_check(out, why) : 0;
+}
+
+int paths_moves(char out[PATHS_MAX], bool create, struct fail *why)
+{
+	return paths_private(out, "/moves", create, why);
+}
+
+int paths_images(char out[PATHS_MAX], bool create, struct fail *why)
+{
+	return paths_private(out, "/images", create, why);
 }
 
 int paths_socket(char out[PATHS_MAX], const char *vm, bool create, struct fail *why)

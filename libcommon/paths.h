@@ -23,6 +23,8 @@ int paths_state(char out[PATHS_MAX], bool create, struct fail *why);
 
 /* The folder of move records, `moves` in the state folder. create: as paths_runtime. */
 int paths_moves(char out[PATHS_MAX], bool create, struct fail *why);
+/* The folder of kernels and initrds that came with moves, `images` in the state folder. create: as paths_runtime. */
+int paths_images(char out[PATHS_MAX], bool create, struct fail *why);
 
 /* A VM operand to the path of its control socket: with '/' in it the path itself, else NAME.sock in the runtime folder.
  * Refuses a bad name (FAIL_USAGE) and a path that does not fit sun_path. */

@@ -23,8 +23,7 @@
 #define INCOMING_AGAIN_MS 10
 #define INCOMING_ARGS_MAX 512
 
-/* The value of --NAME VALUE or --NAME=VALUE among vmrun's overrides, the last one; NULL for none. */
-static const char *incoming_override(char **v, const char *name)
+const char *incoming_override(char **v, const char *name)
 {
 	const char *found = NULL;
 	size_t      n     = strlen(name);

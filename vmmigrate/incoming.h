@@ -35,6 +35,9 @@ int incoming_claim(struct incoming *in, const struct uuid *vm, struct fail *why)
 int incoming_open(struct incoming *in, const struct options *o, const struct machine *m, const void *tree, size_t len,
 		  const struct wire *wire, struct fail *why);
 
+/* The value of --NAME VALUE or --NAME=VALUE among vmrun's overrides, the last one; NULL for none. */
+const char *incoming_override(char **overrides, const char *name);
+
 /* The last line of its messages, "" for none. */
 const char *incoming_words(const struct incoming *in, char *out, size_t room);
 

@@ -162,6 +162,85 @@ static int hex_digit(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+static int image_name_get(struct message_image *i, const json_t *v)
+{
+	if (!json_is_string(v) || strlen(json_string_value(v)) != json_string_length(v) || !paths_name_ok(json_string_value(v)))
+		return -1;
+	snprintf(i->name, sizeof(i->name), "%s", json_string_value(v));
+	return 0;
+}
+
+/* SHA-256, two hex digits a byte. */
+static int image_sha256_get(struct message_image *i, const json_t *v)
+{
+	const char *s = json_is_string(v) ? json_string_value(v) : "";
+
+	if (strlen(s) != 2 * sizeof(i->sha256))
+		return -1;
+	for (size_t k = 0; k < sizeof(i->sha256); k++) {
+		int hi = hex_digit(s[2 * k]), lo = hex_digit(s[2 * k + 1]);
+
+		if (hi < 0 || lo < 0)
+			return -1;
+		i->sha256[k] = (uint8_t)(hi << 4 | lo);
+	}
+	return 0;
+}
+
+static int images_get(struct message *m, const json_t *v, const struct member *d, struct fail *why)
+{
+	if (!json_is_array(v) || json_array_size(v) > MESSAGE_IMAGES)
+		return member_bad(d, "not an array of at most 2", why);
+	for (size_t i = 0; i < json_array_size(v); i++) {
+		const json_t         *o = json_array_get(v, i);
+		struct message_image *image = &m->images[m->nimages++];
+
+		memset(image, 0, sizeof(*image));
+		if (image_name_get(image, json_object_get(o, "name")) || number_get(json_object_get(o, "size"), &image->size) ||
+		    image_sha256_get(image, json_object_get(o, "sha256")))
+			return member_bad(d, "not name, size and sha256", why);
+	}
+	return 0;
+}
+
+static json_t *images_put(const struct message *m)
+{
+	json_t *a = json_array();
+
+	for (uint32_t i = 0; i < m->nimages; i++) {
+		const struct message_image *image = &m->images[i];
+		char                        hex[2 * MESSAGE_SHA256 + 1];
+
+		for (size_t k = 0; k < sizeof(image->sha256); k++)
+			sprintf(hex + 2 * k, "%02x", image->sha256[k]);
+		json_array_append_new(a, json_pack("{s:s, s:I, s:s}", "name", image->name, "size", (json_int_t)image->size, "sha256", hex));
+	}
+	return a;
+}
+
+static int wants_get(struct message *m, const json_t *v, const struct member *d, struct fail *why)
+{
+	if (!json_is_array(v) || json_array_size(v) > MESSAGE_IMAGES)
+		return member_bad(d, "not an array of at most 2", why);
+	for (size_t i = 0; i < json_array_size(v); i++) {
+		struct message_image *image = &m->images[m->nimages++];
+
+		memset(image, 0, sizeof(*image));
+		if (image_name_get(image, json_array_get(v, i)))
+			return member_bad(d, "not a name", why);
+	}
+	return 0;
+}
+
+static json_t *wants_put(const struct message *m)
+{
+	json_t *a = json_array();
+
+	for (uint32_t i = 0; i < m->nimages; i++)
+		json_array_append_new(a, json_string(m->images[i].name));
+	return a;
+}
+
 static int hashes_get(struct message *m, const json_t *v, const struct member *d, struct fail *why)
 {
 	const char *s = json_string_value(v);
@@ -255,6 +334,8 @@ static const struct member members[] = {
 	{ "features", MEMBER_OTHER, 0, 0, IN(AGREE), 0, features_get, features_put },
 	{ "regions",  MEMBER_OTHER, 0, 0, IN(HELLO), 0, regions_get, regions_put },
 	{ "extents",  MEMBER_OTHER, 0, 0, IN(HELLO), 0, extents_get, extents_put },
+	{ "images",   MEMBER_OTHER, 0, 0, IN(HELLO), IN(HELLO), images_get, images_put },
+	{ "wants",    MEMBER_OTHER, 0, 0, IN(AGREE), IN(AGREE), wants_get, wants_put },
 	NUMBER(round,      IN(ROUND) | IN(ROUND_ACK)),
 	NUMBER(chunk,      IN(ROUND) | IN(ROUND_ACK) | IN(RESEND) | IN(RESENT)),
 	NUMBER(region,     IN(AUDIT)),

@@ -30,10 +30,13 @@ extern const char *const answer_state_names[ANSWER_STATES];
 #define MESSAGE_EXTENTS     1024u
 #define MESSAGE_AUDIT_PAGES 4096u
 #define MESSAGE_LIST        64u
+#define MESSAGE_IMAGES      2u
+#define MESSAGE_SHA256      32u
 
 struct message_region { uint64_t id, size, populated; };
 struct message_extent { uint64_t region, first, count; };
 struct message_place  { uint64_t region, page; };
+struct message_image  { char name[VM_NAME_MAX + 1]; uint64_t size; uint8_t sha256[MESSAGE_SHA256]; };
 
 struct message {
 	enum message_type     type;
@@ -49,10 +52,11 @@ struct message {
 	enum answer_state     state;
 	uint32_t              nfeatures;        /* HELLO: needs; AGREE: features */
 	char                  features[MESSAGE_FEATURES][32];
-	uint32_t              nregions, nextents, nlist;
+	uint32_t              nregions, nextents, nlist, nimages;
 	struct message_region regions[MESSAGE_REGIONS];
 	struct message_extent extents[MESSAGE_EXTENTS];
 	struct message_place  list[MESSAGE_LIST];
+	struct message_image  images[MESSAGE_IMAGES];           /* HELLO: at hand at the source; AGREE: wanted, names alone */
 	uint64_t              hashes[MESSAGE_AUDIT_PAGES];      /* AUDIT without zero: `pages` of them */
 };
 

@@ -5,6 +5,8 @@
 #   wire            preamble and chunks over a socket, deadlines, the bandwidth cap
 #   source          a move from the side that gives: its stages
 #   sender          pages onto the wire, barriers, what is asked for again, the audit's hashes
+#   move_images     kernel and initrd, offered, sent and taken
+#   image_cache     those that have come, by content
 #   handover        after RELEASED: GO until it is answered; taking back; letting go
 #   listen          the side that takes: connections, children
 #   slots           how many connections are served at a time, and which give way
@@ -20,7 +22,7 @@
 #   resolve         `resolve`
 #   note            a listener's lines
 PROGS += vmmigrate
-vmmigrate_SRCS   := main.c options.c address.c message.c wire.c source.c sender.c handover.c answer.c listen.c slots.c doubts.c target.c incoming.c \
+vmmigrate_SRCS   := main.c options.c address.c message.c wire.c move_images.c image_cache.c source.c sender.c handover.c answer.c listen.c slots.c doubts.c target.c incoming.c \
 		    receiver.c settle.c find.c status.c resume.c resolve.c note.c
 vmmigrate_USES   := format libcommon
 vmmigrate_LDLIBS := -larchive -lfdt -ljansson -lzstd -lxxhash -lcrypto -lm -pthread

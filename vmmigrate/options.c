@@ -3,6 +3,7 @@
 #include "libcommon/fail.h"
 #include "libcommon/units.h"
 #include "libcommon/version.h"
+#include "vmmigrate/image_cache.h"
 
 #include <getopt.h>
 #include <stdarg.h>
@@ -13,7 +14,7 @@
 
 static const char usage_text[] =
 	"usage: vmmigrate [options] VM HOST[:PORT]           move a running VM to the listener there\n"
-	"       vmmigrate --listen [ADDR]:PORT [--once] [--insecure] [--spawn CMD] [-- VMRUN-OVERRIDES...]\n"
+	"       vmmigrate --listen [ADDR]:PORT [--once] [--insecure] [--spawn CMD] [--image-cache SIZE] [-- VMRUN-OVERRIDES...]\n"
 	"       vmmigrate status [VM|UUID]                   what the records of moves say, in words\n"
 	"       vmmigrate resume VM|UUID                     go on with a hand-over that was cut short\n"
 	"       vmmigrate resolve VM|UUID --own|--disown [--peer-is-dead] [--yes]\n"
@@ -51,7 +52,7 @@ static void usage_fail_why(const struct fail *why)
 }
 
 enum { OPT_LISTEN = 256, OPT_ONCE, OPT_INSECURE, OPT_SPAWN, OPT_COMPRESS, OPT_DOWNTIME, OPT_ROUNDS, OPT_DEADLINE, OPT_TIMEOUT,
-       OPT_BANDWIDTH, OPT_AUDIT, OPT_ANSWER, OPT_ASK, OPT_PROGRESS, OPT_OWN, OPT_DISOWN, OPT_YES, OPT_DEAD, OPT_HELP, OPT_VERSION };
+       OPT_BANDWIDTH, OPT_AUDIT, OPT_ANSWER, OPT_ASK, OPT_PROGRESS, OPT_OWN, OPT_DISOWN, OPT_YES, OPT_DEAD, OPT_CACHE, OPT_HELP, OPT_VERSION };
 
 /* Which verbs take an option: a set of 1 << enum verb. */
 static const struct option options_long[] = {
@@ -73,6 +74,7 @@ static const struct option options_long[] = {
 	{ "disown", no_argument, NULL, OPT_DISOWN },
 	{ "yes", no_argument, NULL, OPT_YES },
 	{ "peer-is-dead", no_argument, NULL, OPT_DEAD },
+	{ "image-cache", required_argument, NULL, OPT_CACHE },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ NULL, 0, NULL, 0 },
@@ -88,7 +90,7 @@ static const unsigned options_for[] = {
 	[OPT_ASK - 256] = FOR(MOVE),
 	[OPT_PROGRESS - 256] = FOR(MOVE) | FOR(RESUME),
 	[OPT_OWN - 256] = FOR(RESOLVE),     [OPT_DISOWN - 256] = FOR(RESOLVE), [OPT_YES - 256] = FOR(RESOLVE),
-	[OPT_DEAD - 256] = FOR(RESOLVE),
+	[OPT_DEAD - 256] = FOR(RESOLVE),    [OPT_CACHE - 256] = FOR(LISTEN),
 	[OPT_HELP - 256] = ~0u,             [OPT_VERSION - 256] = ~0u,
 };
 
@@ -144,6 +146,12 @@ static void options_one(struct options *o, int opt, const char *arg)
 	case OPT_BANDWIDTH:
 		if (!units_size(&o->bandwidth, arg) || o->bandwidth < 64 * 1024)
 			usage_fail("--bandwidth %s: wanted bytes a second, such as 100M, 64K at least", arg);
+		break;
+	case OPT_CACHE:
+		if (strcmp(arg, "0") && !units_size(&o->image_cache, arg))
+			usage_fail("--image-cache %s: wanted a size such as 1G, or 0 to keep nothing", arg);
+		if (!strcmp(arg, "0"))
+			o->image_cache = 0;
 		break;
 	case OPT_PROGRESS:
 		if (!progress_mode_parse(&o->progress, arg, stderr))
@@ -210,7 +218,7 @@ void options_parse(struct options *o, int argc, char **argv)
 	int      opt;
 
 	*o = (struct options){ .max_downtime_ns = 300000000, .max_rounds = 30, .pause_deadline_ns = 30000000000,
-			       .handover_timeout_ns = 60000000000, .ask.port = ADDRESS_PORT };
+			       .handover_timeout_ns = 60000000000, .ask.port = ADDRESS_PORT, .image_cache = IMAGE_CACHE_BYTES };
 	progress_mode_parse(&o->progress, "auto", stderr);
 	/* Options may follow operands, so that `resolve web --own` reads well; "--" ends them. */
 	while ((opt = getopt_long(argc, argv, "", options_long, NULL)) != -1) {

@@ -22,6 +22,7 @@ struct options {
 	uint64_t           pause_deadline_ns;   /* 30 s */
 	uint64_t           handover_timeout_ns; /* 60 s */
 	uint64_t           bandwidth;           /* bytes a second, 0 unlimited */
+	uint64_t           image_cache;         /* bytes of kernels and initrds that a listener keeps, 0 none */
 	bool               answer;              /* answer the target's questions by ourselves, at answer_at */
 	struct address     answer_at;
 	struct address     ask;                 /* else where a listener of this host answers; port ADDRESS_PORT */

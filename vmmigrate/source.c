@@ -9,6 +9,7 @@
 #include "vmmigrate/answer.h"
 #include "vmmigrate/find.h"
 #include "vmmigrate/handover.h"
+#include "vmmigrate/move_images.h"
 #include "vmmigrate/sender.h"
 #include "vmmigrate/settle.h"
 
@@ -38,6 +39,7 @@ struct source {
 	struct wire          *wire;
 	struct sender        *sender;
 	struct precopy       *precopy;
+	struct move_images    images;
 	struct message       *m;
 	bool                  paused;
 	bool                  may_be_ready;      /* STATE has been sent: the target may have recorded READY */
@@ -97,7 +99,7 @@ static int source_take(struct source *s, struct fail *why)
 	if (source_record(s, why) || find_lease(&s->lease, s->control, LEASE_KIND_LOG, why) ||
 	    lease_config(s->lease, &s->config, &s->config_len, why))
 		return -1;
-	return machine_read(s->machine, s->config, s->config_len, why);
+	return machine_read(s->machine, s->config, s->config_len, why) || move_images_offer(&s->images, s->lease, s->machine, why) ? -1 : 0;
 }
 
 /* ---- agree ---- */
@@ -139,6 +141,7 @@ static void source_hello(struct source *s)
 	snprintf(m->name, sizeof(m->name), "%s", s->r->name);
 	snprintf(m->creator, sizeof(m->creator), "vmferry %s", VMFERRY_VERSION);
 	snprintf(m->ask, sizeof(m->ask), "%.255s", ask);
+	move_images_to_hello(&s->images, m);
 	if (s->o->audit)
 		snprintf(m->features[m->nfeatures++], sizeof(m->features[0]), "audit");
 	if (s->o->level)
@@ -172,6 +175,8 @@ static int source_agree(struct source *s, struct fail *why)
 		return fail_set(why, FAIL_PEER, "%s: expected AGREE, got %s", s->r->peer, message_type_names[s->m->type]);
 	if (!s->m->accept)
 		return fail_set(why, FAIL_PEER, "%s refuses %s: %.240s", s->r->peer, s->r->name, s->m->reason);
+	if (move_images_from_agree(&s->images, s->m, why))
+		return -1;
 	fault_point("vmmigrate.source.agreed");
 	/* On disk before the target can be READY: whoever asks later what became of this move finds a trace of it. */
 	return lease_moving(s->lease, &s->r->move, s->r->peer, why);
@@ -193,7 +198,8 @@ static int source_precopy(struct source *s, struct fail *why)
 	sink = (struct precopy_sink){ .pages = sender_pages, .round_end = sender_round_end, .tick = sender_tick, .arg = s->sender };
 	if (po.pause_deadline_ms == 0)
 		po.pause_deadline_ms = 1;
-	if (precopy_open(&s->precopy, s->lease, &po, &sink, why))
+	if (move_images_send(&s->images, s->wire, sender_tick, s->sender, why) ||
+	    precopy_open(&s->precopy, s->lease, &po, &sink, why))
 		return -1;
 	return precopy_rounds(s->precopy, why);
 }
@@ -406,6 +412,7 @@ int source_move(const struct options *o, int stop_fd, struct progress *progress,
 	r->resends  = s.sender ? sender_resends(s.sender) : 0;
 	precopy_close(s.precopy);
 	sender_close(s.sender);
+	move_images_close(&s.images);
 	wire_close(s.wire);
 	answer_close(s.answer);
 	lease_close(s.lease);

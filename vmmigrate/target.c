@@ -5,6 +5,7 @@
 #include "libcommon/moves.h"
 #include "libcommon/version.h"
 #include "vmmigrate/find.h"
+#include "vmmigrate/move_images.h"
 #include "vmmigrate/incoming.h"
 #include "vmmigrate/note.h"
 #include "vmmigrate/receiver.h"
@@ -35,6 +36,7 @@ struct target {
 	size_t                config_len;
 	struct incoming       in;
 	struct receiver      *receiver;
+	struct move_images    images;
 	char                  ask[ADDRESS_TEXT_MAX];
 	bool                  round_due;          /* ROUND came and is not yet acknowledged */
 	uint64_t              round, chunk;
@@ -236,12 +238,21 @@ static int target_lost_vmrun(void *arg, struct fail *why)
 	return fail_set(why, FAIL_REFUSED, "vmrun here has ended%s%s", words[0] ? ": " : "", words);
 }
 
+/* vmrun was given an image of its own. */
+static bool target_image_given(void *arg, const char *name)
+{
+	const struct target *t = arg;
+
+	return incoming_override(t->o->overrides, name) != NULL;
+}
+
 static int target_prepare(struct target *t, struct fail *why)
 {
-	if (machine_read(t->machine, t->config, t->config_len, why) || target_hello(t, why) || target_memory(t->populated, why) ||
-	    target_claim(t, why))
+	if (machine_read(t->machine, t->config, t->config_len, why) || target_hello(t, why) ||
+	    target_memory(t->populated + move_images_bytes(t->hello), why) || target_claim(t, why))
 		return -1;
-	if (incoming_open(&t->in, t->o, t->machine, t->config, t->config_len, t->wire, why) || target_shape(t, why))
+	if (incoming_open(&t->in, t->o, t->machine, t->config, t->config_len, t->wire, why) || target_shape(t, why) ||
+	    move_images_expect(&t->images, t->hello, t->machine, t->in.lease, target_image_given, t, why))
 		return -1;
 	return receiver_open(&t->receiver, t->in.lease, why);
 }
@@ -262,6 +273,8 @@ static int target_agree(struct target *t, struct fail *why)
 		snprintf(t->m->features[t->m->nfeatures++], sizeof(t->m->features[0]), "%s", target_features[i]);
 	if (rc)
 		snprintf(t->m->reason, sizeof(t->m->reason), "%s", fail_text(why, reason, sizeof(reason)));
+	else
+		move_images_to_agree(&t->images, t->m);
 	if (rc) {
 		struct fail ignored;
 
@@ -332,6 +345,16 @@ static int target_pages(struct target *t, const struct chunk *c, const uint8_t *
 	return wire_send_message(t->wire, t->m, why);
 }
 
+static int target_image(struct target *t, const uint8_t *payload, size_t len, struct fail *why)
+{
+	struct fail kept = { 0 };
+	int         rc   = move_images_piece(&t->images, payload, len, t->in.lease, t->o->image_cache, &kept, why);
+
+	if (kept.kind != FAIL_NONE)
+		note("%s: %s", t->hello->name, kept.what);
+	return rc;
+}
+
 /* Everything up to STATE, which payload and c then hold. */
 static int target_fill(struct target *t, struct chunk *c, const uint8_t **payload, struct fail *why)
 {
@@ -340,9 +363,10 @@ static int target_fill(struct target *t, struct chunk *c, const uint8_t **payloa
 	for (;;) {
 		if (wire_recv(t->wire, c, payload, &damaged, WIRE_IDLE_NS, why))
 			return -1;
-		if (c->type == CHUNK_STATE && !t->round_due && receiver_clean(t->receiver))
+		if (c->type == CHUNK_STATE && !t->round_due && receiver_clean(t->receiver) && move_images_whole(&t->images))
 			return 0;
 		if (c->type == CHUNK_PAGES ? target_pages(t, c, *payload, damaged, why) :
+		    c->type == CHUNK_BLOB ? target_image(t, *payload, c->len, why) :
 		    c->type == CHUNK_CONTROL ? target_message(t, *payload, c->len, why) :
 		    fail_set(why, FAIL_PEER, "unexpected %s chunk", chunk_type_name(c->type)))
 			return -1;
@@ -488,6 +512,7 @@ static enum target_outcome target_move(struct target *t)
 	else
 		note("%s: READY, and the source has gone silent (%s): kept, not run; asking", t->hello->name, why.kind ? text : t->m->reason);
 	receiver_close(t->receiver);
+	move_images_close(&t->images);
 	/* Kept or discarded by record: its vmrun knows. Only one that was never READY is sure to end. */
 	incoming_close(&t->in, out != TARGET_FAILED || t->was_ready);
 	return out;

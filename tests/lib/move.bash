@@ -59,6 +59,15 @@ move() {
 	PIDS+=("$MV")
 }
 
+# via_recorder ADDRESS: one connection to $VIA goes there; what its source sends is in $W/stream.
+via_recorder() {
+	socat -r "$W/stream" TCP-LISTEN:0,bind=127.0.0.1,reuseaddr "TCP:$1" 2>"$W/socat.err" &
+	PIDS+=("$!")
+	local p=$!
+	until_true 10 eval "ss -ltnp | grep -q pid=$p,"
+	VIA=$(ss -ltnp | grep "pid=$p," | grep -oE '127.0.0.1:[0-9]+' | head -n 1)
+}
+
 # moved STATUS: waits for the move in the background, which must end so.
 moved() {
 	local rc=0

@@ -220,12 +220,8 @@ runs_only_on_b() { until_true 20 runs_on b && ticks_on && ticks_right; }
 @test "a stream that was recorded makes no second VM" {
 	start_web
 	listen_b
-	socat -r "$W/stream" TCP-LISTEN:0,bind=127.0.0.1,reuseaddr "TCP:$BADDR" 2>"$W/socat.err" &
-	PIDS+=("$!")
-	local p=$! via
-	until_true 10 eval "ss -ltnp | grep -q pid=$p,"
-	via=$(ss -ltnp | grep "pid=$p," | grep -oE '127.0.0.1:[0-9]+' | head -n 1)
-	run -0 on_a vmmigrate web "$via"
+	via_recorder "$BADDR"
+	run -0 on_a vmmigrate web "$VIA"
 	runs_on b
 	on_b vmrun ctl web quit
 	until_true 10 no_vm b

@@ -4,6 +4,7 @@
   peer.py state PORT VM MOVE NAME FROM one QUERY; prints the state
   peer.py go PORT VM MOVE GENERATION   one GO; prints the type and, of an ANSWER, the state
   peer.py replay PORT FILE             what a source once sent, again; prints the types of the messages that come back, and reasons
+  peer.py images PORT FILE HOW         the same as another move, with images that are not what HELLO says (IMAGES below); prints likewise
   peer.py idle PORT N FILE             N connections that say nothing, kept until FILE exists
 """
 import json
@@ -11,6 +12,7 @@ import os
 import socket
 import struct
 import sys
+import threading
 import time
 import uuid
 
@@ -18,7 +20,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from xxh3 import xxh3_64  # noqa: E402
 
 PREAMBLE = bytes.fromhex("89564D4D0D0A1A0A") + struct.pack("<HHI", 0, 0, 0)
-CONTROL = 16
+CONFIG, BLOB, CONTROL = 1, 3, 16
 
 
 def chunk(kind, payload):
@@ -78,10 +80,14 @@ def go(port, vm, move, generation):
 
 def replay(port, path):
     with open(path, "rb") as f:
-        data = f.read()
+        exchange(port, f.read(), b"")
+
+
+def exchange(port, first, rest):
+    """Sends first, and rest behind the first answer; prints the messages that come back."""
     sock = socket.create_connection(("127.0.0.1", int(port)), timeout=60)
     try:
-        sock.sendall(data)
+        sock.sendall(first)
     except OSError:
         pass
     try:
@@ -89,8 +95,69 @@ def replay(port, path):
         while True:
             m = message(sock)
             print(m["type"], m.get("accept", ""), m.get("reason", ""))
+            if rest:
+                threading.Thread(target=send, args=(sock, rest), daemon=True).start()
+                rest = b""
     except (EOFError, OSError):
         pass
+
+
+def send(sock, data):
+    try:
+        sock.sendall(data)
+    except OSError:
+        pass
+
+
+def chunks(data):
+    """The chunks of a stream behind its preamble."""
+    at = 16
+    while at + 48 <= len(data):
+        kind, _, _, _, _, length = struct.unpack("<HHHHIQ", data[at + 4:at + 24])
+        yield kind, data[at + 48:at + 48 + length]
+        at += 48 + length
+
+
+def flipped(text):
+    return ("1" if text[0] == "0" else "0") + text[1:]
+
+
+# What HELLO's images are turned into, and a BLOB's payload.
+IMAGES = {
+    "sha256": (lambda i: [dict(x, sha256=flipped(x["sha256"])) for x in i], None),
+    "size": (lambda i: [dict(x, size=x["size"] + 1) for x in i], None),
+    "name": (lambda i: [dict(x, name="console") for x in i], None),
+    "twice": (lambda i: i + i, None),
+    "bytes": (None, lambda b: b[:-1] + bytes([b[-1] ^ 1])),
+    "gap": (None, lambda b: b[:256] + struct.pack("<Q", struct.unpack("<Q", b[256:264])[0] + 1) + b[264:]),
+    "unwanted": (lambda i: [], None),
+    "none": (None, lambda b: None),
+}
+
+
+def images(port, path, how):
+    hello, blob = IMAGES[how]
+    with open(path, "rb") as f:
+        data = f.read()
+    first, rest = data[:16], b""
+    for kind, payload in chunks(data):
+        if kind == CONTROL:
+            m = json.loads(payload)
+            if m["type"] == "HELLO":
+                m["move"] = str(uuid.uuid4())
+                m["generation"] += 5
+                if hello:
+                    m["images"] = hello(m["images"])
+                payload = json.dumps(m).encode()
+        if kind == BLOB and blob:
+            payload = blob(payload)
+        if payload is None:
+            continue
+        if kind in (CONTROL, CONFIG) and not rest:
+            first += chunk(kind, payload)
+        else:
+            rest += chunk(kind, payload)
+    exchange(int(port), first, rest)
 
 
 def idle(port, n, path):
@@ -104,4 +171,4 @@ def idle(port, n, path):
             time.sleep(0.05)
 
 
-{"query": query, "state": state, "go": go, "replay": replay, "idle": idle}[sys.argv[1]](*sys.argv[2:])
+{"query": query, "state": state, "go": go, "replay": replay, "images": images, "idle": idle}[sys.argv[1]](*sys.argv[2:])
