@@ -313,6 +313,22 @@ int images_need(struct vm *vm, struct fail *why)
 	return 0;
 }
 
+int images_give(struct vm *vm, const char *name, int *fd, size_t *len, struct fail *why)
+{
+	(void)vm;
+	(void)fd;
+	(void)len;
+	return fail_set(why, FAIL_REFUSED, "no %s here", name);
+}
+
+int images_take(struct vm *vm, const char *name, int fd, size_t len, struct fail *why)
+{
+	(void)vm;
+	(void)fd;
+	(void)len;
+	return fail_set(why, FAIL_REFUSED, "no %s here", name);
+}
+
 void images_close(struct vm *vm)
 {
 	(void)vm;
