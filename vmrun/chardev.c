@@ -362,11 +362,9 @@ int chardev_open(struct chardev **out, const char *spec, struct loop *loop, cons
 	}
 	if (c->in >= 0 && chardev_input_start(c, why))
 		goto fail;
-	if (c->listener >= 0) {
-		c->listen_watch = loop_add(loop, c->listener, EPOLLIN, chardev_accept, c, why);
-		if (!c->listen_watch)
-			goto fail;
-	}
+	if (c->listener >= 0 &&
+	    acceptor_open(&c->acceptor, loop, c->listener, chardev_accept, c, why))
+		goto fail;
 	*out = c;
 	return 0;
 fail:
@@ -413,7 +411,7 @@ void chardev_close(struct chardev *c)
 	if (c->in >= 0)
 		chardev_input_end(c);
 	loop_remove(c->loop, c->kick_watch);
-	loop_remove(c->loop, c->listen_watch);
+	acceptor_close(c->acceptor);
 	io_close(&c->kick);
 	io_close(&c->listener);
 	io_close(&c->slave);

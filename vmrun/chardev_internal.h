@@ -1,6 +1,7 @@
 #ifndef VMRUN_CHARDEV_INTERNAL_H
 #define VMRUN_CHARDEV_INTERNAL_H
 
+#include "vmrun/accept.h"
 #include "vmrun/chardev.h"
 
 #include <pthread.h>
@@ -31,7 +32,7 @@ struct chardev {
 	size_t             input_at, input_len;
 
 	int                listener;         /* unix */
-	struct loop_watch *listen_watch;
+	struct acceptor   *acceptor;
 	uint64_t           listen_ino, listen_dev;
 	int                slave;            /* pty: held open, so that the master never hangs up */
 
@@ -50,7 +51,7 @@ struct chardev {
 /* Opens what spec names into c (zeroed, descriptors -1). */
 int chardev_host_open(struct chardev *c, const char *spec, struct fail *why);
 /* Main thread: a client of the unix socket. */
-void chardev_accept(void *arg, uint32_t events);
+void chardev_accept(void *arg, int fd);      /* takes fd */
 void chardev_unlink(struct chardev *c);
 
 /* Main thread: begins to read c->in. */
