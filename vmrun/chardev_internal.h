@@ -9,6 +9,10 @@
 
 /* Between chardev.c (bytes in and out) and chardev_host.c (what a spec opens). */
 
+/* Read at once; of a terminal, where Ctrl-a is looked for, read ahead of the guest. */
+#define CHARDEV_INPUT_ONCE 512u
+#define CHARDEV_INPUT_MAX  16384u
+
 enum chardev_kind { CHARDEV_NONE, CHARDEV_STDIO, CHARDEV_PTY, CHARDEV_FILE, CHARDEV_UNIX };
 
 struct chardev {
@@ -22,13 +26,13 @@ struct chardev {
 
 	/* Input: the main thread's, but for `stopped`. */
 	int                in;               /* -1: none, or at its end */
-	struct loop_watch *in_watch;         /* NULL while the guest takes nothing, and for files, which epoll can't watch */
+	struct loop_watch *in_watch;         /* NULL while nothing is read, and for files: epoll refuses */
 	bool               in_file;
 	int                kick;             /* eventfd: offer again */
 	struct loop_watch *kick_watch;
 	_Atomic bool       stopped;          /* an offer is under way or was not taken whole */
 	bool               escaped;          /* Ctrl-a was typed */
-	uint8_t            input[512];
+	uint8_t            input[CHARDEV_INPUT_MAX];
 	size_t             input_at, input_len;
 
 	int                listener;         /* unix */
