@@ -312,6 +312,15 @@ static uint64_t io_clock(clockid_t id)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+int io_accept(int listen_fd, int flags, bool *full)
+{
+	int fd = accept4(listen_fd, NULL, NULL, flags | SOCK_CLOEXEC);
+
+	*full = fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+			   errno == ENOMEM);
+	return fd;
+}
+
 uint64_t io_now_ns(void)
 {
 	return io_clock(CLOCK_MONOTONIC);

@@ -36,6 +36,12 @@ int io_packet_send(int fd, const void *buf, size_t len, const int *fds, size_t n
 int io_packet_recv(int fd, void *buf, size_t len, size_t *got, int *fds, size_t *nfds, uint64_t deadline_ns,
 		   const char *what, struct fail *why);
 
+/* accept4 with CLOEXEC and these flags. -1: no connection; with *full there is one for which this
+ * process or host has no descriptors or memory: the socket stays readable, and is to be left alone
+ * for IO_ACCEPT_REST_NS. */
+#define IO_ACCEPT_REST_NS 100000000u
+int io_accept(int listen_fd, int flags, bool *full);
+
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t io_now_ns(void);
 /* CLOCK_REALTIME in nanoseconds since 1970. */

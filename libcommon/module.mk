@@ -18,9 +18,10 @@
 #   version     of the suite
 #   moves       records of who owns a VM across a move; moves_file: on disk; moves_lock: the claim of a VM
 #   publish     a file of the user's: complete or absent, and what it may replace
+#   samefile    one file under two names, a loop device and its file included
 #   text        bytes of files and peers as text for terminals and JSON
 #   hostkey     the key in the state folder by which a host knows its own snapshots; HMAC-SHA-256
 #   fault       ways to fail, in test builds only
 LIBS += libcommon
 libcommon_SRCS := fail.c io.c bitmap.c pageset.c populated.c uuid.c paths.c pages.c page_sink.c fault.c control.c moves.c moves_file.c moves_lock.c note.c \
-		  lease.c precopy.c progress.c units.c publish.c text.c hostkey.c
+		  lease.c precopy.c progress.c units.c publish.c samefile.c text.c hostkey.c

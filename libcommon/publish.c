@@ -2,6 +2,7 @@
 
 #include "libcommon/fault.h"
 #include "libcommon/io.h"
+#include "libcommon/samefile.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -139,7 +140,7 @@ int publish_open(struct publish *p, const char *path, mode_t mode, bool force, s
 int publish_keep(const struct publish *p, const struct stat *st, const char *what,
 		 struct fail *why)
 {
-	if (p->replaces && publish_same(&p->old, st))
+	if (p->replaces && same_file(&p->old, st))
 		return fail_set(why, FAIL_USAGE, "%.200s: is %.80s and is not replaced; name another file",
 				p->path, what);
 	return 0;

@@ -84,6 +84,21 @@ other() { timeout 20 vmrun --name other --kernel "$STEP" --memory 32M --serial n
 	run -3 other "${LOOPS[0]}"
 }
 
+@test "disk: the file behind a loop device is the disk too: no save replaces it, no serial line writes to it" {
+	need_loops
+	loop "$W/back" 1M
+	start_disked "$LOOP"
+	sum=$(sha256sum "$W/back")
+	run -2 vmsnap --force web "$W/back"
+	[[ $output == *"$W/back: is disk 'root' of web and is not replaced; name another file" ]]
+	on_a vmrun ctl web quit
+	wait_gone 10 "$AVM"
+	run -2 timeout 20 vmrun --name other --kernel "$STEP" --memory 32M --serial "file:$W/back" --disk "root=$LOOP"
+	echo "$output"
+	[[ $output == *": $W/back is disk 'root' of this VM: name another file" ]]
+	[ "$(sha256sum "$W/back")" = "$sum" ]
+}
+
 @test "disk: a file that the host has cut is refused by name at a save and at a move, and the VM runs on" {
 	truncate -s 1M "$W/disk"
 	start_disked "$W/disk"

@@ -579,6 +579,38 @@ ended_with() {
 	END
 }
 
+@test "vmrun: Ctrl-a x ends a restore that has stalled, also when something else was typed before" {
+	start_step a pages=64
+	vmsnap -q a "$W/a.vms"
+	mkfifo "$W/pipe"
+	exec 7<>"$W/pipe"
+	head -c $(($(stat -c %s "$W/a.vms") / 2)) "$W/a.vms" >&7 &
+	python3 - "$W/pipe" <<-'END'
+	import fcntl, os, pty, subprocess, sys, termios, time
+	master, slave = pty.openpty()
+	p = subprocess.Popen(['vmrun', '--restore', sys.argv[1], '--name', 's', '--uuid', 'new',
+	                      '--serial', 'stdio'], stdin=slave, stdout=slave, stderr=slave,
+	                     start_new_session=True)
+	def until(what):
+	    end = time.monotonic() + 30
+	    while not what():
+	        assert p.poll() is None and time.monotonic() < end
+	        time.sleep(0.02)
+	def loading():
+	    done = subprocess.run(['vmrun', 'ctl', 's', 'query-status'], capture_output=True)
+	    return b'restore-vm' in done.stdout
+	until(loading)
+	os.write(master, b'hello, is anybody there?')
+	until(lambda: fcntl.ioctl(slave, termios.FIONREAD, bytes(4)) == bytes(4))
+	os.write(master, b'\x01x')
+	try:
+	    sys.exit(p.wait(20))
+	finally:
+	    p.kill()
+	END
+	exec 7>&-
+}
+
 @test "vmrun: memory larger than the host's, of a snapshot or a peer, is refused unless --overcommit is given" {
 	mib=$(awk '/^(MemTotal|SwapTotal):/ { kib += $2 } END { print int(kib / 1024) + 1024 }' /proc/meminfo)
 	mksnap --ram "$mib" "$W/big.vms"

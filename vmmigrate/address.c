@@ -1,5 +1,6 @@
 #include "vmmigrate/address.h"
 
+#include "libcommon/fault.h"
 #include "libcommon/io.h"
 
 #include <arpa/inet.h>
@@ -14,6 +15,9 @@
 #include <unistd.h>
 
 #define ADDRESS_TRIES 32u     /* for a port that is free at every address */
+/* A listener that has been killed leaves its port to children that are about to close it. */
+#define ADDRESS_PATIENCE_NS 1500000000u
+#define ADDRESS_AGAIN_MS    50
 
 struct address_listener {
 	char     name[ADDRESS_TEXT_MAX];
@@ -248,6 +252,7 @@ int address_listen(const struct address *a, bool insecure, int fds[ADDRESS_LISTE
 {
 	struct address_listener l        = { .insecure = insecure, .fds = fds };
 	bool                    any_port = !strcmp(a->port, "0"), taken;
+	uint64_t                until    = io_now_ns() + ADDRESS_PATIENCE_NS;
 	struct addrinfo        *all;
 
 	*n = 0;
@@ -255,13 +260,19 @@ int address_listen(const struct address *a, bool insecure, int fds[ADDRESS_LISTE
 	/* Without a host: AI_PASSIVE gives every address, its absence the loopback ones. */
 	if (address_resolve(a, insecure, &all, why))
 		return -1;
-	for (unsigned i = 0; i < (any_port ? ADDRESS_TRIES : 1); i++) {
+	for (unsigned i = 1;; i++) {
 		address_bind_all(&l, all, any_port, &taken, why);
 		if (!taken)
 			break;
 		/* At all of them or at none: who comes by another of our names must not find somebody else. */
 		while (l.n)
 			close(fds[--l.n]);
+		if (any_port ? i == ADDRESS_TRIES : io_now_ns() >= until)
+			break;
+		if (!any_port) {
+			poll(NULL, 0, ADDRESS_AGAIN_MS);
+			fault_point("vmmigrate.listen.in-use");
+		}
 	}
 	freeaddrinfo(all);
 	*n = l.n;

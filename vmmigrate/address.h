@@ -29,7 +29,7 @@ bool address_is_loopback(const struct sockaddr *sa);
 int address_connect(const struct address *a, bool insecure, uint64_t deadline_ns, int *fd, struct fail *why);
 
 /* Listens; without a host on the loopback addresses, with insecure on all. fds: ADDRESS_LISTEN at most. Port 0: the kernel's
- * choice, the same at all of them. */
+ * choice, the same at all of them. A port that is in use is tried again for 1.5 s. */
 int address_listen(const struct address *a, bool insecure, int fds[ADDRESS_LISTEN], unsigned *n, struct fail *why);
 
 #endif

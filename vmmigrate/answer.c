@@ -74,10 +74,13 @@ static void answer_serve(const struct answer *a)
 		if (poll(p, a->nfds, -1) <= 0)
 			continue;
 		for (unsigned i = 0; i < a->nfds; i++) {
-			int fd = p[i].revents ? accept4(a->fds[i], NULL, NULL, SOCK_CLOEXEC) : -1;
+			bool full = false;
+			int  fd   = p[i].revents ? io_accept(a->fds[i], 0, &full) : -1;
 
 			if (fd >= 0)
 				answer_fork(a, fd);
+			else if (full)
+				poll(NULL, 0, IO_ACCEPT_REST_NS / 1000000);
 		}
 	}
 }

@@ -36,6 +36,7 @@ struct listener {
 	struct slots         *slots;
 	struct doubts         doubts;
 	uint64_t              look_ns;                /* when the records are looked at next */
+	uint64_t              rest_ns;                /* accepts nothing until then: no descriptors */
 	struct listen_drain   drains[LISTEN_DRAINS];
 	unsigned              ndrains;
 	bool                  ending;                 /* no more connections; children finish what they must */
@@ -113,8 +114,11 @@ static void listen_refuse(struct listener *l, int fd)
 
 static void listen_accept(struct listener *l, int listen_fd)
 {
-	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC), slot;
+	bool full;
+	int  fd = io_accept(listen_fd, 0, &full), slot;
 
+	if (full)
+		l->rest_ns = io_now_ns() + IO_ACCEPT_REST_NS;
 	if (fd < 0)
 		return;
 	slot = slots_take(l->slots, io_now_ns());
@@ -273,12 +277,13 @@ static void listen_loop(struct listener *l)
 
 		if (!l->ending)
 			listen_ask_due(l);
-		int wait = l->ending ? -1 : listen_wait(l);
+		int  wait    = l->ending ? -1 : listen_wait(l);
+		bool resting = io_now_ns() < l->rest_ns;
 
-		if (ndrains && (wait < 0 || wait > 100))
+		if ((ndrains || resting) && (wait < 0 || wait > 100))
 			wait = 100;
 		for (; n < l->nfds; n++)
-			p[n] = (struct pollfd){ .fd = l->fds[n], .events = POLLIN };
+			p[n] = (struct pollfd){ .fd = resting ? -1 : l->fds[n], .events = POLLIN };
 		p[n++] = (struct pollfd){ .fd = l->signal_fd, .events = POLLIN };
 		for (unsigned i = 0; i < ndrains; i++)
 			p[n++] = (struct pollfd){ .fd = l->drains[i].fd, .events = POLLIN };

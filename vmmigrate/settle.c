@@ -4,6 +4,7 @@
 #include "vmmigrate/find.h"
 #include "vmmigrate/wire.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,12 +206,29 @@ void settle_query(const struct message *query, struct message *out)
 
 /* ---- asking ---- */
 
-int settle_ask_peer(const struct move_record *r, bool insecure, struct message *m, struct fail *why)
+/* The port of --answer has gone with the vmmigrate that had it. Then a listener of that host may know
+ * what became of the move; one that does not says so, and decides nothing. */
+static int settle_connect(const struct move_record *r, bool insecure, struct wire **w,
+			  struct fail *why)
 {
 	struct address a;
-	struct wire   *w;
+	struct fail    ignored;
 
-	if (address_parse(&a, r->peer, false, why) || wire_connect(&w, &a, insecure, why))
+	if (address_parse(&a, r->peer, false, why))
+		return -1;
+	if (wire_connect(w, &a, insecure, why) == 0)
+		return 0;
+	if (r->state != MOVE_READY || why->sys != ECONNREFUSED || !strcmp(a.port, ADDRESS_PORT))
+		return -1;
+	snprintf(a.port, sizeof(a.port), "%s", ADDRESS_PORT);
+	return wire_connect(w, &a, insecure, &ignored);
+}
+
+int settle_ask_peer(const struct move_record *r, bool insecure, struct message *m, struct fail *why)
+{
+	struct wire *w;
+
+	if (settle_connect(r, insecure, &w, why))
 		return -1;
 	m->type        = MSG_QUERY;
 	m->vm          = r->vm;

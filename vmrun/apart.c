@@ -1,5 +1,7 @@
 #include "vmrun/apart.h"
 
+#include "libcommon/samefile.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +13,7 @@ int apart_from(const struct machine *m, const struct stat *file, const char *wha
 
 		if (h->cls != HOST_SERIAL || strncmp(h->path, "file:", 5) || stat(h->path + 5, &st))
 			continue;
-		if (st.st_dev == file->st_dev && st.st_ino == file->st_ino)
+		if (same_file(&st, file))
 			return fail_set(why, FAIL_USAGE, "serial line '%s': %.160s is %.80s: name another file",
 					h->name, h->path + 5, what);
 	}

@@ -243,7 +243,13 @@ static void chardev_input_again(struct chardev *c)
 	}
 }
 
-/* True when all input read so far has been taken. */
+/* Ctrl-a is for us, whatever the guest has not taken yet. */
+static bool chardev_may_read(const struct chardev *c)
+{
+	return !c->input_len || (c->escape && c->input_len < sizeof(c->input));
+}
+
+/* True when there is room to read more. */
 static bool chardev_offer(struct chardev *c)
 {
 	/* Said before the offer: a guest that makes room right behind it kicks us, however the two race. */
@@ -254,25 +260,31 @@ static bool chardev_offer(struct chardev *c)
 		c->input_at  += n;
 		c->input_len -= n;
 	}
-	if (c->input_len) {
-		loop_remove(c->loop, c->in_watch);     /* not just masked: a hangup would be reported for ever */
-		c->in_watch = NULL;
-		return false;
-	}
-	atomic_store(&c->stopped, false);
-	return true;
+	if (!c->input_len)
+		atomic_store(&c->stopped, false);
+	if (chardev_may_read(c))
+		return true;
+	loop_remove(c->loop, c->in_watch);     /* not just masked: a hangup would be reported for ever */
+	c->in_watch = NULL;
+	return false;
 }
 
 static void chardev_in_ready(void *arg, uint32_t events)
 {
 	struct chardev *c = arg;
+	uint8_t        *to;
+	size_t          room;
 	ssize_t         n;
 
 	(void)events;
 	if (c->in < 0 || !chardev_offer(c))
 		return;
+	memmove(c->input, c->input + c->input_at, c->input_len);
+	c->input_at = 0;
+	to   = c->input + c->input_len;
+	room = sizeof(c->input) - c->input_len;
 	do {
-		n = read(c->in, c->input, sizeof(c->input));
+		n = read(c->in, to, room < CHARDEV_INPUT_ONCE ? room : CHARDEV_INPUT_ONCE);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		return;
@@ -280,8 +292,7 @@ static void chardev_in_ready(void *arg, uint32_t events)
 		chardev_input_end(c);
 		return;
 	}
-	c->input_at  = 0;
-	c->input_len = c->escape ? chardev_unescape(c, c->input, (size_t)n) : (size_t)n;
+	c->input_len += c->escape ? chardev_unescape(c, to, (size_t)n) : (size_t)n;
 	if (chardev_offer(c) && c->in_file)
 		chardev_input_again(c);
 }
@@ -362,11 +373,9 @@ int chardev_open(struct chardev **out, const char *spec, struct loop *loop, cons
 	}
 	if (c->in >= 0 && chardev_input_start(c, why))
 		goto fail;
-	if (c->listener >= 0) {
-		c->listen_watch = loop_add(loop, c->listener, EPOLLIN, chardev_accept, c, why);
-		if (!c->listen_watch)
-			goto fail;
-	}
+	if (c->listener >= 0 &&
+	    acceptor_open(&c->acceptor, loop, c->listener, chardev_accept, c, why))
+		goto fail;
 	*out = c;
 	return 0;
 fail:
@@ -413,7 +422,7 @@ void chardev_close(struct chardev *c)
 	if (c->in >= 0)
 		chardev_input_end(c);
 	loop_remove(c->loop, c->kick_watch);
-	loop_remove(c->loop, c->listen_watch);
+	acceptor_close(c->acceptor);
 	io_close(&c->kick);
 	io_close(&c->listener);
 	io_close(&c->slave);

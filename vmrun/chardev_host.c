@@ -206,18 +206,14 @@ static bool chardev_client_gone(struct chardev *c)
 	return c->in >= 0 && poll(&p, 1, 0) > 0 && p.revents & (POLLHUP | POLLERR | POLLRDHUP);
 }
 
-void chardev_accept(void *arg, uint32_t events)
+void chardev_accept(void *arg, int fd)
 {
-	struct chardev *c  = arg;
-	int             fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct chardev *c = arg;
 	struct ucred    peer;
 	socklen_t       len = sizeof(peer);
 	struct fail     why;
 	int             out;
 
-	(void)events;
-	if (fd < 0)
-		return;
 	if (chardev_client_gone(c))
 		chardev_hangup(c);
 	if (c->in >= 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) || (peer.uid != geteuid() && peer.uid != 0)) {

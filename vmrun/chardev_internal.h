@@ -1,12 +1,17 @@
 #ifndef VMRUN_CHARDEV_INTERNAL_H
 #define VMRUN_CHARDEV_INTERNAL_H
 
+#include "vmrun/accept.h"
 #include "vmrun/chardev.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
 /* Between chardev.c (bytes in and out) and chardev_host.c (what a spec opens). */
+
+/* Read at once; of a terminal, where Ctrl-a is looked for, read ahead of the guest. */
+#define CHARDEV_INPUT_ONCE 512u
+#define CHARDEV_INPUT_MAX  16384u
 
 enum chardev_kind { CHARDEV_NONE, CHARDEV_STDIO, CHARDEV_PTY, CHARDEV_FILE, CHARDEV_UNIX };
 
@@ -21,17 +26,17 @@ struct chardev {
 
 	/* Input: the main thread's, but for `stopped`. */
 	int                in;               /* -1: none, or at its end */
-	struct loop_watch *in_watch;         /* NULL while the guest takes nothing, and for files, which epoll can't watch */
+	struct loop_watch *in_watch;         /* NULL while nothing is read, and for files: epoll refuses */
 	bool               in_file;
 	int                kick;             /* eventfd: offer again */
 	struct loop_watch *kick_watch;
 	_Atomic bool       stopped;          /* an offer is under way or was not taken whole */
 	bool               escaped;          /* Ctrl-a was typed */
-	uint8_t            input[512];
+	uint8_t            input[CHARDEV_INPUT_MAX];
 	size_t             input_at, input_len;
 
 	int                listener;         /* unix */
-	struct loop_watch *listen_watch;
+	struct acceptor   *acceptor;
 	uint64_t           listen_ino, listen_dev;
 	int                slave;            /* pty: held open, so that the master never hangs up */
 
@@ -50,7 +55,7 @@ struct chardev {
 /* Opens what spec names into c (zeroed, descriptors -1). */
 int chardev_host_open(struct chardev *c, const char *spec, struct fail *why);
 /* Main thread: a client of the unix socket. */
-void chardev_accept(void *arg, uint32_t events);
+void chardev_accept(void *arg, int fd);      /* takes fd */
 void chardev_unlink(struct chardev *c);
 
 /* Main thread: begins to read c->in. */

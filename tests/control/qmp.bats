@@ -1,5 +1,6 @@
 # The control socket: docs/control.md 1 to 5 and 9.
 load ../lib/vm
+load ../lib/descriptors
 load control
 
 setup() {
@@ -107,6 +108,29 @@ s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1); print("up",
 	wait_line 10 up "$W/up"
 	run -3 vmrun --name b --control "$W/b.sock" --kernel "$STEP" --serial none
 	[[ $output == *"another program listens"* ]]
+}
+
+@test "control: without a descriptor for a client vmrun does not spin, and serves it when there is one" {
+	strace -D -f -ttt -e trace=accept4 -o "$W/trace" vmrun --name a --kernel "$STEP" \
+		--append "pages=64 tick=1000 pace=20" --memory 64M --serial "unix:$W/serial" \
+		>"$W/a.log" 2>&1 </dev/null 3>&- &
+	VMPID=$!
+	PIDS+=("$VMPID")
+	until_true 30 vm_answers a "$VMPID"
+	no_descriptors "$VMPID"
+	socat -u "UNIX-CONNECT:$VMFERRY_RUNTIME_DIR/a.sock" - >"$W/greeting" 2>&1 3>&- &
+	PIDS+=("$!")
+	until_true 20 accepts_in_vain 3 "$W/trace"
+	descriptors "$VMPID"
+	wait_line 10 QMP "$W/greeting"
+	n=$(accepted_in_vain "$W/trace")
+	no_descriptors "$VMPID"
+	socat -u "UNIX-CONNECT:$W/serial" - >"$W/said" 2>&1 3>&- &
+	PIDS+=("$!")
+	until_true 20 accepts_in_vain $((n + 3)) "$W/trace"
+	descriptors "$VMPID"
+	wait_line 10 tick "$W/said"
+	accepts_rest "$W/trace"
 }
 
 @test "control: after stop has returned nothing moves, with 1, 2 and 4 harts; cont goes on" {

@@ -383,6 +383,50 @@ static void terminal(const char *how)
 	close(m);
 }
 
+/* What is typed while the guest takes nothing waits for it, but for our keys. */
+static void typed_ahead(void)
+{
+	static struct guest g;
+	int                 m, s, left;
+	struct chardev     *c;
+	char                name[64];
+	size_t              n = 3;
+	bool                same;
+
+	dup2(2, 0);      /* both are replaced: neither may be the master */
+	dup2(2, 1);
+	m = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+	grantpt(m);
+	unlockpt(m);
+	ptsname_r(m, name, sizeof(name));
+	s = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	c = stdio_with(s, s, &g);
+	g.room = 1;
+	if (!c || write(m, "ab", 2) != 2)
+		exit(1);
+	ok(run(5000) && g.n == 1, "a guest that takes one byte of what was typed");
+	if (write(m, "c\001x", 3) != 3)
+		exit(1);
+	ok(run(5000) && g.quits == 1, "Ctrl-a x quits while the rest waits");
+	for (uint8_t b = (uint8_t)n; n < 40000; b = (uint8_t)++n) {
+		if (b != 1 && write(m, &b, 1) != 1 && (run(20), write(m, &b, 1)) != 1)
+			break;
+	}
+	ok(n > 16384 && idle() && ioctl(s, FIONREAD, &left) == 0 && left > 0,
+	   "more is read, within bounds, without a busy loop");
+	g.room = sizeof(g.got) - 1;
+	chardev_ready(c);
+	while (run(300))
+		;
+	same = !memcmp(g.got, "abc", 3);
+	for (size_t i = 3, at = 3; same && i < n; i++)
+		same = (uint8_t)i == 1 || g.got[at++] == (uint8_t)i;
+	ok(same && g.n == n - (n + 254) / 256 + 1, "all of it comes in order");
+	chardev_close(c);
+	close(s);
+	close(m);
+}
+
 int main(void)
 {
 	struct fail why;
@@ -398,6 +442,7 @@ int main(void)
 	sockets();
 	terminal("exit");
 	terminal("signal");
+	typed_ahead();      /* last: a process has one terminal */
 	loop_close(loop);
 	rmdir(dir);
 	fprintf(tap, "1..%u\n", tests);

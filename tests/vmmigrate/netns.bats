@@ -57,13 +57,14 @@ web_on_a() {
 }
 no_arrival() { ! on_b vmrun ctl web query-status >/dev/null 2>&1; }
 
-@test "vmmigrate: the source dies after RELEASED, its host answers at the default port, the target runs it" {
+# settled_by_listener [move options]: vmmigrate dies after RELEASED; a listener of its host knows of that.
+settled_by_listener() {
 	need_faults
 	web_on_a
 	listen a 10.71.0.1:4649 --insecure
 	listen b 10.71.0.2:4649 --insecure -- --serial "file:$W/both.out"
 	BADDR=10.71.0.2
-	VMFERRY_FAULT=vmmigrate.source.released=kill move --insecure
+	VMFERRY_FAULT=vmmigrate.source.released=kill move --insecure "$@"
 	wait "$MV" || true
 	until_true 20 record_is b owned
 	n=$(last_tick "$W/both.out")
@@ -71,4 +72,13 @@ no_arrival() { ! on_b vmrun ctl web query-status >/dev/null 2>&1; }
 	ticks_right
 	run -0 on_a vmmigrate --insecure resume web
 	records_are moved owned
+}
+
+@test "vmmigrate: the source dies after RELEASED, its host answers at the default port, the target runs it" {
+	settled_by_listener
+}
+
+@test "vmmigrate --answer: the source dies after RELEASED, and its port with it: its host answers at the default port" {
+	settled_by_listener --answer :0
+	[[ "$(jq -r .peer "$W/b/state/moves/$UUID.json")" != *:4649 ]]
 }

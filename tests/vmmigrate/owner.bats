@@ -7,8 +7,6 @@ load ../lib/hosts
 setup() { move_setup; }
 teardown() { vm_teardown; }
 
-peer() { python3 "$TOP/tests/vmmigrate/peer.py" "$@"; }
-port_of() { echo "${1##*:}"; }
 move_id() { jq -r .move "$W/$1/state/moves/$UUID.json"; }
 no_children() { [ -z "$(children "$1")" ]; }
 no_incoming() { ! pgrep -f -- "--incoming.*$W" >/dev/null && ! pgrep -f -- "$W/spawn" >/dev/null; }

@@ -6,12 +6,22 @@
   peer.py replay PORT FILE             what a source once sent, again; prints the types of the messages that come back, and reasons
   peer.py images PORT FILE HOW         the same as another move, with images that are not what HELLO says (IMAGES below); prints likewise
   peer.py idle PORT N FILE             N connections that say nothing, kept until FILE exists
+  peer.py beside PORT VM MOVE NAME FROM N
+                                       as state, beside N connections that say nothing; prints how many of them were open still
+  peer.py fill PORT TREE VM SIZE FILE N...
+                                       a source with one region of SIZE bytes, none of them populated as it says, and the tree
+                                       in TREE: prints AGREE and waits for FILE. Then N chunks of 2 MiB and a ROUND, and again;
+                                       prints what is answered to each
+  peer.py resend                       a target: prints its port, takes one move and asks for its first chunk again and again;
+                                       prints how often it was sent again, and what ended that
 """
 import json
 import os
 import socket
 import struct
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -20,12 +30,29 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from xxh3 import xxh3_64  # noqa: E402
 
 PREAMBLE = bytes.fromhex("89564D4D0D0A1A0A") + struct.pack("<HHI", 0, 0, 0)
-CONFIG, BLOB, CONTROL = 1, 3, 16
+CONFIG, PAGES, BLOB, CONTROL = 1, 2, 3, 16
+PAGE, BATCH = 4096, 512
 
 
-def chunk(kind, payload):
-    head = b"VMSc" + struct.pack("<HHHHIQQQ", kind, 1, 0, 0, 0, len(payload), xxh3_64(payload), 0)
+def chunk(kind, payload, encoding=0):
+    head = b"VMSc" + struct.pack("<HHHHIQQQ", kind, 1, encoding, 0, 0, len(payload), xxh3_64(payload), 0)
     return head + struct.pack("<Q", xxh3_64(head)) + payload
+
+
+def control(**m):
+    return chunk(CONTROL, json.dumps(m).encode())
+
+
+def pages_chunk():
+    """The first pages of region 0, as many as a chunk may have, all alike: small when compressed."""
+    page = b"\xa5" * PAGE
+    with tempfile.NamedTemporaryFile() as f:
+        f.write(page * BATCH)
+        f.flush()
+        data = subprocess.run(["zstd", "-q", "-c", f.name], check=True, stdout=subprocess.PIPE).stdout
+    tables = struct.pack("<QII", 0, BATCH, 1) + struct.pack("<Q", xxh3_64(page)) * BATCH
+    head = struct.pack("<IIIIQ", 1, BATCH, len(data), 0, xxh3_64(tables))
+    return chunk(PAGES, head + tables + data, encoding=1)
 
 
 def take(sock, n):
@@ -38,12 +65,16 @@ def take(sock, n):
     return data
 
 
+def any_chunk(sock):
+    head = take(sock, 48)
+    kind, _, _, _, _, length = struct.unpack("<HHHHIQ", head[4:24])
+    return kind, take(sock, length)
+
+
 def message(sock):
     """The next control message."""
     while True:
-        head = take(sock, 48)
-        kind, _, _, _, _, length = struct.unpack("<HHHHIQ", head[4:24])
-        payload = take(sock, length)
+        kind, payload = any_chunk(sock)
         if kind == CONTROL:
             return json.loads(payload)
 
@@ -57,7 +88,7 @@ def connect(port, timeout=30):
 
 def ask(port, **m):
     with connect(port) as sock:
-        sock.sendall(chunk(CONTROL, json.dumps(m).encode()))
+        sock.sendall(control(**m))
         return message(sock)
 
 
@@ -171,4 +202,70 @@ def idle(port, n, path):
             time.sleep(0.05)
 
 
-{"query": query, "state": state, "go": go, "replay": replay, "images": images, "idle": idle}[sys.argv[1]](*sys.argv[2:])
+def is_open(sock):
+    sock.setblocking(False)
+    try:
+        return sock.recv(1) != b""
+    except BlockingIOError:
+        return True
+
+
+def beside(port, vm, move, name, side, n):
+    silent = [socket.create_connection(("127.0.0.1", int(port)), timeout=30) for _ in range(int(n))]
+    state(port, vm, move, name, side)
+    print(sum(is_open(s) for s in silent))
+
+
+def fill(port, tree, vm, size, path, *counts):
+    with open(tree, "rb") as f:
+        config = f.read()
+    sock = connect(int(port), 60)
+    regions = [{"id": 0, "size": int(size), "populated": 0}]
+    sock.sendall(control(type="HELLO", vm=vm, move=str(uuid.uuid4()), name="web", generation=0, creator="peer.py",
+                         ask="127.0.0.1:1", page_size=PAGE, audit=False, needs=[], regions=regions, extents=[]))
+    sock.sendall(chunk(CONFIG, config))
+    m = message(sock)
+    print(m["type"], m["accept"], m.get("reason", ""), flush=True)
+    while not os.path.exists(path):
+        time.sleep(0.05)
+    one, sent = pages_chunk(), 0
+    for i, n in enumerate(counts):
+        sent += int(n)
+        try:
+            for _ in range(int(n)):
+                sock.sendall(one)
+            sock.sendall(control(type="ROUND", round=i, chunk=sent))
+        except OSError:
+            pass      # what was answered is there to be read
+        m = message(sock)
+        print(m["type"], m.get("reason", ""), flush=True)
+
+
+def resend():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        print(listener.getsockname()[1], flush=True)
+        sock, _ = listener.accept()
+    sock.settimeout(60)
+    take(sock, 16)
+    sock.sendall(PREAMBLE)
+    assert message(sock)["type"] == "HELLO"
+    sock.sendall(control(type="AGREE", accept=True, reason="", creator="peer.py", features=[]))
+    while any_chunk(sock)[0] != PAGES:
+        pass
+    resent = 0
+    try:
+        while True:
+            sock.sendall(control(type="RESEND", chunk=0))
+            m = message(sock)
+            while m["type"] == "ROUND":
+                m = message(sock)
+            if m["type"] != "RESENT":
+                break
+            resent += 1
+        print(resent, m["type"], m["reason"])
+    except (EOFError, OSError):
+        print(resent, "closed")
+
+
+{"query": query, "state": state, "go": go, "replay": replay, "images": images, "idle": idle, "beside": beside, "fill": fill,
+ "resend": resend}[sys.argv[1]](*sys.argv[2:])

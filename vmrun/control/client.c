@@ -296,15 +296,11 @@ static void client_greet(struct control_server *s, int fd, pid_t pid)
 	client_flush(c);
 }
 
-void client_accept(void *server, uint32_t events)
+void client_accept(void *server, int fd)
 {
-	struct control_server *s  = server;
+	struct control_server *s   = server;
 	pid_t                  pid = 0;
-	int                    fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	(void)events;
-	if (fd < 0)
-		return;
 	if (!client_is_ours(fd, &pid) || s->nclients >= SERVER_CLIENTS_MAX) {
 		close(fd);
 		return;

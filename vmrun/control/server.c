@@ -93,8 +93,7 @@ static int server_watch(struct control_server *s, struct fail *why)
 	s->wake_watch = loop_add(s->vm->loop, s->wake_fd, EPOLLIN, server_woken, s, why);
 	if (!s->wake_watch)
 		return -1;
-	s->listen_watch = loop_add(s->vm->loop, s->listen_fd, EPOLLIN, client_accept, s, why);
-	if (!s->listen_watch)
+	if (acceptor_open(&s->acceptor, s->vm->loop, s->listen_fd, client_accept, s, why))
 		return -1;
 	s->retry = loop_timer_add(s->vm->loop, records_retry, s, why);
 	if (!s->retry)
@@ -195,7 +194,7 @@ void control_server_close(struct control_server *s)
 	s->alone = s->retry = NULL;
 	loop_remove(s->vm->loop, s->starter_watch);
 	io_close(&s->starter_fd);
-	loop_remove(s->vm->loop, s->listen_watch);
+	acceptor_close(s->acceptor);
 	loop_remove(s->vm->loop, s->wake_watch);
 	socket_close(s, server_epitaph(s));
 	io_close(&s->wake_fd);

@@ -3,6 +3,7 @@
 
 #include "libcommon/moves.h"
 #include "libcommon/paths.h"
+#include "vmrun/accept.h"
 #include "vmrun/control/control.h"
 #include "vmrun/control/qmp.h"
 #include "vmrun/loop.h"
@@ -56,7 +57,7 @@ struct control_server {
 	struct vm            *vm;
 	char                  path[PATHS_MAX], lock_path[PATHS_MAX];
 	int                   listen_fd, lock_fd;
-	struct loop_watch    *listen_watch;
+	struct acceptor      *acceptor;
 	struct server_client *clients;
 	unsigned              nclients;
 
@@ -96,7 +97,7 @@ bool socket_is_live(const char *socket);                           /* somebody h
 json_t *socket_epitaph(const char *socket, unsigned wait_ms);
 
 /* client.c */
-void client_accept(void *server, uint32_t events);
+void client_accept(void *server, int fd);
 void client_close(struct server_client *c);
 /* Queues text and a newline; fd (-1 for none) is taken. A client that is too far behind is marked dead. */
 void client_send(struct server_client *c, const char *text, size_t len, int fd);

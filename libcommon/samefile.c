@@ -1,0 +1,60 @@
+#include "libcommon/samefile.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#define LOOP_DEPTH 8u      /* a loop device over a file on ... over a loop device */
+
+bool loop_backing(const struct stat *device, char *path, size_t room, struct stat *st)
+{
+	/* Of a partition the device it is on tells. */
+	static const char *const places[] = { "", "/.." };
+	char                     info[80];
+	FILE                    *f = NULL;
+	bool                     got;
+
+	if (!S_ISBLK(device->st_mode))
+		return false;
+	for (size_t i = 0; !f && i < sizeof(places) / sizeof(places[0]); i++) {
+		snprintf(info, sizeof(info), "/sys/dev/block/%u:%u%s/loop/backing_file",
+			 major(device->st_rdev), minor(device->st_rdev), places[i]);
+		f = fopen(info, "re");
+	}
+	if (!f)
+		return false;
+	got = fgets(path, (int)room, f) != NULL;
+	fclose(f);
+	if (!got)
+		return false;
+	path[strcspn(path, "\n")] = '\0';
+	return path[0] == '/' && stat(path, st) == 0;
+}
+
+static bool same_inode(const struct stat *a, const struct stat *b)
+{
+	if (S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode))
+		return a->st_rdev == b->st_rdev;
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* a itself, or what is behind it. */
+static bool same_behind(struct stat a, const struct stat *b)
+{
+	char        path[4096];
+	struct stat behind;
+
+	for (unsigned i = 0; i < LOOP_DEPTH; i++) {
+		if (same_inode(&a, b))
+			return true;
+		if (!loop_backing(&a, path, sizeof(path), &behind))
+			return false;
+		a = behind;
+	}
+	return false;
+}
+
+bool same_file(const struct stat *a, const struct stat *b)
+{
+	return same_behind(*a, b) || same_behind(*b, a);
+}
