@@ -1,3 +1,4 @@
+#include "format/images.h"
 #include "format/snapshot_internal.h"
 
 #include "libcommon/io.h"
@@ -21,6 +22,8 @@ struct snap_image {
 	struct snap_end        end;
 	uint8_t               *trees[2];             /* configuration, state */
 	size_t                 lens[2];
+	struct machine        *machine;              /* as the configuration has it */
+	struct images_reader  *images;               /* of the last walk */
 	uint64_t               npages[LIMIT_REGIONS];
 	uint64_t               kinds[LIMIT_REGIONS][PAGE_PARENT + 1];
 	struct place          *firsts;               /* first run of each INDEX chunk */
@@ -187,14 +190,10 @@ static int image_index(struct snap_image *s, struct fail *why)
 
 static int image_machine(struct snap_image *s, struct fail *why)
 {
-	struct machine *m;
-	int             rc;
-
-	if (config_read(&s->header, s->trees[0], s->lens[0], SNAP_HEADER_BYTES, &m, s->npages, why))
+	if (config_read(&s->header, s->trees[0], s->lens[0], SNAP_HEADER_BYTES, &s->machine,
+			s->npages, why))
 		return -1;
-	rc = state_read(m, s->trees[1], s->lens[1], s->end.state_at, why);
-	free(m);
-	return rc;
+	return state_read(s->machine, s->trees[1], s->lens[1], s->end.state_at, why);
 }
 
 static int image_read(struct snap_image *s, struct fail *why)
@@ -254,6 +253,8 @@ void snap_image_close(struct snap_image *s)
 	page_codec_close(s->codec);
 	free(s->trees[0]);
 	free(s->trees[1]);
+	images_reader_close(s->images); /* refers to the machine */
+	free(s->machine);
 	free(s->firsts);
 	free(s->payload);
 	free(s);
@@ -360,8 +361,28 @@ failed:
 	return -1;
 }
 
-/* What a chunk's payload says, by a hash: a page chunk's tables, a round's number; of other chunks
- * nothing is looked at. */
+/* A piece of an image, of any length that a chunk may have. */
+static int image_walk_blob(struct snap_image *s, const struct chunk *c, uint64_t at,
+			   struct fail *why)
+{
+	struct image_piece piece;
+	uint8_t           *payload;
+	int                rc;
+
+	if (at > s->end.state_at)
+		return fail_at(why, FAIL_CORRUPT, at, "blob chunk: not expected here");
+	payload = malloc(c->len ? c->len : 1);
+	if (!payload)
+		return fail_sys(why, "chunk buffer");
+	rc = image_payload(s, c, at, payload, why);
+	if (rc == 0)
+		rc = images_chunk(s->images, c, payload, at, &piece, why);
+	free(payload);
+	return rc;
+}
+
+/* What a chunk's payload says, by a hash: a page chunk's tables, a round's number, a piece of an
+ * image; of other chunks nothing is looked at. */
 static int image_walk_payload(struct snap_image *s, const struct chunk *c, uint64_t at,
 			      struct fail *why)
 {
@@ -371,6 +392,8 @@ static int image_walk_payload(struct snap_image *s, const struct chunk *c, uint6
 		return image_payload(s, c, at, s->payload, why);
 	if (c->type == CHUNK_ROUND_END)
 		return fail_at(why, FAIL_CORRUPT, at, "round-end chunk: %" PRIu32 " bytes", c->len);
+	if (c->type == CHUNK_BLOB)
+		return image_walk_blob(s, c, at, why);
 	if (c->type != CHUNK_PAGES)
 		return 0;
 	s->chunk_at = 0;
@@ -401,6 +424,8 @@ static int image_walk(struct snap_image *s, XXH3_state_t *x, snap_image_chunk_fn
 		file_digest_chunk(x, header);
 		fn(arg, &c, s->payload);
 	}
+	if (images_end(s->images, s->end.state_at, why))
+		return -1;
 	digest_put(file, XXH3_128bits_digest(x));
 	if (n != s->end.chunks || !digest_same(s->end.file, file))
 		return fail_at(why, FAIL_CORRUPT, end, "end chunk: the file's digest differs");
@@ -414,11 +439,20 @@ int snap_image_walk(struct snap_image *s, snap_image_chunk_fn *fn, void *arg, st
 
 	if (!x)
 		return fail_set(why, FAIL_SYSTEM, "%s: out of memory for a digest", s->what);
-	rc = image_walk(s, x, fn, arg, why);
+	images_reader_close(s->images);
+	s->images = NULL;
+	rc        = images_reader_open(&s->images, s->machine, why);
+	if (rc == 0)
+		rc = image_walk(s, x, fn, arg, why);
 	XXH3_freeState(x);
 	if (rc && why->kind != FAIL_SYSTEM)
 		fail_prefix(why, "%s: ", s->what);
 	return rc;
+}
+
+bool snap_image_has_image(const struct snap_image *s, const char *name)
+{
+	return images_reader_has(s->images, name);
 }
 
 const struct snap_header *snap_image_header(const struct snap_image *s)

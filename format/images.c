@@ -1,30 +1,30 @@
 #include "format/images.h"
 
+#include "format/snapshot_internal.h"
 #include "libcommon/bytes.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <xxhash.h>
 
 #define IMAGE_PATH_BYTES 256u
 #define IMAGE_PATH       "/host/"
 
 struct images_reader {
 	const struct machine *m;
-	unsigned              n;
 	struct image_state {
-		const struct machine_host *host;
+		const struct machine_host *host;    /* NULL: nothing has come */
 		uint64_t                   at;      /* bytes that have come */
 		XXH3_state_t              *hash;    /* of them */
 	} images[IMAGES_MAX];
 };
 
+/* Their names are as fixed as their classes: there is one of each. */
 bool image_is(const struct machine_host *h)
 {
-	return h->cls == HOST_KERNEL || h->cls == HOST_INITRD;
+	return (h->cls == HOST_KERNEL && !strcmp(h->name, "kernel")) ||
+	       (h->cls == HOST_INITRD && !strcmp(h->name, "initrd"));
 }
 
 bool image_known(const struct machine_host *h)
@@ -32,6 +32,23 @@ bool image_known(const struct machine_host *h)
 	static const uint8_t nil[sizeof(h->digest)];
 
 	return h->size > 0 && h->size <= LIMIT_IMAGE_BYTES && memcmp(h->digest, nil, sizeof(nil));
+}
+
+bool image_same(const struct machine_host *h, const void *data, uint64_t len)
+{
+	uint8_t digest[sizeof(h->digest)];
+
+	if (!image_known(h) || h->size != len)
+		return false;
+	digest_put(digest, XXH3_128bits(data, len));
+	return memcmp(h->digest, digest, sizeof(digest)) == 0;
+}
+
+uint64_t image_chunks_bytes(uint64_t len)
+{
+	uint64_t pieces = (len + IMAGE_PIECE_BYTES - 1) / IMAGE_PIECE_BYTES;
+
+	return len + pieces * (CHUNK_HEADER_BYTES + IMAGE_HEAD_BYTES);
 }
 
 size_t image_piece_write(uint8_t *out, const struct machine_host *h, uint64_t at, const void *bytes, size_t len)
@@ -59,7 +76,7 @@ int images_reader_open(struct images_reader **out, const struct machine *m, stru
 
 void images_reader_close(struct images_reader *r)
 {
-	for (unsigned i = 0; r && i < r->n; i++)
+	for (unsigned i = 0; r && i < IMAGES_MAX; i++)
 		XXH3_freeState(r->images[i].hash);
 	free(r);
 }
@@ -80,30 +97,24 @@ static const struct machine_host *images_host(const struct machine *m, const uin
 		if (h && image_is(h) && image_known(h))
 			return h;
 	}
-	fail_set(why, FAIL_CORRUPT, "BLOB chunk: not of a kernel or initrd of this machine");
+	fail_set(why, FAIL_CORRUPT, "blob chunk: not of a kernel or initrd of this machine");
 	return NULL;
 }
 
 static struct image_state *images_state(struct images_reader *r, const struct machine_host *h, struct fail *why)
 {
-	for (unsigned i = 0; i < r->n; i++)
-		if (r->images[i].host == h)
-			return &r->images[i];
-	if (r->n == IMAGES_MAX) {
-		fail_set(why, FAIL_CORRUPT, "more than %u images", IMAGES_MAX);
-		return NULL;
-	}
+	struct image_state *s = &r->images[h->cls == HOST_INITRD];
 
-	struct image_state *s = &r->images[r->n];
-
-	*s = (struct image_state){ .host = h, .hash = XXH3_createState() };
+	if (s->host)
+		return s;
+	s->hash = XXH3_createState();
 	if (!s->hash) {
 		errno = ENOMEM;
 		fail_sys(why, "images");
 		return NULL;
 	}
 	XXH3_128bits_reset(s->hash);
-	r->n++;
+	s->host = h;
 	return s;
 }
 
@@ -111,11 +122,11 @@ int images_reader_piece(struct images_reader *r, const uint8_t *payload, size_t 
 {
 	const struct machine_host *h;
 	struct image_state        *s;
-	XXH128_canonical_t         digest;
+	uint8_t                    digest[sizeof(h->digest)];
 	uint64_t                   at, total;
 
 	if (len <= IMAGE_HEAD_BYTES)
-		return fail_set(why, FAIL_CORRUPT, "BLOB chunk: %zu bytes are too short", len);
+		return fail_set(why, FAIL_CORRUPT, "blob chunk: %zu bytes are too short", len);
 	h = images_host(r->m, payload, why);
 	s = h ? images_state(r, h, why) : NULL;
 	if (!s)
@@ -131,15 +142,50 @@ int images_reader_piece(struct images_reader *r, const uint8_t *payload, size_t 
 	*out = (struct image_piece){ .host = h, .at = at, .bytes = payload + IMAGE_HEAD_BYTES, .len = len, .last = s->at == total };
 	if (!out->last)
 		return 0;
-	XXH128_canonicalFromHash(&digest, XXH3_128bits_digest(s->hash));
-	return memcmp(digest.digest, h->digest, sizeof(h->digest)) ? fail_set(why, FAIL_CORRUPT, "%s: digest mismatch", h->name) : 0;
+	digest_put(digest, XXH3_128bits_digest(s->hash));
+	if (digest_same(h->digest, digest))
+		return 0;
+	return fail_set(why, FAIL_CORRUPT, "%s: digest mismatch", h->name);
 }
 
 int images_reader_end(const struct images_reader *r, struct fail *why)
 {
-	for (unsigned i = 0; i < r->n; i++)
-		if (r->images[i].at < r->images[i].host->size)
-			return fail_set(why, FAIL_CORRUPT, "%s: ends after %" PRIu64 " of %" PRIu64 " bytes", r->images[i].host->name,
-					r->images[i].at, r->images[i].host->size);
+	for (unsigned i = 0; i < IMAGES_MAX; i++) {
+		const struct image_state *s = &r->images[i];
+
+		if (s->host && s->at < s->host->size)
+			return fail_set(why, FAIL_CORRUPT,
+					"%s: ends after %" PRIu64 " of %" PRIu64 " bytes",
+					s->host->name, s->at, s->host->size);
+	}
 	return 0;
+}
+
+bool images_reader_has(const struct images_reader *r, const char *name)
+{
+	for (unsigned i = 0; r && i < IMAGES_MAX; i++)
+		if (r->images[i].host && !strcmp(r->images[i].host->name, name))
+			return r->images[i].at == r->images[i].host->size;
+	return false;
+}
+
+/* What the reader says, with the offset of the chunk. */
+static int images_at(int rc, uint64_t at, struct fail *why)
+{
+	if (rc && why->kind != FAIL_SYSTEM)
+		why->at = at;
+	return rc;
+}
+
+int images_chunk(struct images_reader *r, const struct chunk *c, const uint8_t *payload,
+		 uint64_t at, struct image_piece *out, struct fail *why)
+{
+	if (c->region || c->encoding)
+		return fail_at(why, FAIL_CORRUPT, at, "blob chunk: has a region or an encoding");
+	return images_at(images_reader_piece(r, payload, c->len, out, why), at, why);
+}
+
+int images_end(const struct images_reader *r, uint64_t at, struct fail *why)
+{
+	return images_at(images_reader_end(r, why), at, why);
 }

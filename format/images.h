@@ -19,6 +19,12 @@
 bool image_is(const struct machine_host *h);
 bool image_known(const struct machine_host *h);
 
+/* Are these bytes what the host resource records? */
+bool image_same(const struct machine_host *h, const void *data, uint64_t len);
+/* Bytes of a snapshot that an image of this length takes, in pieces of IMAGE_PIECE_BYTES, chunk
+ * headers included. */
+uint64_t image_chunks_bytes(uint64_t len);
+
 /* A BLOB's payload for bytes `at` to at + len of the image; out has room for IMAGE_HEAD_BYTES + len. Returns its length. */
 size_t image_piece_write(uint8_t *out, const struct machine_host *h, uint64_t at, const void *bytes, size_t len);
 
@@ -38,5 +44,7 @@ void images_reader_close(struct images_reader *r);      /* NULL is fine */
 int images_reader_piece(struct images_reader *r, const uint8_t *payload, size_t len, struct image_piece *out, struct fail *why);
 /* No more of them: FAIL_CORRUPT when one has begun and is not whole. */
 int images_reader_end(const struct images_reader *r, struct fail *why);
+/* Has all of the image of this name come, and was it right? */
+bool images_reader_has(const struct images_reader *r, const char *name);
 
 #endif

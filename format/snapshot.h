@@ -129,6 +129,10 @@ int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header 
 /* Before the configuration: the snapshot is to carry MACs under this key, which is copied. */
 void snap_writer_key(struct snap_writer *w, const struct hostkey *k);
 int snap_writer_config(struct snap_writer *w, const void *fdt, size_t len, struct fail *why);   /* first; regions come from it */
+/* Directly behind the configuration, each once: the image (format/images.h) that the configuration
+ * records under this name, whole. FAIL_REFUSED: it is another one, or has been written. */
+int snap_writer_image(struct snap_writer *w, const char *name, const void *data, uint64_t len,
+		      struct fail *why);
 int snap_writer_pages(struct snap_writer *w, const struct page_batch *b, struct fail *why);
 int snap_writer_round_end(struct snap_writer *w, uint32_t round, struct fail *why);
 /* Is the index of what was written so far within LIMIT_INDEX_RUNS? To be asked before the pause. */
@@ -167,6 +171,11 @@ enum snap_auth snap_stream_auth_all(const struct snap_stream *s);
 int snap_stream_next(struct snap_stream *s, struct chunk *c, const uint8_t **payload, uint64_t *at, struct fail *why);
 /* After a CHUNK_PAGES: its decoded, verified batch. */
 const struct page_batch *snap_stream_batch(const struct snap_stream *s);
+/* After a CHUNK_BLOB: its verified piece of an image (format/images.h). */
+struct image_piece;
+const struct image_piece *snap_stream_piece(const struct snap_stream *s);
+/* After 0: is the image of this name in the snapshot? */
+bool snap_stream_has_image(const struct snap_stream *s, const char *name);
 const uint8_t *snap_stream_config(const struct snap_stream *s, size_t *len);
 const uint8_t *snap_stream_state(const struct snap_stream *s, size_t *len);     /* NULL before it came */
 uint64_t snap_stream_pages(const struct snap_stream *s, uint32_t region, enum page_kind kind);   /* final pages of a kind */
@@ -188,9 +197,11 @@ int snap_image_page(struct snap_image *s, uint32_t region, uint64_t page, uint8_
 uint64_t snap_image_pages(const struct snap_image *s, uint32_t region, enum page_kind kind);
 /* Every chunk before END, in order. payload: of PAGES head and tables, of ROUND_END its number,
  * checked by their hashes; of no other use. The file digest, which covers the chunks' headers, is
- * compared with END's. */
+ * compared with END's. Images are read and verified. */
 typedef void snap_image_chunk_fn(void *arg, const struct chunk *c, const uint8_t *payload);
 int snap_image_walk(struct snap_image *s, snap_image_chunk_fn *fn, void *arg, struct fail *why);
+/* After a walk: is the image of this name (format/images.h) in the snapshot? */
+bool snap_image_has_image(const struct snap_image *s, const char *name);
 void snap_image_close(struct snap_image *s);
 
 #endif

@@ -163,6 +163,17 @@ uint64_t output_bytes(const struct output *o);             /* given so far, buff
 /* Everything to fd; a regular file is fsynced, and when it is a fresh one its first len bytes are replaced and fsynced. */
 int output_finish(struct output *o, const void *head, size_t len, struct fail *why);
 
+/* --- images.c: BLOB chunks, as the readers take them in --- */
+
+struct images_reader;
+struct image_piece;
+
+/* A BLOB chunk at `at`, its payload sound: images_reader_piece. */
+int images_chunk(struct images_reader *r, const struct chunk *c, const uint8_t *payload,
+		 uint64_t at, struct image_piece *out, struct fail *why);
+/* The STATE chunk is at `at`: images_reader_end. */
+int images_end(const struct images_reader *r, uint64_t at, struct fail *why);
+
 /* --- agree.c: the trees as a reader takes them in --- */
 
 struct machine;

@@ -1,4 +1,5 @@
 #include "format/auth.h"
+#include "format/images.h"
 #include "format/snapshot_internal.h"
 
 #include "libcommon/bytes.h"
@@ -36,6 +37,9 @@ struct snap_stream {
 	struct index_cursor cursor;
 	uint64_t            finals[LIMIT_REGIONS][PAGE_PARENT + 1];
 	bool                have_batch;
+	struct images_reader *images;          /* once the configuration has come */
+	bool                have_piece;
+	struct image_piece  piece;
 	struct page_batch   batch;
 	uint64_t            hashes[BATCH_PAGES];
 };
@@ -125,6 +129,7 @@ void snap_stream_close(struct snap_stream *s)
 	free(s->payload);
 	free(s->trees[0]);
 	free(s->trees[1]);
+	images_reader_close(s->images); /* refers to the machine */
 	free(s->machine);
 	hostkey_clear(&s->key);
 	free(s);
@@ -197,7 +202,8 @@ static int stream_tree(struct snap_stream *s, int which, const struct chunk *c, 
 static int stream_config(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
 {
 	if (stream_tree(s, 0, c, at, why) ||
-	    config_read(&s->header, s->payload, c->len, at, &s->machine, s->npages, why))
+	    config_read(&s->header, s->payload, c->len, at, &s->machine, s->npages, why) ||
+	    images_reader_open(&s->images, s->machine, why))
 		return -1;
 	for (uint32_t id = 0; id < LIMIT_REGIONS; id++)
 		if (s->npages[id] && !(s->header.required & SNAP_STATE_ONLY) && content_region(s->content, id, s->npages[id], why))
@@ -258,6 +264,26 @@ static int stream_round_end(const struct snap_stream *s, const struct chunk *c, 
 	if (c->len != ROUND_END_PAYLOAD || get_le32(s->payload + 4))
 		return fail_at(why, FAIL_CORRUPT, at, "round-end chunk: not as it should be");
 	return 0;
+}
+
+static int stream_blob(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
+{
+	if (images_chunk(s->images, c, s->payload, at, &s->piece, why))
+		return -1;
+	s->have_piece = true;
+	return 0;
+}
+
+/* Images are whole by now. */
+static int stream_state(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
+{
+	if (images_end(s->images, at, why))
+		return -1;
+	s->seen.state_at = at;
+	s->at            = AFTER_STATE;
+	if (stream_tree(s, 1, c, at, why))
+		return -1;
+	return state_read(s->machine, s->payload, c->len, at, why);
 }
 
 /* The index adds nothing to what has been read: it has to be the one that follows from it. */
@@ -361,6 +387,7 @@ static int stream_take(struct snap_stream *s, const struct chunk *c, uint64_t at
 			return fail_at(why, FAIL_CORRUPT, at, "%s chunk: has a region or an encoding", chunk_type_name(c->type));
 		break;
 	case CHUNK_PAGES:
+	case CHUNK_BLOB:
 		break;
 	default:
 		known = false;
@@ -393,19 +420,16 @@ static int stream_take(struct snap_stream *s, const struct chunk *c, uint64_t at
 		return stream_round_end(s, c, at, why);
 	if (c->type == CHUNK_AUTH)
 		return stream_auth(s, c, at, why);
-	if (c->type == CHUNK_STATE) {
-		s->seen.state_at = at;
-		s->at = AFTER_STATE;
-		if (stream_tree(s, 1, c, at, why))
-			return -1;
-		return state_read(s->machine, s->payload, c->len, at, why);
-	}
+	if (c->type == CHUNK_BLOB)
+		return stream_blob(s, c, at, why);
+	if (c->type == CHUNK_STATE)
+		return stream_state(s, c, at, why);
 	return 0;
 }
 
 int snap_stream_next(struct snap_stream *s, struct chunk *c, const uint8_t **payload, uint64_t *at, struct fail *why)
 {
-	s->have_batch = false;
+	s->have_batch = s->have_piece = false;
 	if (s->at == FINISHED)
 		return 0;
 	if (s->at == BROKEN)
@@ -427,6 +451,16 @@ const struct snap_header *snap_stream_header(const struct snap_stream *s)
 const struct page_batch *snap_stream_batch(const struct snap_stream *s)
 {
 	return s->have_batch ? &s->batch : NULL;
+}
+
+const struct image_piece *snap_stream_piece(const struct snap_stream *s)
+{
+	return s->have_piece ? &s->piece : NULL;
+}
+
+bool snap_stream_has_image(const struct snap_stream *s, const char *name)
+{
+	return images_reader_has(s->images, name);
 }
 
 const uint8_t *snap_stream_config(const struct snap_stream *s, size_t *len)

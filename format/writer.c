@@ -1,4 +1,6 @@
 #include "format/auth.h"
+#include "format/images.h"
+#include "format/machine.h"
 #include "format/snapshot_internal.h"
 
 #include "libcommon/bytes.h"
@@ -19,6 +21,8 @@ struct snap_writer {
 	enum { AT_CONFIG, AT_BODY, AT_INDEX, AT_DONE, AT_FAILED } at;
 	uint8_t            *trees[2];          /* configuration, state: for the content digest */
 	size_t              lens[2];
+	struct machine     *machine;           /* as the configuration has it */
+	uint64_t            images;            /* written: a bit a host resource of it */
 	bool                keyed;
 	struct hostkey      key;
 	uint64_t            hashes[BATCH_PAGES];
@@ -66,6 +70,7 @@ void snap_writer_close(struct snap_writer *w)
 	XXH3_freeState(w->digest);
 	free(w->trees[0]);
 	free(w->trees[1]);
+	free(w->machine);
 	hostkey_clear(&w->key);
 	free(w);
 }
@@ -140,20 +145,57 @@ static int writer_auth(struct snap_writer *w, enum auth_covers covers, const voi
 
 int snap_writer_config(struct snap_writer *w, const void *fdt, size_t len, struct fail *why)
 {
-	uint64_t        npages[LIMIT_REGIONS];
-	struct machine *m;
+	uint64_t npages[LIMIT_REGIONS];
 
 	if (writer_ready(w, AT_CONFIG, why))
 		return -1;
-	if (config_read(NULL, fdt, len, FAIL_NOWHERE, &m, npages, why))
+	if (config_read(NULL, fdt, len, FAIL_NOWHERE, &w->machine, npages, why))
 		return writer_failed(w);
-	free(m);
 	for (uint32_t id = 0; id < LIMIT_REGIONS; id++)
 		if (npages[id] && !(w->header.required & SNAP_STATE_ONLY) && content_region(w->content, id, npages[id], why))
 			return writer_failed(w);
 	if (writer_tree(w, 0, fdt, len, why) || writer_auth(w, AUTH_CONFIG, NULL, 0, why))
 		return writer_failed(w);
 	w->at = AT_BODY;
+	return 0;
+}
+
+static_assert(LIMIT_HOSTS <= 64, "a host resource has no bit");
+
+/* One BLOB chunk, made in the output's buffer. */
+static int writer_piece(struct snap_writer *w, const struct machine_host *h, uint64_t at,
+			const uint8_t *bytes, size_t len, struct fail *why)
+{
+	uint8_t *room = output_room(w->out, page_chunk_room());
+	size_t   n    = image_piece_write(room + CHUNK_HEADER_BYTES, h, at, bytes, len);
+
+	chunk_header_put(room, CHUNK_BLOB, CHUNK_REQUIRED, 0, 0, room + CHUNK_HEADER_BYTES,
+			 (uint32_t)n);
+	file_digest_chunk(w->digest, room);
+	w->end.chunks++;
+	return output_filled(w->out, CHUNK_HEADER_BYTES + n, why);
+}
+
+int snap_writer_image(struct snap_writer *w, const char *name, const void *data, uint64_t len,
+		      struct fail *why)
+{
+	const struct machine_host *h;
+	uint64_t                   bit;
+
+	if (writer_ready(w, AT_BODY, why))
+		return -1;
+	h   = machine_host_find(w->machine, name);
+	bit = h ? (uint64_t)1 << (h - w->machine->hosts) : 0;
+	if (!h || !image_is(h) || !image_same(h, data, len) || w->images & bit)
+		return fail_set(why, FAIL_REFUSED,
+				"%s: not an image that is due by the configuration", name);
+	w->images |= bit;
+	for (uint64_t at = 0; at < len; at += IMAGE_PIECE_BYTES) {
+		uint64_t n = len - at < IMAGE_PIECE_BYTES ? len - at : IMAGE_PIECE_BYTES;
+
+		if (writer_piece(w, h, at, (const uint8_t *)data + at, (size_t)n, why))
+			return writer_failed(w);
+	}
 	return 0;
 }
 

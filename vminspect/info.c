@@ -97,8 +97,10 @@ static void info_regions(const struct look *l)
 	}
 }
 
-static void info_hosts(const struct machine *m)
+static void info_hosts(const struct look *l)
 {
+	const struct machine *m = &l->state;
+
 	for (uint32_t i = 0; i < m->nhosts; i++) {
 		const struct machine_host *h = &m->hosts[i];
 		char                       path[sizeof(h->path) + 64], size[UNITS_TEXT], time[40];
@@ -109,6 +111,8 @@ static void info_hosts(const struct machine *m)
 			printf(", %s", units_bytes(h->size, size));
 		if (h->mtime_ns)
 			printf(", modified %s", show_time(h->mtime_ns, time));
+		if (l->included[i])
+			printf(", included");
 		putchar('\n');
 	}
 }
@@ -154,7 +158,7 @@ static int info_text(const struct look *l, struct fail *why)
 	info_machine(l);
 	info_devices(&l->state);
 	info_regions(l);
-	info_hosts(&l->state);
+	info_hosts(l);
 	info_rounds(&l->rounds);
 	printf(ROW "%s, %" PRIu64 " chunks\n", "size", units_bytes(l->bytes, size), l->rounds.chunks);
 	printf(ROW "%s\n", "file", show_hex(l->file, 16, hex));

@@ -128,10 +128,11 @@ static json_t *info_json_regions(const struct look *l)
 	return list;
 }
 
-static json_t *info_json_hosts(const struct machine *m)
+static json_t *info_json_hosts(const struct look *l)
 {
-	static const uint8_t nil[sizeof(((struct machine_host *)0)->instance)];
-	json_t              *list = json_array();
+	static const uint8_t  nil[sizeof(((struct machine_host *)0)->instance)];
+	const struct machine *m    = &l->state;
+	json_t               *list = json_array();
 
 	for (uint32_t i = 0; i < m->nhosts; i++) {
 		const struct machine_host *h = &m->hosts[i];
@@ -144,6 +145,7 @@ static json_t *info_json_hosts(const struct machine *m)
 		put(o, "size", show_json_u64(h->size));
 		put(o, "mtime_ns", show_json_u64(h->mtime_ns));
 		put(o, "digest", show_json_hex(h->digest, sizeof(h->digest)));
+		put(o, "included", json_boolean(l->included[i]));
 		if (memcmp(h->instance, nil, sizeof(nil))) {
 			put(o, "instance", show_json_hex(h->instance, sizeof(h->instance)));
 			put(o, "written", show_json_u64(h->written));
@@ -185,7 +187,7 @@ json_t *info_json(const struct look *l, bool header_only)
 		put(o, "machine", info_json_machine(&l->state));
 		put(o, "devices", info_json_devices(&l->state));
 		put(o, "regions", info_json_regions(l));
-		put(o, "hosts", info_json_hosts(&l->state));
+		put(o, "hosts", info_json_hosts(l));
 		put(o, "rounds", info_json_rounds(&l->rounds));
 		put(o, "chunks", show_json_u64(l->rounds.chunks));
 		put(o, "bytes", show_json_u64(l->bytes));

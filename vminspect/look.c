@@ -35,7 +35,13 @@ static int look_image(struct look *l, const struct look_want *want, struct fail 
 	for (uint32_t r = 0; r < LIMIT_REGIONS; r++)
 		for (unsigned k = 0; k <= PAGE_PARENT; k++)
 			l->finals[r][k] = snap_image_pages(l->image, r, (enum page_kind)k);
-	return want->rounds ? snap_image_walk(l->image, rounds_note, &l->rounds, why) : 0;
+	if (!want->rounds)
+		return 0;
+	if (snap_image_walk(l->image, rounds_note, &l->rounds, why))
+		return -1;
+	for (uint32_t i = 0; i < l->state.nhosts; i++)
+		l->included[i] = snap_image_has_image(l->image, l->state.hosts[i].name);
+	return 0;
 }
 
 static int look_chunk(struct look *l, struct snap_stream *s, const struct chunk *c, const struct look_want *want, struct fail *why)
@@ -86,6 +92,8 @@ static int look_stream(struct look *l, const struct look_want *want, struct fail
 	for (uint32_t r = 0; r < LIMIT_REGIONS; r++)
 		for (unsigned k = 0; k <= PAGE_PARENT; k++)
 			l->finals[r][k] = snap_stream_pages(s, r, (enum page_kind)k);
+	for (uint32_t i = 0; i < l->state.nhosts; i++)
+		l->included[i] = snap_stream_has_image(s, l->state.hosts[i].name);
 	rc = 0;
 out:
 	snap_stream_close(s);

@@ -18,6 +18,7 @@ struct look {
 	uint8_t            file[16], content[16];
 	uint64_t           finals[LIMIT_REGIONS][PAGE_PARENT + 1];
 	struct rounds      rounds;                       /* when asked for, or read in one pass */
+	bool               included[LIMIT_HOSTS];        /* with rounds: images of state's hosts in it */
 	struct machine     config, state;                /* as the two trees tell it */
 	void              *trees[2];                     /* configuration, state: checked blobs, aligned */
 	size_t             lens[2];

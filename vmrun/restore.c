@@ -3,6 +3,7 @@
 #include "format/snapshot.h"
 #include "libcommon/io.h"
 #include "libcommon/page_sink.h"
+#include "vmrun/image_pieces.h"
 #include "vmrun/note.h"
 
 #include <errno.h>
@@ -19,11 +20,14 @@
 struct restore {
 	struct vm       *vm;
 	struct page_sink sinks[LIMIT_REGIONS];      /* one a region of vm->memory */
+	struct image_pieces images;                 /* kernel and initrd, as far as they have come */
 };
 
-static int restore_open(struct restore *r, struct vm *vm, struct fail *why)
+static int restore_open(struct restore *r, struct vm *vm, const struct options *o, struct fail *why)
 {
-	r->vm = vm;
+	r->vm     = vm;
+	r->images = (struct image_pieces){ .vm    = vm,
+					   .given = { o->kernel != NULL, o->initrd != NULL } };
 	for (unsigned i = 0; i < vm->memory.nregions; i++) {
 		const struct region *g = &vm->memory.regions[i];
 
@@ -37,6 +41,7 @@ static void restore_close(struct restore *r)
 {
 	for (unsigned i = 0; i < LIMIT_REGIONS; i++)
 		page_sink_close(&r->sinks[i]);
+	image_pieces_close(&r->images);
 }
 
 static int restore_batch(struct restore *r, const struct page_batch *b, struct fail *why)
@@ -49,19 +54,23 @@ static int restore_batch(struct restore *r, const struct page_batch *b, struct f
 
 /* Everything up to END, verified; into memory that nobody runs on yet. The chunk behind the
  * configuration has been read already. */
-static int restore_pages(struct vm *vm, struct snap_stream *s, struct fail *why)
+static int restore_pages(struct vm *vm, struct snap_stream *s, const struct options *o,
+			 struct fail *why)
 {
 	struct restore r = { 0 };
 	struct chunk   c;
 	const uint8_t *payload;
 	uint64_t       at;
-	int            rc = restore_open(&r, vm, why), more = 1;
+	int            rc = restore_open(&r, vm, o, why), more = 1;
 
 	while (rc == 0 && more) {
-		const struct page_batch *b = snap_stream_batch(s);
+		const struct page_batch  *b     = snap_stream_batch(s);
+		const struct image_piece *piece = snap_stream_piece(s);
 
 		if (b)
 			rc = restore_batch(&r, b, why);
+		if (piece)
+			rc = image_pieces_take(&r.images, piece, why);
 		if (rc == 0)
 			more = snap_stream_next(s, &c, &payload, &at, why);
 		if (more < 0)
@@ -187,7 +196,8 @@ static int restoring_load(struct restoring *r, struct fail *why)
 	size_t         len;
 	int            rc;
 
-	if (setup_images_given(vm, r->o, why) || restore_pages(vm, r->stream, why) || restore_own(r->stream, r->o, why))
+	if (setup_images_given(vm, r->o, why) || restore_pages(vm, r->stream, r->o, why) ||
+	    restore_own(r->stream, r->o, why))
 		return -1;
 	fdt = snap_stream_state(r->stream, &len);
 	if (!fdt)

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OPT_DOWNTIME = 256, OPT_ROUNDS, OPT_BUFFER, OPT_COMPRESS, OPT_STATE, OPT_STOP, OPT_PROGRESS, OPT_DEADLINE, OPT_FORCE,
+enum { OPT_DOWNTIME = 256, OPT_ROUNDS, OPT_BUFFER, OPT_COMPRESS, OPT_IMAGES, OPT_STATE, OPT_STOP, OPT_PROGRESS, OPT_DEADLINE, OPT_FORCE,
        OPT_MODE, OPT_VERSION };
 
 static const struct option longs[] = {
@@ -19,6 +19,7 @@ static const struct option longs[] = {
 	{ "pause-buffer",   required_argument, NULL, OPT_BUFFER   },
 	{ "pause-deadline", required_argument, NULL, OPT_DEADLINE },
 	{ "compress",       optional_argument, NULL, OPT_COMPRESS },
+	{ "with-images",    no_argument,       NULL, OPT_IMAGES   },
 	{ "state-only",     no_argument,       NULL, OPT_STATE    },
 	{ "stop-after",     no_argument,       NULL, OPT_STOP     },
 	{ "force",          no_argument,       NULL, OPT_FORCE    },
@@ -37,6 +38,7 @@ static const char usage_text[] =
 	"  --pause-buffer SIZE    memory for what is copied while paused (256M)\n"
 	"  --pause-deadline TIME  vmrun takes the pause back after so long (10s; 10m with --stop-after)\n"
 	"  --compress[=LEVEL]     zstd, level 1 unless given\n"
+	"  --with-images          kernel and initrd too, for a restore where their files are not\n"
 	"  --state-only           configuration and device state, no memory\n"
 	"  --stop-after           the VM quits once the snapshot is safe\n"
 	"  --force                replace FILE when it exists\n"
@@ -107,6 +109,7 @@ void options_parse(struct options *o, int argc, char **argv)
 			deadline = true;
 			break;
 		case OPT_COMPRESS: o->level = optarg ? options_level(optarg) : 1; break;
+		case OPT_IMAGES:   o->with_images = true; break;
 		case OPT_STATE:    o->state_only = true; break;
 		case OPT_STOP:     o->stop_after = true; break;
 		case OPT_FORCE:    o->force = true; break;
@@ -117,6 +120,10 @@ void options_parse(struct options *o, int argc, char **argv)
 		case OPT_VERSION:  printf("vmsnap %s\n", VMFERRY_VERSION); exit(0);
 		default:           options_usage(2);
 		}
+	if (o->with_images && o->state_only) {
+		warnx("--with-images does not go with --state-only, which can't be restored");
+		options_usage(2);
+	}
 	if (!progress_mode_parse(&o->progress, progress, stderr))
 		options_bad("progress", progress, "one of auto, line, json, none");
 	if (o->quiet)

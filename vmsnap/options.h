@@ -16,7 +16,7 @@ struct options {
 	unsigned           pause_deadline_ms;
 	int                level;                /* 0 raw, else zstd's */
 	mode_t             mode;                 /* of the file */
-	bool               state_only, stop_after, force, quiet;
+	bool               with_images, state_only, stop_after, force, quiet;
 	enum progress_mode progress;
 };
 

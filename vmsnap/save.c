@@ -7,6 +7,7 @@
 #include "libcommon/io.h"
 #include "libcommon/publish.h"
 #include "libcommon/version.h"
+#include "vmsnap/images.h"
 #include "vmsnap/interrupt.h"
 #include "vmsnap/inuse.h"
 #include "vmsnap/space.h"
@@ -18,7 +19,7 @@
 
 /* Order of a save. Nothing waits for the file or pipe between the pause and the resume:
  *
- *   lease, configuration, rounds and disk flushes while the VM runs
+ *   lease, configuration, images; rounds and disk flushes while the VM runs
  *   pause, state, last sync, the rest into our own buffer, resume
  *   the buffered rest and state to the file
  *   finish: vmrun confirms that the lease was never broken
@@ -40,23 +41,37 @@ struct save {
 	struct precopy       *precopy;
 	struct snap_writer   *writer;
 	struct space          space;
-	bool                  forecast;      /* the whole of it has been asked for */
+	struct images         images;        /* until they are written */
+	bool                  begun;         /* save_begin */
 	struct publish        file;          /* fd -1 for standard output */
 	const char           *what;          /* file's name, for messages */
 	uint8_t              *config, *state;
 	size_t                config_len, state_len;
 };
 
+/* Before the first page, once logging has been started: space for all of it, then the images. */
+static int save_begin(struct save *s, struct fail *why)
+{
+	uint64_t images = images_bytes(&s->images), end = snap_writer_bytes(s->writer) + images;
+
+	if (s->begun)
+		return 0;
+	s->begun = true;
+	/* Compressed, it will be less, and nobody knows how much. */
+	if (!s->o->level)
+		end = space_forecast(s->lease) + images;
+	if (space_need(&s->space, end, why) || images_write(&s->images, s->writer, why))
+		return -1;
+	images_close(&s->images);
+	return 0;
+}
+
 static int save_pages(void *arg, const struct page_batch *b, struct fail *why)
 {
-	struct save *s   = arg;
-	uint64_t     end = snap_writer_bytes(s->writer) + sizeof(*b);
+	struct save *s = arg;
 
-	/* Compressed, it will be less, and nobody knows how much. */
-	if (!s->o->level && !s->forecast)
-		end = space_forecast(s->lease);
-	s->forecast = true;
-	if (space_need(&s->space, end, why))
+	if (save_begin(s, why) ||
+	    space_need(&s->space, snap_writer_bytes(s->writer) + sizeof(*b), why))
 		return -1;
 	return snap_writer_pages(s->writer, b, why);
 }
@@ -114,6 +129,8 @@ static int save_header(struct save *s, struct snap_header *h, struct fail *why)
 	rc = machine_read(m, s->config, s->config_len, why);
 	if (rc == 0)
 		rc = inuse_check(&s->file, s->control, m, why);
+	if (rc == 0 && s->o->with_images)
+		rc = images_fetch(&s->images, s->lease, m, why);
 	if (rc == 0) {
 		*h = (struct snap_header){
 			.required   = s->o->state_only ? SNAP_STATE_ONLY : 0,
@@ -185,7 +202,10 @@ static int save_copy(struct save *s, struct progress *progress, struct fail *why
 			return -1;
 		return lease_state(s->lease, &s->state, &s->state_len, why);
 	}
-	if (precopy_open(&s->precopy, s->lease, &po, &sink, why) || precopy_rounds(s->precopy, why) ||
+	if (precopy_open(&s->precopy, s->lease, &po, &sink, why) || precopy_rounds(s->precopy, why))
+		return -1;
+	/* Without a round nothing has been written yet, and images are not for the pause. */
+	if (save_begin(s, why) ||
 	    precopy_pause(s->precopy, &s->r->snapshot, &s->state, &s->state_len, why))
 		return -1;
 	s->r->copy = *precopy_report(s->precopy);
@@ -313,6 +333,7 @@ out:
 	snap_writer_close(s.writer);
 	precopy_close(s.precopy);
 	control_close(s.control);
+	images_close(&s.images);
 	publish_close(&s.file);
 	free(s.config);
 	free(s.state);

@@ -99,3 +99,40 @@ teardown() { vm_teardown; }
 	    sys.exit(what + ' was read')
 	END
 }
+
+@test "format: the reader of the text takes an image in order, whole and with its digest, and nothing else as one" {
+	mksnap --images "$W/a.vms"
+	"$VMSREAD" "$W/a.vms" | jq -e '.images == ["initrd", "kernel"]'
+	[ "$("$VMSREAD" --image kernel "$W/a.vms" | wc -c)" = 5000 ]
+	cd "$TOP/tests/format"
+	python3 - <<-'END'
+	import struct, sys, types, vmsread
+	image = bytes(i * 7 & 255 for i in range(1000))
+	kernel = {'name': 'kernel', 'class': 'kernel', 'size': 1000, 'digest': vmsread.xxh3_128(image).hex()}
+	root = {'name': 'root', 'class': 'disk', 'size': 1000, 'digest': kernel['digest']}
+
+	def piece(at, n, path=b'/host/kernel', length=1000, b=image):
+	    return path.ljust(256, b'\0') + struct.pack('<QQ', at, length) + b[at:at + n]
+
+	def read(pieces, **other):
+	    images = vmsread.Images({'hosts': [dict(kernel, **other), root]})
+	    for p in pieces:
+	        images.piece(types.SimpleNamespace(payload=p, at=0))
+	    images.end(0)
+	    return bytes(images.came['kernel'])
+	assert read([piece(0, 400), piece(400, 600)]) == image and read([piece(0, 1000)]) == image
+	spoilt = image[:5] + b'x' + image[6:]
+	bad = {'gap': [piece(0, 400), piece(401, 599)], 'repeat': [piece(0, 400), piece(0, 400)], 'not whole': [piece(0, 400)],
+	       'again': [piece(0, 1000), piece(0, 1000)], 'total': [piece(0, 400, length=1001)], 'empty': [piece(0, 0)],
+	       'long': [piece(0, 400), piece(400, 601, b=image + b'x')], 'short': [piece(0, 1)[:271]],
+	       'digest': [piece(0, 1000, b=spoilt)], 'disk': [piece(0, 1000, b'/host/root')], 'none': [piece(0, 1000, b'/host/initrd')],
+	       'path': [piece(0, 1000, b'/host/kernel\0x')], 'full path': [piece(0, 1000, b'/host/kernel'.ljust(256, b'x'))]}
+	known = {'nil digest': {'digest': '0' * 32}, 'nil size': {'size': 0}, 'class': {'class': 'initrd'}}
+	for what, pieces in list(bad.items()) + [(k, [piece(0, 1000)]) for k in known]:
+	    try:
+	        read(pieces, **known.get(what, {}))
+	    except vmsread.Refused:
+	        continue
+	    sys.exit(what + ' was read')
+	END
+}

@@ -4,6 +4,7 @@ rows of the state tables out of the text itself.
 
 vmsread.py [--quick] FILE|-     checks everything (--quick: not the payloads' and pages' hashes, nor the content digest), prints JSON
 vmsread.py --key KEYFILE FILE|-         the same, and the MACs: "auth" is a list of what valid ones cover
+vmsread.py --image NAME FILE            the bytes of the kernel or initrd that is in it, checked
 vmsread.py --page REGION PAGE FILE      the page's 4096 bytes, found by the index
 Exit status 3: refused.
 """
@@ -20,7 +21,7 @@ import uuid
 
 from xxh3 import xxh3_64, xxh3_128
 
-CONFIG, PAGES, ROUND_END, STATE, WORKINGSET, INDEX, END, AUTH = 1, 2, 5, 6, 7, 8, 9, 10
+CONFIG, PAGES, BLOB, ROUND_END, STATE, WORKINGSET, INDEX, END, AUTH = 1, 2, 3, 5, 6, 7, 8, 9, 10
 STATE_ONLY = 1
 DATA, ZERO = 1, 2
 
@@ -331,6 +332,31 @@ def content_of(pages, regions, config, state):
 
 # --- section 9 ---
 
+class Images:
+    """What BLOB chunks bring, against the host resources of the configuration."""
+
+    def __init__(self, machine):
+        self.known = {'/host/' + h['name']: h for h in machine['hosts'] if h['class'] in ('kernel', 'initrd') and h['name'] == h['class']}
+        self.came = {}
+
+    def piece(self, c):
+        b = c.payload
+        need(len(b) > 272, c.at, 'blob chunk of %d bytes' % len(b))
+        path, nul, rest = b[:256].partition(b'\0')
+        need(nul and blank(rest), c.at, 'path of a blob chunk')
+        h = self.known.get(path.decode('ascii', 'replace'))
+        need(h is not None and 0 < h['size'] <= 1 << 30 and h['digest'] != '0' * 32, c.at, 'blob of %r' % path)
+        at, length = struct.unpack_from('<QQ', b, 256)
+        have = self.came.setdefault(h['name'], bytearray())
+        need(length == h['size'] and at == len(have) and at + len(b) - 272 <= length, c.at, '%s: not the piece that is due' % h['name'])
+        have += b[272:]
+        need(len(have) < length or xxh3_128(bytes(have)).hex() == h['digest'], c.at, '%s: digest' % h['name'])
+
+    def end(self, at):
+        for name, have in self.came.items():
+            need(len(have) == self.known['/host/' + name]['size'], at, '%s: not whole' % name)
+
+
 def mac_of(key, *parts):
     return hmac.new(key, b''.join(struct.pack('<Q', len(p)) + p for p in parts), hashlib.sha256).digest()
 
@@ -354,7 +380,7 @@ def check_auth(key, auths, raw, config, state, content):
     return [{1: 'configuration', 2: 'all'}[covers] for covers, key_id, mac in auths if key_id == own and hmac.compare_digest(mac, want[covers])]
 
 
-def read_snapshot(f, quick, key=None):
+def read_snapshot(f, quick, key=None, image=None):
     source = Source(f)
     raw = source.take(4096)
     header = read_header(raw)
@@ -370,7 +396,7 @@ def read_snapshot(f, quick, key=None):
             break
         chunks += 1
         written += c.header
-        need(c.type == PAGES or (c.region == 0 and c.encoding == 0) or c.type not in (CONFIG, STATE, INDEX, ROUND_END, WORKINGSET, AUTH), c.at,
+        need(c.type == PAGES or (c.region == 0 and c.encoding == 0) or c.type not in (CONFIG, STATE, INDEX, ROUND_END, WORKINGSET, AUTH, BLOB), c.at,
              'region or encoding')
         need((at_step == CONFIG) == (c.type == CONFIG), c.at, 'configuration first, and once')
         if c.type in (CONFIG, STATE):
@@ -381,9 +407,12 @@ def read_snapshot(f, quick, key=None):
                 at_step = PAGES
                 m = read_machine(read_fdt(c.payload, c.at))
                 regions = {r['id']: r['size'] // 4096 for r in m['regions'] if r['kind'] != 'disk'}
+                images = Images(m)
                 if header['required'] & STATE_ONLY:
                     regions = {}
             else:
+                need(at_step == PAGES, c.at, 'state out of order')
+                images.end(c.at)
                 at_step = STATE
                 places['state'] = c.at
         elif c.type == PAGES:
@@ -401,6 +430,9 @@ def read_snapshot(f, quick, key=None):
                         need(xxh3_64(raw_pages[4096 * slot:4096 * slot + 4096]) == hashes[slot], c.at, 'page %d' % page)
                     pages[c.region, page] = (DATA, c.at, slot, hashes[slot])
                     slot += 1
+        elif c.type == BLOB:
+            need(at_step == PAGES, c.at, 'blob out of order')
+            images.piece(c)
         elif c.type == ROUND_END:
             need(at_step == PAGES and len(c.payload) == 8 and blank(c.payload[4:]), c.at, 'round end')
             rounds += 1
@@ -434,6 +466,8 @@ def read_snapshot(f, quick, key=None):
     need(blank(e[96:]), c.at, 'reserved bytes')
     need(quick or e[32:48] == content_of(pages, regions, trees[CONFIG], trees[STATE]), c.at, 'content digest')
     need(not stat.S_ISREG(os.fstat(f.fileno()).st_mode) or not f.read(1), source.at, 'trailing data')
+    if image:
+        return bytes(images.came[image])
     nodes = read_fdt(trees[STATE], places['state'])
     machine = read_machine(nodes)
     need_agreement(header, read_machine(read_fdt(trees[CONFIG], 4096)), machine, places['state'])
@@ -441,7 +475,7 @@ def read_snapshot(f, quick, key=None):
         kinds = [k for (region, _), (k, _, _, _) in pages.items() if region == r['id']]
         r['pages'] = {'data': kinds.count(DATA), 'zero': kinds.count(ZERO), 'untouched': r['size'] // 4096 - len(kinds)}
     return {'header': header, 'auth': check_auth(key, auths, raw, trees[CONFIG], trees[STATE], e[32:48]) if key else None, 'bytes': source.at, 'chunks': chunks, 'rounds': rounds, 'file_digest': e[16:32].hex(),
-            'content_digest': e[32:48].hex(), 'machine': machine, 'state': read_state(nodes)}
+            'content_digest': e[32:48].hex(), 'images': sorted(images.came), 'machine': machine, 'state': read_state(nodes)}
 
 
 def page_of(f, region, page):
@@ -480,6 +514,10 @@ def main(args):
     if args[:1] == ['--page']:
         with open(args[3], 'rb') as f:
             sys.stdout.buffer.write(page_of(f, int(args[1]), int(args[2])))
+        return
+    if args[:1] == ['--image']:
+        with open(args[2], 'rb') as f:
+            sys.stdout.buffer.write(read_snapshot(f, False, None, args[1]))
         return
     quick, key = args[:1] == ['--quick'], None
     if args[:1] == ['--key']:

@@ -6,8 +6,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* 1: whole; pages of each kind in all regions. */
-static int as_stream(int fd, uint64_t kinds[PAGE_PARENT + 1])
+/* 1: whole; pages of each kind in all regions, and which images. */
+static int as_stream(int fd, uint64_t kinds[PAGE_PARENT + 1], bool images[2])
 {
 	struct snap_stream *s;
 	struct chunk        c;
@@ -23,8 +23,26 @@ static int as_stream(int fd, uint64_t kinds[PAGE_PARENT + 1])
 	for (uint32_t r = 0; r < LIMIT_REGIONS; r++)
 		for (int k = PAGE_DATA; k <= PAGE_PARENT; k++)
 			kinds[k] += snap_stream_pages(s, r, (enum page_kind)k);
+	images[0] = snap_stream_has_image(s, "kernel");
+	images[1] = snap_stream_has_image(s, "initrd");
 	snap_stream_close(s);
 	return rc == 0;
+}
+
+static void no_chunk(void *arg, const struct chunk *c, const uint8_t *payload)
+{
+	(void)arg, (void)c, (void)payload;
+}
+
+/* Every chunk in order: what a stream accepts a walk does, with the same images. */
+static void walk(struct snap_image *s, int whole, const bool images[2])
+{
+	struct fail why = { 0 };
+	int         rc  = snap_image_walk(s, no_chunk, NULL, &why);
+
+	assert(rc == 0 || (why.kind != FAIL_NONE && why.what[0]));
+	assert(!whole || (rc == 0 && snap_image_has_image(s, "kernel") == images[0] &&
+			  snap_image_has_image(s, "initrd") == images[1]));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
@@ -35,13 +53,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct fail        why = { 0 };
 	enum page_kind     kind;
 	uint64_t           streamed[PAGE_PARENT + 1] = { 0 }, indexed[PAGE_PARENT + 1] = { 0 }, found = 0;
+	bool               images[2] = { false, false };
 	int                whole;
 
 	if (fd < 0)
 		fd = memfd_create("fuzz", MFD_CLOEXEC);
 	if (ftruncate(fd, 0) || pwrite(fd, data, len, 0) != (ssize_t)len || lseek(fd, 0, SEEK_SET))
 		return 0;
-	whole = as_stream(fd, streamed);
+	whole = as_stream(fd, streamed, images);
 	if (snap_image_open(&s, fd, "fuzz", &why)) {
 		assert(why.kind != FAIL_NONE && why.what[0]);
 		assert(!whole);
@@ -62,6 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	assert(found <= indexed[PAGE_DATA]);
 	for (int k = PAGE_DATA; whole && k <= PAGE_PARENT; k++)
 		assert(streamed[k] == indexed[k]);
+	walk(s, whole, images);
 	snap_image_close(s);
 	return 0;
 }

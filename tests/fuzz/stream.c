@@ -1,4 +1,5 @@
 /* Any bytes as a snapshot read as a stream: refused with a reason, or read to an end that holds together. */
+#include "format/images.h"
 #include "format/snapshot.h"
 
 #include <assert.h>
@@ -25,12 +26,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		return 0;
 	}
 	while ((rc = snap_stream_next(s, &c, &payload, &at, &why)) > 0) {
-		const struct page_batch *b = snap_stream_batch(s);
-		uint64_t                 data_pages = 0;
+		const struct page_batch  *b          = snap_stream_batch(s);
+		const struct image_piece *piece      = snap_stream_piece(s);
+		uint64_t                  data_pages = 0;
 
 		assert(at > last && at + CHUNK_HEADER_BYTES + c.len <= len);
 		last = at;
-		assert((b != NULL) == (c.type == CHUNK_PAGES));
+		assert((b != NULL) == (c.type == CHUNK_PAGES) &&
+		       (piece != NULL) == (c.type == CHUNK_BLOB));
+		assert(!piece || (image_is(piece->host) && piece->len &&
+				  piece->host->size <= LIMIT_IMAGE_BYTES &&
+				  piece->at + piece->len <= piece->host->size &&
+				  piece->bytes + piece->len == payload + c.len &&
+				  piece->last == snap_stream_has_image(s, piece->host->name)));
 		for (uint32_t i = 0; b && i < b->nruns; i++) {
 			assert(i == 0 || b->runs[i].first >= b->runs[i - 1].first + b->runs[i - 1].count);
 			data_pages += b->runs[i].kind == PAGE_DATA ? b->runs[i].count : 0;

@@ -15,7 +15,9 @@
  *   --del NODE         left out of the state tree; --set NODE PROPERTY TEXT: another text there
  *   --arch N, --name NAME  of the header
  *   --tree config|state  only that tree, as a blob
+ *   --images           with a kernel of 5000 bytes and an initrd of 300, in the snapshot
  *   --x86              of an x86-64-1 (tests/unit/sample_x86.c); nothing to be spoilt */
+#include "format/images.h"
 #include "format/snapshot.h"
 #include "libcommon/bytes.h"
 #include "libcommon/io.h"
@@ -35,7 +37,7 @@
 struct mksnap {
 	uint64_t    pages, ram, low;      /* low: of region 0 */
 	int         level;
-	bool        state_only;
+	bool        state_only, images;
 	struct uuid uuid;
 	uint64_t    created_ns;
 	const char *tree, *spoil;
@@ -96,6 +98,44 @@ out:
 	return rc;
 }
 
+static const struct {
+	const char     *name;
+	enum host_class cls;
+	uint64_t        len;
+} mksnap_images[] = {
+	{ "kernel", HOST_KERNEL, 5000 },
+	{ "initrd", HOST_INITRD, 300 },
+};
+#define MKSNAP_IMAGES (sizeof(mksnap_images) / sizeof(mksnap_images[0]))
+static uint8_t mksnap_image[MKSNAP_IMAGES][5000];
+
+static void mksnap_hosts(struct machine *m)
+{
+	for (size_t i = 0; i < MKSNAP_IMAGES; i++) {
+		struct machine_host *h = &m->hosts[m->nhosts++];
+		XXH128_canonical_t   digest;
+
+		for (uint64_t k = 0; k < mksnap_images[i].len; k++)
+			mksnap_image[i][k] = (uint8_t)(k * 5 + k / 256 + i);
+		*h = (struct machine_host){ .cls      = mksnap_images[i].cls,
+					    .readonly = true,
+					    .size     = mksnap_images[i].len };
+		snprintf(h->name, sizeof(h->name), "%s", mksnap_images[i].name);
+		snprintf(h->path, sizeof(h->path), "/srv/vm/%s", mksnap_images[i].name);
+		XXH128_canonicalFromHash(&digest, XXH3_128bits(mksnap_image[i], h->size));
+		memcpy(h->digest, digest.digest, sizeof(h->digest));
+	}
+}
+
+static int mksnap_write_images(struct snap_writer *w, struct fail *why)
+{
+	for (size_t i = 0; i < MKSNAP_IMAGES; i++)
+		if (snap_writer_image(w, mksnap_images[i].name, mksnap_image[i],
+				      mksnap_images[i].len, why))
+			return -1;
+	return 0;
+}
+
 static int mksnap_spoil(const struct mksnap *o, void *fdt, size_t *len, struct fail *why)
 {
 	const char *what = o->spoil;
@@ -150,6 +190,8 @@ static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const 
 	int                 rc = -1;
 
 	snprintf(h.name, sizeof(h.name), "%s", o->name);
+	if (o->images)
+		mksnap_hosts(&s->m);
 	if (!tree[0] || !tree[1]) {
 		fail_sys(why, "trees");
 		goto out;
@@ -174,6 +216,8 @@ static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const 
 	}
 	if (snap_writer_open(&w, fd, &h, o->level, what, why) || snap_writer_config(w, tree[0], len[0], why))
 		goto out;
+	if (o->images && mksnap_write_images(w, why))
+		goto out;
 	for (unsigned round = 0; round < 3 && !o->state_only; round++)
 		if (mksnap_round(w, o, round, why))
 			goto out;
@@ -188,11 +232,11 @@ out:
 }
 
 static const struct option longs[] = {
-	{ "pages", 1, NULL, 'p' },      { "level", 1, NULL, 'l' }, { "ram", 1, NULL, 'r' },
-	{ "state-only", 0, NULL, 's' }, { "uuid", 1, NULL, 'u' },  { "created", 1, NULL, 'c' },
-	{ "tree", 1, NULL, 't' },       { "spoil", 1, NULL, 'x' }, { "x86", 0, NULL, 'i' },
-	{ "del", 1, NULL, 'd' },        { "set", 1, NULL, 'e' },   { "arch", 1, NULL, 'a' },
-	{ "name", 1, NULL, 'n' },       { NULL, 0, NULL, 0 },
+	{ "pages", 1, NULL, 'p' },      { "level", 1, NULL, 'l' },  { "ram", 1, NULL, 'r' },
+	{ "state-only", 0, NULL, 's' }, { "uuid", 1, NULL, 'u' },   { "created", 1, NULL, 'c' },
+	{ "tree", 1, NULL, 't' },       { "spoil", 1, NULL, 'x' },  { "x86", 0, NULL, 'i' },
+	{ "del", 1, NULL, 'd' },        { "set", 1, NULL, 'e' },    { "arch", 1, NULL, 'a' },
+	{ "name", 1, NULL, 'n' },       { "images", 0, NULL, 'm' }, { NULL, 0, NULL, 0 },
 };
 
 int main(int argc, char **argv)
@@ -224,6 +268,7 @@ int main(int argc, char **argv)
 			o.set[2] = good ? argv[optind++] : NULL;
 			break;
 		case 'a': o.arch = (uint32_t)strtoul(optarg, NULL, 0); break;
+		case 'm': o.images = true; break;
 		case 'n': o.name = optarg; break;
 		default:  good = false;
 		}

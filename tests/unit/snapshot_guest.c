@@ -40,7 +40,22 @@ size_t  state_len;
 uint8_t ram[RAM_PAGES][4096], vram[VRAM_PAGES][4096];
 bool    ram_touched[RAM_PAGES], vram_touched[VRAM_PAGES];
 
+uint8_t kernel[KERNEL_BYTES], initrd[INITRD_BYTES];
+
 struct page_batch *batch;
+
+static void host_image(struct machine *m, const char *name, enum host_class cls, uint8_t *bytes,
+		       size_t len)
+{
+	struct machine_host *h = &m->hosts[m->nhosts++];
+
+	for (size_t i = 0; i < len; i++)
+		bytes[i] = (uint8_t)(i * 7 + i / 251 + (unsigned)cls);
+	*h = (struct machine_host){ .cls = cls, .readonly = true, .size = len };
+	strcpy(h->name, name);
+	snprintf(h->path, sizeof(h->path), "/boot/%s", name);
+	digest_put(h->digest, XXH3_128bits(bytes, len));
+}
 
 static void make_config(void)
 {
@@ -55,6 +70,8 @@ static void make_config(void)
 	m->timebase_hz = 10000000;
 	m->nhosts = 1;
 	m->hosts[0] = (struct machine_host){ .name = "root", .cls = HOST_DISK, .path = "root.img" };
+	host_image(m, "kernel", HOST_KERNEL, kernel, sizeof(kernel));
+	host_image(m, "initrd", HOST_INITRD, initrd, sizeof(initrd));
 	m->nregions = 2;
 	m->regions[0] = (struct machine_region){ .id = 0, .kind = REGION_RAM, .name = "ram", .gpa = 0x80000000,
 						 .size = RAM_PAGES * 4096ull, .page_size = 4096 };
@@ -230,6 +247,36 @@ size_t guest_small(uint8_t **out, int level, uint64_t required)
 	*out = malloc(len);
 	if (pread(fd, *out, len, 0) != (ssize_t)len)
 		DIE("small: read");
+	close(fd);
+	return len;
+}
+
+size_t guest_images(uint8_t **out, uint8_t content[16])
+{
+	struct snap_header  h = guest_header();
+	struct snap_writer *w;
+	struct fail         why;
+	uint8_t             digest[16];
+	int                 fd = temp_file();
+
+	if (snap_writer_open(&w, fd, &h, 0, "images", &why) ||
+	    snap_writer_config(w, config, config_len, &why) ||
+	    snap_writer_image(w, "kernel", kernel, sizeof(kernel), &why) ||
+	    snap_writer_image(w, "initrd", initrd, sizeof(initrd), &why))
+		DIE("images: %s", why.what);
+	page_batch_begin(batch, 0);
+	memset(page_batch_slot(batch), 9, 4096);
+	page_batch_add_slot(batch, 3);
+	if (snap_writer_pages(w, batch, &why) || snap_writer_state(w, state, state_len, &why) ||
+	    snap_writer_end(w, content ? content : digest, &why))
+		DIE("images: %s", why.what);
+
+	size_t len = snap_writer_bytes(w);
+
+	snap_writer_close(w);
+	*out = malloc(len);
+	if (!*out || pread(fd, *out, len, 0) != (ssize_t)len)
+		DIE("images: read");
 	close(fd);
 	return len;
 }

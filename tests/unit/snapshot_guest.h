@@ -2,6 +2,7 @@
 #define TESTS_UNIT_SNAPSHOT_GUEST_H
 
 /* What the tests of the snapshot format share: TAP, a small made-up guest and snapshots of it. */
+#include "format/images.h"
 #include "format/snapshot_internal.h"
 #include "libcommon/bytes.h"
 
@@ -28,6 +29,11 @@ extern struct page_batch *batch;
 extern uint8_t ram[RAM_PAGES][4096], vram[VRAM_PAGES][4096];
 extern bool    ram_touched[RAM_PAGES], vram_touched[VRAM_PAGES];
 
+/* Its images, which the configuration records. */
+#define KERNEL_BYTES (2 * IMAGE_PIECE_BYTES + 17)
+#define INITRD_BYTES 300u
+extern uint8_t kernel[KERNEL_BYTES], initrd[INITRD_BYTES];
+
 void guest_make(void);
 struct snap_header guest_header(void);
 void guest_send(struct snap_writer *w, uint32_t region, uint64_t first, uint64_t count, bool stale);
@@ -36,6 +42,8 @@ void guest_write(int fd, int level, int order, uint8_t content[16]);
 
 /* A malloc'd snapshot of few pages: two rounds of pages 3 and 5 data, 4 zero; none with SNAP_STATE_ONLY. */
 size_t guest_small(uint8_t **out, int level, uint64_t required);
+/* One with both images and page 3, data. content (may be NULL): the content digest. */
+size_t guest_images(uint8_t **out, uint8_t content[16]);
 /* Makes every hash of a changed snapshot right again. */
 void guest_rehash(uint8_t *f, size_t len);
 /* The first chunk of a type. */

@@ -72,6 +72,7 @@ for a, b in zip(info['hosts'], machine['hosts']):
     for key in 'name', 'class', 'path', 'size', 'mtime_ns', 'digest':
         same('host ' + key, a[key], b[key])
     same('host read_only', a['read_only'], b['readonly'])
+same('images', sorted(h['name'] for h in info['hosts'] if h['included']), theirs['images'])
 
 for path, parts in theirs['state'].items():
     node = tree

@@ -51,10 +51,35 @@ round       2: 2 data pages, 8.1 KiB in 1 chunk" ]
 }
 
 @test "vminspect info: what a reader written from docs/format.md alone says, it says" {
-	for options in "--level 0" "--level 3" "--state-only" "--pages 3000 --ram 16"; do
+	for options in "--level 0" "--level 3" "--state-only" "--pages 3000 --ram 16" "--images"; do
 		# shellcheck disable=SC2086 # several words
 		mksnap $options a.vms
 		"$TOP/tests/vminspect/agree.py" a.vms "$TOP/tests/format/vmsread.py"
+	done
+}
+
+@test "vminspect info: says which images are in the snapshot, of a file and a pipe" {
+	mksnap --images a.vms
+	cat >want <<-'END'
+	host        kernel (kernel) /srv/vm/kernel, read-only, 4.9 KiB, included
+	host        initrd (initrd) /srv/vm/initrd, read-only, 300 B, included
+	END
+	diff <(vminspect info a.vms | grep -E '^host +(kernel|initrd)') want
+	diff <(cat a.vms | vminspect info | grep -E '^host +(kernel|initrd)') want
+	mksnap b.vms
+	run -1 grep included <(vminspect info b.vms)
+	for f in a.vms b.vms; do vminspect info --json "$f" | jq -c '[.hosts[] | select(.included).name]'; done >names
+	[ "$(cat names)" = '["kernel","initrd"]'$'\n''[]' ]
+}
+
+@test "vminspect info: an image that is damaged is refused, at its chunk" {
+	mksnap --images a.vms
+	at=$(payload_of 3 a.vms)
+	flip_bit a.vms $((at + 272 + 100)) 0
+	for way in a.vms -; do
+		run -3 --separate-stderr vminspect info "$way" <a.vms
+		[ "$output" = "" ]
+		[[ $stderr == "vminspect: "*": blob chunk: its payload does not match its hash (at byte $((at - 48)))" ]]
 	done
 }
 

@@ -23,6 +23,11 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 	damage flip 1000 "${SEED:-$RANDOM}" a.vms vminspect verify
 }
 
+@test "vminspect verify: each of 1000 flipped bits of a snapshot with images is found and placed" {
+	mksnap --images --pages 4 --level 1 a.vms
+	damage flip 1000 "${SEED:-$RANDOM}" a.vms vminspect verify
+}
+
 @test "vminspect verify: a snapshot cut at any 100th byte is refused" {
 	mksnap --level 1 a.vms
 	damage cut 100 a.vms vminspect verify

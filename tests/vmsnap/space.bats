@@ -55,3 +55,24 @@ no_space() { echo "$stderr"; [[ $stderr == "vmsnap: $1: No space left on device:
 	tail -c +7 "$W/out/b" >"$W/out/b.vms"
 	vminspect verify "$W/out/b.vms"
 }
+
+@test "vmsnap: space for --with-images is asked for with that for memory" {
+	small 28M
+	mkdir "$W/root"
+	head -c 6M /dev/urandom >"$W/root/data"
+	start_step a "pages=4096 tick=1000" --initrd "$W/root"
+	wait_line 20 'tick 5$' "$W/a.out"
+	vmrun ctl a stop
+	was=$(free)
+	run -1 --separate-stderr vmsnap --with-images a "$W/out/a.vms"
+	[[ $stderr == "vmsnap: $W/out/a.vms: No space left on device: the snapshot may need 28."* ]]
+	[ "$(free)" = "$was" ]
+	run -1 bash -c "vmsnap --with-images a >'$W/out/b.vms'"
+	[ ! -s "$W/out/b.vms" ]
+	rm "$W/out/b.vms"
+	vmsnap -q a "$W/out/a.vms"
+	rm "$W/out/a.vms"
+	mount -o remount,size=34M "$W/out"
+	vmsnap -q --with-images a "$W/out/a.vms"
+	vminspect verify "$W/out/a.vms"
+}

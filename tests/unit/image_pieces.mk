@@ -1,0 +1,2 @@
+UNITS += image_pieces_test
+image_pieces_test_SRCS := vmrun/image_pieces.c tests/unit/tap.c

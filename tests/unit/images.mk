@@ -1,0 +1,2 @@
+UNITS += images_test
+images_test_SRCS := tests/unit/snapshot_guest.c
