@@ -84,6 +84,8 @@ int snap_agree(const struct snap_header *h, const struct machine *config,
 {
 	if (h && header_agrees(h, config, why))
 		return fail_prefix(why, "header and configuration differ: ");
+	if (config->reset_pending)
+		return fail_set(why, FAIL_CORRUPT, "configuration: vmferry,reset-pending is valid in the state only");
 	if (state && state_agrees(config, state, why))
 		return fail_prefix(why, "configuration and state differ: ");
 	return 0;

@@ -83,6 +83,7 @@ struct machine {
 	enum reboot_policy    on_reboot;
 	char                  append[2048];       /* kernel command line */
 	bool                  stopped;            /* read from a tree with state: its user had stopped the VM */
+	bool                  reset_pending;      /* likewise: the guest has asked for a reset that is yet to be done */
 	uint32_t              nregions, ndevices, nhosts;
 	struct machine_region regions[LIMIT_REGIONS];
 	struct machine_device devices[LIMIT_DEVICES];
@@ -104,6 +105,7 @@ struct machine_parts {
 	size_t (*device)(void *arg, uint32_t device, struct state_part *out, size_t max);
 	void    *arg;
 	bool     stopped;        /* its user has stopped the VM */
+	bool     reset_pending;  /* its guest waits for a reset; stopped is set then, too */
 };
 #define MACHINE_PARTS_MAX 40     /* parts of one device or CPU */
 int machine_write(const struct machine *m, const struct machine_parts *parts, void *buf, size_t room, size_t *len, struct fail *why);

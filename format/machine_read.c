@@ -61,6 +61,22 @@ static int read_root(struct machine *m, const void *fdt, struct fail *why)
 	return fail_set(why, FAIL_VERSION, "VM tree: this build knows no machine '%s'", compatible);
 }
 
+/* A guest that waits for a reset must not run before it is done: only a user can make it go on. */
+static int read_reset_pending(struct machine *m, const void *fdt, int node, struct fail *why)
+{
+	uint8_t none;
+
+	m->reset_pending = tree_has(fdt, node, "vmferry,reset-pending");
+	if (!m->reset_pending)
+		return 0;
+	if (tree_bytes(fdt, node, "vmferry,reset-pending", &none, 0, why))
+		return -1;
+	if (!m->stopped)
+		return tree_fail(fdt, node, why, FAIL_CORRUPT,
+				 "vmferry,reset-pending without vmferry,stopped");
+	return 0;
+}
+
 static int read_vm(struct machine *m, const void *fdt, struct fail *why)
 {
 	unsigned word = 0;
@@ -75,7 +91,7 @@ static int read_vm(struct machine *m, const void *fdt, struct fail *why)
 		return -1;
 	m->on_reboot = (enum reboot_policy)word;
 	m->stopped   = tree_has(fdt, node, "vmferry,stopped");
-	return 0;
+	return read_reset_pending(m, fdt, node, why);
 }
 
 /* A list of u32 cells, `each` to an entry, at most max entries: their number in *n. */

@@ -129,6 +129,8 @@ static int put_vm(struct tree_writer *w, struct fail *why)
 	put_str(w, "append", w->m->append);
 	if (w->parts && w->parts->stopped)
 		put_bytes(w, "vmferry,stopped", NULL, 0);
+	if (w->parts && w->parts->reset_pending)
+		put_bytes(w, "vmferry,reset-pending", NULL, 0);
 	if (put_state(w, OWNER_VM, 0, "vm", why))
 		return -1;
 	put_end(w);

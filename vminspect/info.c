@@ -54,7 +54,7 @@ static void info_machine(const struct look *l)
 	       "machine", machine_type_names[m->type], m->ncpus, m->ncpus == 1 ? "" : "s",
 	       units_bytes(ram, size), m->timebase_hz, reboot_policy_names[m->on_reboot]);
 	if (m->stopped)
-		printf(ROW "%s\n", "status", "stopped by its user");
+		printf(ROW "%s\n", "status", m->reset_pending ? "stopped, the guest's reset is pending" : "stopped by its user");
 	if (m->isa[0])
 		printf(ROW "%s\n", "isa", show_text(m->isa, text, sizeof(text)));
 	printf(ROW "%s\n", "append", m->append[0] ? show_text(m->append, text, sizeof(text)) : "(none)");

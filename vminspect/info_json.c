@@ -81,6 +81,7 @@ static json_t *info_json_machine(const struct machine *m)
 	put(o, "on_reboot", json_string(reboot_policy_names[m->on_reboot]));
 	put(o, "append", show_json_text(m->append));
 	put(o, "stopped", json_boolean(m->stopped));
+	put(o, "reset_pending", json_boolean(m->reset_pending));
 	return o;
 }
 

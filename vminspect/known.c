@@ -23,7 +23,7 @@ static const struct {
 	{ "vmferry,slot", KNOWN_U32 },      { "vmferry,host", KNOWN_STR },       { "class", KNOWN_STR },
 	{ "path", KNOWN_STR },              { "read-only", KNOWN_FLAG },         { "size", KNOWN_U64 },
 	{ "mtime", KNOWN_U64 },             { "digest", KNOWN_BYTES },
-	{ "vmferry,stopped", KNOWN_FLAG },
+	{ "vmferry,stopped", KNOWN_FLAG },  { "vmferry,reset-pending", KNOWN_FLAG },
 	{ "instance", KNOWN_BYTES },        { "written", KNOWN_U64 },
 	{ "vmferry,cpu-model", KNOWN_STR }, { "vmferry,xsave-bytes", KNOWN_U32 },
 };

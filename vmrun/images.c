@@ -2,6 +2,7 @@
 
 #include "format/images.h"
 #include "libcommon/io.h"
+#include "vmrun/note.h"
 #include "vmrun/vm.h"
 
 #include <errno.h>
@@ -14,23 +15,68 @@
 
 static const uint8_t images_nil[16];
 
-static int images_read(const struct machine_host *h, uint8_t **out, size_t *len, struct fail *why)
+/* at_once: whatever could make the reader wait, a FIFO or a device, is not opened at all. */
+static int images_open(const struct machine_host *h, bool at_once, struct fail *why)
 {
-	int fd, rc;
+	struct stat st;
+	int         fd;
 
-	if (h->cls == HOST_INITRD)
-		return initrd_read(h->path, out, len, why);
-	fd = open(h->path, O_RDONLY | O_CLOEXEC);
+	if (at_once) {
+		if (stat(h->path, &st))
+			return fail_sys(why, "%s", h->path);
+		if (!S_ISREG(st.st_mode) && !(h->cls == HOST_INITRD && S_ISDIR(st.st_mode)))
+			return fail_set(why, FAIL_USAGE, "%s: not a regular file%s", h->path,
+					h->cls == HOST_INITRD ? " or folder" : "");
+	}
+	/* Non-blocking: what was replaced just now must not make it wait either. */
+	fd = open(h->path, O_RDONLY | O_CLOEXEC | (at_once ? O_NONBLOCK : 0));
+	return fd < 0 ? fail_sys(why, "%s", h->path) : fd;
+}
+
+static int images_read(const struct machine_host *h, bool at_once, uint8_t **out, size_t *len, struct fail *why)
+{
+	int fd = images_open(h, at_once, why);
+	int rc;
+
 	if (fd < 0)
-		return fail_sys(why, "%s", h->path);
-	rc = io_slurp(fd, out, len, IMAGE_MAX_BYTES, h->path, why);
+		return -1;
+	rc = h->cls == HOST_INITRD ? initrd_read_fd(fd, h->path, out, len, why) : io_slurp(fd, out, len, IMAGE_MAX_BYTES, h->path, why);
 	close(fd);
 	return rc;
 }
 
-static int images_missing(const char *vm, const char *name, struct fail *why)
+static void images_digest(const uint8_t *data, size_t len, uint8_t out[16])
 {
-	return fail_set(why, FAIL_REFUSED, "%s: not at hand: give it with 'vmrun ctl %s set-boot %s=PATH'", name, vm, name);
+	XXH128_canonical_t digest;
+
+	XXH128_canonicalFromHash(&digest, XXH3_128bits(data, len));
+	memcpy(out, digest.digest, sizeof(digest.digest));
+}
+
+static void images_mtime(struct machine_host *h)
+{
+	struct stat st;
+
+	if (stat(h->path, &st) == 0)
+		h->mtime_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
+}
+
+int images_read_new(struct machine_host *h, uint8_t **out, size_t *len, struct fail *why)
+{
+	if (images_read(h, true, out, len, why))
+		return fail_prefix(why, "%s: ", h->name);
+	h->size = *len;
+	images_digest(*out, *len, h->digest);
+	images_mtime(h);
+	return 0;
+}
+
+/* Names what lacks, and the command that gives it. */
+static int images_missing(const struct vm *vm, bool kernel, bool initrd, struct fail *why)
+{
+	return fail_set(why, FAIL_REFUSED, "%s%s%s: not available: use 'vmrun ctl %s set-boot%s%s'",
+			kernel ? "kernel" : "", kernel && initrd ? " and " : "", initrd ? "initrd" : "", vm->cfg.name,
+			kernel ? " kernel=PATH" : "", initrd ? " initrd=PATH" : "");
 }
 
 static uint8_t **images_slot(struct vm *vm, const struct machine_host *h, size_t **len)
@@ -54,7 +100,7 @@ static struct machine_host *images_find(struct vm *vm, const char *name, struct 
 int images_adopt(struct vm *vm, const char *name, uint8_t *data, size_t len, struct fail *why)
 {
 	struct machine_host *h = images_find(vm, name, why);
-	XXH128_canonical_t   digest;
+	uint8_t              digest[16];
 	uint8_t            **slot;
 	size_t              *slot_len;
 
@@ -62,13 +108,13 @@ int images_adopt(struct vm *vm, const char *name, uint8_t *data, size_t len, str
 		free(data);
 		return -1;
 	}
-	XXH128_canonicalFromHash(&digest, XXH3_128bits(data, len));
-	if (memcmp(h->digest, images_nil, sizeof(images_nil)) && (h->size != len || memcmp(h->digest, digest.digest, sizeof(h->digest)))) {
+	images_digest(data, len, digest);
+	if (memcmp(h->digest, images_nil, sizeof(images_nil)) && (h->size != len || memcmp(h->digest, digest, sizeof(digest)))) {
 		free(data);
 		return fail_set(why, FAIL_REFUSED, "%s: not the one that the VM was started with", name);
 	}
 	h->size = len;
-	memcpy(h->digest, digest.digest, sizeof(h->digest));
+	memcpy(h->digest, digest, sizeof(digest));
 	slot = images_slot(vm, h, &slot_len);
 	free(*slot);
 	*slot     = data;
@@ -76,32 +122,39 @@ int images_adopt(struct vm *vm, const char *name, uint8_t *data, size_t len, str
 	return 0;
 }
 
-int images_load(struct vm *vm, const char *name, struct fail *why)
+static int images_load_as(struct vm *vm, const char *name, bool at_once, struct fail *why)
 {
 	struct machine_host *h = machine_host_find(&vm->cfg, name);
-	struct stat          st;
 	uint8_t             *data;
 	size_t               len;
 
 	if (!h || !h->path[0])
-		return images_missing(vm->cfg.name, name, why);
-	if (images_read(h, &data, &len, why))
+		return images_missing(vm, !strcmp(name, "kernel"), strcmp(name, "kernel") != 0, why);
+	if (images_read(h, at_once, &data, &len, why))
 		return fail_prefix(why, "%s: ", name);
 	if (images_adopt(vm, name, data, len, why))
-		return fail_set(why, FAIL_REFUSED, "%s: %.120s is not what the VM was started with: give that with --%s, or 'vmrun ctl %s set-boot %s=PATH'",
+		return fail_set(why, FAIL_REFUSED, "%s: %.120s is not what the VM was started with: use --%s, or 'vmrun ctl %s set-boot %s=PATH'",
 				name, h->path, name, vm->cfg.name, name);
-	if (stat(h->path, &st) == 0)
-		h->mtime_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
+	images_mtime(h);
 	return 0;
 }
 
-int images_need(struct vm *vm, struct fail *why)
+int images_load(struct vm *vm, const char *name, struct fail *why)
 {
-	if (!vm->images.kernel && images_load(vm, "kernel", why))
-		return -1;
-	if (!vm->images.initrd && machine_host_find(&vm->cfg, "initrd") && images_load(vm, "initrd", why))
-		return -1;
-	return 0;
+	return images_load_as(vm, name, false, why);
+}
+
+/* Of a VM that runs: nobody waits for a file. A failure says what to do. */
+static int images_reload(struct vm *vm, const char *name, struct fail *why)
+{
+	char text[400];
+
+	if (images_load_as(vm, name, true, why) == 0)
+		return 0;
+	fail_text(why, text, sizeof(text));
+	if (strstr(text, "set-boot"))
+		return fail_set(why, FAIL_REFUSED, "%s", text);
+	return fail_set(why, FAIL_REFUSED, "%s: use 'vmrun ctl %s set-boot %s=PATH'", text, vm->cfg.name, name);
 }
 
 /* A kernel is the file itself, an initrd may have been packed from a folder. */
@@ -114,15 +167,38 @@ static bool images_file_there(const struct machine_host *h)
 	return h->cls == HOST_KERNEL ? S_ISREG(st.st_mode) && (uint64_t)st.st_size == h->size : S_ISREG(st.st_mode) || S_ISDIR(st.st_mode);
 }
 
+unsigned images_lacking(const struct vm *vm)
+{
+	const struct machine_host *kernel = machine_host_find(&vm->cfg, "kernel"), *initrd = machine_host_find(&vm->cfg, "initrd");
+	unsigned                   lacks  = 0;
+
+	if (!vm->images.kernel && !images_file_there(kernel))
+		lacks |= 1u << HOST_KERNEL;
+	if (!vm->images.initrd && initrd && !images_file_there(initrd))
+		lacks |= 1u << HOST_INITRD;
+	return lacks;
+}
+
 int images_at_hand(const struct vm *vm, struct fail *why)
 {
-	const struct machine_host *initrd = machine_host_find(&vm->cfg, "initrd");
+	unsigned lacks = images_lacking(vm);
 
-	if (!vm->images.kernel && !images_file_there(machine_host_find(&vm->cfg, "kernel")))
-		return images_missing(vm->cfg.name, "kernel", why);
-	if (!vm->images.initrd && initrd && !images_file_there(initrd))
-		return images_missing(vm->cfg.name, "initrd", why);
-	return 0;
+	return lacks ? images_missing(vm, lacks >> HOST_KERNEL & 1, lacks >> HOST_INITRD & 1, why) : 0;
+}
+
+void images_tell(const struct vm *vm)
+{
+	struct fail why;
+
+	if (vm->cfg.on_reboot != REBOOT_EXIT && images_at_hand(vm, &why))
+		note("%s: %s; until then a reboot pauses the VM", vm->cfg.name, why.what);
+}
+
+int images_need(struct vm *vm, struct fail *why)
+{
+	if (images_at_hand(vm, why) || (!vm->images.kernel && images_reload(vm, "kernel", why)))
+		return -1;
+	return !vm->images.initrd && machine_host_find(&vm->cfg, "initrd") ? images_reload(vm, "initrd", why) : 0;
 }
 
 int images_give(struct vm *vm, const char *name, int *fd, size_t *len, struct fail *why)
@@ -134,7 +210,7 @@ int images_give(struct vm *vm, const char *name, int *fd, size_t *len, struct fa
 	if (!h)
 		return -1;
 	slot = images_slot(vm, h, &slot_len);
-	if (!*slot && images_load(vm, name, why))
+	if (!*slot && images_reload(vm, name, why))
 		return -1;
 	*fd  = io_memfd("vmferry-image", *slot, *slot_len, why);
 	*len = *slot_len;

@@ -270,24 +270,29 @@ static int initrd_file(int fd, const char *path, uint8_t **out, size_t *len, str
 	return 0;
 }
 
+int initrd_read_fd(int fd, const char *path, uint8_t **out, size_t *len, struct fail *why)
+{
+	struct cpio c = { .max = IMAGE_MAX_BYTES };
+	struct stat st;
+	int         rc;
+
+	if (fstat(fd, &st))
+		return fail_sys(why, "%s", path);
+	if (!S_ISDIR(st.st_mode))
+		return initrd_file(fd, path, out, len, why);
+	rc = initrd_folder(path, &c, why) || initrd_modules(&c, why) || cpio_finish(&c, out, len, why) ? -1 : 0;
+	cpio_close(&c);
+	return rc;
+}
+
 int initrd_read(const char *path, uint8_t **out, size_t *len, struct fail *why)
 {
-	struct stat st;
-	int         fd = open(path, O_RDONLY | O_CLOEXEC);
-	int         rc;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int rc;
 
 	if (fd < 0)
 		return fail_sys(why, "%s", path);
-	if (fstat(fd, &st)) {
-		rc = fail_sys(why, "%s", path);
-	} else if (S_ISDIR(st.st_mode)) {
-		struct cpio c = { .max = IMAGE_MAX_BYTES };
-
-		rc = initrd_folder(path, &c, why) || initrd_modules(&c, why) || cpio_finish(&c, out, len, why) ? -1 : 0;
-		cpio_close(&c);
-	} else {
-		rc = initrd_file(fd, path, out, len, why);
-	}
+	rc = initrd_read_fd(fd, path, out, len, why);
 	close(fd);
 	return rc;
 }

@@ -1,6 +1,7 @@
 #include "vmrun/vm.h"
 
 #include "libcommon/populated.h"
+#include "vmrun/control/control.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -184,7 +185,8 @@ out:
 
 int vm_pulse(struct vm *vm, struct fail *why)
 {
-	struct fail late = { 0 };
+	struct fail late        = { 0 };
+	bool        was_running = vm->run.cpus_running;
 	int         rc;
 
 	if (vm->run.ended)
@@ -200,5 +202,8 @@ int vm_pulse(struct vm *vm, struct fail *why)
 		*why = late;
 		rc   = -1;
 	}
+	/* A reset that the guest asked for just before may have left it to its user. */
+	if (was_running && !vm->run.cpus_running)
+		control_server_event(vm, "STOP", NULL);
 	return rc;
 }

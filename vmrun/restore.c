@@ -4,6 +4,7 @@
 #include "libcommon/io.h"
 #include "libcommon/page_sink.h"
 #include "vmrun/image_pieces.h"
+#include "vmrun/images.h"
 #include "vmrun/note.h"
 
 #include <errno.h>
@@ -155,9 +156,29 @@ static int restore_own(const struct snap_stream *s, const struct options *o, str
 			o->source);
 }
 
+/* Its guest waits for a reset: --cont does it, if it can be done. */
+static void restore_pending(struct vm *vm, const struct options *o)
+{
+	struct fail why = { .at = FAIL_NOWHERE };
+	char        text[600];
+
+	if (o->cont && vm_reset_pending(vm, &why) == 0) {
+		vm->run.holders &= ~(unsigned)HOLD_USER;
+		return;
+	}
+	if (!o->cont)
+		fail_set(&why, FAIL_REFUSED, "the guest's reset is pending");
+	note("%s: is restored stopped: %s: 'vmrun ctl %s cont' does the reset and runs it", vm->cfg.name,
+	     fail_text(&why, text, sizeof(text)), vm->cfg.name);
+}
+
 /* A VM that its user had stopped stays stopped, as in a move. */
 static void restore_stopped(struct vm *vm, const struct options *o)
 {
+	if (vm->reset_pending) {
+		restore_pending(vm, o);
+		return;
+	}
 	if (!vm->recorded->stopped || o->cont || o->paused)
 		return;
 	vm->run.holders |= HOLD_USER;
@@ -241,6 +262,8 @@ static void restoring_done(void *arg, uint32_t events)
 		if (r->rc) {
 			vm->end_why = r->why;
 			vm_end(vm, RUN_INTERNAL_ERROR, fail_status(r->why.kind), "host-error");
+		} else {
+			images_tell(vm);
 		}
 	}
 	pthread_mutex_unlock(&vm->control_lock);

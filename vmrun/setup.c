@@ -157,7 +157,8 @@ int vm_power_on(struct vm **out, const struct options *o, struct loop *loop, str
 		errno = ENOMEM;
 		return fail_sys(why, "machine");
 	}
-	if (setup_machine(cfg, o, why) == 0 && setup_vm(out, cfg, o, loop, why) == 0 && vm_boot(*out, why) == 0)
+	if (setup_machine(cfg, o, why) == 0 && setup_vm(out, cfg, o, loop, why) == 0 && setup_images_given(*out, o, why) == 0 &&
+	    vm_boot(*out, why) == 0)
 		rc = 0;
 	free(cfg);
 	return rc;

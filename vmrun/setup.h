@@ -36,7 +36,7 @@ struct trust {
  * refused, unless --overcommit is given. */
 int setup_overrides(struct machine *m, const struct options *o, const struct trust *trust, struct fail *why);
 
-/* Kernel and initrd that were given as overrides, at once, so that a wrong path is found before anything runs. */
+/* Kernel and initrd that were given on the command line, at once, so that a wrong path is found before anything runs. */
 int setup_images_given(struct vm *vm, const struct options *o, struct fail *why);
 
 /* What fd reads from is not where a serial line of m goes. */

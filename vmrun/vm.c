@@ -26,15 +26,6 @@ static void vm_signals(sigset_t *set)
 	sigaddset(set, SIGHUP);
 }
 
-void vm_event(struct vm *vm, enum vm_event e)
-{
-	uint64_t one = 1;
-
-	atomic_fetch_or(&vm->events, 1u << e);
-	if (write(vm->event_fd, &one, sizeof(one)) < 0)
-		return;     /* the counter is full: it is readable, which is all that is wanted */
-}
-
 static void vm_event_ready(void *arg, uint32_t events)
 {
 	struct vm *vm = arg;
@@ -46,55 +37,6 @@ static void vm_event_ready(void *arg, uint32_t events)
 	pthread_mutex_lock(&vm->control_lock);
 	vm_settle(vm);
 	pthread_mutex_unlock(&vm->control_lock);
-}
-
-static void vm_guest_reset(struct vm *vm)
-{
-	struct fail why = { 0 };
-
-	if (vm->cfg.on_reboot == REBOOT_EXIT) {
-		vm_end(vm, RUN_SHUTDOWN, 16, "guest-reset");
-		return;
-	}
-	/* Pause: reset, and wait for cont; a save made meanwhile is one of a machine that was just switched on. */
-	if (vm->cfg.on_reboot == REBOOT_PAUSE && runstate_hold(vm, HOLD_USER, &why))
-		vm->end_why = why;
-	if (vm_reset_as(vm, true, "guest-reset", &why)) {
-		vm->end_why = why;
-		vm_end(vm, RUN_SHUTDOWN, 16, "guest-reset");
-	}
-}
-
-void vm_settle(struct vm *vm)
-{
-	uint32_t e = atomic_exchange(&vm->events, 0);
-
-	if (vm->run.ended)
-		return;
-	if (e & 1u << VM_EVENT_CRASH_LOADED)
-		control_server_event(vm, "GUEST_CRASHLOADED", json_pack("{s:s}", "action", "run"));
-	if (e & 1u << VM_EVENT_NO_SPACE)
-		vm_disks_full(vm);
-	if (e & 1u << VM_EVENT_DEAD) {
-		fail_set(&vm->end_why, FAIL_SYSTEM, "the VM can't go on: %s", vm->panic_text[0] ? vm->panic_text : "a vCPU died");
-		vm_end(vm, RUN_INTERNAL_ERROR, 18, "host-error");
-	} else if (e & 1u << VM_EVENT_PANIC) {
-		if (vm->panic_text[0])
-			fail_set(&vm->end_why, FAIL_SYSTEM, "%s", vm->panic_text);
-		control_server_event(vm, "GUEST_PANICKED", json_pack("{s:s}", "action", "poweroff"));
-		vm_end(vm, RUN_GUEST_PANICKED, 17, "guest-panic");
-	} else if (e & 1u << VM_EVENT_HIBERNATED) {
-		control_server_event(vm, "SUSPEND_DISK", NULL);
-		vm_end(vm, RUN_SHUTDOWN, 19, "guest-shutdown");
-	} else if (e & 1u << VM_EVENT_SHUTDOWN) {
-		vm_end(vm, RUN_SHUTDOWN, 0, "guest-shutdown");
-	} else if (e & 1u << VM_EVENT_HOST_SIGNAL) {
-		vm_end(vm, RUN_SHUTDOWN, 128 + vm->host_signal, "host-signal");
-	} else if (e & 1u << VM_EVENT_QUIT) {
-		vm_end(vm, RUN_SHUTDOWN, 0, "host-ui");
-	} else if (e & 1u << VM_EVENT_RESET) {
-		vm_guest_reset(vm);
-	}
 }
 
 static int vm_open_parts(struct vm *vm, const struct accel_ops *accel, struct fail *why)
@@ -217,25 +159,6 @@ int vm_boot(struct vm *vm, struct fail *why)
 		return -1;
 	vm->warning = vm->accel->ops->warning ? vm->accel->ops->warning(vm->accel, &entry) : NULL;
 	return vm->accel->ops->reset(vm->accel, &entry, why);
-}
-
-int vm_reset_as(struct vm *vm, bool guest, const char *cause, struct fail *why)
-{
-	/* Before anything is touched: a VM whose kernel is not at hand runs on when it was not its own wish. */
-	if (images_need(vm, why) || runstate_stand(vm, why))
-		return -1;
-	if (vm_boot(vm, why)) {
-		vm->end_why = *why;
-		vm_end(vm, RUN_INTERNAL_ERROR, 16, "host-error");
-		return -1;
-	}
-	control_server_event(vm, "RESET", json_pack("{s:b,s:s}", "guest", (int)guest, "reason", cause));
-	return runstate_apply(vm, why);
-}
-
-int vm_reset(struct vm *vm, struct fail *why)
-{
-	return vm_reset_as(vm, false, "host-qmp-system-reset", why);
 }
 
 void vm_end(struct vm *vm, enum run_status as, int exit_status, const char *cause)

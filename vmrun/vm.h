@@ -36,6 +36,7 @@ struct vm {
 	struct control_server *control;        /* vmrun/control/: socket, clients, leases; NULL in unit tests */
 
 	struct boot_images images;             /* for resets; kernel NULL: not at hand (images.h) */
+	bool               reset_pending;      /* the guest waits for one (vm_reset.c); held by the user */
 	enum clock_policy  clock_policy;       /* at the next load */
 	struct clock_state clock_part;         /* what is saved of the clock, filled at each save */
 	struct restoring  *restoring;          /* restore.c: the thread that reads its snapshot; NULL: none */
@@ -79,6 +80,8 @@ void vm_event(struct vm *vm, enum vm_event e);
 /* Under control_lock: does what was asked for by vm_event. By main's loop, and by runstate_hold once the vCPUs stand, so that
  * a wish of the guest's is never left outside of what is saved. */
 void vm_settle(struct vm *vm);
+/* The vCPUs stand and were reset: resets that they asked for before, and their deaths, are past. */
+void vm_events_void(struct vm *vm);
 
 /* Machine from cfg: memory, accelerator, board. Held by nobody but not yet started: see vm_start. Threads it starts have
  * SIGINT, SIGTERM and SIGHUP blocked. */
@@ -105,10 +108,13 @@ int vm_disks_known(struct vm *vm, struct fail *why);
 int vm_disks_retaken(struct vm *vm, struct fail *why);
 
 int vm_boot(struct vm *vm, struct fail *why);          /* power-on state, images loaded; does not run */
-/* Under control_lock: held, reset, booted, goes on as it was; sends RESET (guest: asked for by it; QEMU's ShutdownCause word).
- * -1 without kernel or initrd at hand: nothing has happened then. vm_reset: host-qmp-system-reset. */
+/* vm_reset.c, under control_lock: held, reset, booted, goes on as it was; sends RESET. -1 without kernel or initrd at hand:
+ * nothing has happened then. When what is at hand does not boot, the reset is pending. */
 int vm_reset(struct vm *vm, struct fail *why);
-int vm_reset_as(struct vm *vm, bool guest, const char *cause, struct fail *why);
+/* The guest's wish, as --on-reboot has it. What can't be done is pending: VMFERRY_RESET_PENDING, and the user holds the VM. */
+void vm_reset_asked(struct vm *vm);
+/* Does a reset that is pending, if any; the VM stays held. -1: it is still pending. */
+int vm_reset_pending(struct vm *vm, struct fail *why);
 
 /* The VM tree with state, malloc'd; vCPUs and devices must be paused. Never changes the VM. The
  * fingerprints of disks are those in cfg (blk_sampled). */

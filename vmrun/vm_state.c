@@ -37,7 +37,7 @@ static size_t vm_parts_device(void *arg, uint32_t device, struct state_part *out
 void vm_parts(struct vm *vm, struct machine_parts *out)
 {
 	*out = (struct machine_parts){ .vm = vm_parts_vm, .cpu = vm_parts_cpu, .device = vm_parts_device, .arg = vm,
-					.stopped = runstate_held_by(vm, HOLD_USER) };
+					.stopped = runstate_held_by(vm, HOLD_USER), .reset_pending = vm->reset_pending };
 }
 
 int vm_save(struct vm *vm, uint8_t **fdt, size_t *len, struct fail *why)
@@ -200,5 +200,9 @@ int vm_load(struct vm *vm, const void *fdt, size_t len, struct fail *why)
 	}
 	free(vm->recorded);
 	vm->recorded = from;
+	/* Nothing but its reset may run it. */
+	vm->reset_pending = from->reset_pending;
+	if (vm->reset_pending)
+		vm->run.holders |= HOLD_USER;
 	return 0;
 }

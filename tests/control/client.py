@@ -61,10 +61,14 @@ def session(path):
     assert "'zzz' is unexpected" in c.do('stop', zzz=1)['error']['desc']
     assert "'kind' is missing" in c.do('vmferry-lease', holder='x')['error']['desc']
     assert "'own', expected: boolean" in c.do('vmferry-resolve', own=1)['error']['desc']
+    assert "'kernel', expected: string" in c.do('vmferry-set-boot', kernel=1)['error']['desc']
+    assert 'needs kernel, initrd or append' in c.do('vmferry-set-boot')['error']['desc']
+    assert c.do('query-status')['return']['vmferry-boot'] == {'missing': [], 'reset-pending': False}
     assert c.do('vmferry-inspect', path='none')['error']['class'] == 'DeviceNotFound'
     assert {'name': 'stop'} in c.do('query-commands')['return']
     schema = c.do('query-qmp-schema')['return']
     names = {e['name'] for e in schema}
+    assert {'BLOCK_IO_ERROR', 'VMFERRY_RESET_PENDING', 'vmferry-set-boot'} <= names
     for e in schema:
         for ref in ('arg-type', 'ret-type', 'element-type'):
             assert e.get(ref, 'str') in names, e

@@ -197,6 +197,7 @@ def read_machine(nodes):
     root, vm, cpus = nodes['/'], nodes['/vm'], nodes['/cpus']
     m = {'type': string(root['compatible']), 'name': string(vm['vmferry,name']), 'uuid': str(uuid.UUID(bytes=vm['uuid'])),
          'on_reboot': string(vm['on-reboot']), 'append': string(vm['append']), 'stopped': 'vmferry,stopped' in vm,
+         'reset_pending': 'vmferry,reset-pending' in vm,
          'timebase_hz': cells(cpus['timebase-frequency'], 8)[0],
          'cpus': 0, 'regions': [], 'devices': [], 'hosts': [],
          'x86': [cpus.get('vmferry,' + k, b'').hex() for k in ('cpuid', 'xsave-bytes', 'msrs')]}
@@ -240,7 +241,10 @@ def need_agreement(header, config, state, at):
         return dict(m, hosts=[{k: v for k, v in h.items() if k not in ('size', 'mtime_ns', 'digest')} for h in m['hosts']])
     a, b = lasting(config), lasting(state)
     for key in a:
-        need(a[key] == b[key], at, '%s of configuration and state' % key)
+        if key not in ('stopped', 'reset_pending'):
+            need(a[key] == b[key], at, '%s of configuration and state' % key)
+    need(not config['reset_pending'], at, 'reset pending in the configuration')
+    need(state['stopped'] or not state['reset_pending'], at, 'reset pending of a VM that is not stopped')
 
 
 def state_tables():

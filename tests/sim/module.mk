@@ -6,8 +6,8 @@ SIM_OWN  := main.c sched.c file.c sock.c calls.c vmrun.c world.c plant.c
 SIM_SRCS := $(addprefix vmmigrate/,$(filter-out main.c options.c note.c,$(vmmigrate_SRCS))) \
 	    $(addprefix libcommon/,$(filter-out fault.c,$(libcommon_SRCS))) \
 	    $(addprefix vmrun/control/,$(filter-out list.c ctl.c ctl_wait.c,$(control_SRCS))) \
-	    $(addprefix vmrun/,vm.c vm_state.c vm_disks.c apart.c runstate.c memory.c dirty.c clock.c loop.c \
-	    accept.c)
+	    $(addprefix vmrun/,vm.c vm_state.c vm_disks.c vm_events.c vm_reset.c apart.c runstate.c memory.c \
+	    dirty.c clock.c loop.c accept.c)
 SIM_OBJS := $(SIM_OWN:%.c=$(BUILD)/sim/own/%.o) $(SIM_SRCS:%.c=$(BUILD)/sim/%.o)
 SIM_WRAP := $(patsubst %,-Wl$(comma)--wrap=%,$(shell cat tests/sim/wraps.list))
 

@@ -9,6 +9,7 @@
 #include "vmrun/devices/disks.h"
 #include "vmrun/devices/virtio_blk.h"
 #include "vmrun/images.h"
+#include "vmrun/set_boot.h"
 #include "vmrun/vm.h"
 
 #include <errno.h>
@@ -328,6 +329,24 @@ int images_take(struct vm *vm, const char *name, int fd, size_t len, struct fail
 	(void)fd;
 	(void)len;
 	return fail_set(why, FAIL_REFUSED, "%s: there is none", name);
+}
+
+unsigned images_lacking(const struct vm *vm)
+{
+	(void)vm;
+	return 0;
+}
+
+void images_tell(const struct vm *vm)
+{
+	(void)vm;
+}
+
+int set_boot(struct vm *vm, const struct boot_given *given, struct fail *why)
+{
+	(void)vm;
+	(void)given;
+	return fail_set(why, FAIL_REFUSED, "set-boot: not in the simulation");
 }
 
 void images_close(struct vm *vm)

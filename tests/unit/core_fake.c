@@ -60,12 +60,22 @@ void control_server_event(struct vm *vm, const char *name, json_t *data)
 	json_decref(data);
 }
 
+void vm_events_void(struct vm *vm)
+{
+	vm->events = 0;
+}
+
 void vm_settle(struct vm *vm)
 {
 	if (core_fake.ends_at_pause) {
 		vm->run.ended    = true;
 		vm->run.ended_as = RUN_SHUTDOWN;
 	}
+	void (*settles)(struct vm *) = core_fake.settles;
+
+	core_fake.settles = NULL;
+	if (settles)
+		settles(vm);
 }
 
 void core_fake_open(struct vm *vm, unsigned npages)

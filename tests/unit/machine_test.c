@@ -1,6 +1,7 @@
 /* The VM tree: what is written is read again; hostile trees are refused with the reason. */
 #include "tests/unit/sample.h"
 
+#include "format/snapshot.h"
 #include "libcommon/bytes.h"
 
 #include <libfdt.h>
@@ -88,6 +89,14 @@ static void test_round_trip(struct sample *s)
 	   got.stopped, "it had been stopped: that is in a tree with state");
 	ok(machine_write(&got, NULL, other, sizeof(other), &again, &why) == 0 && machine_read(&got, other, again, &why) == 0 &&
 	   !got.stopped, "and in no other");
+	parts.reset_pending = true;
+	ok(machine_write(&s->m, &parts, other, sizeof(other), &again, &why) == 0 && machine_read(&got, other, again, &why) == 0 &&
+	   got.reset_pending && got.stopped, "a reset that is pending, likewise");
+	ok(snap_agree(NULL, &s->m, &got, &why) == 0, "it may be in the state alone");
+	ok(snap_agree(NULL, &got, NULL, &why) == -1 && why.kind == FAIL_CORRUPT &&
+	   !strcmp(why.what, "configuration: vmferry,reset-pending is valid in the state only"), "not in the configuration");
+	ok(machine_write(&got, NULL, other, sizeof(other), &again, &why) == 0 && machine_read(&got, other, again, &why) == 0 &&
+	   !got.reset_pending, "where it is not written");
 	memset((uint8_t *)zero + first, 0, saved);
 	ok(machine_load_state(&zero->m, &zero->parts, scratch, len, &why) == 0 && machine_write(&zero->m, &zero->parts, other, sizeof(other), &again, &why) == 0 &&
 	   again == len && memcmp(other, scratch, len) == 0, "state comes back: the same machine writes the same tree again");
@@ -204,6 +213,13 @@ static void test_read_refused(struct sample *s)
 	fresh(s, false);
 	fdt_setprop(blob, node("/vm"), "append", "abc", 3);
 	ok(read_refused(FAIL_CORRUPT, "VM tree: /vm: append: not one text with its NUL"), "text without NUL is refused");
+	fresh(s, true);
+	fdt_setprop(blob, node("/vm"), "vmferry,reset-pending", NULL, 0);
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /vm: vmferry,reset-pending without vmferry,stopped"), "a pending reset of a VM that would run is refused");
+	fresh(s, true);
+	fdt_setprop(blob, node("/vm"), "vmferry,stopped", NULL, 0);
+	fdt_setprop_u32(blob, node("/vm"), "vmferry,reset-pending", 1);
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /vm: vmferry,reset-pending: 4 bytes, 0 wanted"), "and one with a value");
 	fresh(s, false);
 	fdt_setprop(blob, node("/host/root"), "path", "/a\0/b", 6);
 	ok(read_refused(FAIL_CORRUPT, "VM tree: /host/root: path: not one text with its NUL"), "a path with a NUL inside is refused");

@@ -52,7 +52,7 @@ same('content digest', info['digests']['content'], theirs['content_digest'])
 
 machine = theirs['machine']
 same('type', 'vmferry,' + info['machine']['type'], machine['type'])
-for key in 'name', 'isa', 'cpus', 'timebase_hz', 'on_reboot', 'append', 'stopped':
+for key in 'name', 'isa', 'cpus', 'timebase_hz', 'on_reboot', 'append', 'stopped', 'reset_pending':
     same(key, info['machine'][key], machine[key])
 same('regions', len(info['regions']), len(machine['regions']))
 for a, b in zip(info['regions'], machine['regions']):

@@ -44,6 +44,8 @@ struct board_ops {
 	/* As board_plan; as board_check, what is the type's own. */
 	int (*plan)(struct machine *cfg, struct fail *why);
 	int (*check)(const struct machine *cfg, struct fail *why);
+	/* Before a reset: could these be booted, as far as can be told without RAM? The kernel may be NULL. */
+	int (*bootable)(const struct machine *cfg, const struct boot_images *images, struct fail *why);
 	/* Puts kernel, initrd and tables into RAM, after the devices were reset. */
 	int (*boot)(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why);
 	/* A level line into the interrupt controller, all devices on it taken together; with machine_lock. */

@@ -44,6 +44,7 @@ const struct board_ops board_riscv64 = {
 	.kernel   = riscv64_kernel,
 	.plan     = riscv64_plan,
 	.check    = riscv64_check,
+	.bootable = riscv64_bootable,
 	.boot     = riscv64_boot,
 	.irq      = riscv64_irq,
 	.copied   = vmgenid_renew_all,

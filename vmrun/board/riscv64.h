@@ -25,6 +25,8 @@
 #define RISCV64_ISA         "rv64imafdc_zicntr_zicsr_zifencei_sstc"
 
 int riscv64_plan(struct machine *cfg, struct fail *why);
+int riscv64_append(const struct machine *cfg, struct fail *why);      /* is its command line short enough? */
+int riscv64_bootable(const struct machine *cfg, const struct boot_images *images, struct fail *why);
 int riscv64_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why);
 
 /* The guest's device tree with fresh seeds; initrd_len 0 for none. *fdt is malloc'd. */

@@ -6,6 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+int riscv64_bootable(const struct machine *cfg, const struct boot_images *images, struct fail *why)
+{
+	const struct machine_region *ram = &cfg->regions[0];
+	struct kernel                k;
+
+	if (riscv64_append(cfg, why))
+		return -1;
+	return images->kernel ? riscv64_parse(&k, images->kernel, images->kernel_len, ram->gpa, ram->size, why) : 0;
+}
+
 int riscv64_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why)
 {
 	struct vm           *vm  = b->vm;

@@ -32,16 +32,23 @@ static int riscv64_slots(struct machine *cfg, struct fail *why)
 	return 0;
 }
 
+/* Linux cuts off what is behind it without a word. */
+int riscv64_append(const struct machine *cfg, struct fail *why)
+{
+	if (strlen(cfg->append) > RISCV64_CMDLINE_MAX)
+		return fail_set(why, FAIL_USAGE, "append: %zu characters: riscv64-1 takes at most %u",
+				strlen(cfg->append), RISCV64_CMDLINE_MAX);
+	return 0;
+}
+
 int riscv64_plan(struct machine *cfg, struct fail *why)
 {
 	if (cfg->ncpus == 0 || cfg->ncpus > PLIC_HARTS_MAX)
 		return fail_set(why, FAIL_USAGE, "%u CPUs: riscv64-1 has 1 to %u", cfg->ncpus, PLIC_HARTS_MAX);
 	if (cfg->nregions == 0)
 		return fail_set(why, FAIL_USAGE, "no RAM");
-	/* Linux cuts off what is behind it without a word. */
-	if (strlen(cfg->append) > RISCV64_CMDLINE_MAX)
-		return fail_set(why, FAIL_USAGE, "--append: %zu characters: riscv64-1 takes at most %u",
-				strlen(cfg->append), RISCV64_CMDLINE_MAX);
+	if (riscv64_append(cfg, why))
+		return fail_prefix(why, "--");
 	if (!cfg->regions[0].gpa)
 		cfg->regions[0].gpa = RISCV64_RAM;
 	plan_ram(&cfg->regions[0], "ram");

@@ -82,6 +82,7 @@ const struct board_ops board_x86_64 = {
 	.kernel   = x86_64_kernel,
 	.plan     = x86_64_plan,
 	.check    = x86_64_check,
+	.bootable = x86_64_bootable,
 	.boot     = x86_64_boot,
 	.irq      = x86_64_irq,
 	.button   = x86_64_button,

@@ -48,6 +48,7 @@
 #define X86_64_KERNEL    0x100000u                /* kernels and initrd lie from here on */
 
 int x86_64_plan(struct machine *cfg, struct fail *why);
+int x86_64_bootable(const struct machine *cfg, const struct boot_images *images, struct fail *why);
 int x86_64_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why);
 
 /* What the guest is told of its memory, ascending. Types of E820 and PVH. */

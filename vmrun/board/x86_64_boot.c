@@ -124,6 +124,24 @@ static int x86_64_pages(struct vm *vm, const struct x86_64_kernel *k, const stru
 	return x86_64_tables(vm, why);
 }
 
+static int x86_64_append(const struct machine *cfg, const struct x86_64_kernel *k, struct fail *why)
+{
+	if (strlen(cfg->append) > k->cmdline_max)
+		return fail_set(why, FAIL_USAGE, "append: %zu characters, this kernel takes %" PRIu64, strlen(cfg->append), k->cmdline_max);
+	return 0;
+}
+
+int x86_64_bootable(const struct machine *cfg, const struct boot_images *images, struct fail *why)
+{
+	struct x86_64_kernel k;
+
+	if (!images->kernel)
+		return 0;
+	if (x86_64_parse(&k, images->kernel, images->kernel_len, cfg->regions[0].size, why))
+		return -1;
+	return x86_64_append(cfg, &k, why);
+}
+
 int x86_64_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why)
 {
 	struct vm           *vm  = b->vm;
@@ -134,8 +152,8 @@ int x86_64_boot(struct board *b, const struct boot_images *images, struct boot_e
 
 	if (x86_64_parse(&k, images->kernel, images->kernel_len, vm->memory.regions[0].cfg.size, why))
 		return -1;
-	if (strlen(append) > k.cmdline_max)
-		return fail_set(why, FAIL_USAGE, "--append: %zu characters, this kernel takes %" PRIu64, strlen(append), k.cmdline_max);
+	if (x86_64_append(&vm->cfg, &k, why))
+		return fail_prefix(why, "--");
 	top = k.initrd_end;
 	if (images->initrd) {
 		s.initrd_len = images->initrd_len;

@@ -4,6 +4,7 @@
 #include "vmrun/control/grant.h"
 #include "vmrun/control/handover.h"
 #include "vmrun/control/server.h"
+#include "vmrun/set_boot.h"
 #include "vmrun/vm.h"
 
 #include <string.h>
@@ -71,7 +72,32 @@ static int command_stop(struct command_call *call, struct fail *why)
 
 static int command_cont(struct command_call *call, struct fail *why)
 {
+	if (vm_reset_pending(call->vm, why))
+		return -1;
 	return runstate_drop(call->vm, (enum holder)(HOLD_USER | HOLD_IO), why);
+}
+
+/* Whoever logs has the configuration, or will have it, and the state must agree with it. */
+static int command_set_boot(struct command_call *call, struct fail *why)
+{
+	const struct boot_given given = {
+		.kernel = json_string_value(json_object_get(call->args, "kernel")),
+		.initrd = json_string_value(json_object_get(call->args, "initrd")),
+		.append = json_string_value(json_object_get(call->args, "append")),
+	};
+	const char *holder;
+
+	if (!given.kernel && !given.initrd && !given.append)
+		return fail_set(why, FAIL_USAGE, "set-boot: needs kernel, initrd or append");
+	grants_drop_ended(call->server);
+	holder = grants_holder(call->server, LEASE_KIND_LOG, NULL);
+	if (holder)
+		return fail_set(why, FAIL_REFUSED, "set-boot: %s is saving or moving the VM as it is configured: try again when it "
+				"has ended", holder);
+	if (set_boot(call->vm, &given, why))
+		return -1;
+	call->ret = query_boot(call->vm);
+	return 0;
 }
 
 static int command_reset(struct command_call *call, struct fail *why)
@@ -156,6 +182,7 @@ static int command_resolve(struct command_call *call, struct fail *why)
 
 static const struct command_arg args_capabilities[] = { { "enable", 'a', true }, { 0 } };
 static const struct command_arg args_lease[]        = { { "kind", 's', false }, { "holder", 's', false }, { "token", 's', true }, { 0 } };
+static const struct command_arg args_set_boot[]     = { { "kernel", 's', true }, { "initrd", 's', true }, { "append", 's', true }, { 0 } };
 static const struct command_arg args_inspect[]      = { { "path", 's', true }, { 0 } };
 static const struct command_arg args_resolve[]      = { { "own", 'b', false }, { "move", 's', true }, { "peer-is-dead", 'b', true },
 							{ "disk-changed", 's', true }, { 0 } };
@@ -181,6 +208,7 @@ const struct command commands[] = {
 	{ .name = "vmferry-info", .run = query_info, .allowed = PHASE_ANY, .lockless = true },
 	{ .name = "vmferry-events", .run = command_events, .allowed = PHASE_ANY, .lockless = true },
 	{ .name = "vmferry-lease", .run = command_lease, .allowed = WHOLE, .args = args_lease },
+	{ .name = "vmferry-set-boot", .run = command_set_boot, .allowed = PHASE_FREE, .args = args_set_boot },
 	{ .name = "vmferry-pulse", .run = command_pulse, .allowed = PHASE_FREE },
 	{ .name = "vmferry-inspect", .run = inspect_command, .allowed = WHOLE, .args = args_inspect },
 	{ .name = "vmferry-moves", .run = command_moves, .allowed = PHASE_ANY },

@@ -61,6 +61,8 @@ int command_refuse(const struct control_server *s, const char *what, struct fail
 
 /* The rows' functions: query.c, schema.c, inspect.c, and the rest in commands.c. */
 int query_status(struct command_call *call, struct fail *why);
+/* What the next reset would boot: "missing" and "reset-pending", a new reference. */
+json_t *query_boot(const struct vm *vm);
 int query_version(struct command_call *call, struct fail *why);
 int query_commands(struct command_call *call, struct fail *why);
 int query_schema(struct command_call *call, struct fail *why);

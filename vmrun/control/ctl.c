@@ -29,8 +29,51 @@ static int ctl_print(const json_t *value)
 	return fflush(stdout) || ferror(stdout) ? 1 : 0;
 }
 
+/* Arguments that are text whatever they look like; a path is the user's, whose folder vmrun does not know. */
+static const struct ctl_text {
+	const char *command, *key;
+	bool        path;
+} ctl_texts[] = {
+	{ "set-boot", "kernel", true },
+	{ "set-boot", "initrd", true },
+	{ "set-boot", "append", false },
+};
+
+static const struct ctl_text *ctl_text(const char *command, const char *key)
+{
+	if (!strncmp(command, "vmferry-", 8))
+		command += 8;
+	for (size_t i = 0; i < sizeof(ctl_texts) / sizeof(ctl_texts[0]); i++)
+		if (!strcmp(command, ctl_texts[i].command) && !strcmp(key, ctl_texts[i].key))
+			return &ctl_texts[i];
+	return NULL;
+}
+
+static json_t *ctl_value(const struct ctl_text *text, const char *value, struct fail *why)
+{
+	char    here[4096], path[8192];
+	json_t *v = text ? NULL : json_loads(value, JSON_DECODE_ANY, NULL);
+
+	if (text && text->path && value[0] && value[0] != '/') {
+		if (!getcwd(here, sizeof(here))) {
+			fail_sys(why, "current folder");
+			return NULL;
+		}
+		if ((size_t)snprintf(path, sizeof(path), "%s/%s", here, value) >= sizeof(path)) {
+			fail_set(why, FAIL_USAGE, "'%.80s': path too long", value);
+			return NULL;
+		}
+		value = path;
+	}
+	if (!v)
+		v = json_string(value);
+	if (!v)
+		fail_set(why, FAIL_USAGE, "'%.80s': not UTF-8", value);
+	return v;
+}
+
 /* key=value...: each value as JSON when it is JSON, else as text. NULL with *why when one has no '='. */
-static json_t *ctl_arguments(int argc, char **argv, struct fail *why)
+static json_t *ctl_arguments(const char *command, int argc, char **argv, struct fail *why)
 {
 	json_t *args = json_object();
 
@@ -45,11 +88,12 @@ static json_t *ctl_arguments(int argc, char **argv, struct fail *why)
 			return NULL;
 		}
 		snprintf(key, sizeof(key), "%.*s", (int)(eq - argv[i]), argv[i]);
-		value = json_loads(eq + 1, JSON_DECODE_ANY, NULL);
-		if (!value)
-			value = json_string(eq + 1);
-		if (!value || json_object_set_new(args, key, value)) {
+		value = ctl_value(ctl_text(command, key), eq + 1, why);
+		if (value && json_object_set_new(args, key, value)) {
 			fail_set(why, FAIL_USAGE, "'%.80s': not UTF-8", argv[i]);
+			value = NULL;
+		}
+		if (!value) {
 			json_decref(args);
 			return NULL;
 		}
@@ -139,7 +183,7 @@ int ctl_main(int argc, char **argv)
 		return ctl_usage();
 	if (!strcmp(argv[2], "wait"))
 		return ctl_wait_main(argv[1], argc - 3, argv + 3);
-	args = ctl_arguments(argc - 3, argv + 3, &why);
+	args = ctl_arguments(argv[2], argc - 3, argv + 3, &why);
 	if (!args) {
 		fail_report("vmrun", &why);
 		return ctl_usage();

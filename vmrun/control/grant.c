@@ -304,7 +304,7 @@ static bool grant_hung_up(const struct grant *g)
 
 /* Who asks for a lease when the last holder's process has ended must not be told that it is held. (An incoming lease is left to its
  * thread: its loss may end the VM.) */
-static void grants_drop_ended(struct control_server *s)
+void grants_drop_ended(struct control_server *s)
 {
 	for (struct grant *g = s->grants; g; g = g->next)
 		if (g->kind == LEASE_KIND_LOG && !g->gone && grant_hung_up(g))

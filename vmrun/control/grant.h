@@ -65,6 +65,8 @@ void grant_revoke(struct grant *g, enum fail_kind kind, const char *reason);
 void grants_reap(struct control_server *s);
 /* Main thread, without control_lock: ends all, tells the holders why the VM ended, joins. */
 void grants_close(struct control_server *s);
+/* Takes logging leases away whose holders have ended, so that none of them is in anybody's way. */
+void grants_drop_ended(struct control_server *s);
 /* Who holds the one lease of that kind; none when there is none. */
 const char *grants_holder(const struct control_server *s, enum lease_kind kind, const char *none);
 /* A move has the VM's state, and not released the VM yet. */

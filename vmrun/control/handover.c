@@ -3,6 +3,7 @@
 #include "libcommon/fault.h"
 #include "vmrun/control/records.h"
 #include "vmrun/control/server.h"
+#include "vmrun/images.h"
 #include "vmrun/vm.h"
 
 #include <stdio.h>
@@ -265,6 +266,7 @@ int handover_start(struct control_server *s, const struct uuid *move, struct fai
 		return handover_start_failed(s, why);
 	}
 	fault_point("vmrun.target.running");
+	images_tell(vm);
 	return 0;
 }
 

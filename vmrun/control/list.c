@@ -43,6 +43,7 @@ static json_t *list_vm(const char *name)
 		json_object_set(info, "status", json_object_get(status, "status"));
 		json_object_set(info, "holders", json_object_get(status, "vmferry-holders"));
 		json_object_set(info, "lease", json_object_get(status, "vmferry-lease"));
+		json_object_set(info, "boot", json_object_get(status, "vmferry-boot"));
 		json_decref(status);
 		return info;
 	}

@@ -4,6 +4,7 @@
 #include "vmrun/control/grant.h"
 #include "vmrun/control/server.h"
 #include "vmrun/devices/virtio_blk.h"
+#include "vmrun/images.h"
 #include "vmrun/vm.h"
 
 #include <dirent.h>
@@ -14,6 +15,18 @@
 #include <unistd.h>
 
 /* Names and shapes are QEMU's (the QAPI schema of 7.2); what it has and we have not is given the value that says so. */
+
+json_t *query_boot(const struct vm *vm)
+{
+	static const enum host_class classes[] = { HOST_KERNEL, HOST_INITRD };
+	unsigned lacks   = images_lacking(vm);
+	json_t  *missing = json_array();
+
+	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
+		if (lacks >> classes[i] & 1)
+			json_array_append_new(missing, json_string(host_class_names[classes[i]]));
+	return json_pack("{s:o, s:b}", "missing", missing, "reset-pending", (int)vm->reset_pending);
+}
 
 int query_status(struct command_call *call, struct fail *why)
 {
@@ -26,8 +39,8 @@ int query_status(struct command_call *call, struct fail *why)
 	for (size_t i = 0; i < sizeof(holders) / sizeof(holders[0]); i++)
 		if (call->vm->run.holders >> i & 1)
 			json_array_append_new(held, json_string(holders[i]));
-	call->ret = json_pack("{s:s, s:b, s:b, s:o, s:s?}", "status", run_status_names[status], "running", status == RUN_RUNNING,
-			      "singlestep", 0, "vmferry-holders", held, "vmferry-lease", lease);
+	call->ret = json_pack("{s:s, s:b, s:b, s:o, s:s?, s:o}", "status", run_status_names[status], "running", status == RUN_RUNNING,
+			      "singlestep", 0, "vmferry-holders", held, "vmferry-lease", lease, "vmferry-boot", query_boot(call->vm));
 	return 0;
 }
 

@@ -39,7 +39,7 @@ static void schema_arguments(json_t *list, const struct command *c, char *name, 
 int query_schema(struct command_call *call, struct fail *why)
 {
 	static const char *const events[] = { "STOP", "RESUME", "RESET", "POWERDOWN", "SHUTDOWN", "SUSPEND_DISK", "GUEST_PANICKED",
-					      "GUEST_CRASHLOADED" };
+					      "GUEST_CRASHLOADED", "BLOCK_IO_ERROR", "VMFERRY_RESET_PENDING" };
 	json_t *list = json_array();
 	char    name[80];
 
