@@ -55,6 +55,8 @@ other() { timeout 20 vmrun --name other --kernel "$STEP" --memory 32M --serial n
 	mount "$LOOP" "$W/mnt" 2>/dev/null || skip "no mounts here"
 	run -3 other "$LOOP"
 	[[ $output == *"disk root: the block device is in use on this host: mounted,"* ]]
+	run -3 other "$W/back"
+	[[ $output == *"disk root: $LOOP, a loop device over it, is in use: mounted,"* ]]
 	umount "$W/mnt"
 	start_disked "$LOOP"
 	run -32 mount "$LOOP" "$W/mnt"
@@ -82,6 +84,29 @@ other() { timeout 20 vmrun --name other --kernel "$STEP" --memory 32M --serial n
 	until_true 10 runs_on b
 	ticks_right
 	run -3 other "${LOOPS[0]}"
+}
+
+@test "disk: a loop device and the file behind it are one VM's, whichever is opened first" {
+	need_loops
+	loop "$W/back" 1M
+	start_disked "$LOOP"
+	run -3 other "$W/back"
+	[[ $output == "vmrun: disk root: $LOOP, a loop device over it, is in use: "* ]]
+	run -3 other "$W/back,ro"
+	[[ $output == "vmrun: disk root: $LOOP, a loop device over it, is in use: "* ]]
+	on_a vmrun ctl web quit
+	wait_gone 10 "$AVM"
+	start_disked "$W/back"
+	run -3 other "$LOOP"
+	[[ $output == "vmrun: disk root: $W/back, the file behind it, is in use: "* ]]
+	run -3 other "$LOOP,ro"
+	on_a vmrun ctl web quit
+	wait_gone 10 "$AVM"
+	# readers share it
+	start_disked "$LOOP,ro"
+	run -3 other "$W/back"
+	start_vm reader --kernel "$STEP" --memory 32M --disk "root=$W/back,ro"
+	status_is reader running
 }
 
 @test "disk: the file behind a loop device is the disk too: no save replaces it, no serial line writes to it" {

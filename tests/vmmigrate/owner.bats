@@ -312,61 +312,53 @@ running_hosts_quick() {
 
 # ---- state folders that fail ----
 
-# failing HOST FAULTS EXIT RECORDS: a move with these faults in the vmrun of that host.
+# failing HOST FAULTS EXIT RECORDS: a move with these faults in the vmrun of that host. Called where `set -e` does not hold.
 failing() {
 	need_faults
 	[ "$1" = b ] || export VMFERRY_FAULT=$2
-	start_web
+	start_web || return 1
 	unset VMFERRY_FAULT
 	[ "$1" = a ] || export VMFERRY_FAULT=$2
-	listen_b
+	listen_b || return 1
 	unset VMFERRY_FAULT
 	move --ask 127.0.0.1:1 --handover-timeout 2s
-	moved "$3"
-	until_true 10 records_are $4
+	moved "$3" || return 1
+	until_true 10 records_are $4 || return 1
 	[ "$(running_hosts)" = 1 ] || { echo "$(running_hosts) run it"; return 1; }
-	ticks_on
-	ticks_right
+	ticks_on && ticks_right
+}
+
+# failing_at_any_step HOST RECORD EXIT RECORDS COMMAND...: that record cannot be written there, whichever
+# step of it fails, and COMMAND holds then.
+failing_at_any_step() {
+	local step
+	for step in write fsync rename fsync-folder; do
+		failing "$1" "moves.$2.$step=hit" "$3" "$4" && "${@:5}" || { echo "at $step"; cat "$W/move.err"; return 1; }
+		vm_teardown || true
+		setup
+	done
 }
 
 @test "the target's state folder fails at any step of OWNED: it is returned, and the source runs on" {
-	for step in write fsync rename fsync-folder; do
-		failing b "moves.owned.$step=hit" 4 "retaken returned" || { echo "at $step"; cat "$W/move.err"; return 1; }
-		runs_on a
-		vm_teardown || true
-		setup
-	done
+	failing_at_any_step b owned 4 "retaken returned" runs_on a
 }
 
 @test "the target's state folder fails at any step of READY: the source runs on" {
-	for step in write fsync rename fsync-folder; do
-		failing b "moves.ready.$step=hit" 4 "aborted -" || { echo "at $step"; cat "$W/move.err"; return 1; }
-		runs_on a
-		vm_teardown || true
-		setup
-	done
+	failing_at_any_step b ready 4 "aborted -" runs_on a
 }
 
 @test "the source's state folder fails at any step of RELEASED: the move is aborted, the VM runs on and can be moved again" {
-	for step in write fsync rename fsync-folder; do
-		failing a "moves.released.$step=hit" 4 "aborted returned" || { echo "at $step"; cat "$W/move.err"; return 1; }
-		runs_on a
-		run -0 on_a vmmigrate status web
-		[[ $output == *"web: aborted"*"It runs here."* ]]
-		vm_teardown || true
-		setup
-	done
+	failing_at_any_step a released 4 "aborted returned" runs_on_as_aborted
+}
+runs_on_as_aborted() {
+	local said
+	runs_on a && said=$(on_a vmmigrate status web) && [[ $said == *"web: aborted"*"It runs here."* ]]
 }
 
 @test "the source's state folder fails at any step of MOVED: the VM runs at the target alone" {
-	for step in write fsync rename fsync-folder; do
-		failing a "moves.moved.$step=hit" 0 "released owned" || { echo "at $step"; cat "$W/move.err"; return 1; }
-		grep -q 'the record here stays' "$W/move.err"
-		runs_on b
-		vm_teardown || true
-		setup
-	done
+	failing_at_any_step a moved 0 "released owned" runs_on_but_noted
 }
+runs_on_but_noted() { grep -q 'the record here stays' "$W/move.err" && runs_on b; }
 
 @test "the target cannot run the VM and cannot record that: it stays, held, and says so; nobody decides before it is on disk" {
 	need_faults

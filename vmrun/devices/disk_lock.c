@@ -77,6 +77,18 @@ static int disk_held(const struct disk *disk, enum range range, int type, struct
 	return lk.l_type != F_UNLCK;
 }
 
+int disk_locked(int fd, const struct disk *disk, struct fail *why)
+{
+	struct disk other = *disk;
+	int         held;
+
+	other.fd = fd;
+	if (disk->readonly)
+		return disk_held(&other, RANGE_OWNER, F_RDLCK, why);
+	held = disk_held(&other, RANGE_OWNER, F_WRLCK, why);
+	return held ? held : disk_held(&other, RANGE_HANDOVER, F_WRLCK, why);
+}
+
 static int disk_refuse(const struct disk *disk, struct fail *why)
 {
 	return fail_set(why, FAIL_REFUSED, "disk %s: another VM %s it", disk->name, disk->readonly ? "writes" : "uses");
@@ -186,7 +198,8 @@ int disk_lock(struct disk *disk, struct fail *why)
 	if (rc)
 		return -1;
 	disk->hold = DISK_OWNED;
-	if (disk_claim(disk, was == DISK_HANDOVER, why)) {
+	if (disk_claim(disk, was == DISK_HANDOVER, why) ||
+	    (was == DISK_FREE && disk_aliases(disk, why))) {
 		disk_release(disk, was);
 		return -1;
 	}

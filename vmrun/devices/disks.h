@@ -34,6 +34,11 @@ void disk_close(struct disk *disk);
  * DISK_HANDOVER; from DISK_FREE as an incoming VM, beside the vmrun that still owns the disk. */
 int disk_lock(struct disk *disk, struct fail *why);
 int disk_hand_over(struct disk *disk, struct fail *why);
+/* Does anybody else hold a lock on fd's file that would keep a user like disk out? 1, 0, -1. */
+int disk_locked(int fd, const struct disk *disk, struct fail *why);
+/* disk_alias.c: refuses a disk that somebody has as the loop device over it, or as the file behind
+ * it. */
+int disk_aliases(const struct disk *disk, struct fail *why);
 
 /* Requests: 0, or an errno. All any thread, all at once. */
 int disk_read(const struct disk *disk, void *buf, uint64_t len, uint64_t at);
