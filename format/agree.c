@@ -21,12 +21,12 @@ static int header_agrees(const struct snap_header *h, const struct machine *m, s
 	uuid_text(&h->vm, a);
 	uuid_text(&m->uuid, b);
 	if (h->arch != arch_of[m->type])
-		return fail_set(why, FAIL_CORRUPT, "architecture %" PRIu32 " and machine type %s",
+		return fail_set(why, FAIL_CORRUPT, "architecture %" PRIu32 ", machine type %s",
 				h->arch, machine_type_names[m->type]);
 	if (!uuid_equal(&h->vm, &m->uuid))
-		return fail_set(why, FAIL_CORRUPT, "UUID %s and %s", a, b);
+		return fail_set(why, FAIL_CORRUPT, "UUID %s, %s", a, b);
 	if (h->name[0] && strcmp(h->name, m->name))
-		return fail_set(why, FAIL_CORRUPT, "name %s and %s", h->name, m->name);
+		return fail_set(why, FAIL_CORRUPT, "name %s, %s", h->name, m->name);
 	return 0;
 }
 
@@ -34,24 +34,24 @@ static int header_agrees(const struct snap_header *h, const struct machine *m, s
 static int hosts_agree(const struct machine *a, const struct machine *b, struct fail *why)
 {
 	if (a->nhosts != b->nhosts)
-		return fail_set(why, FAIL_CORRUPT, "%" PRIu32 " and %" PRIu32 " host resources",
+		return fail_set(why, FAIL_CORRUPT, "%" PRIu32 ", %" PRIu32 " host resources",
 				a->nhosts, b->nhosts);
 	for (uint32_t i = 0; i < a->nhosts; i++) {
 		const struct machine_host *x = &a->hosts[i], *y = &b->hosts[i];
 
 		if (strcmp(x->name, y->name))
 			return fail_set(why, FAIL_CORRUPT,
-					"host resource %" PRIu32 ": name %s and %s", i, x->name,
+					"host resource %" PRIu32 ": name %s, %s", i, x->name,
 					y->name);
 		if (x->cls != y->cls)
-			return fail_set(why, FAIL_CORRUPT, "host resource %s: class %s and %s",
+			return fail_set(why, FAIL_CORRUPT, "host resource %s: class %s, %s",
 					x->name, host_class_names[x->cls],
 					host_class_names[y->cls]);
 		if (strcmp(x->path, y->path))
-			return fail_set(why, FAIL_CORRUPT, "host resource %s: two paths", x->name);
+			return fail_set(why, FAIL_CORRUPT, "host resource %s: paths differ", x->name);
 		if (x->readonly != y->readonly)
 			return fail_set(why, FAIL_CORRUPT,
-					"host resource %s: read-only in one of them", x->name);
+					"host resource %s: read-only differs", x->name);
 	}
 	return 0;
 }
@@ -63,15 +63,15 @@ static int state_agrees(const struct machine *a, const struct machine *b, struct
 	uuid_text(&a->uuid, x);
 	uuid_text(&b->uuid, y);
 	if (strcmp(a->name, b->name))
-		return fail_set(why, FAIL_CORRUPT, "name %s and %s", a->name, b->name);
+		return fail_set(why, FAIL_CORRUPT, "name %s, %s", a->name, b->name);
 	if (!uuid_equal(&a->uuid, &b->uuid))
-		return fail_set(why, FAIL_CORRUPT, "UUID %s and %s", x, y);
+		return fail_set(why, FAIL_CORRUPT, "UUID %s, %s", x, y);
 	if (a->on_reboot != b->on_reboot)
-		return fail_set(why, FAIL_CORRUPT, "on-reboot %s and %s",
+		return fail_set(why, FAIL_CORRUPT, "on-reboot %s, %s",
 				reboot_policy_names[a->on_reboot],
 				reboot_policy_names[b->on_reboot]);
 	if (strcmp(a->append, b->append))
-		return fail_set(why, FAIL_CORRUPT, "append: two command lines");
+		return fail_set(why, FAIL_CORRUPT, "append: command lines differ");
 	if (machine_same_shape(a, b, why)) {
 		why->kind = FAIL_CORRUPT;
 		return -1;

@@ -42,13 +42,13 @@ int auth_put(uint8_t out[AUTH_BYTES], enum auth_covers covers, const struct host
 int auth_get(unsigned *covers, const uint8_t *in, size_t len, uint64_t at, struct fail *why)
 {
 	if (len != AUTH_BYTES)
-		return fail_at(why, FAIL_CORRUPT, at, "auth chunk: %zu bytes, not %u", len,
+		return fail_at(why, FAIL_CORRUPT, at, "auth chunk: invalid length: %zu bytes, expected %u", len,
 			       AUTH_BYTES);
 	*covers = get_le32(in + AT_COVERS);
 	if ((*covers != AUTH_CONFIG && *covers != AUTH_ALL) ||
 	    !bytes_all_zero(in + AT_RESERVED, AT_KEY - AT_RESERVED))
 		return fail_at(why, FAIL_CORRUPT, at,
-			       "auth chunk: invalid coverage or reserved bytes that are not zero");
+			       "auth chunk: invalid coverage, or reserved bytes not zero");
 	if (get_le32(in + AT_ALGORITHM) != AUTH_HMAC_SHA256)
 		*covers = 0;
 	return 0;

@@ -44,22 +44,22 @@ void chunk_header_put(uint8_t out[CHUNK_HEADER_BYTES], uint16_t type, uint16_t f
 int chunk_header_get(struct chunk *c, const uint8_t in[CHUNK_HEADER_BYTES], uint64_t at, struct fail *why)
 {
 	if (memcmp(in, chunk_magic, sizeof(chunk_magic)) != 0)
-		return fail_at(why, FAIL_CORRUPT, at, "no chunk begins here");
+		return fail_at(why, FAIL_CORRUPT, at, "invalid chunk magic");
 	if (!hash_same(get_le64(in + 40), XXH3_64bits(in, 40)))
-		return fail_at(why, FAIL_CORRUPT, at, "a chunk's header does not match its hash");
+		return fail_at(why, FAIL_CORRUPT, at, "chunk header checksum mismatch");
 	c->type     = get_le16(in + 4);
 	c->flags    = get_le16(in + 6);
 	c->encoding = get_le16(in + 8);
 	c->region   = get_le32(in + 12);
 	c->hash     = get_le64(in + 24);
 	if (!bytes_all_zero(in + 10, 2) || !bytes_all_zero(in + 32, 8))
-		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: reserved bytes of its header are not zero", chunk_type_name(c->type));
+		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: reserved header bytes not zero", chunk_type_name(c->type));
 	if (c->flags & ~CHUNK_REQUIRED)
-		return fail_at(why, FAIL_VERSION, at, "%s chunk: flags 0x%x are not known to this build", chunk_type_name(c->type), c->flags);
+		return fail_at(why, FAIL_VERSION, at, "%s chunk: unsupported flags 0x%x", chunk_type_name(c->type), c->flags);
 	if (c->encoding > 1)
-		return fail_at(why, FAIL_VERSION, at, "%s chunk: encoding %u is not known to this build", chunk_type_name(c->type), c->encoding);
+		return fail_at(why, FAIL_VERSION, at, "%s chunk: unsupported encoding %u", chunk_type_name(c->type), c->encoding);
 	if (get_le64(in + 16) > LIMIT_CHUNK_BYTES)
-		return fail_at(why, FAIL_LIMIT, at, "%s chunk: %" PRIu64 " bytes, the limit is %u", chunk_type_name(c->type),
+		return fail_at(why, FAIL_LIMIT, at, "%s chunk: payload of %" PRIu64 " bytes exceeds the limit of %u", chunk_type_name(c->type),
 			       get_le64(in + 16), LIMIT_CHUNK_BYTES);
 	c->len = (uint32_t)get_le64(in + 16);
 	return 0;
@@ -68,6 +68,6 @@ int chunk_header_get(struct chunk *c, const uint8_t in[CHUNK_HEADER_BYTES], uint
 int chunk_payload_check(const struct chunk *c, const uint8_t *payload, uint64_t at, struct fail *why)
 {
 	if (!hash_same(c->hash, XXH3_64bits(payload, c->len)))
-		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: its payload does not match its hash", chunk_type_name(c->type));
+		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: payload checksum mismatch", chunk_type_name(c->type));
 	return 0;
 }

@@ -37,9 +37,9 @@ void content_close(struct content *c)
 int content_region(struct content *c, uint32_t id, uint64_t npages, struct fail *why)
 {
 	if (id >= LIMIT_REGIONS)
-		return fail_set(why, FAIL_LIMIT, "region %" PRIu32 ", the limit is %u", id, LIMIT_REGIONS);
+		return fail_set(why, FAIL_LIMIT, "region %" PRIu32 " out of range (limit: %u)", id, LIMIT_REGIONS);
 	if (c->region[id])
-		return fail_set(why, FAIL_CORRUPT, "region %" PRIu32 " twice", id);
+		return fail_set(why, FAIL_CORRUPT, "duplicate region %" PRIu32, id);
 	return pagemap_open(&c->region[id], npages, why);
 }
 
@@ -54,12 +54,12 @@ int content_pages_at(struct content *c, const struct page_batch *b, const uint64
 	uint32_t        slot = 0;
 
 	if (!m)
-		return fail_set(why, FAIL_CORRUPT, "pages of region %" PRIu32 ", which the configuration does not have", b->region);
+		return fail_set(why, FAIL_CORRUPT, "pages of region %" PRIu32 ", not in the configuration", b->region);
 	for (uint32_t i = 0; i < b->nruns; i++) {
 		const struct page_run *r = &b->runs[i];
 
 		if (r->first > pagemap_pages(m) || r->count > pagemap_pages(m) - r->first)
-			return fail_set(why, FAIL_CORRUPT, "pages outside region %" PRIu32, b->region);
+			return fail_set(why, FAIL_CORRUPT, "page numbers out of range of region %" PRIu32, b->region);
 		if (r->kind == PAGE_ZERO) {
 			if (pagemap_set_zero(m, r->first, r->count, why))
 				return -1;
@@ -109,7 +109,7 @@ int content_digest(struct content *c, const void *config, size_t config_len, con
 	uint32_t      nregions = 0;
 
 	if (!x)
-		return fail_set(why, FAIL_SYSTEM, "out of memory for a digest");
+		return fail_set(why, FAIL_SYSTEM, "out of memory");
 	for (uint32_t id = 0; id < LIMIT_REGIONS; id++) {
 		struct leaves s = { .x = x, .zero_hash = c->zero_hash };
 		uint8_t       rec[16] = { 0 };

@@ -64,7 +64,7 @@ int disk_samples_digest(uint64_t size, const uint8_t *samples, uint8_t digest[16
 		memcpy(digest, canon.digest, sizeof(canon.digest));
 	}
 	XXH3_freeState(x);
-	return good ? 0 : fail_set(why, FAIL_SYSTEM, "no memory for a disk's digest");
+	return good ? 0 : fail_set(why, FAIL_SYSTEM, "disk digest: out of memory");
 }
 
 int disk_fingerprint(int fd, uint64_t *size, uint64_t *mtime_ns, uint8_t digest[16], struct fail *why)
@@ -76,7 +76,7 @@ int disk_fingerprint(int fd, uint64_t *size, uint64_t *mtime_ns, uint8_t digest[
 		return -1;
 	samples = malloc((size_t)DISK_BLOCKS * DISK_BLOCK);
 	if (!samples)
-		return fail_set(why, FAIL_SYSTEM, "no memory for a disk's digest");
+		return fail_set(why, FAIL_SYSTEM, "disk digest: out of memory");
 	for (unsigned i = 0; rc == 0 && i < disk_sample_count(*size); i++) {
 		uint64_t at;
 		size_t   len = disk_sample_at(*size, i, &at);

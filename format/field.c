@@ -122,7 +122,7 @@ int field_bounds(const struct field *f, uint32_t i, uint64_t value, struct fail 
 		return 0;
 	if (f->count > 1)
 		snprintf(index, sizeof(index), "[%" PRIu32 "]", i);
-	return fail_set(why, FAIL_CORRUPT, "%s%s: 0x%" PRIx64 " is not between 0x%" PRIx64 " and 0x%" PRIx64,
+	return fail_set(why, FAIL_CORRUPT, "%s%s: 0x%" PRIx64 " out of range (valid: 0x%" PRIx64 " to 0x%" PRIx64 ")",
 			f->name, index, value, f->min, f->max);
 }
 

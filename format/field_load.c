@@ -19,7 +19,7 @@ struct field_seen {
 static int field_load_number(uint32_t *out, const char *name, const void *value, int len, struct fail *why)
 {
 	if (len != 4)
-		return fail_set(why, FAIL_CORRUPT, "%s: %d bytes, 4 wanted", name, len);
+		return fail_set(why, FAIL_CORRUPT, "%s: invalid length: %d bytes, expected 4", name, len);
 	*out = get_be32(value);
 	return 0;
 }
@@ -27,11 +27,11 @@ static int field_load_number(uint32_t *out, const char *name, const void *value,
 static int field_load_str(const struct field *f, uint8_t *s, const uint8_t *value, size_t len, struct fail *why)
 {
 	if (len == 0 || value[len - 1] != 0)
-		return fail_set(why, FAIL_CORRUPT, "%s: text without an end", f->name);
+		return fail_set(why, FAIL_CORRUPT, "%s: string not NUL-terminated", f->name);
 	if (len > f->count)
-		return fail_set(why, FAIL_CORRUPT, "%s: %zu bytes, at most %" PRIu32 " wanted", f->name, len, f->count);
+		return fail_set(why, FAIL_CORRUPT, "%s: %zu bytes exceed the limit of %" PRIu32, f->name, len, f->count);
 	if (memchr(value, 0, len - 1))
-		return fail_set(why, FAIL_CORRUPT, "%s: NUL inside the text", f->name);
+		return fail_set(why, FAIL_CORRUPT, "%s: NUL inside the string", f->name);
 	memset(s + f->offset, 0, f->count);
 	memcpy(s + f->offset, value, len);
 	return 0;
@@ -44,7 +44,7 @@ static int field_load_row(const struct field *f, uint8_t *s, const uint8_t *valu
 	if (f->type == FIELD_STR)
 		return field_load_str(f, s, value, len, why);
 	if (len != f->count * width)
-		return fail_set(why, FAIL_CORRUPT, "%s: %zu bytes, %zu wanted", f->name, len, f->count * width);
+		return fail_set(why, FAIL_CORRUPT, "%s: invalid length: %zu bytes, expected %zu", f->name, len, f->count * width);
 	if (f->type == FIELD_BYTES) {
 		memcpy(s + f->offset, value, len);
 		return 0;
@@ -66,21 +66,21 @@ static int field_load_versions(const struct state_table *t, const void *fdt, int
 	const void *p = fdt_getprop(fdt, node, "version", &len);
 
 	if (!p)
-		return fail_set(why, FAIL_CORRUPT, "version is missing");
+		return fail_set(why, FAIL_CORRUPT, "missing version");
 	if (field_load_number(version, "version", p, len, why))
 		return -1;
 	p = fdt_getprop(fdt, node, "needs", &len);
 	if (!p)
-		return fail_set(why, FAIL_CORRUPT, "needs is missing");
+		return fail_set(why, FAIL_CORRUPT, "missing needs");
 	if (field_load_number(&needs, "needs", p, len, why))
 		return -1;
 	if (*version == 0 || needs == 0 || needs > *version)
-		return fail_set(why, FAIL_CORRUPT, "version %" PRIu32 " needs %" PRIu32 " cannot be", *version, needs);
+		return fail_set(why, FAIL_CORRUPT, "invalid version pair: version %" PRIu32 ", oldest reader %" PRIu32, *version, needs);
 	if (needs > t->version)
-		return fail_set(why, FAIL_VERSION, "a reader of version %" PRIu32 " is needed, this build knows %" PRIu32,
+		return fail_set(why, FAIL_VERSION, "unsupported version: needs reader version %" PRIu32 ", this build has %" PRIu32,
 				needs, t->version);
 	if (*version < t->oldest)
-		return fail_set(why, FAIL_VERSION, "version %" PRIu32 ", this build reads %" PRIu32 " and newer", *version,
+		return fail_set(why, FAIL_VERSION, "unsupported version %" PRIu32 ", this build reads %" PRIu32 " and newer", *version,
 				t->oldest);
 	return 0;
 }
@@ -96,7 +96,7 @@ static int field_load_all(const struct state_table *t, uint8_t *s, const void *f
 	const char       *name = fdt_get_name(fdt, node, NULL);
 
 	if (!name || !field_unit(name, &has_unit, &unit))
-		return fail_set(why, FAIL_CORRUPT, "a unit address that is no number");
+		return fail_set(why, FAIL_CORRUPT, "invalid unit address");
 	if (field_load_versions(t, fdt, node, &version, why))
 		return -1;
 	fdt_for_each_property_offset(at, fdt, node) {
@@ -107,14 +107,14 @@ static int field_load_all(const struct state_table *t, uint8_t *s, const void *f
 		const struct field *f;
 
 		if (!value || len < 0)
-			return fail_set(why, FAIL_CORRUPT, "a property that cannot be read");
+			return fail_set(why, FAIL_CORRUPT, "malformed property");
 		if (strcmp(property, "version") == 0 || strcmp(property, "needs") == 0)
 			continue;
 		if (has_unit && strcmp(property, "reg") == 0) {
 			if (field_load_number(&reg, "reg", value, len, why))
 				return -1;
 			if (reg != unit)
-				return fail_set(why, FAIL_CORRUPT, "reg is not the unit address");
+				return fail_set(why, FAIL_CORRUPT, "reg differs from the unit address");
 			seen.reg = true;
 			continue;
 		}
@@ -125,16 +125,16 @@ static int field_load_all(const struct state_table *t, uint8_t *s, const void *f
 		}
 		row = (size_t)(f - t->fields);
 		if (row >= FIELD_ROWS_MAX || seen.row[row])
-			return fail_set(why, FAIL_CORRUPT, "%s: is there twice", f->name);
+			return fail_set(why, FAIL_CORRUPT, "duplicate %s", f->name);
 		if (field_load_row(f, s, value, (size_t)len, why))
 			return -1;
 		seen.row[row] = true;
 	}
 	if (has_unit && !seen.reg)
-		return fail_set(why, FAIL_CORRUPT, "reg is missing");
+		return fail_set(why, FAIL_CORRUPT, "missing reg");
 	for (const struct field *f = t->fields; f->type != FIELD_END; f++)
 		if (f->since <= version && !seen.row[f - t->fields])
-			return fail_set(why, FAIL_CORRUPT, "%s: is missing", f->name);
+			return fail_set(why, FAIL_CORRUPT, "missing %s", f->name);
 	return t->check ? t->check(s, why) : 0;
 }
 

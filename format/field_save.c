@@ -8,7 +8,7 @@
 
 static int field_save_failed(const char *node, int err, struct fail *why)
 {
-	return fail_set(why, FAIL_LIMIT, "%s: does not fit the VM tree: %s", node, fdt_strerror(err));
+	return fail_set(why, FAIL_LIMIT, "%s: VM tree too large: %s", node, fdt_strerror(err));
 }
 
 /* A value that the same row would refuse at load is refused here: a snapshot that cannot be restored is worse than a
@@ -26,10 +26,10 @@ static int field_save_row(const struct field *f, const void *s, const char *node
 	if (f->type == FIELD_STR) {
 		len = strnlen((const char *)member, f->count) + 1;
 		if (len > f->count)
-			return fail_set(why, FAIL_REFUSED, "%s: %s: text without an end; not saved", node, f->name);
+			return fail_set(why, FAIL_REFUSED, "%s: %s: string not NUL-terminated; not saved", node, f->name);
 	}
 	if (len > LIMIT_PROP_BYTES)
-		return fail_set(why, FAIL_LIMIT, "%s: %s: %zu bytes, above %u", node, f->name, len, LIMIT_PROP_BYTES);
+		return fail_set(why, FAIL_LIMIT, "%s: %s: %zu bytes exceed the limit of %u", node, f->name, len, LIMIT_PROP_BYTES);
 	field_property(f, name);
 	err = fdt_property_placeholder(fdt, name, (int)len, &place);
 	if (err)
@@ -61,7 +61,7 @@ int state_save(const struct state_table *t, const void *s, const char *node, voi
 	int      err;
 
 	if (!field_unit(node, &has_unit, &unit))
-		return fail_set(why, FAIL_USAGE, "%s: not a name of a state node", node);
+		return fail_set(why, FAIL_USAGE, "%s: invalid state node name", node);
 	if (t->check && t->check(s, why)) {
 		why->kind = FAIL_REFUSED;
 		return fail_prefix(why, "%s: not saved: ", node);

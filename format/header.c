@@ -76,30 +76,30 @@ int snap_header_get(struct snap_header *h, const uint8_t in[SNAP_HEADER_BYTES], 
 	memset(h, 0, sizeof(*h));
 	if (memcmp(in, snap_magic, sizeof(snap_magic)) != 0) {
 		if (memcmp(in + 1, snap_magic + 1, 3) == 0)
-			return fail_at(why, FAIL_CORRUPT, 0, "a snapshot damaged by a text-mode transfer");
+			return fail_at(why, FAIL_CORRUPT, 0, "snapshot damaged by a text-mode transfer");
 		return fail_at(why, FAIL_CORRUPT, 0, "not a snapshot");
 	}
 	if (!hash_same(get_le64(in + AT_HASH), XXH3_64bits(in, AT_HASH)))
-		return fail_at(why, FAIL_CORRUPT, 0, "the header does not match its hash");
+		return fail_at(why, FAIL_CORRUPT, 0, "header checksum mismatch");
 	header_fields(h, in);
 	if (h->version != SNAP_VERSION)
-		return fail_at(why, FAIL_VERSION, AT_VERSION, "format version %" PRIu32 "; this build reads version %u", h->version, SNAP_VERSION);
+		return fail_at(why, FAIL_VERSION, AT_VERSION, "unsupported format version %" PRIu32 " (this build reads version %u)", h->version, SNAP_VERSION);
 	if (h->required & ~KNOWN_REQUIRED)
-		return fail_at(why, FAIL_VERSION, AT_REQUIRED, "needs features 0x%" PRIx64 " that this build does not have",
+		return fail_at(why, FAIL_VERSION, AT_REQUIRED, "unsupported required features 0x%" PRIx64,
 			       h->required & ~KNOWN_REQUIRED);
 	if (get_le32(in + AT_LAYOUT) != SNAP_CHUNKED)
-		return fail_at(why, FAIL_VERSION, AT_LAYOUT, "layout %" PRIu32 "; this build reads the chunked one (%u)",
+		return fail_at(why, FAIL_VERSION, AT_LAYOUT, "unsupported layout %" PRIu32 " (this build reads layout %u)",
 			       get_le32(in + AT_LAYOUT), SNAP_CHUNKED);
 	if (flags & ~SNAP_FLAG_INCOMPLETE)
-		return fail_at(why, FAIL_VERSION, AT_FLAGS, "flags 0x%" PRIx32 " are not known to this build", flags);
+		return fail_at(why, FAIL_VERSION, AT_FLAGS, "unsupported flags 0x%" PRIx32, flags);
 	if (get_le32(in + AT_SIZE) != SNAP_HEADER_BYTES)
-		return fail_at(why, FAIL_CORRUPT, AT_SIZE, "a header of %" PRIu32 " bytes", get_le32(in + AT_SIZE));
+		return fail_at(why, FAIL_CORRUPT, AT_SIZE, "invalid header size: %" PRIu32 " bytes", get_le32(in + AT_SIZE));
 	if (!text_get(h->name, in + AT_NAME, VM_NAME_MAX) || (h->name[0] && !paths_name_ok(h->name)))
-		return fail_at(why, FAIL_CORRUPT, AT_NAME, "the VM's name is not one");
+		return fail_at(why, FAIL_CORRUPT, AT_NAME, "invalid VM name");
 	if (in[AT_CREATOR + sizeof(h->creator) - 1] || !text_get(h->creator, in + AT_CREATOR, sizeof(h->creator) - 1))
-		return fail_at(why, FAIL_CORRUPT, AT_CREATOR, "the creator is not text");
+		return fail_at(why, FAIL_CORRUPT, AT_CREATOR, "creator is not printable ASCII");
 	if (!bytes_all_zero(in + 44, 4) || !bytes_all_zero(in + 120, 8) || !bytes_all_zero(in + AT_RESERVED, AT_HASH - AT_RESERVED))
-		return fail_at(why, FAIL_CORRUPT, 0, "reserved bytes of the header are not zero");
+		return fail_at(why, FAIL_CORRUPT, 0, "reserved header bytes not zero");
 	return 0;
 }
 
@@ -151,6 +151,6 @@ int snap_end_get(struct snap_end *e, const uint8_t in[SNAP_END_PAYLOAD], uint64_
 	e->state_at   = get_le64(in + 80);
 	e->working_at = get_le64(in + 88);
 	if (!bytes_all_zero(in + 96, 32))
-		return fail_at(why, FAIL_CORRUPT, at, "end chunk: reserved bytes are not zero");
+		return fail_at(why, FAIL_CORRUPT, at, "end chunk: reserved bytes not zero");
 	return 0;
 }

@@ -45,12 +45,12 @@ static int image_header(const struct snap_image *s, uint8_t header[CHUNK_HEADER_
 			struct chunk *c, uint64_t at, uint64_t limit, struct fail *why)
 {
 	if (at < SNAP_HEADER_BYTES || at > limit || limit - at < CHUNK_HEADER_BYTES)
-		return fail_at(why, FAIL_CORRUPT, at, "a chunk is said to be where none can be");
+		return fail_at(why, FAIL_CORRUPT, at, "chunk offset out of range");
 	if (io_pread(s->fd, header, CHUNK_HEADER_BYTES, at, s->what, why) ||
 	    chunk_header_get(c, header, at, why))
 		return -1;
 	if (c->len > limit - at - CHUNK_HEADER_BYTES)
-		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: longer than what is left", chunk_type_name(c->type));
+		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: extends past the end of the file", chunk_type_name(c->type));
 	return 0;
 }
 
@@ -76,21 +76,21 @@ static int image_end(struct snap_image *s, struct fail *why)
 	uint64_t     at = s->bytes - SNAP_END_BYTES;
 
 	if (s->bytes < SNAP_HEADER_BYTES + SNAP_END_BYTES)
-		return fail_at(why, FAIL_CORRUPT, s->bytes, "the snapshot is cut off here");
+		return fail_at(why, FAIL_CORRUPT, s->bytes, "unexpected end of snapshot");
 	if (image_chunk(s, &c, at, s->bytes, why)) {
 		if (why->kind == FAIL_SYSTEM)
 			return -1;
 		/* What stands there instead says nothing to anyone. */
-		return fail_at(why, FAIL_CORRUPT, at, "no end where it should be: cut off, or with something behind it");
+		return fail_at(why, FAIL_CORRUPT, at, "no END chunk: file truncated or followed by trailing data");
 	}
 	if (c.type != CHUNK_END || c.len != SNAP_END_PAYLOAD)
-		return fail_at(why, FAIL_CORRUPT, at, "a %s chunk where the end should be", chunk_type_name(c.type));
+		return fail_at(why, FAIL_CORRUPT, at, "expected an END chunk, got %s", chunk_type_name(c.type));
 	if (image_payload(s, &c, at, payload, why) || snap_end_get(&s->end, payload, at, why))
 		return -1;
 	if (!uuid_equal(&s->end.snapshot, &s->header.snapshot))
-		return fail_at(why, FAIL_CORRUPT, at, "end chunk: of another snapshot than the header");
+		return fail_at(why, FAIL_CORRUPT, at, "end chunk: snapshot UUID differs from the header");
 	if (s->end.total != s->bytes)
-		return fail_at(why, FAIL_CORRUPT, at, "end chunk: says %" PRIu64 " bytes, the file has %" PRIu64, s->end.total, s->bytes);
+		return fail_at(why, FAIL_CORRUPT, at, "end chunk: file size mismatch: recorded %" PRIu64 " bytes, actual %" PRIu64, s->end.total, s->bytes);
 	return 0;
 }
 
@@ -101,7 +101,7 @@ static int image_tree(struct snap_image *s, int which, uint16_t type, uint64_t a
 	if (image_chunk(s, &c, at, s->bytes - SNAP_END_BYTES, why))
 		return -1;
 	if (c.type != type || c.region || c.encoding || c.len == 0 || c.len > LIMIT_TREE_BYTES)
-		return fail_at(why, FAIL_CORRUPT, at, "no %s chunk with a tree", chunk_type_name(type));
+		return fail_at(why, FAIL_CORRUPT, at, "missing %s chunk", chunk_type_name(type));
 	s->trees[which] = malloc(c.len);
 	if (!s->trees[which])
 		return fail_sys(why, "VM tree");
@@ -134,7 +134,7 @@ static int index_load(struct snap_image *s, uint64_t i, struct fail *why)
 	if (image_chunk(s, &c, at, s->bytes - SNAP_END_BYTES, why))
 		return -1;
 	if (c.type != CHUNK_INDEX || c.region || c.encoding || c.len != index_runs_in(s, i) * INDEX_RUN_BYTES)
-		return fail_at(why, FAIL_CORRUPT, at, "no index chunk of %" PRIu32 " runs", index_runs_in(s, i));
+		return fail_at(why, FAIL_CORRUPT, at, "missing index chunk with %" PRIu32 " runs", index_runs_in(s, i));
 	if (image_payload(s, &c, at, s->index, why))
 		return -1;
 	s->index_have = i;
@@ -151,11 +151,11 @@ static int index_run_check(struct snap_image *s, const struct index_run *r, cons
 	uint64_t at = index_place(s, s->index_have), npages = s->npages[r->region];
 
 	if (s->header.required & SNAP_STATE_ONLY || r->first > npages || r->count > npages - r->first)
-		return fail_at(why, FAIL_CORRUPT, at, "index: pages outside region %" PRIu32, r->region);
+		return fail_at(why, FAIL_CORRUPT, at, "index: page numbers out of range of region %" PRIu32, r->region);
 	if (r->region < last->region || (r->region == last->region && last->count && r->first < last->first + last->count))
-		return fail_at(why, FAIL_CORRUPT, at, "index: its runs do not ascend");
+		return fail_at(why, FAIL_CORRUPT, at, "index: runs not in ascending order");
 	if (r->chunk >= s->end.index_at)
-		return fail_at(why, FAIL_CORRUPT, at, "index: a place behind the pages");
+		return fail_at(why, FAIL_CORRUPT, at, "index: chunk offset past the last pages chunk");
 	s->kinds[r->region][r->kind] += r->count;
 	return 0;
 }
@@ -167,10 +167,10 @@ static int image_index(struct snap_image *s, struct fail *why)
 
 	s->nindex = runs ? (runs + INDEX_CHUNK_RUNS - 1) / INDEX_CHUNK_RUNS : 1;
 	if (runs > LIMIT_INDEX_RUNS)
-		return fail_at(why, FAIL_LIMIT, end, "an index of %" PRIu64 " runs, the limit is %" PRIu64, runs, LIMIT_INDEX_RUNS);
+		return fail_at(why, FAIL_LIMIT, end, "index of %" PRIu64 " runs exceeds the limit of %" PRIu64, runs, LIMIT_INDEX_RUNS);
 	if (s->end.index_at < SNAP_HEADER_BYTES || s->end.index_at > end ||
 	    end - s->end.index_at != s->nindex * CHUNK_HEADER_BYTES + runs * INDEX_RUN_BYTES)
-		return fail_at(why, FAIL_CORRUPT, end, "end chunk: the index is not where it says");
+		return fail_at(why, FAIL_CORRUPT, end, "end chunk: invalid index offset");
 	s->firsts = calloc(s->nindex, sizeof(*s->firsts));
 	if (!s->firsts)
 		return fail_sys(why, "index");
@@ -201,7 +201,7 @@ static int image_read(struct snap_image *s, struct fail *why)
 	uint8_t header[SNAP_HEADER_BYTES];
 
 	if (s->bytes < SNAP_HEADER_BYTES)
-		return fail_at(why, FAIL_CORRUPT, s->bytes, "the snapshot is cut off here");
+		return fail_at(why, FAIL_CORRUPT, s->bytes, "unexpected end of snapshot");
 	if (io_pread(s->fd, header, sizeof(header), 0, s->what, why) || snap_header_get(&s->header, header, why))
 		return -1;
 	if (image_end(s, why) || image_tree(s, 0, CHUNK_CONFIG, SNAP_HEADER_BYTES, why) ||
@@ -218,7 +218,7 @@ int snap_image_open(struct snap_image **out, int fd, const char *what, struct fa
 	if (fstat(fd, &st))
 		return fail_sys(why, "%s", what);
 	if (!S_ISREG(st.st_mode))
-		return fail_set(why, FAIL_USAGE, "%s: not a regular file; this needs one", what);
+		return fail_set(why, FAIL_USAGE, "%s: not a regular file", what);
 	s = aligned_alloc(alignof(struct snap_image), sizeof(*s));
 	if (!s)
 		return fail_sys(why, "%s: reader", what);
@@ -305,7 +305,7 @@ static int image_load(struct snap_image *s, uint32_t region, uint64_t at, struct
 	if (image_chunk(s, &s->chunk, at, s->end.index_at, why))
 		return -1;
 	if (s->chunk.type != CHUNK_PAGES || s->chunk.region != region || s->chunk.len > page_chunk_room() - CHUNK_HEADER_BYTES)
-		return fail_at(why, FAIL_CORRUPT, at, "no chunk with pages of region %" PRIu32 ", which the index says is here", region);
+		return fail_at(why, FAIL_CORRUPT, at, "index: no pages chunk of region %" PRIu32 " at this offset", region);
 	have = s->chunk.len;
 	if (s->chunk.encoding == 0 && have > PAGE_CHUNK_TABLES)
 		have = PAGE_CHUNK_TABLES;
@@ -327,7 +327,7 @@ int snap_image_page(struct snap_image *s, uint32_t region, uint64_t page, uint8_
 	int              found;
 
 	if (s->header.required & SNAP_STATE_ONLY)
-		return fail_set(why, FAIL_REFUSED, "%s: a snapshot without memory", s->what);
+		return fail_set(why, FAIL_REFUSED, "%s: snapshot without memory (saved with --state-only)", s->what);
 	if (region >= LIMIT_REGIONS || page >= s->npages[region])
 		return fail_set(why, FAIL_USAGE, "%s: region %" PRIu32 " has no page %" PRIu64, s->what, region, page);
 	found = index_find(s, region, page, &r, why);
@@ -342,7 +342,7 @@ int snap_image_page(struct snap_image *s, uint32_t region, uint64_t page, uint8_
 		goto failed;
 	slot = r.slot + (uint32_t)(page - r.first);
 	if (slot >= s->batch.ndata || page_batch_data_page(&s->batch, slot) != page) {
-		fail_at(why, FAIL_CORRUPT, r.chunk, "pages chunk: has not region %" PRIu32 " page %" PRIu64 " where the index says", region, page);
+		fail_at(why, FAIL_CORRUPT, r.chunk, "pages chunk: region %" PRIu32 " page %" PRIu64 " not found where the index points", region, page);
 		goto failed;
 	}
 	if (s->chunk.encoding)
@@ -350,7 +350,7 @@ int snap_image_page(struct snap_image *s, uint32_t region, uint64_t page, uint8_
 	else if (io_pread(s->fd, out, PAGE_SIZE_4K, r.chunk + CHUNK_HEADER_BYTES + s->head.tables + (uint64_t)slot * PAGE_SIZE_4K, s->what, why))
 		goto failed;
 	if (!hash_same(s->hashes[slot], XXH3_64bits(out, PAGE_SIZE_4K))) {
-		fail_at(why, FAIL_CORRUPT, r.chunk, "region %" PRIu32 ": page %" PRIu64 " does not match its hash", region, page);
+		fail_at(why, FAIL_CORRUPT, r.chunk, "region %" PRIu32 ": page %" PRIu64 ": checksum mismatch", region, page);
 		goto failed;
 	}
 	*kind = PAGE_DATA;
@@ -370,7 +370,7 @@ static int image_walk_blob(struct snap_image *s, const struct chunk *c, uint64_t
 	int                rc;
 
 	if (at > s->end.state_at)
-		return fail_at(why, FAIL_CORRUPT, at, "blob chunk: not expected here");
+		return fail_at(why, FAIL_CORRUPT, at, "blob chunk: unexpected at this point");
 	payload = malloc(c->len ? c->len : 1);
 	if (!payload)
 		return fail_sys(why, "chunk buffer");
@@ -391,7 +391,7 @@ static int image_walk_payload(struct snap_image *s, const struct chunk *c, uint6
 	if (c->type == CHUNK_ROUND_END && c->len == ROUND_END_PAYLOAD)
 		return image_payload(s, c, at, s->payload, why);
 	if (c->type == CHUNK_ROUND_END)
-		return fail_at(why, FAIL_CORRUPT, at, "round-end chunk: %" PRIu32 " bytes", c->len);
+		return fail_at(why, FAIL_CORRUPT, at, "round-end chunk: invalid length: %" PRIu32 " bytes", c->len);
 	if (c->type == CHUNK_BLOB)
 		return image_walk_blob(s, c, at, why);
 	if (c->type != CHUNK_PAGES)
@@ -399,7 +399,7 @@ static int image_walk_payload(struct snap_image *s, const struct chunk *c, uint6
 	s->chunk_at = 0;
 	if (c->region >= LIMIT_REGIONS || s->npages[c->region] == 0)
 		return fail_at(why, FAIL_CORRUPT, at,
-			       "pages chunk: region %" PRIu32 " is not in the configuration",
+			       "pages chunk: region %" PRIu32 " not in the configuration",
 			       c->region);
 	if (io_pread(s->fd, s->payload, have, at + CHUNK_HEADER_BYTES, s->what, why))
 		return -1;
@@ -428,7 +428,7 @@ static int image_walk(struct snap_image *s, XXH3_state_t *x, snap_image_chunk_fn
 		return -1;
 	digest_put(file, XXH3_128bits_digest(x));
 	if (n != s->end.chunks || !digest_same(s->end.file, file))
-		return fail_at(why, FAIL_CORRUPT, end, "end chunk: the file's digest differs");
+		return fail_at(why, FAIL_CORRUPT, end, "end chunk: file digest mismatch");
 	return 0;
 }
 
@@ -438,7 +438,7 @@ int snap_image_walk(struct snap_image *s, snap_image_chunk_fn *fn, void *arg, st
 	int           rc;
 
 	if (!x)
-		return fail_set(why, FAIL_SYSTEM, "%s: out of memory for a digest", s->what);
+		return fail_set(why, FAIL_SYSTEM, "%s: out of memory", s->what);
 	images_reader_close(s->images);
 	s->images = NULL;
 	rc        = images_reader_open(&s->images, s->machine, why);

@@ -97,7 +97,7 @@ static const struct machine_host *images_host(const struct machine *m, const uin
 		if (h && image_is(h) && image_known(h))
 			return h;
 	}
-	fail_set(why, FAIL_CORRUPT, "blob chunk: not of a kernel or initrd of this machine");
+	fail_set(why, FAIL_CORRUPT, "blob chunk: path is not a kernel or initrd of this machine");
 	return NULL;
 }
 
@@ -126,7 +126,7 @@ int images_reader_piece(struct images_reader *r, const uint8_t *payload, size_t 
 	uint64_t                   at, total;
 
 	if (len <= IMAGE_HEAD_BYTES)
-		return fail_set(why, FAIL_CORRUPT, "blob chunk: %zu bytes are too short", len);
+		return fail_set(why, FAIL_CORRUPT, "blob chunk: too short: %zu bytes", len);
 	h = images_host(r->m, payload, why);
 	s = h ? images_state(r, h, why) : NULL;
 	if (!s)
@@ -155,7 +155,7 @@ int images_reader_end(const struct images_reader *r, struct fail *why)
 
 		if (s->host && s->at < s->host->size)
 			return fail_set(why, FAIL_CORRUPT,
-					"%s: ends after %" PRIu64 " of %" PRIu64 " bytes",
+					"%s: truncated: %" PRIu64 " of %" PRIu64 " bytes",
 					s->host->name, s->at, s->host->size);
 	}
 	return 0;
@@ -181,7 +181,7 @@ int images_chunk(struct images_reader *r, const struct chunk *c, const uint8_t *
 		 uint64_t at, struct image_piece *out, struct fail *why)
 {
 	if (c->region || c->encoding)
-		return fail_at(why, FAIL_CORRUPT, at, "blob chunk: has a region or an encoding");
+		return fail_at(why, FAIL_CORRUPT, at, "blob chunk: region or encoding not zero");
 	return images_at(images_reader_piece(r, payload, c->len, out, why), at, why);
 }
 

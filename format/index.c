@@ -23,15 +23,15 @@ int index_run_get(struct index_run *r, const uint8_t in[INDEX_RUN_BYTES], uint64
 	r->count  = get_le64(in + 16);
 	r->chunk  = get_le64(in + 24);
 	if (r->region >= LIMIT_REGIONS || r->count == 0 || r->first > UINT64_MAX - r->count)
-		return fail_at(why, FAIL_CORRUPT, at, "index: not a run of pages");
+		return fail_at(why, FAIL_CORRUPT, at, "index: invalid run");
 	if (r->kind == PAGE_PARENT)
-		return fail_at(why, FAIL_VERSION, at, "index: pages of a parent snapshot; this build reads no chains");
+		return fail_at(why, FAIL_VERSION, at, "index: pages of a parent snapshot not supported by this build");
 	if (r->kind != PAGE_DATA && r->kind != PAGE_ZERO)
-		return fail_at(why, FAIL_CORRUPT, at, "index: pages of kind %u", r->kind);
+		return fail_at(why, FAIL_CORRUPT, at, "index: invalid page kind %u", r->kind);
 	if (r->kind == PAGE_DATA && (r->slot >= BATCH_PAGES || r->count > BATCH_PAGES - r->slot || r->chunk < SNAP_HEADER_BYTES))
-		return fail_at(why, FAIL_CORRUPT, at, "index: a place no chunk has");
+		return fail_at(why, FAIL_CORRUPT, at, "index: invalid chunk offset");
 	if (r->kind != PAGE_DATA && (r->slot || r->chunk))
-		return fail_at(why, FAIL_CORRUPT, at, "index: a place for pages without data");
+		return fail_at(why, FAIL_CORRUPT, at, "index: chunk offset for pages without data");
 	return 0;
 }
 

@@ -73,17 +73,17 @@ void machine_region_node(const struct machine_region *r, char out[MACHINE_NODE_M
 static int machine_same_regions(const struct machine *a, const struct machine *b, struct fail *why)
 {
 	if (a->nregions != b->nregions)
-		return fail_set(why, FAIL_VERSION, "regions: %" PRIu32 " here, %" PRIu32 " there", a->nregions, b->nregions);
+		return fail_set(why, FAIL_VERSION, "number of regions differs: %" PRIu32 " here, %" PRIu32 " there", a->nregions, b->nregions);
 	for (uint32_t i = 0; i < a->nregions; i++) {
 		const struct machine_region *x = &a->regions[i], *y = machine_region_find(b, x->id);
 
 		if (!y)
-			return fail_set(why, FAIL_VERSION, "region %" PRIu32 " (%s): is not there", x->id, x->name);
+			return fail_set(why, FAIL_VERSION, "region %" PRIu32 " (%s): missing there", x->id, x->name);
 		if (x->size != y->size)
 			return fail_set(why, FAIL_VERSION, "region %" PRIu32 " (%s): %" PRIu64 " bytes here, %" PRIu64 " there", x->id,
 					x->name, x->size, y->size);
 		if (x->kind != y->kind || x->gpa != y->gpa || x->page_size != y->page_size || strcmp(x->name, y->name))
-			return fail_set(why, FAIL_VERSION, "region %" PRIu32 " (%s): is another there", x->id, x->name);
+			return fail_set(why, FAIL_VERSION, "region %" PRIu32 " (%s): differs", x->id, x->name);
 	}
 	return 0;
 }
@@ -91,7 +91,7 @@ static int machine_same_regions(const struct machine *a, const struct machine *b
 static int machine_same_devices(const struct machine *a, const struct machine *b, struct fail *why)
 {
 	if (a->ndevices != b->ndevices)
-		return fail_set(why, FAIL_VERSION, "devices: %" PRIu32 " here, %" PRIu32 " there", a->ndevices, b->ndevices);
+		return fail_set(why, FAIL_VERSION, "number of devices differs: %" PRIu32 " here, %" PRIu32 " there", a->ndevices, b->ndevices);
 	for (uint32_t i = 0; i < a->ndevices; i++) {
 		const struct machine_device *x = &a->devices[i], *y = &b->devices[i];
 		char                         here[MACHINE_NODE_MAX], there[MACHINE_NODE_MAX];
@@ -101,7 +101,7 @@ static int machine_same_devices(const struct machine *a, const struct machine *b
 		if (strcmp(here, there))
 			return fail_set(why, FAIL_VERSION, "device %" PRIu32 ": %s here, %s there", i, here, there);
 		if (x->size != y->size || x->irq != y->irq || x->slot != y->slot || strcmp(x->host, y->host))
-			return fail_set(why, FAIL_VERSION, "%s: window, interrupt, slot or host resource is another there", here);
+			return fail_set(why, FAIL_VERSION, "%s: address, interrupt, slot or host resource differs", here);
 	}
 	return 0;
 }

@@ -27,25 +27,25 @@ static bool machine_word_ok(const char *s, size_t room)
 static int machine_check_top(const struct machine *m, struct fail *why)
 {
 	if ((unsigned)m->type >= MACHINE_TYPES || (unsigned)m->on_reboot >= REBOOT_POLICIES)
-		return fail_set(why, FAIL_CORRUPT, "machine: type or reboot policy is none of this build's");
+		return fail_set(why, FAIL_CORRUPT, "machine: unsupported type or reboot policy");
 	if (strnlen(m->name, sizeof(m->name)) == sizeof(m->name) || !paths_name_ok(m->name))
-		return fail_set(why, FAIL_CORRUPT, "machine: '%.64s' is no name of a VM", m->name);
+		return fail_set(why, FAIL_CORRUPT, "machine: invalid VM name '%.64s'", m->name);
 	if (uuid_is_nil(&m->uuid))
-		return fail_set(why, FAIL_CORRUPT, "machine: no uuid");
+		return fail_set(why, FAIL_CORRUPT, "machine: missing UUID");
 	if (m->ncpus < 1 || m->ncpus > LIMIT_CPUS)
-		return fail_set(why, FAIL_LIMIT, "machine: %" PRIu32 " CPUs, 1 to %u are possible", m->ncpus, LIMIT_CPUS);
+		return fail_set(why, FAIL_LIMIT, "machine: number of CPUs out of range: %" PRIu32 " (valid: 1 to %u)", m->ncpus, LIMIT_CPUS);
 	if (m->timebase_hz < 1 || m->timebase_hz > MACHINE_HZ_MAX)
-		return fail_set(why, FAIL_LIMIT, "machine: timebase of %" PRIu64 " Hz", m->timebase_hz);
+		return fail_set(why, FAIL_LIMIT, "machine: invalid timebase: %" PRIu64 " Hz", m->timebase_hz);
 	if (m->isa[0] == '\0')
-		return fail_set(why, FAIL_CORRUPT, "machine: no %s", m->type == MACHINE_RISCV64_1 ? "riscv,isa" : "CPU model");
+		return fail_set(why, FAIL_CORRUPT, "machine: missing %s", m->type == MACHINE_RISCV64_1 ? "riscv,isa" : "CPU model");
 	if (!memchr(m->isa, 0, sizeof(m->isa)) || !memchr(m->append, 0, sizeof(m->append)))
-		return fail_set(why, FAIL_CORRUPT, "machine: text without an end");
+		return fail_set(why, FAIL_CORRUPT, "machine: string not NUL-terminated");
 	if (m->nregions < 1 || m->nregions > LIMIT_REGIONS)
-		return fail_set(why, FAIL_LIMIT, "machine: %" PRIu32 " regions, 1 to %u are possible", m->nregions, LIMIT_REGIONS);
+		return fail_set(why, FAIL_LIMIT, "machine: number of regions out of range: %" PRIu32 " (valid: 1 to %u)", m->nregions, LIMIT_REGIONS);
 	if (m->ndevices > LIMIT_DEVICES)
-		return fail_set(why, FAIL_LIMIT, "machine: %" PRIu32 " devices, above %u", m->ndevices, LIMIT_DEVICES);
+		return fail_set(why, FAIL_LIMIT, "machine: %" PRIu32 " devices exceed the limit of %u", m->ndevices, LIMIT_DEVICES);
 	if (m->nhosts > LIMIT_HOSTS)
-		return fail_set(why, FAIL_LIMIT, "machine: %" PRIu32 " host resources, above %u", m->nhosts, LIMIT_HOSTS);
+		return fail_set(why, FAIL_LIMIT, "machine: %" PRIu32 " host resources exceed the limit of %u", m->nhosts, LIMIT_HOSTS);
 	return 0;
 }
 
@@ -59,25 +59,25 @@ static int machine_check_region(const struct machine *m, uint32_t n, struct fail
 	const struct machine_region *r = &m->regions[n];
 
 	if (r->id >= LIMIT_REGIONS)
-		return fail_set(why, FAIL_LIMIT, "region %" PRIu32 ": id above %u", r->id, LIMIT_REGIONS - 1);
+		return fail_set(why, FAIL_LIMIT, "region %" PRIu32 ": id exceeds %u", r->id, LIMIT_REGIONS - 1);
 	if ((unsigned)r->kind >= REGION_KINDS || !machine_word_ok(r->name, sizeof(r->name)))
-		return fail_set(why, FAIL_CORRUPT, "region %" PRIu32 ": kind or name is impossible", r->id);
+		return fail_set(why, FAIL_CORRUPT, "region %" PRIu32 ": invalid kind or name", r->id);
 	if (r->id == 0 && r->kind != REGION_RAM)
 		return fail_set(why, FAIL_CORRUPT, "region 0: must be main RAM");
 	if (r->page_size != MACHINE_PAGE)
-		return fail_set(why, FAIL_LIMIT, "region %" PRIu32 ": pages of %" PRIu32 " bytes, this build has %u", r->id, r->page_size,
+		return fail_set(why, FAIL_LIMIT, "region %" PRIu32 ": unsupported page size: %" PRIu32 " bytes (supported: %u)", r->id, r->page_size,
 				MACHINE_PAGE);
 	if (r->size == 0 || r->size > LIMIT_REGION_BYTES || r->size % r->page_size)
-		return fail_set(why, FAIL_LIMIT, "region %" PRIu32 ": %" PRIu64 " bytes are not possible", r->id, r->size);
+		return fail_set(why, FAIL_LIMIT, "region %" PRIu32 ": invalid size: %" PRIu64 " bytes", r->id, r->size);
 	if (r->gpa % r->page_size || r->size - 1 > UINT64_MAX - r->gpa || (r->kind == REGION_DISK && r->gpa))
-		return fail_set(why, FAIL_CORRUPT, "region %" PRIu32 ": 0x%" PRIx64 " is no place for it", r->id, r->gpa);
+		return fail_set(why, FAIL_CORRUPT, "region %" PRIu32 ": invalid address 0x%" PRIx64, r->id, r->gpa);
 	for (uint32_t i = 0; i < n; i++) {
 		const struct machine_region *o = &m->regions[i];
 
 		if (o->id == r->id)
-			return fail_set(why, FAIL_CORRUPT, "region %" PRIu32 ": is there twice", r->id);
+			return fail_set(why, FAIL_CORRUPT, "duplicate region %" PRIu32, r->id);
 		if (strcmp(o->name, r->name) == 0)
-			return fail_set(why, FAIL_CORRUPT, "regions %" PRIu32 " and %" PRIu32 ": both are named %s", o->id, r->id, r->name);
+			return fail_set(why, FAIL_CORRUPT, "regions %" PRIu32 " and %" PRIu32 ": both named %s", o->id, r->id, r->name);
 		if (o->kind != REGION_DISK && r->kind != REGION_DISK && machine_overlap(o->gpa, o->size, r->gpa, r->size))
 			return fail_set(why, FAIL_CORRUPT, "regions %" PRIu32 " and %" PRIu32 ": overlap", o->id, r->id);
 	}
@@ -89,14 +89,14 @@ static int machine_check_device(const struct machine *m, uint32_t n, struct fail
 	const struct machine_device *d = &m->devices[n];
 
 	if (!machine_word_ok(d->type, sizeof(d->type)))
-		return fail_set(why, FAIL_CORRUPT, "device %" PRIu32 ": '%.32s' is no type", n, d->type);
+		return fail_set(why, FAIL_CORRUPT, "device %" PRIu32 ": invalid type '%.32s'", n, d->type);
 	if (d->size == 0 || d->size - 1 > UINT64_MAX - d->gpa)
-		return fail_set(why, FAIL_CORRUPT, "%s@%" PRIx64 ": a window of %" PRIu64 " bytes", d->type, d->gpa, d->size);
+		return fail_set(why, FAIL_CORRUPT, "%s@%" PRIx64 ": invalid register window: %" PRIu64 " bytes", d->type, d->gpa, d->size);
 	if (d->irq >= MACHINE_IRQ_MAX || (d->slot != SLOT_NONE && d->slot >= MACHINE_SLOT_MAX))
-		return fail_set(why, FAIL_LIMIT, "%s@%" PRIx64 ": interrupt %" PRIu32 " or slot %" PRIu32 " is too high", d->type, d->gpa,
+		return fail_set(why, FAIL_LIMIT, "%s@%" PRIx64 ": interrupt %" PRIu32 " or slot %" PRIu32 " out of range", d->type, d->gpa,
 				d->irq, d->slot);
 	if (strnlen(d->host, sizeof(d->host)) == sizeof(d->host) || (d->host[0] && !machine_host_find(m, d->host)))
-		return fail_set(why, FAIL_CORRUPT, "%s@%" PRIx64 ": host resource '%.64s' is not there", d->type, d->gpa, d->host);
+		return fail_set(why, FAIL_CORRUPT, "%s@%" PRIx64 ": missing host resource '%.64s'", d->type, d->gpa, d->host);
 	for (uint32_t i = 0; i < m->nregions; i++)
 		if (m->regions[i].kind != REGION_DISK && machine_overlap(m->regions[i].gpa, m->regions[i].size, d->gpa, d->size))
 			return fail_set(why, FAIL_CORRUPT, "%s@%" PRIx64 ": overlaps region %" PRIu32, d->type, d->gpa, m->regions[i].id);
@@ -106,7 +106,7 @@ static int machine_check_device(const struct machine *m, uint32_t n, struct fail
 		if (machine_overlap(o->gpa, o->size, d->gpa, d->size))
 			return fail_set(why, FAIL_CORRUPT, "%s@%" PRIx64 " and %s@%" PRIx64 ": overlap", o->type, o->gpa, d->type, d->gpa);
 		if (d->slot != SLOT_NONE && d->slot == o->slot)
-			return fail_set(why, FAIL_CORRUPT, "%s@%" PRIx64 " and %s@%" PRIx64 ": both are in slot %" PRIu32, o->type, o->gpa,
+			return fail_set(why, FAIL_CORRUPT, "%s@%" PRIx64 " and %s@%" PRIx64 ": both in slot %" PRIu32, o->type, o->gpa,
 					d->type, d->gpa, d->slot);
 	}
 	return 0;
@@ -117,12 +117,12 @@ static int machine_check_host(const struct machine *m, uint32_t n, struct fail *
 	const struct machine_host *h = &m->hosts[n];
 
 	if (strnlen(h->name, sizeof(h->name)) == sizeof(h->name) || !paths_name_ok(h->name))
-		return fail_set(why, FAIL_CORRUPT, "host resource %" PRIu32 ": '%.64s' is no name", n, h->name);
+		return fail_set(why, FAIL_CORRUPT, "host resource %" PRIu32 ": invalid name '%.64s'", n, h->name);
 	if ((unsigned)h->cls >= HOST_CLASSES || !memchr(h->path, 0, sizeof(h->path)))
-		return fail_set(why, FAIL_CORRUPT, "host resource %s: class or path is impossible", h->name);
+		return fail_set(why, FAIL_CORRUPT, "host resource %s: invalid class or path", h->name);
 	for (uint32_t i = 0; i < n; i++)
 		if (strcmp(m->hosts[i].name, h->name) == 0)
-			return fail_set(why, FAIL_CORRUPT, "host resource %s: is there twice", h->name);
+			return fail_set(why, FAIL_CORRUPT, "duplicate host resource %s", h->name);
 	return 0;
 }
 
@@ -135,7 +135,7 @@ static int machine_check_total(const struct machine *m, struct fail *why)
 		total += m->regions[i].kind == REGION_DISK ? 0 : m->regions[i].size;
 	if (total > LIMIT_REGION_BYTES)
 		return fail_set(why, FAIL_LIMIT,
-				"machine: %" PRIu64 " bytes of memory, above %" PRIu64, total,
+				"machine: %" PRIu64 " bytes of memory exceed the limit of %" PRIu64, total,
 				LIMIT_REGION_BYTES);
 	return 0;
 }
@@ -150,7 +150,7 @@ int machine_check(const struct machine *m, struct fail *why)
 	if (machine_check_total(m, why))
 		return -1;
 	if (!machine_region_find(m, 0))
-		return fail_set(why, FAIL_CORRUPT, "region 0: main RAM is missing");
+		return fail_set(why, FAIL_CORRUPT, "region 0: missing main RAM");
 	for (uint32_t i = 0; i < m->nhosts; i++)
 		if (machine_check_host(m, i, why))
 			return -1;

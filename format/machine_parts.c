@@ -76,7 +76,7 @@ int machine_required_parts(const struct machine *m, enum machine_owner kind, uin
 	const struct owner_rule *rule = owner_rule_find(kind, type);
 
 	if (!rule)
-		return fail_set(why, FAIL_VERSION, "device type '%s' is not supported by this build",
+		return fail_set(why, FAIL_VERSION, "device type '%s' not supported by this build",
 				type);
 	*n = 0;
 	for (size_t k = 0; k < OWNER_PARTS && rule->parts[k].table; k++) {
@@ -87,7 +87,7 @@ int machine_required_parts(const struct machine *m, enum machine_owner kind, uin
 			count = m->ncpus;
 		nodes = count ? count : 1;
 		if (nodes > MACHINE_PARTS_MAX - *n)
-			return fail_set(why, FAIL_LIMIT, "%s: more than %u parts of state", type,
+			return fail_set(why, FAIL_LIMIT, "%s: more than %u state nodes", type,
 					MACHINE_PARTS_MAX);
 		for (uint32_t u = 0; u < nodes; u++, (*n)++) {
 			out[*n] = (struct state_part){ .table = t };
@@ -113,11 +113,11 @@ static int parts_agree(const struct state_part *want, size_t nwant, const struct
 			k++;
 		if (k == nhave)
 			return fail_set(why, FAIL_VERSION,
-					"%s: state '%s' is not implemented by this build", where,
+					"%s: state '%s' not supported by this build", where,
 					want[i].node);
 	}
 	if (nhave != nwant)
-		return fail_set(why, FAIL_VERSION, "%s: %zu parts of state, %zu expected", where,
+		return fail_set(why, FAIL_VERSION, "%s: %zu state nodes, expected %zu", where,
 				nhave, nwant);
 	return 0;
 }
@@ -144,7 +144,7 @@ int machine_live_parts(const struct machine *m, const struct machine_parts *p,
 		break;
 	}
 	if (*n > MACHINE_PARTS_MAX)
-		return fail_set(why, FAIL_LIMIT, "%s: %zu parts of state, above %u", where, *n,
+		return fail_set(why, FAIL_LIMIT, "%s: %zu state nodes exceed the limit of %u", where, *n,
 				MACHINE_PARTS_MAX);
 	return parts_agree(want, nwant, list, *n, where, why);
 }

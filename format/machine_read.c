@@ -26,7 +26,7 @@ static int read_name_is(const void *fdt, int node, const char *want, struct fail
 	const char *name = fdt_get_name(fdt, node, NULL);
 
 	if (!name || strcmp(name, want))
-		return tree_fail(fdt, node, why, FAIL_CORRUPT, "should be named %s by what is in it", want);
+		return tree_fail(fdt, node, why, FAIL_CORRUPT, "expected the name %s", want);
 	return 0;
 }
 
@@ -34,7 +34,7 @@ static int read_child(const void *fdt, const char *name, int *node, struct fail 
 {
 	*node = fdt_subnode_offset(fdt, 0, name);
 	if (*node < 0)
-		return fail_set(why, FAIL_CORRUPT, "VM tree: /%s is missing", name);
+		return fail_set(why, FAIL_CORRUPT, "VM tree: missing /%s", name);
 	return 0;
 }
 
@@ -46,9 +46,9 @@ static int read_root(struct machine *m, const void *fdt, struct fail *why)
 	if (tree_u32(fdt, 0, "version", &version, why) || tree_u32(fdt, 0, "needs", &needs, why))
 		return -1;
 	if (needs == 0 || needs > version)
-		return fail_set(why, FAIL_CORRUPT, "VM tree: version %" PRIu32 " needs %" PRIu32 " cannot be", version, needs);
+		return fail_set(why, FAIL_CORRUPT, "VM tree: invalid version pair: version %" PRIu32 ", oldest reader %" PRIu32, version, needs);
 	if (needs > TREE_KNOWN)
-		return fail_set(why, FAIL_VERSION, "VM tree: a reader of version %" PRIu32 " is needed, this build knows %u", needs,
+		return fail_set(why, FAIL_VERSION, "VM tree: unsupported version: needs reader version %" PRIu32 ", this build has %u", needs,
 				TREE_KNOWN);
 	if (tree_str(fdt, 0, "compatible", compatible, sizeof(compatible), why))
 		return -1;
@@ -58,7 +58,7 @@ static int read_root(struct machine *m, const void *fdt, struct fail *why)
 			return 0;
 		}
 	}
-	return fail_set(why, FAIL_VERSION, "VM tree: this build knows no machine '%s'", compatible);
+	return fail_set(why, FAIL_VERSION, "VM tree: machine '%s' not supported by this build", compatible);
 }
 
 /* A guest that waits for a reset must not run before it is done: only a user can make it go on. */
@@ -101,7 +101,7 @@ static int read_list(const void *fdt, int node, const char *name, uint32_t *v, u
 	const uint8_t *p = fdt_getprop(fdt, node, name, &len);
 
 	if (!p)
-		return tree_fail(fdt, node, why, FAIL_CORRUPT, "%s is missing", name);
+		return tree_fail(fdt, node, why, FAIL_CORRUPT, "missing %s", name);
 	if (len % (int)(4 * each))
 		return tree_fail(fdt, node, why, FAIL_CORRUPT, "%s: %d bytes, no multiple of %" PRIu32, name, len, 4 * each);
 	*n = (uint32_t)len / (4 * each);
@@ -227,7 +227,7 @@ static int read_device(struct machine *m, const void *fdt, int node, struct fail
 		if (tree_str(fdt, node, "vmferry,host", d->host, sizeof(d->host), why))
 			return -1;
 		if (d->host[0] == '\0')
-			return tree_fail(fdt, node, why, FAIL_CORRUPT, "vmferry,host is empty");
+			return tree_fail(fdt, node, why, FAIL_CORRUPT, "vmferry,host: empty");
 	}
 	m->ndevices++;
 	return 0;
@@ -256,7 +256,7 @@ static int read_host(struct machine *m, const void *fdt, int node, struct fail *
 		return fail_set(why, FAIL_LIMIT, "VM tree: more than %u host resources", LIMIT_HOSTS);
 	h = &m->hosts[m->nhosts];
 	if (!name || (size_t)len >= sizeof(h->name))
-		return tree_fail(fdt, node, why, FAIL_LIMIT, "a name of %d characters", len);
+		return tree_fail(fdt, node, why, FAIL_LIMIT, "name too long: %d characters", len);
 	memcpy(h->name, name, (size_t)len);
 	if (tree_word(fdt, node, "class", host_class_names, HOST_CLASSES, &word, why) ||
 	    tree_str(fdt, node, "path", h->path, sizeof(h->path), why) || tree_u64(fdt, node, "size", &h->size, why) ||

@@ -13,7 +13,7 @@ static int owner_child(const void *fdt, const char *name, int *node, struct fail
 {
 	*node = fdt_subnode_offset(fdt, 0, name);
 	if (*node < 0)
-		return fail_set(why, FAIL_CORRUPT, "VM tree: /%s is missing", name);
+		return fail_set(why, FAIL_CORRUPT, "VM tree: missing /%s", name);
 	return 0;
 }
 
@@ -39,7 +39,7 @@ static int owner_cpus(const struct machine *m, const void *fdt, machine_owner_fn
 	}
 	if (n == m->ncpus)
 		return 0;
-	return fail_set(why, FAIL_CORRUPT, "VM tree: /cpus/%s is missing", want);
+	return fail_set(why, FAIL_CORRUPT, "VM tree: missing /cpus/%s", want);
 }
 
 static int owner_devices(const struct machine *m, const void *fdt, machine_owner_fn *fn, void *arg,
@@ -65,7 +65,7 @@ static int owner_devices(const struct machine *m, const void *fdt, machine_owner
 	if (n == m->ndevices)
 		return 0;
 	machine_device_node(&m->devices[n], want);
-	return fail_set(why, FAIL_CORRUPT, "VM tree: /soc/%s is missing", want);
+	return fail_set(why, FAIL_CORRUPT, "VM tree: missing /soc/%s", want);
 }
 
 int machine_owners(const struct machine *m, const void *fdt, machine_owner_fn *fn, void *arg,
@@ -137,7 +137,7 @@ static int loader_node(struct state_loader *l, int owner, size_t n, const char *
 	int  state = fdt_subnode_offset(l->fdt, owner, "state"), node;
 
 	if (state < 0)
-		return n ? fail_set(why, FAIL_CORRUPT, "%s: no state in the tree", where) : 0;
+		return n ? fail_set(why, FAIL_CORRUPT, "%s: missing state", where) : 0;
 	fdt_for_each_subnode(node, l->fdt, state) {
 		const char *name = fdt_get_name(l->fdt, node, NULL);
 		size_t      i    = 0;
@@ -145,16 +145,16 @@ static int loader_node(struct state_loader *l, int owner, size_t n, const char *
 		while (i < n && (!name || strcmp(l->list[i].node, name)))
 			i++;
 		if (i == n)
-			return fail_set(why, FAIL_VERSION, "%s: state of '%s', which this machine does not have", where, name ? name : "?");
+			return fail_set(why, FAIL_VERSION, "%s: state '%s' not part of this machine", where, name ? name : "?");
 		if (found[i])
-			return fail_set(why, FAIL_CORRUPT, "%s: %s is there twice", where, name);
+			return fail_set(why, FAIL_CORRUPT, "%s: duplicate %s", where, name);
 		if (loader_part(l, &l->list[i], node, where, why))
 			return -1;
 		found[i] = true;
 	}
 	for (size_t i = 0; i < n; i++)
 		if (!found[i])
-			return fail_set(why, FAIL_CORRUPT, "%s: %s is missing", where, l->list[i].node);
+			return fail_set(why, FAIL_CORRUPT, "%s: missing %s", where, l->list[i].node);
 	return 0;
 }
 

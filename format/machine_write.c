@@ -311,7 +311,7 @@ int machine_write(const struct machine *m, const struct machine_parts *parts, vo
 	int                rc = -1;
 
 	if ((uintptr_t)buf % 8)
-		return fail_set(why, FAIL_USAGE, "VM tree: the buffer is not aligned to 8 bytes");
+		return fail_set(why, FAIL_USAGE, "VM tree: buffer not aligned to 8 bytes");
 	if (machine_check(m, why))
 		return -1;
 	w.list = calloc(MACHINE_PARTS_MAX, sizeof(*w.list));
@@ -325,7 +325,7 @@ int machine_write(const struct machine *m, const struct machine_parts *parts, vo
 	if (!w.err)
 		w.err = fdt_finish(buf);
 	if (w.err) {
-		fail_set(why, FAIL_LIMIT, "VM tree: does not fit %zu bytes: %s", room, fdt_strerror(w.err));
+		fail_set(why, FAIL_LIMIT, "VM tree: larger than %zu bytes: %s", room, fdt_strerror(w.err));
 		goto out;
 	}
 	*len = fdt_totalsize(buf);

@@ -18,25 +18,25 @@ static bool machine_has_x86(const struct machine *m)
 int machine_check_x86(const struct machine *m, struct fail *why)
 {
 	if (m->type != MACHINE_X86_64_1)
-		return machine_has_x86(m) ? fail_set(why, FAIL_CORRUPT, "machine: CPUID or MSRs of an x86 without one") : 0;
+		return machine_has_x86(m) ? fail_set(why, FAIL_CORRUPT, "machine: CPUID or MSRs of a machine that is not x86") : 0;
 	if (m->ncpus > LIMIT_CPUS_X86)
-		return fail_set(why, FAIL_LIMIT, "machine: %" PRIu32 " CPUs, 1 to %u are possible", m->ncpus, LIMIT_CPUS_X86);
+		return fail_set(why, FAIL_LIMIT, "machine: number of CPUs out of range: %" PRIu32 " (valid: 1 to %u)", m->ncpus, LIMIT_CPUS_X86);
 	if (m->timebase_hz % 1000)
-		return fail_set(why, FAIL_CORRUPT, "machine: TSC of %" PRIu64 " Hz is no multiple of 1000", m->timebase_hz);
+		return fail_set(why, FAIL_CORRUPT, "machine: invalid TSC frequency: %" PRIu64 " Hz (not a multiple of 1000)", m->timebase_hz);
 	if (m->ncpuid < 1 || m->ncpuid > LIMIT_CPUID)
-		return fail_set(why, FAIL_LIMIT, "machine: %" PRIu32 " answers of CPUID, 1 to %u are possible", m->ncpuid, LIMIT_CPUID);
+		return fail_set(why, FAIL_LIMIT, "machine: number of CPUID entries out of range: %" PRIu32 " (valid: 1 to %u)", m->ncpuid, LIMIT_CPUID);
 	if (m->nmsrs > LIMIT_MSRS)
-		return fail_set(why, FAIL_LIMIT, "machine: %" PRIu32 " MSRs, above %u", m->nmsrs, LIMIT_MSRS);
+		return fail_set(why, FAIL_LIMIT, "machine: %" PRIu32 " MSRs exceed the limit of %u", m->nmsrs, LIMIT_MSRS);
 	if (m->xsave_bytes < 4096 || m->xsave_bytes > X86_XSAVE_MAX || m->xsave_bytes % 4)
-		return fail_set(why, FAIL_LIMIT, "machine: XSAVE area of %" PRIu32 " bytes, 4096 to %u are possible", m->xsave_bytes,
+		return fail_set(why, FAIL_LIMIT, "machine: XSAVE area size out of range: %" PRIu32 " bytes (valid: 4096 to %u)", m->xsave_bytes,
 				X86_XSAVE_MAX);
 	for (uint32_t i = 1; i < m->ncpuid; i++)
 		if (!cpuid_before(&m->cpuid[i - 1], &m->cpuid[i]))
-			return fail_set(why, FAIL_CORRUPT, "machine: CPUID %" PRIx32 ".%" PRIx32 " is twice there or out of order", m->cpuid[i].leaf,
+			return fail_set(why, FAIL_CORRUPT, "machine: CPUID %" PRIx32 ".%" PRIx32 ": duplicate or out of order", m->cpuid[i].leaf,
 					m->cpuid[i].index);
 	for (uint32_t i = 1; i < m->nmsrs; i++)
 		if (m->msrs[i] <= m->msrs[i - 1])
-			return fail_set(why, FAIL_CORRUPT, "machine: MSR 0x%" PRIx32 " is twice there or out of order", m->msrs[i]);
+			return fail_set(why, FAIL_CORRUPT, "machine: MSR 0x%" PRIx32 ": duplicate or out of order", m->msrs[i]);
 	return 0;
 }
 

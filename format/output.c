@@ -79,7 +79,7 @@ int output_open(struct output **out, int fd, const char *what, struct fail *why)
 	o->room   = OUTPUT_PIECE + page_chunk_room() + OUTPUT_ALIGN;
 	snprintf(o->what, sizeof(o->what), "%s", what);
 	if (posix_memalign((void **)&o->buf, OUTPUT_ALIGN, o->room)) {
-		fail_set(why, FAIL_SYSTEM, "%s: no memory for the output buffer", what);
+		fail_set(why, FAIL_SYSTEM, "%s: out of memory", what);
 		goto failed;
 	}
 	flags = fcntl(fd, F_GETFL);
@@ -91,7 +91,7 @@ int output_open(struct output **out, int fd, const char *what, struct fail *why)
 	/* With O_APPEND a pwrite lands at the end, whatever place it names. */
 	o->fresh = o->regular && !(flags & O_APPEND) && lseek(fd, 0, SEEK_CUR) == 0;
 	if (o->fresh && st.st_size) {
-		fail_set(why, FAIL_USAGE, "%s: the file is not empty", what);
+		fail_set(why, FAIL_USAGE, "%s: file not empty", what);
 		goto failed;
 	}
 	/* Another's O_DIRECT would refuse our last, unaligned piece: cleared then and not set again. */

@@ -23,7 +23,7 @@ int page_codec_open(struct page_codec **out, struct fail *why)
 	}
 	if (!c || !c->cctx || !c->dctx) {
 		page_codec_close(c);
-		return fail_set(why, FAIL_SYSTEM, "out of memory for zstd");
+		return fail_set(why, FAIL_SYSTEM, "zstd: out of memory");
 	}
 	*out = c;
 	return 0;
@@ -49,19 +49,19 @@ static int batch_check(const struct page_batch *b, struct fail *why)
 	uint64_t next = 0, ndata = 0;
 
 	if (b->nruns == 0 || b->nruns > BATCH_RUNS || b->ndata > BATCH_PAGES)
-		return fail_set(why, FAIL_USAGE, "a batch of %" PRIu32 " runs and %" PRIu32 " data pages", b->nruns, b->ndata);
+		return fail_set(why, FAIL_USAGE, "invalid batch: %" PRIu32 " runs, %" PRIu32 " data pages", b->nruns, b->ndata);
 	for (uint32_t i = 0; i < b->nruns; i++) {
 		const struct page_run *r = &b->runs[i];
 
 		if (r->first < next || r->count == 0 || r->first > UINT64_MAX - r->count)
-			return fail_set(why, FAIL_USAGE, "a batch whose runs do not ascend");
+			return fail_set(why, FAIL_USAGE, "invalid batch: runs not in ascending order");
 		if (r->kind != PAGE_DATA && r->kind != PAGE_ZERO)
-			return fail_set(why, FAIL_USAGE, "a batch with pages of kind %" PRIu32, r->kind);
+			return fail_set(why, FAIL_USAGE, "invalid batch: page kind %" PRIu32, r->kind);
 		next = r->first + r->count;
 		ndata += r->kind == PAGE_DATA ? r->count : 0;
 	}
 	if (ndata != b->ndata)
-		return fail_set(why, FAIL_USAGE, "a batch whose runs name %" PRIu64 " data pages and that has %" PRIu32, ndata, b->ndata);
+		return fail_set(why, FAIL_USAGE, "invalid batch: runs list %" PRIu64 " data pages, got %" PRIu32, ndata, b->ndata);
 	return 0;
 }
 
@@ -71,7 +71,7 @@ static int data_compress(struct page_codec *c, int level, uint8_t *out, const ui
 	size_t n;
 
 	if (level > 19 || level < ZSTD_minCLevel())
-		return fail_set(why, FAIL_USAGE, "compression level %d; %d to 19 are possible", level, ZSTD_minCLevel());
+		return fail_set(why, FAIL_USAGE, "compression level out of range: %d (valid: %d to 19)", level, ZSTD_minCLevel());
 	ZSTD_CCtx_reset(c->cctx, ZSTD_reset_session_only);
 	ZSTD_CCtx_setParameter(c->cctx, ZSTD_c_compressionLevel, level);
 	n = ZSTD_compress2(c->cctx, out, len - 1, data, len);
@@ -130,32 +130,32 @@ int page_chunk_tables(const struct chunk *h, const uint8_t *payload, uint32_t ha
 	uint64_t       next = 0, ndata = 0;
 
 	if (h->len < PAGE_CHUNK_HEAD || have < PAGE_CHUNK_HEAD)
-		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: ends within its head");
+		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: truncated header");
 	head->nruns    = get_le32(payload);
 	head->ndata    = get_le32(payload + 4);
 	head->data_len = get_le32(payload + 8);
 	if (get_le32(payload + 12))
-		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: reserved bytes are not zero");
+		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: reserved bytes not zero");
 	if (head->nruns == 0 || head->nruns > BATCH_RUNS)
-		return fail_at(why, FAIL_LIMIT, at, "pages chunk: %" PRIu32 " runs; 1 to %u are allowed", head->nruns, BATCH_RUNS);
+		return fail_at(why, FAIL_LIMIT, at, "pages chunk: number of runs out of range: %" PRIu32 " (valid: 1 to %u)", head->nruns, BATCH_RUNS);
 	if (head->ndata > BATCH_PAGES)
-		return fail_at(why, FAIL_LIMIT, at, "pages chunk: %" PRIu32 " data pages, the limit is %u", head->ndata, BATCH_PAGES);
+		return fail_at(why, FAIL_LIMIT, at, "pages chunk: %" PRIu32 " data pages exceed the limit of %u", head->ndata, BATCH_PAGES);
 	head->tables = PAGE_CHUNK_HEAD + head->nruns * PAGE_CHUNK_RUN_BYTES + head->ndata * 8;
 	if (head->tables > h->len || head->data_len != h->len - head->tables || head->tables > have)
-		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: its tables and data are not as long as it is");
+		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: table and data sizes do not match the payload length");
 	if (!hash_same(get_le64(payload + 16), XXH3_64bits(p, head->tables - PAGE_CHUNK_HEAD)))
-		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: its tables do not match their hash");
+		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: table checksum mismatch");
 	for (uint32_t i = 0; i < head->nruns; i++, p += PAGE_CHUNK_RUN_BYTES) {
 		struct page_run r = { .first = get_le64(p), .count = get_le32(p + 8), .kind = get_le32(p + 12) };
 
 		if (r.kind == PAGE_PARENT)
-			return fail_at(why, FAIL_VERSION, at, "pages chunk: pages of a parent snapshot; this build reads no chains");
+			return fail_at(why, FAIL_VERSION, at, "pages chunk: pages of a parent snapshot not supported by this build");
 		if (r.kind != PAGE_DATA && r.kind != PAGE_ZERO)
-			return fail_at(why, FAIL_CORRUPT, at, "pages chunk: pages of kind %" PRIu32, r.kind);
+			return fail_at(why, FAIL_CORRUPT, at, "pages chunk: invalid page kind %" PRIu32, r.kind);
 		if (r.first < next || r.count == 0)
-			return fail_at(why, FAIL_CORRUPT, at, "pages chunk: its runs do not ascend");
+			return fail_at(why, FAIL_CORRUPT, at, "pages chunk: runs not in ascending order");
 		if (r.first > npages || r.count > npages - r.first)
-			return fail_at(why, FAIL_CORRUPT, at, "pages chunk: pages %" PRIu64 "+%" PRIu32 " are outside region %" PRIu32 " of %" PRIu64 " pages",
+			return fail_at(why, FAIL_CORRUPT, at, "pages chunk: pages %" PRIu64 "+%" PRIu32 " out of range of region %" PRIu32 " (%" PRIu64 " pages)",
 				       r.first, r.count, h->region, npages);
 		next = r.first + r.count;
 		ndata += r.kind == PAGE_DATA ? r.count : 0;
@@ -164,10 +164,10 @@ int page_chunk_tables(const struct chunk *h, const uint8_t *payload, uint32_t ha
 	if (h->encoding == 0 ? head->data_len != head->ndata * PAGE_SIZE_4K
 			     : head->data_len >= head->ndata * PAGE_SIZE_4K)
 		return fail_at(why, FAIL_CORRUPT, at,
-			       "pages chunk: %" PRIu32 " bytes of %s data for %" PRIu32 " pages",
+			       "pages chunk: invalid data length: %" PRIu32 " bytes of %s data for %" PRIu32 " pages",
 			       head->data_len, h->encoding ? "compressed" : "raw", head->ndata);
 	if (ndata != head->ndata)
-		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: its runs name %" PRIu64 " data pages, it has %" PRIu32, ndata, head->ndata);
+		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: runs list %" PRIu64 " data pages, header says %" PRIu32, ndata, head->ndata);
 	for (uint32_t i = 0; hashes && i < head->ndata; i++)
 		hashes[i] = get_le64(p + (size_t)i * 8);
 	b->region = h->region;
@@ -199,14 +199,14 @@ static int data_expand(struct page_codec *c, const struct chunk *h, const struct
 		return 0;
 	}
 	if (!frame_is_ours(in, head->data_len, raw))
-		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: not one zstd frame of %" PRIu32 " pages", head->ndata);
+		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: data is not a single zstd frame of %" PRIu32 " pages", head->ndata);
 
 	size_t n = ZSTD_decompressDCtx(c->dctx, out, raw, in, head->data_len);
 
 	if (ZSTD_isError(n))
 		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: zstd: %s", ZSTD_getErrorName(n));
 	if (n != raw)
-		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: zstd gave %zu bytes for %" PRIu32 " pages", n, head->ndata);
+		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: zstd frame decompressed to %zu bytes for %" PRIu32 " pages", n, head->ndata);
 	return 0;
 }
 
@@ -238,7 +238,7 @@ int page_chunk_decode_hashes(struct page_codec *c, const struct chunk *h, const 
 			continue;
 		if (bad_page)
 			*bad_page = page_batch_data_page(b, i);
-		return fail_at(why, FAIL_CORRUPT, at, "region %" PRIu32 ": page %" PRIu64 " does not match its hash", h->region, page_batch_data_page(b, i));
+		return fail_at(why, FAIL_CORRUPT, at, "region %" PRIu32 ": page %" PRIu64 ": checksum mismatch", h->region, page_batch_data_page(b, i));
 	}
 	return 0;
 }

@@ -49,7 +49,7 @@ int pagemap_open(struct pagemap **out, uint64_t npages, struct fail *why)
 	struct pagemap *m;
 
 	if (npages > LIMIT_REGION_BYTES / PAGE_SIZE_4K)
-		return fail_set(why, FAIL_LIMIT, "a region of %llu pages", (unsigned long long)npages);
+		return fail_set(why, FAIL_LIMIT, "region too large: %llu pages", (unsigned long long)npages);
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return fail_sys(why, "page table");

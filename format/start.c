@@ -44,5 +44,5 @@ int snap_header_load(int fd, const char *what, bool named, const char *command,
 		return 0;
 	if (got >= sizeof(start) && memcmp(out, start, sizeof(start)))
 		return fail_at(why, FAIL_CORRUPT, 0, "%s: not a snapshot", what);
-	return fail_at(why, FAIL_CORRUPT, got, "%s: the snapshot is cut off here", what);
+	return fail_at(why, FAIL_CORRUPT, got, "%s: unexpected end of snapshot", what);
 }

@@ -39,22 +39,22 @@ static int hart_check(const void *state, struct fail *why)
 	const uint64_t extra = ~(SSTATUS_KEPT);
 
 	if (s->x[0])
-		return fail_set(why, FAIL_CORRUPT, "x0 is not zero");
+		return fail_set(why, FAIL_CORRUPT, "x0 not zero");
 	if ((s->pc | s->sepc | s->hsm_start) & 1)
-		return fail_set(why, FAIL_CORRUPT, "an instruction's address is odd");
+		return fail_set(why, FAIL_CORRUPT, "pc not aligned to 2 bytes");
 	if (s->stvec & 2)
-		return fail_set(why, FAIL_CORRUPT, "stvec 0x%" PRIx64 " has a mode this hart does not know", s->stvec);
+		return fail_set(why, FAIL_CORRUPT, "stvec 0x%" PRIx64 ": unsupported mode", s->stvec);
 	if (s->sstatus & extra || s->sie & ~HART_IRQS)
-		return fail_set(why, FAIL_CORRUPT, "sstatus or sie has bits this hart does not have");
+		return fail_set(why, FAIL_CORRUPT, "sstatus or sie: unsupported bits set");
 	/* Sv39 or none; no address space numbers; 44 bits of page number. */
 	if (s->satp && (s->satp >> 60 != 8 || s->satp >> 44 & 0xffff))
-		return fail_set(why, FAIL_CORRUPT, "satp 0x%" PRIx64 " is not a mode this hart has", s->satp);
+		return fail_set(why, FAIL_CORRUPT, "satp 0x%" PRIx64 ": unsupported mode", s->satp);
 	if (s->res_valid && ((s->res_size != 4 && s->res_size != 8) || s->res_gpa & (s->res_size - 1u)))
-		return fail_set(why, FAIL_CORRUPT, "a reservation of %u bytes at 0x%" PRIx64, s->res_size, s->res_gpa);
+		return fail_set(why, FAIL_CORRUPT, "invalid reservation: %u bytes at 0x%" PRIx64, s->res_size, s->res_gpa);
 	if (s->hsm == 3)
-		return fail_set(why, FAIL_CORRUPT, "hsm state 3 is never saved");
+		return fail_set(why, FAIL_CORRUPT, "invalid hsm state 3");
 	if (s->hsm == HSM_SUSPENDED && !s->wfi)
-		return fail_set(why, FAIL_CORRUPT, "a suspended hart that does not wait");
+		return fail_set(why, FAIL_CORRUPT, "suspended hart without wfi set");
 	return 0;
 }
 

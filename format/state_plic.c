@@ -13,12 +13,12 @@ static int plic_check(const void *state, struct fail *why)
 	const struct plic_state *s = state;
 
 	if (s->priority[0] || (s->pending[0] | s->claimed[0] | s->level[0]) & 1)
-		return fail_set(why, FAIL_CORRUPT, "interrupt source 0 is in use");
+		return fail_set(why, FAIL_CORRUPT, "interrupt source 0 in use");
 	for (unsigned w = 0; w < PLIC_WORDS; w++) {
 		if (s->pending[w] & s->claimed[w])
-			return fail_set(why, FAIL_CORRUPT, "sources of word %u are pending and claimed at once", w);
+			return fail_set(why, FAIL_CORRUPT, "word %u: sources both pending and claimed", w);
 		if (s->level[w] & ~s->claimed[w] & ~s->pending[w])
-			return fail_set(why, FAIL_CORRUPT, "lines of word %u are high and neither pending nor claimed", w);
+			return fail_set(why, FAIL_CORRUPT, "word %u: lines high, but neither pending nor claimed", w);
 	}
 	return 0;
 }
@@ -38,7 +38,7 @@ static int context_check(const void *state, struct fail *why)
 {
 	const struct plic_context_state *s = state;
 
-	return s->enable[0] & 1 ? fail_set(why, FAIL_CORRUPT, "interrupt source 0 is enabled") : 0;
+	return s->enable[0] & 1 ? fail_set(why, FAIL_CORRUPT, "interrupt source 0 enabled") : 0;
 }
 
 const struct state_table plic_context_state_table = {

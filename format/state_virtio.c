@@ -16,9 +16,9 @@ static int virtio_check(const void *state, struct fail *why)
 	bool                       features_ok = s->status & VIRTIO_STATUS_FEATURES_OK;
 
 	if (s->status & VIRTIO_STATUS_DRIVER_OK && !features_ok)
-		return fail_set(why, FAIL_CORRUPT, "driver runs without agreed features");
+		return fail_set(why, FAIL_CORRUPT, "DRIVER_OK without FEATURES_OK");
 	if (features_ok && (s->driver_features & ~s->device_features || !(s->driver_features & VIRTIO_F_VERSION_1)))
-		return fail_set(why, FAIL_CORRUPT, "driver has features that were not offered");
+		return fail_set(why, FAIL_CORRUPT, "driver accepted features that were not offered");
 	return 0;
 }
 
@@ -46,11 +46,11 @@ static int virtqueue_check(const void *state, struct fail *why)
 	const struct virtqueue_state *s = state;
 
 	if (s->size & (s->size - 1))
-		return fail_set(why, FAIL_CORRUPT, "queue size %u is no power of two", s->size);
+		return fail_set(why, FAIL_CORRUPT, "queue size %u is not a power of two", s->size);
 	if (s->ready && (!s->size || s->desc & 15 || s->avail & 1 || s->used & 3))
-		return fail_set(why, FAIL_CORRUPT, "a ready queue without size, or misaligned");
+		return fail_set(why, FAIL_CORRUPT, "ready queue with size 0 or misaligned address");
 	if (s->last_avail != s->used_idx)
-		return fail_set(why, FAIL_CORRUPT, "requests in flight in a saved queue");
+		return fail_set(why, FAIL_CORRUPT, "requests in flight in saved queue");
 	return 0;
 }
 

@@ -53,7 +53,7 @@ static int stream_read(struct snap_stream *s, void *buf, size_t len, struct fail
 		return -1;
 	s->pos += got;
 	if (got < len) {
-		fail_at(why, FAIL_CORRUPT, s->pos, "the snapshot is cut off here");
+		fail_at(why, FAIL_CORRUPT, s->pos, "unexpected end of snapshot");
 		return -1;
 	}
 	return 0;
@@ -82,7 +82,7 @@ static int stream_open(struct snap_stream **out, int fd, const uint8_t *have, co
 	snprintf(s->what, sizeof(s->what), "%s", what);
 	s->digest = XXH3_createState();
 	if (!s->digest) {
-		fail_set(why, FAIL_SYSTEM, "%s: out of memory for a digest", what);
+		fail_set(why, FAIL_SYSTEM, "%s: out of memory", what);
 		goto failed;
 	}
 	if (content_open(&s->content, why) || page_codec_open(&s->codec, why))
@@ -189,7 +189,7 @@ static int stream_payload(struct snap_stream *s, const struct chunk *c, uint64_t
 static int stream_tree(struct snap_stream *s, int which, const struct chunk *c, uint64_t at, struct fail *why)
 {
 	if (c->len == 0 || c->len > LIMIT_TREE_BYTES)
-		return fail_at(why, FAIL_LIMIT, at, "%s chunk: a tree of %" PRIu32 " bytes, the limit is %u", chunk_type_name(c->type), c->len,
+		return fail_at(why, FAIL_LIMIT, at, "%s chunk: VM tree of %" PRIu32 " bytes exceeds the limit of %u", chunk_type_name(c->type), c->len,
 			       LIMIT_TREE_BYTES);
 	s->trees[which] = malloc(c->len);
 	if (!s->trees[which])
@@ -215,9 +215,9 @@ static int stream_config(struct snap_stream *s, const struct chunk *c, uint64_t 
 static int stream_pages(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
 {
 	if (s->header.required & SNAP_STATE_ONLY)
-		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: in a snapshot without memory");
+		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: unexpected in a snapshot without memory");
 	if (c->region >= LIMIT_REGIONS || s->npages[c->region] == 0)
-		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: region %" PRIu32 " is not in the configuration", c->region);
+		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: region %" PRIu32 " not in the configuration", c->region);
 	if (page_chunk_decode_hashes(s->codec, c, s->payload, at, s->npages[c->region], &s->batch, s->hashes, NULL, why))
 		return -1;
 	s->have_batch = true;
@@ -247,7 +247,7 @@ static int stream_auth(struct snap_stream *s, const struct chunk *c, uint64_t at
 	if (covers == AUTH_CONFIG) {
 		if (s->seen.chunks != 1)
 			return fail_at(why, FAIL_CORRUPT, at,
-				       "auth chunk: not directly behind the configuration");
+				       "auth chunk: not directly after CONFIG");
 		if (!s->keyed)
 			return 0;
 		return auth_check(&s->auth_config, s->payload, AUTH_CONFIG, &s->key, &text, why);
@@ -262,7 +262,7 @@ static int stream_auth(struct snap_stream *s, const struct chunk *c, uint64_t at
 static int stream_round_end(const struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
 {
 	if (c->len != ROUND_END_PAYLOAD || get_le32(s->payload + 4))
-		return fail_at(why, FAIL_CORRUPT, at, "round-end chunk: not as it should be");
+		return fail_at(why, FAIL_CORRUPT, at, "malformed ROUND_END chunk");
 	return 0;
 }
 
@@ -293,9 +293,9 @@ static int stream_index(struct snap_stream *s, const struct chunk *c, uint64_t a
 	uint8_t  want[INDEX_RUN_BYTES];
 
 	if (c->len % INDEX_RUN_BYTES || n > INDEX_CHUNK_RUNS)
-		return fail_at(why, FAIL_CORRUPT, at, "index chunk: of %" PRIu32 " bytes", c->len);
+		return fail_at(why, FAIL_CORRUPT, at, "index chunk: invalid length: %" PRIu32 " bytes", c->len);
 	if (s->at == IN_INDEX && (n == 0 || s->seen.index_runs % INDEX_CHUNK_RUNS || s->seen.index_runs == 0))
-		return fail_at(why, FAIL_CORRUPT, at, "index chunk: behind one that is not full");
+		return fail_at(why, FAIL_CORRUPT, at, "index chunk: follows one that is not full");
 	if (s->at != IN_INDEX)
 		s->seen.index_at = at;
 	s->at = IN_INDEX;
@@ -304,10 +304,10 @@ static int stream_index(struct snap_stream *s, const struct chunk *c, uint64_t a
 		struct index_run r;
 
 		if (!index_next(s->content, &s->cursor, &r))
-			return fail_at(why, FAIL_CORRUPT, at, "index chunk: names pages that the snapshot does not have");
+			return fail_at(why, FAIL_CORRUPT, at, "index chunk: lists pages that are not in the snapshot");
 		index_run_put(want, &r);
 		if (memcmp(p, want, INDEX_RUN_BYTES) != 0)
-			return fail_at(why, FAIL_CORRUPT, at, "index chunk: run %" PRIu64 " is not region %" PRIu32 " pages %" PRIu64 "+%" PRIu64
+			return fail_at(why, FAIL_CORRUPT, at, "index chunk: run %" PRIu64 " mismatch: expected region %" PRIu32 " pages %" PRIu64 "+%" PRIu64
 				       " at byte %" PRIu64, s->seen.index_runs + i, r.region, r.first, r.count, r.chunk);
 		s->finals[r.region][r.kind] += r.count;
 	}
@@ -328,7 +328,7 @@ static int stream_trailing(const struct snap_stream *s, struct fail *why)
 		return 0;
 	if (io_read_some(s->fd, &more, 1, &got, s->what, why))
 		return -1;
-	return got ? fail_at(why, FAIL_CORRUPT, s->pos, "trailing data behind the end") : 0;
+	return got ? fail_at(why, FAIL_CORRUPT, s->pos, "trailing data after the END chunk") : 0;
 }
 
 static int stream_end(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
@@ -337,23 +337,23 @@ static int stream_end(struct snap_stream *s, const struct chunk *c, uint64_t at,
 	struct snap_end  e;
 
 	if (c->len != SNAP_END_PAYLOAD)
-		return fail_at(why, FAIL_CORRUPT, at, "end chunk: of %" PRIu32 " bytes", c->len);
+		return fail_at(why, FAIL_CORRUPT, at, "end chunk: invalid length: %" PRIu32 " bytes", c->len);
 	if (snap_end_get(&e, s->payload, at, why))
 		return -1;
 	if (!uuid_equal(&e.snapshot, &s->header.snapshot))
-		return fail_at(why, FAIL_CORRUPT, at, "end chunk: of another snapshot than the header");
+		return fail_at(why, FAIL_CORRUPT, at, "end chunk: snapshot UUID differs from the header");
 	if (index_next(s->content, &s->cursor, &r))
-		return fail_at(why, FAIL_CORRUPT, at, "end chunk: the index before it lacks region %" PRIu32 " page %" PRIu64, r.region, r.first);
+		return fail_at(why, FAIL_CORRUPT, at, "end chunk: index lacks region %" PRIu32 " page %" PRIu64, r.region, r.first);
 	if (e.chunks != s->seen.chunks || e.index_at != s->seen.index_at || e.index_runs != s->seen.index_runs || e.total != s->pos ||
 	    e.state_at != s->seen.state_at || e.working_at != s->seen.working_at)
-		return fail_at(why, FAIL_CORRUPT, at, "end chunk: its counts and places are not those of the snapshot");
+		return fail_at(why, FAIL_CORRUPT, at, "end chunk: counts or offsets do not match the snapshot");
 	digest_put(s->seen.file, XXH3_128bits_digest(s->digest));
 	if (!digest_same(e.file, s->seen.file))
-		return fail_at(why, FAIL_CORRUPT, at, "end chunk: the file's digest differs");
+		return fail_at(why, FAIL_CORRUPT, at, "end chunk: file digest mismatch");
 	if (content_digest(s->content, s->trees[0], s->lens[0], s->trees[1], s->lens[1], s->seen.content, why))
 		return -1;
 	if (!digest_same(e.content, s->seen.content))
-		return fail_at(why, FAIL_CORRUPT, at, "end chunk: the content's digest differs");
+		return fail_at(why, FAIL_CORRUPT, at, "end chunk: content digest mismatch");
 	const struct auth_text text = stream_auth_text(s);
 
 	if (s->keyed && !bytes_all_zero(s->auth, sizeof(s->auth)) &&
@@ -367,7 +367,7 @@ static int stream_end(struct snap_stream *s, const struct chunk *c, uint64_t at,
 
 static int out_of_order(const struct chunk *c, uint64_t at, struct fail *why)
 {
-	return fail_at(why, FAIL_CORRUPT, at, "%s chunk: not expected here", chunk_type_name(c->type));
+	return fail_at(why, FAIL_CORRUPT, at, "%s chunk: unexpected at this point", chunk_type_name(c->type));
 }
 
 /* One chunk, its payload sound: its place in the grammar and what it says. */
@@ -384,7 +384,7 @@ static int stream_take(struct snap_stream *s, const struct chunk *c, uint64_t at
 	case CHUNK_WORKINGSET:
 	case CHUNK_AUTH:
 		if (c->region || c->encoding)
-			return fail_at(why, FAIL_CORRUPT, at, "%s chunk: has a region or an encoding", chunk_type_name(c->type));
+			return fail_at(why, FAIL_CORRUPT, at, "%s chunk: region or encoding not zero", chunk_type_name(c->type));
 		break;
 	case CHUNK_PAGES:
 	case CHUNK_BLOB:
@@ -393,7 +393,7 @@ static int stream_take(struct snap_stream *s, const struct chunk *c, uint64_t at
 		known = false;
 	}
 	if (!known && c->flags & CHUNK_REQUIRED)
-		return fail_at(why, FAIL_VERSION, at, "%s chunk (type %u): this build cannot read it and must not skip it",
+		return fail_at(why, FAIL_VERSION, at, "unsupported required chunk: %s (type %u)",
 			       chunk_type_name(c->type), c->type);
 	if ((s->at == WANT_CONFIG) != (c->type == CHUNK_CONFIG) ||
 	    (s->auth_last && c->type != CHUNK_STATE))

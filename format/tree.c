@@ -38,10 +38,10 @@ static int tree_names_order(const void *a, const void *b)
 static int tree_names_add(struct tree_names *names, int parent, bool node, const char *name, int len, struct fail *why)
 {
 	if (len < 0 || len >= (int)TREE_NAME_MAX)
-		return fail_set(why, FAIL_LIMIT, "VM tree: a name of %d characters, above %u", len, TREE_NAME_MAX - 1);
+		return fail_set(why, FAIL_LIMIT, "VM tree: name of %d characters exceeds the limit of %u", len, TREE_NAME_MAX - 1);
 	for (int i = 0; i < len; i++)
 		if (name[i] <= 0x20 || name[i] >= 0x7f || name[i] == '/')
-			return fail_set(why, FAIL_CORRUPT, "VM tree: '%s' is no name", name);
+			return fail_set(why, FAIL_CORRUPT, "VM tree: invalid name '%s'", name);
 	if (names->n == names->room) {
 		size_t            room = names->room ? 2 * names->room : 1024;
 		struct tree_name *v    = realloc(names->v, room * sizeof(*v));
@@ -63,9 +63,9 @@ static int tree_check_prop(const void *fdt, int at, int node, struct tree_names 
 	int         len;
 
 	if (!fdt_getprop_by_offset(fdt, at, &name, &len) || !name)
-		return fail_set(why, FAIL_CORRUPT, "VM tree: a property that cannot be read");
+		return fail_set(why, FAIL_CORRUPT, "VM tree: malformed property");
 	if (len < 0 || (uint32_t)len > LIMIT_PROP_BYTES)
-		return fail_set(why, FAIL_LIMIT, "VM tree: %s: %d bytes, above %u", name, len, LIMIT_PROP_BYTES);
+		return fail_set(why, FAIL_LIMIT, "VM tree: %s: %d bytes exceed the limit of %u", name, len, LIMIT_PROP_BYTES);
 	return tree_names_add(names, node, false, name, (int)strlen(name), why);
 }
 
@@ -77,15 +77,15 @@ static int tree_check_strings(const void *fdt, size_t len, struct fail *why)
 	const char *names = (const char *)fdt + off;
 
 	if (size > TREE_STRINGS)
-		return fail_set(why, FAIL_LIMIT, "VM tree: %u bytes of names, above %u", size,
+		return fail_set(why, FAIL_LIMIT, "VM tree: %u bytes of names exceed the limit of %u", size,
 				TREE_STRINGS);
 	if (off > len || size > len - off)
-		return fail_set(why, FAIL_CORRUPT, "VM tree: names are out of range");
+		return fail_set(why, FAIL_CORRUPT, "VM tree: string offset out of range");
 	for (uint32_t i = 0; i < size; i++) {
 		run = names[i] ? run + 1 : 0;
 		if (run >= TREE_NAME_MAX)
 			return fail_set(why, FAIL_LIMIT,
-					"VM tree: a property's name of more than %u characters",
+					"VM tree: property name longer than %u characters",
 					TREE_NAME_MAX - 1);
 	}
 	return 0;
@@ -108,13 +108,13 @@ static int tree_walk(const void *fdt, struct tree_names *names, struct fail *why
 			const char *name = fdt_get_name(fdt, at, &len);
 
 			if (depth == 0 && nodes)
-				return fail_set(why, FAIL_CORRUPT, "VM tree: a second root");
+				return fail_set(why, FAIL_CORRUPT, "VM tree: duplicate root");
 			if (depth == TREE_DEPTH)
 				return fail_set(why, FAIL_LIMIT, "VM tree: deeper than %d levels", TREE_DEPTH);
 			if (++nodes > TREE_NODES)
 				return fail_set(why, FAIL_LIMIT, "VM tree: more than %u nodes", TREE_NODES);
 			if (!name || (depth && len == 0))
-				return fail_set(why, FAIL_CORRUPT, "VM tree: a node without a name");
+				return fail_set(why, FAIL_CORRUPT, "VM tree: node without a name");
 			if (depth && tree_names_add(names, parents[depth], true, name, len, why))
 				return -1;
 			children[depth] = true;
@@ -126,11 +126,11 @@ static int tree_walk(const void *fdt, struct tree_names *names, struct fail *why
 		}
 		case FDT_PROP:
 			if (depth == 0)
-				return fail_set(why, FAIL_CORRUPT, "VM tree: a property outside of the root");
+				return fail_set(why, FAIL_CORRUPT, "VM tree: property outside the root");
 			/* libfdt does not see it there, other readers do. */
 			if (children[depth])
 				return tree_fail(fdt, parents[depth], why, FAIL_CORRUPT,
-						 "a property behind a child node");
+						 "property after a child node");
 			if (++props > TREE_PROPS || ++counts[depth] > TREE_NODE_PROPS)
 				return fail_set(why, FAIL_LIMIT, "VM tree: more than %u properties, or %u in one node",
 						TREE_PROPS, TREE_NODE_PROPS);
@@ -139,12 +139,12 @@ static int tree_walk(const void *fdt, struct tree_names *names, struct fail *why
 			break;
 		case FDT_END_NODE:
 			if (depth == 0)
-				return fail_set(why, FAIL_CORRUPT, "VM tree: ends a node that has not begun");
+				return fail_set(why, FAIL_CORRUPT, "VM tree: unbalanced end of node");
 			depth--;
 			break;
 		case FDT_END:
 			if (depth || nodes == 0)
-				return fail_set(why, FAIL_CORRUPT, "VM tree: ends inside a node");
+				return fail_set(why, FAIL_CORRUPT, "VM tree: unterminated node");
 			return 0;
 		default:      /* FDT_NOP */
 			break;
@@ -164,9 +164,9 @@ static int tree_check(const void *fdt, size_t len, struct fail *why)
 	if (fdt_magic(fdt) != FDT_MAGIC)
 		return fail_set(why, FAIL_CORRUPT, "VM tree: %s", fdt_strerror(-FDT_ERR_BADMAGIC));
 	if (fdt_version(fdt) != 17)
-		return fail_set(why, FAIL_VERSION, "VM tree: flattened tree of version %u, 17 is read", fdt_version(fdt));
+		return fail_set(why, FAIL_VERSION, "VM tree: unsupported FDT version %u (supported: 17)", fdt_version(fdt));
 	if (fdt_totalsize(fdt) != len)
-		return fail_set(why, FAIL_CORRUPT, "VM tree: says it has %u bytes, has %zu", fdt_totalsize(fdt), len);
+		return fail_set(why, FAIL_CORRUPT, "VM tree: size mismatch: header says %u bytes, got %zu", fdt_totalsize(fdt), len);
 	err = fdt_check_full(fdt, len);
 	if (err)
 		return fail_set(why, FAIL_CORRUPT, "VM tree: %s", fdt_strerror(err));
@@ -176,8 +176,8 @@ static int tree_check(const void *fdt, size_t len, struct fail *why)
 		qsort(names.v, names.n, sizeof(*names.v), tree_names_order);
 	for (size_t i = 1; i < names.n; i++) {
 		if (tree_names_order(&names.v[i - 1], &names.v[i]) == 0) {
-			tree_fail(fdt, names.v[i].parent, why, FAIL_CORRUPT, "two %s of one name",
-				  names.v[i].node ? "nodes" : "properties");
+			tree_fail(fdt, names.v[i].parent, why, FAIL_CORRUPT, "duplicate %s name",
+				  names.v[i].node ? "node" : "property");
 			goto out;
 		}
 	}
@@ -228,7 +228,7 @@ static const void *tree_prop(const void *fdt, int node, const char *name, int *l
 	const void *p = fdt_getprop(fdt, node, name, len);
 
 	if (!p)
-		tree_fail(fdt, node, why, FAIL_CORRUPT, "%s is missing", name);
+		tree_fail(fdt, node, why, FAIL_CORRUPT, "missing %s", name);
 	return p;
 }
 
@@ -240,7 +240,7 @@ int tree_bytes(const void *fdt, int node, const char *name, uint8_t *v, size_t l
 	if (!p)
 		return -1;
 	if ((size_t)n != len)
-		return tree_fail(fdt, node, why, FAIL_CORRUPT, "%s: %d bytes, %zu wanted", name, n, len);
+		return tree_fail(fdt, node, why, FAIL_CORRUPT, "%s: invalid length: %d bytes, expected %zu", name, n, len);
 	memcpy(v, p, len);
 	return 0;
 }
@@ -268,7 +268,7 @@ int tree_cells(const void *fdt, int node, const char *name, uint64_t *v, uint32_
 	if (!p)
 		return -1;
 	if ((size_t)len != 8 * (size_t)n)
-		return tree_fail(fdt, node, why, FAIL_CORRUPT, "%s: %d bytes, %zu wanted", name, len, 8 * (size_t)n);
+		return tree_fail(fdt, node, why, FAIL_CORRUPT, "%s: invalid length: %d bytes, expected %zu", name, len, 8 * (size_t)n);
 	for (uint32_t i = 0; i < n; i++)
 		v[i] = get_be64(p + 8 * (size_t)i);
 	return 0;
@@ -282,9 +282,9 @@ int tree_str(const void *fdt, int node, const char *name, char *v, size_t room, 
 	if (!p)
 		return -1;
 	if (len < 1 || p[len - 1] != '\0' || memchr(p, 0, (size_t)len - 1))
-		return tree_fail(fdt, node, why, FAIL_CORRUPT, "%s: not one text with its NUL", name);
+		return tree_fail(fdt, node, why, FAIL_CORRUPT, "%s: not a single NUL-terminated string", name);
 	if ((size_t)len > room)
-		return tree_fail(fdt, node, why, FAIL_LIMIT, "%s: %d bytes, above %zu", name, len, room);
+		return tree_fail(fdt, node, why, FAIL_LIMIT, "%s: %d bytes exceed the limit of %zu", name, len, room);
 	memset(v, 0, room);
 	memcpy(v, p, (size_t)len);
 	return 0;
@@ -303,5 +303,5 @@ int tree_word(const void *fdt, int node, const char *name, const char *const *wo
 			return 0;
 		}
 	}
-	return tree_fail(fdt, node, why, FAIL_VERSION, "%s: this build knows no '%s'", name, text);
+	return tree_fail(fdt, node, why, FAIL_VERSION, "%s: unsupported value '%s'", name, text);
 }

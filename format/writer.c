@@ -44,7 +44,7 @@ int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header 
 	w->end.snapshot      = h->snapshot;
 	w->digest            = XXH3_createState();
 	if (!w->digest) {
-		fail_set(why, FAIL_SYSTEM, "%s: out of memory for a digest", what);
+		fail_set(why, FAIL_SYSTEM, "%s: out of memory", what);
 		goto failed;
 	}
 	if (content_open(&w->content, why) || page_codec_open(&w->codec, why) || output_open(&w->out, fd, what, why))
@@ -85,9 +85,9 @@ void snap_writer_key(struct snap_writer *w, const struct hostkey *k)
 static int writer_ready(const struct snap_writer *w, int at, struct fail *why)
 {
 	if (w->at == AT_FAILED)
-		return fail_set(why, FAIL_USAGE, "the snapshot has failed before");
+		return fail_set(why, FAIL_USAGE, "snapshot writer: failed earlier");
 	if ((int)w->at != at)
-		return fail_set(why, FAIL_USAGE, "parts of a snapshot written out of order");
+		return fail_set(why, FAIL_USAGE, "snapshot writer: chunks out of order");
 	return 0;
 }
 
@@ -114,7 +114,7 @@ static int writer_chunk(struct snap_writer *w, uint16_t type, uint16_t flags, co
 static int writer_tree(struct snap_writer *w, int which, const void *fdt, size_t len, struct fail *why)
 {
 	if (len == 0 || len > LIMIT_TREE_BYTES)
-		return fail_set(why, FAIL_LIMIT, "a VM tree of %zu bytes, the limit is %u", len, LIMIT_TREE_BYTES);
+		return fail_set(why, FAIL_LIMIT, "VM tree of %zu bytes exceeds the limit of %u", len, LIMIT_TREE_BYTES);
 	w->trees[which] = malloc(len);
 	if (!w->trees[which])
 		return fail_sys(why, "VM tree");
@@ -188,7 +188,7 @@ int snap_writer_image(struct snap_writer *w, const char *name, const void *data,
 	bit = h ? (uint64_t)1 << (h - w->machine->hosts) : 0;
 	if (!h || !image_is(h) || !image_same(h, data, len) || w->images & bit)
 		return fail_set(why, FAIL_REFUSED,
-				"%s: not an image that is due by the configuration", name);
+				"%s: image not in the configuration", name);
 	w->images |= bit;
 	for (uint64_t at = 0; at < len; at += IMAGE_PIECE_BYTES) {
 		uint64_t n = len - at < IMAGE_PIECE_BYTES ? len - at : IMAGE_PIECE_BYTES;
@@ -257,7 +257,7 @@ static uint64_t writer_index_limit(void)
 
 static int writer_index_long(struct fail *why)
 {
-	return fail_set(why, FAIL_LIMIT, "the index exceeds %" PRIu64 " runs: memory is too fragmented",
+	return fail_set(why, FAIL_LIMIT, "index exceeds %" PRIu64 " runs: memory too fragmented",
 			writer_index_limit());
 }
 

@@ -59,7 +59,7 @@ static int control_room(struct control *c, struct fail *why)
 	if (c->len < c->room)
 		return 0;
 	if (c->room >= CONTROL_LINE_MAX)
-		return fail_set(why, FAIL_PEER, "%s: a line above %u MiB", c->vm, CONTROL_LINE_MAX >> 20);
+		return fail_set(why, FAIL_PEER, "%s: reply line longer than %u MiB", c->vm, CONTROL_LINE_MAX >> 20);
 
 	size_t room = c->room ? c->room * 2 : 64u << 10;
 	char  *buf  = realloc(c->buf, room);
@@ -115,7 +115,7 @@ static int control_fill(struct control *c, uint64_t deadline_ns, struct fail *wh
 
 			if (n == 0 || (n < 0 && errno == EINTR)) {
 				if (io_now_ns() >= deadline_ns)
-					return fail_set(why, FAIL_PEER, "%s: no answer in time", c->vm);
+					return fail_set(why, FAIL_PEER, "%s: timed out waiting for a reply", c->vm);
 				continue;
 			}
 		}
@@ -129,7 +129,7 @@ static int control_fill(struct control *c, uint64_t deadline_ns, struct fail *wh
 			return 0;
 		}
 		if (got == 0 || errno == ECONNRESET)
-			return fail_set(why, FAIL_ENDED, "%s: the VM closed the connection", c->vm);
+			return fail_set(why, FAIL_ENDED, "%s: connection closed by vmrun", c->vm);
 		if (errno == EINTR)
 			continue;
 		if (errno == EAGAIN)           /* SO_RCVTIMEO is never set: not reached */
@@ -155,7 +155,7 @@ static int control_message(struct control *c, json_t **out, uint64_t deadline_ns
 				return 0;
 			json_decref(*out);
 			*out = NULL;
-			return fail_set(why, FAIL_PEER, "%s: not a control socket: a line is no JSON object", c->vm);
+			return fail_set(why, FAIL_PEER, "%s: not a control socket: invalid JSON", c->vm);
 		}
 		c->seen = c->len;
 		if (control_fill(c, deadline_ns, why))
@@ -186,9 +186,9 @@ static int control_connect(struct control *c, const char *vm, struct fail *why)
 	if (connect(c->sock, (struct sockaddr *)&to, sizeof(to)) == 0)
 		return 0;
 	if (errno == ENOENT)
-		return fail_set(why, FAIL_PEER, "no VM '%s': there is no %s", vm, path);
+		return fail_set(why, FAIL_PEER, "no running VM '%s': %s does not exist", vm, path);
 	if (errno == ECONNREFUSED)
-		return fail_set(why, FAIL_PEER, "no VM '%s': nobody listens at %s any more", vm, path);
+		return fail_set(why, FAIL_PEER, "no running VM '%s': stale socket %s", vm, path);
 
 	int sys = errno;
 
@@ -224,7 +224,7 @@ int control_open(struct control **out, const char *vm, struct fail *why)
 		goto out;
 	}
 	if (!json_is_object(json_object_get(m, "QMP"))) {
-		fail_set(why, FAIL_PEER, "%s: not a control socket: no QMP greeting", vm);
+		fail_set(why, FAIL_PEER, "%s: not a control socket: missing QMP greeting", vm);
 		goto out;
 	}
 	if (control_execute(c, "qmp_capabilities", NULL, NULL, NULL, NULL, CONTROL_GREETING_MS, why))
@@ -249,7 +249,7 @@ static int control_send(struct control *c, const char *command, json_t *args, st
 	text = m ? json_dumps(m, JSON_COMPACT) : NULL;
 	json_decref(m);
 	if (!text)
-		return fail_set(why, FAIL_USAGE, "%s: %s: arguments are not JSON text", c->vm, command);
+		return fail_set(why, FAIL_USAGE, "%s: %s: arguments are not valid JSON", c->vm, command);
 
 	size_t len = strlen(text);
 
@@ -257,7 +257,7 @@ static int control_send(struct control *c, const char *command, json_t *args, st
 	rc = io_send(c->sock, text, len + 1, control_deadline(CONTROL_GREETING_MS), c->vm, why);
 	free(text);
 	if (rc && (why->sys == EPIPE || why->sys == ECONNRESET))
-		return fail_set(why, FAIL_ENDED, "%s: the VM closed the connection", c->vm);
+		return fail_set(why, FAIL_ENDED, "%s: connection closed by vmrun", c->vm);
 	return rc;
 }
 
@@ -276,7 +276,7 @@ static int control_answer(struct control *c, json_t *m, json_t **ret, char cls[6
 
 	if (cls)
 		snprintf(cls, 64, "%s", class ? class : "GenericError");
-	return fail_set(why, FAIL_PEER, "%s: %s", c->vm, desc ? desc : "an answer without return or error");
+	return fail_set(why, FAIL_PEER, "%s: %s", c->vm, desc ? desc : "invalid reply: neither return nor error");
 }
 
 int control_execute(struct control *c, const char *command, json_t *args, json_t **ret, int *fd, char cls[64],

@@ -33,7 +33,7 @@ static int hostkey_folder(char path[PATHS_MAX], bool create, struct fail *why)
 	if (fstat(dir, &st)) {
 		fail_sys(why, "%s", path);
 	} else if (st.st_uid != geteuid() || st.st_mode & 022) {
-		fail_set(why, FAIL_SYSTEM, "%s: is another user's or can be written by others", path);
+		fail_set(why, FAIL_SYSTEM, "%s: owned by another user, or writable by others", path);
 	} else {
 		return dir;
 	}
@@ -54,12 +54,12 @@ static int hostkey_read(struct hostkey *k, int dir, const char *path, struct fai
 		fail_sys(why, "%s/%s", path, HOSTKEY_FILE);
 	else if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_mode & 077)
 		fail_set(why, FAIL_SYSTEM,
-			 "%s/%s: not a regular file of ours that nobody else can read",
+			 "%s/%s: not a private regular file owned by this user (mode 0600)",
 			 path, HOSTKEY_FILE);
 	else if (io_read_some(fd, buf, sizeof(buf), &got, HOSTKEY_FILE, why) == 0)
 		rc = got == HOSTKEY_BYTES
 			   ? 0
-			   : fail_set(why, FAIL_SYSTEM, "%s/%s: not a key of %u bytes: remove it",
+			   : fail_set(why, FAIL_SYSTEM, "%s/%s: invalid key length, expected %u bytes: remove it",
 				      path, HOSTKEY_FILE, HOSTKEY_BYTES);
 	if (rc == 0)
 		memcpy(k->b, buf, HOSTKEY_BYTES);
@@ -147,7 +147,7 @@ int hostkey_mac(const struct hostkey *k, const struct mac_part *parts, size_t n,
 	good = good && EVP_MAC_final(c, out, &len, MAC_BYTES) && len == MAC_BYTES;
 	EVP_MAC_CTX_free(c);
 	EVP_MAC_free(mac);
-	return good ? 0 : fail_set(why, FAIL_SYSTEM, "HMAC-SHA-256: libcrypto has failed");
+	return good ? 0 : fail_set(why, FAIL_SYSTEM, "HMAC-SHA-256: libcrypto error");
 }
 
 int hostkey_id(const struct hostkey *k, uint8_t out[HOSTKEY_ID_BYTES], struct fail *why)

@@ -48,7 +48,7 @@ int io_read_cancel(int fd, int cancel, void *buf, size_t len, size_t *got, const
 			return fail_sys(why, "%s: poll", what);
 		}
 		if (w[1].revents)
-			return fail_set(why, FAIL_ENDED, "reading was cancelled");
+			return fail_set(why, FAIL_ENDED, "read cancelled");
 		n = read(fd, p + *got, len - *got);
 		if (n == 0)
 			return 0;
@@ -66,7 +66,7 @@ int io_read(int fd, void *buf, size_t len, const char *what, struct fail *why)
 	if (io_read_some(fd, buf, len, &got, what, why))
 		return -1;
 	if (got < len)
-		return fail_set(why, FAIL_CORRUPT, "%s: ends early, %zu of %zu bytes", what, got, len);
+		return fail_set(why, FAIL_CORRUPT, "%s: unexpected end of file: %zu of %zu bytes", what, got, len);
 	return 0;
 }
 
@@ -99,7 +99,7 @@ int io_pread(int fd, void *buf, size_t len, uint64_t at, const char *what, struc
 		if (n < 0)
 			return fail_sys(why, "%s: read", what);
 		if (n == 0)
-			return fail_at(why, FAIL_CORRUPT, at, "%s: ends early, %zu bytes missing", what, len);
+			return fail_at(why, FAIL_CORRUPT, at, "%s: unexpected end of file: %zu bytes missing", what, len);
 		p += n;
 		at += (uint64_t)n;
 		len -= (size_t)n;
@@ -145,7 +145,7 @@ static int io_wait(int fd, short events, uint64_t deadline_ns, const char *what,
 		if (n < 0 && errno != EINTR)
 			return fail_sys(why, "%s: poll", what);
 		if (n == 0 && deadline_ns && io_now_ns() >= deadline_ns)
-			return fail_set(why, FAIL_PEER, "%s: no answer in time", what);
+			return fail_set(why, FAIL_PEER, "%s: timed out waiting for a reply", what);
 	}
 }
 
@@ -171,7 +171,7 @@ int io_recv(int fd, void *buf, size_t len, uint64_t deadline_ns, const char *wha
 			continue;
 		}
 		if (n == 0)
-			return fail_set(why, FAIL_PEER, "%s: the other side closed the connection", what);
+			return fail_set(why, FAIL_PEER, "%s: connection closed by peer", what);
 		if (errno == EINTR)
 			continue;
 		if (errno != EAGAIN)
@@ -240,9 +240,9 @@ int io_fds_lost(int fd, const char *what, struct fail *why)
 	int one = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
 	if (one < 0)
-		return fail_sys(why, "%s: a descriptor was passed and could not be taken", what);
+		return fail_sys(why, "%s: cannot receive the passed file descriptor", what);
 	close(one);
-	return fail_set(why, FAIL_PEER, "%s: more descriptors came than were asked for", what);
+	return fail_set(why, FAIL_PEER, "%s: more file descriptors than expected", what);
 }
 
 int io_packet_recv(int fd, void *buf, size_t len, size_t *got, int *fds, size_t *nfds, uint64_t deadline_ns,
@@ -293,7 +293,7 @@ int io_packet_recv(int fd, void *buf, size_t len, size_t *got, int *fds, size_t 
 		if (m.msg_flags & MSG_CTRUNC)
 			io_fds_lost(fd, what, why);
 		else
-			fail_set(why, FAIL_PEER, "%s: a message came cut short, or with descriptors nobody asked for", what);
+			fail_set(why, FAIL_PEER, "%s: truncated message or unexpected file descriptors", what);
 		while (have)
 			close(fds[--have]);
 		return -1;
@@ -364,7 +364,7 @@ int io_slurp(int fd, uint8_t **out, size_t *len, size_t max, const char *what, s
 		have += got;
 		if (have > max) {
 			free(buf);
-			return fail_set(why, FAIL_LIMIT, "%s: larger than the %zu bytes accepted", what, max);
+			return fail_set(why, FAIL_LIMIT, "%s: exceeds the limit of %zu bytes", what, max);
 		}
 		if (have < room) {
 			*out = buf;

@@ -49,8 +49,8 @@ static int lease_closed(struct lease *l, struct fail *why)
 	struct pollfd p = { .fd = l->vmrun, .events = POLLIN };
 
 	if (l->lost == FAIL_NONE && l->vmrun >= 0 && poll(&p, 1, LEASE_DEATH_MS) > 0)
-		return lease_lost(l, FAIL_ENDED, 0, "the VM has ended: its vmrun is dead", why);
-	return lease_lost(l, FAIL_PEER, 0, "vmrun closed the channel", why);
+		return lease_lost(l, FAIL_ENDED, 0, "the VM has ended: vmrun died", why);
+	return lease_lost(l, FAIL_PEER, 0, "lease connection closed by vmrun", why);
 }
 
 static enum fail_kind lease_kind_of(const struct lease_msg *m)
@@ -81,7 +81,7 @@ static int lease_receive(struct lease *l, struct lease_msg *m, int *fds, size_t 
 	if (nfds)
 		*nfds = 0;
 	if (got != sizeof(*m))
-		return lease_lost(l, FAIL_PEER, 0, "vmrun speaks another version of the lease", why);
+		return lease_lost(l, FAIL_PEER, 0, "incompatible lease protocol version", why);
 	return lease_lost(l, lease_kind_of(m), 0, m->text, why);
 }
 
@@ -121,8 +121,8 @@ static int lease_answer(struct lease *l, uint32_t verb, uint32_t serial, struct 
 	for (size_t i = 0; want && i < nfds; i++)
 		close(fds[i]);
 	if (m->verb != verb || m->serial != serial || m->status == LEASE_OK)
-		return lease_lost(l, FAIL_PEER, 0, "vmrun answers what was not asked", why);
-	return fail_set(why, lease_kind_of(m), "%s: %s", l->vm, m->text[0] ? m->text : "refused without a reason");
+		return lease_lost(l, FAIL_PEER, 0, "unexpected reply from vmrun", why);
+	return fail_set(why, lease_kind_of(m), "%s: %s", l->vm, m->text[0] ? m->text : "refused without giving a reason");
 }
 
 static int lease_call(struct lease *l, struct lease_msg *m, int fd, int *fds, size_t want, unsigned timeout_ms, struct fail *why)
@@ -140,10 +140,10 @@ static int lease_region_check(const struct lease *l, const struct lease_ram *ram
 
 	if (r->page_size < 4096 || (r->page_size & (r->page_size - 1)) || r->size == 0 || r->size > LEASE_RAM_MAX ||
 	    r->size % r->page_size || r->backing > 1 || r->base > INT64_MAX - r->size)
-		return fail_set(why, FAIL_PEER, "%s: region %u does not make sense", l->vm, r->id);
+		return fail_set(why, FAIL_PEER, "%s: invalid region %u", l->vm, r->id);
 	for (uint32_t i = 0; i < l->nrams; i++)
 		if (l->rams[i].r.id == r->id)
-			return fail_set(why, FAIL_PEER, "%s: two regions with id %u", l->vm, r->id);
+			return fail_set(why, FAIL_PEER, "%s: duplicate region %u", l->vm, r->id);
 	return 0;
 }
 
@@ -156,7 +156,7 @@ static int lease_regions(struct lease *l, struct fail *why)
 	uint64_t count = m.a[0];
 
 	if (count > sizeof(l->rams) / sizeof(l->rams[0]))
-		return fail_set(why, FAIL_LIMIT, "%s: %llu regions", l->vm, (unsigned long long)count);
+		return fail_set(why, FAIL_LIMIT, "%s: too many regions: %llu", l->vm, (unsigned long long)count);
 	while (l->nrams < count) {
 		struct lease_ram *ram = &l->rams[l->nrams];
 
@@ -229,7 +229,7 @@ int lease_open_token(struct lease **out, struct control *c, enum lease_kind kind
 	if (rc)
 		return -1;
 	if (fd < 0)
-		return fail_set(why, FAIL_PEER, "the VM answered vmferry-lease without a channel");
+		return fail_set(why, FAIL_PEER, "invalid reply to vmferry-lease: missing file descriptor");
 	return lease_adopt(out, fd, control_vm(c), why);
 }
 
@@ -267,7 +267,7 @@ static int lease_tree(struct lease *l, enum lease_verb verb, uint8_t **fdt, size
 		return -1;
 	if (m.a[0] == 0 || m.a[0] > LEASE_TREE_MAX) {
 		close(fd);
-		return fail_set(why, FAIL_LIMIT, "%s: a VM tree of %llu bytes", l->vm, (unsigned long long)m.a[0]);
+		return fail_set(why, FAIL_LIMIT, "%s: invalid VM tree size: %llu bytes", l->vm, (unsigned long long)m.a[0]);
 	}
 	buf = malloc((size_t)m.a[0]);
 	if (!buf)
@@ -324,7 +324,7 @@ static void *lease_map(const struct lease *l, const struct lease_ram *ram, int f
 		return NULL;
 	}
 	if (st.st_size < 0 || (uint64_t)st.st_size < len) {
-		fail_set(why, FAIL_PEER, "%s: bitmap of region %u is too short", l->vm, ram->r.id);
+		fail_set(why, FAIL_PEER, "%s: bitmap of region %u too short", l->vm, ram->r.id);
 		return NULL;
 	}
 	void *map = mmap(NULL, len, prot, MAP_SHARED, fd, 0);
@@ -406,7 +406,7 @@ int lease_clear_ranges(struct lease *l, uint32_t region, const struct lease_rang
 		if (lease_answer(l, LEASE_CLEAR, serial + (uint32_t)answered, &m, NULL, 0, LEASE_ANSWER_MS, why)) {
 			/* The other answers would be taken for those of later calls. */
 			if (answered < asked && l->lost == FAIL_NONE)
-				lease_lost(l, why->kind, 0, "a clear was refused", &(struct fail){ 0 });
+				lease_lost(l, why->kind, 0, "clear request refused", &(struct fail){ 0 });
 			return -1;
 		}
 	}
@@ -536,7 +536,7 @@ int lease_load(struct lease *l, const void *fdt, size_t len, struct fail *why)
 	struct lease_msg m = { .verb = LEASE_LOAD, .a = { len } };
 
 	if (len > LEASE_TREE_MAX)
-		return fail_set(why, FAIL_LIMIT, "a VM tree of %zu bytes", len);
+		return fail_set(why, FAIL_LIMIT, "VM tree too large: %zu bytes", len);
 	int fd = io_memfd("vmferry-tree", fdt, len, why);
 
 	if (fd < 0)

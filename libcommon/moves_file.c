@@ -18,7 +18,7 @@
 
 static int moves_doubt(struct fail *why, const char *path, const char *what)
 {
-	return fail_set(why, FAIL_OWNER, "%s: %s: who owns this VM is in doubt; see vmmigrate resolve", path, what);
+	return fail_set(why, FAIL_OWNER, "%s: %s: ownership of the VM is unresolved; see vmmigrate resolve", path, what);
 }
 
 /* Faults of one step of the write of one state: "moves.owned.fsync-folder". */
@@ -107,16 +107,16 @@ static int moves_read_at(const char *path, const struct uuid *vm, struct move_re
 		goto out;
 	}
 	if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022)) {
-		moves_doubt(why, path, "not a file that only we can write");
+		moves_doubt(why, path, "not a private regular file owned by this user");
 		goto out;
 	}
 	if (io_slurp(fd, &text, &len, MOVES_FILE_MAX, path, why)) {
-		moves_doubt(why, path, "cannot be read whole");
+		moves_doubt(why, path, "cannot be read completely");
 		goto out;
 	}
 	j = json_loadb((const char *)text, len, JSON_REJECT_DUPLICATES, NULL);
 	if (!moves_parse(j, &got) || !uuid_equal(&got.vm, vm)) {
-		moves_doubt(why, path, "the record is damaged");
+		moves_doubt(why, path, "malformed record");
 		goto out;
 	}
 	*r     = got;

@@ -73,7 +73,7 @@ static int moves_sign(int fd, const char *socket, const char *path, struct fail 
 
 	json_decref(j);
 	if (!text)
-		return fail_set(why, FAIL_SYSTEM, "%s: no memory", path);
+		return fail_set(why, FAIL_SYSTEM, "%s: out of memory", path);
 	if (ftruncate(fd, 0))
 		fail_sys(why, "%s: write", path);
 	else
@@ -137,7 +137,7 @@ int moves_lock(const struct uuid *vm, const char *socket, unsigned wait_ms, int 
 		moves_signed(*fd, &h);
 		io_close(fd);
 		if (io_now_ns() >= until)
-			return fail_set(why, FAIL_OWNER, "%s: in use by process %ld%s%s", path, (long)h.pid,
+			return fail_set(why, FAIL_OWNER, "%s: locked by pid %ld%s%s", path, (long)h.pid,
 					h.socket[0] ? ", which runs the VM at " : "", h.socket);
 		poll(NULL, 0, MOVES_LOCK_TRY);
 	}
@@ -157,7 +157,7 @@ int moves_lock_adopt(const struct uuid *vm, const char *socket, int fd, struct f
 		return -1;
 	/* Taking it again through the same description succeeds; through another it would not. */
 	if (!moves_lock_is(fd, path) || fcntl(fd, F_OFD_SETLK, &whole))
-		return fail_set(why, FAIL_OWNER, "%s: the descriptor does not hold this lock", path);
+		return fail_set(why, FAIL_OWNER, "%s: the file descriptor does not hold this lock", path);
 	return moves_sign(fd, socket, path, why);
 }
 

@@ -67,7 +67,7 @@ int page_sink_batch(struct page_sink *s, const struct page_batch *b, struct fail
 
 		if (run->first > s->written.npages || run->count > s->written.npages - run->first)
 			return fail_set(why, FAIL_CORRUPT,
-					"region %s: pages %" PRIu64 "+%" PRIu32 " are out of range",
+					"region %s: pages %" PRIu64 "+%" PRIu32 " out of range",
 					s->name, run->first, run->count);
 		switch (run->kind) {
 		case PAGE_ZERO:
@@ -77,7 +77,7 @@ int page_sink_batch(struct page_sink *s, const struct page_batch *b, struct fail
 		case PAGE_DATA:
 			if (len > sizeof(b->data) - data)
 				return fail_set(why, FAIL_CORRUPT,
-						"region %s: more pages than data", s->name);
+						"region %s: more data pages listed than data present", s->name);
 			if (io_pwrite(s->fd, b->data + data, len, run->first * PAGE_SIZE_4K,
 				      s->name, why))
 				return -1;
@@ -86,7 +86,7 @@ int page_sink_batch(struct page_sink *s, const struct page_batch *b, struct fail
 			break;
 		default:
 			return fail_set(why, FAIL_VERSION,
-					"region %s: pages of a parent snapshot are not supported",
+					"region %s: pages of a parent snapshot not supported",
 					s->name);
 		}
 	}

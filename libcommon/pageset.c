@@ -11,7 +11,7 @@ int pageset_open(struct pageset *s, uint64_t npages, struct fail *why)
 	for (uint64_t bits = npages;; bits = bitmap_words(bits)) {
 		if (s->levels == PAGESET_LEVELS) {
 			pageset_close(s);
-			return fail_set(why, FAIL_LIMIT, "page set: %llu pages are not supported",
+			return fail_set(why, FAIL_LIMIT, "page set: %llu pages not supported",
 					(unsigned long long)npages);
 		}
 		s->level[s->levels] = calloc(bits ? bitmap_words(bits) : 1, sizeof(uint64_t));

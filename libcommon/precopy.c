@@ -73,7 +73,7 @@ int precopy_open(struct precopy **out, struct lease *l, const struct precopy_opt
 	p->by_sink = o->pause_by_sink || o->pause_buffer == 0;
 	for (uint32_t i = 0; i < l->nrams; i++) {
 		if (l->rams[i].r.page_size != PAGE_SIZE_4K) {
-			fail_set(why, FAIL_LIMIT, "region %s has pages of %u bytes", l->rams[i].r.name, l->rams[i].r.page_size);
+			fail_set(why, FAIL_LIMIT, "region %s: unsupported page size: %u bytes", l->rams[i].r.name, l->rams[i].r.page_size);
 			goto fail;
 		}
 		p->report.ram_pages += l->rams[i].npages;

@@ -23,7 +23,7 @@ bool publish_standard(const char *path)
 
 static int publish_exists(const struct publish *p, struct fail *why)
 {
-	return fail_set(why, FAIL_SYSTEM, "%s: exists already; --force replaces it", p->path);
+	return fail_set(why, FAIL_SYSTEM, "%s: already exists; use --force to overwrite", p->path);
 }
 
 /* Splits path into an open folder and a name in it. */
@@ -37,7 +37,7 @@ static int publish_place(struct publish *p, const char *path, struct fail *why)
 	snprintf(p->path, sizeof(p->path), "%s", path);
 	snprintf(p->name, sizeof(p->name), "%s", name);
 	if (!name[0] || !strcmp(name, ".") || !strcmp(name, ".."))
-		return fail_set(why, FAIL_USAGE, "'%.80s': not a file's name", path);
+		return fail_set(why, FAIL_USAGE, "'%.80s': not a file name", path);
 	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - path + 1) : 2, slash ? path : "./");
 	p->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return p->dir < 0 ? fail_sys(why, "%s", path) : 0;
@@ -72,7 +72,7 @@ static int publish_create(struct publish *p, struct fail *why)
 		memcpy(temp, p->temp, sizeof(temp));
 		p->temp[0] = '\0';
 		if (errno != EEXIST)
-			return fail_sys(why, "%s: create %s beside it", p->path, temp);
+			return fail_sys(why, "%s: create temporary file %s", p->path, temp);
 	}
 	if (p->fd < 0)
 		return fail_sys(why, "%s: create", p->path);
@@ -88,10 +88,10 @@ static int publish_look(struct publish *p, bool force, struct fail *why)
 	if (fstat(p->old_fd, &p->old))
 		return fail_sys(why, "%s", p->path);
 	if (S_ISLNK(p->old.st_mode))
-		return fail_set(why, FAIL_SYSTEM, "%.220s: is a symbolic link and is not replaced; name the file "
-				"it leads to", p->path);
+		return fail_set(why, FAIL_SYSTEM, "%.220s: is a symbolic link, not overwritten; name the file "
+				"it points to", p->path);
 	if (!S_ISREG(p->old.st_mode))
-		return fail_set(why, FAIL_SYSTEM, "%.220s: is not a regular file and is not replaced; redirect "
+		return fail_set(why, FAIL_SYSTEM, "%.220s: not a regular file, not overwritten; redirect "
 				"standard output to write into it", p->path);
 	p->replaces = true;
 	return force ? 0 : publish_exists(p, why);
@@ -119,10 +119,10 @@ static int publish_set_mode(struct publish *p, struct fail *why)
 	struct stat st;
 
 	if (fstat(p->fd, &st))
-		return fail_sys(why, "%s: get its group", p->path);
+		return fail_sys(why, "%s: set group", p->path);
 	if (p->replaces)
 		mode = publish_mode(p, &p->old, st.st_gid);
-	return fchmod(p->fd, mode) ? fail_sys(why, "%s: set its mode", p->path) : 0;
+	return fchmod(p->fd, mode) ? fail_sys(why, "%s: set mode", p->path) : 0;
 }
 
 int publish_open(struct publish *p, const char *path, mode_t mode, bool force, struct fail *why)
@@ -141,7 +141,7 @@ int publish_keep(const struct publish *p, const struct stat *st, const char *wha
 		 struct fail *why)
 {
 	if (p->replaces && same_file(&p->old, st))
-		return fail_set(why, FAIL_USAGE, "%.200s: is %.80s and is not replaced; name another file",
+		return fail_set(why, FAIL_USAGE, "%.200s: is %.80s, not overwritten; name another file",
 				p->path, what);
 	return 0;
 }
@@ -187,8 +187,8 @@ static int publish_look_again(struct publish *p, struct fail *why)
 		return 0;
 	}
 	if (!publish_same(&p->old, &st))
-		return fail_set(why, FAIL_SYSTEM, "%.220s: has been replaced meanwhile by another program, and "
-				"is left as it is", p->path);
+		return fail_set(why, FAIL_SYSTEM, "%.220s: replaced by another program in the meantime, "
+				"not overwritten", p->path);
 	p->old = st;
 	return publish_set_mode(p, why);
 }
@@ -216,11 +216,11 @@ int publish_finish(struct publish *p, struct fail *why)
 	if (rc && errno == EEXIST)
 		return publish_exists(p, why);
 	if (rc)
-		return fail_sys(why, "%s: give the file its name", p->path);
+		return fail_sys(why, "%s: link the finished file", p->path);
 	p->temp[0] = '\0';
 	/* Some file systems have no such fsync and say so. */
 	if (fsync(p->dir) && errno != EINVAL)
-		return fail_sys(why, "%s: is complete, but its folder could not be synced", p->path);
+		return fail_sys(why, "%s: complete, but its directory could not be synced", p->path);
 	return 0;
 }
 

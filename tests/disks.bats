@@ -115,7 +115,7 @@ other() { timeout 20 vmrun --name other --kernel "$STEP" --memory 32M --serial n
 	start_disked "$LOOP"
 	sum=$(sha256sum "$W/back")
 	run -2 vmsnap --force web "$W/back"
-	[[ $output == *"$W/back: is disk 'root' of web and is not replaced; name another file" ]]
+	[[ $output == *"$W/back: is disk 'root' of web, not overwritten; name another file" ]]
 	on_a vmrun ctl web quit
 	wait_gone 10 "$AVM"
 	run -2 timeout 20 vmrun --name other --kernel "$STEP" --memory 32M --serial "file:$W/back" --disk "root=$LOOP"

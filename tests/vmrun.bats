@@ -270,7 +270,7 @@ opens_none_of() {
 	[ ! -e "$W/elsewhere/snapshot.key" ]      # a restore makes none
 	chmod 0644 "$W/state/snapshot.key"
 	opens_none_of "$files" vmrun --restore "$W/a.vms" --name b
-	[[ $stderr = *"snapshot.key: not a regular file of ours that nobody else can read"* ]]
+	[[ $stderr = *"snapshot.key: not a private regular file owned by this user (mode 0600)"* ]]
 	elsewhere start_vm b --restore "$W/a.vms" --trust-paths
 	until_true 10 status_is b running
 }

@@ -101,14 +101,14 @@ static void test_frames(struct page_codec *codec, uint8_t *out, struct page_batc
 	   "a frame of 64 pages is read");
 	memcpy(f.payload + f.c.len, skippable, 8);
 	frame_grow(&f, 8);
-	ok(frame_refused(codec, &f, got, "not one zstd frame"),
+	ok(frame_refused(codec, &f, got, "not a single zstd frame"),
 	   "a second frame behind the first is refused");
 
 	f = frame_make(codec, out);
 	memmove(f.data + 8, f.data, get_le32(f.payload + 8));
 	memcpy(f.data, skippable, 8);
 	frame_grow(&f, 8);
-	ok(frame_refused(codec, &f, got, "not one zstd frame"),
+	ok(frame_refused(codec, &f, got, "not a single zstd frame"),
 	   "a skippable frame in front is refused");
 
 	/* Dictionary 0, in one byte: to libzstd the same as none. */
@@ -118,7 +118,7 @@ static void test_frames(struct page_codec *codec, uint8_t *out, struct page_batc
 	f.data[4] |= 1;
 	f.data[id] = 0;
 	frame_grow(&f, 1);
-	ok(frame_refused(codec, &f, got, "not one zstd frame"),
+	ok(frame_refused(codec, &f, got, "not a single zstd frame"),
 	   "a frame with a dictionary is refused");
 
 	/* zstd 0.7: magic, descriptor of a single segment with its size in four bytes, blocks that
@@ -139,7 +139,7 @@ static void test_frames(struct page_codec *codec, uint8_t *out, struct page_batc
 	p[0] = 3 << 6;
 	p[1] = p[2] = 0;
 	frame_put(&f, made, (size_t)(p + 3 - made));
-	ok(frame_refused(codec, &f, got, "not one zstd frame"), "a frame of zstd 0.7 is refused");
+	ok(frame_refused(codec, &f, got, "not a single zstd frame"), "a frame of zstd 0.7 is refused");
 
 	/* Raw blocks of two bytes: longer than what they hold. */
 	f = frame_make(codec, out);

@@ -136,7 +136,7 @@ static void test_save_refuses(void)
 
 	s.u16 = 1001;
 	ok(build(&v1, &s, "all", &why) == -1 && why.kind == FAIL_REFUSED &&
-	   strcmp(why.what, "all: not saved: u16: 0x3e9 is not between 0x0 and 0x3e8") == 0, "a value that no load would take is not saved");
+	   strcmp(why.what, "all: not saved: u16: 0x3e9 out of range (valid: 0x0 to 0x3e8)") == 0, "a value that no load would take is not saved");
 	s = sample;
 	memset(s.text, 'x', sizeof(s.text));
 	ok(build(&v1, &s, "all", &why) == -1 && why.kind == FAIL_REFUSED, "text without an end is not saved");
@@ -158,30 +158,30 @@ static void test_load_refuses(void)
 	build(&v1, &sample, "all", &why);
 	grow();
 	fdt_setprop_u32(blob, at, "u8", 101);
-	ok(refused(&v1, FAIL_CORRUPT, "dev: all: u8: 0x65 is not between 0x0 and 0x64"), "a value above its maximum leaves the struct alone");
+	ok(refused(&v1, FAIL_CORRUPT, "dev: all: u8: 0x65 out of range (valid: 0x0 to 0x64)"), "a value above its maximum leaves the struct alone");
 	fdt_setprop_u32(blob, at, "u8", 99);
 	ok(refused(&v1, FAIL_CORRUPT, "dev: all: u8 is 99"), "a failed relation leaves the struct alone");
 	fdt_setprop_u32(blob, at, "u8", 1);
 	fdt_setprop(blob, at, "u32s", big, sizeof(big));
-	ok(refused(&v1, FAIL_CORRUPT, "dev: all: u32s[3]: 0x100001 is not between 0x0 and 0x100000"), "the bad element of an array is named");
+	ok(refused(&v1, FAIL_CORRUPT, "dev: all: u32s[3]: 0x100001 out of range (valid: 0x0 to 0x100000)"), "the bad element of an array is named");
 	fdt_setprop(blob, at, "u32s", big, 12);
-	ok(refused(&v1, FAIL_CORRUPT, "dev: all: u32s: 12 bytes, 16 wanted"), "an array of another length is refused");
+	ok(refused(&v1, FAIL_CORRUPT, "dev: all: u32s: invalid length: 12 bytes, expected 16"), "an array of another length is refused");
 	fdt_setprop(blob, at, "u32s", "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16);
 	fdt_setprop(blob, at, "text", "abc", 3);
-	ok(refused(&v1, FAIL_CORRUPT, "dev: all: text: text without an end"), "text without NUL is refused");
+	ok(refused(&v1, FAIL_CORRUPT, "dev: all: text: string not NUL-terminated"), "text without NUL is refused");
 	fdt_setprop(blob, at, "text", "a\0b", 4);
-	ok(refused(&v1, FAIL_CORRUPT, "dev: all: text: NUL inside the text"), "text with a NUL inside is refused");
+	ok(refused(&v1, FAIL_CORRUPT, "dev: all: text: NUL inside the string"), "text with a NUL inside is refused");
 	fdt_setprop_string(blob, at, "text", "12345678");
-	ok(refused(&v1, FAIL_CORRUPT, "dev: all: text: 9 bytes, at most 8 wanted"), "text that is too long is refused");
+	ok(refused(&v1, FAIL_CORRUPT, "dev: all: text: 9 bytes exceed the limit of 8"), "text that is too long is refused");
 	fdt_setprop_string(blob, at, "text", "");
 	fdt_setprop_u32(blob, at, "flag", 2);
-	ok(refused(&v1, FAIL_CORRUPT, "dev: all: flag: 0x2 is not between 0x0 and 0x1"), "a flag is 0 or 1");
+	ok(refused(&v1, FAIL_CORRUPT, "dev: all: flag: 0x2 out of range (valid: 0x0 to 0x1)"), "a flag is 0 or 1");
 	fdt_delprop(blob, at, "flag");
-	ok(refused(&v1, FAIL_CORRUPT, "dev: all: flag: is missing"), "a field that its version has must be there");
+	ok(refused(&v1, FAIL_CORRUPT, "dev: all: missing flag"), "a field that its version has must be there");
 	build(&v1, &sample, "all@2", &why);
 	grow();
 	fdt_setprop_u32(blob, at, "reg", 3);
-	ok(refused(&v1, FAIL_CORRUPT, "dev: all@2: reg is not the unit address"), "reg must be the unit address");
+	ok(refused(&v1, FAIL_CORRUPT, "dev: all@2: reg differs from the unit address"), "reg must be the unit address");
 }
 
 static void test_versions(void)
@@ -192,7 +192,7 @@ static void test_versions(void)
 
 	build(&v1, &sample, "all", &why);
 	ok(state_load(&v2, &s, blob, at, "dev", &unknown, &why) == 0 && s.newer == 3, "a field younger than the node keeps its reset value");
-	ok(refused(&v2_only, FAIL_VERSION, "dev: all: version 1, this build reads 2 and newer"), "a version below the oldest is refused");
+	ok(refused(&v2_only, FAIL_VERSION, "dev: all: unsupported version 1, this build reads 2 and newer"), "a version below the oldest is refused");
 	build(&v2, &sample, "all", &why);
 	memset(&s, 0, sizeof(s));
 	ok(state_load(&v1, &s, blob, at, "dev", &unknown, &why) == 0 && unknown == 1 && s.u8 == 42, "a newer node that needs nothing new is read, and counted");
@@ -200,12 +200,12 @@ static void test_versions(void)
 	fdt_setprop_u32(blob, at, "version", 1);
 	ok(state_load(&v2, &s, blob, at, "dev", &unknown, &why) == 0 && unknown == 1 && s.newer == 0, "a field from the future of its node is passed over");
 	build(&v2_only, &sample, "all", &why);
-	ok(refused(&v1, FAIL_VERSION, "dev: all: a reader of version 2 is needed, this build knows 1"), "what a reader must know, it must know");
+	ok(refused(&v1, FAIL_VERSION, "dev: all: unsupported version: needs reader version 2, this build has 1"), "what a reader must know, it must know");
 	grow();
 	fdt_setprop_u32(blob, at, "needs", 3);
-	ok(refused(&v2, FAIL_CORRUPT, "dev: all: version 2 needs 3 cannot be"), "needs above version cannot be");
+	ok(refused(&v2, FAIL_CORRUPT, "dev: all: invalid version pair: version 2, oldest reader 3"), "needs above version cannot be");
 	fdt_delprop(blob, at, "needs");
-	ok(refused(&v2, FAIL_CORRUPT, "dev: all: needs is missing"), "needs must be there");
+	ok(refused(&v2, FAIL_CORRUPT, "dev: all: missing needs"), "needs must be there");
 }
 
 static void test_json(void)

@@ -104,11 +104,11 @@ static void test_refused(void)
 	if (mkdir(folder, 0700))
 		abort();
 	put(file, 32, 0640);
-	ok(refused("nobody else can read"), "one that others can read is not used");
+	ok(refused("not a private regular file"), "one that others can read is not used");
 	put(file, 31, 0600);
-	ok(refused("not a key of 32 bytes"), "one that is too short is not used");
+	ok(refused("invalid key length, expected 32 bytes"), "one that is too short is not used");
 	put(file, 33, 0600);
-	ok(refused("not a key of 32 bytes"), "one that is too long is not used");
+	ok(refused("invalid key length, expected 32 bytes"), "one that is too long is not used");
 	unlink(file);
 	if (symlink("/dev/zero", file))
 		abort();
@@ -116,11 +116,11 @@ static void test_refused(void)
 	unlink(file);
 	if (mkfifo(file, 0600))
 		abort();
-	ok(refused("not a regular file"), "a FIFO is not waited for");
+	ok(refused("not a private regular file"), "a FIFO is not waited for");
 	unlink(file);
 	if (chmod(folder, 0770))
 		abort();
-	ok(refused("can be written by others") && access(file, F_OK),
+	ok(refused("writable by others") && access(file, F_OK),
 	   "in a folder that others can write none is made");
 }
 

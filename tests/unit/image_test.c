@@ -112,7 +112,7 @@ static void test_damage(int level, const char *claim)
 	ok(missed == 0, "a file cut off anywhere is refused");
 	f = realloc(f, len + 1);
 	f[len] = 0;
-	ok(refused(f, len + 1, &why) && strstr(why.what, "behind"), "a byte behind the end is seen");
+	ok(refused(f, len + 1, &why) && strstr(why.what, "trailing data"), "a byte behind the end is seen");
 	free(f);
 }
 

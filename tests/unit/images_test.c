@@ -362,13 +362,13 @@ static void test_damaged(void)
 		  "kernel: digest mismatch", 0, 48 + 272 + 5000, 1, 0xee, false, 2 },
 		{ "a piece that is left out shows at the next one", "kernel: bytes", 1, 4, 4, 77,
 		  false, 2 },
-		{ "a last piece that is left out shows at the state", "kernel: ends", 2, 4, 4, 77,
+		{ "a last piece that is left out shows at the state", "kernel: truncated", 2, 4, 4, 77,
 		  true, 0 },
-		{ "a piece of another node is refused in a snapshot", "not of a kernel", 3, 48 + 6,
+		{ "a piece of another node is refused in a snapshot", "not a kernel", 3, 48 + 6,
 		  1, 'I', false, 3 },
-		{ "a piece with a region is refused", "region or an encoding", 3, 12, 4, 1, false,
+		{ "a piece with a region is refused", "region or encoding not zero", 3, 12, 4, 1, false,
 		  3 },
-		{ "a piece with an encoding is refused", "region or an encoding", 3, 8, 2, 1, false,
+		{ "a piece with an encoding is refused", "region or encoding not zero", 3, 8, 2, 1, false,
 		  3 },
 		{ "a piece without bytes is refused in a snapshot", "too short", 3, 0, 0, 0, false,
 		  3 },
@@ -427,11 +427,11 @@ static void test_damaged(void)
 	struct reading v = as_stream(g, len);
 
 	ok(v.rc == -1 && v.why.kind == FAIL_CORRUPT && v.why.at == end - blob &&
-		   strstr(v.why.what, "not expected here"),
+		   strstr(v.why.what, "unexpected at this point"),
 	   "a piece behind the state is refused in a stream");
 	v = as_file(g, len);
 	ok(v.rc == -1 && v.why.kind == FAIL_CORRUPT && v.why.at == end - blob &&
-		   strstr(v.why.what, "not expected here"),
+		   strstr(v.why.what, "unexpected at this point"),
 	   "and in a file");
 	printf("#   %s\n", v.why.what);
 	free(g);

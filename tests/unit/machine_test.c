@@ -105,7 +105,7 @@ static void test_round_trip(struct sample *s)
 	fdt_setprop_u32(blob, node("/soc/virtio-rng@10003000/state/virtio"), "isr", 4);
 	s->harts[1].pc ^= 4;
 	ok(machine_load_state(&keep->m, &keep->parts, blob, fdt_totalsize(blob), &why) == -1 && memcmp((uint8_t *)keep + first, (uint8_t *)s + first, saved) == 0 &&
-	   strcmp(why.what, "virtio-rng@10003000: virtio: isr: 0x4 is not between 0x0 and 0x3") == 0, "one bad value in the last device leaves all state alone");
+	   strcmp(why.what, "virtio-rng@10003000: virtio: isr: 0x4 out of range (valid: 0x0 to 0x3)") == 0, "one bad value in the last device leaves all state alone");
 	free(zero);
 	free(keep);
 }
@@ -125,16 +125,16 @@ static bool load_refused(struct sample *s, enum fail_kind kind, const char *what
 static void test_state_refused(struct sample *s)
 {
 	fresh(s, false);
-	ok(load_refused(s, FAIL_CORRUPT, "vm: no state in the tree"), "a tree without state is not loaded");
+	ok(load_refused(s, FAIL_CORRUPT, "vm: missing state"), "a tree without state is not loaded");
 	fresh(s, true);
 	fdt_del_node(blob, node("/cpus/cpu@1/state/hart"));
-	ok(load_refused(s, FAIL_CORRUPT, "cpu@1: hart is missing"), "every part must be there");
+	ok(load_refused(s, FAIL_CORRUPT, "cpu@1: missing hart"), "every part must be there");
 	fresh(s, true);
 	fdt_add_subnode(blob, node("/soc/virtio-blk@10001000/state"), "virtqueue@1");
-	ok(load_refused(s, FAIL_VERSION, "virtio-blk@10001000: state of 'virtqueue@1', which this machine does not have"), "state of an unknown part is refused");
+	ok(load_refused(s, FAIL_VERSION, "virtio-blk@10001000: state 'virtqueue@1' not part of this machine"), "state of an unknown part is refused");
 	fresh(s, true);
 	fdt_set_name(blob, node("/soc/sifive-plic@c000000/state/plic-context@1"), "plic-context@0");
-	ok(load_refused(s, FAIL_CORRUPT, "VM tree: /soc/sifive-plic@c000000/state: two nodes of one name"), "two parts of one name are refused");
+	ok(load_refused(s, FAIL_CORRUPT, "VM tree: /soc/sifive-plic@c000000/state: duplicate node name"), "two parts of one name are refused");
 }
 
 static void test_write_refused(struct sample *s)
@@ -147,22 +147,22 @@ static void test_write_refused(struct sample *s)
 	m->regions[m->nregions++] = (struct machine_region){ .id = 1, .kind = REGION_ROM, .name = "rom", .gpa = 0x80000000 + SAMPLE_RAM - 4096, .size = 8192, .page_size = 4096 };
 	ok(write_refused(m, FAIL_CORRUPT, "regions 0 and 1: overlap"), "overlapping regions are refused");
 	m->regions[1].gpa = 0xfffffffffffff000;
-	ok(write_refused(m, FAIL_CORRUPT, "region 1: 0xfffffffffffff000 is no place for it"), "a region that wraps around is refused");
+	ok(write_refused(m, FAIL_CORRUPT, "region 1: invalid address 0xfffffffffffff000"), "a region that wraps around is refused");
 	m->regions[1].size = 4096;
 	ok(machine_write(m, NULL, scratch, sizeof(scratch), &len, &why) == 0 && machine_read(&got, scratch, len, &why) == 0, "a region may end at the end of all addresses");
 	m->regions[1] = (struct machine_region){ .id = 1, .kind = REGION_DISK, .name = "disk", .size = 8192, .page_size = 4096 };
 	ok(machine_write(m, NULL, scratch, sizeof(scratch), &len, &why) == 0 && machine_read(&got, scratch, len, &why) == 0 && memcmp(&got, m, sizeof(got)) == 0,
 	   "a disk's region has no address and comes back");
 	strcpy(m->regions[1].name, "ram");
-	ok(write_refused(m, FAIL_CORRUPT, "regions 0 and 1: both are named ram"), "two regions of one name are refused");
+	ok(write_refused(m, FAIL_CORRUPT, "regions 0 and 1: both named ram"), "two regions of one name are refused");
 	m->regions[1].id = 0;
 	ok(write_refused(m, FAIL_CORRUPT, "region 0: must be main RAM"), "region 0 is main RAM");
 	*m = s->m;
 	m->regions[0].gpa += 2048;
-	ok(write_refused(m, FAIL_CORRUPT, "region 0: 0x80000800 is no place for it"), "an address inside a page is refused");
+	ok(write_refused(m, FAIL_CORRUPT, "region 0: invalid address 0x80000800"), "an address inside a page is refused");
 	*m = s->m;
 	m->regions[0].size = LIMIT_REGION_BYTES + 4096;
-	ok(write_refused(m, FAIL_LIMIT, "region 0: 17592186048512 bytes are not possible"), "a region above the limit is refused");
+	ok(write_refused(m, FAIL_LIMIT, "region 0: invalid size: 17592186048512 bytes"), "a region above the limit is refused");
 	*m = s->m;
 	m->regions[m->nregions++] = (struct machine_region){ .id = 1,
 							     .kind = REGION_RAM,
@@ -171,7 +171,7 @@ static void test_write_refused(struct sample *s)
 							     .size = LIMIT_REGION_BYTES,
 							     .page_size = 4096 };
 	ok(write_refused(m, FAIL_LIMIT,
-			 "machine: 17592253153280 bytes of memory, above 17592186044416"),
+			 "machine: 17592253153280 bytes of memory exceed the limit of 17592186044416"),
 	   "regions that are too large together are refused");
 	*m = s->m;
 	m->devices[5].gpa = m->devices[4].gpa + 0xfff;
@@ -181,19 +181,19 @@ static void test_write_refused(struct sample *s)
 	ok(write_refused(m, FAIL_CORRUPT, "virtio-rng@7ffff001: overlaps region 0"), "a window in RAM is refused");
 	*m = s->m;
 	m->devices[5].slot = 0;
-	ok(write_refused(m, FAIL_CORRUPT, "virtio-blk@10001000 and virtio-rng@10003000: both are in slot 0"), "two devices in one slot are refused");
+	ok(write_refused(m, FAIL_CORRUPT, "virtio-blk@10001000 and virtio-rng@10003000: both in slot 0"), "two devices in one slot are refused");
 	*m = s->m;
 	strcpy(m->devices[5].host, "nobody");
-	ok(write_refused(m, FAIL_CORRUPT, "virtio-rng@10003000: host resource 'nobody' is not there"), "a device's host resource must be there");
+	ok(write_refused(m, FAIL_CORRUPT, "virtio-rng@10003000: missing host resource 'nobody'"), "a device's host resource must be there");
 	*m = s->m;
 	strcpy(m->hosts[2].name, "root");
-	ok(write_refused(m, FAIL_CORRUPT, "host resource root: is there twice"), "two host resources of one name are refused");
+	ok(write_refused(m, FAIL_CORRUPT, "duplicate host resource root"), "two host resources of one name are refused");
 	*m = s->m;
 	strcpy(m->name, "../etc");
-	ok(write_refused(m, FAIL_CORRUPT, "machine: '../etc' is no name of a VM"), "a name must be a name");
+	ok(write_refused(m, FAIL_CORRUPT, "machine: invalid VM name '../etc'"), "a name must be a name");
 	*m = s->m;
 	m->ncpus = LIMIT_CPUS + 1;
-	ok(write_refused(m, FAIL_LIMIT, "machine: 257 CPUs, 1 to 256 are possible"), "CPUs are limited");
+	ok(write_refused(m, FAIL_LIMIT, "machine: number of CPUs out of range: 257 (valid: 1 to 256)"), "CPUs are limited");
 	*m = s->m;
 	ok(machine_write(m, NULL, scratch, 700, &len, &why) == -1 && why.kind == FAIL_LIMIT, "a tree that does not fit is a limit");
 	free(m);
@@ -206,32 +206,32 @@ static void test_read_refused(struct sample *s)
 
 	fresh(s, false);
 	fdt_setprop(blob, node("/soc/virtio-rng@10003000"), "reg", wrap, sizeof(wrap));
-	ok(read_refused(FAIL_CORRUPT, "VM tree: virtio-rng@10003000: a window of 18446744073709551615 bytes"), "a window that overflows is refused");
+	ok(read_refused(FAIL_CORRUPT, "VM tree: virtio-rng@10003000: invalid register window: 18446744073709551615 bytes"), "a window that overflows is refused");
 	fresh(s, false);
 	fdt_setprop(blob, node("/soc/virtio-rng@10003000"), "reg", wrap, 12);
-	ok(read_refused(FAIL_CORRUPT, "VM tree: /soc/virtio-rng@10003000: reg: 12 bytes, 16 wanted"), "a property of another length is refused");
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /soc/virtio-rng@10003000: reg: invalid length: 12 bytes, expected 16"), "a property of another length is refused");
 	fresh(s, false);
 	fdt_setprop(blob, node("/vm"), "append", "abc", 3);
-	ok(read_refused(FAIL_CORRUPT, "VM tree: /vm: append: not one text with its NUL"), "text without NUL is refused");
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /vm: append: not a single NUL-terminated string"), "text without NUL is refused");
 	fresh(s, true);
 	fdt_setprop(blob, node("/vm"), "vmferry,reset-pending", NULL, 0);
 	ok(read_refused(FAIL_CORRUPT, "VM tree: /vm: vmferry,reset-pending without vmferry,stopped"), "a pending reset of a VM that would run is refused");
 	fresh(s, true);
 	fdt_setprop(blob, node("/vm"), "vmferry,stopped", NULL, 0);
 	fdt_setprop_u32(blob, node("/vm"), "vmferry,reset-pending", 1);
-	ok(read_refused(FAIL_CORRUPT, "VM tree: /vm: vmferry,reset-pending: 4 bytes, 0 wanted"), "and one with a value");
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /vm: vmferry,reset-pending: invalid length: 4 bytes, expected 0"), "and one with a value");
 	fresh(s, false);
 	fdt_setprop(blob, node("/host/root"), "path", "/a\0/b", 6);
-	ok(read_refused(FAIL_CORRUPT, "VM tree: /host/root: path: not one text with its NUL"), "a path with a NUL inside is refused");
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /host/root: path: not a single NUL-terminated string"), "a path with a NUL inside is refused");
 	fresh(s, false);
 	fdt_setprop(blob, node("/vm"), "uuid", "abc", 3);
-	ok(read_refused(FAIL_CORRUPT, "VM tree: /vm: uuid: 3 bytes, 16 wanted"), "a short uuid is refused");
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /vm: uuid: invalid length: 3 bytes, expected 16"), "a short uuid is refused");
 	fresh(s, false);
 	fdt_set_name(blob, node("/soc/virtio-rng@10003000"), "virtio-rng@10003001");
-	ok(read_refused(FAIL_CORRUPT, "VM tree: /soc/virtio-rng@10003001: should be named virtio-rng@10003000 by what is in it"), "a name that lies about its address is refused");
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /soc/virtio-rng@10003001: expected the name virtio-rng@10003000"), "a name that lies about its address is refused");
 	fresh(s, false);
 	fdt_set_name(blob, node("/cpus/cpu@1"), "cpu@0");
-	ok(read_refused(FAIL_CORRUPT, "VM tree: /cpus: two nodes of one name"), "two nodes of one name are refused");
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /cpus: duplicate node name"), "two nodes of one name are refused");
 	fresh(s, false);
 	fdt_setprop_u32(blob, node("/cpus/cpu@1"), "reg", 0);
 	ok(read_refused(FAIL_CORRUPT, "VM tree: /cpus/cpu@1: reg is 0"), "a CPU's number is its place");
@@ -241,22 +241,22 @@ static void test_read_refused(struct sample *s)
 	fresh(s, false);
 	fdt_setprop_u32(blob, 0, "needs", 2);
 	fdt_setprop_u32(blob, 0, "version", 2);
-	ok(read_refused(FAIL_VERSION, "VM tree: a reader of version 2 is needed, this build knows 1"), "a tree from the future is refused with both versions");
+	ok(read_refused(FAIL_VERSION, "VM tree: unsupported version: needs reader version 2, this build has 1"), "a tree from the future is refused with both versions");
 	fresh(s, false);
 	fdt_setprop_string(blob, 0, "compatible", "vmferry,vax-1");
-	ok(read_refused(FAIL_VERSION, "VM tree: this build knows no machine 'vmferry,vax-1'"), "an unknown machine is refused");
+	ok(read_refused(FAIL_VERSION, "VM tree: machine 'vmferry,vax-1' not supported by this build"), "an unknown machine is refused");
 	fresh(s, false);
 	fdt_setprop_string(blob, node("/host/root"), "class", "tape");
-	ok(read_refused(FAIL_VERSION, "VM tree: /host/root: class: this build knows no 'tape'"), "an unknown class is refused");
+	ok(read_refused(FAIL_VERSION, "VM tree: /host/root: class: unsupported value 'tape'"), "an unknown class is refused");
 	fresh(s, false);
 	fdt_del_node(blob, node("/memory@80000000"));
-	ok(read_refused(FAIL_LIMIT, "VM tree: machine: 0 regions, 1 to 16 are possible"), "a machine without RAM is refused");
+	ok(read_refused(FAIL_LIMIT, "VM tree: machine: number of regions out of range: 0 (valid: 1 to 16)"), "a machine without RAM is refused");
 	fresh(s, false);
 	fdt_setprop_u32(blob, node("/memory@80000000"), "vmferry,region", 1);
-	ok(read_refused(FAIL_CORRUPT, "VM tree: region 0: main RAM is missing"), "main RAM is region 0");
+	ok(read_refused(FAIL_CORRUPT, "VM tree: region 0: missing main RAM"), "main RAM is region 0");
 	fresh(s, false);
 	fdt_setprop_u32(blob, node("/memory@80000000"), "vmferry,page-size", 0);
-	ok(read_refused(FAIL_LIMIT, "VM tree: region 0: pages of 0 bytes, this build has 4096"), "a page size of 0 is refused");
+	ok(read_refused(FAIL_LIMIT, "VM tree: region 0: unsupported page size: 0 bytes (supported: 4096)"), "a page size of 0 is refused");
 	fresh(s, false);
 	for (int i = 0; i < 70; i++) {
 		char name[16];
@@ -294,7 +294,7 @@ static void test_same_shape(struct sample *s)
 	ok(machine_same_shape(&s->m, m, &why) == -1 && strcmp(why.what, "region 0 (ram): 67108864 bytes here, 134217728 there") == 0, "memory of another size is another machine");
 	*m = s->m;
 	m->devices[3].irq = 9;
-	ok(machine_same_shape(&s->m, m, &why) == -1 && strcmp(why.what, "virtio-blk@10001000: window, interrupt, slot or host resource is another there") == 0,
+	ok(machine_same_shape(&s->m, m, &why) == -1 && strcmp(why.what, "virtio-blk@10001000: address, interrupt, slot or host resource differs") == 0,
 	   "another interrupt is another machine");
 	free(m);
 }

@@ -167,7 +167,7 @@ static void test_lock(struct uuid *vm)
 	pid_t child = fork();
 
 	if (child == 0) {
-		snprintf(want, sizeof(want), "process %ld", (long)getppid());
+		snprintf(want, sizeof(want), "pid %ld", (long)getppid());
 		_exit(moves_lock(vm, NULL, 0, &other, &why) != 0 && why.kind == FAIL_OWNER && strstr(why.what, want) ? 0 : 1);
 	}
 	waitpid(child, &status, 0);

@@ -151,13 +151,13 @@ static void races(void)
 
 	make("o", "old", 0600);
 	ok(publish(at("o"), 0400, true, turns_into_link, &why) == -1 &&
-	           strstr(why.what, "meanwhile") && holds("victim", "precious") &&
+	           strstr(why.what, "in the meantime") && holds("victim", "precious") &&
 	           readlink(at("o"), (char[8]){ 0 }, 8) > 0,
 	   "a link that takes the name meanwhile stays, with force too");
 	unlink(at("o"));
 	make("o", "old", 0600);
 	ok(publish(at("o"), 0400, true, turns_into_another, &why) == -1 &&
-	           strstr(why.what, "meanwhile") && holds("o", "theirs"),
+	           strstr(why.what, "in the meantime") && holds("o", "theirs"),
 	   "and so does another program's file");
 	ok(publish(at("o"), 0400, true, goes, &why) == 0 && holds("o", "new"),
 	   "a file that goes meanwhile is not missed");
@@ -254,7 +254,7 @@ int main(void)
 	   "-, /dev/stdout and its other names are standard output");
 	ok(publish(at("new"), 0400, false, NULL, &why) == 0 && holds("new", "new"),
 	   "a file appears under its name");
-	ok(refused(at("new"), false, "exists already") && holds("new", "new"),
+	ok(refused(at("new"), false, "already exists") && holds("new", "new"),
 	   "one that is there is refused without force");
 	ok(publish(at("none/new"), 0400, false, NULL, &why) == -1 && why.sys == ENOENT,
 	   "a folder that is not there is said");

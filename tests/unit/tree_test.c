@@ -54,7 +54,7 @@ static void test_bounds(void)
 
 	begin();
 	fdt_property(blob, "big", big, LIMIT_PROP_BYTES + 1);
-	ok(ended_refused(FAIL_LIMIT, "VM tree: big: 65537 bytes, above 65536"), "a property above the limit is refused");
+	ok(ended_refused(FAIL_LIMIT, "VM tree: big: 65537 bytes exceed the limit of 65536"), "a property above the limit is refused");
 	free(big);
 	begin();
 	for (int i = 0; i < TREE_DEPTH; i++)
@@ -80,7 +80,7 @@ static void test_bounds(void)
 	name[TREE_NAME_MAX] = '\0';
 	fdt_begin_node(blob, name);
 	fdt_end_node(blob);
-	ok(ended_refused(FAIL_LIMIT, "VM tree: a name of 96 characters, above 95"), "a name too long is refused");
+	ok(ended_refused(FAIL_LIMIT, "VM tree: name of 96 characters exceeds the limit of 95"), "a name too long is refused");
 	ok(refused(LIMIT_TREE_BYTES + 1, FAIL_LIMIT, "VM tree: 4194305 bytes"), "a tree above the limit is refused");
 	ok(refused(12, FAIL_CORRUPT, "VM tree: 12 bytes"), "less than a header is refused");
 }
@@ -95,13 +95,13 @@ static void test_doubles(void)
 	fdt_end_node(blob);
 	fdt_begin_node(blob, "soc");
 	fdt_end_node(blob);
-	ok(ended_refused(FAIL_CORRUPT, "VM tree: /: two nodes of one name"), "two nodes of one name are refused");
+	ok(ended_refused(FAIL_CORRUPT, "VM tree: /: duplicate node name"), "two nodes of one name are refused");
 	begin();
 	fdt_begin_node(blob, "vm");
 	fdt_property_u32(blob, "size", 1);
 	fdt_property_u32(blob, "size", 2);
 	fdt_end_node(blob);
-	ok(ended_refused(FAIL_CORRUPT, "VM tree: /vm: two properties of one name"), "two properties of one name are refused");
+	ok(ended_refused(FAIL_CORRUPT, "VM tree: /vm: duplicate property name"), "two properties of one name are refused");
 	begin();
 	for (int i = 0; i < 2; i++) {
 		fdt_begin_node(blob, i ? "a" : "b");
@@ -125,7 +125,7 @@ static void test_structure(void)
 	begin();
 	fdt_begin_node(blob, "a/b");
 	fdt_end_node(blob);
-	ok(ended_refused(FAIL_CORRUPT, "VM tree: 'a/b' is no name"), "a slash in a name is refused");
+	ok(ended_refused(FAIL_CORRUPT, "VM tree: invalid name 'a/b'"), "a slash in a name is refused");
 	/* libfdt finds no property there; a reader that goes tag by tag does. */
 	begin();
 	fdt_property_u32(blob, "size", 1);
@@ -138,13 +138,13 @@ static void test_structure(void)
 	put_be32(words + 20, FDT_PROP);
 	put_be32(words + 24, 4);
 	put_be32(words + 28, 0);
-	ok(refused(fdt_totalsize(blob), FAIL_CORRUPT, "VM tree: /: a property behind a child node"),
+	ok(refused(fdt_totalsize(blob), FAIL_CORRUPT, "VM tree: /: property after a child node"),
 	   "a property behind a child node is refused");
 	begin();
 	fdt_end_node(blob);
 	fdt_finish(blob);
 	put_be32(blob + 20, 16);
-	ok(refused(fdt_totalsize(blob), FAIL_VERSION, "VM tree: flattened tree of version 16, 17 is read"), "an old flattened tree is refused");
+	ok(refused(fdt_totalsize(blob), FAIL_VERSION, "VM tree: unsupported FDT version 16 (supported: 17)"), "an old flattened tree is refused");
 	begin();
 	fdt_begin_node(blob, "x");
 	fdt_end_node(blob);
@@ -189,13 +189,13 @@ static void test_long_names(void)
 	put_be32(blob + at, FDT_END_NODE);
 	put_be32(blob + at + 4, FDT_END);
 	blob[4095] = '\0';
-	ok(refused(4096, FAIL_LIMIT, "VM tree: a property's name of more than 95 characters"),
+	ok(refused(4096, FAIL_LIMIT, "VM tree: property name longer than 95 characters"),
 	   "a long name without an end is refused");
 	fdt_set_size_dt_strings(blob, TREE_STRINGS + 1);
-	ok(refused(4096, FAIL_LIMIT, "VM tree: 65537 bytes of names, above 65536"),
+	ok(refused(4096, FAIL_LIMIT, "VM tree: 65537 bytes of names exceed the limit of 65536"),
 	   "too many bytes of names are refused");
 	fdt_set_size_dt_strings(blob, TREE_STRINGS);
-	ok(refused(4096, FAIL_CORRUPT, "VM tree: names are out of range"),
+	ok(refused(4096, FAIL_CORRUPT, "VM tree: string offset out of range"),
 	   "names outside the tree are refused");
 }
 

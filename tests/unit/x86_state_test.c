@@ -133,7 +133,7 @@ static void test_most(void)
 	ok(machine_write(&s->m, NULL, scratch, sizeof(scratch), &len, &why) == 0 && machine_read(&got, scratch, len, &why) == 0 &&
 	   memcmp(&got, &s->m, sizeof(got)) == 0, "as many answers, MSRs and CPUs as there may be come back");
 	s->m.ncpus = 129;
-	ok(write_refused(&s->m, FAIL_LIMIT, "machine: 129 CPUs, 1 to 128 are possible"), "more CPUs than a tree can hold are refused");
+	ok(write_refused(&s->m, FAIL_LIMIT, "machine: number of CPUs out of range: 129 (valid: 1 to 128)"), "more CPUs than a tree can hold are refused");
 	free(s);
 }
 
@@ -225,30 +225,30 @@ static void test_refused(struct sample *s)
 
 	*m = s->m;
 	m->cpuid[2] = m->cpuid[1];
-	ok(write_refused(m, FAIL_CORRUPT, "machine: CPUID 1.0 is twice there or out of order"), "an answer of CPUID that is there twice is refused");
+	ok(write_refused(m, FAIL_CORRUPT, "machine: CPUID 1.0: duplicate or out of order"), "an answer of CPUID that is there twice is refused");
 	*m = s->m;
 	m->msrs[3] = m->msrs[2];
-	ok(write_refused(m, FAIL_CORRUPT, "machine: MSR 0x2ff is twice there or out of order"), "an MSR that is there twice is refused");
+	ok(write_refused(m, FAIL_CORRUPT, "machine: MSR 0x2ff: duplicate or out of order"), "an MSR that is there twice is refused");
 	*m = s->m;
 	m->xsave_bytes = 12292;
-	ok(write_refused(m, FAIL_LIMIT, "machine: XSAVE area of 12292 bytes, 4096 to 12288 are possible"), "an XSAVE area above the limit is refused");
+	ok(write_refused(m, FAIL_LIMIT, "machine: XSAVE area size out of range: 12292 bytes (valid: 4096 to 12288)"), "an XSAVE area above the limit is refused");
 	*m = s->m;
 	m->timebase_hz++;
-	ok(write_refused(m, FAIL_CORRUPT, "machine: TSC of 2596120001 Hz is no multiple of 1000"), "a TSC of fractions of a kHz is refused");
+	ok(write_refused(m, FAIL_CORRUPT, "machine: invalid TSC frequency: 2596120001 Hz (not a multiple of 1000)"), "a TSC of fractions of a kHz is refused");
 	*m = s->m;
 	m->isa[0] = '\0';
-	ok(write_refused(m, FAIL_CORRUPT, "machine: no CPU model"), "a machine without CPU model is refused");
+	ok(write_refused(m, FAIL_CORRUPT, "machine: missing CPU model"), "a machine without CPU model is refused");
 	*m = s->m;
 	m->ncpuid = 0;
-	ok(write_refused(m, FAIL_LIMIT, "machine: 0 answers of CPUID, 1 to 256 are possible"), "a machine without CPUID is refused");
+	ok(write_refused(m, FAIL_LIMIT, "machine: number of CPUID entries out of range: 0 (valid: 1 to 256)"), "a machine without CPUID is refused");
 	*m = s->m;
 	m->type = MACHINE_RISCV64_1;
-	ok(write_refused(m, FAIL_CORRUPT, "machine: CPUID or MSRs of an x86 without one"), "a RISC-V machine has no CPUID");
+	ok(write_refused(m, FAIL_CORRUPT, "machine: CPUID or MSRs of a machine that is not x86"), "a RISC-V machine has no CPUID");
 	free(m);
 
 	fresh(s);
 	fdt_delprop(blob, node("/cpus"), "vmferry,cpuid");
-	ok(read_refused(FAIL_CORRUPT, "VM tree: /cpus: vmferry,cpuid is missing"), "a tree without CPUID is refused");
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /cpus: missing vmferry,cpuid"), "a tree without CPUID is refused");
 	fresh(s);
 	fdt_setprop(blob, node("/cpus"), "vmferry,cpuid", scratch, 27);
 	ok(read_refused(FAIL_CORRUPT, "VM tree: /cpus: vmferry,cpuid: 27 bytes, no multiple of 28"), "half an answer of CPUID is refused");
@@ -260,7 +260,7 @@ static void test_refused(struct sample *s)
 	ok(read_refused(FAIL_LIMIT, "VM tree: /cpus: vmferry,msrs: 513 entries, above 512"), "more MSRs than there may be are refused before they are read");
 	fresh(s);
 	fdt_delprop(blob, node("/cpus"), "vmferry,xsave-bytes");
-	ok(read_refused(FAIL_CORRUPT, "VM tree: /cpus: vmferry,xsave-bytes is missing"), "a tree without XSAVE's size is refused");
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /cpus: missing vmferry,xsave-bytes"), "a tree without XSAVE's size is refused");
 	fresh(s);
 	fdt_setprop_string(blob, node("/cpus/cpu@1"), "vmferry,cpu-model", "host");
 	ok(read_refused(FAIL_VERSION, "VM tree: /cpus/cpu@1: vmferry,cpu-model differs from that of cpu@0"), "CPUs of two models are refused");
@@ -274,33 +274,33 @@ static void test_state_refused(struct sample *s)
 	fresh(s);
 	area[4096] = 1;
 	fdt_setprop(blob, node("/cpus/cpu@0/state/x86-xsave"), "area", area, sizeof(area));
-	ok(load_refused(s, FAIL_CORRUPT, "cpu@0: x86-xsave: bytes behind the end of the XSAVE area"), "bytes behind the XSAVE area are refused");
+	ok(load_refused(s, FAIL_CORRUPT, "cpu@0: x86-xsave: data past the end of the XSAVE area"), "bytes behind the XSAVE area are refused");
 	fresh(s);
 	fdt_setprop_u32(blob, node("/cpus/cpu@1/state/x86-xsave"), "area-len", 12289);
-	ok(load_refused(s, FAIL_CORRUPT, "cpu@1: x86-xsave: area_len: 0x3001 is not between 0x0 and 0x3000"), "an XSAVE area above the limit is no state");
+	ok(load_refused(s, FAIL_CORRUPT, "cpu@1: x86-xsave: area_len: 0x3001 out of range (valid: 0x0 to 0x3000)"), "an XSAVE area above the limit is no state");
 	fresh(s);
 	attr[3] = cpu_to_fdt32(0x100);
 	fdt_setprop(blob, node("/cpus/cpu@0/state/x86-sregs"), "seg-attr", attr, sizeof(attr));
-	ok(load_refused(s, FAIL_CORRUPT, "cpu@0: x86-sregs: seg_attr[3]: 0x100 has bits of no attribute"), "attributes that do not exist are refused");
+	ok(load_refused(s, FAIL_CORRUPT, "cpu@0: x86-sregs: seg_attr[3]: 0x100: reserved bits set"), "attributes that do not exist are refused");
 	fresh(s);
 	fdt_setprop_u32(blob, node("/cpus/cpu@0/state/x86-sregs"), "pdptrs-valid", 1);
 	fdt_setprop_u64(blob, node("/cpus/cpu@0/state/x86-sregs"), "cr8", 16);
-	ok(load_refused(s, FAIL_CORRUPT, "cpu@0: x86-sregs: cr8: 0x10 is not between 0x0 and 0xf"), "a register that cannot be is named");
+	ok(load_refused(s, FAIL_CORRUPT, "cpu@0: x86-sregs: cr8: 0x10 out of range (valid: 0x0 to 0xf)"), "a register that cannot be is named");
 	fresh(s);
 	index[0] = cpu_to_fdt32(0x175);
 	for (unsigned i = 1; i < s->x86_cpus[0].msrs.count; i++)
 		index[i] = cpu_to_fdt32(s->x86_cpus[0].msrs.index[i]);
 	fdt_setprop(blob, node("/cpus/cpu@0/state/x86-msrs"), "index", index, sizeof(index));
-	ok(load_refused(s, FAIL_CORRUPT, "cpu@0: x86-msrs: MSR 0x174 behind 0x175"), "MSRs out of order are refused");
+	ok(load_refused(s, FAIL_CORRUPT, "cpu@0: x86-msrs: MSR 0x174 after 0x175: not in ascending order"), "MSRs out of order are refused");
 	fresh(s);
 	fdt_setprop_u32(blob, node("/cpus/cpu@0/state/x86-msrs"), "count", 3);
-	ok(load_refused(s, FAIL_CORRUPT, "cpu@0: x86-msrs: MSRs behind the last"), "MSRs behind the last are refused");
+	ok(load_refused(s, FAIL_CORRUPT, "cpu@0: x86-msrs: data past the last MSR"), "MSRs behind the last are refused");
 	fresh(s);
 	fdt_setprop_u32(blob, node("/cpus/cpu@1/state/x86-events"), "mp-state", 5);
-	ok(load_refused(s, FAIL_CORRUPT, "cpu@1: x86-events: mp_state: 0x5 is not between 0x0 and 0x4"), "a vCPU is in a state there is");
+	ok(load_refused(s, FAIL_CORRUPT, "cpu@1: x86-events: mp_state: 0x5 out of range (valid: 0x0 to 0x4)"), "a vCPU is in a state there is");
 	fresh(s);
 	fdt_del_node(blob, node("/vm/state/x86-pic@1"));
-	ok(load_refused(s, FAIL_CORRUPT, "vm: x86-pic@1 is missing"), "every chip must be there");
+	ok(load_refused(s, FAIL_CORRUPT, "vm: missing x86-pic@1"), "every chip must be there");
 }
 
 static bool differs(const struct machine *a, const struct machine *b, const char *what)

@@ -79,7 +79,7 @@ round       2: 2 data pages, 8.1 KiB in 1 chunk" ]
 	for way in a.vms -; do
 		run -3 --separate-stderr vminspect info "$way" <a.vms
 		[ "$output" = "" ]
-		[[ $stderr == "vminspect: "*": blob chunk: its payload does not match its hash (at byte $((at - 48)))" ]]
+		[[ $stderr == "vminspect: "*": blob chunk: payload checksum mismatch (at byte $((at - 48)))" ]]
 	done
 }
 
@@ -102,7 +102,7 @@ format      version 7, chunked
 vm          sample, 11223344-5566-7788-99aa-bbccddeeff10
 snapshot    0f0e0d0c-0b0a-4908-8706-050403020100
 created     2026-11-21T00:00:01.000000000Z by mksnap" ]
-		[ "${stderr#vminspect: "${way/#-/standard input}"}" = ": format version 7; this build reads version 0 (at byte 8)" ]
+		[ "${stderr#vminspect: "${way/#-/standard input}"}" = ": unsupported format version 7 (this build reads version 0) (at byte 8)" ]
 	done
 	run -3 --separate-stderr vminspect info --json a.vms
 	[ "$(jq -c '[.version, .vm.name, .machine]' <<<"$output")" = '[7,"sample",null]' ]
@@ -127,10 +127,10 @@ payload_of() {
 		run -3 --separate-stderr vminspect info a.vms
 		[[ "$stderr" == "vminspect: a.vms: $what (at byte "*")" && "$output" != *round* ]]
 	done <<-'END'
-	5 0 round-end chunk: its payload does not match its hash
-	2 0 pages chunk: its tables and data are not as long as it is
-	2 4 pages chunk: its tables and data are not as long as it is
-	2 40 pages chunk: its tables do not match their hash
+	5 0 round-end chunk: payload checksum mismatch
+	2 0 pages chunk: table and data sizes do not match the payload length
+	2 4 pages chunk: table and data sizes do not match the payload length
+	2 40 pages chunk: table checksum mismatch
 	END
 }
 

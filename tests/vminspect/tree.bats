@@ -61,10 +61,10 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 	ln -s other soft
 	mkfifo fifo
 	run -1 --separate-stderr vminspect tree --dtb a.vms a.vms
-	[ "$stderr" = "vminspect: a.vms: exists already; --force replaces it" ]
+	[ "$stderr" = "vminspect: a.vms: already exists; use --force to overwrite" ]
 	for out in a.vms ./a.vms hard.vms; do
 		run -2 --separate-stderr vminspect tree --dtb $out --force a.vms
-		[ "$stderr" = "vminspect: $out: is the snapshot and is not replaced; name another file" ]
+		[ "$stderr" = "vminspect: $out: is the snapshot, not overwritten; name another file" ]
 		run -2 vminspect tree --dtb $out --force <a.vms
 	done
 	for out in soft fifo . /dev/null; do

@@ -46,7 +46,7 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 	size=$(stat -c %s a.vms)
 	printf x >>a.vms
 	run -3 --separate-stderr vminspect verify a.vms
-	[ "$stderr" = "vminspect: a.vms: trailing data behind the end (at byte $size)" ]
+	[ "$stderr" = "vminspect: a.vms: trailing data after the END chunk (at byte $size)" ]
 }
 
 @test "vminspect verify: right hashes over a register that cannot be are refused" {
@@ -61,34 +61,34 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 		run -3 --separate-stderr vminspect verify a.vms
 		[ "$stderr" = "vminspect: a.vms: $message" ]
 	done <<-'END'
-	/vm/state/clock vm: clock is missing
-	/cpus/cpu@1/state cpu@1: no state in the tree
-	/cpus/cpu@1/state/hart cpu@1: hart is missing
-	/soc/sifive-plic@c000000/state/plic-context@1 sifive-plic@c000000: plic-context@1 is missing
-	/soc/virtio-console@10002000/state/virtqueue@1 virtio-console@10002000: virtqueue@1 is missing
-	/soc/virtio-rng@10003000/state virtio-rng@10003000: no state in the tree
+	/vm/state/clock vm: missing clock
+	/cpus/cpu@1/state cpu@1: missing state
+	/cpus/cpu@1/state/hart cpu@1: missing hart
+	/soc/sifive-plic@c000000/state/plic-context@1 sifive-plic@c000000: missing plic-context@1
+	/soc/virtio-console@10002000/state/virtqueue@1 virtio-console@10002000: missing virtqueue@1
+	/soc/virtio-rng@10003000/state virtio-rng@10003000: missing state
 	END
 	mksnap --x86 --del /vm/state/x86-pic@1 a.vms
 	run -3 --separate-stderr vminspect verify a.vms
-	[ "$stderr" = "vminspect: a.vms: vm: x86-pic@1 is missing" ]
+	[ "$stderr" = "vminspect: a.vms: vm: missing x86-pic@1" ]
 	mksnap --spoil stray a.vms
 	run -3 --separate-stderr vminspect verify a.vms
-	[ "$stderr" = "vminspect: a.vms: vm: state of 'moon', which this machine does not have" ]
+	[ "$stderr" = "vminspect: a.vms: vm: state 'moon' not part of this machine" ]
 }
 
 # disagreements: mksnap's options | what is named
 disagreements() {
 	cat <<-'END'
-	--spoil vm|config chunk: header and configuration differ: UUID 10223344-5566-7788-99aa-bbccddeeff10 and 11223344-5566-7788-99aa-bbccddeeff10
-	--arch 62|config chunk: header and configuration differ: architecture 62 and machine type riscv64-1
-	--x86 --arch 243|config chunk: header and configuration differ: architecture 243 and machine type x86-64-1
-	--name other|config chunk: header and configuration differ: name other and sample
-	--spoil shape|state chunk: configuration and state differ: virtio-blk@10001000: window, interrupt, slot or host resource is another there
-	--set /vm vmferry,name other|state chunk: configuration and state differ: name sample and other
-	--set /vm append quiet|state chunk: configuration and state differ: append: two command lines
-	--set /vm on-reboot exit|state chunk: configuration and state differ: on-reboot reset and exit
-	--set /host/root path /etc/shadow|state chunk: configuration and state differ: host resource root: two paths
-	--set /host/console class disk|state chunk: configuration and state differ: host resource console: class serial and disk
+	--spoil vm|config chunk: header and configuration differ: UUID 10223344-5566-7788-99aa-bbccddeeff10, 11223344-5566-7788-99aa-bbccddeeff10
+	--arch 62|config chunk: header and configuration differ: architecture 62, machine type riscv64-1
+	--x86 --arch 243|config chunk: header and configuration differ: architecture 243, machine type x86-64-1
+	--name other|config chunk: header and configuration differ: name other, sample
+	--spoil shape|state chunk: configuration and state differ: virtio-blk@10001000: address, interrupt, slot or host resource differs
+	--set /vm vmferry,name other|state chunk: configuration and state differ: name sample, other
+	--set /vm append quiet|state chunk: configuration and state differ: append: command lines differ
+	--set /vm on-reboot exit|state chunk: configuration and state differ: on-reboot reset, exit
+	--set /host/root path /etc/shadow|state chunk: configuration and state differ: host resource root: paths differ
+	--set /host/console class disk|state chunk: configuration and state differ: host resource console: class serial, disk
 	END
 }
 
@@ -131,8 +131,8 @@ disagreements() {
 	[ "$stderr" = "vminspect: text: not a snapshot (at byte 0)" ]
 	: >empty
 	run -3 --separate-stderr vminspect verify empty
-	[ "$stderr" = "vminspect: empty: the snapshot is cut off here (at byte 0)" ]
+	[ "$stderr" = "vminspect: empty: unexpected end of snapshot (at byte 0)" ]
 	mksnap - | tr -d '\r' >unix.vms
 	run -3 --separate-stderr vminspect verify unix.vms
-	[ "$stderr" = "vminspect: unix.vms: a snapshot damaged by a text-mode transfer (at byte 0)" ]
+	[ "$stderr" = "vminspect: unix.vms: snapshot damaged by a text-mode transfer (at byte 0)" ]
 }

@@ -215,7 +215,7 @@ flags_of() { awk '/^flags/ { print $2 }' "/proc/self/fdinfo/$1"; }
 		rc=0
 		wait $pid || rc=$?
 		[ $rc = 6 ]
-		[ "$(cat "$W/err")" = "vmsnap: a: lease lost: the VM has ended: its vmrun is dead" ]
+		[ "$(cat "$W/err")" = "vmsnap: a: lease lost: the VM has ended: vmrun died" ]
 		[ -z "$(ls -A "$W/out")" ]
 		guest
 	done
@@ -223,7 +223,7 @@ flags_of() { awk '/^flags/ { print $2 }' "/proc/self/fdinfo/$1"; }
 	kill -9 "$VMPID"
 	wait_gone 10 "$VMPID"
 	run -4 --separate-stderr vmsnap a "$W/out/b.vms"
-	[[ "$stderr" == *"no VM 'a': nobody listens at "* ]]
+	[[ "$stderr" == *"no running VM 'a': stale socket "* ]]
 }
 
 @test "vmsnap: too few descriptors are an error of this host, 1, wherever they run out" {
@@ -393,7 +393,7 @@ loses_its_lease() {
 	rc=0
 	wait $pid || rc=$?
 	[ $rc = 1 ]
-	[ "$(cat "$W/err")" = "vmsnap: $W/out/a.vms: exists already; --force replaces it" ]
+	[ "$(cat "$W/err")" = "vmsnap: $W/out/a.vms: already exists; use --force to overwrite" ]
 	[ "$(cat "$W/out/a.vms")" = first ]
 	rm "$W/out/a.vms"
 	unhurt

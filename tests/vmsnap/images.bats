@@ -137,7 +137,7 @@ guest_reboots() {
 	for command in "vminspect verify" "vminspect info" "vmrun --name b --serial none --restore"; do
 		# shellcheck disable=SC2086 # several words
 		run -3 --separate-stderr $command "$W/a.vms"
-		[[ $stderr == *"$W/a.vms: blob chunk: its payload does not match its hash (at byte $((at - 48 - 272)))" ]]
+		[[ $stderr == *"$W/a.vms: blob chunk: payload checksum mismatch (at byte $((at - 48 - 272)))" ]]
 	done
 }
 

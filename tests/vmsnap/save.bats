@@ -135,7 +135,7 @@ runs_on() { local n; n=$(last_tick "$W/$1.out"); until_true 20 tick_above "$W/$1
 	start_step a "pages=64"
 	echo mine >"$W/a.vms"
 	run -1 --separate-stderr vmsnap a "$W/a.vms"
-	[ "$stderr" = "vmsnap: $W/a.vms: exists already; --force replaces it" ]
+	[ "$stderr" = "vmsnap: $W/a.vms: already exists; use --force to overwrite" ]
 	[ "$(cat "$W/a.vms")" = mine ]
 	exec 9<"$W/a.vms"
 	vmsnap --force a "$W/a.vms" 2>/dev/null
@@ -165,7 +165,7 @@ runs_on() { local n; n=$(last_tick "$W/$1.out"); until_true 20 tick_above "$W/$1
 	[ -c /dev/null ]
 	for f in root.img hard.img kernel a.out; do
 		run -2 --separate-stderr vmsnap --force a "$W/$f"
-		[[ $stderr == "vmsnap: $W/$f: is "*" of a and is not replaced; name another file" ]]
+		[[ $stderr == "vmsnap: $W/$f: is "*" of a, not overwritten; name another file" ]]
 	done
 	[ "$(cd "$W" && sha256sum root.img other.img kernel)" = "$sums" ]
 	vmsnap -q --force a "$W/other.img"
@@ -211,7 +211,7 @@ runs_on() { local n; n=$(last_tick "$W/$1.out"); until_true 20 tick_above "$W/$1
 
 @test "vmsnap: a VM that is not there is refused with 4, a folder that is not there with 1" {
 	run -4 --separate-stderr vmsnap nobody "$W/a.vms"
-	[[ "$stderr" == "vmsnap: no VM 'nobody': "* ]]
+	[[ "$stderr" == "vmsnap: no running VM 'nobody': "* ]]
 	run -1 vmsnap nobody "$W/none/a.vms"
 	[ -z "$(ls -A "$W")" ] || [ ! -e "$W/a.vms" ]
 }
