@@ -54,6 +54,17 @@ int vm_reset_pending(struct vm *vm, struct fail *why)
 	return fail_prefix(why, "the guest's reset is pending: ");
 }
 
+/* The VM did not quiesce in time, as with a disk that does not answer: not its end either. Pausing waits, so this does not spin. */
+static void vm_reset_later(struct vm *vm, const struct fail *reason)
+{
+	char text[600];
+
+	if (vm->run.ended)
+		return;
+	note("%s: the guest's reset is delayed: %s; trying again", vm->cfg.name, fail_text(reason, text, sizeof(text)));
+	vm_event(vm, VM_EVENT_RESET);
+}
+
 void vm_reset_asked(struct vm *vm)
 {
 	struct fail why = { .at = FAIL_NOWHERE };
@@ -69,10 +80,11 @@ void vm_reset_asked(struct vm *vm)
 		return;
 	}
 	/* Pause: reset, and wait for cont; a save made meanwhile is one of a machine that was just switched on. */
-	if ((vm->cfg.on_reboot == REBOOT_PAUSE && runstate_hold(vm, HOLD_USER, &why)) ||
-	    (vm_reset_as(vm, true, "guest-reset", &why) && !vm->reset_pending)) {
-		if (vm->run.ended)
-			return;
+	if (vm->cfg.on_reboot == REBOOT_PAUSE ? runstate_hold(vm, HOLD_USER, &why) : runstate_stand(vm, &why)) {
+		vm_reset_later(vm, &why);
+		return;
+	}
+	if (vm_reset_as(vm, true, "guest-reset", &why) && !vm->reset_pending && !vm->run.ended) {
 		vm->end_why = why;
 		vm_end(vm, RUN_SHUTDOWN, 16, "guest-reset");
 	}

@@ -49,6 +49,14 @@ void note(const char *fmt, ...)
 	notes++;
 }
 
+static unsigned again;
+
+void vm_event(struct vm *vm, enum vm_event e)
+{
+	(void)vm;
+	again += e == VM_EVENT_RESET;
+}
+
 static void start(struct vm *vm)
 {
 	struct fail why;
@@ -133,6 +141,24 @@ static void in_a_pause(void)
 	core_fake_close(&vm);
 }
 
+/* A disk that does not answer for a while. */
+static void busy(void)
+{
+	struct vm vm;
+
+	start(&vm);
+	core_fake.fail_board_pause = true;
+	again                      = 0;
+	vm_reset_asked(&vm);
+	ok(again == 1 && notes == 1 && !vm.run.ended && !vm.reset_pending && vm.run.cpus_running,
+	   "a reset that finds a disk busy is tried again, and is not the VM's end");
+	core_fake.fail_board_pause = false;
+	core_fake.calls[0]         = '\0';
+	vm_reset_asked(&vm);
+	ok(core_fake_called("pause board_pause boot RESET board_resume resume") && again == 1, "and done once the disk answers");
+	core_fake_close(&vm);
+}
+
 static void policies(void)
 {
 	struct vm vm;
@@ -164,6 +190,7 @@ int main(void)
 	guest_resets();
 	user_resets();
 	in_a_pause();
+	busy();
 	policies();
 	printf("1..%u\n", tests);
 	return failed != 0;
