@@ -67,7 +67,7 @@ static int move_main(const struct options *o)
 	int                     status = fail_report("vmmigrate", &why);
 
 	/* Interrupted, and the VM runs on: say which signal. In doubt stays in doubt. */
-	if (why.kind == FAIL_PEER && !strcmp(why.what, "interrupted") && read(stop_fd, &si, sizeof(si)) == (ssize_t)sizeof(si))
+	if (r.interrupted && why.kind == FAIL_PEER && read(stop_fd, &si, sizeof(si)) == (ssize_t)sizeof(si))
 		return 128 + (int)si.ssi_signo;
 	return status;
 }

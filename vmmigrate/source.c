@@ -48,7 +48,9 @@ struct source {
 
 static int source_stopped(void *arg, struct fail *why)
 {
-	(void)arg;
+	struct source *s = arg;
+
+	s->r->interrupted = true;
 	return fail_set(why, FAIL_PEER, "interrupted");
 }
 
@@ -163,7 +165,7 @@ static int source_agree(struct source *s, struct fail *why)
 	if (wire_connect(&s->wire, &s->o->to, s->o->insecure, why))
 		return -1;
 	s->wire->rate     = s->o->bandwidth;
-	s->wire->watch[0] = (struct wire_watch){ .fd = s->stop_fd, .fn = source_stopped };
+	s->wire->watch[0] = (struct wire_watch){ .fd = s->stop_fd, .fn = source_stopped, .arg = s };
 	s->wire->watch[1] = (struct wire_watch){ .fd = s->lease->fd, .fn = source_lost, .arg = s };
 	source_hello(s);
 	if (wire_send_message(s->wire, s->m, why) || wire_send(s->wire, CHUNK_CONFIG, s->config, s->config_len, why) ||

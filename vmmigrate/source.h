@@ -16,6 +16,7 @@ struct source_result {
 	uint64_t              total_ns, downtime_ns;
 	uint64_t              resends;
 	bool                  audited, alive;
+	bool                  interrupted;      /* by stop_fd; failed for that */
 	char                  note[320];
 };
 

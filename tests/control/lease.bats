@@ -99,6 +99,7 @@ second_client_while_paused() {
 @test "lease: a move's pause is finish-migrate; its refusals name it" {
 	step a
 	lease_open l a log 'vmmigrate[9]'
+	lease l moving $M 127.0.0.1:1
 	lease l pause 60000
 	second_client_while_paused a 'vmmigrate[9]' finish-migrate
 	vmrun ctl a stop                     # in time: the state has not been asked for
@@ -197,6 +198,7 @@ second_client_while_paused() {
 	vmrun ctl a query-status | jq -e '.status == "running" and .["vmferry-lease"] == "vmmigrate[2]"'
 	rm "$W/late"
 	until_true 10 eval 'vmrun ctl a inspect | jq -e ".leases | length == 1" >/dev/null'
+	lease l moving $M 127.0.0.1:1
 	lease l pause 60000      # and that thread takes nothing from the second
 	status_is a finish-migrate
 	lease l resume

@@ -55,6 +55,7 @@ query() { timeout 10 vmrun ctl "$1" query-status | jq -r .status; }
 @test "lease: a disk that hangs in the pause stops no query, and at the deadline the VM runs on" {
 	step a
 	lease_open l a log 'vmmigrate[9]'
+	lease l moving 12345678-1234-4234-8234-123456789abc 127.0.0.1:1
 	lease l pause 3000
 	touch "$W/hold"
 	echo state >&"${LEASE[l]}"

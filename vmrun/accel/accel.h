@@ -67,6 +67,9 @@ struct accel_ops {
 	 * others wait to be started. entry NULL: just power-on state, to be loaded over. Held only. */
 	int (*reset)(struct accel *a, const struct boot_entry *entry, struct fail *why);
 
+	/* The host's thread of a vCPU, for query-cpus-fast; 0: it has not started. NULL: there are none. */
+	int (*thread)(const struct accel *a, uint32_t cpu);
+
 	/* What the user should know before a guest starts that way, a sentence; NULL: nothing. The op NULL: never anything. */
 	const char *(*warning)(struct accel *a, const struct boot_entry *entry);
 

@@ -288,6 +288,13 @@ static size_t kvm_counters(struct accel *a, uint32_t cpu, struct accel_counter *
 	return n;
 }
 
+static int kvm_thread(const struct accel *a, uint32_t cpu)
+{
+	const struct kvm *k = (const struct kvm *)(const void *)a;
+
+	return cpu < k->nvcpus ? atomic_load(&k->vcpus[cpu].tid) : 0;
+}
+
 const struct accel_ops accel_kvm_ops = {
 	.name     = "kvm",
 	.cpus_max = KVM_CPUS_MAX,
@@ -295,6 +302,7 @@ const struct accel_ops accel_kvm_ops = {
 	.plan     = kvm_plan,
 	.open     = kvm_open,
 	.reset    = kvm_reset,
+	.thread   = kvm_thread,
 	.warning  = kvm_warning,
 	.resume   = kvm_resume,
 	.pause    = kvm_pause,

@@ -57,6 +57,7 @@ struct kvm_vcpu {
 	int             fd;
 	struct kvm_run *run;
 	pthread_t       thread;
+	_Atomic int     tid;
 	bool            threaded;
 	bool            parked;         /* under k->lock: stands outside KVM_RUN, no I/O half done */
 	bool            waits;          /* has asked for the VM's end or reset: stays until reset or loaded; under k->lock */

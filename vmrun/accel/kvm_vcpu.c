@@ -115,7 +115,8 @@ static void *vcpu_main(void *arg)
 	struct kvm      *k = v->k;
 	char             name[16];
 
-	snprintf(name, sizeof(name), "cpu %u", v->id);      /* query-cpus-fast looks for it */
+	atomic_store(&v->tid, gettid());
+	snprintf(name, sizeof(name), "cpu %u", v->id);
 	pthread_setname_np(pthread_self(), name);
 	kick_mask(SIG_UNBLOCK);
 	pthread_mutex_lock(&k->lock);

@@ -119,6 +119,7 @@ struct hart {
 	struct soft     *soft;
 	uint32_t         id;
 	pthread_t        thread;
+	_Atomic int      tid;
 	bool             threaded;
 
 	_Atomic uint32_t req;

@@ -209,6 +209,13 @@ static void soft_irq(struct accel *a, uint32_t cpu, enum accel_irq line, bool le
 		soft_kick(m->harts[cpu], REQ_LOOK);
 }
 
+static int soft_thread(const struct accel *a, uint32_t cpu)
+{
+	const struct soft *m = (const struct soft *)(const void *)a;
+
+	return cpu < m->nharts ? atomic_load(&m->harts[cpu]->tid) : 0;
+}
+
 static int soft_harvest(struct accel *a, uint64_t *const taken[], struct fail *why)
 {
 	struct soft *m = soft_of(a);
@@ -270,6 +277,7 @@ const struct accel_ops accel_soft_ops = {
 	.probe    = soft_probe,
 	.open     = soft_open,
 	.reset    = soft_reset,
+	.thread   = soft_thread,
 	.resume   = soft_resume,
 	.pause    = soft_pause,
 	.irq      = soft_irq,

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <time.h>
 
 /* A hart's thread, and what other threads ask of it.
@@ -272,7 +273,8 @@ void *soft_hart_main(void *arg)
 	uint64_t     until;
 	char         name[16];
 
-	snprintf(name, sizeof(name), "cpu %u", h->id);      /* query-cpus-fast looks for it */
+	atomic_store(&h->tid, gettid());
+	snprintf(name, sizeof(name), "cpu %u", h->id);
 	pthread_setname_np(pthread_self(), name);
 	pthread_mutex_lock(&m->lock);
 	while (!m->closing) {

@@ -193,7 +193,7 @@ static int verb_pause(struct grant *g, struct grant_call *call, struct fail *why
 		return fail_set(why, FAIL_USAGE, "pause: a deadline of 1 to %u ms", GRANT_PAUSE_MS_MAX);
 	if (blk_quiet(vm, why))
 		return -1;
-	vm->run.moving = strncmp(g->holder, "vmmigrate", 9) == 0;
+	vm->run.moving = g->moving;
 	if (runstate_hold(vm, HOLD_LEASE, why)) {
 		runstate_drop(vm, HOLD_LEASE, &undo);
 		return -1;

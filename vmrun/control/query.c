@@ -7,9 +7,7 @@
 #include "vmrun/images.h"
 #include "vmrun/vm.h"
 
-#include <dirent.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -77,45 +75,20 @@ int query_uuid(struct command_call *call, struct fail *why)
 	return 0;
 }
 
-/* The host thread named "cpu N"; 0 when the accelerator has none of that name. */
-static long query_thread(uint32_t cpu)
-{
-	char           want[32], path[300], name[32];
-	struct dirent *e;
-	DIR           *d    = opendir("/proc/self/task");
-	long           tid  = 0;
-
-	snprintf(want, sizeof(want), "cpu %u", cpu);
-	while (d && !tid && (e = readdir(d))) {
-		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", e->d_name);
-		FILE *f = fopen(path, "re");
-
-		if (!f)
-			continue;
-		if (fgets(name, sizeof(name), f)) {
-			name[strcspn(name, "\n")] = '\0';
-			if (!strcmp(name, want))
-				tid = atol(e->d_name);
-		}
-		fclose(f);
-	}
-	if (d)
-		closedir(d);
-	return tid;
-}
-
 int query_cpus(struct command_call *call, struct fail *why)
 {
-	const char *target = call->vm->cfg.type == MACHINE_X86_64_1 ? "x86_64" : "riscv64";
+	const char         *target = call->vm->cfg.type == MACHINE_X86_64_1 ? "x86_64" : "riscv64";
+	const struct accel *a      = call->vm->accel;
 
 	(void)why;
 	call->ret = json_array();
 	for (uint32_t i = 0; i < call->vm->cfg.ncpus; i++) {
 		char path[32];
+		int  tid = a->ops->thread ? a->ops->thread(a, i) : 0;
 
 		snprintf(path, sizeof(path), "/machine/cpu[%u]", i);
 		json_array_append_new(call->ret, json_pack("{s:i, s:s, s:I, s:s}", "cpu-index", (int)i, "qom-path", path,
-							   "thread-id", (json_int_t)query_thread(i), "target", target));
+							   "thread-id", (json_int_t)tid, "target", target));
 	}
 	return 0;
 }
