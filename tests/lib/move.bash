@@ -65,6 +65,7 @@ via_recorder() {
 	PIDS+=("$!")
 	local p=$!
 	until_true 10 eval "ss -ltnp | grep -q pid=$p,"
+	# shellcheck disable=SC2034  # VIA is for the tests
 	VIA=$(ss -ltnp | grep "pid=$p," | grep -oE '127.0.0.1:[0-9]+' | head -n 1)
 }
 
