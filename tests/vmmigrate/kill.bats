@@ -286,6 +286,9 @@ resumed() {
 
 # ---- nobody to ask ----
 
+# What follows is between processes alone: the accelerator takes no part in it.
+# bats file_tags=slow
+
 @test "move, READY: without an answer the target keeps the VM, says in doubt, and resolve --disown discards it" {
 	start_web
 	listen_b
