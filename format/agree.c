@@ -8,19 +8,13 @@
 /* One truth: header, configuration and state of a snapshot tell of the same VM (docs/format.md,
  * "Agreement"), so that what one program shows is what another opens. */
 
-/* ELF e_machine */
-static const uint32_t arch_of[MACHINE_TYPES] = {
-	[MACHINE_RISCV64_1] = 243,
-	[MACHINE_X86_64_1]  = 62,
-};
-
 static int header_agrees(const struct snap_header *h, const struct machine *m, struct fail *why)
 {
 	char a[UUID_TEXT], b[UUID_TEXT];
 
 	uuid_text(&h->vm, a);
 	uuid_text(&m->uuid, b);
-	if (h->arch != arch_of[m->type])
+	if (h->arch != machine_types[m->type].elf_machine)
 		return fail_set(why, FAIL_CORRUPT, "architecture %" PRIu32 ", machine type %s",
 				h->arch, machine_type_names[m->type]);
 	if (!uuid_equal(&h->vm, &m->uuid))

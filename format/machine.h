@@ -3,6 +3,7 @@
 
 #include "format/field.h"
 #include "format/limits.h"
+#include "format/machine_type.h"
 #include "libcommon/fail.h"
 #include "libcommon/paths.h"
 #include "libcommon/uuid.h"
@@ -13,7 +14,6 @@
 /* The configuration of a VM, as its tree carries it: no host pointers, no descriptors (design.md 5; docs/format.md,
  * "The VM tree"). A machine type never changes addresses; slot, address and interrupt of each device are recorded. */
 
-enum machine_type { MACHINE_RISCV64_1, MACHINE_X86_64_1, MACHINE_TYPES };
 enum region_kind { REGION_RAM, REGION_ROM, REGION_VRAM, REGION_DISK, REGION_KINDS };
 enum host_class { HOST_DISK, HOST_SERIAL, HOST_RNG, HOST_KERNEL, HOST_INITRD, HOST_CLASSES };
 enum reboot_policy { REBOOT_RESET, REBOOT_EXIT, REBOOT_PAUSE, REBOOT_POLICIES };

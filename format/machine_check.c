@@ -37,7 +37,7 @@ static int machine_check_top(const struct machine *m, struct fail *why)
 	if (m->timebase_hz < 1 || m->timebase_hz > MACHINE_HZ_MAX)
 		return fail_set(why, FAIL_LIMIT, "machine: invalid timebase: %" PRIu64 " Hz", m->timebase_hz);
 	if (m->isa[0] == '\0')
-		return fail_set(why, FAIL_CORRUPT, "machine: missing %s", m->type == MACHINE_RISCV64_1 ? "riscv,isa" : "CPU model");
+		return fail_set(why, FAIL_CORRUPT, "machine: missing %s", machine_types[m->type].cpu_model_property);
 	if (!memchr(m->isa, 0, sizeof(m->isa)) || !memchr(m->append, 0, sizeof(m->append)))
 		return fail_set(why, FAIL_CORRUPT, "machine: string not NUL-terminated");
 	if (m->nregions < 1 || m->nregions > LIMIT_REGIONS)

@@ -114,7 +114,7 @@ static int read_list(const void *fdt, int node, const char *name, uint32_t *v, u
 
 static int read_cpus_x86(struct machine *m, const void *fdt, int cpus, struct fail *why)
 {
-	if (m->type != MACHINE_X86_64_1)
+	if (!machine_types[m->type].cpuid)
 		return 0;
 	if (read_list(fdt, cpus, "vmferry,cpuid", (uint32_t *)m->cpuid, 7, LIMIT_CPUID, &m->ncpuid, why) ||
 	    tree_u32(fdt, cpus, "vmferry,xsave-bytes", &m->xsave_bytes, why))
@@ -125,7 +125,7 @@ static int read_cpus_x86(struct machine *m, const void *fdt, int cpus, struct fa
 /* CPUs are cpu@0, cpu@1 and so on, in this order and of one kind. */
 static int read_cpus(struct machine *m, const void *fdt, struct fail *why)
 {
-	const char *model = m->type == MACHINE_RISCV64_1 ? "riscv,isa" : "vmferry,cpu-model";
+	const char *model = machine_types[m->type].cpu_model_property;
 	int         cpus, node;
 
 	if (read_child(fdt, "cpus", &cpus, why) || tree_u64(fdt, cpus, "timebase-frequency", &m->timebase_hz, why) ||

@@ -157,10 +157,12 @@ static void put_cpus_x86(struct tree_writer *w)
 
 static int put_cpus(struct tree_writer *w, struct fail *why)
 {
+	const struct machine_type_info *type = &machine_types[w->m->type];
+
 	put_begin(w, "cpus");
 	put_cells(w, 1, 0);
 	put_u64(w, "timebase-frequency", w->m->timebase_hz);
-	if (w->m->type == MACHINE_X86_64_1)
+	if (type->cpuid)
 		put_cpus_x86(w);
 	for (uint32_t i = 0; i < w->m->ncpus; i++) {
 		char node[16];
@@ -169,13 +171,8 @@ static int put_cpus(struct tree_writer *w, struct fail *why)
 		put_begin(w, node);
 		put_str(w, "device_type", "cpu");
 		put_u32(w, "reg", i);
-		if (w->m->type == MACHINE_RISCV64_1) {
-			put_str(w, "compatible", "riscv");
-			put_str(w, "riscv,isa", w->m->isa);
-		} else {
-			put_str(w, "compatible", "vmferry,x86-64");
-			put_str(w, "vmferry,cpu-model", w->m->isa);
-		}
+		put_str(w, "compatible", type->cpu_compatible);
+		put_str(w, type->cpu_model_property, w->m->isa);
 		if (put_state(w, OWNER_CPU, i, node, why))
 			return -1;
 		put_end(w);
@@ -246,7 +243,7 @@ static int put_soc(struct tree_writer *w, struct fail *why)
 	put_bytes(w, "ranges", NULL, 0);
 	if (has_irqchip) {
 		put_u32(w, "interrupt-parent", PHANDLE_IRQCHIP);
-	} else if (w->m->type == MACHINE_X86_64_1) {      /* the IOAPIC is no device of the board's */
+	} else if (machine_types[w->m->type].accel_irqchip) {
 		put_bytes(w, "interrupt-controller", NULL, 0);
 		put_u32(w, "#interrupt-cells", 1);
 	}

@@ -17,7 +17,7 @@ static bool machine_has_x86(const struct machine *m)
 
 int machine_check_x86(const struct machine *m, struct fail *why)
 {
-	if (m->type != MACHINE_X86_64_1)
+	if (!machine_types[m->type].cpuid)
 		return machine_has_x86(m) ? fail_set(why, FAIL_CORRUPT, "machine: CPUID or MSRs of a machine that is not x86") : 0;
 	if (m->ncpus > LIMIT_CPUS_X86)
 		return fail_set(why, FAIL_LIMIT, "machine: number of CPUs out of range: %" PRIu32 " (valid: 1 to %u)", m->ncpus, LIMIT_CPUS_X86);

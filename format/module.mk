@@ -1,7 +1,7 @@
 LIBS += format
 format_SRCS :=
 # The VM tree and the state tables: docs/vm-tree.md.
-format_SRCS += field.c field_save.c field_load.c field_json.c tree.c machine.c machine_check.c machine_write.c machine_read.c \
+format_SRCS += field.c field_save.c field_load.c field_json.c tree.c machine_type.c machine.c machine_check.c machine_write.c machine_read.c \
 	       machine_parts.c machine_state.c state_tables.c state_clock.c
 # The snapshot file: docs/format.md.
 format_SRCS += start.c chunk.c page_chunk.c pagemap.c content.c header.c index.c agree.c images.c output.c auth.c writer.c stream.c image.c

@@ -93,7 +93,7 @@ int content_digest(struct content *c, const void *config, size_t config_len, con
 struct snap_header {
 	uint32_t         version;
 	uint64_t         required, optional;      /* feature bits */
-	uint32_t         arch;                    /* ELF e_machine: 243 riscv, 62 x86-64 */
+	uint32_t         arch;                    /* ELF e_machine */
 	enum snap_layout layout;
 	bool             incomplete;
 	struct uuid      vm, snapshot, parent;    /* parent nil when there is none */

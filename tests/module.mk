@@ -32,19 +32,30 @@ $(BUILD)/tests/%.o: tests/%.c GNUmakefile | ready
 # hash (VMFERRY_FUZZ), else a target dies at the first one.
 fuzz_srcs = $(addprefix format/,$(format_SRCS)) $(addprefix libcommon/,$(libcommon_SRCS))
 fuzz_flags = -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DVMFERRY_FUZZ -I. -g -O1 -pthread
+fuzz_san   = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+# $(1) compiler's folder, $(2) target, $(3) further sources: its objects
+fuzz_objs  = $(patsubst %.c,$(BUILD)/fuzz/$(1)/%.o,tests/fuzz/$(2).c $(3) $(fuzz_srcs) $($(2)_fuzz_SRCS))
 define fuzzprog
-$(BUILD)/fuzz/$(1)-replay: tests/fuzz/$(1).c tests/fuzz/replay.c $(fuzz_srcs) $($(1)_fuzz_SRCS) | ready
-	@mkdir -p $$(@D)
-	$$(call say,CC,$$@)$$(CC) $$(fuzz_flags) $$(flags_$$(SAN)) -o $$@ $$^ $$(TEST_LDLIBS)
-$(BUILD)/fuzz/$(1): tests/fuzz/$(1).c $(fuzz_srcs) $($(1)_fuzz_SRCS) | ready
-	@mkdir -p $$(@D)
-	$$(call say,CC,$$@)clang $$(fuzz_flags) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $$@ $$^ $$(TEST_LDLIBS)
+$(BUILD)/fuzz/$(1)-replay: $(call fuzz_objs,replay,$(1),tests/fuzz/replay.c)
+	$$(call say,LD,$$@)$$(CC) $$(fuzz_flags) $$(flags_$$(SAN)) -o $$@ $$^ $$(TEST_LDLIBS)
+$(BUILD)/fuzz/$(1): $(call fuzz_objs,fuzzer,$(1),)
+	$$(call say,LD,$$@)clang $$(fuzz_flags) $$(subst fuzzer-no-link,fuzzer,$$(fuzz_san)) -o $$@ $$^ $$(TEST_LDLIBS)
 FUZZPROGS   += $(BUILD)/fuzz/$(1)
 REPLAYPROGS += $(BUILD)/fuzz/$(1)-replay
+FUZZOBJS    += $(call fuzz_objs,replay,$(1),tests/fuzz/replay.c) $(call fuzz_objs,fuzzer,$(1),)
 endef
 FUZZPROGS   :=
 REPLAYPROGS :=
+FUZZOBJS    :=
 $(foreach f,$(FUZZ),$(eval $(call fuzzprog,$(f))))
+
+$(BUILD)/fuzz/replay/%.o: %.c GNUmakefile | ready
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) $(fuzz_flags) $(flags_$(SAN)) -MMD -MP -c -o $@ $<
+$(BUILD)/fuzz/fuzzer/%.o: %.c GNUmakefile | ready
+	@mkdir -p $(@D)
+	$(call say,CC,$@)clang $(fuzz_flags) $(fuzz_san) -MMD -MP -c -o $@ $<
+-include $(patsubst %.o,%.d,$(sort $(FUZZOBJS)))
 
 include tests/sim/module.mk
 

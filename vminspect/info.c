@@ -14,7 +14,7 @@
 
 const char *info_arch(uint32_t arch)
 {
-	return arch == 243 ? "riscv64" : arch == 62 ? "x86-64" : "unknown";      /* ELF e_machine */
+	return machine_arch_name(arch);
 }
 
 const char *info_layout(unsigned layout)

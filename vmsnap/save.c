@@ -134,7 +134,7 @@ static int save_header(struct save *s, struct snap_header *h, struct fail *why)
 	if (rc == 0) {
 		*h = (struct snap_header){
 			.required   = s->o->state_only ? SNAP_STATE_ONLY : 0,
-			.arch       = m->type == MACHINE_X86_64_1 ? 62 : 243,     /* ELF e_machine */
+			.arch       = machine_types[m->type].elf_machine,
 			.vm         = m->uuid,
 			.snapshot   = s->r->snapshot,
 			.created_ns = io_realtime_ns(),

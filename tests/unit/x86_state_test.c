@@ -237,7 +237,7 @@ static void test_refused(struct sample *s)
 	ok(write_refused(m, FAIL_CORRUPT, "machine: invalid TSC frequency: 2596120001 Hz (not a multiple of 1000)"), "a TSC of fractions of a kHz is refused");
 	*m = s->m;
 	m->isa[0] = '\0';
-	ok(write_refused(m, FAIL_CORRUPT, "machine: missing CPU model"), "a machine without CPU model is refused");
+	ok(write_refused(m, FAIL_CORRUPT, "machine: missing vmferry,cpu-model"), "a machine without CPU model is refused");
 	*m = s->m;
 	m->ncpuid = 0;
 	ok(write_refused(m, FAIL_LIMIT, "machine: number of CPUID entries out of range: 0 (valid: 1 to 256)"), "a machine without CPUID is refused");

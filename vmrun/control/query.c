@@ -77,7 +77,7 @@ int query_uuid(struct command_call *call, struct fail *why)
 
 int query_cpus(struct command_call *call, struct fail *why)
 {
-	const char         *target = call->vm->cfg.type == MACHINE_X86_64_1 ? "x86_64" : "riscv64";
+	const char         *target = machine_types[call->vm->cfg.type].qemu_target;
 	const struct accel *a      = call->vm->accel;
 
 	(void)why;
