@@ -38,9 +38,9 @@ other() { timeout 20 vmrun --name other --kernel "$STEP" --memory 32M --serial n
 	mknod "$W/node" b "$((0x$(stat -c %t "$LOOP")))" "$((0x$(stat -c %T "$LOOP")))"
 	start_disked "$LOOP"
 	run -3 other "$LOOP"
-	[ "$output" = "vmrun: disk root: another VM uses it" ]
+	[ "$output" = "vmrun: disk root: already in use by another VM" ]
 	run -3 other "$W/node"
-	[ "$output" = "vmrun: disk root: the block device is in use on this host: mounted, or opened by another VM or program for itself" ]
+	[ "$output" = "vmrun: disk root: already in use: mounted, or locked by another VM or program" ]
 	on_a vmrun ctl web quit
 	wait_gone 10 "$AVM"
 	start_disked "$W/node"
@@ -54,9 +54,9 @@ other() { timeout 20 vmrun --name other --kernel "$STEP" --memory 32M --serial n
 	mkdir "$W/mnt"
 	mount "$LOOP" "$W/mnt" 2>/dev/null || skip "no mounts here"
 	run -3 other "$LOOP"
-	[[ $output == *"disk root: the block device is in use on this host: mounted,"* ]]
+	[[ $output == *"disk root: already in use: mounted,"* ]]
 	run -3 other "$W/back"
-	[[ $output == *"disk root: $LOOP, a loop device over it, is in use: mounted,"* ]]
+	[[ $output == *"disk root: $LOOP (a loop device on it) already in use: mounted,"* ]]
 	umount "$W/mnt"
 	start_disked "$LOOP"
 	run -32 mount "$LOOP" "$W/mnt"
@@ -91,14 +91,14 @@ other() { timeout 20 vmrun --name other --kernel "$STEP" --memory 32M --serial n
 	loop "$W/back" 1M
 	start_disked "$LOOP"
 	run -3 other "$W/back"
-	[[ $output == "vmrun: disk root: $LOOP, a loop device over it, is in use: "* ]]
+	[[ $output == "vmrun: disk root: $LOOP (a loop device on it) already in use: "* ]]
 	run -3 other "$W/back,ro"
-	[[ $output == "vmrun: disk root: $LOOP, a loop device over it, is in use: "* ]]
+	[[ $output == "vmrun: disk root: $LOOP (a loop device on it) already in use: "* ]]
 	on_a vmrun ctl web quit
 	wait_gone 10 "$AVM"
 	start_disked "$W/back"
 	run -3 other "$LOOP"
-	[[ $output == "vmrun: disk root: $W/back, the file behind it, is in use: "* ]]
+	[[ $output == "vmrun: disk root: $W/back (its backing file) already in use: "* ]]
 	run -3 other "$LOOP,ro"
 	on_a vmrun ctl web quit
 	wait_gone 10 "$AVM"
@@ -120,7 +120,7 @@ other() { timeout 20 vmrun --name other --kernel "$STEP" --memory 32M --serial n
 	wait_gone 10 "$AVM"
 	run -2 timeout 20 vmrun --name other --kernel "$STEP" --memory 32M --serial "file:$W/back" --disk "root=$LOOP"
 	echo "$output"
-	[[ $output == *": $W/back is disk 'root' of this VM: name another file" ]]
+	[[ $output == *": $W/back is disk 'root' of this VM; name another file" ]]
 	[ "$(sha256sum "$W/back")" = "$sum" ]
 }
 
@@ -130,14 +130,14 @@ other() { timeout 20 vmrun --name other --kernel "$STEP" --memory 32M --serial n
 	truncate -s 512K "$W/disk"
 	run -1 on_a vmsnap web "$W/web.vms"
 	echo "$output"
-	[[ $output == *"disk root: the host has cut it to 524288 bytes, the guest knows 1048576"* ]]
+	[[ $output == *"disk root: truncated on the host: 524288 bytes, the guest expects 1048576"* ]]
 	[ ! -e "$W/web.vms" ]
 	truncate -s 1M "$W/copy"
 	listen b 127.0.0.1:0 -- --serial "file:$W/both.out" --disk "root=$W/copy"
 	BADDR=$LADDR
 	move
 	moved 1
-	grep -q 'disk root: the host has cut it to 524288 bytes' "$W/move.err"
+	grep -q 'disk root: truncated on the host: 524288 bytes' "$W/move.err"
 	runs_on a
 	ticks_on
 	ticks_right
@@ -210,7 +210,7 @@ stalled_again() { status_is "$1" io-error && [ "$(vmrun ctl "$1" events | jq '.e
 	done
 	printf x | dd of="$LOOP" bs=1 seek=100000 conv=notrunc status=none      # between the samples
 	run -3 timeout 20 vmrun --name again --restore "$W/web.vms" --serial none
-	[[ $output == *"disk moved on since the state was saved: root (written to)"* ]]
+	[[ $output == *"disk changed since the state was saved: root (written to)"* ]]
 	start_vm again --restore "$W/web.vms" --disk-changed=accept
 }
 moves_beyond() { until_true 20 tick_above "$W/$1.out" "$2"; }

@@ -77,7 +77,7 @@ snapshot_with_everything() {
 	env -i "$(command -v vmrun)" info | grep -qE '^  soft +riscv64-1 +yes, 1 to 8 CPUs$'
 	env -i "$(command -v vmrun)" info --json | jq -e '.accelerators[] | select(.name == "soft" and .machine == "riscv64-1" and .available) | .cpus == 8'
 	run -3 vmrun --kernel "$TOP/tests/guests/step.elf" --cpus 9 --serial none
-	[[ "$output" == *"the software CPU has 1 to 8" ]]
+	[[ "$output" == *"software CPU: number of CPUs out of range: 9 (valid: 1 to 8)" ]]
 	env -i "$(command -v vmrun)" selftest | grep -q '^soft: ok'
 }
 
@@ -107,16 +107,16 @@ snapshot_with_everything() {
 	boot=(--kernel "$W/kernel" --initrd "$W/initrd" --disk "root=$W/root.img" --memory 64M)
 	for f in root.img link ./root.img kernel hard initrd; do
 		run -2 --separate-stderr timeout 20 vmrun "${boot[@]}" --serial "file:$W/$f"
-		[[ $stderr == "vmrun: serial line 'console': $W/$f is "*" of this VM: name another file" ]]
+		[[ $stderr == "vmrun: serial port 'console': $W/$f is "*" of this VM; name another file" ]]
 	done
 	run -2 --separate-stderr timeout 20 vmrun "${boot[@]}" --serial none --virtio-console "file:$W/root.img"
-	[[ $stderr == "vmrun: serial line 'hvc0': "*"is disk 'root' of this VM"* ]]
+	[[ $stderr == "vmrun: serial port 'hvc0': "*"is disk 'root' of this VM"* ]]
 	run -2 --separate-stderr timeout 20 vmrun --restore "$W/a.vms" --serial "file:$W/a.vms"
-	[[ $stderr == *"is the snapshot: "* ]]
+	[[ $stderr == *"is the snapshot; "* ]]
 	run -2 --separate-stderr timeout 20 vmrun --restore - --trust-paths --serial "file:$W/a.vms" <"$W/a.vms"
-	[[ $stderr == *"is the snapshot: "* ]]
+	[[ $stderr == *"is the snapshot; "* ]]
 	run -2 --separate-stderr timeout 20 vmrun --name x --kernel "$STEP" --control "$W/x" --serial "file:$W/x.lock"
-	[[ $stderr == *"is the VM's lock file: "* ]]
+	[[ $stderr == *"is the VM's lock file; "* ]]
 	(cd "$W" && sha256sum -c --quiet sums)
 	# One that is not there is no disk either.
 	run -2 --separate-stderr timeout 20 vmrun --kernel "$STEP" --disk "$W/new" --serial "file:$W/new"
@@ -295,12 +295,12 @@ opens_none_of() {
 	# another machine (a clock, an interrupt), under our MACs and with every hash right
 	retree --keep-macs "$W/a.vms" "$W/config.vms" /cpus timebase-frequency 1 9999000
 	opens_none_of 'root\.img|data\.img' vmrun --restore "$W/config.vms" --name b --serial none
-	[[ $stderr = *"altered after this host had written it"* ]]
+	[[ $stderr = *"modified after it was written by this host"* ]]
 	# the same machine in another state
 	retree --keep-macs "$W/a.vms" "$W/state.vms" /vm/state/clock guest-ns 0 1
 	vminspect verify "$W/state.vms"
 	run -3 --separate-stderr timeout 20 vmrun --restore "$W/state.vms" --name b --serial "file:$W/b.out"
-	[[ $stderr = *"altered after this host had written it"* ]]
+	[[ $stderr = *"modified after it was written by this host"* ]]
 	[ ! -s "$W/b.out" ]
 	start_vm b --restore "$W/state.vms" --trust-paths
 	until_true 10 status_is b running
@@ -385,12 +385,12 @@ ended_with() {
 	vmrun list --json | jq -e '.[] | select(.name == "s") | .status == "restore-vm"'
 	for command in stop cont system_reset system_powerdown pulse inspect; do
 		run -1 --separate-stderr vmrun ctl s $command
-		[[ $stderr = *"the VM is being restored from its snapshot"* ]]
+		[[ $stderr = *"VM restore in progress"* ]]
 	done
 	run --separate-stderr vmsnap s "$W/no.vms"
 	[ "$status" -ne 0 ]
 	[[ $stderr = *"logging lease"* || $stderr = *"lease"* ]]
-	[[ $stderr = *"the VM is being restored from its snapshot"* ]]
+	[[ $stderr = *"VM restore in progress"* ]]
 	[ ! -e "$W/no.vms" ]
 	vmrun ctl s quit
 	ended_with 0
@@ -525,7 +525,7 @@ ended_with() {
 	start_vm b --restore "$W/stopped.vms"
 	status_is b paused
 	vmrun ctl b query-status | jq -e '."vmferry-holders" == ["user"]'
-	grep -q "b: it was stopped when it was saved.*'vmrun ctl b cont'.*--cont" "$W/b.log"
+	grep -q "b: restored paused, as it was saved.*'vmrun ctl b cont'.*--cont" "$W/b.log"
 	vmsnap -q b "$W/again.vms"
 	[ "$(vminspect info --json "$W/again.vms" | jq .machine.stopped)" = true ]
 	vmrun ctl b cont
@@ -617,14 +617,14 @@ ended_with() {
 	for how in "--restore $W/big.vms" "--incoming $W/big.dtb"; do
 		# shellcheck disable=SC2086 # two words
 		run -3 --separate-stderr vmrun --accel soft $how
-		[[ "$stderr" == "vmrun: ${how#* }: the VM has $mib MiB of memory, this host "*" MiB with swap: use --overcommit to run it here" ]]
+		[[ "$stderr" == "vmrun: ${how#* }: memory of $mib MiB exceeds the limit of "*" MiB (memory and swap of this host): use --overcommit" ]]
 		# the next reason to refuse it is another
 		# shellcheck disable=SC2086
 		run -3 --separate-stderr vmrun --accel soft $how --overcommit
 		[[ "$stderr" == *"--disk root=PATH"* && "$stderr" != *overcommit* ]]
 	done
 	run -2 --separate-stderr vmrun --kernel "$STEP" --overcommit
-	[[ "$stderr" == *"--overcommit goes with --restore or --incoming" ]]
+	[[ "$stderr" == *"--overcommit requires --restore or --incoming" ]]
 }
 
 @test "vmrun: a compressed snapshot is refused, and the pipe that restores it is named" {

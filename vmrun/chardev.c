@@ -20,7 +20,7 @@
 static const char help_text[] =
 	"\n"
 	"Ctrl-a h       this help\n"
-	"Ctrl-a x       quit: the VM is switched off\n"
+	"Ctrl-a x       quit: power off the VM\n"
 	"Ctrl-a Ctrl-a  send Ctrl-a\n";
 
 /* --- output --- */
@@ -349,7 +349,7 @@ int chardev_open(struct chardev **out, const char *spec, struct loop *loop, cons
 	pthread_condattr_t attr;
 
 	if (!c)
-		return fail_sys(why, "serial line");
+		return fail_sys(why, "serial port");
 	c->loop = loop;
 	c->ops  = *ops;
 	c->in = c->out = c->kick = c->listener = c->slave = -1;
@@ -364,7 +364,7 @@ int chardev_open(struct chardev **out, const char *spec, struct loop *loop, cons
 	if (c->kind != CHARDEV_NONE) {
 		c->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		if (c->kick < 0) {
-			fail_sys(why, "serial line");
+			fail_sys(why, "serial port");
 			goto fail;
 		}
 		c->kick_watch = loop_add(loop, c->kick, EPOLLIN, chardev_kicked, c, why);

@@ -53,7 +53,7 @@ static int chardev_raw(struct chardev *c, struct fail *why)
 	if (tty.fd < 0)
 		return fail_sys(why, "terminal");
 	if (!registered && atexit(chardev_restore_terminal))
-		return fail_set(why, FAIL_SYSTEM, "terminal: it could not be restored at exit");
+		return fail_set(why, FAIL_SYSTEM, "terminal: cannot be restored at exit");
 	registered = true;
 
 	t = tty.before;
@@ -92,7 +92,7 @@ static int chardev_stdout(struct chardev *c, struct fail *why)
 static int chardev_stdio(struct chardev *c, struct fail *why)
 {
 	if (atomic_exchange(&tty.taken, true))
-		return fail_set(why, FAIL_USAGE, "another serial line has it");
+		return fail_set(why, FAIL_USAGE, "already used by another serial port");
 	c->kind = CHARDEV_STDIO;
 	if (chardev_stdout(c, why))
 		return -1;
@@ -114,7 +114,7 @@ static int chardev_pty(struct chardev *c, struct fail *why)
 	c->kind = CHARDEV_PTY;
 	c->in   = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
 	if (c->in < 0 || grantpt(c->in) || unlockpt(c->in) || ptsname_r(c->in, c->where, sizeof(c->where)))
-		return fail_sys(why, "no pseudo-terminal");
+		return fail_sys(why, "pseudo-terminal");
 	c->slave = open(c->where, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (c->slave < 0 || tcgetattr(c->slave, &t))
 		return fail_sys(why, "%s", c->where);
@@ -137,7 +137,8 @@ static int chardev_file(struct chardev *c, const char *path, struct fail *why)
 	if (c->out < 0 || fstat(c->out, &st))
 		return fail_sys(why, "%s", path);
 	if (S_ISBLK(st.st_mode))
-		return fail_set(why, FAIL_REFUSED, "%s: a block device is no log", path);
+		return fail_set(why, FAIL_REFUSED, "%s: is a block device, not used as a log file",
+				path);
 	return 0;
 }
 
@@ -152,7 +153,7 @@ static int chardev_unix_clear(const struct sockaddr_un *a, struct fail *why)
 	if (lstat(a->sun_path, &st))
 		return errno == ENOENT ? 0 : fail_sys(why, "%s", a->sun_path);
 	if (!S_ISSOCK(st.st_mode))
-		return fail_set(why, FAIL_REFUSED, "%s: exists and is no socket", a->sun_path);
+		return fail_set(why, FAIL_REFUSED, "%s: exists and is not a socket", a->sun_path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return fail_sys(why, "socket");
@@ -160,7 +161,8 @@ static int chardev_unix_clear(const struct sockaddr_un *a, struct fail *why)
 	rc = rc && errno == ECONNREFUSED;
 	close(fd);
 	if (!rc)
-		return fail_set(why, FAIL_REFUSED, "%s: somebody listens there", a->sun_path);
+		return fail_set(why, FAIL_REFUSED, "%s: already in use by another program",
+				a->sun_path);
 	return unlink(a->sun_path) ? fail_sys(why, "%s", a->sun_path) : 0;
 }
 
@@ -170,7 +172,9 @@ static int chardev_unix(struct chardev *c, const char *path, struct fail *why)
 	struct stat        st;
 
 	if (strlen(path) == 0 || strlen(path) >= sizeof(a.sun_path))
-		return fail_set(why, FAIL_USAGE, "%s: a socket's path has 1 to %zu bytes", path, sizeof(a.sun_path) - 1);
+		return fail_set(why, FAIL_USAGE,
+				"%s: invalid socket path length (valid: 1 to %zu bytes)", path,
+				sizeof(a.sun_path) - 1);
 	memcpy(a.sun_path, path, strlen(path) + 1);
 	if (chardev_unix_clear(&a, why))
 		return -1;
@@ -249,5 +253,6 @@ int chardev_host_open(struct chardev *c, const char *spec, struct fail *why)
 		return chardev_file(c, spec + 5, why);
 	if (!strncmp(spec, "unix:", 5) && spec[5])
 		return chardev_unix(c, spec + 5, why);
-	return fail_set(why, FAIL_USAGE, "stdio, pty, file:PATH, unix:PATH and none are known");
+	return fail_set(why, FAIL_USAGE,
+			"invalid value (valid: stdio, pty, file:PATH, unix:PATH, none)");
 }

@@ -27,10 +27,12 @@ static int cpio_clean(const char *path, char out[PATH_MAX], struct fail *why)
 		size_t n = strcspn(path, "/");
 
 		if (n == 2 && path[0] == '.' && path[1] == '.')
-			return fail_set(why, FAIL_REFUSED, "initrd: a path leads outside");
+			return fail_set(why, FAIL_REFUSED,
+					"initrd: invalid path: leads outside of the archive");
 		if (n && !(n == 1 && path[0] == '.')) {
 			if (n + 2 > PATH_MAX - at)
-				return fail_set(why, FAIL_LIMIT, "initrd: path longer than %d", PATH_MAX);
+				return fail_set(why, FAIL_LIMIT,
+						"initrd: path longer than %d bytes", PATH_MAX);
 			if (at)
 				out[at++] = '/';
 			memcpy(out + at, path, n);
@@ -90,7 +92,8 @@ int cpio_add(struct cpio *c, const char *path, const struct cpio_entry *e, struc
 		return 0;
 	}
 	if (c->n >= CPIO_ENTRIES || e->len > c->max - c->bytes || strlen(clean) + CPIO_HEADER > c->max - c->bytes - e->len) {
-		fail_set(why, FAIL_LIMIT, "initrd: larger than the %zu MiB or %zu files accepted", c->max >> 20, CPIO_ENTRIES);
+		fail_set(why, FAIL_LIMIT, "initrd: exceeds the limit of %zu MiB or %zu files",
+				c->max >> 20, CPIO_ENTRIES);
 		goto fail;
 	}
 	if (c->n == c->room) {
@@ -170,7 +173,7 @@ static int cpio_put(struct cpio_out *o, const void *data, size_t len, struct fai
 	/* Folders that an archive leaves out are written all the same: 2000 of them for a path of
 	 * "a/a/a/...". */
 	if (len + pad > o->max - o->len)
-		return fail_set(why, FAIL_LIMIT, "initrd: larger than the %zu MiB accepted",
+		return fail_set(why, FAIL_LIMIT, "initrd: exceeds the limit of %zu MiB",
 				o->max >> 20);
 	if (o->room - o->len < len + pad) {
 		size_t   room = (o->room + len + pad) * 2;

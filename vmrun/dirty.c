@@ -113,7 +113,7 @@ int dirty_harvest(struct vm *vm, const struct dirty_consumer *c, uint64_t *fresh
 		taken[i] = calloc(bitmap_words(vm->memory.regions[i].npages), sizeof(*taken[i]));
 		if (!taken[i]) {
 			errno = ENOMEM;
-			fail_sys(why, "harvest: maps");
+			fail_sys(why, "dirty log: bitmaps");
 			goto out;
 		}
 	}
@@ -161,7 +161,7 @@ static struct epoch *epoch_open(struct vm *vm, const struct uuid *snapshot, stru
 	}
 	if (!e) {
 		errno = ENOMEM;
-		fail_sys(why, "epoch: maps");
+		fail_sys(why, "epoch: bitmaps");
 		return NULL;
 	}
 	e->snapshot = *snapshot;
@@ -192,7 +192,7 @@ int dirty_epoch_commit(struct vm *vm, const struct uuid *snapshot, struct fail *
 		char text[UUID_TEXT];
 
 		uuid_text(snapshot, text);
-		return fail_set(why, FAIL_REFUSED, "commit: no save of snapshot %s is pending", text);
+		return fail_set(why, FAIL_REFUSED, "commit: no pending save of snapshot %s", text);
 	}
 	epoch_close(vm, vm->epoch);
 	vm->epoch         = vm->epoch_pending;

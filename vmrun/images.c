@@ -26,7 +26,7 @@ static int images_open(const struct machine_host *h, bool at_once, struct fail *
 			return fail_sys(why, "%s", h->path);
 		if (!S_ISREG(st.st_mode) && !(h->cls == HOST_INITRD && S_ISDIR(st.st_mode)))
 			return fail_set(why, FAIL_USAGE, "%s: not a regular file%s", h->path,
-					h->cls == HOST_INITRD ? " or folder" : "");
+					h->cls == HOST_INITRD ? " or directory" : "");
 	}
 	/* Non-blocking: what was replaced just now must not make it wait either. */
 	fd = open(h->path, O_RDONLY | O_CLOEXEC | (at_once ? O_NONBLOCK : 0));
@@ -93,7 +93,7 @@ static struct machine_host *images_find(struct vm *vm, const char *name, struct 
 
 	if (h && image_is(h))
 		return h;
-	fail_set(why, FAIL_REFUSED, "%s: %s has none", name, vm->cfg.name);
+	fail_set(why, FAIL_REFUSED, "%s: not configured for %s", name, vm->cfg.name);
 	return NULL;
 }
 
@@ -111,7 +111,9 @@ int images_adopt(struct vm *vm, const char *name, uint8_t *data, size_t len, str
 	images_digest(data, len, digest);
 	if (memcmp(h->digest, images_nil, sizeof(images_nil)) && (h->size != len || memcmp(h->digest, digest, sizeof(digest)))) {
 		free(data);
-		return fail_set(why, FAIL_REFUSED, "%s: not the one that the VM was started with", name);
+		return fail_set(why, FAIL_REFUSED,
+				"%s: digest mismatch: not the image that the VM was started with",
+				name);
 	}
 	h->size = len;
 	memcpy(h->digest, digest, sizeof(digest));
@@ -133,8 +135,10 @@ static int images_load_as(struct vm *vm, const char *name, bool at_once, struct 
 	if (images_read(h, at_once, &data, &len, why))
 		return fail_prefix(why, "%s: ", name);
 	if (images_adopt(vm, name, data, len, why))
-		return fail_set(why, FAIL_REFUSED, "%s: %.120s is not what the VM was started with: use --%s, or 'vmrun ctl %s set-boot %s=PATH'",
-				name, h->path, name, vm->cfg.name, name);
+		return fail_set(why, FAIL_REFUSED,
+			"%s: %.120s: digest mismatch: not the image that the VM was started with: "
+			"use --%s, or 'vmrun ctl %s set-boot %s=PATH'",
+			name, h->path, name, vm->cfg.name, name);
 	images_mtime(h);
 	return 0;
 }
@@ -222,7 +226,7 @@ int images_take(struct vm *vm, const char *name, int fd, size_t len, struct fail
 	uint8_t *data;
 
 	if (len == 0 || len > IMAGE_MAX_BYTES)
-		return fail_set(why, FAIL_LIMIT, "%s: %zu bytes", name, len);
+		return fail_set(why, FAIL_LIMIT, "%s: invalid size: %zu bytes", name, len);
 	data = malloc(len);
 	if (!data) {
 		errno = ENOMEM;

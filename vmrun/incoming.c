@@ -20,9 +20,10 @@ static int incoming_tree(int fd, const char *what, uint8_t **out, size_t *len, s
 		return -1;
 	total = get_be32(head + 4);
 	if (get_be32(head) != INCOMING_MAGIC)
-		return fail_at(why, FAIL_CORRUPT, 0, "%s: no VM tree", what);
+		return fail_at(why, FAIL_CORRUPT, 0, "%s: bad magic: not a VM tree", what);
 	if (total < sizeof(head) || total > LIMIT_TREE_BYTES)
-		return fail_at(why, FAIL_LIMIT, 4, "%s: a VM tree of %zu bytes", what, total);
+		return fail_at(why, FAIL_LIMIT, 4, "%s: invalid VM tree size: %zu bytes", what,
+				total);
 	*out = malloc(total);
 	if (!*out) {
 		errno = ENOMEM;
@@ -34,7 +35,7 @@ static int incoming_tree(int fd, const char *what, uint8_t **out, size_t *len, s
 }
 
 /* A peer wrote it, whatever file it lies in. */
-static const struct trust incoming_trust = { .why = "it comes from another host" };
+static const struct trust incoming_trust = { .why = "received from another host" };
 
 int vm_incoming(struct vm **out, const struct options *o, struct loop *loop, struct fail *why)
 {

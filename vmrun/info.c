@@ -173,7 +173,7 @@ int info_main(int argc, char **argv)
 	json_t *all = info_all();
 
 	if (!all) {
-		fail_set(&why, FAIL_SYSTEM, "no memory");
+		fail_set(&why, FAIL_SYSTEM, "out of memory");
 		return fail_report("vmrun info", &why);
 	}
 	if (as_json) {

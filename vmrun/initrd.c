@@ -92,7 +92,7 @@ static int initrd_archive_fail(struct archive *a, const char *what, struct fail 
 {
 	const char *text = archive_error_string(a);
 
-	return fail_set(why, FAIL_CORRUPT, "%s: %s", what, text ? text : "damaged archive");
+	return fail_set(why, FAIL_CORRUPT, "%s: %s", what, text ? text : "malformed archive");
 }
 
 int initrd_archive_data(struct archive *a, struct cpio_entry *e, size_t max, const char *what, struct fail *why)
@@ -121,7 +121,9 @@ int initrd_archive_data(struct archive *a, struct cpio_entry *e, size_t max, con
 			return 0;
 		e->len += (size_t)n;
 		if (e->len > max)
-			return fail_set(why, FAIL_LIMIT, "%s: unpacks to more than %zu MiB", what, IMAGE_MAX_BYTES >> 20);
+			return fail_set(why, FAIL_LIMIT,
+					"%s: unpacked size exceeds the limit of %zu MiB", what,
+					IMAGE_MAX_BYTES >> 20);
 	}
 }
 
@@ -144,22 +146,26 @@ static int initrd_archive_entry(struct archive *a, struct archive_entry *x, stru
 	const char       *path = archive_entry_pathname(x), *hard = archive_entry_hardlink(x), *soft = archive_entry_symlink(x);
 
 	if (!path)
-		return fail_set(why, FAIL_CORRUPT, "%s: an entry without a readable name", what);
+		return fail_set(why, FAIL_CORRUPT, "%s: archive entry: invalid name", what);
 	if (hard) {
 		const struct cpio_entry *to = cpio_find(c, hard);
 
 		if (!to)
-			return fail_set(why, FAIL_CORRUPT, "%s: %.100s: link to what is not there", what, path);
+			return fail_set(why, FAIL_CORRUPT, "%s: %.100s: link target missing", what,
+					path);
 		e.mode = to->mode;
 		if (to->len > c->max - c->bytes)
-			return fail_set(why, FAIL_LIMIT, "%s: unpacks to more than %zu MiB", what, IMAGE_MAX_BYTES >> 20);
+			return fail_set(why, FAIL_LIMIT,
+					"%s: unpacked size exceeds the limit of %zu MiB", what,
+					IMAGE_MAX_BYTES >> 20);
 		return initrd_copy(&e, to->data, to->len, what, why) ? -1 : cpio_add(c, path, &e, why);
 	}
 	if (S_ISSOCK(e.mode) || (e.mode & S_IFMT) == 0)
 		return 0;
 	if (S_ISLNK(e.mode)) {
 		if (!soft || initrd_copy(&e, soft, strlen(soft), what, why))
-			return soft ? -1 : fail_set(why, FAIL_CORRUPT, "%s: %.100s: link without a target", what, path);
+			return soft ? -1 : fail_set(why, FAIL_CORRUPT,
+					"%s: %.100s: missing link target", what, path);
 	} else if (S_ISCHR(e.mode) || S_ISBLK(e.mode)) {
 		e.rdev = archive_entry_rdev(x);
 	} else if (S_ISREG(e.mode) && initrd_archive_data(a, &e, c->max - c->bytes, what, why)) {
@@ -232,7 +238,9 @@ static int initrd_repack(const uint8_t *data, size_t len, const char *what, bool
 	int                   rc = -1;
 
 	if (!a || archive_read_next_header(a, &x) < ARCHIVE_WARN) {
-		fail_set(why, FAIL_CORRUPT, "%s: no cpio, folder or archive", what);
+		fail_set(why, FAIL_CORRUPT,
+				"%s: unsupported format (supported: cpio, directory, archive)",
+				what);
 		goto out;
 	}
 	*verbatim = (archive_format(a) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_CPIO;

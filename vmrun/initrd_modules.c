@@ -64,7 +64,9 @@ static int module_unpack(struct cpio *c, size_t i, size_t suffix, struct fail *w
 	int                rc;
 
 	if (!a)
-		return fail_set(why, FAIL_CORRUPT, "initrd: %.200s: neither xz, zstd nor gzip", e->path);
+		return fail_set(why, FAIL_CORRUPT,
+			"initrd: %.200s: unsupported compression (supported: xz, zstd, gzip)",
+			e->path);
 	rc = initrd_archive_data(a, &plain, c->max - c->bytes + e->len, e->path, why);
 	archive_read_free(a);
 	if (rc) {

@@ -16,10 +16,10 @@ static const struct main_command {
 	int       (*run)(int argc, char **argv);
 	const char *operands, *does;
 } main_commands[] = {
-	{ "list",     list_main,     "[--json]",                   "VMs that run here"                              },
-	{ "ctl",      ctl_main,      "VM COMMAND [key=value]...",  "a command to a VM, or: VM wait EVENT"           },
-	{ "info",     info_main,     "[--json]",                   "accelerators, capabilities, limits"             },
-	{ "selftest", selftest_main, "[ACCELERATOR]",              "a few instructions and their state, round trip" },
+	{ "list",     list_main,     "[--json]",                   "list running VMs"                        },
+	{ "ctl",      ctl_main,      "VM COMMAND [key=value]...",  "run a command, or: VM wait EVENT"        },
+	{ "info",     info_main,     "[--json]",                   "show accelerators, capabilities, limits" },
+	{ "selftest", selftest_main, "[ACCELERATOR]",              "test each accelerator"                   },
 };
 #define MAIN_COMMANDS (sizeof(main_commands) / sizeof(main_commands[0]))
 

@@ -17,7 +17,9 @@ static int region_open(struct region *r, const struct machine_region *cfg, struc
 
 	if (cfg->size == 0 || cfg->size > LIMIT_REGION_BYTES || cfg->size % GUEST_PAGE || cfg->gpa % GUEST_PAGE ||
 	    cfg->gpa > UINT64_MAX - cfg->size)
-		return fail_set(why, FAIL_LIMIT, "region %s: no room for %" PRIu64 " bytes at 0x%" PRIx64, cfg->name, cfg->size, cfg->gpa);
+		return fail_set(why, FAIL_LIMIT,
+				"region %s: out of range: %" PRIu64 " bytes at 0x%" PRIx64,
+				cfg->name, cfg->size, cfg->gpa);
 	r->cfg    = *cfg;
 	r->npages = cfg->size / GUEST_PAGE;
 
@@ -43,7 +45,7 @@ static int region_open(struct region *r, const struct machine_region *cfg, struc
 	r->code_gen = calloc(r->npages, sizeof(*r->code_gen));
 	if (!r->dirty || !r->blocks || !r->code || !r->code_gen) {
 		errno = ENOMEM;
-		return fail_sys(why, "region %s: maps", cfg->name);
+		return fail_sys(why, "region %s: bitmaps", cfg->name);
 	}
 	return 0;
 }
@@ -64,7 +66,9 @@ int memory_open(struct memory *m, const struct machine *cfg, struct fail *why)
 {
 	*m = (struct memory){ 0 };
 	if (cfg->nregions == 0 || cfg->nregions > LIMIT_REGIONS)
-		return fail_set(why, FAIL_LIMIT, "%u memory regions: 1 to %u are accepted", cfg->nregions, LIMIT_REGIONS);
+		return fail_set(why, FAIL_LIMIT,
+				"number of memory regions out of range: %u (valid: 1 to %u)",
+				cfg->nregions, LIMIT_REGIONS);
 	while (m->nregions < cfg->nregions) {
 		struct region *r = &m->regions[m->nregions];
 
@@ -175,10 +179,10 @@ int region_present(const struct region *r, uint64_t *map, struct fail *why)
 		if (from < 0 && errno == ENXIO)     /* only a hole is left */
 			return 0;
 		if (from < 0)
-			return fail_sys(why, "region %s: what is present", r->cfg.name);
+			return fail_sys(why, "region %s: find present pages", r->cfg.name);
 		to = lseek(r->fd, from, SEEK_HOLE);
 		if (to < 0)
-			return fail_sys(why, "region %s: what is present", r->cfg.name);
+			return fail_sys(why, "region %s: find present pages", r->cfg.name);
 		if (to > end)
 			to = end;
 		/* Whole pages: an end within a page belongs to it. */

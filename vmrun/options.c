@@ -70,7 +70,8 @@ static int options_word(const char *option, const char *text, const char *const 
 
 		snprintf(list + at, sizeof(list) - at, "%s%s", i ? ", " : "", words[i]);
 	}
-	return fail_set(why, FAIL_USAGE, "--%s %.40s: one of %s", option, text, list);
+	return fail_set(why, FAIL_USAGE, "--%s: invalid value '%.40s' (valid: %s)", option, text,
+			list);
 }
 
 /* [NAME=]PATH[,ro]. What stands before the first '=' is a name only when it can be one: paths may hold '=' too. */
@@ -81,7 +82,8 @@ static int options_disk(struct options *o, const char *text, struct fail *why)
 	size_t               n;
 
 	if (o->ndisks == LIMIT_HOSTS)
-		return fail_set(why, FAIL_USAGE, "--disk: more than %u", LIMIT_HOSTS);
+		return fail_set(why, FAIL_USAGE, "--disk: number of disks exceeds the limit of %u",
+				LIMIT_HOSTS);
 	d  = &o->disks[o->ndisks];
 	*d = (struct options_disk){ 0 };
 	if (eq && (size_t)(eq - text) < sizeof(d->name)) {
@@ -98,12 +100,14 @@ static int options_disk(struct options *o, const char *text, struct fail *why)
 		n -= 3;
 	}
 	if (n == 0 || n >= sizeof(d->path))
-		return fail_set(why, FAIL_USAGE, "--disk: a path of 1 to %zu characters is needed: [NAME=]PATH[,ro]", sizeof(d->path) - 1);
+		return fail_set(why, FAIL_USAGE,
+			"--disk: invalid path (valid: [NAME=]PATH[,ro], 1 to %zu characters)",
+			sizeof(d->path) - 1);
 	memcpy(d->path, text, n);
 	d->path[n] = '\0';
 	for (uint32_t i = 0; i < o->ndisks; i++)
 		if (!strcmp(o->disks[i].name, d->name))
-			return fail_set(why, FAIL_USAGE, "--disk: two disks are named '%s'", d->name);
+			return fail_set(why, FAIL_USAGE, "--disk: duplicate name '%s'", d->name);
 	o->ndisks++;
 	return 0;
 }
@@ -117,15 +121,19 @@ static int options_serial(const char *option, const char *text, struct fail *why
 			return 0;
 		return fail_set(why, FAIL_USAGE, "--%s: path too long", option);
 	}
-	return fail_set(why, FAIL_USAGE, "--%s %.80s: one of stdio, pty, file:F, unix:P, none", option, text);
+	return fail_set(why, FAIL_USAGE,
+			"--%s: invalid value '%.80s' (valid: stdio, pty, file:F, unix:P, none)",
+			option, text);
 }
 
 static int options_source(struct options *o, enum options_mode mode, const char *source, struct fail *why)
 {
 	if (o->source)
-		return fail_set(why, FAIL_USAGE, "--restore and --incoming: one of them, once");
+		return fail_set(why, FAIL_USAGE,
+				"--restore and --incoming are mutually exclusive, and valid once");
 	if (!source[0])
-		return fail_set(why, FAIL_USAGE, "--restore, --incoming: a file, or - for standard input");
+		return fail_set(why, FAIL_USAGE,
+				"--restore, --incoming: missing file name (- for standard input)");
 	o->mode   = mode;
 	o->source = source;
 	return 0;
@@ -134,7 +142,9 @@ static int options_source(struct options *o, enum options_mode mode, const char 
 static int options_path(const char *option, const char *text, const char **out, struct fail *why)
 {
 	if (!text[0] || strlen(text) >= sizeof(((struct machine_host *)0)->path))
-		return fail_set(why, FAIL_USAGE, "--%s: a path of 1 to %zu characters", option, sizeof(((struct machine_host *)0)->path) - 1);
+		return fail_set(why, FAIL_USAGE,
+				"--%s: invalid path length (valid: 1 to %zu characters)", option,
+				sizeof(((struct machine_host *)0)->path) - 1);
 	*out = text;
 	return 0;
 }
@@ -148,8 +158,10 @@ static int options_one(struct options *o, int opt, const char *arg, struct fail 
 	switch (opt) {
 	case OPT_NAME:
 		if (!paths_name_ok(arg))
-			return fail_set(why, FAIL_USAGE, "--name '%.80s': letters, digits, '.', '_', '-', at most %d, the first a letter or digit",
-					arg, VM_NAME_MAX);
+			return fail_set(why, FAIL_USAGE,
+				"--name '%.80s': invalid VM name (letters, digits, '.', '_', "
+				"'-'; at most %d; the first a letter or digit)",
+				arg, VM_NAME_MAX);
 		o->name = arg;
 		return 0;
 	case OPT_KERNEL: return options_path("kernel", arg, &o->kernel, why);
@@ -162,16 +174,22 @@ static int options_one(struct options *o, int opt, const char *arg, struct fail 
 		return 0;
 	case OPT_MEMORY:
 		if (!units_size(&o->memory, arg) || o->memory == 0 || o->memory % 4096 || o->memory > LIMIT_REGION_BYTES)
-			return fail_set(why, FAIL_USAGE, "--memory %.40s: a size such as 256M or 2G, whole pages of 4K, at most 16T", arg);
+			return fail_set(why, FAIL_USAGE,
+				"--memory: invalid size '%.40s' (valid: 4K to 16T in steps of 4K)",
+				arg);
 		return 0;
 	case OPT_CPUS:
 		if (!units_number(&n, arg, 1, LIMIT_CPUS))
-			return fail_set(why, FAIL_USAGE, "--cpus %.40s: 1 to %u", arg, LIMIT_CPUS);
+			return fail_set(why, FAIL_USAGE,
+					"--cpus: invalid value '%.40s' (valid: 1 to %u)", arg,
+					LIMIT_CPUS);
 		o->cpus = (uint32_t)n;
 		return 0;
 	case OPT_CPU:
 		if (!arg[0] || strlen(arg) >= sizeof(((struct machine *)0)->isa))
-			return fail_set(why, FAIL_USAGE, "--cpu %.40s: a model and features, such as x86-64-v2,+avx", arg);
+			return fail_set(why, FAIL_USAGE,
+					"--cpu: invalid value '%.40s' (for example x86-64-v2,+avx)",
+					arg);
 		o->cpu = arg;
 		return 0;
 	case OPT_FORCE_TSC: o->force_tsc = true; return 0;
@@ -200,14 +218,18 @@ static int options_one(struct options *o, int opt, const char *arg, struct fail 
 		if (!strcmp(arg, "new"))
 			return uuid_random(&o->uuid, why);
 		if (!uuid_parse(&o->uuid, arg) || uuid_is_nil(&o->uuid))
-			return fail_set(why, FAIL_USAGE, "--uuid %.60s: new, or 8-4-4-4-12 hexadecimal digits, not all zero", arg);
+			return fail_set(why, FAIL_USAGE,
+				"--uuid: invalid value '%.60s' (valid: new, or a UUID, not nil)",
+				arg);
 		return 0;
 	case OPT_RESTORE: return options_source(o, MODE_RESTORE, arg, why);
 	case OPT_INCOMING: return options_source(o, MODE_INCOMING, arg, why);
 	case OPT_TRUST: o->trust_paths = true; return 0;
 	case OPT_CHANGED:
 		if (strcmp(arg, "accept"))
-			return fail_set(why, FAIL_USAGE, "--disk-changed=%.40s: only 'accept'", arg);
+			return fail_set(why, FAIL_USAGE,
+					"--disk-changed: invalid value '%.40s' (valid: accept)",
+					arg);
 		o->disk_changed_ok = true;
 		return 0;
 	default:
@@ -219,34 +241,43 @@ static int options_one(struct options *o, int opt, const char *arg, struct fail 
 static int options_fit(const struct options *o, struct fail *why)
 {
 	if (o->token && o->mode != MODE_INCOMING)
-		return fail_set(why, FAIL_USAGE, "--token goes with --incoming");
+		return fail_set(why, FAIL_USAGE, "--token requires --incoming");
 	if (o->serial && o->virtio_console && !strcmp(o->serial, "stdio") && !strcmp(o->virtio_console, "stdio"))
-		return fail_set(why, FAIL_USAGE, "--serial and --virtio-console: only one of them on stdio");
+		return fail_set(why, FAIL_USAGE,
+				"--serial stdio and --virtio-console stdio are mutually exclusive");
 	if (o->cont && o->mode != MODE_RESTORE)
-		return fail_set(why, FAIL_USAGE, "--cont goes with --restore");
+		return fail_set(why, FAIL_USAGE, "--cont requires --restore");
 	if (o->cont && o->paused)
-		return fail_set(why, FAIL_USAGE, "--cont and --paused: only one of them");
+		return fail_set(why, FAIL_USAGE, "--cont and --paused are mutually exclusive");
 	if (o->mode == MODE_BOOT) {
 		if (!o->kernel)
-			return fail_set(why, FAIL_USAGE, "--kernel FILE is needed (or --restore, --incoming; --help shows all)");
+			return fail_set(why, FAIL_USAGE,
+				"missing --kernel FILE (or --restore, --incoming; see --help)");
 		if (o->trust_paths || o->disk_changed_ok)
-			return fail_set(why, FAIL_USAGE, "--trust-paths and --disk-changed go with --restore or --incoming");
+			return fail_set(why, FAIL_USAGE,
+				"--trust-paths and --disk-changed require --restore or --incoming");
 		if (o->force_tsc || o->overcommit)
-			return fail_set(why, FAIL_USAGE, "%s goes with --restore or --incoming", o->force_tsc ? "--force-tsc" : "--overcommit");
+			return fail_set(why, FAIL_USAGE, "%s requires --restore or --incoming",
+					o->force_tsc ? "--force-tsc" : "--overcommit");
 		if (!o->serial && o->virtio_console && !strcmp(o->virtio_console, "stdio"))
-			return fail_set(why, FAIL_USAGE, "--virtio-console stdio: give --serial something else (none, pty, ...)");
+			return fail_set(why, FAIL_USAGE,
+				"--virtio-console stdio requires --serial none, pty, ...");
 		return 0;
 	}
 	const char *word = o->mode == MODE_RESTORE ? "--restore" : "--incoming";
 	const char *bad  = o->append ? "--append" : o->memory ? "--memory" : o->cpus ? "--cpus" : o->rng ? "--rng" : o->cpu ? "--cpu" : NULL;
 
 	if (bad)
-		return fail_set(why, FAIL_USAGE, "%s with %s: that is part of the machine and comes with it", bad, word);
+		return fail_set(why, FAIL_USAGE,
+				"%s and %s are mutually exclusive: part of the saved machine", bad,
+				word);
 	if (o->mode == MODE_INCOMING && !uuid_is_nil(&o->uuid))
-		return fail_set(why, FAIL_USAGE, "--uuid with --incoming: a VM that moves stays itself");
+		return fail_set(why, FAIL_USAGE,
+			"--uuid and --incoming are mutually exclusive: a move keeps the UUID");
 	for (uint32_t i = 0; i < o->ndisks; i++)
 		if (!o->disks[i].named)
-			return fail_set(why, FAIL_USAGE, "--disk with %s: NAME=PATH", word);
+			return fail_set(why, FAIL_USAGE,
+					"--disk with %s: missing name (valid: NAME=PATH)", word);
 	return 0;
 }
 
@@ -262,14 +293,18 @@ int options_parse(struct options *o, int argc, char **argv, struct fail *why)
 			return 0;
 		}
 		if (opt == ':')
-			return fail_set(why, FAIL_USAGE, "%.80s needs an argument", argv[optind - 1]);
+			return fail_set(why, FAIL_USAGE, "%.80s requires an argument",
+					argv[optind - 1]);
 		if (opt == '?')
-			return fail_set(why, FAIL_USAGE, "%.80s: no such option, or no argument is taken (--help shows all)", argv[optind - 1]);
+			return fail_set(why, FAIL_USAGE,
+				"%.80s: unknown option, or unexpected argument (see --help)",
+				argv[optind - 1]);
 		if (options_one(o, opt, optarg, why))
 			return -1;
 	}
 	if (optind < argc)
-		return fail_set(why, FAIL_USAGE, "'%.80s': no operand is taken (commands are list, ctl, info, selftest; --help shows all)",
-				argv[optind]);
+		return fail_set(why, FAIL_USAGE,
+			"'%.80s': unexpected operand (commands: list, ctl, info, selftest)",
+			argv[optind]);
 	return options_fit(o, why);
 }

@@ -59,10 +59,14 @@ static int overrides_disks(struct machine *m, const struct options *o, bool give
 			for (uint32_t k = 0; k < m->nhosts; k++)
 				if (m->hosts[k].cls == HOST_DISK)
 					lacks_add(&has, "%s", m->hosts[k].name);
-			return fail_set(why, FAIL_USAGE, "--disk %s: the machine has no such disk (it has: %s)", d->name, has.n ? lacks_text(&has) : "none");
+			return fail_set(why, FAIL_USAGE,
+					"--disk %s: no such disk in this machine (valid: %s)",
+					d->name, has.n ? lacks_text(&has) : "none");
 		}
 		if (d->readonly && !h->readonly)
-			return fail_set(why, FAIL_USAGE, "--disk %s: the guest writes to it, ',ro' would change its machine", d->name);
+			return fail_set(why, FAIL_USAGE,
+				"--disk %s: ',ro' not valid: the disk is writable in this machine",
+				d->name);
 		overrides_path(h, d->path);
 		given[h - m->hosts] = true;
 	}
@@ -87,7 +91,7 @@ static int overrides_one(struct machine *m, struct machine_host *h, const char *
 	if (!path)
 		return 0;
 	if (!h)
-		return fail_set(why, FAIL_USAGE, "--%s: the machine has none", option);
+		return fail_set(why, FAIL_USAGE, "--%s: no such device in this machine", option);
 	overrides_path(h, path);
 	given[h - m->hosts] = true;
 	return 0;
@@ -100,7 +104,8 @@ static int overrides_image(struct machine *m, const char *name, enum host_class 
 	struct machine_host *h = machine_host_find(m, name);
 
 	if (h && h->cls != cls)
-		return fail_set(why, FAIL_CORRUPT, "resource '%s' is a %s", name, host_class_names[h->cls]);
+		return fail_set(why, FAIL_CORRUPT, "host resource %s: invalid class %s", name,
+				host_class_names[h->cls]);
 	if (!path) {
 		if (h && !trusted)
 			h->path[0] = '\0';
@@ -108,7 +113,9 @@ static int overrides_image(struct machine *m, const char *name, enum host_class 
 	}
 	if (!h) {
 		if (m->nhosts == LIMIT_HOSTS)
-			return fail_set(why, FAIL_LIMIT, "more than %u host resources", LIMIT_HOSTS);
+			return fail_set(why, FAIL_LIMIT,
+					"number of host resources exceeds the limit of %u",
+					LIMIT_HOSTS);
 		h = &m->hosts[m->nhosts++];
 	}
 	*h = (struct machine_host){ .cls = cls, .readonly = true };
@@ -129,7 +136,7 @@ static void overrides_lacking_serial(struct machine *m, const struct machine_hos
 	if (option)
 		lacks_add(l, "%s SPEC (serial %s)", option, h->name);
 	else
-		lacks_add(l, "serial %s, which no option gives", h->name);
+		lacks_add(l, "serial %s (no option available)", h->name);
 }
 
 static void overrides_lacking(struct machine *m, const struct machine_host *h, bool trusted, struct lacks *l)
@@ -157,12 +164,14 @@ static int overrides_memory(const struct machine *m, const struct options *o, st
 	if (o->overcommit)
 		return 0;
 	if (sysinfo(&host))
-		return fail_sys(why, "size of this host's memory");
+		return fail_sys(why, "memory size of this host");
 	have = ((uint64_t)host.totalram + host.totalswap) * host.mem_unit;
 	if (want <= have)
 		return 0;
-	return fail_set(why, FAIL_REFUSED, "%s: the VM has %" PRIu64 " MiB of memory, this host %" PRIu64 " MiB with swap: use --overcommit to run it here",
-			o->source, want >> 20, have >> 20);
+	return fail_set(why, FAIL_REFUSED,
+			"%s: memory of %" PRIu64 " MiB exceeds the limit of %" PRIu64
+			" MiB (memory and swap of this host): use --overcommit", o->source,
+			want >> 20, have >> 20);
 }
 
 int setup_overrides(struct machine *m, const struct options *o, const struct trust *trust, struct fail *why)
@@ -191,7 +200,10 @@ int setup_overrides(struct machine *m, const struct options *o, const struct tru
 	if (lacks.n == 0)
 		return 0;
 	if (trusted)
-		return fail_set(why, FAIL_REFUSED, "%s: needed: %s", o->source, lacks_text(&lacks));
-	return fail_set(why, FAIL_REFUSED, "%s: needed: %s: recorded paths are not used: %s (--trust-paths uses those of disks)",
-			o->source, lacks_text(&lacks), trust->why);
+		return fail_set(why, FAIL_REFUSED, "%s: missing options: %s", o->source,
+				lacks_text(&lacks));
+	return fail_set(why, FAIL_REFUSED,
+		"%s: missing options: %s: recorded paths not used: %s "
+		"(use --trust-paths for those of disks)",
+		o->source, lacks_text(&lacks), trust->why);
 }

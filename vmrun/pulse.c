@@ -93,7 +93,8 @@ static int pulse_differs(const struct pulse_part *was, const struct pulse_part *
 	if (!f)
 		return 0;
 	if (f->type == FIELD_BYTES || f->type == FIELD_STR)
-		return fail_set(why, FAIL_CORRUPT, "pulse: %s: %s.%s differs from byte %" PRIu32 " on", was->where, was->part.node, f->name, at);
+		return fail_set(why, FAIL_CORRUPT, "pulse: %s: %s.%s differs at byte %" PRIu32,
+				was->where, was->part.node, f->name, at);
 	if (f->count > 1)
 		snprintf(index, sizeof(index), "[%" PRIu32 "]", at);
 	uint64_t before = state_value(f, was->copy, at), after = state_value(f, is->part.s, at);
@@ -108,7 +109,9 @@ static int pulse_differs(const struct pulse_part *was, const struct pulse_part *
 static int pulse_compare(const struct pulse *was, const struct pulse *is, struct fail *why)
 {
 	if (was->n != is->n)
-		return fail_set(why, FAIL_CORRUPT, "pulse: %zu parts before, %zu after", was->n, is->n);
+		return fail_set(why, FAIL_CORRUPT,
+				"pulse: number of state nodes differs: %zu before, %zu after",
+				was->n, is->n);
 	for (size_t i = 0; i < was->n; i++) {
 		if (strcmp(was->parts[i].where, is->parts[i].where) || strcmp(was->parts[i].part.node, is->parts[i].part.node))
 			return fail_set(why, FAIL_CORRUPT, "pulse: %s: %s before, %s after", was->parts[i].where, was->parts[i].part.node,
@@ -136,7 +139,7 @@ static int pulse_ram(struct vm *vm, struct fail *why)
 				if (word)
 					return fail_set(
 						why, FAIL_CORRUPT,
-						"pulse: memory was written: region %s, page %" PRIu64,
+						"pulse: memory changed: region %s, page %" PRIu64,
 						r->cfg.name,
 						w * 64 + (uint64_t)__builtin_ctzll(word));
 			}

@@ -50,7 +50,8 @@ static int restore_batch(struct restore *r, const struct page_batch *b, struct f
 	for (unsigned i = 0; i < r->vm->memory.nregions; i++)
 		if (r->vm->memory.regions[i].cfg.id == b->region)
 			return page_sink_batch(&r->sinks[i], b, why);
-	return fail_set(why, FAIL_CORRUPT, "pages of region %" PRIu32 ", which the machine does not have", b->region);
+	return fail_set(why, FAIL_CORRUPT, "pages of region %" PRIu32 ", not in the configuration",
+			b->region);
 }
 
 /* Everything up to END, verified; into memory that nobody runs on yet. The chunk behind the
@@ -106,11 +107,12 @@ static struct trust restore_trust(const struct snap_stream *s, const struct fail
 		t.recorded = true;
 		break;
 	case SNAP_AUTH_ALTERED:
-		snprintf(t.why, sizeof(t.why), "the snapshot was altered after this host had written it");
+		snprintf(t.why, sizeof(t.why),
+				"snapshot modified after it was written by this host");
 		break;
 	case SNAP_AUTH_OTHER:
 	case SNAP_AUTH_NONE:
-		snprintf(t.why, sizeof(t.why), "the snapshot was not written by this user on this host");
+		snprintf(t.why, sizeof(t.why), "snapshot not written by this user on this host");
 		break;
 	}
 	return t;
@@ -129,13 +131,14 @@ static int restore_config(struct snap_stream *s, const struct options *o, struct
 
 	restore_key(s, &no_key);
 	if (h->required & SNAP_STATE_ONLY)
-		return fail_set(why, FAIL_REFUSED, "%s: saved with --state-only, its memory is not in it", o->source);
+		return fail_set(why, FAIL_REFUSED,
+				"%s: snapshot without memory (saved with --state-only)", o->source);
 	while (!(fdt = snap_stream_config(s, &len))) {
 		more = snap_stream_next(s, &c, &payload, &at, why);
 		if (more < 0)
 			return -1;
 		if (more == 0)
-			return fail_set(why, FAIL_CORRUPT, "%s: no configuration", o->source);
+			return fail_set(why, FAIL_CORRUPT, "%s: missing config chunk", o->source);
 	}
 	if (machine_read(m, fdt, len, why))
 		return fail_prefix(why, "%s: ", o->source);
@@ -152,8 +155,9 @@ static int restore_own(const struct snap_stream *s, const struct options *o, str
 {
 	if (o->trust_paths || snap_stream_auth_config(s) != SNAP_AUTH_OK || snap_stream_auth_all(s) == SNAP_AUTH_OK)
 		return 0;
-	return fail_set(why, FAIL_REFUSED, "%s: altered after this host had written it (--trust-paths takes it as it is)",
-			o->source);
+	return fail_set(why, FAIL_REFUSED,
+		"%s: modified after it was written by this host; use --trust-paths to ignore",
+		o->source);
 }
 
 /* Its guest waits for a reset: --cont does it, if it can be done. */
@@ -167,8 +171,8 @@ static void restore_pending(struct vm *vm, const struct options *o)
 		return;
 	}
 	if (!o->cont)
-		fail_set(&why, FAIL_REFUSED, "the guest's reset is pending");
-	note("%s: is restored stopped: %s: 'vmrun ctl %s cont' does the reset and runs it", vm->cfg.name,
+		fail_set(&why, FAIL_REFUSED, "guest reset pending");
+	note("%s: restored paused: %s: use 'vmrun ctl %s cont' to reset and run it", vm->cfg.name,
 	     fail_text(&why, text, sizeof(text)), vm->cfg.name);
 }
 
@@ -182,8 +186,8 @@ static void restore_stopped(struct vm *vm, const struct options *o)
 	if (!vm->recorded->stopped || o->cont || o->paused)
 		return;
 	vm->run.holders |= HOLD_USER;
-	note("%s: it was stopped when it was saved, and is restored stopped: 'vmrun ctl %s cont' resumes it "
-	     "(--restore with --cont: at once)", vm->cfg.name, vm->cfg.name);
+	note("%s: restored paused, as it was saved: use 'vmrun ctl %s cont', or --cont",
+	     vm->cfg.name, vm->cfg.name);
 }
 
 /* The reading of a snapshot: a thread of its own, so that a pipe that stalls keeps nobody waiting. */
@@ -222,7 +226,7 @@ static int restoring_load(struct restoring *r, struct fail *why)
 		return -1;
 	fdt = snap_stream_state(r->stream, &len);
 	if (!fdt)
-		return fail_set(why, FAIL_CORRUPT, "%s: no state", r->o->source);
+		return fail_set(why, FAIL_CORRUPT, "%s: missing state chunk", r->o->source);
 	pthread_mutex_lock(&vm->control_lock);
 	rc = vm_load(vm, fdt, len, why);
 	pthread_mutex_unlock(&vm->control_lock);

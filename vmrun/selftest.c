@@ -25,7 +25,8 @@ int selftest_main(int argc, char **argv)
 		for (int t = 0; t < MACHINE_TYPES && !can; t++)
 			can = (*a)->probe((enum machine_type)t, &why) == 0;
 		if (!can) {
-			printf("%s: not here: %s\n", (*a)->name, fail_text(&why, text, sizeof(text)));
+			printf("%s: not available: %s\n", (*a)->name,
+					fail_text(&why, text, sizeof(text)));
 			continue;
 		}
 		ran++;
@@ -37,7 +38,8 @@ int selftest_main(int argc, char **argv)
 		printf("%s: failed: %s\n", (*a)->name, fail_text(&why, text, sizeof(text)));
 	}
 	if (argc == 2 && !known) {
-		fail_set(&why, FAIL_USAGE, "%.40s: no such accelerator in this build", argv[1]);
+		fail_set(&why, FAIL_USAGE, "accelerator %.40s not supported by this build",
+				argv[1]);
 		return fail_report("vmrun selftest", &why);
 	}
 	return failed || !ran ? 1 : 0;

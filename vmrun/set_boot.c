@@ -14,7 +14,7 @@ static int set_boot_path(const char *name, const char *path, struct fail *why)
 	if (path[0] != '/')
 		return fail_set(why, FAIL_USAGE, "%s: '%.160s': not an absolute path", name, path);
 	if (strlen(path) >= sizeof(((struct machine_host *)0)->path))
-		return fail_set(why, FAIL_USAGE, "%s: a path of at most %zu characters", name,
+		return fail_set(why, FAIL_USAGE, "%s: path longer than %zu characters", name,
 				sizeof(((struct machine_host *)0)->path) - 1);
 	return 0;
 }
@@ -29,10 +29,13 @@ static int set_boot_image(struct machine *m, const char *name, enum host_class c
 	if (set_boot_path(name, path, why))
 		return -1;
 	if (h && h->cls != cls)
-		return fail_set(why, FAIL_REFUSED, "%s: the VM has a %s of that name", name, host_class_names[h->cls]);
+		return fail_set(why, FAIL_REFUSED, "%s: duplicate name, already used by a %s", name,
+				host_class_names[h->cls]);
 	if (!h) {
 		if (m->nhosts == LIMIT_HOSTS)
-			return fail_set(why, FAIL_LIMIT, "more than %u host resources", LIMIT_HOSTS);
+			return fail_set(why, FAIL_LIMIT,
+					"number of host resources exceeds the limit of %u",
+					LIMIT_HOSTS);
 		h = &m->hosts[m->nhosts++];
 	}
 	*h = (struct machine_host){ .cls = cls, .readonly = true };
@@ -62,9 +65,12 @@ static int set_boot_machine(const struct vm *vm, const char *path, const struct 
 	if (board == vm->board->ops)
 		return 0;
 	if (board)
-		return fail_set(why, FAIL_USAGE, "kernel: %.160s is for machine %s, this VM is a %s", path, machine_type_names[board->type],
-				machine_type_names[vm->cfg.type]);
-	return fail_set(why, FAIL_USAGE, "kernel: %.160s is not a kernel for machine %s", path, machine_type_names[vm->cfg.type]);
+		return fail_set(why, FAIL_USAGE,
+			"kernel: %.160s: machine type differs: the kernel is for %s, the VM is %s",
+			path, machine_type_names[board->type],
+			machine_type_names[vm->cfg.type]);
+	return fail_set(why, FAIL_USAGE, "kernel: %.160s: not a kernel for machine %s", path,
+			machine_type_names[vm->cfg.type]);
 }
 
 /* What is new, else what is here: *all is borrowed. */

@@ -27,8 +27,10 @@ int setup_accel(const struct accel_ops **out, const char *name, enum machine_typ
 			return -1;
 	}
 	if (!tried)
-		return fail_set(why, FAIL_SYSTEM, "accelerator %s: not in this build", name);
-	return fail_prefix(why, "no accelerator can run a %s machine here: ", machine_type_names[type]);
+		return fail_set(why, FAIL_SYSTEM, "accelerator %s not supported by this build",
+				name);
+	return fail_prefix(why, "no accelerator available for machine %s: ",
+			machine_type_names[type]);
 }
 
 static int setup_host(struct machine *m, const char *name, enum host_class cls, const char *path, bool readonly, struct fail *why)
@@ -36,9 +38,11 @@ static int setup_host(struct machine *m, const char *name, enum host_class cls, 
 	struct machine_host *h;
 
 	if (machine_host_find(m, name))
-		return fail_set(why, FAIL_USAGE, "two resources are named '%s': give the disk another name", name);
+		return fail_set(why, FAIL_USAGE,
+				"duplicate host resource '%s': use another disk name", name);
 	if (m->nhosts == LIMIT_HOSTS)
-		return fail_set(why, FAIL_LIMIT, "more than %u host resources", LIMIT_HOSTS);
+		return fail_set(why, FAIL_LIMIT, "number of host resources exceeds the limit of %u",
+				LIMIT_HOSTS);
 	h  = &m->hosts[m->nhosts++];
 	*h = (struct machine_host){ .cls = cls, .readonly = readonly };
 	snprintf(h->name, sizeof(h->name), "%s", name);
@@ -51,7 +55,8 @@ static int setup_device(struct machine *m, const char *type, const char *host, s
 	struct machine_device *d;
 
 	if (m->ndevices == LIMIT_DEVICES)
-		return fail_set(why, FAIL_LIMIT, "more than %u devices", LIMIT_DEVICES);
+		return fail_set(why, FAIL_LIMIT, "number of devices exceeds the limit of %u",
+				LIMIT_DEVICES);
 	d  = &m->devices[m->ndevices++];
 	*d = (struct machine_device){ .slot = SLOT_NONE };
 	snprintf(d->type, sizeof(d->type), "%s", type);
@@ -121,7 +126,9 @@ int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o
 	if (!incoming && records_may_start(&cfg->uuid, cfg->name, why))
 		return -1;
 	if (!accel->plan && (o->cpu || o->force_tsc))
-		return fail_set(why, FAIL_USAGE, "--cpu, --force-tsc: accelerator %s has one CPU model only", accel->name);
+		return fail_set(why, FAIL_USAGE,
+				"--cpu and --force-tsc not supported by accelerator %s",
+				accel->name);
 	m = malloc(sizeof(*m));
 	if (!m) {
 		errno = ENOMEM;
@@ -187,7 +194,8 @@ int setup_source(const char *source, struct fail *why)
 		return fd < 0 ? fail_sys(why, "%s", source) : fd;
 	}
 	if (isatty(STDIN_FILENO))
-		return fail_set(why, FAIL_USAGE, "standard input is a terminal: a snapshot or tree is expected there");
+		return fail_set(why, FAIL_USAGE,
+				"standard input: is a terminal, expected a snapshot or VM tree");
 	fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
 	if (fd < 0)
 		return fail_sys(why, "standard input");

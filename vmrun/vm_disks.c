@@ -19,7 +19,7 @@ static const char *disk_change(const struct machine_host *then, const struct mac
 	if (memcmp(now->digest, then->digest, sizeof(now->digest)))
 		return "content";
 	if (!now->readonly && now->mtime_ns != then->mtime_ns)
-		return "time of change";
+		return "modification time";
 	/* Counted in another boot, or on another host: nobody can tell. */
 	if (!now->readonly && now->written != then->written && memcmp(now->instance, nil, sizeof(nil)) &&
 	    !memcmp(now->instance, then->instance, sizeof(nil)))
@@ -65,7 +65,9 @@ int vm_disks_check(struct vm *vm, struct fail *why)
 	disks_changed(vm, vm->recorded->hosts, vm->recorded->nhosts, list, sizeof(list));
 	if (!list[0])
 		return 0;
-	return fail_set(why, FAIL_REFUSED, "disk moved on since the state was saved: %s (--disk-changed=accept takes it as it is)", list);
+	return fail_set(why, FAIL_REFUSED,
+		"disk changed since the state was saved: %s; use --disk-changed=accept to ignore",
+		list);
 }
 
 int vm_disks_known(struct vm *vm, struct fail *why)
@@ -96,8 +98,9 @@ int vm_disks_retaken(struct vm *vm, struct fail *why)
 	memcpy(vm->cfg.hosts, then, sizeof(then));
 	if (rc || !list[0])
 		return rc;
-	return fail_set(why, FAIL_REFUSED, "disk changed since the VM was released: %s: its memory does not fit the disk any more "
-			"(vmrun ctl %s resolve own=true disk-changed=accept runs it all the same)", list, vm->cfg.name);
+	return fail_set(why, FAIL_REFUSED, "disk changed since the VM was released: %s; "
+		"use 'vmrun ctl %s resolve own=true disk-changed=accept' to ignore",
+		list, vm->cfg.name);
 }
 
 void vm_disks_full(struct vm *vm)

@@ -29,7 +29,8 @@ void vm_settle(struct vm *vm)
 	if (e & 1u << VM_EVENT_RESET || vm->reset_pending)
 		e &= ~(1u << VM_EVENT_DEAD);
 	if (e & 1u << VM_EVENT_DEAD) {
-		fail_set(&vm->end_why, FAIL_SYSTEM, "the VM can't go on: %s", vm->panic_text[0] ? vm->panic_text : "a vCPU died");
+		fail_set(&vm->end_why, FAIL_SYSTEM, "VM terminated: %s",
+				vm->panic_text[0] ? vm->panic_text : "vCPU failed");
 		vm_end(vm, RUN_INTERNAL_ERROR, 18, "host-error");
 	} else if (e & 1u << VM_EVENT_PANIC) {
 		if (vm->panic_text[0])

@@ -15,7 +15,8 @@ static void vm_reset_wait(struct vm *vm, const struct fail *reason)
 
 	fail_text(reason, text, sizeof(text));
 	vm->reset_pending = true;
-	note("%s: the guest's reset is pending, the VM is paused: %s; then 'vmrun ctl %s cont'", vm->cfg.name, text, vm->cfg.name);
+	note("%s: guest reset pending, VM paused: %s; then use 'vmrun ctl %s cont'", vm->cfg.name,
+			text, vm->cfg.name);
 	control_server_event(vm, "VMFERRY_RESET_PENDING", json_pack("{s:s}", "reason", text));
 	if (runstate_hold(vm, HOLD_USER, &why) && !vm->run.ended) {
 		vm->end_why = why;
@@ -51,7 +52,7 @@ int vm_reset_pending(struct vm *vm, struct fail *why)
 {
 	if (!vm->reset_pending || vm_reset_as(vm, true, "guest-reset", why) == 0)
 		return 0;
-	return fail_prefix(why, "the guest's reset is pending: ");
+	return fail_prefix(why, "guest reset pending: ");
 }
 
 /* The VM did not quiesce in time, as with a disk that does not answer: not its end either. Pausing waits, so this does not spin. */

@@ -47,7 +47,7 @@ int vm_save(struct vm *vm, uint8_t **fdt, size_t *len, struct fail *why)
 	int                  rc;
 
 	if (vm->run.cpus_running)
-		return fail_set(why, FAIL_REFUSED, "state can be saved only while the VM is paused");
+		return fail_set(why, FAIL_REFUSED, "state cannot be saved: VM not paused");
 	if (vm->accel->ops->collect && vm->accel->ops->collect(vm->accel, why))
 		return -1;
 	buf = malloc(LIMIT_TREE_BYTES);
@@ -164,7 +164,7 @@ static int vm_load_as(struct vm *vm, const struct machine *from, const void *fdt
 	int                  rc;
 
 	if (vm->run.cpus_running)
-		return fail_set(why, FAIL_REFUSED, "state can be loaded only while the VM is paused");
+		return fail_set(why, FAIL_REFUSED, "state cannot be loaded: VM not paused");
 	if (machine_same_shape(&vm->cfg, from, why))
 		return -1;
 	/* Fields that an older version does not have keep their reset values. */

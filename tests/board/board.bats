@@ -63,7 +63,7 @@ boots_above() { [ "$(grep -c 'guest ready' "$W/web.out")" -gt "$1" ]; }
 	until_true 60 boots_above 1
 	run -3 --separate-stderr vmrun --name other --kernel "$GUEST/vmlinux" --disk "root=$W/a" --serial none
 	# shellcheck disable=SC2154  # of bats
-	[[ $stderr == *"another VM uses it"* ]]
+	[[ $stderr == *"already in use by another VM"* ]]
 	vmrun ctl web quit
 	wait_gone 10 "$VMPID"
 	start_vm other --kernel "$STEP" --disk "root=$W/a" --memory 64M

@@ -63,7 +63,7 @@ pending() { boot_is "$1" '["kernel"]' true && status_is "$1" paused; }
 	[[ "$(jq -r .data.reason <<<"$output")" =~ ^"kernel: not available: use 'vmrun ctl a set-boot kernel=PATH'"$ ]]
 	vmrun ctl a wait STOP timeout=10
 	[ "$(vmrun ctl a query-status | jq -c '."vmferry-holders"')" = '["user"]' ]
-	ctl_refused "reset is pending: kernel: not available: use 'vmrun ctl a set-boot kernel=PATH'" a cont
+	ctl_refused "reset pending: kernel: not available: use 'vmrun ctl a set-boot kernel=PATH'" a cont
 	ctl_refused "kernel: not available.*set-boot" a system_reset
 	pending a
 
@@ -93,7 +93,7 @@ pending() { boot_is "$1" '["kernel"]' true && status_is "$1" paused; }
 	moves_on a
 	press a r
 	until_true 20 pending a
-	grep -q "a: the guest's reset is pending, the VM is paused: kernel: not available.*; then 'vmrun ctl a cont'" "$W/a.log"
+	grep -q "a: guest reset pending, VM paused: kernel: not available.*; then use 'vmrun ctl a cont'" "$W/a.log"
 	# One that ends at its reboot needs none.
 	start_vm b --restore "$W/bare.vms" --name b --uuid new --serial "unix:$W/b.serial" --on-reboot exit
 	b=$VMPID
@@ -111,18 +111,18 @@ pending() { boot_is "$1" '["kernel"]' true && status_is "$1" paused; }
 	mkfifo "$W/fifo"
 	head -c 100 "$STEP" >"$W/cut.elf"
 	echo text >"$W/text"
-	ctl_refused "is for machine $arch, this VM is a $MACHINE" a set-boot "kernel=$other"
+	ctl_refused "the kernel is for $arch, the VM is $MACHINE" a set-boot "kernel=$other"
 	ctl_refused 'not a kernel for machine' a set-boot "kernel=$W/text"
 	ctl_refused 'kernel: ' a set-boot "kernel=$W/cut.elf"
 	ctl_refused 'kernel: .*fifo: not a regular file$' a set-boot "kernel=$W/fifo"
-	ctl_refused 'initrd: .*fifo: not a regular file or folder' a set-boot "kernel=$STEP" "initrd=$W/fifo"
+	ctl_refused 'initrd: .*fifo: not a regular file or directory' a set-boot "kernel=$STEP" "initrd=$W/fifo"
 	ctl_refused 'kernel: /dev/zero: not a regular file' a set-boot kernel=/dev/zero
 	ctl_refused "kernel: $W: not a regular file" a set-boot "kernel=$W"
 	ctl_refused 'kernel: .*none: No such file' a set-boot "kernel=$W/none"
 	ctl_refused 'initrd: .*none: No such file' a set-boot "kernel=$STEP" "initrd=$W/none"
-	ctl_refused 'initrd: .*text: no cpio' a set-boot "kernel=$STEP" "initrd=$W/text"
+	ctl_refused 'initrd: .*text: unsupported format' a set-boot "kernel=$STEP" "initrd=$W/text"
 	ctl_refused 'append: longer than 2047' a set-boot "kernel=$STEP" "append=$(printf 'x%.0s' {1..2048})"
-	ctl_refused 'needs kernel, initrd or append' a set-boot
+	ctl_refused 'missing kernel, initrd or append' a set-boot
 	ctl_refused "'disk' is unexpected" a set-boot "disk=$W/text"
 	printf '%s' '{"execute":"qmp_capabilities"}{"execute":"vmferry-set-boot","arguments":{"kernel":"step.elf"}}' |
 		socat -t 5 - "UNIX-CONNECT:$VMFERRY_RUNTIME_DIR/a.sock" >"$W/raw"
@@ -136,7 +136,7 @@ pending() { boot_is "$1" '["kernel"]' true && status_is "$1" paused; }
 }
 
 @test "reboot: set-boot takes a command line as long as --append does, and not one character more" {
-	most=1023 says='append: 1024 characters: riscv64-1 takes at most 1023'
+	most=1023 says='append: 1024 characters exceed the limit of 1023 of riscv64-1'
 	[ "$ACCEL" = soft ] || most=2047 says='append: longer than 2047 characters'
 	start_bare a
 	line=$(head -c "$most" /dev/zero | tr '\0' x)
@@ -167,7 +167,7 @@ pending() { boot_is "$1" '["kernel"]' true && status_is "$1" paused; }
 	rm -f "$W/k.elf"
 	cp "$STEP" "$W/both"
 	start_vm a --restore "$W/bare.vms" --name a --serial "file:$W/both"
-	ctl_refused "serial line 'console': .*both is kernel 'kernel' of this VM" a set-boot "kernel=$W/both"
+	ctl_refused "serial port 'console': .*both is kernel 'kernel' of this VM" a set-boot "kernel=$W/both"
 	boot_is a '["kernel"]' false
 }
 
@@ -181,7 +181,7 @@ pending() { boot_is "$1" '["kernel"]' true && status_is "$1" paused; }
 	ctl_refused 'initrd' a system_reset
 	until_true 20 boot_is a '[]' true
 	status_is a paused
-	ctl_refused "reset is pending: .*initrd" a cont
+	ctl_refused "reset pending: .*initrd" a cont
 	vmrun ctl a set-boot "initrd=$W/small"
 	vmrun ctl a cont
 	until_true 20 boots a 1
@@ -192,7 +192,7 @@ pending() { boot_is "$1" '["kernel"]' true && status_is "$1" paused; }
 @test "reboot: set-boot is refused while somebody saves the VM, and taken when he has gone" {
 	start_bare a
 	lease_open l a log saver
-	ctl_refused 'set-boot: saver is saving or moving the VM as it is configured' a set-boot "kernel=$STEP"
+	ctl_refused 'set-boot: configuration in use by saver' a set-boot "kernel=$STEP"
 	lease l pause 60000
 	ctl_refused 'saver' a set-boot "kernel=$STEP"
 	lease l resume
@@ -222,7 +222,7 @@ pending() { boot_is "$1" '["kernel"]' true && status_is "$1" paused; }
 	start_vm b --restore "$W/held.vms" --name b --uuid new --serial "unix:$W/b.serial" --kernel "$STEP"
 	boot_is b '[]' true
 	status_is b paused
-	grep -q "b: is restored stopped: the guest's reset is pending: 'vmrun ctl b cont'" "$W/b.log"
+	grep -q "b: restored paused: guest reset pending: use 'vmrun ctl b cont'" "$W/b.log"
 	: >"$W/b.out"
 	socat -u "UNIX-CONNECT:$W/b.serial" - >"$W/b.out" 3>&- &
 	PIDS+=("$!")
@@ -239,7 +239,7 @@ pending() { boot_is "$1" '["kernel"]' true && status_is "$1" paused; }
 	# Without one --cont can't.
 	start_vm d --restore "$W/held.vms" --name d --uuid new --serial none --cont
 	pending d
-	grep -q "d: is restored stopped: the guest's reset is pending: kernel: not available.*set-boot kernel=PATH.*'vmrun ctl d cont'" "$W/d.log"
+	grep -q "d: restored paused: guest reset pending: kernel: not available.*set-boot kernel=PATH.*'vmrun ctl d cont'" "$W/d.log"
 }
 
 @test "reboot: a VM from another host's pipe reboots with --kernel, and without it pauses" {
@@ -271,7 +271,7 @@ pending() { boot_is "$1" '["kernel"]' true && status_is "$1" paused; }
 	press a r
 	until_true 20 boot_is a '[]' true
 	status_is a paused
-	ctl_refused "k.elf is not what the VM was started with.*set-boot kernel=PATH" a cont
+	ctl_refused "k.elf: digest mismatch: not the image that the VM was started with.*set-boot kernel=PATH" a cont
 	rm "$W/k.elf"
 	mkfifo "$W/k.elf"
 	ctl_refused "kernel: not available" a cont

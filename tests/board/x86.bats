@@ -76,12 +76,12 @@ generation_id() { field "$1" vmgenid@fed40000 guid; }
 	}
 	head -c 4096 /dev/zero >"$W/k"
 	printf '\x55\xaaXXHdrS\x0b\x02' | sed 's/XX/\xeb\x6a/' | dd of="$W/k" bs=1 seek=510 conv=notrunc status=none
-	refused 2 'a bzImage of boot protocol 2.11, this needs 2.12'
+	refused 2 'unsupported bzImage boot protocol 2.11, expected 2.12'
 	printf '\x0c' | dd of="$W/k" bs=1 seek=518 conv=notrunc status=none
-	refused 2 'a bzImage without a 64-bit entry'
+	refused 2 'bzImage without a 64-bit entry'
 	cp "$STEP" "$W/k"
 	truncate -s 100 "$W/k"
-	refused 3 'the ELF program headers lie outside of the file'
+	refused 3 'truncated: ELF program headers extend past the end of the file'
 	run -2 --separate-stderr vmrun --serial none --memory 1M --kernel "$STEP"
-	[[ $stderr == *'x86-64-1 has 4 MiB at least (--memory)'* ]]
+	[[ $stderr == *'at least 4 MiB required; increase --memory'* ]]
 }

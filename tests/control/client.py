@@ -62,7 +62,7 @@ def session(path):
     assert "'kind' is missing" in c.do('vmferry-lease', holder='x')['error']['desc']
     assert "'own', expected: boolean" in c.do('vmferry-resolve', own=1)['error']['desc']
     assert "'kernel', expected: string" in c.do('vmferry-set-boot', kernel=1)['error']['desc']
-    assert 'needs kernel, initrd or append' in c.do('vmferry-set-boot')['error']['desc']
+    assert 'missing kernel, initrd or append' in c.do('vmferry-set-boot')['error']['desc']
     assert c.do('query-status')['return']['vmferry-boot'] == {'missing': [], 'reset-pending': False}
     assert c.do('vmferry-inspect', path='none')['error']['class'] == 'DeviceNotFound'
     assert {'name': 'stop'} in c.do('query-commands')['return']

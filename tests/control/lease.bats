@@ -19,7 +19,7 @@ second_client_while_paused() {
 	vmrun ctl "$vm" query-status | jq -e --arg s "$word" --arg h "$holder" '.status == $s and .running == false and .["vmferry-lease"] == $h'
 	for c in cont system_reset pulse; do ctl_refused "paused by $h" "$vm" "$c"; done
 	ctl_refused "paused by $h" "$vm" resolve own=true peer-is-dead=true
-	ctl_refused "held by $h" "$vm" lease kind=log holder=second
+	ctl_refused "already in use by $h" "$vm" lease kind=log holder=second
 	vmrun ctl "$vm" lease kind=read holder=second
 	for c in query-name query-uuid query-version query-commands query-block query-cpus-fast query-memory-size-summary events moves inspect info; do
 		vmrun ctl "$vm" $c >/dev/null
@@ -35,8 +35,8 @@ second_client_while_paused() {
 	lease_open r1 a read 'x'
 	lease_open r2 a read 'y'
 	run -4 leasectl a log 'vmsnap[2]' </dev/null
-	[[ $output == *"held by vmsnap[1]"* ]]
-	for v in "pause 1000" log-start "release $M" "throttle 5" sync; do lease_refused r1 'not a verb of this kind' $v; done
+	[[ $output == *"already in use by vmsnap[1]"* ]]
+	for v in "pause 1000" log-start "release $M" "throttle 5" sync; do lease_refused r1 'not valid for this kind' $v; done
 	lease r1 config
 	lease r1 regions
 	[[ $output == *" ro protected" ]]
@@ -49,7 +49,7 @@ second_client_while_paused() {
 @test "lease: while it only logs, the second client is free; its sync names what the guest wrote, and no more" {
 	step a
 	lease_open l a log 'vmsnap[1]'
-	lease_refused l 'not been started' sync
+	lease_refused l 'dirty log not started' sync
 	lease l log-start
 	for c in stop cont system_reset pulse inspect; do vmrun ctl a $c >/dev/null; done
 	status_is a running
@@ -65,9 +65,9 @@ second_client_while_paused() {
 	n=${output##* }
 	[ "$n" -gt 0 ] && [ "$n" -le 600 ]
 	lease l clear 0 0 16384
-	lease_refused l 'outside of region' clear 0 16384 1
-	lease_refused l 'outside of region' clear 0 1 18446744073709551615
-	lease_refused l 'no region' clear 7 0 1
+	lease_refused l 'out of range of region' clear 0 16384 1
+	lease_refused l 'out of range of region' clear 0 1 18446744073709551615
+	lease_refused l 'invalid region' clear 7 0 1
 	lease l fill 0 0 1
 	lease_refused l '0 to 99' throttle 100
 	lease l throttle 99
@@ -77,12 +77,12 @@ second_client_while_paused() {
 	step a
 	lease_open l a log 'vmsnap[1]'
 	lease l log-start
-	lease_refused l 'nothing to do' resume
-	lease_refused l 'nothing to do' state
+	lease_refused l 'not valid for a VM' resume
+	lease_refused l 'not valid for a VM' state
 	lease_refused l '1 to 600000' pause 0
 	lease l pause 60000
 	second_client_while_paused a 'vmsnap[1]' save-vm
-	lease_refused l 'paused already' pause 1000
+	lease_refused l 'already paused' pause 1000
 	lease l state
 	lease l sync
 	n=$(last_tick "$W/a.out")
@@ -93,7 +93,7 @@ second_client_while_paused() {
 	vmrun ctl a cont
 	until_true 20 tick_above "$W/a.out" "$n"
 	lease l finish 0
-	lease_refused l 'no save of snapshot' commit $M
+	lease_refused l 'no pending save of snapshot' commit $M
 }
 
 @test "lease: a move's pause is finish-migrate; its refusals name it" {
@@ -108,7 +108,7 @@ second_client_while_paused() {
 	vmrun ctl a cont
 	lease l pause 60000
 	lease l state
-	ctl_refused 'stop: .*on its way with vmmigrate\[9].*stop it where it arrives' a stop
+	ctl_refused 'stop: .*being sent by vmmigrate\[9].*use stop on the target' a stop
 	vmrun ctl a query-status | jq -e '.["vmferry-holders"] == ["lease"]'
 	lease l resume
 	status_is a running
@@ -136,7 +136,7 @@ second_client_while_paused() {
 	step b
 	lease_open l a log 'vmsnap[1]'
 	lease_open m b log 'vmsnap[2]'
-	lease_refused l 'nothing to do' renew 1000
+	lease_refused l 'not valid for a VM' renew 1000
 	printf 'pause 2000\nrenew 60000\n' >&"${LEASE[l]}"
 	lease_answer l
 	lease_answer l
@@ -155,9 +155,9 @@ second_client_while_paused() {
 	step a
 	lease_open l a log 'vmsnap[1]'
 	lease_open r a read 'x'
-	lease_refused l 'nothing to do' quit
+	lease_refused l 'not valid for a VM' quit
 	lease l pause 300
-	lease_refused r 'not a verb of this kind' quit
+	lease_refused r 'not valid for this kind' quit
 	vmrun ctl a wait RESUME timeout=20
 	lease_refused l 'deadline' quit
 	moves_on a
@@ -243,7 +243,7 @@ second_client_while_paused() {
 	step a
 	id=$(uuid_of a)
 	lease_open l a log 'vmmigrate[9]'
-	lease_refused l 'nothing to do' release $M
+	lease_refused l 'not valid for a VM' release $M
 	lease_refused l 'peer' moving $M
 	lease l moving $M h:4649
 	[ "$(record_state "$VMFERRY_STATE_DIR" "$id")" = moving ]
@@ -281,7 +281,7 @@ second_client_while_paused() {
 	vmrun ctl a cont
 	moves_on a
 	[ "$(record_state "$VMFERRY_STATE_DIR" "$id")" = retaken ]
-	lease_refused l 'used before' moving $M h:4649
+	lease_refused l 'duplicate move ID' moving $M h:4649
 }
 
 @test "moving: a lease that ends before the release aborts the move, for good" {
@@ -307,7 +307,7 @@ second_client_while_paused() {
 	step a
 	id=$(uuid_of a)
 	run -3 vmrun --name b --control "$W/b.sock" --uuid "$id" --kernel "$STEP" --serial none
-	[[ $output == *"UUID $id is in use"*"process $VMPID"* ]]
+	[[ $output == *"UUID $id already in use"*"pid $VMPID"* ]]
 	vmrun ctl a quit
 	exits "$VMPID" 0
 	start_vm c --uuid "$id" --kernel "$STEP" --serial none
@@ -338,7 +338,7 @@ second_client_while_paused() {
 	exits "$VMPID" 20
 	jq -e '.state == "moved" and .generation == 1' "$VMFERRY_STATE_DIR/moves/$id.json"
 	run -5 vmrun --name b --uuid "$id" --kernel "$STEP" --serial none
-	[[ $output == *"is, or was, at h:4649"*"--uuid new"* ]]
+	[[ $output == *"owned by peer h:4649"*"--uuid new"* ]]
 	vmrun ctl b wait SHUTDOWN
 }
 
@@ -368,19 +368,19 @@ depart() {
 	[ "$(on dst vmrun ctl a query-status | jq -r .status)" = inmigrate ]
 	for c in cont system_reset pulse; do
 		run -1 on dst vmrun ctl a $c
-		[[ $output == *"being filled by vmmigrate[5]"* ]]
+		[[ $output == *"in use by vmmigrate[5]"* ]]
 	done
 	run -4 on dst leasectl a log x </dev/null
 	run -4 on dst leasectl a incoming x </dev/null
 	lease dst regions
 	[[ $output == *" rw "* ]]
-	lease_refused dst 'not both in place' ready $M h:1 0
+	lease_refused dst 'RAM or state not complete' ready $M h:1 0
 	lease dst put "$W/image"
 	lease_refused dst 'already' put "$W/image"
 	lease dst ready $M src:4649 0
 	[ "$(record_state "$W/dst/state" "$ID")" = ready ]
 	run -1 on dst vmrun ctl a cont
-	[[ $output == *"in doubt"*"$M"* ]]
+	[[ $output == *"is unresolved"*"$M"* ]]
 	lease src moving $M dst:4649
 	lease src release $M
 	lease_refused dst "$M" start $OTHER
@@ -480,7 +480,7 @@ depart() {
 		esac
 	done
 	run -5 on dst vmrun --name a --uuid "$ID" --kernel "$STEP" --serial none
-	[[ $output == *"in doubt"* ]]
+	[[ $output == *"is unresolved"* ]]
 }
 
 # A source with a disk, and a target that has said READY for it.
@@ -508,16 +508,16 @@ thief_refused() {
 
 @test "hand-over: from READY to DONE nobody else gets the disk, whichever vmrun dies meanwhile" {
 	ready_with_disk
-	thief_refused 'another VM (uses|writes) it'
+	thief_refused 'already (in use|open for writing) by another VM'
 	lease src moving $M dst:4649
 	lease src release $M
-	thief_refused 'a VM that is being moved uses it: see vmmigrate status'
+	thief_refused 'already in use by a VM that is being moved: see vmmigrate status'
 	kill -9 "$SRC"
 	wait_gone 10 "$SRC"
-	thief_refused 'a VM that is being moved uses it: see vmmigrate status'
+	thief_refused 'already in use by a VM that is being moved: see vmmigrate status'
 	lease dst start $M
 	on dst moves_on a
-	thief_refused 'another VM (uses|writes) it'
+	thief_refused 'already (in use|open for writing) by another VM'
 	on dst vmrun ctl a quit
 	until_true 10 start_vm heir --kernel "$STEP" --memory 64M --disk "root=$W/disk"
 }
@@ -528,10 +528,10 @@ thief_refused() {
 	lease src release $M
 	kill -9 "$VMPID"
 	wait_gone 10 "$VMPID"
-	thief_refused 'a VM that is being moved uses it: see vmmigrate status'
+	thief_refused 'already in use by a VM that is being moved: see vmmigrate status'
 	lease src retake $M
 	moves_on a
-	thief_refused 'another VM (uses|writes) it'
+	thief_refused 'already (in use|open for writing) by another VM'
 }
 
 @test "incoming: a disk that another program has locked at GO: RETURNED before anything ran, and the source takes it back" {
@@ -539,10 +539,10 @@ thief_refused() {
 	lease src moving $M dst:4649
 	lease src release $M
 	lock_bytes "$W/disk"
-	lease_refused dst 'another VM uses it' start $M
+	lease_refused dst 'already in use by another VM' start $M
 	[ "$(record_state "$W/dst/state" "$ID")" = returned ]
 	run -1 grep -q tick "$W/dst.out"
-	lease_refused src 'another VM uses it' retake $M
+	lease_refused src 'already in use by another VM' retake $M
 	status_is a postmigrate
 	unlock_bytes
 	lease src retake $M
@@ -555,10 +555,10 @@ thief_refused() {
 	lease src moving $M dst:4649
 	lease src release $M
 	truncate -s 4K "$W/disk"
-	lease_refused dst 'root: the host has cut it to 4096 bytes, the guest knows 1048576' start $M
+	lease_refused dst 'root: truncated on the host: 4096 bytes, the guest expects 1048576' start $M
 	[ "$(record_state "$W/dst/state" "$ID")" = returned ]
-	lease_refused src 'root: the host has cut it to 4096 bytes' retake $M
-	ctl_refused 'root: the host has cut it' a resolve own=true peer-is-dead=true disk-changed=accept
+	lease_refused src 'root: truncated on the host: 4096 bytes' retake $M
+	ctl_refused 'root: truncated on the host' a resolve own=true peer-is-dead=true disk-changed=accept
 	status_is a postmigrate
 }
 
@@ -585,7 +585,7 @@ thief_refused() {
 		status_is a postmigrate
 		[ "$(record_state "$VMFERRY_STATE_DIR" "$ID")" = released ]
 	done
-	thief_refused 'a VM that is being moved uses it: see vmmigrate status'
+	thief_refused 'already in use by a VM that is being moved: see vmmigrate status'
 	ctl_refused 'root' a resolve own=true peer-is-dead=true
 	ctl_refused "expects 'accept'" a resolve own=true peer-is-dead=true disk-changed=yes
 	vmrun ctl a resolve own=true peer-is-dead=true disk-changed=accept
@@ -602,7 +602,7 @@ thief_refused() {
 	truncate -s 2M "$W/disk"
 	lease_refused src 'root' retake $M
 	truncate -s 1M "$W/disk"
-	lease_refused src 'root \(time of change\)' retake $M
+	lease_refused src 'root \(modification time\)' retake $M
 }
 
 @test "incoming: a host that has released the VM takes it back only as a later generation" {
@@ -618,7 +618,7 @@ thief_refused() {
 	# And away again: what is released, and taken back, keeps the generation.
 	on dst lease_open up a log 'vmmigrate[8]'
 	lease up pause 60000
-	lease_refused up 'used before' moving $M third:1
+	lease_refused up 'duplicate move ID' moving $M third:1
 	lease up moving $THIRD third:1
 	lease up release $THIRD
 	jq -e '.state == "released" and .generation == 5' "$W/dst/state/moves/$ID.json"
@@ -636,7 +636,7 @@ thief_refused() {
 	flip_bit "$W/bad/tree" 300 3
 	truncate -s -100 "$W/bad/tree"
 	lease_refused dst '' put "$W/bad"
-	lease_refused dst 'in place' ready $M src:4649 0
+	lease_refused dst 'not complete' ready $M src:4649 0
 	lease_close dst
 	exits "$VMPID" 4
 }
@@ -648,7 +648,7 @@ thief_refused() {
 	ctl_refused 'peer-is-dead=true' a resolve own=true
 	vmrun ctl a resolve own=true peer-is-dead=true
 	moves_on a
-	ctl_refused 'nothing to do' a resolve own=true peer-is-dead=true
+	ctl_refused 'not valid for a VM' a resolve own=true peer-is-dead=true
 	jq -e '.state == "retaken" and .generation == 1' "$VMFERRY_STATE_DIR/moves/$ID.json"
 	lease src pause 60000
 	lease src moving $OTHER dst:4649
@@ -692,7 +692,7 @@ thief_refused() {
 			lease "x$i" retake "$move"
 		else
 			lost=$((lost + 1))
-			[[ $output == *deadline* || $output == *"nothing to do"* ]]
+			[[ $output == *deadline* || $output == *"not valid for a VM"* ]]
 			[ "$(record_state "$VMFERRY_STATE_DIR" "$id")" = aborted ]
 		fi
 		until_true 20 status_is a running

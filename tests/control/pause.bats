@@ -130,15 +130,15 @@ query() { timeout 10 vmrun ctl "$1" query-status | jq -r .status; }
 	[ ! -e "$W/a.vms" ]
 	rm "$W/fails"
 	run -1 vmsnap --quiet a "$W/a.vms"
-	[[ $output == *"the guest has not been told yet"*"Input/output error" ]]
+	[[ $output == *"earlier flush failed"*"Input/output error" ]]
 	run -1 vmsnap --quiet --state-only a "$W/a.vms"
 	moves_on a
 	for c in stop cont pulse system_reset stop cont; do vmrun ctl a $c >/dev/null; done
 	moves_on a
 	lease_open l a log 'vmmigrate[9]'
 	lease l pause 60000
-	lease_refused l 'has not been told' state
-	lease_refused l 'has not been told' release $M h:1
+	lease_refused l 'earlier flush failed' state
+	lease_refused l 'earlier flush failed' release $M h:1
 	[ ! -e "$VMFERRY_STATE_DIR/moves/$(uuid_of a).json" ]
 	lease_close l
 	until_true 10 status_is a running

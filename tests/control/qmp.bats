@@ -85,7 +85,7 @@ teardown() { vm_teardown; }
 	first=$VMPID
 	run -3 vmrun --name a --kernel "$STEP" --serial none
 	echo "$output"
-	[[ $output == *"a runs already (pid $first"* ]]
+	[[ $output == *"a: already running (pid $first"* ]]
 	kill -9 "$first"
 	wait_gone 10 "$first"
 	[ -S "$VMFERRY_RUNTIME_DIR/a.sock" ]
@@ -107,7 +107,7 @@ s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1); print("up",
 	PIDS+=("$!")
 	wait_line 10 up "$W/up"
 	run -3 vmrun --name b --control "$W/b.sock" --kernel "$STEP" --serial none
-	[[ $output == *"another program listens"* ]]
+	[[ $output == *"already in use by another program"* ]]
 }
 
 @test "control: without a descriptor for a client vmrun does not spin, and serves it when there is one" {
@@ -233,7 +233,7 @@ s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1); print("up",
 	for state in returned moved; do
 		record "$VMFERRY_STATE_DIR" $id $state 3
 		run -5 vmrun --name a --uuid $id --kernel "$STEP" --serial none
-		[[ $output == *"is, or was, at host:4649"*"--uuid new"* ]]
+		[[ $output == *"owned by peer host:4649"*"--uuid new"* ]]
 	done
 	for state in owned aborted retaken; do
 		record "$VMFERRY_STATE_DIR" $id $state 3

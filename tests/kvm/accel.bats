@@ -31,11 +31,11 @@ bzimage() {
 	echo "$stderr"
 	if interprets; then
 		[ "${#stderr_lines[@]}" = 2 ]
-		[[ ${stderr_lines[0]} = "vmrun: KVM on this host interprets instructions (kvm_pvm)"*"Linux will not boot here" ]]
+		[[ ${stderr_lines[0]} = "vmrun: KVM on this host (kvm_pvm) lacks instructions: Linux will not boot" ]]
 	else
 		[ "${#stderr_lines[@]}" = 1 ]
 	fi
-	[[ ${stderr_lines[-1]} = "vmrun: the VM can't go on: vCPU 0: triple fault at 0x1000200" ]]
+	[[ ${stderr_lines[-1]} = "vmrun: VM terminated: vCPU 0: triple fault at 0x1000200" ]]
 
 	start_step quiet pages=16
 	ls "$W"

@@ -394,7 +394,7 @@ static int vmrun_tree(struct machine *m, struct fail *why)
 		return -1;
 	len = get_be32(head + 4);
 	if (len < sizeof(head) || len > LIMIT_TREE_BYTES)
-		return fail_set(why, FAIL_CORRUPT, "a VM tree of %zu bytes", len);
+		return fail_set(why, FAIL_CORRUPT, "invalid VM tree size: %zu bytes", len);
 	tree = malloc(len);
 	if (!tree)
 		abort();

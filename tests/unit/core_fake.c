@@ -25,7 +25,7 @@ static int fake_pause(struct accel *a, struct fail *why)
 {
 	(void)a;
 	note("pause");
-	return core_fake.fail_pause ? fail_set(why, FAIL_SYSTEM, "vCPU 1 does not stop") : 0;
+	return core_fake.fail_pause ? fail_set(why, FAIL_SYSTEM, "vCPU 1: timed out waiting for it to stop") : 0;
 }
 
 static int fake_harvest(struct accel *a, uint64_t *const taken[], struct fail *why)

@@ -351,7 +351,7 @@ static void test_host(struct rig *g)
 	open_errno = ENOENT;
 	test_refused(g, "load kvm_intel or kvm_amd", "without /dev/kvm the modules are named");
 	open_errno = EACCES;
-	test_refused(g, "add yourself to group kvm", "without access to it the group is named");
+	test_refused(g, "add the user to group kvm", "without access to it the group is named");
 	open_errno = 0;
 	api        = 11;
 	test_refused(g, "version 11", "another version of the interface is refused");
@@ -361,7 +361,7 @@ static void test_host(struct rig *g)
 	test_refused(g, "KVM_CAP_IMMEDIATE_EXIT", "a capability that is missing is named");
 	cap       = KVM_CAP_MAX_VCPUS;
 	cap_value = 1;
-	test_refused(g, "2 CPUs: KVM on this host has 1 at most", "more vCPUs than KVM has are refused");
+	test_refused(g, "KVM: 2 CPUs exceed the limit of 1 on this host", "more vCPUs than KVM has are refused");
 	cap               = KVM_CAP_READONLY_MEM;
 	cap_value         = 0;
 	g->vm.memory.regions[0].cfg.kind = REGION_ROM;
@@ -370,7 +370,7 @@ static void test_host(struct rig *g)
 	cap       = KVM_CAP_NR_MEMSLOTS;
 	cap_value = 1;
 	g->vm.memory.nregions = 2;
-	test_refused(g, "2 memory regions: KVM here has 1 slots", "more regions than slots are refused");
+	test_refused(g, "2 memory regions exceed the limit of 1 KVM memory slots", "more regions than slots are refused");
 	g->vm.memory.nregions = 1;
 	cap_value = -1;
 	no_map    = true;
@@ -380,9 +380,9 @@ static void test_host(struct rig *g)
 	test_refused(g, "vCPU 0: thread", "one without a thread, too");
 	no_thread      = false;
 	g->vm.cfg.ncpus = 0;
-	test_refused(g, "0 CPUs", "a VM without vCPUs is refused");
+	test_refused(g, "KVM: number of CPUs out of range: 0 (valid: 1 to 255)", "a VM without vCPUs is refused");
 	g->vm.cfg.ncpus = 256;
-	test_refused(g, "256 CPUs: KVM has 1 to 255", "one with too many, too");
+	test_refused(g, "KVM: number of CPUs out of range: 256 (valid: 1 to 255)", "one with too many, too");
 	g->vm.cfg.ncpus = 2;
 }
 

@@ -283,7 +283,7 @@ static void test_change(struct logged *l)
 	store_at(g, 0x901000, 7);
 	ok(harvest(l) && bitmap_test(l->taken[0], 0x901) && !bitmap_test(l->taken[0], 0x900), "and is logged as before");
 	ops->resume(g->vm.accel);
-	ok(kvm_slot_remove(g->k, 0, &why) && strstr(why.what, "stand"), "a slot does not go under a running guest");
+	ok(kvm_slot_remove(g->k, 0, &why) && strstr(why.what, "while vCPUs run"), "a slot does not go under a running guest");
 	rig_pause(g);
 }
 

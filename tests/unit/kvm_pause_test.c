@@ -142,7 +142,7 @@ static void test_stuck(struct rig *g)
 	pthread_mutex_lock(&g->k->lock);
 	g->k->held = true;
 	atomic_store(&g->k->stop, true);
-	ok(kvm_vcpus_stand(g->k, io_now_ns() + 50000000, &why) && strstr(why.what, "vCPU 1 does not stop"),
+	ok(kvm_vcpus_stand(g->k, io_now_ns() + 50000000, &why) && strstr(why.what, "vCPU 1: timed out waiting for it to stop"),
 	   "a vCPU that does not stop is named");
 	pthread_mutex_unlock(&g->k->lock);
 	ops->resume(g->vm.accel);

@@ -105,19 +105,19 @@ static void hostile(void)
 {
 	fresh(false, false);
 	offer(&f, 0, Q_SIZE);
-	ok(refused("descriptor number"), "a head outside of the table");
+	ok(refused("descriptor index out of range"), "a head outside of the table");
 	fresh(false, false);
 	set_desc(&f, Q_DESC(0), 0, DATA, 1, D_NEXT, 0xffff);
 	offer(&f, 0, 0);
-	ok(refused("descriptor number"), "a next outside of the table");
+	ok(refused("descriptor index out of range"), "a next outside of the table");
 	fresh(false, false);
 	set_desc(&f, Q_DESC(0), 0, DATA, 1, D_NEXT, 1);
 	set_desc(&f, Q_DESC(0), 1, DATA, 1, D_NEXT, 0);
 	offer(&f, 0, 0);
-	ok(refused("descriptors in a loop") || !strcmp(mistake, "chain longer than its queue"), "a loop");
+	ok(refused("descriptor loop") || !strcmp(mistake, "descriptor chain longer than the queue"), "a loop");
 	fresh(false, false);
 	put_le16((uint8_t *)ram(&f, Q_AVAIL(0)) + 2, Q_SIZE + 1);
-	ok(refused("available index ran ahead"), "an index ahead of the ring");
+	ok(refused("available index out of range"), "an index ahead of the ring");
 
 	static const struct { uint64_t addr; uint32_t len; const char *claim; } bad[] = {
 		{ RAM - 1, 2, "a buffer beginning before RAM" },
@@ -132,38 +132,38 @@ static void hostile(void)
 		fresh(false, false);
 		set_desc(&f, Q_DESC(0), 0, bad[i].addr, bad[i].len, D_WRITE, 0);
 		offer(&f, 0, 0);
-		ok(refused("buffer outside of RAM"), bad[i].claim);
+		ok(refused("buffer address out of range"), bad[i].claim);
 	}
 	fresh(false, false);
 	set_desc(&f, Q_DESC(0), 0, DATA, 1, D_WRITE | D_NEXT, 1);
 	set_desc(&f, Q_DESC(0), 1, DATA, 1, 0, 0);
 	offer(&f, 0, 0);
-	ok(refused("readable buffer behind a writable one"), "a readable buffer behind a writable one");
+	ok(refused("readable descriptor after a writable one"), "a readable buffer behind a writable one");
 
 	fresh(false, false);
 	set_desc(&f, Q_DESC(0), 0, DATA, 16, D_INDIRECT, 0);
 	offer(&f, 0, 0);
-	ok(refused("indirect descriptor out of place"), "an indirect table that was not agreed");
+	ok(refused("unexpected indirect descriptor"), "an indirect table that was not agreed");
 	static const uint32_t lens[] = { 0, 8, 17, 16 * (Q_SIZE + 1), 0xfffffff0 };
 	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
 		fresh(true, false);
 		set_desc(&f, Q_DESC(0), 0, DATA, lens[i], D_INDIRECT, 0);
 		offer(&f, 0, 0);
-		ok(refused("indirect table's length"), "an indirect table of impossible length");
+		ok(refused("invalid indirect table length"), "an indirect table of impossible length");
 	}
 	fresh(true, false);
 	set_desc(&f, Q_DESC(0), 0, RAM + (4u << 20) - 16, 32, D_INDIRECT, 0);
 	offer(&f, 0, 0);
-	ok(refused("indirect table outside of RAM"), "an indirect table outside of RAM");
+	ok(refused("indirect table address out of range"), "an indirect table outside of RAM");
 	fresh(true, false);
 	set_desc(&f, Q_DESC(0), 0, DATA, 16, D_INDIRECT, 0);
 	set_desc(&f, DATA, 0, DATA, 16, D_INDIRECT, 0);
 	offer(&f, 0, 0);
-	ok(refused("indirect descriptor out of place"), "an indirect table in an indirect table");
+	ok(refused("unexpected indirect descriptor"), "an indirect table in an indirect table");
 	fresh(true, false);
 	set_desc(&f, Q_DESC(0), 0, DATA, 16, D_INDIRECT | D_NEXT, 1);
 	offer(&f, 0, 0);
-	ok(refused("indirect descriptor out of place"), "an indirect table in the middle of a chain");
+	ok(refused("unexpected indirect descriptor"), "an indirect table in the middle of a chain");
 
 	fresh(true, false);
 	set_desc(&f, Q_DESC(0), 0, DATA, 1, 0, 0);

@@ -119,14 +119,14 @@ static void bzimages(void)
 	b[0x211] = 0;
 	ok(refused(b, len, "64-bit"), "a zImage");
 	make_bzimage(b);
-	ok(refused(b, len - 16, "ends at"), "a cut one");
+	ok(refused(b, len - 16, "truncated: bzImage"), "a cut one");
 	put_le32(b + 0x1f4, 0xffffffff);
-	ok(refused(b, len, "ends at"), "more code than file");
+	ok(refused(b, len, "truncated: bzImage"), "more code than file");
 	put_le32(b + 0x1f4, 0x20);
 	ok(refused(b, len, "code"), "no code behind the entry");
 	make_bzimage(b);
 	b[0x1f1] = 255;
-	ok(refused(b, len, "ends at"), "a setup longer than the file");
+	ok(refused(b, len, "truncated: bzImage"), "a setup longer than the file");
 	make_bzimage(b);
 	put_le32(b + 0x260, 0xffffffff);
 	ok(refused(b, len, "--memory"), "one that needs 4 GiB");
@@ -182,14 +182,14 @@ static void elves(void)
 	ok(refused(b, sizeof(b), "does not fit"), "a segment over the end of RAM");
 	make_elf(b, 2 * MIB, 8192, 2 * MIB, false);
 	b[18] = EM_386;
-	ok(refused(b, sizeof(b), "not for x86-64"), "32-bit code in a 64-bit file");
+	ok(refused(b, sizeof(b), "expected x86-64"), "32-bit code in a 64-bit file");
 	b[18] = (uint8_t)EM_RISCV;
-	ok(board_for_kernel(b, 4096) == &board_riscv64 && refused(b, sizeof(b), "not for x86-64"), "another machine's");
+	ok(board_for_kernel(b, 4096) == &board_riscv64 && refused(b, sizeof(b), "expected x86-64"), "another machine's");
 	b[EI_DATA] = ELFDATA2MSB;
 	ok(refused(b, sizeof(b), "big-endian"), "a big-endian one");
 	make_elf32(b, MIB, true);
 	put_le32(b + 28, 0xfffffff0);
-	ok(refused(b, sizeof(b), "outside"), "32-bit program headers nowhere");
+	ok(refused(b, sizeof(b), "past the end"), "32-bit program headers nowhere");
 	for (size_t n = 0; n < 8192; n += 3) {
 		make_elf(b, 2 * MIB, 8192, 2 * MIB, true);
 		if (parses(b, n, &k))
@@ -199,7 +199,7 @@ static void elves(void)
 			ok(false, "a cut 32-bit ELF file");
 	}
 	memcpy(b, "\x1f\x8b\x08", 3);
-	ok(refused(b, sizeof(b), "gzip") && refused(b, 0, "neither") && refused((const uint8_t *)"\x7f""ELF", 4, "early"), "gzip, nothing, a stub");
+	ok(refused(b, sizeof(b), "gzip") && refused(b, 0, "unsupported format") && refused((const uint8_t *)"\x7f""ELF", 4, "truncated"), "gzip, nothing, a stub");
 }
 
 static const uint8_t *at(uint64_t gpa, size_t len)

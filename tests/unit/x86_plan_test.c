@@ -207,17 +207,17 @@ static void test_levels(void)
 	ok(m && bit(m, 7, 0, X86_EBX, 5) && bit(m, 1, 0, X86_ECX, 26) && kvm_cpuid_find(m, 0xd, 0)->eax == 7 && kvm_cpuid_find(m, 0xd, 0)->ecx == 832 &&
 	   !kvm_cpuid_find(m, 0xd, 3) && !bit(m, 7, 0, X86_EBX, 0), "x86-64-v3 has avx2, the states for it, and nothing that nobody asked for");
 	free(m);
-	ok(refused("x86-64-v4", FAIL_REFUSED, "this host lacks CPUID 7.0 EBX bit 16 (avx512f), which --cpu x86-64-v4 needs"), "a level that the host has not is refused, the bit named");
+	ok(refused("x86-64-v4", FAIL_REFUSED, "CPUID 7.0 EBX bit 16 (avx512f) not supported by this host, but required by --cpu x86-64-v4"), "a level that the host has not is refused, the bit named");
 	m = planned("x86-64-v2,+aes", 1, &why);
 	ok(m && bit(m, 1, 0, X86_ECX, 25), "+aes adds a feature");
 	free(m);
 	m = planned("host,-avx", 1, &why);
 	ok(m && !bit(m, 1, 0, X86_ECX, 28) && !bit(m, 7, 0, X86_EBX, 5) && !bit(m, 1, 0, X86_ECX, 12) && !(kvm_cpuid_find(m, 0xd, 0)->eax & 4), "-avx takes avx2, fma and XSAVE's state along");
 	free(m);
-	ok(refused("host,+sha_ni", FAIL_REFUSED, "this host lacks CPUID 7.0 EBX bit 29 (sha_ni), which --cpu host,+sha_ni needs"), "a feature that the host has not is refused, the bit named");
-	ok(refused("host,+warp", FAIL_USAGE, "--cpu: no feature is named 'warp' (names are those of /proc/cpuinfo)"), "an unknown feature is refused");
-	ok(refused("pentium", FAIL_USAGE, "--cpu: no model is named 'pentium' (host, x86-64-v1 to x86-64-v4)"), "an unknown model is refused");
-	ok(refused("host,aes", FAIL_USAGE, "--cpu host,aes: 'aes' is neither +feature nor -feature"), "a feature without its sign is refused");
+	ok(refused("host,+sha_ni", FAIL_REFUSED, "CPUID 7.0 EBX bit 29 (sha_ni) not supported by this host, but required by --cpu host,+sha_ni"), "a feature that the host has not is refused, the bit named");
+	ok(refused("host,+warp", FAIL_USAGE, "--cpu: unknown feature 'warp' (valid: names of /proc/cpuinfo)"), "an unknown feature is refused");
+	ok(refused("pentium", FAIL_USAGE, "--cpu: unknown model 'pentium' (valid: host, x86-64-v1 to x86-64-v4)"), "an unknown model is refused");
+	ok(refused("host,aes", FAIL_USAGE, "--cpu host,aes: invalid value 'aes' (valid: +FEATURE, -FEATURE)"), "a feature without its sign is refused");
 }
 
 static void test_topology(void)
@@ -258,27 +258,27 @@ static void test_recorded(void)
 	host_reset();
 	m = planned(NULL, 2, &why);
 	ok(again(m, false, NULL), "a machine goes on where it was started");
-	ok(kvm_plan(m, &other, &why) == -1 && said(&why, FAIL_REFUSED, "the VM was started with --cpu host: x86-64-v2 is another CPU"), "another --cpu is refused");
+	ok(kvm_plan(m, &other, &why) == -1 && said(&why, FAIL_REFUSED, "--cpu differs: the VM was started with host, got x86-64-v2"), "another --cpu is refused");
 	host.cpuid[5].ebx &= ~(1u << 5);
-	ok(again(m, false, "this host lacks CPUID 7.0 EBX bit 5 (avx2), which the VM was started with"), "a host without a feature is refused, the bit named");
+	ok(again(m, false, "CPUID 7.0 EBX bit 5 (avx2) not supported by this host, but used by the VM"), "a host without a feature is refused, the bit named");
 	host_reset();
 	host.cpuid[0].ebx = 0x68747541;
-	ok(again(m, false, "the VM was started on a CPU of another vendor (CPUID 0)"), "another vendor is refused");
+	ok(again(m, false, "CPU vendor differs from the host on which the VM was started (CPUID 0)"), "another vendor is refused");
 	host_reset();
 	host.cpuid[12].ebx = 2432;
-	ok(again(m, false, "CPUID d.9: XSAVE's state 9 lies elsewhere on this host"), "XSAVE's states must lie where they did");
+	ok(again(m, false, "CPUID d.9: offset of XSAVE state 9 differs on this host"), "XSAVE's states must lie where they did");
 	host_reset();
 	host.cpuid[19].eax = 0x3027;
-	ok(again(m, false, "CPUID 80000008 EAX: the VM has physical addresses of 46 bits, this host of 39"), "shorter physical addresses are refused");
+	ok(again(m, false, "CPUID 80000008 EAX: physical address width differs: the VM has 46 bits, this host has 39"), "shorter physical addresses are refused");
 	host_reset();
 	m->xsave_bytes = 8192;
-	ok(again(m, false, "the VM's XSAVE area has 8192 bytes, this host's 4096"), "a smaller XSAVE area is refused");
+	ok(again(m, false, "XSAVE area size differs: the VM has 8192 bytes, this host has 4096"), "a smaller XSAVE area is refused");
 	m->xsave_bytes = 4096;
 	host.no_msr    = 0x174;
-	ok(again(m, false, "this host lacks MSR 0x174 (IA32_SYSENTER_CS), which the VM was started with"), "a missing MSR is refused by name");
+	ok(again(m, false, "MSR 0x174 (IA32_SYSENTER_CS) not supported by this host, but used by the VM"), "a missing MSR is refused by name");
 	host_reset();
 	host.khz = 3000000;
-	ok(again(m, false, "the VM's TSC runs at 2600000 kHz, this host's at 3000000 kHz, and it can't scale it (--force-tsc takes it as it is)"), "another TSC is refused, both named");
+	ok(again(m, false, "TSC frequency differs: the VM has 2600000 kHz, this host has 3000000 kHz without TSC scaling; use --force-tsc to ignore"), "another TSC is refused, both named");
 	ok(again(m, true, NULL), "--force-tsc takes it");
 	host.scales = true;
 	ok(again(m, false, NULL), "a host that scales the TSC takes it");

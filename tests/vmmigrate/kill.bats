@@ -134,11 +134,11 @@ restart() {
 		moving) ;;
 		allowed) again_paused "$1" $how ;;
 		runs) again_runs "$1" $how ;;
-		taken) again_refused "$1" $how 3 "web runs already (pid $(vm_pid "$1")," ;;
-		released) again_refused "$1" $how 5 "web was released to $BADDR (move $MOVE) and may run there: see vmmigrate status web" ;;
-		moved) again_refused "$1" $how 5 "web is, or was, at $BADDR (move $MOVE: moved)" ;;
-		returned) again_refused "$1" $how 5 "web is, or was, at $ASK (move $MOVE: returned)" ;;
-		ready) again_refused "$1" $how 5 "in doubt: it was ready here for move $MOVE from $ASK: see vmmigrate status web" ;;
+		taken) again_refused "$1" $how 3 "web: already running (pid $(vm_pid "$1")," ;;
+		released) again_refused "$1" $how 5 "web: released to $BADDR (move $MOVE) and may run there: see vmmigrate status web" ;;
+		moved) again_refused "$1" $how 5 "web: owned by peer $BADDR (move $MOVE: moved)" ;;
+		returned) again_refused "$1" $how 5 "web: owned by peer $ASK (move $MOVE: returned)" ;;
+		ready) again_refused "$1" $how 5 "ownership of the VM is unresolved: READY for move $MOVE from $ASK: see vmmigrate status web" ;;
 		*) false ;;
 		esac || { echo "restart on $1: $2: $(records)"; return 1; }
 	done

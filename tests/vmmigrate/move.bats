@@ -168,7 +168,7 @@ teardown() { vm_teardown; }
 	runs_on b
 	run vmrun --name other --kernel "$STEP" --serial none --disk "root=$W/disk"
 	[ "$status" -ne 0 ]
-	[[ "$output" = "vmrun: disk root: another VM uses it" ]]
+	[[ "$output" = "vmrun: disk root: already in use by another VM" ]]
 }
 
 @test "vmmigrate: plain text to another host needs --insecure, on both sides" {

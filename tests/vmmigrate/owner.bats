@@ -369,7 +369,7 @@ runs_on_but_noted() { grep -q 'the record here stays' "$W/move.err" && runs_on b
 	records_are released ready
 	stands_on a
 	stands_on b
-	grep -q 'cannot be written' "$W/b/run/web.log"
+	grep -q 'cannot write the record' "$W/b/run/web.log"
 	[ "$(on_b vmrun ctl web moves | jq -c '[.record.state, .stale]')" = '["returned",true]' ]
 	kill -9 "$(vm_pid b)" "$BL"
 	until_true 10 no_vm b

@@ -162,7 +162,7 @@ guest_reboots() {
 	mkdir "$W/root"
 	head -c 1300000 /dev/urandom >"$W/root/data"
 	run -4 --separate-stderr vmsnap --with-images b "$W/c.vms"
-	[[ $stderr == "vmsnap: --with-images: b: initrd: "*"not what the VM was started with"* ]]
+	[[ $stderr == "vmsnap: --with-images: b: initrd: "*"not the image that the VM was started with"* ]]
 	[ ! -e "$W/c.vms" ]
 }
 

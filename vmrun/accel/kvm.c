@@ -147,14 +147,18 @@ static int kvm_open(struct accel **out, struct vm *vm, struct fail *why)
 	struct kvm *k;
 
 	if (vm->cfg.ncpus == 0 || vm->cfg.ncpus > KVM_CPUS_MAX)
-		return fail_set(why, FAIL_LIMIT, "%" PRIu32 " CPUs: KVM has 1 to %u", vm->cfg.ncpus, KVM_CPUS_MAX);
+		return fail_set(why, FAIL_LIMIT,
+				"KVM: number of CPUs out of range: %" PRIu32 " (valid: 1 to %u)",
+				vm->cfg.ncpus, KVM_CPUS_MAX);
 	k = kvm_new(vm, why);
 	if (!k)
 		return -1;
 	if (kvm_caps_open(&k->sys, &k->caps, why))
 		goto fail;
 	if (k->nvcpus > (uint32_t)k->caps.vcpus_max) {
-		fail_set(why, FAIL_LIMIT, "%" PRIu32 " CPUs: KVM on this host has %d at most", k->nvcpus, k->caps.vcpus_max);
+		fail_set(why, FAIL_LIMIT,
+				"KVM: %" PRIu32 " CPUs exceed the limit of %d on this host",
+				k->nvcpus, k->caps.vcpus_max);
 		goto fail;
 	}
 	if (kvm_open_vm(k, why) || kvm_open_vcpus(k, why))
@@ -238,7 +242,8 @@ static int kvm_reset(struct accel *a, const struct boot_entry *entry, struct fai
 	struct kvm *k = kvm_of(a);
 
 	if (entry && entry->how != BOOT_X86_64 && entry->how != BOOT_X86_PVH)
-		return fail_set(why, FAIL_REFUSED, "an x86-64 vCPU can't start this way");
+		return fail_set(why, FAIL_REFUSED,
+				"KVM: unsupported boot entry for an x86-64 vCPU");
 	k->s = *k->power_on;
 	for (uint32_t i = 0; i < k->nvcpus; i++)
 		k->vcpus[i].s = *k->vcpus[i].power_on;
@@ -251,7 +256,7 @@ static const char *kvm_warning(struct accel *a, const struct boot_entry *entry)
 {
 	if (!kvm_of(a)->caps.interprets || !entry->is_linux)
 		return NULL;
-	return "KVM on this host interprets instructions (kvm_pvm) and lacks some that Linux needs: Linux will not boot here";
+	return "KVM on this host (kvm_pvm) lacks instructions: Linux will not boot";
 }
 
 /* What KVM calls invalid then is what was recorded: nothing is wrong with the host. */
@@ -260,7 +265,7 @@ static int kvm_loaded(struct accel *a, enum clock_policy policy, struct fail *wh
 	if (kvm_put_all(kvm_of(a), policy, why) == 0)
 		return 0;
 	if (why->kind == FAIL_SYSTEM && why->sys == EINVAL) {
-		fail_prefix(why, "the saved state is damaged, or not one this host's KVM can take: ");
+		fail_prefix(why, "saved state malformed, or not supported by KVM on this host: ");
 		why->kind = FAIL_REFUSED;
 	}
 	return -1;

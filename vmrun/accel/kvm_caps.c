@@ -94,17 +94,21 @@ static int caps_read(int sys, struct kvm_caps *c, struct fail *why)
 	if (c->api < 0)
 		return -1;
 	if (c->api != KVM_API_VERSION)
-		return fail_set(why, FAIL_REFUSED, "%s speaks version %d of its interface, not %d: another kernel is needed", KVM_DEVICE,
-				c->api, KVM_API_VERSION);
+		return fail_set(why, FAIL_REFUSED,
+				"%s: unsupported API version %d, expected %d: use another kernel",
+				KVM_DEVICE, c->api, KVM_API_VERSION);
 	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
 		if (!cap(sys, needed[i].cap))
-			return fail_set(why, FAIL_REFUSED, "this kernel's KVM has no %s: a newer kernel is needed", needed[i].name);
+			return fail_set(why, FAIL_REFUSED,
+				"%s not supported by KVM of this kernel: use a newer kernel",
+				needed[i].name);
 	c->run_bytes = kvm_call_n(sys, KVM_GET_VCPU_MMAP_SIZE, 0, "KVM_GET_VCPU_MMAP_SIZE", why);
 	if (c->run_bytes < 0)
 		return -1;
 	if ((size_t)c->run_bytes < sizeof(struct kvm_run))
-		return fail_set(why, FAIL_REFUSED, "KVM maps %d bytes a vCPU, not the %zu of this build", c->run_bytes,
-				sizeof(struct kvm_run));
+		return fail_set(why, FAIL_REFUSED,
+				"KVM: invalid vCPU mapping size: %d bytes, expected at least %zu",
+				c->run_bytes, sizeof(struct kvm_run));
 
 	/* What to believe where KVM does not say: its document, 4.4 and KVM_CAP_NR_MEMSLOTS. */
 	c->vcpus_max              = cap_or(sys, KVM_CAP_MAX_VCPUS, cap_or(sys, KVM_CAP_NR_VCPUS, 4));
@@ -136,11 +140,13 @@ static int caps_device(struct fail *why)
 	case ENODEV:
 	case ENXIO:
 		fail_sys(why, KVM_DEVICE);
-		return fail_prefix(why, "no KVM here: load kvm_intel or kvm_amd (and see that the firmware allows virtualization): ");
+		return fail_prefix(why,
+			"KVM not available: load kvm_intel or kvm_amd: ");
 	case EACCES:
 	case EPERM:
 		fail_sys(why, KVM_DEVICE);
-		return fail_prefix(why, "KVM is not for this user: add yourself to group kvm: ");
+		return fail_prefix(why,
+				"KVM not accessible to this user: add the user to group kvm: ");
 	default:
 		return fail_sys(why, KVM_DEVICE);
 	}
@@ -165,7 +171,9 @@ int kvm_probe(enum machine_type type, struct fail *why)
 	int             sys;
 
 	if (type != MACHINE_X86_64_1)
-		return fail_set(why, FAIL_REFUSED, "KVM on this host runs x86-64 machines, not %s", machine_type_names[type]);
+		return fail_set(why, FAIL_REFUSED,
+				"machine type %s not supported by KVM on this host",
+				machine_type_names[type]);
 	if (kvm_caps_open(&sys, &caps, why))
 		return -1;
 	close(sys);

@@ -158,7 +158,8 @@ static int xsave_fetch(struct kvm_vcpu *v, struct fail *why)
 	struct kvm_xcrs  x    = { 0 };
 
 	if (v->k->caps.xsave_bytes > (int)sizeof(area))
-		return fail_set(why, FAIL_LIMIT, "XSAVE area of %d bytes, this build has %zu at most", v->k->caps.xsave_bytes, sizeof(area));
+		return fail_set(why, FAIL_LIMIT, "XSAVE area of %d bytes exceeds the limit of %zu",
+				v->k->caps.xsave_bytes, sizeof(area));
 	if (v->k->caps.xcrs && CALL(v, KVM_GET_XCRS, &x))
 		return -1;
 	if (v->k->caps.xsave_bytes > (int)sizeof(struct kvm_xsave) ? CALL(v, KVM_GET_XSAVE2, &area) : CALL(v, KVM_GET_XSAVE, &area))
@@ -175,8 +176,10 @@ static int xsave_put(struct kvm_vcpu *v, struct fail *why)
 	struct kvm_xcrs  x    = { .nr_xcrs = 1, .xcrs = { { .xcr = 0, .value = v->s.xsave.xcr0 } } };
 
 	if (v->s.xsave.area_len > v->k->a.vm->cfg.xsave_bytes)
-		return fail_set(why, FAIL_CORRUPT, "vCPU %" PRIu32 ": XSAVE area of %" PRIu32 " bytes, the machine's is %" PRIu32, v->id,
-				v->s.xsave.area_len, v->k->a.vm->cfg.xsave_bytes);
+		return fail_set(why, FAIL_CORRUPT,
+				"vCPU %" PRIu32 ": invalid XSAVE area size: %" PRIu32
+				" bytes, expected %" PRIu32, v->id, v->s.xsave.area_len,
+				v->k->a.vm->cfg.xsave_bytes);
 	if (v->k->caps.xcrs && CALL(v, KVM_SET_XCRS, &x))
 		return -1;
 	memcpy(area.b, v->s.xsave.area, v->s.xsave.area_len);
@@ -279,12 +282,18 @@ static int events_put(struct kvm_vcpu *v, struct fail *why)
 	/* A host that can't be told of these has none of them pending either; one that is pending must not be lost. */
 	if (!v->k->caps.exception_payload && s->flags & KVM_VCPUEVENT_VALID_PAYLOAD) {
 		if (s->exception_pending || s->exception_has_payload)
-			return fail_set(why, FAIL_REFUSED, "vCPU %" PRIu32 ": an exception is pending, which this host's KVM can't be told", v->id);
+			return fail_set(why, FAIL_REFUSED,
+					"vCPU %" PRIu32
+					": pending exception not supported by KVM on this host",
+					v->id);
 		k.flags &= ~(uint32_t)KVM_VCPUEVENT_VALID_PAYLOAD;
 	}
 	if (!v->k->caps.triple_fault_event && s->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT) {
 		if (s->triple_fault_pending)
-			return fail_set(why, FAIL_REFUSED, "vCPU %" PRIu32 ": a triple fault is pending, which this host's KVM can't be told", v->id);
+			return fail_set(why, FAIL_REFUSED,
+					"vCPU %" PRIu32
+					": pending triple fault not supported by KVM on this host",
+					v->id);
 		k.flags &= ~(uint32_t)KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
 	}
 	return CALL(v, KVM_SET_VCPU_EVENTS, &k);

@@ -48,7 +48,9 @@ static int cpuid_order(const void *a, const void *b)
 static int cpuid_take(struct machine *m, const struct kvm_cpuid2 *k, struct fail *why)
 {
 	if (k->nent > LIMIT_CPUID)
-		return fail_set(why, FAIL_LIMIT, "CPUID of this host has %" PRIu32 " answers, above %u", k->nent, LIMIT_CPUID);
+		return fail_set(why, FAIL_LIMIT,
+				"CPUID of this host: %" PRIu32 " entries exceed the limit of %u",
+				k->nent, LIMIT_CPUID);
 	memset(m->cpuid, 0, sizeof(m->cpuid));
 	m->ncpuid = 0;
 	for (uint32_t i = 0; i < k->nent; i++) {
@@ -281,7 +283,7 @@ static int host_cpuid(const struct scratch *s, struct machine *m, struct fail *w
 	if (kvm_call(s->sys, KVM_GET_SUPPORTED_CPUID, k, "KVM_GET_SUPPORTED_CPUID", why) < 0 || cpuid_take(m, k, why))
 		goto out;
 	if (!kvm_cpuid_find(m, 0, 0) || !kvm_cpuid_find(m, 1, 0) || !kvm_cpuid_find(m, 0x80000001, 0)) {
-		fail_set(why, FAIL_REFUSED, "KVM_GET_SUPPORTED_CPUID: this host has no x86-64 CPU");
+		fail_set(why, FAIL_REFUSED, "KVM_GET_SUPPORTED_CPUID: not an x86-64 host");
 		goto out;
 	}
 	cpuid_strip(m, kvm_call_n(s->sys, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER, NULL, NULL) > 0);
@@ -333,7 +335,8 @@ static int plan_new(struct machine *cfg, const struct scratch *s, const char *cp
 	int            n;
 
 	if (khz == 0)
-		return fail_set(why, FAIL_REFUSED, "KVM_GET_TSC_KHZ: this host does not know how fast its TSC is");
+		return fail_set(why, FAIL_REFUSED,
+				"KVM_GET_TSC_KHZ: TSC frequency of this host unknown");
 	if (host_cpuid(s, cfg, why) || kvm_cpuid_model(cfg, cpu, why))
 		return -1;
 	cpuid_consistent(cfg);
@@ -360,7 +363,8 @@ static int recorded_words(struct machine *cfg, struct machine *host, struct fail
 		const uint32_t         lack = want ? *kvm_cpuid_reg(want, w->reg) & ~(have ? *kvm_cpuid_reg(have, w->reg) : 0) : 0;
 
 		if (lack)
-			return fail_set(why, FAIL_REFUSED, "this host lacks %s, which the VM was started with",
+			return fail_set(why, FAIL_REFUSED,
+					"%s not supported by this host, but used by the VM",
 					x86_bit_text(w->leaf, w->index, w->reg, (unsigned)__builtin_ctz(lack), text));
 	}
 	return 0;
@@ -372,20 +376,25 @@ static int recorded_rest(struct machine *cfg, struct machine *host, struct fail 
 	const struct machine_cpuid *a = kvm_cpuid_find(cfg, 0, 0), *b = kvm_cpuid_find(host, 0, 0);
 
 	if (!a || !b || a->ebx != b->ebx || a->ecx != b->ecx || a->edx != b->edx)
-		return fail_set(why, FAIL_REFUSED, "the VM was started on a CPU of another vendor (CPUID 0)");
+		return fail_set(why, FAIL_REFUSED,
+			"CPU vendor differs from the host on which the VM was started (CPUID 0)");
 	for (uint32_t i = 0; i < cfg->ncpuid; i++) {
 		a = &cfg->cpuid[i];
 		if (a->leaf != 0xd || a->index < 2)
 			continue;
 		b = kvm_cpuid_find(host, 0xd, a->index);
 		if (!b || a->eax != b->eax || a->ebx != b->ebx)
-			return fail_set(why, FAIL_REFUSED, "CPUID d.%" PRIx32 ": XSAVE's state %" PRIu32 " lies elsewhere on this host", a->index, a->index);
+			return fail_set(why, FAIL_REFUSED,
+					"CPUID d.%" PRIx32 ": offset of XSAVE state %" PRIu32
+					" differs on this host", a->index, a->index);
 	}
 	a = kvm_cpuid_find(cfg, 0x80000008, 0);
 	b = kvm_cpuid_find(host, 0x80000008, 0);
 	if (a && (!b || (a->eax & 0xff) > (b->eax & 0xff)))
-		return fail_set(why, FAIL_REFUSED, "CPUID 80000008 EAX: the VM has physical addresses of %" PRIu32 " bits, this host of %" PRIu32,
-				a->eax & 0xff, b ? b->eax & 0xff : 0);
+		return fail_set(why, FAIL_REFUSED,
+			"CPUID 80000008 EAX: physical address width differs: the VM has %" PRIu32
+			" bits, this host has %" PRIu32, a->eax & 0xff,
+			b ? b->eax & 0xff : 0);
 	return 0;
 }
 
@@ -395,8 +404,9 @@ static int recorded_tsc(const struct machine *cfg, const struct scratch *s, cons
 
 	if (tsc_same(khz, here) || s->caps.tsc_control || want->force_tsc)
 		return 0;
-	return fail_set(why, FAIL_REFUSED, "the VM's TSC runs at %" PRIu64 " kHz, this host's at %" PRIu64 " kHz, and it can't scale it (--force-tsc takes it as it is)",
-			khz, here);
+	return fail_set(why, FAIL_REFUSED,
+			"TSC frequency differs: the VM has %" PRIu64 " kHz, this host has %" PRIu64
+			" kHz without TSC scaling; use --force-tsc to ignore", khz, here);
 }
 
 static int recorded_msrs(const struct machine *cfg, const struct scratch *s, struct fail *why)
@@ -414,7 +424,9 @@ static int recorded_msrs(const struct machine *cfg, const struct scratch *s, str
 		while (at < (uint32_t)n && here[at] < cfg->msrs[i])
 			at++;
 		if (at == (uint32_t)n || here[at] != cfg->msrs[i])
-			return fail_set(why, FAIL_REFUSED, "this host lacks %s, which the VM was started with", x86_msr_text(cfg->msrs[i], text));
+			return fail_set(why, FAIL_REFUSED,
+					"%s not supported by this host, but used by the VM",
+					x86_msr_text(cfg->msrs[i], text));
 	}
 	return 0;
 }
@@ -428,7 +440,9 @@ static int plan_recorded(struct machine *cfg, const struct scratch *s, const str
 		return fail_sys(why, "CPUID");
 	host->ncpus = cfg->ncpus;
 	if (want->cpu && strcmp(want->cpu, cfg->isa)) {
-		fail_set(why, FAIL_REFUSED, "the VM was started with --cpu %.100s: %.100s is another CPU", cfg->isa, want->cpu);
+		fail_set(why, FAIL_REFUSED,
+				"--cpu differs: the VM was started with %.100s, got %.100s",
+				cfg->isa, want->cpu);
 		goto out;
 	}
 	if (host_cpuid(s, host, why))
@@ -438,7 +452,9 @@ static int plan_recorded(struct machine *cfg, const struct scratch *s, const str
 	if (recorded_words(cfg, host, why) || recorded_rest(cfg, host, why))
 		goto out;
 	if (cfg->xsave_bytes > (uint32_t)s->caps.xsave_bytes) {
-		fail_set(why, FAIL_REFUSED, "the VM's XSAVE area has %" PRIu32 " bytes, this host's %d", cfg->xsave_bytes, s->caps.xsave_bytes);
+		fail_set(why, FAIL_REFUSED,
+				"XSAVE area size differs: the VM has %" PRIu32
+				" bytes, this host has %d", cfg->xsave_bytes, s->caps.xsave_bytes);
 		goto out;
 	}
 	rc = recorded_tsc(cfg, s, want, why) || recorded_msrs(cfg, s, why) ? -1 : 0;
@@ -471,6 +487,8 @@ int kvm_cpuid_put(struct kvm_vcpu *v, struct fail *why)
 		return fail_prefix(why, "vCPU %" PRIu32 ": ", v->id);
 	if (khz == here || kvm_call_n(v->fd, KVM_SET_TSC_KHZ, khz, NULL, NULL) >= 0 || tsc_same(khz, here) || v->k->a.vm->want.force_tsc)
 		return 0;
-	return fail_set(why, FAIL_REFUSED, "vCPU %" PRIu32 ": TSC of %" PRIu64 " kHz on a host of %" PRIu64 " kHz (--force-tsc takes it as it is)", v->id, khz,
-			here);
+	return fail_set(why, FAIL_REFUSED,
+			"vCPU %" PRIu32 ": TSC frequency differs: the VM has %" PRIu64
+			" kHz, this host has %" PRIu64 " kHz; use --force-tsc to ignore", v->id,
+			khz, here);
 }

@@ -64,8 +64,10 @@ static int feature_lacks(const struct bit *b, const char *who, struct fail *why)
 	const struct x86_word *w = &x86_words[b->word];
 	char                   text[X86_BIT_TEXT];
 
-	return fail_set(why, FAIL_REFUSED, "this host lacks %s, which --cpu %.60s needs",
-			x86_bit_text(w->leaf, w->index, w->reg, (unsigned)__builtin_ctz(b->mask), text), who);
+	return fail_set(why, FAIL_REFUSED,
+			"%s not supported by this host, but required by --cpu %.60s",
+			x86_bit_text(w->leaf, w->index, w->reg, (unsigned)__builtin_ctz(b->mask),
+				     text), who);
 }
 
 /* Adds a feature to keep[]; needed: the host must have it. */
@@ -75,7 +77,9 @@ static int keep_add(struct machine *host, uint32_t *keep, const char *name, bool
 	uint32_t  *has;
 
 	if (!feature_find(name, &b))
-		return fail_set(why, FAIL_USAGE, "--cpu: no feature is named '%.40s' (names are those of /proc/cpuinfo)", name);
+		return fail_set(why, FAIL_USAGE,
+				"--cpu: unknown feature '%.40s' (valid: names of /proc/cpuinfo)",
+				name);
 	has = word_reg(host, b.word);
 	if (!has || !(*has & b.mask))
 		return needed ? feature_lacks(&b, who, why) : 0;
@@ -200,9 +204,13 @@ static int model_change(struct machine *host, uint32_t *keep, const char *word, 
 	if (word[0] == '+')
 		return keep_add(host, keep, word + 1, true, who, why);
 	if (word[0] != '-' || !word[1])
-		return fail_set(why, FAIL_USAGE, "--cpu %.60s: '%.40s' is neither +feature nor -feature", who, word);
+		return fail_set(why, FAIL_USAGE,
+				"--cpu %.60s: invalid value '%.40s' (valid: +FEATURE, -FEATURE)",
+				who, word);
 	if (!feature_find(word + 1, &b))
-		return fail_set(why, FAIL_USAGE, "--cpu: no feature is named '%.40s' (names are those of /proc/cpuinfo)", word + 1);
+		return fail_set(why, FAIL_USAGE,
+				"--cpu: unknown feature '%.40s' (valid: names of /proc/cpuinfo)",
+				word + 1);
 	keep[b.word] &= ~b.mask;
 	return 0;
 }
@@ -215,12 +223,15 @@ int kvm_cpuid_model(struct machine *m, const char *cpu, struct fail *why)
 	int      level;
 
 	if (strlen(cpu) >= sizeof(text) || x86_nwords > sizeof(keep) / sizeof(keep[0]))
-		return fail_set(why, FAIL_USAGE, "--cpu: a model of more than %zu characters", sizeof(text) - 1);
+		return fail_set(why, FAIL_USAGE, "--cpu: value longer than %zu characters",
+				sizeof(text) - 1);
 	snprintf(text, sizeof(text), "%s", cpu);
 	base  = strsep(&rest, ",");
 	level = model_level(base);
 	if (level < 0)
-		return fail_set(why, FAIL_USAGE, "--cpu: no model is named '%.40s' (host, x86-64-v1 to x86-64-v4)", base);
+		return fail_set(why, FAIL_USAGE,
+			"--cpu: unknown model '%.40s' (valid: host, x86-64-v1 to x86-64-v4)",
+			base);
 	for (size_t w = 0; w < x86_nwords; w++) {
 		const uint32_t *reg = word_reg(m, w);
 

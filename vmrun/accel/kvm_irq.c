@@ -68,10 +68,11 @@ int kvm_irqfd(struct kvm *k, uint32_t gsi, int fd, int resample_fd, bool on, str
 	char             what[64];
 
 	if (gsi >= IOAPIC_PINS || gsi == CASCADE)
-		return fail_set(why, FAIL_LIMIT, "interrupt %" PRIu32 ": there is no such line", gsi);
+		return fail_set(why, FAIL_LIMIT, "interrupt %" PRIu32 " out of range", gsi);
 	if (on && resample_fd >= 0) {
 		if (!k->caps.irqfd_resample)
-			return fail_set(why, FAIL_REFUSED, "this kernel's KVM has no KVM_CAP_IRQFD_RESAMPLE");
+			return fail_set(why, FAIL_REFUSED,
+				"KVM_CAP_IRQFD_RESAMPLE not supported by KVM of this kernel");
 		irq.flags     |= KVM_IRQFD_FLAG_RESAMPLE;
 		irq.resamplefd = (uint32_t)resample_fd;
 	}
@@ -93,7 +94,8 @@ int kvm_ioeventfd(struct kvm *k, uint64_t gpa, unsigned len, bool any, uint64_t 
 			     (on ? 0u : KVM_IOEVENTFD_FLAG_DEASSIGN),
 	};
 	if (!k->caps.ioeventfd)
-		return fail_set(why, FAIL_REFUSED, "this kernel's KVM has no KVM_CAP_IOEVENTFD");
+		return fail_set(why, FAIL_REFUSED,
+				"KVM_CAP_IOEVENTFD not supported by KVM of this kernel");
 	snprintf(what, sizeof(what), "KVM_IOEVENTFD, %s 0x%" PRIx64, pio ? "port" : "address", (uint64_t)io.addr);
 	return kvm_call(k->fd, KVM_IOEVENTFD, &io, what, why) < 0 ? -1 : 0;
 }

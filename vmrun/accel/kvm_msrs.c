@@ -186,7 +186,8 @@ int kvm_msrs_list(int sys, int vcpu, uint32_t out[LIMIT_MSRS], struct fail *why)
 		goto out;
 	for (uint32_t i = 0; i < n; i++) {
 		if (readable[i] && kept == LIMIT_MSRS) {
-			fail_set(why, FAIL_LIMIT, "this host has more than %u MSRs to save", LIMIT_MSRS);
+			fail_set(why, FAIL_LIMIT, "number of MSRs exceeds the limit of %u",
+					LIMIT_MSRS);
 			goto out;
 		}
 		if (readable[i])
@@ -207,7 +208,7 @@ static void msrs_note(struct kvm *k, uint32_t i, uint32_t msr)
 	char text[X86_MSR_TEXT];
 
 	if (!k->noted[i])
-		fprintf(stderr, "vmrun: %s can't be read and is not saved\n", x86_msr_text(msr, text));
+		fprintf(stderr, "vmrun: %s: cannot be read, not saved\n", x86_msr_text(msr, text));
 	k->noted[i] = true;
 }
 
@@ -263,9 +264,12 @@ static int msrs_refused(const struct kvm_vcpu *v, uint32_t msr, uint64_t value, 
 		return 0;
 	x86_msr_text(msr, text);
 	if (!can)
-		return fail_set(why, FAIL_REFUSED, "vCPU %" PRIu32 ": this host has no %s, which the VM had at 0x%" PRIx64, v->id, text, value);
-	return fail_set(why, FAIL_REFUSED, "vCPU %" PRIu32 ": this host does not let %s be 0x%" PRIx64 ", it is 0x%" PRIx64 " here", v->id, text,
-			value, has);
+		return fail_set(why, FAIL_REFUSED,
+				"vCPU %" PRIu32 ": %s (0x%" PRIx64
+				" in the VM) not supported by this host", v->id, text, value);
+	return fail_set(why, FAIL_REFUSED,
+			"vCPU %" PRIu32 ": %s: cannot set 0x%" PRIx64
+			" on this host (current value: 0x%" PRIx64 ")", v->id, text, value, has);
 }
 
 /* Only what the machine is known to have: a file must not set others. */
@@ -276,7 +280,9 @@ static int msrs_known(const struct kvm_vcpu *v, struct fail *why)
 
 	for (uint32_t i = 0; i < v->s.msrs.count; i++)
 		if (!bsearch(&v->s.msrs.index[i], cfg->msrs, cfg->nmsrs, sizeof(cfg->msrs[0]), msrs_order))
-			return fail_set(why, FAIL_CORRUPT, "vCPU %" PRIu32 ": %s is none of the machine's", v->id, x86_msr_text(v->s.msrs.index[i], text));
+			return fail_set(why, FAIL_CORRUPT,
+					"vCPU %" PRIu32 ": %s not part of this machine", v->id,
+					x86_msr_text(v->s.msrs.index[i], text));
 	return 0;
 }
 

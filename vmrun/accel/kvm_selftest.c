@@ -35,7 +35,7 @@ static int self_wait(struct vm *vm, struct fail *why)
 		if (vm->panic_text[0])
 			return fail_set(why, FAIL_SYSTEM, "%s", vm->panic_text);
 		if (io_now_ns() > until)
-			return fail_set(why, FAIL_SYSTEM, "the vCPU did not come to its end in 10 s");
+			return fail_set(why, FAIL_SYSTEM, "vCPU: timed out after 10 s");
 		nanosleep(&(struct timespec){ .tv_nsec = 200000 }, NULL);
 	}
 	return 0;
@@ -49,13 +49,15 @@ static int self_check(struct vm *vm, struct accel *a, struct fail *why)
 	uint32_t               mem[2];
 
 	if (v->s.regs.rax != 0xff || v->s.regs.rsi != SELF_DATA || v->s.regs.rdx != 0x1234)
-		return fail_set(why, FAIL_SYSTEM, "the registers do not hold what was computed");
+		return fail_set(why, FAIL_SYSTEM,
+				"register values do not match the expected result");
 	if (guest_copy_out(&vm->memory, mem, SELF_DATA, sizeof(mem)) || mem[0] != SELF_SUM || mem[1] != 0xff)
-		return fail_set(why, FAIL_SYSTEM, "memory does not hold what was stored");
+		return fail_set(why, FAIL_SYSTEM, "memory contents do not match the stored values");
 	if (a->ops->harvest(a, maps, why))
 		return -1;
 	if (!bitmap_test(taken, SELF_DATA / GUEST_PAGE) || bitmap_test(taken, SELF_CODE / GUEST_PAGE))
-		return fail_set(why, FAIL_SYSTEM, "the log does not name the page that was stored to, and that one only");
+		return fail_set(why, FAIL_SYSTEM,
+				"dirty log does not match the page that was written");
 	return 0;
 }
 
@@ -68,19 +70,20 @@ static int self_tree(const struct state_part *part, struct fail *why)
 	int                 node, rc = -1;
 
 	if (!copy || !fdt || fdt_create(fdt, LIMIT_PROP_BYTES) || fdt_finish_reservemap(fdt) || fdt_begin_node(fdt, "")) {
-		fail_set(why, FAIL_SYSTEM, "no tree");
+		fail_set(why, FAIL_SYSTEM, "cannot create the VM tree");
 		goto out;
 	}
 	if (state_save(part->table, part->s, part->node, fdt, why))
 		goto out;
 	if (fdt_end_node(fdt) || fdt_finish(fdt) || (node = fdt_subnode_offset(fdt, 0, part->node)) < 0) {
-		fail_set(why, FAIL_SYSTEM, "%s is not in its tree", part->node);
+		fail_set(why, FAIL_SYSTEM, "missing node %s in the VM tree", part->node);
 		goto out;
 	}
 	if (state_load(part->table, copy, fdt, node, "vCPU 0", NULL, why))
 		goto out;
 	f  = state_differs(part->table, part->s, copy, &element);
-	rc = f ? fail_set(why, FAIL_SYSTEM, "%s: %s has changed on its way to a tree and back", part->node, f->name) : 0;
+	rc = f ? fail_set(why, FAIL_SYSTEM, "%s: %s changed between save and load", part->node,
+			f->name) : 0;
 out:
 	free(fdt);
 	free(copy);
@@ -119,7 +122,9 @@ static int self_round_trip(struct accel *a, struct fail *why)
 		const struct field *f = self_moves(parts[i].table) ? NULL : state_differs(parts[i].table, then, parts[i].s, &element);
 
 		if (f)
-			return fail_set(why, FAIL_SYSTEM, "%s: %s has changed on its way into the vCPU and out", parts[i].node, f->name);
+			return fail_set(why, FAIL_SYSTEM,
+					"%s: %s changed between setting and reading the vCPU",
+					parts[i].node, f->name);
 	}
 	return 0;
 }
@@ -132,7 +137,7 @@ static int self_run(struct vm *vm, struct fail *why)
 	int                     rc    = -1;
 
 	if (guest_copy_in(&vm->memory, SELF_CODE, program, sizeof(program)))
-		return fail_set(why, FAIL_SYSTEM, "no memory for the program");
+		return fail_set(why, FAIL_SYSTEM, "out of memory");
 	if (ops->open(&a, vm, why))
 		return -1;
 	if (ops->reset(a, &entry, why) || ops->log(a, true, why))

@@ -71,7 +71,9 @@ int kvm_slots_open(struct kvm *k, struct fail *why)
 	const struct memory *m = &k->a.vm->memory;
 
 	if (m->nregions > (unsigned)k->caps.nslots)
-		return fail_set(why, FAIL_LIMIT, "%u memory regions: KVM here has %d slots", m->nregions, k->caps.nslots);
+		return fail_set(why, FAIL_LIMIT,
+				"%u memory regions exceed the limit of %d KVM memory slots",
+				m->nregions, k->caps.nslots);
 	if (slot_manual(k, why))
 		return -1;
 	for (unsigned i = 0; i < m->nregions; i++)
@@ -207,7 +209,7 @@ int kvm_harvest(struct accel *a, uint64_t *const taken[], struct fail *why)
 	int            rc    = 0;
 
 	if (!k->logging)
-		return fail_set(why, FAIL_REFUSED, "what vCPUs write is not being logged");
+		return fail_set(why, FAIL_REFUSED, "dirty log not started");
 	for (unsigned i = 0; i < a->vm->memory.nregions && rc == 0; i++)
 		if (k->slots[i].logs)
 			rc = slot_harvest(k, i, taken[i], why);
@@ -226,7 +228,9 @@ int kvm_slot_remove(struct kvm *k, unsigned i, struct fail *why)
 	if (!r || !k->slots[i].there)
 		return fail_set(why, FAIL_REFUSED, "region %u has no memory slot", i);
 	if (!k->held)
-		return fail_set(why, FAIL_REFUSED, "region %s: its slot changes only while the vCPUs stand", r->cfg.name);
+		return fail_set(why, FAIL_REFUSED,
+				"region %s: memory slot cannot change while vCPUs run",
+				r->cfg.name);
 	/* The log goes with the slot. */
 	if (k->slots[i].logs) {
 		const size_t words = bitmap_words(r->npages);
@@ -251,11 +255,16 @@ int kvm_slot_add(struct kvm *k, unsigned i, struct fail *why)
 	const struct region *r = i < k->a.vm->memory.nregions ? &k->a.vm->memory.regions[i] : NULL;
 
 	if (!r || k->slots[i].there)
-		return fail_set(why, FAIL_REFUSED, "region %u can't have a memory slot", i);
+		return fail_set(why, FAIL_REFUSED,
+				"region %u: invalid, or already has a memory slot", i);
 	if (!k->held)
-		return fail_set(why, FAIL_REFUSED, "region %s: its slot changes only while the vCPUs stand", r->cfg.name);
+		return fail_set(why, FAIL_REFUSED,
+				"region %s: memory slot cannot change while vCPUs run",
+				r->cfg.name);
 	if (r->cfg.kind == REGION_ROM && !k->caps.readonly_mem)
-		return fail_set(why, FAIL_REFUSED, "region %s: this kernel's KVM has no KVM_CAP_READONLY_MEM", r->cfg.name);
+		return fail_set(why, FAIL_REFUSED,
+			"region %s: KVM_CAP_READONLY_MEM not supported by KVM of this kernel",
+			r->cfg.name);
 	if (slot_set(k, i, r->cfg.size, false, why))
 		return -1;
 	return k->logging ? slot_log(k, i, true, why) : 0;

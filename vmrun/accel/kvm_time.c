@@ -98,7 +98,8 @@ static int tsc_advance(struct kvm_vcpu *v, uint64_t ticks, struct fail *why)
 	*tsc += ticks;
 	kvm_tsc_away(v);
 	if (!kvm_msr_set(v->fd, MSR_TSC, *tsc))
-		return fail_set(why, FAIL_REFUSED, "vCPU %" PRIu32 ": this host does not let IA32_TSC be set", v->id);
+		return fail_set(why, FAIL_REFUSED,
+				"vCPU %" PRIu32 ": cannot set IA32_TSC on this host", v->id);
 	v->frozen.tsc = *tsc;
 	return kvm_msrs_put_deadline(v, why);
 }

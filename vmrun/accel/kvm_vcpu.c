@@ -153,7 +153,9 @@ int kvm_vcpus_stand(struct kvm *k, uint64_t until_ns, struct fail *why)
 		if (!moves)
 			return 0;
 		if (until_ns && now >= until_ns)
-			return fail_set(why, FAIL_SYSTEM, "vCPU %" PRIu32 " does not stop", moves->id);
+			return fail_set(why, FAIL_SYSTEM,
+					"vCPU %" PRIu32 ": timed out waiting for it to stop",
+					moves->id);
 		pthread_cond_timedwait(&k->acks, &k->lock, &ts);
 	}
 }
@@ -177,7 +179,7 @@ int kvm_vcpu_open(struct kvm_vcpu *v, struct fail *why)
 		return -1;
 	run = mmap(NULL, (size_t)k->caps.run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
 	if (run == MAP_FAILED)
-		return fail_sys(why, "vCPU %" PRIu32 ": map of its run area", v->id);
+		return fail_sys(why, "vCPU %" PRIu32 ": map kvm_run", v->id);
 	v->run = run;
 	return 0;
 }

@@ -18,7 +18,9 @@ static struct soft *soft_of(struct accel *a) { return (struct soft *)(void *)a; 
 static int soft_probe(enum machine_type type, struct fail *why)
 {
 	if (type != MACHINE_RISCV64_1)
-		return fail_set(why, FAIL_REFUSED, "the software CPU runs riscv64 machines, not %s", machine_type_names[type]);
+		return fail_set(why, FAIL_REFUSED,
+				"machine type %s not supported by the software CPU",
+				machine_type_names[type]);
 	return 0;
 }
 
@@ -90,9 +92,12 @@ static int soft_open(struct accel **out, struct vm *vm, struct fail *why)
 	struct soft   *m;
 
 	if (vm->cfg.ncpus == 0 || vm->cfg.ncpus > SOFT_HARTS_MAX)
-		return fail_set(why, FAIL_LIMIT, "%" PRIu32 " CPUs: the software CPU has 1 to %zu", vm->cfg.ncpus, SOFT_HARTS_MAX);
+		return fail_set(why, FAIL_LIMIT,
+				"software CPU: number of CPUs out of range: %" PRIu32
+				" (valid: 1 to %zu)", vm->cfg.ncpus, SOFT_HARTS_MAX);
 	if (hz == 0 || hz > 1000000000u)
-		return fail_set(why, FAIL_LIMIT, "a timebase of %" PRIu64 " Hz", hz);
+		return fail_set(why, FAIL_LIMIT, "software CPU: invalid timebase: %" PRIu64 " Hz",
+				hz);
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return fail_sys(why, "software CPU");
@@ -156,7 +161,9 @@ static int soft_pause(struct accel *a, struct fail *why)
 	for (uint32_t i = 0; i < m->nharts && rc == 0; i++)
 		while (!m->harts[i]->parked && rc == 0)
 			if (pthread_cond_timedwait(&m->acks, &m->lock, &ts) == ETIMEDOUT && !m->harts[i]->parked)
-				rc = fail_set(why, FAIL_SYSTEM, "hart %" PRIu32 " does not stop", i);
+				rc = fail_set(why, FAIL_SYSTEM,
+						"hart %" PRIu32
+						": timed out waiting for it to stop", i);
 	atomic_fetch_sub(&m->waiters, 1);
 	pthread_mutex_unlock(&m->lock);
 	return rc;
@@ -175,7 +182,7 @@ static int soft_reset(struct accel *a, const struct boot_entry *entry, struct fa
 	struct soft *m = soft_of(a);
 
 	if (entry && entry->how != BOOT_RISCV)
-		return fail_set(why, FAIL_REFUSED, "the software CPU can't start this way");
+		return fail_set(why, FAIL_REFUSED, "software CPU: unsupported boot entry");
 
 	pthread_mutex_lock(&m->lock);
 	for (uint32_t i = 0; i < m->nharts; i++) {
@@ -223,7 +230,8 @@ static int soft_harvest(struct accel *a, uint64_t *const taken[], struct fail *w
 	(void)taken;
 	/* A device that never answers must not take the control socket with it. */
 	if (!soft_ask_within(m, ((uint64_t)1 << m->nharts) - 1, REQ_WDROP, m->patience_ns))
-		return fail_set(why, FAIL_SYSTEM, "harvest: a hart is held up in a device access");
+		return fail_set(why, FAIL_SYSTEM,
+				"dirty log: timed out waiting for a hart in a device access");
 	return 0;
 }
 

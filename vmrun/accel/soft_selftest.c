@@ -32,7 +32,7 @@ static int self_wait(struct soft *m, struct fail *why)
 	atomic_fetch_add(&m->waiters, 1);
 	while (!(m->harts[0]->s.wfi && atomic_load(&m->harts[0]->outside)) && rc == 0)
 		if (pthread_cond_timedwait(&m->acks, &m->lock, &ts) == ETIMEDOUT)
-			rc = fail_set(why, FAIL_SYSTEM, "the hart did not come to its end in 5 s");
+			rc = fail_set(why, FAIL_SYSTEM, "hart: timed out after 5 s");
 	atomic_fetch_sub(&m->waiters, 1);
 	pthread_mutex_unlock(&m->lock);
 	return rc;
@@ -47,14 +47,17 @@ static int self_check(struct vm *vm, const struct hart_state *s, struct fail *wh
 
 	for (unsigned i = 0; i < sizeof(want) / sizeof(want[0]); i++)
 		if (s->x[want[i].reg] != want[i].value)
-			return fail_set(why, FAIL_SYSTEM, "x%u is 0x%llx, not 0x%llx", want[i].reg,
-					(unsigned long long)s->x[want[i].reg], (unsigned long long)want[i].value);
+			return fail_set(why, FAIL_SYSTEM, "x%u: got 0x%llx, expected 0x%llx",
+					want[i].reg, (unsigned long long)s->x[want[i].reg],
+					(unsigned long long)want[i].value);
 	if (guest_copy_out(&vm->memory, mem, SELF_RAM + GUEST_PAGE, sizeof(mem)) || mem[0] != 48 || mem[1] != 0x3feb6db6db6db6db)
-		return fail_set(why, FAIL_SYSTEM, "memory does not hold what was stored");
+		return fail_set(why, FAIL_SYSTEM, "memory contents do not match the stored values");
 	if (s->instret != 17)
-		return fail_set(why, FAIL_SYSTEM, "%llu instructions counted, not 17", (unsigned long long)s->instret);
+		return fail_set(why, FAIL_SYSTEM, "instruction count: got %llu, expected 17",
+				(unsigned long long)s->instret);
 	if (!(atomic_load(&vm->memory.regions[0].dirty[0]) & 2))
-		return fail_set(why, FAIL_SYSTEM, "the page that was stored to is not marked");
+		return fail_set(why, FAIL_SYSTEM,
+				"dirty log does not match the page that was written");
 	return 0;
 }
 
@@ -67,18 +70,18 @@ static int self_round_trip(const struct state_part *part, struct fail *why)
 	int               node;
 
 	if (fdt_create(fdt, sizeof(fdt)) || fdt_finish_reservemap(fdt) || fdt_begin_node(fdt, ""))
-		return fail_set(why, FAIL_SYSTEM, "no tree");
+		return fail_set(why, FAIL_SYSTEM, "cannot create the VM tree");
 	if (state_save(part->table, part->s, part->node, fdt, why))
 		return -1;
 	if (fdt_end_node(fdt) || fdt_finish(fdt))
-		return fail_set(why, FAIL_SYSTEM, "no tree");
+		return fail_set(why, FAIL_SYSTEM, "cannot create the VM tree");
 	node = fdt_subnode_offset(fdt, 0, part->node);
 	if (node < 0)
-		return fail_set(why, FAIL_SYSTEM, "the state's node is not there");
+		return fail_set(why, FAIL_SYSTEM, "missing state node in the VM tree");
 	if (state_load(part->table, &copy, fdt, node, "hart 0", NULL, why))
 		return -1;
 	f = state_differs(part->table, part->s, &copy, &element);
-	return f ? fail_set(why, FAIL_SYSTEM, "%s has changed on its way to a tree and back", f->name) : 0;
+	return f ? fail_set(why, FAIL_SYSTEM, "%s changed between save and load", f->name) : 0;
 }
 
 static int self_run(struct vm *vm, struct fail *why)
@@ -90,7 +93,7 @@ static int self_run(struct vm *vm, struct fail *why)
 	int                     rc = -1;
 
 	if (guest_copy_in(&vm->memory, SELF_RAM, program, sizeof(program)))
-		return fail_set(why, FAIL_SYSTEM, "no memory at the reset address");
+		return fail_set(why, FAIL_SYSTEM, "no RAM at the reset address");
 	if (ops->open(&a, vm, why))
 		return -1;
 	if (ops->reset(a, &entry, why))
@@ -99,7 +102,7 @@ static int self_run(struct vm *vm, struct fail *why)
 	if (self_wait((struct soft *)(void *)a, why) || ops->pause(a, why))
 		goto out;
 	if (ops->parts(a, 0, &part, 1) != 1) {
-		fail_set(why, FAIL_SYSTEM, "a hart without state");
+		fail_set(why, FAIL_SYSTEM, "hart without state");
 		goto out;
 	}
 	rc = self_check(vm, part.s, why) || self_round_trip(&part, why) ? -1 : 0;

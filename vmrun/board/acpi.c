@@ -87,7 +87,8 @@ int acpi_build(const struct machine *cfg, uint8_t *out, size_t room, size_t *len
 	tables[1] = acpi_madt(&t);
 	xsdt      = acpi_xsdt(&t, tables, sizeof(tables) / sizeof(tables[0]));
 	if (t.full)
-		return fail_set(why, FAIL_LIMIT, "the guest's ACPI tables take more than %zu bytes", room);
+		return fail_set(why, FAIL_LIMIT, "guest ACPI tables exceed the limit of %zu bytes",
+				room);
 	acpi_rsdp(rsdp, xsdt);
 	*len = t.at;
 	return 0;

@@ -15,25 +15,32 @@ static int board_check(const struct machine *cfg, struct fail *why)
 	const struct board_ops *ops = board_type(cfg->type);
 
 	if (!ops)
-		return fail_set(why, FAIL_VERSION, "this build has no board for the machine type");
+		return fail_set(why, FAIL_VERSION, "machine type not supported by this build");
 	if (cfg->ndevices > LIMIT_DEVICES)
-		return fail_set(why, FAIL_LIMIT, "more than %u devices", LIMIT_DEVICES);
+		return fail_set(why, FAIL_LIMIT, "number of devices exceeds the limit of %u",
+				LIMIT_DEVICES);
 	for (uint32_t i = 0; i < cfg->ndevices; i++) {
 		const struct machine_device *d = &cfg->devices[i];
 
 		if (!d->size || d->gpa > UINT64_MAX - d->size)
-			return fail_set(why, FAIL_CORRUPT, "device %s: no room for its registers at 0x%" PRIx64, d->type, d->gpa);
+			return fail_set(why, FAIL_CORRUPT,
+					"device %s: register window out of range: 0x%" PRIx64,
+					d->type, d->gpa);
 		for (uint32_t j = 0; j < i; j++) {
 			const struct machine_device *o = &cfg->devices[j];
 
 			if (d->gpa < o->gpa + o->size && o->gpa < d->gpa + d->size)
-				return fail_set(why, FAIL_CORRUPT, "devices %s and %s share an address", d->type, o->type);
+				return fail_set(why, FAIL_CORRUPT,
+						"devices %s and %s: addresses overlap", d->type,
+						o->type);
 		}
 		for (uint32_t j = 0; j < cfg->nregions; j++) {
 			const struct machine_region *r = &cfg->regions[j];
 
 			if (d->gpa < r->gpa + r->size && r->gpa < d->gpa + d->size)
-				return fail_set(why, FAIL_CORRUPT, "device %s lies in memory %s", d->type, r->name);
+				return fail_set(why, FAIL_CORRUPT,
+						"device %s: address overlaps memory region %s",
+						d->type, r->name);
 		}
 	}
 	return ops->check(cfg, why);
@@ -60,7 +67,7 @@ int board_plan(struct machine *cfg, struct fail *why)
 	const struct board_ops *ops = board_type(cfg->type);
 
 	if (!ops)
-		return fail_set(why, FAIL_USAGE, "this build has no board for machine type %s",
+		return fail_set(why, FAIL_USAGE, "machine type %s not supported by this build",
 				(unsigned)cfg->type < MACHINE_TYPES ? machine_type_names[cfg->type] : "?");
 	return ops->plan(cfg, why);
 }
@@ -71,7 +78,8 @@ static int board_open_device(struct board *b, const struct machine_device *cfg, 
 	struct device           *d;
 
 	if (!ops)
-		return fail_set(why, FAIL_VERSION, "this build has no device %s", cfg->type);
+		return fail_set(why, FAIL_VERSION, "device type '%s' not supported by this build",
+				cfg->type);
 	d = calloc(1, ops->size);
 	if (!d)
 		return fail_sys(why, "device %s", cfg->type);

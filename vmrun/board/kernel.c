@@ -21,9 +21,9 @@ int kernel_elf_open(struct kernel_elf *e, const struct kernel_file *f, struct fa
 
 	*e = (struct kernel_elf){ .file = f, .wide = f->len > EI_CLASS && f->data[EI_CLASS] == ELFCLASS64 };
 	if (f->len < (e->wide ? sizeof(h) : sizeof(n)))
-		return fail_set(why, FAIL_CORRUPT, "kernel: the ELF header ends early");
+		return fail_set(why, FAIL_CORRUPT, "kernel: truncated ELF header");
 	if ((!e->wide && f->data[EI_CLASS] != ELFCLASS32) || f->data[EI_DATA] != ELFDATA2LSB)
-		return fail_set(why, FAIL_USAGE, "kernel: a big-endian ELF file");
+		return fail_set(why, FAIL_USAGE, "kernel: big-endian ELF not supported");
 	if (e->wide) {
 		memcpy(&h, f->data, sizeof(h));
 		e->machine = h.e_machine;
@@ -42,7 +42,8 @@ int kernel_elf_open(struct kernel_elf *e, const struct kernel_file *f, struct fa
 		row        = sizeof(Elf32_Phdr);
 	}
 	if (entsize != row || e->phoff > f->len || e->phnum * (uint64_t)row > f->len - e->phoff)
-		return fail_set(why, FAIL_CORRUPT, "kernel: the ELF program headers lie outside of the file");
+		return fail_set(why, FAIL_CORRUPT,
+			"kernel: truncated: ELF program headers extend past the end of the file");
 	return 0;
 }
 
@@ -70,13 +71,17 @@ static int kernel_elf_segment(struct kernel *k, const struct kernel_elf *e, unsi
 	if (p.p_type != PT_LOAD || p.p_memsz == 0)
 		return 0;
 	if (p.p_filesz > p.p_memsz || p.p_offset > f->len || p.p_filesz > f->len - p.p_offset)
-		return fail_at(why, FAIL_CORRUPT, at, "kernel: an ELF segment lies outside of the file");
+		return fail_at(why, FAIL_CORRUPT, at,
+				"kernel: truncated: ELF segment extends past the end of the file");
 	if (!kernel_fits(f, p.p_paddr, p.p_memsz))
 		return fail_at(why, FAIL_USAGE, at,
-			       "kernel: a segment of %" PRIu64 " KiB at 0x%" PRIx64 " does not fit into RAM (0x%" PRIx64 ", %" PRIu64 " MiB)",
+			       "kernel: does not fit into RAM: %" PRIu64 " KiB at 0x%" PRIx64
+			       " (RAM: 0x%" PRIx64 ", %" PRIu64 " MiB)",
 			       (uint64_t)(p.p_memsz / 1024 + (p.p_memsz % 1024 != 0)), (uint64_t)p.p_paddr, f->ram, f->ram_size >> 20);
 	if (k->nsegments == KERNEL_SEGMENTS_MAX)
-		return fail_at(why, FAIL_LIMIT, at, "kernel: more than %u ELF segments", KERNEL_SEGMENTS_MAX);
+		return fail_at(why, FAIL_LIMIT, at,
+				"kernel: number of ELF segments exceeds the limit of %u",
+				KERNEL_SEGMENTS_MAX);
 	k->segments[k->nsegments++] = (struct kernel_segment){
 		.gpa = p.p_paddr, .at = (size_t)p.p_offset, .len = (size_t)p.p_filesz, .zero = p.p_memsz - p.p_filesz,
 	};
@@ -94,14 +99,16 @@ int kernel_elf_load(struct kernel *k, const struct kernel_elf *e, struct fail *w
 		if (kernel_elf_segment(k, e, i, why))
 			return -1;
 	if (k->nsegments == 0)
-		return fail_set(why, FAIL_CORRUPT, "kernel: this ELF file has nothing to load");
+		return fail_set(why, FAIL_CORRUPT, "kernel: ELF file without loadable segments");
 	return 0;
 }
 
 int kernel_elf_entry(struct kernel *k, uint64_t entry, struct fail *why)
 {
 	if (entry < k->lo || entry >= k->hi)
-		return fail_set(why, FAIL_USAGE, "kernel: the entry 0x%" PRIx64 " is no physical address of what is loaded", entry);
+		return fail_set(why, FAIL_USAGE,
+				"kernel: invalid ELF entry point 0x%" PRIx64
+				": not in a loaded segment", entry);
 	k->entry = entry;
 	return 0;
 }

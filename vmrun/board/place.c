@@ -41,7 +41,9 @@ int boot_place(const struct kernel *k, uint64_t ram, uint64_t *top, uint64_t len
 	if (len > *top || ((*top - len) & ~(uint64_t)4095) < floor) {
 		/* No room above: below, where a kernel at an offset leaves some. */
 		if (floor == ram || len > k->lo || ((k->lo - len) & ~(uint64_t)4095) < ram)
-			return fail_set(why, FAIL_USAGE, "%s: no room for %" PRIu64 " KiB in RAM beside the kernel (--memory)", what,
+			return fail_set(why, FAIL_USAGE,
+					"%s: does not fit into RAM: %" PRIu64
+					" KiB next to the kernel; increase --memory", what,
 					(len + 1023) / 1024);
 		*top = k->lo;
 	}

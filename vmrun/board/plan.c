@@ -19,7 +19,8 @@ int plan_fixed(struct machine *cfg, const struct machine_device *rows, size_t nr
 		if (plan_has(cfg, rows[i].type))
 			continue;
 		if (cfg->ndevices >= LIMIT_DEVICES)
-			return fail_set(why, FAIL_LIMIT, "more than %u devices", LIMIT_DEVICES);
+			return fail_set(why, FAIL_LIMIT,
+					"number of devices exceeds the limit of %u", LIMIT_DEVICES);
 		memmove(&cfg->devices[at + 1], &cfg->devices[at], (cfg->ndevices - at) * sizeof(cfg->devices[0]));
 		cfg->devices[at++] = rows[i];
 		cfg->ndevices++;
@@ -34,7 +35,8 @@ int plan_console(struct machine *cfg, struct fail *why)
 	if (machine_host_find(cfg, "console"))
 		return 0;
 	if (cfg->nhosts >= LIMIT_HOSTS)
-		return fail_set(why, FAIL_LIMIT, "more than %u host resources", LIMIT_HOSTS);
+		return fail_set(why, FAIL_LIMIT, "number of host resources exceeds the limit of %u",
+				LIMIT_HOSTS);
 	h = &cfg->hosts[cfg->nhosts++];
 	*h = (struct machine_host){ .cls = HOST_SERIAL, .name = "console", .path = "none" };
 	return 0;
@@ -56,7 +58,8 @@ int plan_slot(const struct machine *cfg, struct machine_device *d, uint32_t slot
 		for (slot = 0; slot < slots && !plan_slot_free(cfg, slot); slot++)
 			;
 	if (slot >= slots)
-		return fail_set(why, FAIL_LIMIT, "more than %u virtio devices", slots);
+		return fail_set(why, FAIL_LIMIT, "number of virtio devices exceeds the limit of %u",
+				slots);
 	d->slot = slot;
 	return 0;
 }

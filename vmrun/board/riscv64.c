@@ -24,13 +24,15 @@ static int riscv64_check(const struct machine *cfg, struct fail *why)
 
 		irqchip |= !strcmp(d->type, "sifive-plic");
 		if (d->irq >= PLIC_SOURCES)
-			return fail_set(why, FAIL_CORRUPT, "device %s: no interrupt line %u", d->type, d->irq);
+			return fail_set(why, FAIL_CORRUPT, "device %s: interrupt %u out of range",
+					d->type, d->irq);
 		for (uint32_t j = 0; j < i; j++)
 			if (d->irq && d->irq == cfg->devices[j].irq)
-				return fail_set(why, FAIL_CORRUPT, "devices %s and %s share interrupt %u", d->type, cfg->devices[j].type,
-						d->irq);
+				return fail_set(why, FAIL_CORRUPT,
+						"devices %s and %s: duplicate interrupt %u",
+						d->type, cfg->devices[j].type, d->irq);
 	}
-	return irqchip ? 0 : fail_set(why, FAIL_CORRUPT, "a machine without interrupt controller");
+	return irqchip ? 0 : fail_set(why, FAIL_CORRUPT, "machine: missing interrupt controller");
 }
 
 static void riscv64_irq(struct board *b, uint32_t irq, bool level)

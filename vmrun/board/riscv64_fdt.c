@@ -252,7 +252,7 @@ int board_fdt(const struct board *b, uint64_t initrd, uint64_t initrd_len, uint8
 	if (t.err) {
 		explicit_bzero(t.fdt, FDT_ROOM);
 		free(t.fdt);
-		return fail_set(why, FAIL_LIMIT, "the guest's device tree: %s", fdt_strerror(t.err));
+		return fail_set(why, FAIL_LIMIT, "guest device tree: %s", fdt_strerror(t.err));
 	}
 	*fdt = t.fdt;
 	*len = fdt_totalsize(t.fdt);

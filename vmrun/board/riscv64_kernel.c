@@ -15,7 +15,8 @@ static int riscv64_elf(struct kernel *k, const struct kernel_file *f, struct fai
 	if (kernel_elf_open(&e, f, why))
 		return -1;
 	if (!e.wide || e.machine != EM_RISCV)
-		return fail_set(why, FAIL_USAGE, "kernel: this ELF file is not for 64-bit RISC-V");
+		return fail_set(why, FAIL_USAGE,
+				"kernel: unsupported ELF machine, expected 64-bit RISC-V");
 	if (kernel_elf_load(k, &e, why))
 		return -1;
 	return kernel_elf_entry(k, e.entry, why);
@@ -27,13 +28,17 @@ static int riscv64_image(struct kernel *k, const struct kernel_file *f, struct f
 	uint64_t offset = get_le64(f->data + 8), size = get_le64(f->data + 16), flags = get_le64(f->data + 24), ram = f->ram;
 
 	if (flags & 1)
-		return fail_set(why, FAIL_USAGE, "kernel: a big-endian Linux Image");
+		return fail_set(why, FAIL_USAGE, "kernel: big-endian Linux Image not supported");
 	if (size < f->len)     /* it does not count what it clears itself, or is too old to say */
 		size = f->len;
 	if (offset > UINT64_MAX - ram || (ram + offset) % IMAGE_ALIGN)
-		return fail_set(why, FAIL_CORRUPT, "kernel: a Linux Image's text offset 0x%" PRIx64 " is not a multiple of 2 MiB", offset);
+		return fail_set(why, FAIL_CORRUPT,
+				"kernel: invalid Linux Image text offset 0x%" PRIx64
+				": not a multiple of 2 MiB", offset);
 	if (!kernel_fits(f, ram + offset, size))
-		return fail_set(why, FAIL_USAGE, "kernel: needs %" PRIu64 " MiB of RAM, there are %" PRIu64 " MiB (--memory)",
+		return fail_set(why, FAIL_USAGE,
+				"kernel: does not fit into RAM: needs %" PRIu64
+				" MiB, RAM has %" PRIu64 " MiB; increase --memory",
 				(offset + size + 0xfffff) >> 20, f->ram_size >> 20);
 	k->entry       = ram + offset;
 	k->lo          = k->entry;
@@ -53,8 +58,11 @@ int riscv64_parse(struct kernel *k, const uint8_t *data, size_t len, uint64_t ra
 	if (len >= IMAGE_HEADER && !memcmp(data + 0x30, "RISCV\0\0", 8) && !memcmp(data + 0x38, "RSC\x05", 4))
 		return riscv64_image(k, &f, why);
 	if (len >= 2 && data[0] == 0x1f && data[1] == 0x8b)
-		return fail_set(why, FAIL_USAGE, "kernel: compressed with gzip: unpack it first");
+		return fail_set(why, FAIL_USAGE,
+			"kernel: gzip-compressed kernel not supported: decompress it first");
 	if (len >= 8 && !memcmp(data + 4, "zimg", 4))
-		return fail_set(why, FAIL_USAGE, "kernel: a compressed EFI image: give the Image inside it");
-	return fail_set(why, FAIL_USAGE, "kernel: neither a 64-bit RISC-V ELF file nor a RISC-V Linux Image");
+		return fail_set(why, FAIL_USAGE,
+			"kernel: compressed EFI image not supported: use the Image inside it");
+	return fail_set(why, FAIL_USAGE,
+		"kernel: unsupported format (supported: 64-bit RISC-V ELF, RISC-V Linux Image)");
 }

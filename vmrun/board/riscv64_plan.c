@@ -36,7 +36,8 @@ static int riscv64_slots(struct machine *cfg, struct fail *why)
 int riscv64_append(const struct machine *cfg, struct fail *why)
 {
 	if (strlen(cfg->append) > RISCV64_CMDLINE_MAX)
-		return fail_set(why, FAIL_USAGE, "append: %zu characters: riscv64-1 takes at most %u",
+		return fail_set(why, FAIL_USAGE,
+				"append: %zu characters exceed the limit of %u of riscv64-1",
 				strlen(cfg->append), RISCV64_CMDLINE_MAX);
 	return 0;
 }
@@ -44,9 +45,11 @@ int riscv64_append(const struct machine *cfg, struct fail *why)
 int riscv64_plan(struct machine *cfg, struct fail *why)
 {
 	if (cfg->ncpus == 0 || cfg->ncpus > PLIC_HARTS_MAX)
-		return fail_set(why, FAIL_USAGE, "%u CPUs: riscv64-1 has 1 to %u", cfg->ncpus, PLIC_HARTS_MAX);
+		return fail_set(why, FAIL_USAGE,
+				"riscv64-1: number of CPUs out of range: %u (valid: 1 to %u)",
+				cfg->ncpus, PLIC_HARTS_MAX);
 	if (cfg->nregions == 0)
-		return fail_set(why, FAIL_USAGE, "no RAM");
+		return fail_set(why, FAIL_USAGE, "riscv64-1: missing main RAM");
 	if (riscv64_append(cfg, why))
 		return fail_prefix(why, "--");
 	if (!cfg->regions[0].gpa)

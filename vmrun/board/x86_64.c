@@ -12,11 +12,14 @@ static int x86_64_check_regions(const struct machine *cfg, struct fail *why)
 
 	if (!low || low != &cfg->regions[0] || low->kind != REGION_RAM || low->gpa != 0 || low->size < X86_64_RAM_MIN ||
 	    low->size > X86_64_LOW_MAX)
-		return fail_set(why, FAIL_CORRUPT, "x86-64-1: region 0 is not RAM from address 0, of %u MiB to 3 GiB", X86_64_RAM_MIN >> 20);
+		return fail_set(why, FAIL_CORRUPT,
+			"x86-64-1: invalid region 0 (valid: RAM at address 0, %u MiB to 3 GiB)",
+			X86_64_RAM_MIN >> 20);
 	for (uint32_t i = 1; i < cfg->nregions; i++)
 		if (cfg->regions[i].kind != REGION_DISK && cfg->regions[i].gpa < X86_64_HIGH)
-			return fail_set(why, FAIL_CORRUPT, "x86-64-1: region %s lies at 0x%" PRIx64 ", below 4 GiB", cfg->regions[i].name,
-					cfg->regions[i].gpa);
+			return fail_set(why, FAIL_CORRUPT,
+					"x86-64-1: region %s: invalid address 0x%" PRIx64
+					", below 4 GiB", cfg->regions[i].name, cfg->regions[i].gpa);
 	return 0;
 }
 
@@ -34,24 +37,32 @@ static bool x86_64_window(const struct machine_device *d)
 static int x86_64_check(const struct machine *cfg, struct fail *why)
 {
 	if (cfg->ncpus == 0 || cfg->ncpus > X86_64_CPUS_MAX)
-		return fail_set(why, FAIL_CORRUPT, "%u CPUs: x86-64-1 has 1 to %u", cfg->ncpus, X86_64_CPUS_MAX);
+		return fail_set(why, FAIL_CORRUPT,
+				"x86-64-1: number of CPUs out of range: %u (valid: 1 to %u)",
+				cfg->ncpus, X86_64_CPUS_MAX);
 	if (x86_64_check_regions(cfg, why))
 		return -1;
 	for (uint32_t i = 0; i < cfg->ndevices; i++) {
 		const struct machine_device *d = &cfg->devices[i];
 
 		if (!x86_64_window(d))
-			return fail_set(why, FAIL_CORRUPT, "device %s: 0x%" PRIx64 " is no place for a device of x86-64-1", d->type, d->gpa);
+			return fail_set(why, FAIL_CORRUPT,
+					"device %s: invalid address for x86-64-1: 0x%" PRIx64,
+					d->type, d->gpa);
 		if (d->irq >= X86_64_PINS)
-			return fail_set(why, FAIL_CORRUPT, "device %s: no interrupt line %u", d->type, d->irq);
+			return fail_set(why, FAIL_CORRUPT, "device %s: interrupt %u out of range",
+					d->type, d->irq);
 		/* The PIT's, by either way. */
 		if (d->irq == 2)
-			return fail_set(why, FAIL_CORRUPT, "device %s: interrupt 2 is the timer's", d->type);
+			return fail_set(why, FAIL_CORRUPT,
+					"device %s: interrupt 2 reserved for the timer", d->type);
 		for (uint32_t j = 0; j < i; j++) {
 			const struct machine_device *o = &cfg->devices[j];
 
 			if (d->irq && d->irq == o->irq && (d->slot == SLOT_NONE || o->slot == SLOT_NONE))
-				return fail_set(why, FAIL_CORRUPT, "devices %s and %s share interrupt %u", d->type, o->type, d->irq);
+				return fail_set(why, FAIL_CORRUPT,
+						"devices %s and %s: duplicate interrupt %u",
+						d->type, o->type, d->irq);
 		}
 	}
 	return 0;

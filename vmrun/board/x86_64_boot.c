@@ -127,7 +127,9 @@ static int x86_64_pages(struct vm *vm, const struct x86_64_kernel *k, const stru
 static int x86_64_append(const struct machine *cfg, const struct x86_64_kernel *k, struct fail *why)
 {
 	if (strlen(cfg->append) > k->cmdline_max)
-		return fail_set(why, FAIL_USAGE, "append: %zu characters, this kernel takes %" PRIu64, strlen(cfg->append), k->cmdline_max);
+		return fail_set(why, FAIL_USAGE,
+				"append: %zu characters exceed the limit of %" PRIu64
+				" of this kernel", strlen(cfg->append), k->cmdline_max);
 	return 0;
 }
 

@@ -79,10 +79,12 @@ static int x86_64_elf(struct x86_64_kernel *k, const struct kernel_file *f, stru
 	if (kernel_elf_open(&e, f, why))
 		return -1;
 	if (e.machine != (e.wide ? EM_X86_64 : EM_386))
-		return fail_set(why, FAIL_USAGE, "kernel: this ELF file is not for x86-64");
+		return fail_set(why, FAIL_USAGE,
+				"kernel: unsupported ELF machine, expected x86-64");
 	pvh = x86_64_pvh_entry(&e, &entry);
 	if (!pvh && !e.wide)
-		return fail_set(why, FAIL_USAGE, "kernel: a 32-bit ELF file without a PVH note says no way to start it");
+		return fail_set(why, FAIL_USAGE,
+				"kernel: 32-bit ELF file without a PVH note not supported");
 	if (kernel_elf_load(&k->k, &e, why))
 		return -1;
 	k->how = pvh ? BOOT_X86_PVH : BOOT_X86_64;
@@ -96,13 +98,18 @@ static int x86_64_bzimage_place(struct x86_64_kernel *k, const struct kernel_fil
 
 	if (!kernel_fits(f, at, size) && f->data[SETUP_MOVABLE]) {
 		if (align < 4096 || align > (1u << 30) || align & (align - 1))
-			return fail_at(why, FAIL_CORRUPT, SETUP_ALIGN, "kernel: a bzImage's alignment 0x%" PRIx64 " is none", align);
+			return fail_at(why, FAIL_CORRUPT, SETUP_ALIGN,
+					"kernel: invalid bzImage alignment 0x%" PRIx64, align);
 		at = (f->ram + align - 1) & ~(align - 1);
 	}
 	if (at < f->ram)
-		return fail_at(why, FAIL_CORRUPT, SETUP_PREFERRED, "kernel: a bzImage for address 0x%" PRIx64 ", below 1 MiB", at);
+		return fail_at(why, FAIL_CORRUPT, SETUP_PREFERRED,
+				"kernel: invalid bzImage load address 0x%" PRIx64 ", below 1 MiB",
+				at);
 	if (!kernel_fits(f, at, size))
-		return fail_set(why, FAIL_USAGE, "kernel: needs %" PRIu64 " MiB at %" PRIu64 " MiB, RAM ends at %" PRIu64 " MiB (--memory)",
+		return fail_set(why, FAIL_USAGE,
+				"kernel: does not fit into RAM: needs %" PRIu64 " MiB at %" PRIu64
+				" MiB, RAM ends at %" PRIu64 " MiB; increase --memory",
 				(size + 0xfffff) >> 20, at >> 20, (f->ram + f->ram_size) >> 20);
 	k->k.entry = at + ENTRY_64;
 	k->k.lo    = at;
@@ -119,17 +126,22 @@ static int x86_64_bzimage(struct x86_64_kernel *k, const struct kernel_file *f, 
 
 	/* Which has xloadflags; 3.8 and later. */
 	if (version < 0x020c)
-		return fail_at(why, FAIL_USAGE, SETUP_VERSION, "kernel: a bzImage of boot protocol %u.%02u, this needs 2.12", version >> 8,
-			       version & 0xff);
+		return fail_at(why, FAIL_USAGE, SETUP_VERSION,
+			"kernel: unsupported bzImage boot protocol %u.%02u, expected 2.12 or later",
+			version >> 8, version & 0xff);
 	if (!(d[SETUP_LOADFLAGS] & LOADED_HIGH) || !(d[SETUP_XLOAD] & XLF_KERNEL_64))
-		return fail_at(why, FAIL_USAGE, SETUP_XLOAD, "kernel: a bzImage without a 64-bit entry: a 32-bit kernel?");
+		return fail_at(why, FAIL_USAGE, SETUP_XLOAD,
+				"kernel: bzImage without a 64-bit entry point not supported");
 	/* The last 16 bytes may be less; a signature may follow. */
 	if (setup >= f->len || code > f->len - setup + 15)
-		return fail_set(why, FAIL_CORRUPT, "kernel: a bzImage of %" PRIu64 " bytes ends at byte %zu", setup + code, f->len);
+		return fail_set(why, FAIL_CORRUPT,
+				"kernel: truncated: bzImage of %" PRIu64 " bytes, file has %zu",
+				setup + code, f->len);
 	if (code > f->len - setup)
 		code = f->len - setup;
 	if (code <= ENTRY_64)
-		return fail_at(why, FAIL_CORRUPT, SETUP_SYSSIZE, "kernel: a bzImage with %" PRIu64 " bytes of code", code);
+		return fail_at(why, FAIL_CORRUPT, SETUP_SYSSIZE,
+				"kernel: invalid bzImage code size: %" PRIu64 " bytes", code);
 	if (x86_64_bzimage_place(k, f, size > code ? size : code, why))
 		return -1;
 	k->k.nsegments   = 1;
@@ -153,6 +165,8 @@ int x86_64_parse(struct x86_64_kernel *k, const uint8_t *data, size_t len, uint6
 	if (len >= 1024 && x86_64_kernel(data, len))
 		return x86_64_bzimage(k, &f, why);
 	if (len >= 2 && data[0] == 0x1f && data[1] == 0x8b)
-		return fail_set(why, FAIL_USAGE, "kernel: compressed with gzip: unpack it first");
-	return fail_set(why, FAIL_USAGE, "kernel: neither a Linux bzImage nor an x86-64 ELF file");
+		return fail_set(why, FAIL_USAGE,
+			"kernel: gzip-compressed kernel not supported: decompress it first");
+	return fail_set(why, FAIL_USAGE,
+			"kernel: unsupported format (supported: Linux bzImage, x86-64 ELF)");
 }

@@ -25,12 +25,15 @@ static int x86_64_ram(struct machine *cfg, struct fail *why)
 
 	plan_ram(low, "ram");
 	if (low->size < X86_64_RAM_MIN)
-		return fail_set(why, FAIL_USAGE, "%" PRIu64 " KiB of RAM: x86-64-1 has %u MiB at least (--memory)", low->size >> 10,
-				X86_64_RAM_MIN >> 20);
+		return fail_set(why, FAIL_USAGE,
+				"x86-64-1: %" PRIu64
+				" KiB of RAM, at least %u MiB required; increase --memory",
+				low->size >> 10, X86_64_RAM_MIN >> 20);
 	if (low->size <= X86_64_LOW_MAX)
 		return 0;
 	if (cfg->nregions != 1)
-		return fail_set(why, FAIL_USAGE, "RAM above 3 GiB is region 1, which is taken");
+		return fail_set(why, FAIL_USAGE,
+				"x86-64-1: duplicate region 1, used for RAM above 3 GiB");
 	*high = (struct machine_region){ .id = 1, .kind = REGION_RAM, .gpa = X86_64_HIGH, .size = low->size - X86_64_LOW_MAX,
 					 .page_size = low->page_size };
 	plan_ram(high, "ram-high");
@@ -66,9 +69,11 @@ static int x86_64_slots(struct machine *cfg, struct fail *why)
 int x86_64_plan(struct machine *cfg, struct fail *why)
 {
 	if (cfg->ncpus == 0 || cfg->ncpus > X86_64_CPUS_MAX)
-		return fail_set(why, FAIL_USAGE, "%u CPUs: x86-64-1 has 1 to %u", cfg->ncpus, X86_64_CPUS_MAX);
+		return fail_set(why, FAIL_USAGE,
+				"x86-64-1: number of CPUs out of range: %u (valid: 1 to %u)",
+				cfg->ncpus, X86_64_CPUS_MAX);
 	if (cfg->nregions == 0)
-		return fail_set(why, FAIL_USAGE, "no RAM");
+		return fail_set(why, FAIL_USAGE, "x86-64-1: missing main RAM");
 	if (x86_64_ram(cfg, why) || plan_fixed(cfg, fixed, sizeof(fixed) / sizeof(fixed[0]), why) || plan_console(cfg, why))
 		return -1;
 	return x86_64_slots(cfg, why);

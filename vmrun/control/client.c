@@ -194,7 +194,7 @@ static void client_requests(struct server_client *c, size_t from)
 			break;
 		case QMP_MORE:
 			if (i + 1 - begin >= QMP_LINE_MAX)
-				client_refuse(c, "a request above 1 MiB");
+				client_refuse(c, "request exceeds the limit of 1 MiB");
 			break;
 		case QMP_VALUE:
 			client_request(c, c->in + begin, i + 1 - begin);

@@ -37,21 +37,26 @@ int command_refuse(const struct control_server *s, const char *what, struct fail
 		return fail_set(why, FAIL_OWNER, "%s: the VM was released to %s (move %s) and may run there; see vmmigrate status %s",
 				what, s->move.peer, move, vm);
 	case PHASE_DOUBT:
-		return fail_set(why, FAIL_OWNER, "%s: who owns the VM is in doubt: it is ready for move %s from %s; see vmmigrate resolve %s",
-				what, move, s->move.peer, vm);
+		return fail_set(why, FAIL_OWNER,
+			"%s: ownership of the VM is unresolved: READY for move %s from %s; "
+			"see vmmigrate resolve %s",
+			what, move, s->move.peer, vm);
 	case PHASE_INCOMING:
-		return fail_set(why, FAIL_REFUSED, "%s: the VM is being filled by %s, and runs when that is done", what,
+		return fail_set(why, FAIL_REFUSED,
+				"%s: VM incoming and not yet complete: in use by %s", what,
 				grants_holder(s, LEASE_KIND_INCOMING, "an incoming move"));
 	case PHASE_RESTORE:
 		return fail_set(why, FAIL_REFUSED,
-				"%s: the VM is being restored from its snapshot; see query-status, or quit", what);
+				"%s: VM restore in progress; see query-status, or use quit", what);
 	case PHASE_LEASED:
-		return fail_set(why, FAIL_REFUSED, "%s: the VM is paused by %s and stays so until that lease lets go", what,
-				grants_holder(s, LEASE_KIND_LOG, "a lease"));
+		return fail_set(why, FAIL_REFUSED, "%s: VM paused by %s until that lease ends",
+				what, grants_holder(s, LEASE_KIND_LOG, "a lease"));
 	case PHASE_FREE:
 		break;
 	}
-	return fail_set(why, FAIL_REFUSED, "%s: nothing to do for a VM that is neither paused by a lease, nor incoming, nor released", what);
+	return fail_set(why, FAIL_REFUSED,
+		"%s: not valid for a VM that is neither paused by a lease, incoming nor released",
+		what);
 }
 
 static int command_capabilities(struct command_call *call, struct fail *why)
@@ -65,8 +70,10 @@ static int command_capabilities(struct command_call *call, struct fail *why)
 static int command_stop(struct command_call *call, struct fail *why)
 {
 	if (command_phase(call->server) == PHASE_LEASED && grants_state_moving(call->server))
-		return fail_set(why, FAIL_REFUSED, "stop: the VM stands still, and its state is on its way with %s: stop it where it arrives, or here "
-				"if the move fails", grants_holder(call->server, LEASE_KIND_LOG, "a lease"));
+		return fail_set(why, FAIL_REFUSED,
+				"stop: VM paused, its state is being sent by %s: "
+				"use stop on the target, or here if the move fails",
+				grants_holder(call->server, LEASE_KIND_LOG, "a lease"));
 	return runstate_hold(call->vm, HOLD_USER, why);
 }
 
@@ -88,12 +95,13 @@ static int command_set_boot(struct command_call *call, struct fail *why)
 	const char *holder;
 
 	if (!given.kernel && !given.initrd && !given.append)
-		return fail_set(why, FAIL_USAGE, "set-boot: needs kernel, initrd or append");
+		return fail_set(why, FAIL_USAGE, "set-boot: missing kernel, initrd or append");
 	grants_drop_ended(call->server);
 	holder = grants_holder(call->server, LEASE_KIND_LOG, NULL);
 	if (holder)
-		return fail_set(why, FAIL_REFUSED, "set-boot: %s is saving or moving the VM as it is configured: try again when it "
-				"has ended", holder);
+		return fail_set(why, FAIL_REFUSED,
+			"set-boot: configuration in use by %s: retry after it has ended",
+			holder);
 	if (set_boot(call->vm, &given, why))
 		return -1;
 	call->ret = query_boot(call->vm);
@@ -111,8 +119,9 @@ static int command_powerdown(struct command_call *call, struct fail *why)
 		control_server_event(call->vm, "POWERDOWN", NULL);
 		return 0;
 	}
-	return fail_set(why, FAIL_REFUSED, "system_powerdown: machine %s has no power button: run poweroff in the guest, or quit to end "
-			"the VM at once", machine_type_names[call->vm->cfg.type]);
+	return fail_set(why, FAIL_REFUSED,
+		"system_powerdown not supported by machine %s: run poweroff in the guest, or quit",
+		machine_type_names[call->vm->cfg.type]);
 }
 
 static int command_quit(struct command_call *call, struct fail *why)
@@ -157,7 +166,7 @@ static int command_moves(struct command_call *call, struct fail *why)
 	json_t *record = s->have_move ? moves_json(&s->move) : json_null();
 
 	if (!record)
-		return fail_set(why, FAIL_SYSTEM, "vmferry-moves: no memory");
+		return fail_set(why, FAIL_SYSTEM, "vmferry-moves: out of memory");
 	call->ret = json_pack("{s:o, s:I, s:b}", "record", record, "generation", (json_int_t)handover_generation(s), "stale", (int)s->stale);
 	return 0;
 }

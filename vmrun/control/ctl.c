@@ -14,8 +14,9 @@
 static int ctl_usage(void)
 {
 	fprintf(stderr, "usage: vmrun ctl VM COMMAND [key=value...]\n"
-			"       vmrun ctl VM wait EVENT [timeout=SECONDS]\n"
-			"COMMAND as in QMP (query-commands lists them), \"vmferry-\" may be left out; values are JSON, else text.\n");
+		"       vmrun ctl VM wait EVENT [timeout=SECONDS]\n"
+		"COMMAND: a QMP command (see query-commands), with or without \"vmferry-\".\n"
+		"Values are parsed as JSON, otherwise taken as strings.\n");
 	return 2;
 }
 
@@ -56,7 +57,7 @@ static json_t *ctl_value(const struct ctl_text *text, const char *value, struct 
 
 	if (text && text->path && value[0] && value[0] != '/') {
 		if (!getcwd(here, sizeof(here))) {
-			fail_sys(why, "current folder");
+			fail_sys(why, "current directory");
 			return NULL;
 		}
 		if ((size_t)snprintf(path, sizeof(path), "%s/%s", here, value) >= sizeof(path)) {
@@ -68,7 +69,7 @@ static json_t *ctl_value(const struct ctl_text *text, const char *value, struct 
 	if (!v)
 		v = json_string(value);
 	if (!v)
-		fail_set(why, FAIL_USAGE, "'%.80s': not UTF-8", value);
+		fail_set(why, FAIL_USAGE, "'%.80s': not valid UTF-8", value);
 	return v;
 }
 
@@ -83,14 +84,15 @@ static json_t *ctl_arguments(const char *command, int argc, char **argv, struct 
 		char        key[80];
 
 		if (!eq || eq == argv[i] || (size_t)(eq - argv[i]) >= sizeof(key)) {
-			fail_set(why, FAIL_USAGE, "'%.80s': arguments are key=value", argv[i]);
+			fail_set(why, FAIL_USAGE, "'%.80s': invalid argument (valid: key=value)",
+					argv[i]);
 			json_decref(args);
 			return NULL;
 		}
 		snprintf(key, sizeof(key), "%.*s", (int)(eq - argv[i]), argv[i]);
 		value = ctl_value(ctl_text(command, key), eq + 1, why);
 		if (value && json_object_set_new(args, key, value)) {
-			fail_set(why, FAIL_USAGE, "'%.80s': not UTF-8", argv[i]);
+			fail_set(why, FAIL_USAGE, "'%.80s': not valid UTF-8", argv[i]);
 			value = NULL;
 		}
 		if (!value) {

@@ -56,7 +56,8 @@ static int wait_next(struct control *c, const char *vm, const char *name, uint64
 			ms = now >= until_ns ? 1 : (unsigned)((until_ns - now) / 1000000u) + 1;
 		if (control_event(c, out, ms, why)) {
 			if (why->kind == FAIL_PEER && until_ns && io_now_ns() >= until_ns)
-				return fail_set(why, FAIL_PEER, "%s: no %s in that time", vm, name);
+				return fail_set(why, FAIL_PEER, "%s: timed out waiting for %s", vm,
+						name);
 			return why->kind == FAIL_ENDED ? wait_late(vm, name, true, out, why) : -1;
 		}
 		if (wait_is(*out, name))

@@ -136,7 +136,7 @@ void events_end_reason(struct control_server *s, char *out, size_t room)
 	for (size_t i = 0; i < SERVER_EVENTS_MAX; i++)
 		if (s->remembered[i].name && !strcmp(s->remembered[i].name, "SHUTDOWN"))
 			reason = json_string_value(json_object_get(json_object_get(s->remembered[i].event, "data"), "reason"));
-	snprintf(out, room, "%s", reason ? reason : "vmrun is closing");
+	snprintf(out, room, "%s", reason ? reason : "vmrun exiting");
 	pthread_mutex_unlock(&s->events_lock);
 }
 

@@ -138,7 +138,7 @@ static bool grant_check(struct grant *g)
 		grant_revoke(g, FAIL_ENDED, reason);
 	}
 	if (!g->lost && grant_overdue(g))
-		grant_revoke(g, FAIL_PEER, "the pause passed its deadline: vmrun has resumed the VM");
+		grant_revoke(g, FAIL_PEER, "pause deadline exceeded: VM resumed by vmrun");
 	return g->lost;
 }
 
@@ -264,7 +264,7 @@ static void grant_leave(struct grant *g)
 		grant_drop(g);
 	g->gone = true;
 	if (g->kind == LEASE_KIND_INCOMING && !grants_find(g->server, LEASE_KIND_INCOMING))
-		handover_lost(g->server, g->lost ? g->lost_why : "its holder has gone");
+		handover_lost(g->server, g->lost ? g->lost_why : "lease closed by its holder");
 	pthread_mutex_unlock(&vm->control_lock);
 	/* The holder sees the end only now: by then what was its is given back. */
 	shutdown(g->fd, SHUT_RDWR);
@@ -308,7 +308,7 @@ void grants_drop_ended(struct control_server *s)
 {
 	for (struct grant *g = s->grants; g; g = g->next)
 		if (g->kind == LEASE_KIND_LOG && !g->gone && grant_hung_up(g))
-			grant_revoke(g, FAIL_PEER, "its holder has gone");
+			grant_revoke(g, FAIL_PEER, "lease closed by its holder");
 }
 
 /* May there be a lease of that kind now? */
@@ -326,14 +326,16 @@ static int grant_allowed(const struct control_server *s, enum lease_kind kind, c
 	for (const struct grant *g = s->grants; g; g = g->next)
 		n++;
 	if (n >= GRANTS_MAX)
-		return fail_set(why, FAIL_LIMIT, "%s: %u leases are open already", what, n);
+		return fail_set(why, FAIL_LIMIT,
+				"%s: number of open leases exceeds the limit of %u", what, n);
 	if (!(allowed[kind] & phase) && !(kind == LEASE_KIND_INCOMING && handover_arrived(s)))
 		return command_refuse(s, what, why);
 	if (holder)
-		return fail_set(why, FAIL_REFUSED, "%s: held by %s", what, holder);
+		return fail_set(why, FAIL_REFUSED, "%s: already in use by %s", what, holder);
 	/* Until READY it belongs to who started it, and to nobody who only knows its name. */
 	if (kind == LEASE_KIND_INCOMING && phase == PHASE_INCOMING && strcmp(s->token, token))
-		return fail_set(why, FAIL_REFUSED, "%s: this vmrun was started by another process", what);
+		return fail_set(why, FAIL_REFUSED,
+				"%s: invalid token: vmrun was started by another process", what);
 	return 0;
 }
 

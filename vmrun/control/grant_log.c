@@ -21,7 +21,7 @@ int grant_fd_readonly(int fd, const char *what, struct fail *why)
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	out = open(path, O_RDONLY | O_CLOEXEC);
-	return out < 0 ? fail_sys(why, "%s: open anew for reading", what) : out;
+	return out < 0 ? fail_sys(why, "%s: reopen read-only", what) : out;
 }
 
 /* A zeroed map both sides write: fixed in size, so that neither can make the other fault. */
@@ -83,12 +83,13 @@ int grant_log_start(struct grant *g, struct grant_call *call, struct fail *why)
 	while (i < vm->memory.nregions && vm->memory.regions[i].cfg.id != call->in->a[0])
 		i++;
 	if (i == vm->memory.nregions)
-		return fail_set(why, FAIL_USAGE, "log-start: no region %llu", (unsigned long long)call->in->a[0]);
+		return fail_set(why, FAIL_USAGE, "log-start: invalid region %llu",
+				(unsigned long long)call->in->a[0]);
 
 	struct region *r = &vm->memory.regions[i];
 
 	if (g->consumer.map[i])
-		return fail_set(why, FAIL_USAGE, "log-start: region %u is logged already", r->cfg.id);
+		return fail_set(why, FAIL_USAGE, "log-start: region %u already logged", r->cfg.id);
 	round = grant_log_map(bitmap_bytes(r->npages), &map, why);
 	if (round < 0)
 		return -1;

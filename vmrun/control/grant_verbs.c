@@ -82,7 +82,7 @@ static int verb_sync(struct grant *g, struct grant_call *call, struct fail *why)
 	uint64_t begin = io_now_ns();
 
 	if (!g->logging)
-		return fail_set(why, FAIL_USAGE, "sync: logging has not been started");
+		return fail_set(why, FAIL_USAGE, "sync: dirty log not started");
 	if (dirty_harvest(g->server->vm, &g->consumer, &call->out->a[0], why))
 		return -1;
 	call->out->a[1] = io_now_ns() - begin;
@@ -98,9 +98,10 @@ static int verb_range(const struct grant *g, const struct lease_msg *in, struct 
 		if (m->regions[i].cfg.id == in->a[0]) {
 			if (in->a[1] <= m->regions[i].npages && in->a[2] <= m->regions[i].npages - in->a[1])
 				return 0;
-			return fail_set(why, FAIL_USAGE, "pages outside of region %u", m->regions[i].cfg.id);
+			return fail_set(why, FAIL_USAGE, "page numbers out of range of region %u",
+					m->regions[i].cfg.id);
 		}
-	return fail_set(why, FAIL_USAGE, "no region %llu", (unsigned long long)in->a[0]);
+	return fail_set(why, FAIL_USAGE, "invalid region %llu", (unsigned long long)in->a[0]);
 }
 
 /* The software CPU's harvest has cleared what it named; there is nothing left to arm. */
@@ -120,7 +121,8 @@ static int verb_throttle(struct grant *g, struct grant_call *call, struct fail *
 	struct vm *vm = g->server->vm;
 
 	if (call->in->a[0] > 99)
-		return fail_set(why, FAIL_USAGE, "throttle: 0 to 99 percent");
+		return fail_set(why, FAIL_USAGE,
+				"throttle: value out of range (valid: 0 to 99 percent)");
 	vm->accel->ops->throttle(vm->accel, (unsigned)call->in->a[0]);
 	g->throttled = call->in->a[0] != 0;
 	return 0;
@@ -188,9 +190,10 @@ static int verb_pause(struct grant *g, struct grant_call *call, struct fail *why
 	struct fail undo;
 
 	if (g->paused)
-		return fail_set(why, FAIL_USAGE, "pause: paused already");
+		return fail_set(why, FAIL_USAGE, "pause: already paused");
 	if (ms == 0 || ms > GRANT_PAUSE_MS_MAX)
-		return fail_set(why, FAIL_USAGE, "pause: a deadline of 1 to %u ms", GRANT_PAUSE_MS_MAX);
+		return fail_set(why, FAIL_USAGE, "pause: deadline out of range (valid: 1 to %u ms)",
+				GRANT_PAUSE_MS_MAX);
 	if (blk_quiet(vm, why))
 		return -1;
 	vm->run.moving = g->moving;
@@ -218,7 +221,8 @@ static int verb_renew(struct grant *g, struct grant_call *call, struct fail *why
 	if (!g->paused)
 		return fail_set(why, FAIL_USAGE, "renew: not paused");
 	if (ms == 0 || ms > GRANT_PAUSE_MS_MAX)
-		return fail_set(why, FAIL_USAGE, "renew: a deadline of 1 to %u ms", GRANT_PAUSE_MS_MAX);
+		return fail_set(why, FAIL_USAGE, "renew: deadline out of range (valid: 1 to %u ms)",
+				GRANT_PAUSE_MS_MAX);
 	g->deadline_ns = io_now_ns() + ms * 1000000u;
 	return 0;
 }
@@ -266,7 +270,8 @@ static int verb_finish(struct grant *g, struct grant_call *call, struct fail *wh
 	struct vm *vm = g->server->vm;
 
 	if (call->in->a[0] > 1)
-		return fail_set(why, FAIL_USAGE, "finish: 0 done or 1 given up");
+		return fail_set(why, FAIL_USAGE,
+				"finish: invalid value (valid: 0 = done, 1 = aborted)");
 	if (g->throttled)
 		vm->accel->ops->throttle(vm->accel, 0);
 	g->throttled = false;
@@ -288,7 +293,7 @@ static int verb_finish(struct grant *g, struct grant_call *call, struct fail *wh
 static int verb_commit(struct grant *g, struct grant_call *call, struct fail *why)
 {
 	if (!g->finished || !g->epoch)
-		return fail_set(why, FAIL_USAGE, "commit: no finished save of this lease");
+		return fail_set(why, FAIL_USAGE, "commit: no finished save in this lease");
 	if (dirty_epoch_commit(g->server->vm, &call->in->uuid, why))
 		return -1;
 	g->epoch = false;
@@ -326,7 +331,7 @@ static int verb_release(struct grant *g, struct grant_call *call, struct fail *w
 static int verb_retaking(struct grant *g, struct grant_call *call, struct fail *why)
 {
 	if (call->in->a[0] > 1)
-		return fail_set(why, FAIL_USAGE, "retaking: 0 or 1");
+		return fail_set(why, FAIL_USAGE, "retaking: invalid value (valid: 0, 1)");
 	if (handover_retaking(g->server, &call->in->uuid, call->in->a[0] == 1, why))
 		return -1;
 	g->moving = call->in->a[0] == 1;
@@ -336,7 +341,7 @@ static int verb_retaking(struct grant *g, struct grant_call *call, struct fail *
 static int verb_retake(struct grant *g, struct grant_call *call, struct fail *why)
 {
 	if (call->in->a[0] > 1)
-		return fail_set(why, FAIL_USAGE, "retake: 0 or 1");
+		return fail_set(why, FAIL_USAGE, "retake: invalid value (valid: 0, 1)");
 	return handover_retake(g->server, &call->in->uuid, call->in->a[0] == 1, why);
 }
 
@@ -351,7 +356,7 @@ static int verb_claim(struct grant *g, struct grant_call *call, struct fail *why
 	int fd = fcntl(call->in_fd, F_DUPFD_CLOEXEC, 3);
 
 	if (fd < 0)
-		return fail_sys(why, "claim: descriptor");
+		return fail_sys(why, "claim: file descriptor");
 	if (records_claim(g->server, fd, why)) {
 		close(fd);
 		return -1;
@@ -394,9 +399,10 @@ static int verb_load(struct grant *g, struct grant_call *call, struct fail *why)
 	int                    rc = -1;
 
 	if (s->loaded || s->spoilt)
-		return fail_set(why, FAIL_USAGE, "load: state was loaded already");
+		return fail_set(why, FAIL_USAGE, "load: state already loaded");
 	if (len == 0 || len > LIMIT_TREE_BYTES)
-		return fail_set(why, FAIL_LIMIT, "load: a VM tree of %llu bytes", (unsigned long long)len);
+		return fail_set(why, FAIL_LIMIT, "load: invalid VM tree size: %llu bytes",
+				(unsigned long long)len);
 	fdt = malloc((size_t)len);
 	if (!fdt) {
 		errno = ENOMEM;
@@ -482,12 +488,12 @@ static const struct grant_verb *grant_verb(const struct grant *g, const struct g
 	const struct grant_verb *v    = verb < LEASE_VERBS && grant_verbs[verb].run ? &grant_verbs[verb] : NULL;
 
 	if (!v)
-		fail_set(why, FAIL_VERSION, "this vmrun knows no verb %u", verb);
+		fail_set(why, FAIL_VERSION, "unsupported verb %u", verb);
 	else if (!(v->kinds & 1u << g->kind))
-		fail_set(why, FAIL_USAGE, "%s: not a verb of this kind of lease", v->name);
+		fail_set(why, FAIL_USAGE, "%s: not valid for this kind of lease", v->name);
 	else if (v->fd != (call->in_fd >= 0))
 		fail_set(why, FAIL_USAGE, "%s: %s", v->name,
-			 v->fd ? "a descriptor is missing" : "comes with a descriptor");
+			 v->fd ? "missing file descriptor" : "unexpected file descriptor");
 	else if (!(v->phases & command_phase(g->server)))
 		command_refuse(g->server, v->name, why);
 	else

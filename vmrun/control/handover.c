@@ -36,9 +36,10 @@ static int handover_same(const struct control_server *s, const struct uuid *move
 		return 0;
 	uuid_text(move, theirs);
 	if (!s->have_move)
-		return fail_set(why, FAIL_OWNER, "move %s: this VM has no record of it", theirs);
+		return fail_set(why, FAIL_OWNER, "move %s: not recorded for this VM", theirs);
 	uuid_text(&s->move.move, ours);
-	return fail_set(why, FAIL_OWNER, "move %s: this VM's record is of move %s (%s)", theirs, ours, move_state_names[s->move.state]);
+	return fail_set(why, FAIL_OWNER, "move %s: unexpected, the VM's record is of move %s (%s)",
+			theirs, ours, move_state_names[s->move.state]);
 }
 
 /* ---- source ---- */
@@ -49,12 +50,13 @@ int handover_moving(struct control_server *s, const struct uuid *move, const cha
 	uint64_t        generation;
 
 	if (uuid_is_nil(move) || !peer[0])
-		return fail_set(why, FAIL_USAGE, "moving: needs a move's id and the peer's address");
+		return fail_set(why, FAIL_USAGE, "moving: missing move ID or peer address");
 	if (s->have_move && !moves_final(s->move.state))
-		return fail_set(why, FAIL_OWNER, "moving: the VM's record says %s: see vmmigrate status %s",
+		return fail_set(why, FAIL_OWNER,
+				"moving: unexpected in state %s: see vmmigrate status %s",
 				move_state_names[s->move.state], s->vm->cfg.name);
 	if (s->have_move && moves_find(&s->move, move, &state, &generation))
-		return fail_set(why, FAIL_OWNER, "moving: that move's id was used before");
+		return fail_set(why, FAIL_OWNER, "moving: duplicate move ID");
 	if (records_write(s, MOVE_MOVING, move, handover_generation(s), peer, why))
 		return -1;
 	fault_point("vmrun.source.moving");
@@ -81,11 +83,12 @@ int handover_release(struct control_server *s, const struct uuid *move, struct f
 	if (runstate_held_by(vm, HOLD_RELEASED))
 		return handover_same(s, move, why);     /* asked again: it is done */
 	if (!runstate_held_by(vm, HOLD_LEASE))
-		return fail_set(why, FAIL_REFUSED, "release: the VM is not paused by this lease");
+		return fail_set(why, FAIL_REFUSED, "release: VM not paused by this lease");
 	if (handover_same(s, move, why))
 		return -1;
 	if (s->move.state != MOVE_MOVING)
-		return fail_set(why, FAIL_OWNER, "release: the VM's record says %s, not moving", move_state_names[s->move.state]);
+		return fail_set(why, FAIL_OWNER, "release: unexpected in state %s, expected moving",
+				move_state_names[s->move.state]);
 	if (vm_disks_known(vm, why))
 		return -1;
 	fault_point("vmrun.source.paused");
@@ -105,7 +108,7 @@ int handover_release(struct control_server *s, const struct uuid *move, struct f
 static int handover_released(const struct control_server *s, const char *what, const struct uuid *move, struct fail *why)
 {
 	if (!runstate_held_by(s->vm, HOLD_RELEASED))
-		return fail_set(why, FAIL_OWNER, "%s: the VM is not released", what);
+		return fail_set(why, FAIL_OWNER, "%s: VM not released", what);
 	return handover_same(s, move, why);
 }
 
@@ -162,17 +165,23 @@ static int handover_ready_record(struct control_server *s, const struct uuid *mo
 	if (!s->have_move)
 		return 0;
 	if (moves_find(&s->move, move, &state, &of))
-		return fail_set(why, FAIL_OWNER, "ready: that move has ended here before: %s", move_state_names[state]);
+		return fail_set(why, FAIL_OWNER, "ready: move already ended on this host: %s",
+				move_state_names[state]);
 	if (s->move.generation > generation)
-		return fail_set(why, FAIL_OWNER, "ready: the VM was here with generation %llu, and is offered as generation %llu",
-				(unsigned long long)s->move.generation, (unsigned long long)generation);
+		return fail_set(why, FAIL_OWNER,
+				"ready: generation differs: this host has %llu, the peer has %llu",
+				(unsigned long long)s->move.generation,
+				(unsigned long long)generation);
 	if (moves_final(s->move.state))
 		return 0;
 	/* We gave this VM away, and whoever offers it now has it from before that: not from whom we gave it to. */
 	if (s->move.state == MOVE_READY || s->move.generation == generation)
-		return fail_set(why, FAIL_OWNER, "ready: the record here says %s, peer %.80s, generation %llu, and the VM is offered as "
-				"generation %llu: vmmigrate resolve", move_state_names[s->move.state], s->move.peer,
-				(unsigned long long)s->move.generation, (unsigned long long)generation);
+		return fail_set(why, FAIL_OWNER,
+			"ready: unexpected in state %s (peer %.80s, generation %llu; offered: "
+			"generation %llu): use vmmigrate resolve",
+			move_state_names[s->move.state], s->move.peer,
+			(unsigned long long)s->move.generation,
+			(unsigned long long)generation);
 	/* It was run on behind that release, and comes back. */
 	s->move.state      = MOVE_MOVED;
 	s->move.generation = generation;
@@ -184,9 +193,9 @@ int handover_ready(struct control_server *s, const struct uuid *move, const char
 	if (handover_in_doubt(s))
 		return handover_same(s, move, why);
 	if (!runstate_held_by(s->vm, HOLD_INCOMING) || !s->loaded || !s->written || s->spoilt)
-		return fail_set(why, FAIL_REFUSED, "ready: RAM and state are not both in place");
+		return fail_set(why, FAIL_REFUSED, "ready: RAM or state not complete");
 	if (uuid_is_nil(move) || generation >= INT64_MAX)
-		return fail_set(why, FAIL_USAGE, "ready: needs a move's id and a sound generation");
+		return fail_set(why, FAIL_USAGE, "ready: missing move ID or invalid generation");
 	if (handover_ready_record(s, move, generation, why))
 		return -1;
 	fault_point("vmrun.target.loaded");
@@ -235,7 +244,7 @@ static int handover_start_failed(struct control_server *s, struct fail *why)
 	board_own(s->vm->board, false, &record);
 	fail_text(why, text, sizeof(text));
 	if (handover_return(s, text, &record))
-		fail_prefix(why, "(and RETURNED is not on disk yet) ");
+		fail_prefix(why, "(RETURNED not yet written to disk) ");
 	return -1;
 }
 
@@ -246,7 +255,7 @@ int handover_start(struct control_server *s, const struct uuid *move, struct fai
 	if (handover_arrived(s))
 		return handover_same(s, move, why);     /* GO is repeated until it is answered */
 	if (!handover_in_doubt(s) || s->spoilt)
-		return fail_set(why, FAIL_OWNER, "start: the VM is not ready for a start");
+		return fail_set(why, FAIL_OWNER, "start: VM not in state READY");
 	if (handover_same(s, move, why))
 		return -1;
 	if (board_own(vm->board, true, why) || vm_disks_check(vm, why))
@@ -273,12 +282,12 @@ int handover_start(struct control_server *s, const struct uuid *move, struct fai
 int handover_abort(struct control_server *s, const struct uuid *move, struct fail *why)
 {
 	if (!runstate_held_by(s->vm, HOLD_INCOMING))
-		return fail_set(why, FAIL_OWNER, "abort: the VM is ours and may be running");
+		return fail_set(why, FAIL_OWNER, "abort: VM owned by this host and may be running");
 	if (handover_in_doubt(s))
-		return handover_same(s, move, why) ? -1 : handover_return(s, "the move was aborted", why);
+		return handover_same(s, move, why) ? -1 : handover_return(s, "move aborted", why);
 	if (handover_is_returned(s))
 		return handover_same(s, move, why);
-	fail_set(&s->vm->end_why, FAIL_PEER, "incoming: the move was aborted");
+	fail_set(&s->vm->end_why, FAIL_PEER, "incoming: move aborted");
 	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_GIVEN_UP, "host-error");
 	return 0;
 }
@@ -287,7 +296,7 @@ void handover_lost(struct control_server *s, const char *reason)
 {
 	if (s->vm->run.ended || !runstate_held_by(s->vm, HOLD_INCOMING) || handover_in_doubt(s) || handover_is_returned(s))
 		return;
-	fail_set(&s->vm->end_why, FAIL_PEER, "incoming: the lease was lost before READY: %.200s", reason);
+	fail_set(&s->vm->end_why, FAIL_PEER, "incoming: lease lost before READY: %.200s", reason);
 	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_GIVEN_UP, "host-error");
 }
 
@@ -297,8 +306,9 @@ int handover_resolve(struct control_server *s, bool own, bool peer_is_dead, cons
 
 	/* Nothing was asked of the peer: vmmigrate resolve does that. */
 	if (own && !peer_is_dead)
-		return fail_set(why, FAIL_OWNER, "the peer at %.80s was not asked and two may run: use vmmigrate resolve, or say "
-				"peer-is-dead=true", s->move.peer);
+		return fail_set(why, FAIL_OWNER,
+				"ownership of the VM is unresolved: peer %.80s not queried: "
+				"use vmmigrate resolve, or peer-is-dead=true", s->move.peer);
 	if (handover_in_doubt(s))
 		return own ? handover_start(s, &id, why) : handover_abort(s, &id, why);
 	return own ? handover_retake(s, &id, true, why) : handover_done(s, &id, 0, why);

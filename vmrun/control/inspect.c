@@ -136,7 +136,8 @@ int inspect_command(struct command_call *call, struct fail *why)
 	if (path && json_array_size(list) == 0) {
 		json_decref(list);
 		call->class = "DeviceNotFound";
-		return fail_set(why, FAIL_USAGE, "no node '%.100s' in this VM; without a path all are listed", path);
+		return fail_set(why, FAIL_USAGE, "missing node '%.100s'; omit the path to list all",
+				path);
 	}
 	call->ret = json_pack("{s:s, s:s, s:o, s:o, s:o}", "machine", machine_type_names[vm->cfg.type], "accel", vm->accel->ops->name,
 			      "regions", inspect_regions(vm), "leases", grants_json(call->server), "nodes", list);

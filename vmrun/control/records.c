@@ -25,14 +25,19 @@ int records_may_start(const struct uuid *vm, const char *name, struct fail *why)
 		return 0;
 	uuid_text(&r.move, move);
 	if (r.state == MOVE_MOVED || r.state == MOVE_RETURNED)
-		return fail_set(why, FAIL_OWNER, "%s is, or was, at %.80s (move %s: %s): started here it would run twice. --uuid new starts a VM "
-				"of its own; vmmigrate resolve %s --disown forgets the move", name, r.peer, move,
-				move_state_names[r.state], name);
+		return fail_set(why, FAIL_OWNER,
+				"%s: owned by peer %.80s (move %s: %s): it would run twice; "
+				"use --uuid new for a new VM, or vmmigrate resolve %s --disown",
+				name, r.peer, move, move_state_names[r.state], name);
 	if (r.state == MOVE_RELEASED || r.state == MOVE_RETAKING)
-		return fail_set(why, FAIL_OWNER, "%s was released to %.80s (move %s) and may run there: see vmmigrate status %s; "
-				"vmmigrate resolve %s --own takes it back", name, r.peer, move, name, name);
-	return fail_set(why, FAIL_OWNER, "who owns %s is in doubt: it was ready here for move %s from %.80s: see vmmigrate status %s; "
-			"vmmigrate resolve %s settles it", name, move, r.peer, name, name);
+		return fail_set(why, FAIL_OWNER,
+			"%s: released to %.80s (move %s) and may run there: "
+			"see vmmigrate status %s; use vmmigrate resolve %s --own to take it back",
+			name, r.peer, move, name, name);
+	return fail_set(why, FAIL_OWNER,
+			"%s: ownership of the VM is unresolved: READY for move %s from %.80s: "
+			"see vmmigrate status %s; use vmmigrate resolve %s", name, move, r.peer,
+			name, name);
 }
 
 /* ---- the claim ---- */
@@ -54,8 +59,9 @@ static int records_in_use(const struct control_server *s, struct fail *why)
 	char id[UUID_TEXT];
 
 	uuid_text(&s->vm->cfg.uuid, id);
-	return fail_prefix(why, "%s: the UUID %s is in use on this host (vmrun --restore --uuid new makes a copy of its own): ",
-			   s->vm->cfg.name, id);
+	return fail_prefix(why,
+		"%s: UUID %s already in use on this host (--uuid new restores a copy): ",
+		s->vm->cfg.name, id);
 }
 
 int records_open(struct control_server *s, struct fail *why)
@@ -79,7 +85,7 @@ int records_open(struct control_server *s, struct fail *why)
 int records_claim(struct control_server *s, int lock_fd, struct fail *why)
 {
 	if (s->move_lock >= 0)
-		return fail_set(why, FAIL_USAGE, "claim: this vmrun has the claim already");
+		return fail_set(why, FAIL_USAGE, "claim: already held by this vmrun");
 	if (moves_lock_adopt(&s->vm->cfg.uuid, s->path, lock_fd, why))
 		return -1;
 	s->move_lock = lock_fd;
@@ -107,7 +113,8 @@ static void records_arm(struct control_server *s, bool stale)
 static int records_sync(struct control_server *s, struct fail *why)
 {
 	if (s->move_lock < 0)
-		return fail_set(why, FAIL_OWNER, "the VM's record is not ours to write: its claim was never given to this vmrun");
+		return fail_set(why, FAIL_OWNER,
+				"cannot write the record of the VM: claim not held by this vmrun");
 	if (s->have_move ? moves_write(&s->move, why) : moves_remove(&s->vm->cfg.uuid, why))
 		return -1;
 	records_arm(s, false);
@@ -120,8 +127,8 @@ static void records_sync_later(struct control_server *s, const struct fail *firs
 	char text[400];
 
 	if (!s->stale)
-		note("%s: the record of its move cannot be written (%s); trying again every second", s->vm->cfg.name,
-			fail_text(first, text, sizeof(text)));
+		note("%s: cannot write the record of the move (%s); retrying every 1 s",
+				s->vm->cfg.name, fail_text(first, text, sizeof(text)));
 	records_arm(s, true);
 }
 
@@ -135,7 +142,7 @@ void records_retry(void *server, uint32_t events)
 	if (s->stale && records_sync(s, &why)) {
 		records_arm(s, true);
 	} else if (s->have_move) {
-		note("%s: the record of its move is written: %s", s->vm->cfg.name,
+		note("%s: record of the move written: %s", s->vm->cfg.name,
 			move_state_names[s->move.state]);
 		handover_recorded(s);
 	}

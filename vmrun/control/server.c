@@ -50,7 +50,7 @@ static void server_alone(void *arg, uint32_t events)
 	(void)events;
 	pthread_mutex_lock(&s->vm->control_lock);
 	if (!grants_holder(s, LEASE_KIND_INCOMING, NULL))
-		handover_lost(s, "nobody has taken it in two minutes");
+		handover_lost(s, "no lease within 120 s");
 	pthread_mutex_unlock(&s->vm->control_lock);
 }
 
@@ -64,7 +64,7 @@ static void server_orphaned(void *arg, uint32_t events)
 	loop_remove(s->vm->loop, s->starter_watch);
 	s->starter_watch = NULL;
 	if (!s->token_used)
-		handover_lost(s, "the process that started it has ended");
+		handover_lost(s, "process that started vmrun has ended");
 	pthread_mutex_unlock(&s->vm->control_lock);
 }
 
@@ -76,11 +76,13 @@ static int server_starter(struct control_server *s, const char *token, struct fa
 
 	snprintf(s->token, sizeof(s->token), "%s", token);
 	if (sscanf(token, "%ld.%llu.", &pid, &start) != 2 || pid <= 0)
-		return fail_set(why, FAIL_USAGE, "--token: not PID.START.RANDOM");
+		return fail_set(why, FAIL_USAGE,
+				"--token: invalid value (valid: PID.START.RANDOM)");
 	s->starter_fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
 	/* Looked at behind the descriptor: a process that has taken over the number began later. */
 	if (s->starter_fd < 0 || moves_start_time((pid_t)pid) != start)
-		return fail_set(why, FAIL_PEER, "incoming: the process that started it (pid %ld) has ended", pid);
+		return fail_set(why, FAIL_PEER,
+				"incoming: process that started vmrun (pid %ld) has ended", pid);
 	s->starter_watch = loop_add(s->vm->loop, s->starter_fd, EPOLLIN, server_orphaned, s, why);
 	return s->starter_watch ? 0 : -1;
 }

@@ -53,7 +53,7 @@ static int socket_lock_write(struct control_server *s, json_t *m, struct fail *w
 
 	json_decref(m);
 	if (!text)
-		return fail_set(why, FAIL_SYSTEM, "%s: no memory", s->lock_path);
+		return fail_set(why, FAIL_SYSTEM, "%s: out of memory", s->lock_path);
 	if (ftruncate(s->lock_fd, 0))
 		fail_sys(why, "%s: write", s->lock_path);
 	else
@@ -68,7 +68,8 @@ static int socket_refuse(struct control_server *s, struct fail *why)
 	long long  pid = json_integer_value(json_object_get(j, "pid"));
 
 	json_decref(j);
-	return fail_set(why, FAIL_REFUSED, "%s runs already (pid %lld, %s)", s->vm->cfg.name, pid, s->path);
+	return fail_set(why, FAIL_REFUSED, "%s: already running (pid %lld, %s)", s->vm->cfg.name,
+			pid, s->path);
 }
 
 /* --control PATH decides where the lock is: it must not be the user's Cargo.lock. */
@@ -80,8 +81,8 @@ static int socket_lock_ours(struct control_server *s, const struct stat *st, str
 	json_decref(j);
 	if (ours)
 		return 0;
-	return fail_set(why, FAIL_REFUSED, "%.200s: exists and is not a lock file of vmrun: remove it, or "
-			"choose another --control path", s->lock_path);
+	return fail_set(why, FAIL_REFUSED, "%.200s: exists and is not a lock file of vmrun: "
+			"remove it, or use another --control path", s->lock_path);
 }
 
 static int socket_lock(struct control_server *s, struct fail *why)
@@ -95,7 +96,8 @@ static int socket_lock(struct control_server *s, struct fail *why)
 	if (fstat(s->lock_fd, &st))
 		return fail_sys(why, "%s", s->lock_path);
 	if (!S_ISREG(st.st_mode) || st.st_uid != geteuid())
-		return fail_set(why, FAIL_SYSTEM, "%s: not a file of ours", s->lock_path);
+		return fail_set(why, FAIL_SYSTEM, "%s: not a regular file owned by this user",
+				s->lock_path);
 	if (flock(s->lock_fd, LOCK_EX | LOCK_NB)) {
 		if (errno == EWOULDBLOCK)
 			return socket_refuse(s, why);
@@ -116,14 +118,15 @@ static int socket_clear(const struct sockaddr_un *at, struct fail *why)
 	if (lstat(at->sun_path, &st))
 		return errno == ENOENT ? 0 : fail_sys(why, "%s", at->sun_path);
 	if (!S_ISSOCK(st.st_mode))
-		return fail_set(why, FAIL_REFUSED, "%s: in the way, and no socket", at->sun_path);
+		return fail_set(why, FAIL_REFUSED, "%s: exists and is not a socket", at->sun_path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return fail_sys(why, "socket");
 	live = connect(fd, (const struct sockaddr *)at, sizeof(*at)) == 0 || errno == EAGAIN;
 	close(fd);
 	if (live)
-		return fail_set(why, FAIL_REFUSED, "%s: another program listens there", at->sun_path);
+		return fail_set(why, FAIL_REFUSED, "%s: already in use by another program",
+				at->sun_path);
 	if (unlink(at->sun_path))
 		return fail_sys(why, "%s: remove the stale socket", at->sun_path);
 	return 0;
@@ -138,7 +141,7 @@ int socket_open(struct control_server *s, const char *path, struct fail *why)
 		if (snprintf(s->path, sizeof(s->path), "%s%s", strchr(path, '/') ? "" : "./", path) >= (int)sizeof(s->path))
 			return fail_set(why, FAIL_USAGE, "%s: path too long", path);
 		if (strlen(s->path) >= sizeof(at.sun_path))
-			return fail_set(why, FAIL_USAGE, "%s: too long for a socket", path);
+			return fail_set(why, FAIL_USAGE, "%s: path too long for a socket", path);
 	} else if (paths_runtime(dir, true, why) || paths_socket(s->path, s->vm->cfg.name, true, why)) {
 		return -1;
 	}

@@ -33,8 +33,8 @@ int blk_sizes(struct vm *vm, struct fail *why)
 		if (disk_size(virtio_blk_sync(d)->disk->fd, &size, &mtime_ns, why))
 			return fail_prefix(why, "disk %s: ", d->cfg.host);
 		if (size < virtio_blk_bytes(d))
-			return fail_set(why, FAIL_SYSTEM, "disk %s: the host has cut it to %" PRIu64
-					" bytes, the guest knows %" PRIu64, d->cfg.host, size,
+			return fail_set(why, FAIL_SYSTEM, "disk %s: truncated on the host: %" PRIu64
+					" bytes, the guest expects %" PRIu64, d->cfg.host, size,
 					virtio_blk_bytes(d));
 	}
 	return 0;
@@ -143,8 +143,9 @@ int blk_quiet(struct vm *vm, struct fail *why)
 
 	for (unsigned i = 0; (d = blk_next(vm, &i)); )
 		if (!blk_done(vm, d, BLK_WAIT_QUIET))
-			return fail_set(why, FAIL_SYSTEM, "disk %s: requests still in flight at the "
-					"deadline of the pause", d->cfg.host);
+			return fail_set(why, FAIL_SYSTEM,
+					"disk %s: requests in flight at the pause deadline",
+					d->cfg.host);
 	return 0;
 }
 

@@ -18,8 +18,9 @@
 static int alias_refuse(const struct disk *disk, const char *path, const char *what,
 			struct fail *why)
 {
-	return fail_set(why, FAIL_REFUSED, "disk %s: %.160s, %s, is in use: mounted, or opened by "
-			"another VM or program for itself", disk->name, path, what);
+	return fail_set(why, FAIL_REFUSED,
+		"disk %s: %.160s (%s) already in use: mounted, or locked by another VM or program",
+		disk->name, path, what);
 }
 
 /* What can't be opened is not for this user to judge. */
@@ -48,7 +49,7 @@ static int alias_behind(const struct disk *disk, struct stat st, struct fail *wh
 	struct stat behind;
 
 	for (unsigned i = 0; i < 8 && loop_backing(&st, path, sizeof(path), &behind); i++) {
-		if (alias_check(disk, path, &behind, "the file behind it", why))
+		if (alias_check(disk, path, &behind, "its backing file", why))
 			return -1;
 		st = behind;
 	}
@@ -88,7 +89,7 @@ static int alias_over(const struct disk *disk, const struct stat *st, struct fai
 		    !loop_backing(&device, path, sizeof(path), &behind) || !same_file(&behind, st))
 			continue;
 		snprintf(path, sizeof(path), "/dev/%.200s", e->d_name);
-		rc = alias_check(disk, path, &device, "a loop device over it", why);
+		rc = alias_check(disk, path, &device, "a loop device on it", why);
 	}
 	if (d)
 		closedir(d);

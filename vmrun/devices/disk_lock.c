@@ -91,12 +91,15 @@ int disk_locked(int fd, const struct disk *disk, struct fail *why)
 
 static int disk_refuse(const struct disk *disk, struct fail *why)
 {
-	return fail_set(why, FAIL_REFUSED, "disk %s: another VM %s it", disk->name, disk->readonly ? "writes" : "uses");
+	return fail_set(why, FAIL_REFUSED, "disk %s: already %s by another VM", disk->name,
+			disk->readonly ? "open for writing" : "in use");
 }
 
 static int disk_refuse_moving(const struct disk *disk, struct fail *why)
 {
-	return fail_set(why, FAIL_REFUSED, "disk %s: a VM that is being moved uses it: see vmmigrate status", disk->name);
+	return fail_set(why, FAIL_REFUSED,
+			"disk %s: already in use by a VM that is being moved: see vmmigrate status",
+			disk->name);
 }
 
 /* A reader shares with readers. Its range keeps owners out, and one that is between two owners is seen behind it. */
@@ -169,10 +172,11 @@ static int disk_claim(struct disk *disk, bool patient, struct fail *why)
 	if (error == 0)
 		return 0;
 	if (error == EBUSY)
-		return fail_set(why, FAIL_REFUSED, "disk %s: the block device is in use on this host: mounted, or opened by "
-				"another VM or program for itself", disk->name);
+		return fail_set(why, FAIL_REFUSED,
+			"disk %s: already in use: mounted, or locked by another VM or program",
+			disk->name);
 	errno = error;
-	return fail_sys(why, "disk %s: claim of the block device", disk->name);
+	return fail_sys(why, "disk %s: claim block device", disk->name);
 }
 
 static void disk_release(struct disk *disk, enum disk_hold to)

@@ -80,8 +80,8 @@ void disk_sync_told(struct disk_sync *s)
 static int pass_untold(const struct disk_sync *s, int error, struct fail *why)
 {
 	errno = error;
-	return fail_sys(why, "disk %s: an earlier flush failed and the guest has not been told yet "
-			"(its next flush request fails)", s->disk->name);
+	return fail_sys(why, "disk %s: earlier flush failed "
+			"(the next flush request of the guest reports it)", s->disk->name);
 }
 
 static int pass_flush(struct disk_sync *s, struct fail *why)
@@ -140,8 +140,9 @@ static int pass_size(struct disk_sync *s, struct fail *why)
 	if (disk_size(s->disk->fd, &size, &mtime_ns, why))
 		return fail_prefix(why, "disk %s: ", s->disk->name);
 	if (size < s->disk->size)
-		return fail_set(why, FAIL_SYSTEM, "disk %s: the host has cut it to %" PRIu64
-				" bytes, the guest knows %" PRIu64, s->disk->name, size,
+		return fail_set(why, FAIL_SYSTEM,
+				"disk %s: truncated on the host: %" PRIu64
+				" bytes, the guest expects %" PRIu64, s->disk->name, size,
 				s->disk->size);
 	pthread_mutex_lock(&s->lock);
 	if (size != s->size)
@@ -256,7 +257,7 @@ int disk_sync_fingerprint(struct disk_sync *s, uint64_t *size, uint64_t *mtime_n
 		*mtime_ns = s->mtime_ns;
 		memcpy(digest, s->digest, sizeof(s->digest));
 	} else {
-		rc = fail_set(why, FAIL_SYSTEM, "disk %s: has not been sampled", s->disk->name);
+		rc = fail_set(why, FAIL_SYSTEM, "disk %s: not sampled", s->disk->name);
 	}
 	pthread_mutex_unlock(&s->lock);
 	return rc;

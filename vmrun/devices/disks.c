@@ -24,7 +24,9 @@ int disk_open(struct disk *disk, const struct machine_host *host, struct fail *w
 	if (disk->fd < 0)
 		return fail_sys(why, "disk %s: %s", host->name, host->path);
 	if (fstat(disk->fd, &st) || (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)))
-		return fail_set(why, FAIL_REFUSED, "disk %s: %s: neither a regular file nor a block device", host->name, host->path);
+		return fail_set(why, FAIL_REFUSED,
+				"disk %s: %s: not a regular file or block device", host->name,
+				host->path);
 	if (fcntl(disk->fd, F_SETFL, fcntl(disk->fd, F_GETFL) & ~O_NONBLOCK))
 		return fail_sys(why, "disk %s: %s", host->name, host->path);
 	disk->block = S_ISBLK(st.st_mode);

@@ -167,7 +167,9 @@ static int plic_open(struct device *d, struct fail *why)
 
 	p->harts = d->vm->cfg.ncpus;
 	if (p->harts == 0 || p->harts > PLIC_HARTS_MAX)
-		return fail_set(why, FAIL_LIMIT, "%s: %u harts: 1 to %u are accepted", d->node, p->harts, PLIC_HARTS_MAX);
+		return fail_set(why, FAIL_LIMIT,
+				"%s: number of harts out of range: %u (valid: 1 to %u)", d->node,
+				p->harts, PLIC_HARTS_MAX);
 	return 0;
 }
 

@@ -304,7 +304,8 @@ static int uart_open(struct device *d, struct fail *why)
 
 	u->paused = true;      /* until the first resume */
 	if (host && host->cls != HOST_SERIAL)
-		return fail_set(why, FAIL_USAGE, "%s: %s is no serial line", d->node, d->cfg.host);
+		return fail_set(why, FAIL_USAGE, "%s: %s is not a serial port", d->node,
+				d->cfg.host);
 	return chardev_open(&u->chardev, host ? host->path : "none", d->vm->loop, &ops, why);
 }
 

@@ -186,10 +186,11 @@ int virtio_loaded(struct device *d, struct fail *why)
 	const char    *mistake;
 
 	if (v->core.device_features & ~virtio_offers(v))
-		return fail_set(why, FAIL_VERSION, "%s: was offered features this build does not have (0x%llx)", d->node,
+		return fail_set(why, FAIL_VERSION, "%s: unsupported features 0x%llx", d->node,
 				(unsigned long long)(v->core.device_features & ~virtio_offers(v)));
 	if (v->core.driver_features & ~v->core.device_features && v->core.status & VIRTIO_STATUS_FEATURES_OK)
-		return fail_set(why, FAIL_CORRUPT, "%s: has features that were not offered", d->node);
+		return fail_set(why, FAIL_CORRUPT,
+				"%s: driver accepted features that were not offered", d->node);
 	for (unsigned i = 0; i < v->cls->nqueues; i++)
 		if (v->q[i].s.ready && !virtq_valid(&v->q[i], &mistake))
 			return fail_set(why, FAIL_CORRUPT, "%s: queue %u: %s", d->node, i, mistake);

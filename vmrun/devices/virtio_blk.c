@@ -145,7 +145,7 @@ static void blk_unpark(struct blk *b)
 		if (virtq_chain_at(q, (uint16_t)b->s.kept_heads[i], &c, &mistake) == 1)
 			r = blk_request_make(&b->v.d.vm->memory, &c, &mistake);
 		if (!r) {
-			virtio_broken(&b->v, mistake ? mistake : "the host has no memory for a request");
+			virtio_broken(&b->v, mistake ? mistake : "host: out of memory");
 			break;
 		}
 		r->again = true;
@@ -216,7 +216,7 @@ static void blk_kick(struct virtio *v, unsigned queue)
 				virtq_unpop(q, 1);
 				rc = -1;
 				if (!mistake)
-					mistake = "the host has no memory for a request";
+					mistake = "host: out of memory";
 				break;
 			}
 			*b->last = r;
@@ -300,13 +300,19 @@ static int blk_loaded(struct virtio *v, struct fail *why)
 
 	/* A disk that has grown is told to the guest at its next reset. */
 	if (b->s.capacity > b->disk.size / BLK_SECTOR)
-		return fail_set(why, FAIL_REFUSED, "disk %s: has %" PRIu64 " bytes, the guest knows %" PRIu64, b->disk.name, b->disk.size,
+		return fail_set(why, FAIL_REFUSED,
+				"disk %s: size differs: this host has %" PRIu64
+				" bytes, the guest expects %" PRIu64, b->disk.name, b->disk.size,
 				b->s.capacity * BLK_SECTOR);
 	if (b->s.readonly != b->disk.readonly)
-		return fail_set(why, FAIL_REFUSED, "disk %s: is %s here, the guest knows it as %s", b->disk.name,
-				b->disk.readonly ? "read-only" : "writable", b->s.readonly ? "read-only" : "writable");
+		return fail_set(why, FAIL_REFUSED,
+				"disk %s: access mode differs: %s on this host, %s in the guest",
+				b->disk.name, b->disk.readonly ? "read-only" : "writable",
+				b->s.readonly ? "read-only" : "writable");
 	if (b->s.kept > v->q[0].s.size || (b->s.kept && !v->q[0].s.ready))
-		return fail_set(why, FAIL_CORRUPT, "disk %s: more requests are kept than its queue holds", b->disk.name);
+		return fail_set(why, FAIL_CORRUPT,
+				"disk %s: number of pending requests exceeds the queue size",
+				b->disk.name);
 	b->parked = true;
 	return 0;
 }
@@ -355,7 +361,7 @@ static int blk_open(struct device *d, struct fail *why)
 	pthread_cond_init(&b->idle, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 	if (!host || host->cls != HOST_DISK)
-		return fail_set(why, FAIL_USAGE, "%s: there is no disk %s", d->node, d->cfg.host);
+		return fail_set(why, FAIL_USAGE, "%s: missing disk %s", d->node, d->cfg.host);
 	if (disk_open(&b->disk, host, why) || (!d->vm->disks_deferred && disk_lock(&b->disk, why)))
 		return -1;
 	if (disk_sync_open(&b->sync, &b->disk, why))
@@ -387,7 +393,7 @@ static int blk_pause(struct device *d, struct fail *why)
 		blk_park(b);
 		return 0;
 	}
-	return fail_set(why, FAIL_SYSTEM, "disk %s: requests still in flight after %u s",
+	return fail_set(why, FAIL_SYSTEM, "disk %s: requests in flight after %u s",
 			b->disk.name, (unsigned)(BLK_SETTLE_NS / 1000000000u));
 }
 

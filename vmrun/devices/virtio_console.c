@@ -49,7 +49,7 @@ static void console_tx(struct console *c)
 	do {
 		/* While the host takes no more, text waits in the ring; console_writable goes on. */
 		while ((room = chardev_room(c->chardev)) && (rc = virtq_pop(q, &chain, &mistake)) == 1) {
-			mistake = "console text of more than 1 MiB";
+			mistake = "console buffer exceeds the limit of 1 MiB";
 			if (chain.read_len > CONSOLE_REQUEST_MAX || !console_send(c, &chain)) {
 				virtq_unpop(q, 1);
 				rc = -1;
@@ -150,7 +150,8 @@ static int console_open(struct device *d, struct fail *why)
 
 	virtio_open(&c->v, &console_class);
 	if (host && host->cls != HOST_SERIAL)
-		return fail_set(why, FAIL_USAGE, "%s: %s is no serial line", d->node, d->cfg.host);
+		return fail_set(why, FAIL_USAGE, "%s: %s is not a serial port", d->node,
+				d->cfg.host);
 	return chardev_open(&c->chardev, host ? host->path : "none", d->vm->loop, &ops, why);
 }
 

@@ -108,7 +108,7 @@ static void mmio_queue_write(struct virtio *v, uint64_t at, uint32_t value)
 		if (value <= VIRTQUEUE_MAX && !(value & (value - 1)))
 			q->s.size = (uint16_t)value;
 		else
-			virtio_broken(v, "queue size");
+			virtio_broken(v, "invalid queue size");
 		break;
 	case MMIO_QUEUE_DESC:
 	case MMIO_QUEUE_DESC + 4:

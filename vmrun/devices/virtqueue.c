@@ -11,7 +11,7 @@
 
 #define AVAIL_NO_INTERRUPT 1u
 
-const char virtq_endless[] = "requests without end";
+const char virtq_endless[] = "request loop exceeds the queue size";
 
 struct desc {
 	uint64_t addr;
@@ -45,13 +45,13 @@ bool virtq_valid(const struct virtqueue *q, const char **mistake)
 {
 	const struct virtqueue_state *s = &q->s;
 
-	*mistake = "queue size";
+	*mistake = "invalid queue size";
 	if (s->size == 0 || s->size > VIRTQUEUE_MAX || s->size & (s->size - 1))
 		return false;
-	*mistake = "misaligned queue";
+	*mistake = "misaligned queue address";
 	if (s->desc % 16 || s->avail % 2 || s->used % 4)
 		return false;
-	*mistake = "queue outside of RAM";
+	*mistake = "queue address out of range";
 	struct region *used = memory_region(q->mem, s->used, 6 + 8 * (uint64_t)s->size);
 
 	return memory_region(q->mem, s->desc, DESC_BYTES * (uint64_t)s->size) &&
@@ -74,13 +74,13 @@ static bool virtq_add(struct virtqueue *q, struct virtq_chain *c, const struct d
 	unsigned       n = c->nread + c->nwrite;
 	struct region *r = memory_region(q->mem, d->addr, d->len);
 
-	*mistake = "chain longer than its queue";
+	*mistake = "descriptor chain longer than the queue";
 	if (n >= q->s.size)
 		return false;
-	*mistake = "buffer outside of RAM";
+	*mistake = "buffer address out of range";
 	if (!r || (d->flags & DESC_WRITE && r->cfg.kind == REGION_ROM))
 		return false;
-	*mistake = "readable buffer behind a writable one";
+	*mistake = "readable descriptor after a writable one";
 	if (!(d->flags & DESC_WRITE) && c->nwrite)
 		return false;
 	c->seg[n] = (struct virtq_seg){ .gpa = d->addr, .len = d->len };
@@ -101,14 +101,14 @@ static bool virtq_walk(struct virtqueue *q, struct virtq_chain *c, uint64_t tabl
 	for (uint32_t steps = 0; ; steps++) {
 		struct desc d;
 
-		*mistake = "descriptors in a loop";
+		*mistake = "descriptor loop";
 		if (steps >= entries)
 			return false;
-		*mistake = "descriptor number";
+		*mistake = "descriptor index out of range";
 		if (at >= entries || virtq_desc(q, table, at, &d))
 			return false;
 		if (d.flags & DESC_INDIRECT) {
-			*mistake = "indirect descriptor out of place";
+			*mistake = "unexpected indirect descriptor";
 			if (nested || !q->indirect || d.flags & (DESC_NEXT | DESC_WRITE))
 				return false;
 			*indirect = d;
@@ -131,10 +131,10 @@ static bool virtq_chain(struct virtqueue *q, struct virtq_chain *c, const char *
 	if (!indirect.flags)
 		return true;
 	/* The driver keeps even an indirect chain within the queue's size (2.7.5.3.1). */
-	*mistake = "indirect table's length";
+	*mistake = "invalid indirect table length";
 	if (indirect.len == 0 || indirect.len % DESC_BYTES || indirect.len / DESC_BYTES > q->s.size)
 		return false;
-	*mistake = "indirect table outside of RAM";
+	*mistake = "indirect table address out of range";
 	if (!memory_region(q->mem, indirect.addr, indirect.len))
 		return false;
 	return virtq_walk(q, c, indirect.addr, indirect.len / DESC_BYTES, 0, true, &none, mistake);
@@ -152,16 +152,16 @@ int virtq_pop(struct virtqueue *q, struct virtq_chain *c, const char **mistake)
 {
 	uint16_t avail, head, mask = (uint16_t)(q->s.size - 1);
 
-	*mistake = "queue outside of RAM";
+	*mistake = "queue address out of range";
 	/* Acquire: what the driver wrote before it moved the index is seen behind it. */
 	if (!q->s.ready || !virtq_load16(q, q->s.avail + 2, &avail, memory_order_acquire))
 		return q->s.ready ? -1 : 0;
 	if (avail == q->s.last_avail)
 		return 0;
-	*mistake = "available index ran ahead";
+	*mistake = "available index out of range";
 	if ((uint16_t)(avail - q->s.last_avail) > q->s.size)
 		return -1;
-	*mistake = "more requests than the queue holds";
+	*mistake = "number of requests exceeds the queue size";
 	if ((uint16_t)(q->s.last_avail - q->s.used_idx) >= q->s.size)
 		return -1;
 	if (!virtq_load16(q, q->s.avail + 4 + 2 * (uint64_t)(q->s.last_avail & mask), &head, memory_order_relaxed) ||

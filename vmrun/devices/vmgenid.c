@@ -46,7 +46,8 @@ static void vmgenid_reset(struct device *d)
 static int vmgenid_put(struct vmgenid *g, struct fail *why)
 {
 	if (guest_copy_in(&g->d.vm->memory, VMGENID_GPA, g->s.guid, sizeof(g->s.guid)))
-		return fail_set(why, FAIL_REFUSED, "%s: no memory at 0x%x for the ID", g->d.node, VMGENID_GPA);
+		return fail_set(why, FAIL_REFUSED, "%s: no RAM at 0x%x for the generation ID",
+				g->d.node, VMGENID_GPA);
 	g->s.owed = false;
 	return 0;
 }
