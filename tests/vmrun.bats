@@ -520,7 +520,7 @@ ended_with() {
 	wait_gone 10 "$VMPID"
 	[ "$(vminspect info --json "$W/running.vms" | jq .machine.stopped)" = false ]
 	[ "$(vminspect info --json "$W/stopped.vms" | jq .machine.stopped)" = true ]
-	vminspect info "$W/stopped.vms" | grep -q 'stopped by its user'
+	vminspect info "$W/stopped.vms" | grep -q 'stopped by the user'
 
 	start_vm b --restore "$W/stopped.vms"
 	status_is b paused

@@ -54,7 +54,8 @@ static void info_machine(const struct look *l)
 	       "machine", machine_type_names[m->type], m->ncpus, m->ncpus == 1 ? "" : "s",
 	       units_bytes(ram, size), m->timebase_hz, reboot_policy_names[m->on_reboot]);
 	if (m->stopped)
-		printf(ROW "%s\n", "status", m->reset_pending ? "stopped, the guest's reset is pending" : "stopped by its user");
+		printf(ROW "%s\n", "status",
+		       m->reset_pending ? "stopped, guest reset pending" : "stopped by the user");
 	if (m->isa[0])
 		printf(ROW "%s\n", "isa", show_text(m->isa, text, sizeof(text)));
 	printf(ROW "%s\n", "append", m->append[0] ? show_text(m->append, text, sizeof(text)) : "(none)");
@@ -121,7 +122,8 @@ static void info_round(const char *name, const struct round *r)
 {
 	char size[UNITS_TEXT];
 
-	printf(ROW "%s: %" PRIu64 " data pages, %s in %" PRIu64 " chunk%s\n", "round", name, r->data_pages, units_bytes(r->bytes, size), r->chunks,
+	printf(ROW "%s: %" PRIu64 " data page%s, %s in %" PRIu64 " chunk%s\n", "round", name,
+	       r->data_pages, r->data_pages == 1 ? "" : "s", units_bytes(r->bytes, size), r->chunks,
 	       r->chunks == 1 ? "" : "s");
 }
 
@@ -160,7 +162,8 @@ static int info_text(const struct look *l, struct fail *why)
 	info_regions(l);
 	info_hosts(l);
 	info_rounds(&l->rounds);
-	printf(ROW "%s, %" PRIu64 " chunks\n", "size", units_bytes(l->bytes, size), l->rounds.chunks);
+	printf(ROW "%s, %" PRIu64 " chunk%s\n", "size", units_bytes(l->bytes, size),
+	       l->rounds.chunks, l->rounds.chunks == 1 ? "" : "s");
 	printf(ROW "%s\n", "file", show_hex(l->file, 16, hex));
 	printf(ROW "%s\n", "content", show_hex(l->content, 16, hex));
 	return info_strays(l, why);

@@ -11,8 +11,9 @@ const struct command commands[] = {
 	  .help = "the VM tree, configuration and state" },
 	{ .name = "regs",   .run = regs_run,   .operands = "[FILE]", .help = "registers of every CPU" },
 	{ .name = "mem",    .run = mem_run,    .operands = "[--raw] GPA [LEN] [FILE]", .takes = TAKES_RAW | TAKES_RANGE,
-	  .help = "guest memory, 256 bytes unless LEN says more" },
-	{ .name = "verify", .run = verify_run, .operands = "[FILE]", .help = "structure, every hash, both digests" },
+	  .help = "guest memory at GPA (default LEN: 256 bytes)" },
+	{ .name = "verify", .run = verify_run, .operands = "[FILE]",
+	  .help = "check structure, checksums and digests" },
 	{ .name = NULL },
 };
 

@@ -39,14 +39,19 @@ static int mem_check(const struct look *l, const struct args *a, struct fail *wh
 	uint64_t at = a->gpa, left = a->len;
 
 	if (look_state_only(l))
-		return fail_set(why, FAIL_REFUSED, "%s: was saved without memory (--state-only)", l->src.what);
+		return fail_set(why, FAIL_REFUSED,
+				"%s: snapshot without memory (saved with --state-only)",
+				l->src.what);
 	if (a->len - 1 > UINT64_MAX - a->gpa)
-		return fail_set(why, FAIL_USAGE, "0x%" PRIx64 " and %" PRIu64 " bytes: past the end of all addresses", a->gpa, a->len);
+		return fail_set(why, FAIL_USAGE,
+				"range exceeds the 64-bit address space: %" PRIu64
+				" bytes at 0x%" PRIx64, a->len, a->gpa);
 	while (left) {
 		const struct machine_region *r = mem_region(&l->config, at);
 
 		if (!r)
-			return fail_set(why, FAIL_USAGE, "%s: no memory at 0x%" PRIx64, l->src.what, at);
+			return fail_set(why, FAIL_USAGE, "%s: no guest memory at 0x%" PRIx64,
+					l->src.what, at);
 		if (left <= r->size - (at - r->gpa))
 			return 0;
 		left -= r->size - (at - r->gpa);
@@ -74,7 +79,7 @@ static int mem_spool_open(struct mem *m, struct fail *why)
 		}
 	}
 	if (m->spool < 0 || ftruncate(m->spool, (off_t)m->a->len))
-		return fail_sys(why, "room for %" PRIu64 " bytes of memory", m->a->len);
+		return fail_sys(why, "temporary file of %" PRIu64 " bytes", m->a->len);
 	return 0;
 }
 
@@ -249,7 +254,8 @@ int mem_run(const struct args *a, struct fail *why)
 	int                    rc   = -1;
 
 	if (a->raw && isatty(STDOUT_FILENO))
-		return fail_set(why, FAIL_USAGE, "standard output is a terminal: --raw writes bytes, send them to a file or a pipe");
+		return fail_set(why, FAIL_USAGE,
+				"standard output is a terminal: --raw is binary, redirect it");
 	if (look_open(&l, a->file, &want, why))
 		goto out;
 	if (l->image && mem_check(l, a, why))

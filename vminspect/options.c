@@ -29,7 +29,7 @@ static void options_usage(int status)
 	FILE *out = status ? stderr : stdout;
 
 	fputs("usage: vminspect COMMAND [--json] [FILE]\n"
-	      "Looks into the snapshot FILE, or standard input.\n", out);
+	      "Inspects the snapshot FILE, or standard input.\n", out);
 	for (const struct command *c = commands; c->name; c++)
 		fprintf(out, "  %-6s %-32s %s\n", c->name, c->operands, c->help);
 	fputs("  --help, --version\n", out);
@@ -40,7 +40,7 @@ static void options_takes(const struct command *c, unsigned what, const char *na
 {
 	if (c->takes & what)
 		return;
-	warnx("%s takes no --%s", c->name, name);
+	warnx("%s: --%s not supported by this command", c->name, name);
 	options_usage(2);
 }
 
@@ -76,17 +76,17 @@ static int options_range(struct args *a, int n, char **operands)
 {
 	a->len = 256;
 	if (n < 1) {
-		warnx("mem: no address");
+		warnx("mem: missing GPA operand");
 		options_usage(2);
 	}
 	if (!options_number(&a->gpa, operands[0])) {
-		warnx("mem: '%s' is no address", operands[0]);
+		warnx("mem: invalid address '%s' (for example 0x80000000)", operands[0]);
 		options_usage(2);
 	}
 	if (n < 2 || (!options_number(&a->len, operands[1]) && !units_size(&a->len, operands[1])))
 		return 1;
 	if (a->len == 0) {
-		warnx("mem: a length of 0");
+		warnx("mem: invalid length 0");
 		options_usage(2);
 	}
 	return 2;
@@ -97,7 +97,7 @@ static const struct command *options_command(const char *word)
 	for (const struct command *c = commands; c->name; c++)
 		if (strcmp(c->name, word) == 0)
 			return c;
-	warnx("'%s' is no command", word);
+	warnx("unsupported command '%s'", word);
 	options_usage(2);
 	return NULL;
 }
@@ -115,7 +115,9 @@ const struct command *options_parse(struct args *a, int argc, char **argv)
 		case OPT_CONFIG:
 		case OPT_DTB:
 		case OPT_FORCE:
-		case OPT_RAW:     warnx("--%s comes after its command", options_name(c)); /* fall through */
+		case OPT_RAW:
+			warnx("--%s must follow its command", options_name(c));
+			/* fall through */
 		default:          options_usage(2);
 		}
 	if (optind == argc)
@@ -141,15 +143,15 @@ const struct command *options_parse(struct args *a, int argc, char **argv)
 	if (optind < argc)
 		a->file = argv[optind++];
 	if (optind < argc) {
-		warnx("%s: one operand too many: '%s'", command->name, argv[optind]);
+		warnx("%s: unexpected operand '%s'", command->name, argv[optind]);
 		options_usage(2);
 	}
 	if (a->force && (!a->dtb || publish_standard(a->dtb))) {
-		warnx("--force goes with --dtb and a file");
+		warnx("--force requires --dtb FILE");
 		options_usage(2);
 	}
 	if (a->json && (a->raw || a->dtb)) {
-		warnx("--json does not go with --%s", a->raw ? "raw" : "dtb");
+		warnx("--json and --%s are mutually exclusive", a->raw ? "raw" : "dtb");
 		options_usage(2);
 	}
 	return command;

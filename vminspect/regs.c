@@ -27,7 +27,7 @@ int regs_load(const struct regs_cpu *cpu, const struct state_table *const *table
 	for (size_t i = 0; i < ntables; i++) {
 		node = state < 0 ? state : fdt_subnode_offset(tree, state, tables[i]->name);
 		if (node < 0)
-			return fail_set(why, FAIL_CORRUPT, "%s: %s: no saved registers (%s)",
+			return fail_set(why, FAIL_CORRUPT, "%s: %s: missing registers (%s)",
 					cpu->look->src.what, where, tables[i]->name);
 		if (state_load(tables[i], into[i], tree, node, where, NULL, why))
 			return fail_prefix(why, "%s: ", cpu->look->src.what);

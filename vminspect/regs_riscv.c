@@ -27,9 +27,11 @@ static void regs_text(uint32_t n, const struct hart_state *s)
 		printf("  %-10s %016" PRIx64 "%s%s\n", c->name, c->value(s), words[0] ? "  " : "", words);
 	}
 	if (s->res_valid)
-		printf("  reservation of %u bytes at 0x%" PRIx64 ", which held 0x%" PRIx64 "\n", s->res_size, s->res_gpa, s->res_value);
+		printf("  reservation of %u bytes at 0x%" PRIx64 ", value 0x%" PRIx64 "\n",
+		       s->res_size, s->res_gpa, s->res_value);
 	if (s->hsm == HSM_START_PENDING)
-		printf("  starts at 0x%" PRIx64 " with 0x%" PRIx64 "\n", s->hsm_start, s->hsm_opaque);
+		printf("  start address 0x%" PRIx64 ", opaque 0x%" PRIx64 "\n", s->hsm_start,
+		       s->hsm_opaque);
 	if ((s->sstatus & SSTATUS_FS) == 0)
 		return;      /* off: nobody can have put anything there */
 	for (unsigned i = 0; i < 32; i += 4)

@@ -40,7 +40,7 @@ static void text_segments(const struct x86_sregs_state *s)
 
 static void text_msrs(const struct x86_msrs_state *s)
 {
-	puts(" MSRs, without those that are 0");
+	puts(" MSRs (zero values omitted)");
 	for (uint32_t i = 0; i < s->count; i++) {
 		const char *name = x86_msr_name(s->index[i]);
 
@@ -51,7 +51,7 @@ static void text_msrs(const struct x86_msrs_state *s)
 
 static void text_lapic(const struct x86_lapic_state *s)
 {
-	puts(" local APIC, without registers that are 0");
+	puts(" local APIC (zero values omitted)");
 	for (uint32_t at = 0; at < sizeof(s->regs); at += 16) {
 		const uint32_t    v    = get_le32(s->regs + at);
 		const char *const name = x86_lapic_name(at);

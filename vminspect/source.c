@@ -16,7 +16,8 @@ int source_open(struct source *s, const char *operand, struct fail *why)
 	*s = (struct source){ .fd = -1 };
 	snprintf(s->what, sizeof(s->what), "%s", standard ? "standard input" : operand);
 	if (standard && isatty(STDIN_FILENO))
-		return fail_set(why, FAIL_USAGE, "standard input is a terminal: name a snapshot or pipe one in");
+		return fail_set(why, FAIL_USAGE,
+				"standard input is a terminal: specify FILE, or redirect it");
 	s->fd = standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(operand, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (s->fd < 0 || fstat(s->fd, &st)) {
 		fail_sys(why, "%s", s->what);

@@ -35,7 +35,8 @@ static int tree_write(const struct args *a, const struct source *from, const voi
 	if (!publish_standard(a->dtb))
 		return tree_write_file(a, from, fdt, len, why);
 	if (isatty(STDOUT_FILENO))
-		return fail_set(why, FAIL_USAGE, "standard output is a terminal: the tree is binary, send it to a file or to dtc");
+		return fail_set(why, FAIL_USAGE,
+				"standard output is a terminal: the tree is binary, redirect it");
 	return io_write(STDOUT_FILENO, fdt, len, "standard output", why);
 }
 

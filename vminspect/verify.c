@@ -31,7 +31,9 @@ static int verify_sound_text(const struct look *l, json_t *strays)
 	json_t *s;
 	size_t  i;
 
-	printf("%s: sound: %" PRIu64 " pages in %" PRIu64 " chunks, %s\n", l->src.what, verify_pages(l), l->rounds.chunks, units_bytes(l->bytes, size));
+	printf("%s: valid: %" PRIu64 " page%s in %" PRIu64 " chunk%s, %s\n", l->src.what,
+	       verify_pages(l), verify_pages(l) == 1 ? "" : "s", l->rounds.chunks,
+	       l->rounds.chunks == 1 ? "" : "s", units_bytes(l->bytes, size));
 	printf("file    %s\n", show_hex(l->file, 16, hex));
 	printf("content %s\n", show_hex(l->content, 16, hex));
 	json_array_foreach(strays, i, s)

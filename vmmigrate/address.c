@@ -32,7 +32,8 @@ static int address_port(struct address *a, const char *port, const char *text, s
 	unsigned long n = strtoul(port, &end, 10);
 
 	if (port[0] < '0' || port[0] > '9' || *end || n > 65535 || strlen(port) >= sizeof(a->port))
-		return fail_set(why, FAIL_USAGE, "'%.200s': a port is a number up to 65535", text);
+		return fail_set(why, FAIL_USAGE, "'%.200s': invalid port (valid: 0 to 65535)",
+				text);
 	snprintf(a->port, sizeof(a->port), "%lu", n);
 	return 0;
 }
@@ -46,7 +47,9 @@ int address_parse(struct address *a, const char *text, bool host_optional, struc
 		const char *close = strchr(text, ']');
 
 		if (!close || (close[1] != '\0' && close[1] != ':'))
-			return fail_set(why, FAIL_USAGE, "'%.200s': wanted [ADDRESS]:PORT", text);
+			return fail_set(why, FAIL_USAGE,
+					"'%.200s': invalid address (expected [ADDRESS]:PORT)",
+					text);
 		host = text + 1;
 		len  = (size_t)(close - host);
 		port = close[1] ? close + 2 : NULL;
@@ -57,12 +60,13 @@ int address_parse(struct address *a, const char *text, bool host_optional, struc
 		len = strlen(text);      /* a name, or a v6 address without brackets */
 	}
 	if (len >= sizeof(a->host) || (len == 0 && !host_optional))
-		return fail_set(why, FAIL_USAGE, "'%.200s': wanted HOST[:PORT]", text);
+		return fail_set(why, FAIL_USAGE, "'%.200s': invalid address (expected HOST[:PORT])",
+				text);
 	memcpy(a->host, host, len);
 	a->host[len] = '\0';
 	for (size_t i = 0; i < len; i++)
 		if ((unsigned char)a->host[i] <= ' ' || (unsigned char)a->host[i] >= 0x7f)
-			return fail_set(why, FAIL_USAGE, "'%.200s': no host has such a name", text);
+			return fail_set(why, FAIL_USAGE, "'%.200s': invalid host name", text);
 	return address_port(a, port ? port : ADDRESS_PORT, text, why);
 }
 
@@ -84,7 +88,7 @@ int address_of_socket(struct address *a, int fd, bool peer, struct fail *why)
 	socklen_t               len = sizeof(ss);
 
 	if (peer ? getpeername(fd, (struct sockaddr *)&ss, &len) : getsockname(fd, (struct sockaddr *)&ss, &len))
-		return fail_sys(why, "socket's address");
+		return fail_sys(why, "socket address");
 	return address_of(a, (struct sockaddr *)&ss, len, why);
 }
 
@@ -150,7 +154,7 @@ static int address_try(const struct addrinfo *ai, const char *name, uint64_t dea
 	return fd;
 refused:
 	close(fd);
-	fail_set(why, FAIL_PEER, "%s: can't connect", name);
+	fail_set(why, FAIL_PEER, "%s: cannot connect", name);
 	why->sys = err;
 	return -1;
 }
@@ -164,11 +168,12 @@ int address_connect(const struct address *a, bool insecure, uint64_t deadline_ns
 	address_text(a, name);
 	if (address_resolve(a, false, &all, why))
 		return -1;
-	fail_set(why, FAIL_PEER, "%s: no address to connect to", name);
+	fail_set(why, FAIL_PEER, "%s: no usable address", name);
 	for (const struct addrinfo *ai = all; ai && *fd < 0; ai = ai->ai_next) {
 		if (!insecure && !address_is_loopback(ai->ai_addr)) {
-			fail_set(why, FAIL_USAGE, "%s is another host and the connection would be plain text, readable and forgeable by anyone "
-				 "on the way: --insecure accepts that", name);
+			fail_set(why, FAIL_USAGE,
+				 "%s: connection to another host is neither encrypted nor "
+				 "authenticated; use --insecure to accept this", name);
 			continue;
 		}
 		*fd = address_try(ai, name, deadline_ns, why);
@@ -207,7 +212,7 @@ static int address_bind(const struct addrinfo *ai, const char *name, struct fail
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
 	if (bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, 64) == 0)
 		return fd;
-	fail_sys(why, "%s: can't listen", name);
+	fail_sys(why, "%s: cannot listen", name);
 	close(fd);
 	return -1;
 }
@@ -279,7 +284,8 @@ int address_listen(const struct address *a, bool insecure, int fds[ADDRESS_LISTE
 	if (l.n)
 		return 0;
 	if (l.refused)
-		return fail_set(why, FAIL_USAGE, "%s can be reached from other hosts, in plain text and by anyone: --insecure accepts that",
-				l.name);
+		return fail_set(why, FAIL_USAGE,
+				"%s: reachable from other hosts, neither encrypted nor "
+				"authenticated; use --insecure to accept this", l.name);
 	return -1;
 }

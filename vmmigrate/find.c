@@ -27,7 +27,7 @@ int find_identity(struct control *c, struct uuid *vm, char name[VM_NAME_MAX + 1]
 	ok = text && uuid_parse(vm, text);
 	json_decref(ret);
 	if (!ok)
-		return fail_set(why, FAIL_PEER, "query-uuid: no UUID in the answer");
+		return fail_set(why, FAIL_PEER, "query-uuid: missing UUID in the reply");
 	if (!name)
 		return 0;
 	ret = NULL;
@@ -39,7 +39,7 @@ int find_identity(struct control *c, struct uuid *vm, char name[VM_NAME_MAX + 1]
 	if (ok)
 		snprintf(name, VM_NAME_MAX + 1, "%s", s);
 	json_decref(ret);
-	return ok ? 0 : fail_set(why, FAIL_PEER, "query-name: no name in the answer");
+	return ok ? 0 : fail_set(why, FAIL_PEER, "query-name: missing name in the reply");
 }
 
 /* The holder of the lock is a vmrun: it answers at its socket, for that VM. */
@@ -49,11 +49,14 @@ static int find_holder_answers(const struct uuid *vm, const struct moves_holder 
 	struct uuid     got;
 
 	if (!h->socket[0])
-		return fail_set(why, FAIL_OWNER, "the VM is held by process %ld: it is arriving here, or is being settled", (long)h->pid);
+		return fail_set(why, FAIL_OWNER,
+				"the VM is locked by pid %ld: it is being moved here or resolved",
+				(long)h->pid);
 	if (control_open(&mine, h->socket, why))
 		return -1;
 	if (find_identity(mine, &got, NULL, why) == 0 && !uuid_equal(vm, &got))
-		fail_set(why, FAIL_OWNER, "%s: another VM answers there than process %ld was to run", h->socket, (long)h->pid);
+		fail_set(why, FAIL_OWNER, "%s: socket of another VM than that of pid %ld",
+			 h->socket, (long)h->pid);
 	else if (why->kind == FAIL_NONE) {
 		*c = mine;
 		return 0;
@@ -109,9 +112,9 @@ static int find_live_record(struct judged *j, const struct uuid *vm, struct fail
 	j->stale = json_is_true(json_object_get(ret, "stale"));
 	j->found = json_is_object(record);
 	if (j->found && (!moves_parse(record, &j->r) || !uuid_equal(&j->r.vm, vm)))
-		fail_set(why, FAIL_OWNER, "vmferry-moves: not a record of that VM");
+		fail_set(why, FAIL_OWNER, "vmferry-moves: invalid record");
 	else if (!j->found && !json_is_null(record))
-		fail_set(why, FAIL_OWNER, "vmferry-moves: no record in the answer");
+		fail_set(why, FAIL_OWNER, "vmferry-moves: missing record in the reply");
 	else
 		rc = 0;
 	json_decref(ret);
@@ -146,7 +149,7 @@ int find_judged(const struct uuid *vm, bool ours, struct judged *j, struct fail 
 			return 0;
 	}
 	why->kind = FAIL_OWNER;
-	return fail_prefix(why, "who owns the VM cannot be told: ");
+	return fail_prefix(why, "cannot determine who owns the VM: ");
 }
 
 struct find_record { const char *name, *socket; struct move_record r; unsigned n; };
@@ -190,7 +193,8 @@ static int find_by_uuid(struct uuid *vm, char name[VM_NAME_MAX + 1], struct cont
 	else if (moves_read(vm, r, &found, why) == 0 && found)
 		rc = snprintf(name, VM_NAME_MAX + 1, "%s", r->name) < 0;
 	else if (why->kind == FAIL_NONE)
-		fail_set(why, FAIL_PEER, "%s: no such VM runs here, and no record tells of one", text);
+		fail_set(why, FAIL_PEER, "%s: no running VM and no record of a move with this UUID",
+			 text);
 	free(r);
 	return rc;
 }
@@ -214,7 +218,9 @@ int find_operand(const char *operand, struct uuid *vm, char name[VM_NAME_MAX + 1
 	int rc = moves_list(find_record_each, &f, &lists);
 
 	if (f.n > 1)
-		return fail_set(why, FAIL_USAGE, "%s: records of %u VMs have that name; name one by its UUID", operand, f.n);
+		return fail_set(why, FAIL_USAGE,
+				"%s: ambiguous name, %u VMs have records; specify the UUID",
+				operand, f.n);
 	if (f.n == 0) {
 		*why = rc ? lists : open;
 		return -1;

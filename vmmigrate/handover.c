@@ -28,14 +28,16 @@ static int handover_record(struct handover *h, bool ours, enum move_state want, 
 		return fail_sys(why, "record");
 	if (find_judged(&h->vm, ours, j, why) == 0) {
 		if (!j->found || !moves_find(&j->r, &h->move, &state, &of))
-			fail_set(why, FAIL_OWNER, "%s: the record of this move is gone", h->name);
+			fail_set(why, FAIL_OWNER, "%s: missing record of this move", h->name);
 		else if (state == MOVE_RELEASED || state == MOVE_RETAKING)
 			rc = 0;
 		else if (state == want)
 			rc = 1;
 		else {
 			h->settled = true;
-			fail_set(why, FAIL_OWNER, "%s: this move was settled meanwhile: its record says %s", h->name, move_state_names[state]);
+			fail_set(why, FAIL_OWNER,
+				 "%s: this move was resolved in the meantime: record state %s",
+				 h->name, move_state_names[state]);
 		}
 		control_close(j->c);
 	}
@@ -73,7 +75,8 @@ static int handover_hold_for(struct handover *h, enum move_state want, struct fa
 		return 0;
 	/* While nobody had the right, the peer may have been told that it is released. */
 	if (h->keep)
-		return fail_set(why, FAIL_OWNER, "%s: its vmrun has ended meanwhile: nothing was taken back; vmmigrate status %s",
+		return fail_set(why, FAIL_OWNER,
+				"%s: vmrun exited: VM not taken back; see vmmigrate status %s",
 				h->name, h->name);
 	handover_let_go(h);
 	switch (find_vm(&h->vm, &c, why)) {
@@ -117,7 +120,7 @@ static int handover_write(const struct handover *h, enum move_state state, uint6
 		return fail_sys(why, "record");
 	if (moves_read_synced(&h->vm, r, &found, why) == 0) {
 		if (!found || !uuid_equal(&r->move, &h->move)) {
-			fail_set(why, FAIL_OWNER, "%s: the record of this move is gone", h->name);
+			fail_set(why, FAIL_OWNER, "%s: missing record of this move", h->name);
 		} else {
 			moves_step(r, state, &h->move, generation > r->generation ? generation : r->generation, r->peer);
 			rc = moves_write(r, why);
@@ -239,7 +242,8 @@ static int handover_running(struct handover *h, const struct message *m, struct 
 	fault_point("vmmigrate.source.running-heard");
 	/* The VM has moved whatever becomes of our record; one that stays is harmless and `resume` or `resolve` removes it. */
 	if (handover_done(h, m->generation, why))
-		snprintf(h->note, sizeof(h->note), "the record here stays for now: %.280s", fail_text(why, text, sizeof(text)));
+		snprintf(h->note, sizeof(h->note), "the local record was not updated: %.280s",
+			 fail_text(why, text, sizeof(text)));
 	return 0;
 }
 
@@ -250,11 +254,17 @@ static int handover_returned(struct handover *h, const struct message *m, struct
 	address_text(&h->peer, peer);
 	if (handover_retake(h, false, why)) {
 		fail_text(why, text, sizeof(text));
-		return fail_set(why, FAIL_OWNER, "%s: given back by %s, but it could not be taken back: %.200s", h->name, peer, text);
+		return fail_set(why, FAIL_OWNER,
+				"%s: returned by %s, but could not be taken back: %.200s", h->name,
+				peer, text);
 	}
 	if (h->here_alive)
-		return fail_set(why, FAIL_PEER, "%s could not run it: %.160s; %s runs on here", peer, m->reason, h->name);
-	return fail_set(why, FAIL_ENDED, "%s could not run it: %.120s; its vmrun here has ended meanwhile: what it had in memory is lost", peer, m->reason);
+		return fail_set(why, FAIL_PEER,
+				"%s could not start the VM: %.160s; %s continues here", peer,
+				m->reason, h->name);
+	return fail_set(why, FAIL_ENDED,
+			"%s could not start the VM: %.120s; vmrun exited here: its memory is lost",
+			peer, m->reason);
 }
 
 int handover_run(struct handover *h, struct fail *why)
@@ -264,13 +274,17 @@ int handover_run(struct handover *h, struct fail *why)
 	int             rc;
 
 	if (!m)
-		return fail_set(why, FAIL_OWNER, "%s: released, and no memory to say GO: vmmigrate resume %s", h->name, h->name);
+		return fail_set(why, FAIL_OWNER,
+				"%s: out of memory: released, GO not sent; use vmmigrate resume %s",
+				h->name, h->name);
 	address_text(&h->peer, peer);
 	if (handover_go(h, m, why)) {
 		fail_text(why, text, sizeof(text));
 		rc = h->settled ? -1 :
-		     fail_set(why, FAIL_OWNER, "%s: in doubt: it was released to %s, which has not said that it runs (%.120s). It does not run here. "
-			      "vmmigrate resume %s asks again", h->name, peer, text, h->name);
+		     fail_set(why, FAIL_OWNER,
+			      "%s: unresolved: released to %s, which has not confirmed that it "
+			      "runs (%.120s); not running here; use vmmigrate resume %s",
+			      h->name, peer, text, h->name);
 	} else {
 		rc = m->type == MSG_RUNNING ? handover_running(h, m, why) : handover_returned(h, m, why);
 	}

@@ -71,7 +71,8 @@ static int incoming_log(struct incoming *in, const struct machine *m, const stru
 			continue;
 		}
 		io_close(&in->log_fd);
-		return busy ? fail_set(why, FAIL_REFUSED, "%s: in use: a VM of that name is here already", in->log) :
+		return busy ? fail_set(why, FAIL_REFUSED,
+				       "%s: already in use by a VM of this name", in->log) :
 			      fail_sys(why, "%s: lock", in->log);
 	}
 
@@ -184,7 +185,8 @@ static int incoming_ended(struct incoming *in, const struct options *o, struct f
 	if (o->spawn && WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
 	incoming_words(in, words, sizeof(words));
-	return fail_set(why, FAIL_REFUSED, "%s", words[0] ? words : "vmrun ended without a word");
+	return fail_set(why, FAIL_REFUSED, "%s",
+			words[0] ? words : "vmrun exited without an error message");
 }
 
 int incoming_claim(struct incoming *in, const struct uuid *vm, struct fail *why)
@@ -218,7 +220,7 @@ static int incoming_take(struct incoming *in, const struct machine *m, struct fa
 	if (find_identity(in->control, &vm, NULL, why))
 		return -1;
 	if (!uuid_equal(&vm, &m->uuid))
-		return fail_set(why, FAIL_REFUSED, "a VM named %s runs already", m->name);
+		return fail_set(why, FAIL_REFUSED, "a VM named %s is already running", m->name);
 	snprintf(holder, sizeof(holder), "vmmigrate[%ld]", (long)getpid());
 	if (lease_open_token(&in->lease, in->control, LEASE_KIND_INCOMING, holder, in->token, why) ||
 	    lease_claim(in->lease, in->claim, why))
@@ -240,12 +242,14 @@ int incoming_open(struct incoming *in, const struct options *o, const struct mac
 		if (incoming_ended(in, o, why))
 			goto fail;
 		if (wire_pending(wire)) {
-			fail_set(why, FAIL_ENDED, "the source gave up while vmrun was starting");
+			fail_set(why, FAIL_ENDED, "aborted by the source while vmrun was starting");
 			goto fail;
 		}
 		if (io_now_ns() >= until) {
 			incoming_words(in, words, sizeof(words));
-			fail_set(why, FAIL_REFUSED, "vmrun has not opened %.120s in time%s%s", in->socket, words[0] ? ": " : "", words);
+			fail_set(why, FAIL_REFUSED, "vmrun did not open %.120s within %u s%s%s",
+				 in->socket, (unsigned)(INCOMING_START_NS / WIRE_SECOND),
+				 words[0] ? ": " : "", words);
 			goto fail;
 		}
 		poll(NULL, 0, INCOMING_AGAIN_MS);

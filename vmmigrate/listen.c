@@ -101,7 +101,7 @@ static void listen_refuse(struct listener *l, int fd)
 	if (wire_open(&w, fd, "peer", &ignored) == 0) {
 		wire_preamble_put(ours);
 		if (send(w->fd, ours, sizeof(ours), MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(ours))
-			wire_send_abort(w, "too many connections here", &ignored);
+			wire_send_abort(w, "too many connections", &ignored);
 		wire_close(w);
 	}
 	if (drain < 0)
@@ -157,13 +157,13 @@ static enum target_outcome listen_ask(const struct listener *l, const struct dou
 	settle_ask(&r, l->o->insecure, m);
 	switch (m->type) {
 	case MSG_RUNNING:
-		note("%s: move %s: released by its source: runs here", r.name, move);
+		note("%s: move %s: released by the source: running here", r.name, move);
 		return TARGET_MOVED;
 	case MSG_RETURNED:
 		note("%s: move %s: aborted: discarded here", r.name, move);
 		return TARGET_FAILED;
 	default:
-		note("%s: move %s: in doubt, kept and not run: %s: %s", r.name, move, r.peer,
+		note("%s: move %s: unresolved, VM kept paused: %s: %s", r.name, move, r.peer,
 		     m->reason[0] ? m->reason : answer_state_names[m->state]);
 		return TARGET_DOUBT;
 	}
@@ -316,7 +316,9 @@ int listen_run(const struct options *o, struct fail *why)
 		if (address_of_socket(&at, l.fds[i], false, why))
 			return -1;
 		address_text(&at, text);
-		note("listening on %s%s", text, o->insecure || o->to.host[0] ? "" : " (this host only; --insecure: all)");
+		note("listening on %s%s", text,
+		     o->insecure || o->to.host[0] ? "" :
+		     " (this host only; all hosts with --insecure)");
 	}
 	listen_loop(&l);
 	for (unsigned i = 0; i < l.nfds; i++)

@@ -39,9 +39,13 @@ static void move_report(const struct options *o, const struct source_result *r)
 			r->audited ? "true" : "false", (double)r->downtime_ns / 1e6, (double)r->total_ns / 1e6, r->alive ? "true" : "false");
 		return;
 	}
-	fprintf(stderr, "%s: moved to %s: %" PRIu32 " rounds, %s, stood still for %s of %s%s%s\n", r->name, r->peer, r->pages.nrounds,
-		units_bytes(r->bytes, bytes), units_ms(r->downtime_ns, down), units_ms(r->total_ns, total), r->audited ? ", audited" : "",
-		r->pages.converged ? "" : "; not converged: it writes faster than the way is");
+	fprintf(stderr,
+		"%s: moved to %s: %" PRIu32 " round%s, %s, downtime %s, total time %s%s%s\n",
+		r->name, r->peer, r->pages.nrounds, r->pages.nrounds == 1 ? "" : "s",
+		units_bytes(r->bytes, bytes), units_ms(r->downtime_ns, down),
+		units_ms(r->total_ns, total), r->audited ? ", audited" : "",
+		r->pages.converged ? "" :
+		"; not converged: the guest dirties memory faster than the link can send");
 }
 
 static int move_main(const struct options *o)
@@ -60,7 +64,8 @@ static int move_main(const struct options *o)
 			fprintf(stderr, "vmmigrate: %s: %s\n", r.name, r.note);
 		if (r.alive)
 			return 0;
-		fprintf(stderr, "vmmigrate: %s is owned by %s, where its vmrun has ended since\n", r.name, r.peer);
+		fprintf(stderr, "vmmigrate: %s: owned by %s, where its vmrun has exited\n", r.name,
+			r.peer);
 		return fail_status(FAIL_OWNER);
 	}
 	struct signalfd_siginfo si;

@@ -63,12 +63,12 @@ static int numbers_get(const json_t *v, uint64_t *out, size_t n)
 static int features_get(struct message *m, const json_t *v, const struct member *d, struct fail *why)
 {
 	if (!json_is_array(v) || json_array_size(v) > MESSAGE_FEATURES)
-		return member_bad(d, "not an array of few texts", why);
+		return member_bad(d, "invalid array of strings", why);
 	for (size_t i = 0; i < json_array_size(v); i++) {
 		const json_t *t = json_array_get(v, i);
 
 		if (!json_is_string(t) || json_string_length(t) >= sizeof(m->features[0]))
-			return member_bad(d, "not a short text", why);
+			return member_bad(d, "invalid string", why);
 		snprintf(m->features[m->nfeatures++], sizeof(m->features[0]), "%s", json_string_value(t));
 	}
 	return 0;
@@ -86,14 +86,14 @@ static json_t *features_put(const struct message *m)
 static int regions_get(struct message *m, const json_t *v, const struct member *d, struct fail *why)
 {
 	if (!json_is_array(v) || json_array_size(v) > MESSAGE_REGIONS)
-		return member_bad(d, "not an array of few regions", why);
+		return member_bad(d, "invalid array of regions", why);
 	for (size_t i = 0; i < json_array_size(v); i++) {
 		const json_t          *o = json_array_get(v, i);
 		struct message_region *r = &m->regions[m->nregions++];
 
 		if (number_get(json_object_get(o, "id"), &r->id) || number_get(json_object_get(o, "size"), &r->size) ||
 		    number_get(json_object_get(o, "populated"), &r->populated))
-			return member_bad(d, "id, size and populated are numbers", why);
+			return member_bad(d, "invalid id, size or populated", why);
 	}
 	return 0;
 }
@@ -111,12 +111,13 @@ static json_t *regions_put(const struct message *m)
 static int extents_get(struct message *m, const json_t *v, const struct member *d, struct fail *why)
 {
 	if (!json_is_array(v) || json_array_size(v) > MESSAGE_EXTENTS)
-		return member_bad(d, "not an array of at most 1024", why);
+		return member_bad(d, "invalid array (at most 1024 entries)", why);
 	for (size_t i = 0; i < json_array_size(v); i++) {
 		uint64_t n[3];
 
 		if (numbers_get(json_array_get(v, i), n, 3))
-			return member_bad(d, "not [region, first, pages]", why);
+			return member_bad(d, "invalid entry (expected [region, first, pages])",
+					  why);
 		m->extents[m->nextents++] = (struct message_extent){ .region = n[0], .first = n[1], .count = n[2] };
 	}
 	return 0;
@@ -135,12 +136,12 @@ static json_t *extents_put(const struct message *m)
 static int list_get(struct message *m, const json_t *v, const struct member *d, struct fail *why)
 {
 	if (!json_is_array(v) || json_array_size(v) > MESSAGE_LIST)
-		return member_bad(d, "not an array of at most 64", why);
+		return member_bad(d, "invalid array (at most 64 entries)", why);
 	for (size_t i = 0; i < json_array_size(v); i++) {
 		uint64_t n[2];
 
 		if (numbers_get(json_array_get(v, i), n, 2))
-			return member_bad(d, "not [region, page]", why);
+			return member_bad(d, "invalid entry (expected [region, page])", why);
 		m->list[m->nlist++] = (struct message_place){ .region = n[0], .page = n[1] };
 	}
 	return 0;
@@ -198,7 +199,7 @@ static int images_get(struct message *m, const json_t *v, const struct member *d
 		memset(image, 0, sizeof(*image));
 		if (image_name_get(image, json_object_get(o, "name")) || number_get(json_object_get(o, "size"), &image->size) ||
 		    image_sha256_get(image, json_object_get(o, "sha256")))
-			return member_bad(d, "not name, size and sha256", why);
+			return member_bad(d, "invalid entry (expected name, size and sha256)", why);
 	}
 	return 0;
 }
@@ -227,7 +228,7 @@ static int wants_get(struct message *m, const json_t *v, const struct member *d,
 
 		memset(image, 0, sizeof(*image));
 		if (image_name_get(image, json_array_get(v, i)))
-			return member_bad(d, "not a name", why);
+			return member_bad(d, "invalid name", why);
 	}
 	return 0;
 }
@@ -247,7 +248,7 @@ static int hashes_get(struct message *m, const json_t *v, const struct member *d
 	size_t      n = json_string_length(v) / 16;
 
 	if (!s || json_string_length(v) % 16 || n > MESSAGE_AUDIT_PAGES || n != m->pages)
-		return member_bad(d, "not 16 hex digits a page", why);
+		return member_bad(d, "invalid length (expected 16 hex digits a page)", why);
 	for (size_t i = 0; i < n; i++) {
 		uint64_t h = 0;
 
@@ -255,7 +256,7 @@ static int hashes_get(struct message *m, const json_t *v, const struct member *d
 			int digit = hex_digit(s[i * 16 + k]);
 
 			if (digit < 0)
-				return member_bad(d, "not hex", why);
+				return member_bad(d, "invalid hex digit", why);
 			h = h << 4 | (unsigned)digit;
 		}
 		m->hashes[i] = h;
@@ -290,7 +291,7 @@ static int state_get(struct message *m, const json_t *v, const struct member *d,
 			return 0;
 		}
 	}
-	return member_bad(d, "not a state", why);
+	return member_bad(d, "invalid state", why);
 }
 
 static json_t *state_put(const struct message *m)
@@ -303,7 +304,9 @@ static int from_get(struct message *m, const json_t *v, const struct member *d, 
 	const char *s = json_is_string(v) ? json_string_value(v) : "";
 
 	m->from_target = !strcmp(s, "target");
-	return m->from_target || !strcmp(s, "source") ? 0 : member_bad(d, "neither source nor target", why);
+	if (m->from_target || !strcmp(s, "source"))
+		return 0;
+	return member_bad(d, "invalid value (valid: source, target)", why);
 }
 
 static json_t *from_put(const struct message *m)
@@ -419,7 +422,7 @@ int message_write(const struct message *m, char **text, size_t *len, struct fail
 		return 0;
 	free(*text);
 	*text = NULL;
-	return fail_set(why, FAIL_LIMIT, "message %s is too long", message_type_names[m->type]);
+	return fail_set(why, FAIL_LIMIT, "message %s too long", message_type_names[m->type]);
 }
 
 static int member_read(struct message *m, const json_t *v, const struct member *d, struct fail *why)
@@ -430,22 +433,22 @@ static int member_read(struct message *m, const json_t *v, const struct member *
 	switch (d->kind) {
 	case MEMBER_UUID:
 		if (!json_is_string(v) || !uuid_parse((struct uuid *)at, json_string_value(v)))
-			return member_bad(d, "not a UUID", why);
+			return member_bad(d, "invalid UUID", why);
 		m->has_move = true;
 		return 0;
 	case MEMBER_TEXT:
 		if (!json_is_string(v) || json_string_length(v) >= d->size || strlen(json_string_value(v)) != json_string_length(v))
-			return member_bad(d, "not a text of the right length", why);
+			return member_bad(d, "invalid string", why);
 		memcpy(at, json_string_value(v), json_string_length(v) + 1);
 		return 0;
 	case MEMBER_NUMBER:
 		if (number_get(v, &n))
-			return member_bad(d, "not a number from 0 up", why);
+			return member_bad(d, "invalid number (valid: 0 or more)", why);
 		memcpy(at, &n, sizeof(n));
 		return 0;
 	case MEMBER_BOOL:
 		if (!json_is_boolean(v))
-			return member_bad(d, "neither true nor false", why);
+			return member_bad(d, "invalid value (valid: true, false)", why);
 		*(bool *)at = json_is_true(v);
 		return 0;
 	case MEMBER_OTHER:
@@ -458,11 +461,13 @@ static int member_read(struct message *m, const json_t *v, const struct member *
 static int message_check(const struct message *m, bool has_vm, bool has_hashes, struct fail *why)
 {
 	if ((m->type == MSG_HELLO || m->type == MSG_QUERY) && !paths_name_ok(m->name))
-		return fail_set(why, FAIL_PEER, "message: '%.64s' is no VM name", m->name);
+		return fail_set(why, FAIL_PEER, "message: invalid VM name '%.64s'", m->name);
 	if (m->type == MSG_AUDIT && (has_hashes == m->zero || m->pages == 0))
-		return fail_set(why, FAIL_PEER, "message: AUDIT has pages, and either hashes or zero");
+		return fail_set(why, FAIL_PEER,
+				"message: AUDIT: expected pages, and either hashes or zero");
 	if (m->type == MSG_ABORT && m->has_move && !has_vm)
-		return fail_set(why, FAIL_PEER, "message: ABORT has both vm and move, or neither");
+		return fail_set(why, FAIL_PEER,
+				"message: ABORT: expected both vm and move, or neither");
 	return 0;
 }
 
@@ -474,7 +479,8 @@ static int message_members(struct message *m, const json_t *o, struct fail *why)
 	while (type && t < MESSAGE_TYPES && strcmp(type, message_type_names[t]))
 		t++;
 	if (!type || t == MESSAGE_TYPES)
-		return fail_set(why, FAIL_PEER, "message: unknown type '%.32s'", type ? type : "");
+		return fail_set(why, FAIL_PEER, "message: unsupported type '%.32s'",
+				type ? type : "");
 	m->type = (enum message_type)t;
 	for (size_t i = 0; i < NMEMBERS; i++) {
 		const struct member *d  = &members[i];
@@ -484,7 +490,7 @@ static int message_members(struct message *m, const json_t *o, struct fail *why)
 		if (!(d->in & in) || (!v && (d->optional & in)))
 			continue;
 		if (!v)
-			return fail_set(why, FAIL_PEER, "message: %s without %s", type, d->name);
+			return fail_set(why, FAIL_PEER, "message: %s: missing %s", type, d->name);
 		if (member_read(m, v, d, why))
 			return -1;
 	}
@@ -501,11 +507,11 @@ int message_read(struct message *m, const void *text, size_t len, struct fail *w
 
 	memset(m, 0, offsetof(struct message, regions));
 	if (len > MESSAGE_BYTES_MAX)
-		return fail_set(why, FAIL_PEER, "message of %zu bytes", len);
+		return fail_set(why, FAIL_PEER, "message: invalid length: %zu bytes", len);
 	o = json_loadb(text, len, JSON_REJECT_DUPLICATES, &e);
 	if (!json_is_object(o)) {
 		json_decref(o);
-		return fail_set(why, FAIL_PEER, "message: no JSON object");
+		return fail_set(why, FAIL_PEER, "message: not a JSON object");
 	}
 	rc = message_members(m, o, why);
 	json_decref(o);

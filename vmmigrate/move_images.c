@@ -37,8 +37,9 @@ int move_images_offer(struct move_images *i, struct lease *l, const struct machi
 		}
 		i->n++;
 		if (len != h->size)
-			return fail_set(why, FAIL_PEER, "%s: vmrun gives %llu bytes of %llu", h->name, (unsigned long long)len,
-					(unsigned long long)h->size);
+			return fail_set(why, FAIL_PEER,
+					"%s: size mismatch: vmrun sent %llu of %llu bytes", h->name,
+					(unsigned long long)len, (unsigned long long)h->size);
 		if (image_sha256(image->fd, len, image->sha256, why))
 			return -1;
 	}
@@ -71,7 +72,9 @@ int move_images_from_agree(struct move_images *i, const struct message *agree, s
 		struct move_image *image = move_images_named(i, agree->images[k].name);
 
 		if (!image || image->wanted)
-			return fail_set(why, FAIL_PEER, "AGREE: wants '%s', which was not offered", agree->images[k].name);
+			return fail_set(why, FAIL_PEER,
+					"AGREE: requested image '%s' was not offered",
+					agree->images[k].name);
 		image->wanted = true;
 	}
 	return 0;
@@ -131,7 +134,7 @@ static const struct machine_host *move_images_host(const struct machine *m, cons
 
 	if (h && image_is(h) && image_known(h) && h->size == image->size)
 		return h;
-	fail_set(why, FAIL_CORRUPT, "HELLO: image '%s' is not as the tree has it", image->name);
+	fail_set(why, FAIL_CORRUPT, "HELLO: image '%s' differs from the VM tree", image->name);
 	return NULL;
 }
 
@@ -148,7 +151,7 @@ int move_images_expect(struct move_images *i, const struct message *hello, const
 		if (!h)
 			return -1;
 		if (move_images_named(i, h->name))
-			return fail_set(why, FAIL_CORRUPT, "HELLO: image '%s' twice", h->name);
+			return fail_set(why, FAIL_CORRUPT, "HELLO: duplicate image '%s'", h->name);
 		*image = (struct move_image){ .host = h, .fd = -1 };
 		memcpy(image->sha256, hello->images[k].sha256, sizeof(image->sha256));
 		i->n++;
@@ -183,7 +186,7 @@ static int move_image_whole(struct move_image *image, struct lease *l, uint64_t 
 		return -1;
 	image->wanted = false;
 	if (image_cache_keep(image->fd, image->host->size, sha256, cache_max, note))
-		fail_prefix(note, "%s is not kept for other moves: ", image->host->name);
+		fail_prefix(note, "%s: not added to the image cache: ", image->host->name);
 	io_close(&image->fd);
 	return 0;
 }
@@ -198,7 +201,8 @@ int move_images_piece(struct move_images *i, const uint8_t *payload, size_t len,
 		return -1;
 	image = move_images_named(i, p.host->name);
 	if (!image || !image->wanted)
-		return fail_set(why, FAIL_PEER, "%s comes without being wanted", p.host->name);
+		return fail_set(why, FAIL_PEER, "%s: unexpected image, not requested",
+				p.host->name);
 	if (image->fd < 0) {
 		image->fd = memfd_create("vmferry-image", MFD_CLOEXEC);
 		if (image->fd < 0)

@@ -15,21 +15,21 @@
 static const char usage_text[] =
 	"usage: vmmigrate [options] VM HOST[:PORT]           move a running VM to the listener there\n"
 	"       vmmigrate --listen [ADDR]:PORT [--once] [--insecure] [--spawn CMD] [--image-cache SIZE] [-- VMRUN-OVERRIDES...]\n"
-	"       vmmigrate status [VM|UUID]                   what the records of moves say, in words\n"
-	"       vmmigrate resume VM|UUID                     go on with a hand-over that was cut short\n"
+	"       vmmigrate status [VM|UUID]                   show the records of moves\n"
+	"       vmmigrate resume VM|UUID                     continue an interrupted hand-over\n"
 	"       vmmigrate resolve VM|UUID --own|--disown [--peer-is-dead] [--yes]\n"
-	"                                                          settle who owns a VM by your word\n"
+	"                                                    decide who owns a VM\n"
 	"options of a move:\n"
-	"  --insecure                plain text to another host: readable and forgeable on the way\n"
-	"  --compress[=LEVEL]        zstd, 1 if not given\n"
-	"  --max-downtime TIME       aim at a pause of at most this (300ms)\n"
-	"  --max-rounds N            pause after so many rounds at the latest (30)\n"
-	"  --pause-deadline TIME     the pause ends after this whatever happens (30s)\n"
-	"  --handover-timeout TIME   how long to try to reach a target that was given the VM (60s)\n"
-	"  --bandwidth SIZE          bytes a second while the guest runs\n"
-	"  --audit                   compare both memories at the pause\n"
-	"  --ask [ADDR]:PORT         where a listener of this host answers the target's questions (:4649)\n"
-	"  --answer [ADDR]:PORT      answer the target's questions here while the move lasts\n"
+	"  --insecure                accept a connection without encryption or authentication\n"
+	"  --compress[=LEVEL]        compress with zstd (default level: 1)\n"
+	"  --max-downtime TIME       maximum downtime to aim at (300ms)\n"
+	"  --max-rounds N            maximum number of pre-copy rounds (30)\n"
+	"  --pause-deadline TIME     vmrun ends the pause after TIME (30s)\n"
+	"  --handover-timeout TIME   time to retry the target once the VM is released to it (60s)\n"
+	"  --bandwidth SIZE          limit in bytes per second while the guest runs\n"
+	"  --audit                   compare source and target memory during the pause\n"
+	"  --ask [ADDR]:PORT         address of the listener here that the target queries (:4649)\n"
+	"  --answer [ADDR]:PORT      answer the target's queries here during the move\n"
 	"  --progress auto|line|json|none\n";
 
 static void usage_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
@@ -99,7 +99,8 @@ static uint64_t options_time(const char *name, const char *text, uint64_t max_ns
 	uint64_t ns;
 
 	if (!units_duration(&ns, text) || ns == 0 || ns > max_ns)
-		usage_fail("--%s %s: wanted a time such as 300ms or 10s, at most %llu s", name, text, (unsigned long long)(max_ns / 1000000000));
+		usage_fail("--%s %s: invalid time (for example 300ms, 10s; at most %llu s)", name,
+			   text, (unsigned long long)(max_ns / 1000000000));
 	return ns;
 }
 
@@ -109,7 +110,7 @@ static int options_level(const char *text)
 	bool     minus = text && text[0] == '-';
 
 	if (text && (!units_number(&n, text + minus, 1, minus ? 100 : 19)))
-		usage_fail("--compress=%s: levels are 1 to 19, or -1 to -100", text);
+		usage_fail("--compress=%s: invalid value (valid: 1 to 19, -1 to -100)", text);
 	return minus ? -(int)n : (int)n;
 }
 
@@ -141,21 +142,23 @@ static void options_one(struct options *o, int opt, const char *arg)
 	case OPT_TIMEOUT:   o->handover_timeout_ns = options_time("handover-timeout", arg, 86400 * second); break;
 	case OPT_ROUNDS:
 		if (!units_number(&o->max_rounds, arg, 1, 100000))
-			usage_fail("--max-rounds %s: wanted a number from 1 to 100000", arg);
+			usage_fail("--max-rounds %s: invalid value (valid: 1 to 100000)", arg);
 		break;
 	case OPT_BANDWIDTH:
 		if (!units_size(&o->bandwidth, arg) || o->bandwidth < 64 * 1024)
-			usage_fail("--bandwidth %s: wanted bytes a second, such as 100M, 64K at least", arg);
+			usage_fail("--bandwidth %s: invalid value (valid: 64K or more)", arg);
 		break;
 	case OPT_CACHE:
 		if (strcmp(arg, "0") && !units_size(&o->image_cache, arg))
-			usage_fail("--image-cache %s: wanted a size such as 1G, or 0 to keep nothing", arg);
+			usage_fail("--image-cache %s: invalid value (valid: 0, or for example 1G)",
+				   arg);
 		if (!strcmp(arg, "0"))
 			o->image_cache = 0;
 		break;
 	case OPT_PROGRESS:
 		if (!progress_mode_parse(&o->progress, arg, stderr))
-			usage_fail("--progress %s: auto, line, json or none", arg);
+			usage_fail("--progress %s: invalid value (valid: auto, line, json, none)",
+				   arg);
 		break;
 	case OPT_AUDIT:     o->audit = true; break;
 	case OPT_OWN:       o->own = true; break;
@@ -187,29 +190,35 @@ static void options_operands(struct options *o, int n, char **v, uint32_t seen)
 		if (strcmp(v[0], words[i].word))
 			continue;
 		o->verb = words[i].verb;
-		if (n - 1 < words[i].min || n - 1 > words[i].max)
-			usage_fail("%s: wanted %s", v[0], words[i].min ? "one VM" : "at most one VM");
+		if (n - 1 < words[i].min)
+			usage_fail("%s: missing VM operand", v[0]);
+		if (n - 1 > words[i].max)
+			usage_fail("%s: unexpected operand '%s'", v[0], v[1 + words[i].max]);
 		o->vm = n > 1 ? v[1] : NULL;
 	}
 	if (seen & 1u << (OPT_LISTEN - 256)) {
 		if (o->verb != VERB_MOVE)
-			usage_fail("--listen and %s exclude each other", v[0]);
+			usage_fail("--listen and %s are mutually exclusive", v[0]);
 		o->verb      = VERB_LISTEN;
 		o->overrides = v;
 	} else if (o->verb == VERB_MOVE) {
-		if (n != 2)
-			usage_fail("wanted a VM and a host");
+		if (n < 1)
+			usage_fail("missing VM operand");
+		if (n < 2)
+			usage_fail("missing HOST operand");
+		if (n > 2)
+			usage_fail("unexpected operand '%s'", v[2]);
 		o->vm = v[0];
 		if (address_parse(&o->to, v[1], false, &why))
 			usage_fail_why(&why);
 		if (!strcmp(o->to.port, "0"))
-			usage_fail("%s: nothing listens at port 0", v[1]);
+			usage_fail("%s: invalid port 0 (valid: 1 to 65535)", v[1]);
 	}
 	for (size_t i = 0; i < sizeof(options_for) / sizeof(options_for[0]); i++)
 		if ((seen & 1u << i) && !(options_for[i] & 1u << o->verb))
-			usage_fail("--%s has no meaning here", options_long[i].name);
+			usage_fail("--%s: not valid for this command", options_long[i].name);
 	if (o->verb == VERB_RESOLVE && o->own == o->disown)
-		usage_fail("resolve: wanted either --own or --disown");
+		usage_fail("resolve requires either --own or --disown");
 }
 
 void options_parse(struct options *o, int argc, char **argv)

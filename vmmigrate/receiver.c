@@ -45,7 +45,8 @@ int receiver_open(struct receiver **out, struct lease *l, struct fail *why)
 
 		g->ram = &l->rams[i];
 		if (g->ram->r.page_size != PAGE_SIZE_4K || g->ram->r.backing) {
-			fail_set(why, FAIL_LIMIT, "region %s can't be received into", g->ram->r.name);
+			fail_set(why, FAIL_LIMIT, "region %s: unsupported page size or backing",
+				 g->ram->r.name);
 			goto fail;
 		}
 		if (page_sink_open(&g->sink, g->ram->fd, g->ram->npages, g->ram->r.name, why))
@@ -86,7 +87,8 @@ int receiver_pages(struct receiver *r, const struct chunk *c, const uint8_t *pay
 	*number = r->chunks++;
 	*resend = false;
 	if (!g)
-		return fail_set(why, FAIL_PEER, "pages of region %u, which is no memory of this machine", c->region);
+		return fail_set(why, FAIL_PEER, "pages of region %u, not in the configuration",
+				c->region);
 	if (!damaged && page_chunk_decode(r->codec, c, payload, FAIL_NOWHERE, g->ram->npages, r->batch, &bad, why)) {
 		if (bad == UINT64_MAX) {
 			why->kind = FAIL_PEER;
@@ -96,7 +98,8 @@ int receiver_pages(struct receiver *r, const struct chunk *c, const uint8_t *pay
 	}
 	if (damaged) {
 		if (r->resends == RECEIVER_RESENDS)
-			return fail_set(why, FAIL_PEER, "too much of what comes is damaged (%u chunks)", r->resends);
+			return fail_set(why, FAIL_PEER, "too many damaged chunks: more than %u",
+					r->resends);
 		r->owed[r->nowed++] = *number;
 		r->resends++;
 		*resend = true;
@@ -117,14 +120,17 @@ int receiver_resent(struct receiver *r, uint64_t number, struct fail *why)
 		r->owed[i] = r->owed[--r->nowed];
 		return 0;
 	}
-	return fail_set(why, FAIL_PEER, "RESENT for chunk %" PRIu64 ", which was not asked for", number);
+	return fail_set(why, FAIL_PEER, "unexpected RESENT for chunk %" PRIu64 ", not requested",
+			number);
 }
 
 int receiver_round(struct receiver *r, uint64_t chunk, struct fail *why)
 {
 	if (chunk == r->chunks)
 		return 0;
-	return fail_set(why, FAIL_PEER, "the source has sent %" PRIu64 " page chunks, %" PRIu64 " came", chunk, r->chunks);
+	return fail_set(why, FAIL_PEER,
+			"page chunks missing: %" PRIu64 " sent by the source, %" PRIu64 " received",
+			chunk, r->chunks);
 }
 
 bool receiver_clean(const struct receiver *r)
@@ -180,10 +186,11 @@ int receiver_audit(struct receiver *r, const struct message *m, struct fail *why
 	struct receiver_region *g = receiver_region(r, m->region);
 
 	if (!g || m->first > g->ram->npages || m->pages > g->ram->npages - m->first)
-		return fail_set(why, FAIL_PEER, "AUDIT of pages that are no memory of this machine");
+		return fail_set(why, FAIL_PEER, "AUDIT: page numbers out of range");
 	/* Once each: a few bytes would else have us read all memory, as often as they come. */
 	if (m->first < g->audited)
-		return fail_set(why, FAIL_PEER, "AUDIT: region %s: page %" PRIu64 " is out of order",
+		return fail_set(why, FAIL_PEER,
+				"AUDIT: region %s: page %" PRIu64 " not in ascending order",
 				g->ram->r.name, m->first);
 	g->audited = m->first + m->pages;
 	r->audited += m->pages;

@@ -28,10 +28,10 @@ static enum answer_state resolve_ask(const struct options *o, const struct move_
 		return RESOLVE_DEAF;
 	}
 	if (settle_ask_peer(r, o->insecure, m, &deaf)) {
-		printf("%s cannot be asked: %s\n", r->peer, fail_text(&deaf, text, sizeof(text)));
+		printf("%s cannot be queried: %s\n", r->peer, fail_text(&deaf, text, sizeof(text)));
 	} else {
 		state = m->state;
-		printf("%s says of this move: %s\n", r->peer, answer_state_names[state]);
+		printf("%s reports for this move: %s\n", r->peer, answer_state_names[state]);
 	}
 	free(m);
 	return state;
@@ -40,54 +40,66 @@ static enum answer_state resolve_ask(const struct options *o, const struct move_
 /* May `--own` go on? */
 static int resolve_own_allowed(const struct options *o, const struct move_record *r, enum answer_state s, struct fail *why)
 {
-	const char *word = s == RESOLVE_DEAF ? "does not answer" : answer_state_names[s];
+	const char *word = s == RESOLVE_DEAF ? "no reply" : answer_state_names[s];
 
 	if (r->state == MOVE_READY) {
 		if (s == ANSWER_RELEASED)
 			return 0;
 		if (s == ANSWER_ABORTED)
-			return fail_set(why, FAIL_OWNER, "%s has given the move up and may run it: two would run; --disown discards it here",
-					r->peer);
+			return fail_set(why, FAIL_OWNER,
+					"%s aborted the move and may run the VM: it would run "
+					"twice; use --disown to discard it here", r->peer);
 	} else {
 		if (s == ANSWER_RETURNED)
 			return 0;
 		if (s == ANSWER_OWNED || s == ANSWER_READY || s == ANSWER_SUPERSEDED)
-			return fail_set(why, FAIL_OWNER, "%s has it (%s): two would run. vmmigrate resume %s settles it", r->peer, word,
-					r->name);
+			return fail_set(why, FAIL_OWNER,
+					"%s has the VM (%s): it would run twice; "
+					"use vmmigrate resume %s", r->peer, word, r->name);
 	}
 	if (o->peer_is_dead)
 		return 0;
-	return fail_set(why, FAIL_OWNER, "%s (%s) may run it, now or later, or has passed it on: two would run. Only if that host is gone for "
-			"good and the VM runs nowhere else: vmmigrate resolve %s --own --peer-is-dead", r->peer, word, r->name);
+	return fail_set(why, FAIL_OWNER,
+			"%s (%s) may run the VM, or have moved it on: it would run twice; "
+			"if that host is permanently lost and the VM runs nowhere else: "
+			"vmmigrate resolve %s --own --peer-is-dead", r->peer, word, r->name);
 }
 
 /* May `--disown` go on? At a source `ready` and `owned` have their own way: GO. */
 static int resolve_disown_allowed(const struct move_record *r, enum answer_state s, struct fail *why)
 {
 	if (r->state == MOVE_READY && s == ANSWER_RELEASED)
-		return fail_set(why, FAIL_OWNER, "%s has released it to us: what is here is the only one; --own runs it", r->peer);
+		return fail_set(why, FAIL_OWNER,
+				"%s has released the VM: the only copy is here; --own runs it",
+				r->peer);
 	if (r->state != MOVE_READY && s == ANSWER_RETURNED)
-		return fail_set(why, FAIL_OWNER, "%s has returned it: what is here is the only one; --own runs it", r->peer);
+		return fail_set(why, FAIL_OWNER,
+				"%s has returned the VM: the only copy is here; --own runs it",
+				r->peer);
 	return 0;
 }
 
 static void resolve_show(const struct move_record *r, bool alive)
 {
-	printf("%s: %s here, the other side is %s, %s\n", r->name, move_state_names[r->state], r->peer,
-	       alive ? "its vmrun here lives" : "no vmrun of it lives here");
+	printf("%s: %s here, peer %s, %s\n", r->name, move_state_names[r->state], r->peer,
+	       alive ? "vmrun running here" : "vmrun not running here");
 	if (r->state != MOVE_READY) {
-		printf("  --own     it never ran at %s and never will: %s\n"
-		       "            If it does run there, two will run, write the same disks and destroy them.\n", r->peer,
-		       alive ? "it runs on here." : "it may be started or restored here again.");
-		printf("  --disown  it runs at %s, or shall: forget it here%s\n"
-		       "            If it does not, nobody runs it%s\n", r->peer, alive ? ", its vmrun here ends." : ".",
-		       alive ? ", and what it had in memory is lost here." : ".");
+		printf("  --own     if the VM never ran at %s and never will: it %s\n"
+		       "            If it does run there, both copies write to the same disks "
+		       "and corrupt them.\n", r->peer,
+		       alive ? "continues here." : "may be started or restored here again.");
+		printf("  --disown  if the VM runs at %s, or will: remove it here%s\n"
+		       "            If it does not, it runs nowhere%s\n", r->peer,
+		       alive ? "; its vmrun exits." : ".",
+		       alive ? ", and its memory here is lost." : ".");
 	} else {
-		printf("  --own     %s has released it, or is lost for good: %s\n"
-		       "            If it runs there, two will run, write the same disks and destroy them.\n", r->peer,
-		       alive ? "it runs here." : "forget the move; what it had in memory is lost here.");
-		printf("  --disown  it runs at %s, or shall: discard it here.\n"
-		       "            If %s has released it, what it had in memory is lost.\n", r->peer, r->peer);
+		printf("  --own     if %s has released the VM, or is permanently lost: %s\n"
+		       "            If it runs there, both copies write to the same disks "
+		       "and corrupt them.\n", r->peer,
+		       alive ? "run it here." : "remove the record; its memory here is lost.");
+		printf("  --disown  if the VM runs at %s, or will: discard it here.\n"
+		       "            If %s has released it, its memory is lost.\n", r->peer,
+		       r->peer);
 	}
 }
 
@@ -98,13 +110,16 @@ static int resolve_confirm(const struct options *o, const struct move_record *r,
 	if (o->yes)
 		return 0;
 	if (!isatty(STDIN_FILENO))
-		return fail_set(why, FAIL_USAGE, "standard input is not a terminal: --yes confirms");
-	printf("%s %s%s? Type the VM's name to go on: ", o->own ? "Own" : "Disown", r->name,
-	       o->peer_is_dead ? ", the other host being gone for good and the VM running nowhere else" : "");
+		return fail_set(why, FAIL_USAGE,
+				"standard input is not a terminal: confirm with --yes");
+	printf("%s %s%s? Type the VM's name to confirm: ", o->own ? "Own" : "Disown", r->name,
+	       o->peer_is_dead ?
+	       ", with its peer permanently lost and the VM running nowhere else" : "");
 	fflush(stdout);
 	if (fgets(line, sizeof(line), stdin))
 		line[strcspn(line, "\n")] = '\0';
-	return strcmp(line, r->name) ? fail_set(why, FAIL_USAGE, "not confirmed: nothing was changed") : 0;
+	return strcmp(line, r->name) ? fail_set(why, FAIL_USAGE,
+						"not confirmed, nothing changed") : 0;
 }
 
 /* ---- at a target that is READY ---- */
@@ -119,7 +134,7 @@ static int resolve_ready_act(const struct options *o, const struct move_record *
 		return fail_sys(why, "resolve");
 	settle_act(&r->vm, &r->move, r->generation, o->own, NULL, m);
 	if (m->type == MSG_RUNNING && o->own)
-		printf("%s: runs here\n", r->name);
+		printf("%s: running here\n", r->name);
 	else if (m->type == MSG_RETURNED && (o->disown || !alive))
 		printf("%s: discarded here\n", r->name);
 	else
@@ -169,7 +184,8 @@ static int resolve_own(const struct options *o, const struct move_record *r, str
 	}
 	if (handover_retake(h, by_word, why))
 		return -1;
-	printf("%s: %s\n", r->name, h->here_alive ? "runs on here" : "may be started or restored here again");
+	printf("%s: %s\n", r->name,
+	       h->here_alive ? "continues here" : "may be started or restored here again");
 	return 0;
 }
 
@@ -191,7 +207,7 @@ static int resolve_disown(const struct options *o, const struct move_record *r, 
 	}
 	if (handover_done(h, 0, why))
 		return -1;
-	printf("%s: given up here%s\n", r->name, h->here_alive ? ", its vmrun has ended" : "");
+	printf("%s: removed here%s\n", r->name, h->here_alive ? ", vmrun has exited" : "");
 	return 0;
 }
 
@@ -215,21 +231,24 @@ static int resolve_forget(const struct options *o, const struct move_record *r, 
 	int fd, rc;
 
 	if (r->state == MOVE_MOVING)
-		return fail_set(why, FAIL_OWNER, "%s is being moved to %s: nothing is in doubt", r->name, r->peer);
+		return fail_set(why, FAIL_OWNER, "%s: move to %s in progress: nothing to resolve",
+				r->name, r->peer);
 	if (o->own && r->state != MOVE_RETURNED && r->state != MOVE_MOVED) {
-		printf("%s: owned here already\n", r->name);
+		printf("%s: already owned here\n", r->name);
 		return 0;
 	}
 	if (o->own)
-		return fail_set(why, FAIL_USAGE, "%s: %s: nothing of it is here to be owned", r->name, move_state_names[r->state]);
+		return fail_set(why, FAIL_USAGE, "%s: %s: no copy of the VM here", r->name,
+				move_state_names[r->state]);
 	if (alive)
-		return fail_set(why, FAIL_OWNER, "%s runs here: a VM that runs can't be disowned", r->name);
+		return fail_set(why, FAIL_OWNER,
+				"%s: running here: a running VM cannot be disowned", r->name);
 	if (moves_lock(&r->vm, NULL, 0, &fd, why))
 		return -1;
 	rc = moves_remove(&r->vm, why);
 	moves_unlock(&r->vm, &fd);
 	if (rc == 0)
-		printf("%s: forgotten here\n", r->name);
+		printf("%s: record removed\n", r->name);
 	return rc;
 }
 

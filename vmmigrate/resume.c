@@ -20,7 +20,8 @@ int status_record(const char *operand, struct move_record *r, bool *alive, struc
 		if (j->found)
 			rc = 0;
 		else
-			fail_set(why, FAIL_USAGE, "%s: no record of a move: nothing is in doubt", name);
+			fail_set(why, FAIL_USAGE, "%s: no record of a move: nothing to resolve",
+				 name);
 		*r     = j->r;
 		*alive = j->alive;
 		control_close(j->c);
@@ -52,7 +53,8 @@ int resume_released(const struct options *o, const struct move_record *r, int st
 	}
 	if (handover_run(&h, why))
 		return -1;
-	printf("%s: runs at %s%s; the record here says moved\n", r->name, r->peer, h.alive ? "" : " no more: its vmrun there has ended, or it has moved on");
+	printf("%s: %s at %s; record state here: moved\n", r->name,
+	       h.alive ? "running" : "no longer running", r->peer);
 	if (h.note[0])
 		printf("%s: %s\n", r->name, h.note);
 	return 0;
@@ -66,7 +68,8 @@ int resume_run(const struct options *o, int stop_fd, struct fail *why)
 	if (status_record(o->vm, &r, &alive, why))
 		return -1;
 	if (r.state != MOVE_RELEASED && r.state != MOVE_RETAKING)
-		return fail_set(why, FAIL_USAGE, "%s: its record says %s: there is nothing to resume; vmmigrate status %s", r.name,
-				move_state_names[r.state], r.name);
+		return fail_set(why, FAIL_USAGE,
+				"%s: record state %s: nothing to resume; see vmmigrate status %s",
+				r.name, move_state_names[r.state], r.name);
 	return resume_released(o, &r, stop_fd, why);
 }

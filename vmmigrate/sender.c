@@ -48,7 +48,7 @@ int sender_open(struct sender **out, struct wire *w, struct lease *l, int level,
 	s->again = aligned_alloc(4096, sizeof(*s->again));
 	s->m     = malloc(sizeof(*s->m));
 	if (!s->chunk || !s->again || !s->m)
-		fail_sys(why, "sender's buffers");
+		fail_sys(why, "sender buffers");
 	else if (page_codec_open(&s->codec, why) == 0) {
 		*out = s;
 		return 0;
@@ -97,14 +97,14 @@ static int sender_log(struct sender *s, const struct page_batch *b, struct fail 
 		struct sender_chunk *more = reallocarray(s->log, room, sizeof(*more));
 
 		if (!more)
-			return fail_sys(why, "sender's log");
+			return fail_sys(why, "sender log");
 		s->log  = more;
 		s->room = room;
 	}
 	c  = &s->log[s->nlog];
 	*c = (struct sender_chunk){ .region = b->region, .runs = calloc(b->nruns, sizeof(*c->runs)) };
 	if (!c->runs)
-		return fail_sys(why, "sender's log");
+		return fail_sys(why, "sender log");
 	for (uint32_t i = 0; i < b->nruns; i++) {
 		struct lease_range *last = c->nruns ? &c->runs[c->nruns - 1] : NULL;
 
@@ -157,15 +157,17 @@ static int sender_resend(struct sender *s, uint64_t number, struct fail *why)
 	struct page_batch   *b = s->again;
 
 	if (number < s->acked || number >= s->sent || number - s->acked >= s->nlog)
-		return fail_set(why, FAIL_PEER, "%s: asks again for chunk %" PRIu64 ", which is none of those under way", s->wire->peer, number);
+		return fail_set(why, FAIL_PEER,
+				"%s: unexpected RESEND for chunk %" PRIu64, s->wire->peer, number);
 	/* The log may move while new chunks are logged. */
 	struct sender_chunk     c   = s->log[number - s->acked];
 	const struct lease_ram *ram = sender_ram(s, c.region);
 
 	if (!ram)
-		return fail_set(why, FAIL_PEER, "region %u is no memory", c.region);
+		return fail_set(why, FAIL_PEER, "invalid region %u", c.region);
 	if (++s->resends > RECEIVER_RESENDS)
-		return fail_set(why, FAIL_PEER, "%s: asked for more than %u damaged chunks again: the connection damages too much",
+		return fail_set(why, FAIL_PEER,
+				"%s: too many damaged chunks: more than %u; check the link",
 				s->wire->peer, RECEIVER_RESENDS);
 	page_batch_begin(b, c.region);
 	for (uint32_t i = 0; i < c.nruns; i++) {
@@ -205,7 +207,8 @@ static int sender_hear(struct sender *s, uint64_t timeout_ns, const uint64_t *ro
 		*acked = true;
 		return 0;
 	}
-	return fail_set(why, FAIL_PEER, "%s: %s has no place here", s->wire->peer, message_type_names[s->m->type]);
+	return fail_set(why, FAIL_PEER, "%s: unexpected %s", s->wire->peer,
+			message_type_names[s->m->type]);
 }
 
 int sender_round_end(void *arg, uint32_t round, struct fail *why)
@@ -310,7 +313,7 @@ static int sender_extent(const struct lease_ram *ram, uint64_t from, uint64_t *f
 	off_t hole = data < 0 ? -1 : lseek(ram->fd, data, SEEK_HOLE);
 
 	if (hole < 0)
-		return fail_sys(why, "%s: where its data is", ram->r.name);
+		return fail_sys(why, "%s: seek to data", ram->r.name);
 	*first = (uint64_t)data / PAGE_SIZE_4K;
 	*end   = ((uint64_t)hole + PAGE_SIZE_4K - 1) / PAGE_SIZE_4K;
 	return 0;

@@ -35,7 +35,8 @@ int settle_without_vmrun(const struct move_record *r, enum move_state from, enum
 		} else if (found && now.state == to && uuid_equal(&now.move, &r->move)) {
 			rc = 0;
 		} else {
-			fail_set(why, FAIL_OWNER, "%s: this move was settled meanwhile", r->name);
+			fail_set(why, FAIL_OWNER, "%s: this move was resolved in the meantime",
+				 r->name);
 		}
 	}
 	moves_unlock(&r->vm, &fd);
@@ -61,7 +62,7 @@ static void settle_ready(struct judged *j, bool go, struct fail *why)
 
 	if (!j->alive) {
 		if (settle_without_vmrun(&j->r, MOVE_READY, MOVE_RETURNED, why) == 0)
-			fail_set(why, FAIL_ENDED, "its vmrun at the target had ended before it ran");
+			fail_set(why, FAIL_ENDED, "vmrun at the target exited before the VM ran");
 		return;
 	}
 	if (find_lease(&l, j->c, LEASE_KIND_INCOMING, why) == 0)

@@ -78,12 +78,17 @@ static int source_record(struct source *s, struct fail *why)
 		if (!j->found || moves_final(j->r.state))
 			rc = 0;
 		else if (j->r.state == MOVE_READY)
-			fail_set(why, FAIL_OWNER, "%s has come here by a move that is not settled: vmmigrate status %s", s->r->name, s->r->name);
+			fail_set(why, FAIL_OWNER,
+				 "%s: the move to this host is unresolved; see vmmigrate status %s",
+				 s->r->name, s->r->name);
 		else if (j->r.state == MOVE_MOVING)
-			fail_set(why, FAIL_REFUSED, "%s is being moved to %s already", s->r->name, j->r.peer);
+			fail_set(why, FAIL_REFUSED, "%s: move to %s already in progress",
+				 s->r->name, j->r.peer);
 		else
-			fail_set(why, FAIL_OWNER, "%s was released to %s by an earlier move: vmmigrate resume %s, or resolve", s->r->name,
-				 j->r.peer, s->r->name);
+			fail_set(why, FAIL_OWNER,
+				 "%s: released to %s by an earlier move; "
+				 "use vmmigrate resume %s, or resolve", s->r->name, j->r.peer,
+				 s->r->name);
 		s->generation = j->found ? j->r.generation : 0;
 		control_close(j->c);
 	}
@@ -176,7 +181,8 @@ static int source_agree(struct source *s, struct fail *why)
 	if (s->m->type != MSG_AGREE)
 		return fail_set(why, FAIL_PEER, "%s: expected AGREE, got %s", s->r->peer, message_type_names[s->m->type]);
 	if (!s->m->accept)
-		return fail_set(why, FAIL_PEER, "%s refuses %s: %.240s", s->r->peer, s->r->name, s->m->reason);
+		return fail_set(why, FAIL_PEER, "%s: refused %s: %.240s", s->r->peer, s->r->name,
+				s->m->reason);
 	if (move_images_from_agree(&s->images, s->m, why))
 		return -1;
 	fault_point("vmmigrate.source.agreed");
@@ -279,8 +285,9 @@ static int source_release_lost(struct source *s, struct fail *why)
 	else if (state == MOVE_MOVING && !j->alive && settle_without_vmrun(&j->r, MOVE_MOVING, MOVE_ABORTED, why) == 0)
 		*why = first;
 	else
-		fail_set(why, FAIL_OWNER, "%s: in doubt: its vmrun has not answered whether it was released (%.160s); vmmigrate status %s",
-			 s->r->name, first.what, s->r->name);
+		fail_set(why, FAIL_OWNER,
+			 "%s: unresolved: no reply from vmrun to the release (%.160s); "
+			 "see vmmigrate status %s", s->r->name, first.what, s->r->name);
 	free(j);
 	return rc;
 }
@@ -387,7 +394,7 @@ static void source_give_up(struct source *s, struct fail *why)
 		handover_abort(&h, reason);
 	}
 	if (s->r->name[0] && why->kind != FAIL_ENDED && find_vm(&s->r->vm, NULL, &ignored) == FOUND_NONE)
-		fail_set(why, FAIL_ENDED, "%s has ended (%.240s)", s->r->name, reason);
+		fail_set(why, FAIL_ENDED, "%s: vmrun has exited (%.240s)", s->r->name, reason);
 }
 
 int source_move(const struct options *o, int stop_fd, struct progress *progress, struct source_result *r, struct fail *why)

@@ -22,44 +22,60 @@ static void status_words(const struct move_record *r, bool alive)
 {
 	switch (r->state) {
 	case MOVE_MOVING:
-		puts(alive ? "  A move of it is under way; it has not been released." :
-			     "  A move of it was under way when its vmrun ended; it was not released, and may be started here.");
+		puts(alive ? "  A move is in progress; the VM has not been released." :
+			     "  vmrun exited during a move; the VM was not released "
+			     "and may be started here.");
 		return;
 	case MOVE_READY:
-		printf("  It has arrived here whole from the source at %s and waits to hear that the source has let it go.\n", r->peer);
+		printf("  Received completely from %s; waiting for the source to release it.\n",
+		       r->peer);
 		if (!alive)
-			printf("  Its vmrun here has ended, so it can't run here any more; the source will hear that when it asks.\n");
+			printf("  vmrun has exited here, so the VM cannot run here; "
+			       "the source is told when it asks.\n");
 		else
-			printf("  Until then it does not run here. A listener here asks the source by itself.\n");
-		printf("  In doubt: it may still run at the source, or may have been released to us.\n"
-		       "  If the source is lost for good: vmmigrate resolve %s --own runs it here.\n"
-		       "  If the source runs it, or shall: vmmigrate resolve %s --disown discards it here.\n", r->name, r->name);
+			printf("  Until then it is kept paused; "
+			       "a listener here queries the source.\n");
+		printf("  Unresolved: it may run at the source, or may have been released.\n"
+		       "  If the source is permanently lost: vmmigrate resolve %s --own "
+		       "runs it here.\n"
+		       "  If the source runs it, or will: vmmigrate resolve %s --disown "
+		       "discards it here.\n", r->name, r->name);
 		return;
 	case MOVE_RELEASED:
 	case MOVE_RETAKING:
-		printf("  It was given away to %s and never runs here again by itself; whether it runs there has not been confirmed.\n", r->peer);
+		printf("  Released to %s, which has not confirmed that it runs; "
+		       "not running here.\n",
+		       r->peer);
 		if (r->state == MOVE_RETAKING)
-			puts("  Somebody was about to take it back (resolve --own); meanwhile the target is told nothing.");
-		printf("  vmmigrate resume %s asks there again, and takes it back if it could not run there.\n", r->name);
+			puts("  resolve --own is in progress or was interrupted; "
+			     "until it ends no GO is sent.");
+		printf("  vmmigrate resume %s queries the target, "
+		       "and takes the VM back if it could not run there.\n", r->name);
 		if (!alive)
-			printf("  Its vmrun here has ended: what it had in memory is only at the target.\n");
-		printf("  If it never ran there and never will: vmmigrate resolve %s --own %s.\n", r->name,
-		       alive ? "runs it on here" : "lets it be started or restored here again");
-		printf("  If it runs there: vmmigrate resolve %s --disown forgets it here.\n", r->name);
+			printf("  vmrun has exited here: the VM's memory is only at the target.\n");
+		printf("  If it never ran there and never will: vmmigrate resolve %s --own %s.\n",
+		       r->name,
+		       alive ? "continues it here" :
+		       "allows it to be started or restored here again");
+		printf("  If it runs there: vmmigrate resolve %s --disown removes it here.\n",
+		       r->name);
 		return;
 	case MOVE_OWNED:
-		printf("  It came from the source at %s by its move number %" PRIu64 " and is ours. ", r->peer, r->generation);
-		puts(alive ? "It runs here." : "It does not run at the moment.");
+		printf("  Moved here from %s (generation %" PRIu64 "); owned by this host. ",
+		       r->peer, r->generation);
+		puts(alive ? "Running here." : "Not running.");
 		return;
 	case MOVE_RETURNED:
-		printf("  A move to here from %s came to nothing: it never ran here under that move, and the source has it or may take it back.\n", r->peer);
+		printf("  A move from %s failed: the VM never ran here; "
+		       "the source has it or may take it back.\n", r->peer);
 		return;
 	case MOVE_ABORTED:
 	case MOVE_RETAKEN:
-		printf("  A move to %s came to nothing: it is ours. %s\n", r->peer, alive ? "It runs here." : "It does not run at the moment.");
+		printf("  A move to %s failed: owned by this host. %s\n", r->peer,
+		       alive ? "Running here." : "Not running.");
 		return;
 	case MOVE_MOVED:
-		printf("  It has moved to %s.\n", r->peer);
+		printf("  Moved to %s.\n", r->peer);
 		return;
 	case MOVE_STATES:
 		break;
@@ -87,10 +103,11 @@ static int status_each(void *arg, const struct move_record *r, struct fail *why)
 		return fail_sys(why, "record");
 	++*(unsigned *)arg;
 	if (find_judged(&r->vm, false, j, &(struct fail){ 0 }) == 0) {
-		status_print(j->found ? &j->r : r, j->alive ? "its vmrun lives" : "no vmrun of it lives here", j->alive);
+		status_print(j->found ? &j->r : r,
+			     j->alive ? "vmrun running" : "vmrun not running here", j->alive);
 		control_close(j->c);
 	} else {
-		status_print(r, "its vmrun does not answer", true);
+		status_print(r, "vmrun does not reply", true);
 	}
 	free(j);
 	return 0;
@@ -109,7 +126,7 @@ int status_run(const struct options *o, struct fail *why)
 		int rc = moves_list(status_each, &n, why);
 
 		if (rc == 0 && n == 0)
-			puts("no records: no move to or from this host is under way or remembered");
+			puts("no records of moves on this host");
 		return rc;
 	}
 	if (find_operand(o->vm, &vm, name, &c, why))
@@ -119,6 +136,6 @@ int status_run(const struct options *o, struct fail *why)
 		return -1;
 	if (found)
 		return status_each(&n, &r, why);
-	printf("%s: no record: it runs here and no move of it is under way or remembered\n", name);
+	printf("%s: no record of a move; running here\n", name);
 	return 0;
 }

@@ -58,7 +58,9 @@ static int target_needs(const struct target *t, struct fail *why)
 		while (k < n && strcmp(t->hello->features[i], target_features[k]))
 			k++;
 		if (k == n)
-			return fail_set(why, FAIL_VERSION, "this vmmigrate does not know '%s', which the move needs", t->hello->features[i]);
+			return fail_set(why, FAIL_VERSION,
+					"unsupported feature '%s', required by the source",
+					t->hello->features[i]);
 	}
 	return 0;
 }
@@ -70,14 +72,19 @@ static int target_regions(struct target *t, struct fail *why)
 	const struct machine *m = t->machine;
 
 	if (h->nregions != m->nregions)
-		return fail_set(why, FAIL_CORRUPT, "HELLO has %u memory regions, the tree %u", h->nregions, m->nregions);
+		return fail_set(why, FAIL_CORRUPT,
+				"number of regions differs: %u in HELLO, %u in the VM tree",
+				h->nregions, m->nregions);
 	for (uint32_t i = 0; i < h->nregions; i++) {
 		const struct message_region *r = &h->regions[i];
 
 		if (r->id != m->regions[i].id || r->size != m->regions[i].size)
-			return fail_set(why, FAIL_CORRUPT, "memory region %" PRIu64 " of HELLO differs from the tree's", r->id);
+			return fail_set(why, FAIL_CORRUPT,
+					"region %" PRIu64 " in HELLO differs from the VM tree",
+					r->id);
 		if (r->populated > r->size)
-			return fail_set(why, FAIL_CORRUPT, "memory region %" PRIu64 ": more populated than there is", r->id);
+			return fail_set(why, FAIL_CORRUPT,
+					"region %" PRIu64 ": populated exceeds its size", r->id);
 		t->populated += r->populated;      /* at most LIMIT_REGIONS times LIMIT_REGION_BYTES */
 	}
 	return 0;
@@ -94,7 +101,7 @@ static int target_ask_address(struct target *t, struct fail *why)
 		memcpy(ask.host, from.host, sizeof(ask.host));
 	address_text(&ask, t->ask);
 	return strlen(t->ask) < sizeof(((struct move_record *)0)->peer) ? 0 :
-	       fail_set(why, FAIL_CORRUPT, "the address to be asked at is too long");
+	       fail_set(why, FAIL_CORRUPT, "HELLO: ask address too long");
 }
 
 /* All of HELLO: nothing of it is refused later. */
@@ -103,11 +110,13 @@ static int target_hello(struct target *t, struct fail *why)
 	if (target_needs(t, why))
 		return -1;
 	if (t->hello->page_size != PAGE_SIZE_4K)
-		return fail_set(why, FAIL_VERSION, "pages of %" PRIu64 " bytes; here they have %u", t->hello->page_size, PAGE_SIZE_4K);
+		return fail_set(why, FAIL_VERSION,
+				"unsupported page size: %" PRIu64 " bytes (supported: %u)",
+				t->hello->page_size, PAGE_SIZE_4K);
 	if (uuid_is_nil(&t->hello->vm) || uuid_is_nil(&t->hello->move) || t->hello->generation >= INT64_MAX)
 		return fail_set(why, FAIL_CORRUPT, "HELLO: invalid vm, move or generation");
 	if (!uuid_equal(&t->hello->vm, &t->machine->uuid) || strcmp(t->hello->name, t->machine->name))
-		return fail_set(why, FAIL_CORRUPT, "the tree is of another VM than HELLO");
+		return fail_set(why, FAIL_CORRUPT, "VM tree and HELLO name different VMs");
 	return target_regions(t, why) || target_ask_address(t, why) ? -1 : 0;
 }
 
@@ -133,14 +142,18 @@ static int target_record(const struct target *t, struct fail *why)
 		goto out;
 	open = found && moves_open(r->state);
 	if (found && moves_find(r, &t->hello->move, &state, &generation))
-		fail_set(why, FAIL_OWNER, "this move was here before (%s): a move's id is used once", move_state_names[state]);
+		fail_set(why, FAIL_OWNER, "duplicate move UUID: record state %s on the target",
+			 move_state_names[state]);
 	else if (open && (r->state == MOVE_READY || r->generation >= t->hello->generation))
-		fail_set(why, FAIL_OWNER, "a record of an earlier move of %s says %s here; there: vmmigrate status %s", t->machine->name,
+		fail_set(why, FAIL_OWNER,
+			 "%s: record of an earlier move on the target, state %s; "
+			 "see vmmigrate status %s there", t->machine->name,
 			 move_state_names[r->state], t->machine->name);
 	else if (found && r->generation > t->hello->generation)
-		fail_set(why, FAIL_OWNER, "%s was here with generation %" PRIu64 " and is offered as %" PRIu64 ", of before that; if that is meant: "
-			 "vmmigrate resolve %s --disown there forgets what was", t->machine->name, r->generation, t->hello->generation,
-			 t->machine->name);
+		fail_set(why, FAIL_OWNER,
+			 "%s: stale generation %" PRIu64 ", the target has recorded %" PRIu64 "; "
+			 "to accept it: vmmigrate resolve %s --disown there", t->machine->name,
+			 t->hello->generation, r->generation, t->machine->name);
 	else
 		rc = 0;
 out:
@@ -159,12 +172,16 @@ static int target_claim(struct target *t, struct fail *why)
 
 	moves_list(target_count_ready, &doubts, &ignored);
 	if (doubts >= TARGET_DOUBTS_MAX)
-		return fail_set(why, FAIL_LIMIT, "%u VMs are in doubt here: settle them first (vmmigrate status)", doubts);
+		return fail_set(why, FAIL_LIMIT,
+				"%u VMs unresolved on the target; see vmmigrate status there",
+				doubts);
 	if (find_vm(&t->hello->vm, &c, &ignored) == FOUND_ALIVE) {
 		if (find_identity(c, &vm, name, &ignored))
 			snprintf(name, sizeof(name), "%s", t->machine->name);
 		control_close(c);
-		return fail_set(why, FAIL_REFUSED, "that VM runs here already, as %s; if it was to be moved away: vmmigrate status there", name);
+		return fail_set(why, FAIL_REFUSED,
+				"already running on the target as %s; see vmmigrate status there",
+				name);
 	}
 	return incoming_claim(&t->in, &t->hello->vm, why) || target_record(t, why) ? -1 : 0;
 }
@@ -185,7 +202,9 @@ static int target_memory(uint64_t need, struct fail *why)
 	if (f)
 		fclose(f);
 	if (have && need > have)
-		return fail_set(why, FAIL_LIMIT, "%" PRIu64 " MiB of its memory are in use, %" PRIu64 " MiB are free here", need >> 20, have >> 20);
+		return fail_set(why, FAIL_LIMIT,
+				"not enough memory on the target: %" PRIu64 " MiB needed, %" PRIu64
+				" MiB available", need >> 20, have >> 20);
 	return 0;
 }
 
@@ -204,10 +223,11 @@ static int target_shape(const struct target *t, struct fail *why)
 	if (rc || machine_same_shape(t->machine, t->theirs, why))
 		return -1;
 	if (l->nrams != t->hello->nregions)
-		return fail_set(why, FAIL_VERSION, "%u memory regions there, %u here", t->hello->nregions, l->nrams);
+		return fail_set(why, FAIL_VERSION, "number of regions differs: %u, target %u",
+				t->hello->nregions, l->nrams);
 	for (uint32_t i = 0; i < l->nrams; i++)
 		if (t->hello->regions[i].id != l->rams[i].r.id || t->hello->regions[i].size != l->rams[i].r.size)
-			return fail_set(why, FAIL_VERSION, "memory region %u is another there than here", l->rams[i].r.id);
+			return fail_set(why, FAIL_VERSION, "region %u differs", l->rams[i].r.id);
 	return 0;
 }
 
@@ -220,7 +240,8 @@ static int target_config(struct target *t, struct fail *why)
 	if (wire_recv(t->wire, &c, &payload, &damaged, WIRE_GREET_NS, why))
 		return -1;
 	if (c.type != CHUNK_CONFIG || c.len == 0 || c.len > LIMIT_TREE_BYTES)
-		return fail_set(why, FAIL_PEER, "%s: no configuration after HELLO", t->wire->peer);
+		return fail_set(why, FAIL_PEER, "%s: missing configuration after HELLO",
+				t->wire->peer);
 	t->config = malloc(c.len);
 	if (!t->config)
 		return fail_sys(why, "configuration");
@@ -235,7 +256,7 @@ static int target_lost_vmrun(void *arg, struct fail *why)
 	char           words[256];
 
 	incoming_words(&t->in, words, sizeof(words));
-	return fail_set(why, FAIL_REFUSED, "vmrun here has ended%s%s", words[0] ? ": " : "", words);
+	return fail_set(why, FAIL_REFUSED, "target vmrun exited%s%s", words[0] ? ": " : "", words);
 }
 
 /* vmrun was given an image of its own. */
@@ -314,7 +335,7 @@ static int target_message(struct target *t, const uint8_t *payload, size_t len, 
 	case MSG_STOPPED:
 		return control_execute(t->in.control, "stop", NULL, NULL, NULL, NULL, TARGET_STOP_MS, why);
 	case MSG_ABORT:
-		return fail_set(why, FAIL_ENDED, "the source gives up: %.250s", m->reason);
+		return fail_set(why, FAIL_ENDED, "aborted by the source: %.250s", m->reason);
 	default:
 		return fail_set(why, FAIL_PEER, "unexpected %s", message_type_names[m->type]);
 	}
@@ -390,7 +411,7 @@ static int target_load(struct target *t, struct fail *why)
 	if (target_fill(t, &c, &payload, why))
 		return -1;
 	if (c.len > LIMIT_TREE_BYTES)
-		return fail_set(why, FAIL_PEER, "a state of %u bytes", c.len);
+		return fail_set(why, FAIL_PEER, "state of %u bytes exceeds the limit", c.len);
 	if (lease_written(l, why) || lease_load(l, payload, c.len, why))
 		return -1;
 	fault_point("vmmigrate.target.loaded");
@@ -398,7 +419,9 @@ static int target_load(struct target *t, struct fail *why)
 	if (wire_pending(t->wire)) {
 		if (wire_recv_message(t->wire, t->m, WIRE_GREET_NS, why))
 			return -1;
-		return fail_set(why, FAIL_ENDED, "the source gives up: %s", t->m->type == MSG_ABORT ? t->m->reason : message_type_names[t->m->type]);
+		return fail_set(why, FAIL_ENDED, "aborted by the source: %s",
+				t->m->type == MSG_ABORT ? t->m->reason :
+				message_type_names[t->m->type]);
 	}
 	return 0;
 }
@@ -493,7 +516,7 @@ static enum target_outcome target_move(struct target *t)
 	enum target_outcome out = TARGET_FAILED;
 
 	uuid_text(&t->hello->move, move);
-	note("%s: arrives from %s, move %s", t->hello->name, t->wire->peer, move);
+	note("%s: incoming from %s, move %s", t->hello->name, t->wire->peer, move);
 	t->in.pid = t->in.log_fd = t->in.claim = -1;
 	if (target_agree(t, &why) || target_load(t, &why) || target_ready(t, &why)) {
 		out = t->was_ready && target_is_ready(t) ? TARGET_DOUBT : TARGET_FAILED;
@@ -506,11 +529,13 @@ static enum target_outcome target_move(struct target *t)
 		fail_text(&why, text, sizeof(text));
 	}
 	if (out == TARGET_MOVED)
-		note("%s: runs here", t->hello->name);
+		note("%s: running here", t->hello->name);
 	else if (out == TARGET_FAILED)
-		note("%s: did not move: %s", t->hello->name, why.kind ? text : "aborted by the source");
+		note("%s: move failed: %s", t->hello->name,
+		     why.kind ? text : "aborted by the source");
 	else
-		note("%s: READY, and the source has gone silent (%s): kept, not run; asking", t->hello->name, why.kind ? text : t->m->reason);
+		note("%s: no GO from the source: VM kept paused, querying the source (%s)",
+		     t->hello->name, why.kind ? text : t->m->reason);
 	receiver_close(t->receiver);
 	move_images_close(&t->images);
 	/* Kept or discarded by record: its vmrun knows. Only one that was never READY is sure to end. */
@@ -541,7 +566,7 @@ static enum target_outcome target_first(struct target *t)
 		return TARGET_NOTHING;
 	}
 	if (!slots_enter(t->slots, t->slot, t->hello->type == MSG_HELLO)) {
-		if (wire_send_abort(t->wire, "too many connections here", &why) == 0)
+		if (wire_send_abort(t->wire, "too many connections", &why) == 0)
 			wire_drain(t->wire);
 		return TARGET_NOTHING;
 	}
@@ -582,7 +607,7 @@ enum target_outcome target_serve(int fd, const struct options *o, struct slots *
 	t.machine = calloc(1, sizeof(*t.machine));
 	t.theirs  = calloc(1, sizeof(*t.theirs));
 	if (wire_open(&t.wire, fd, peer, &why) || !t.hello || !t.m || !t.machine || !t.theirs)
-		note("%s: no memory", peer);
+		note("%s: out of memory", peer);
 	else
 		out = target_first(&t);
 	wire_close(t.wire);

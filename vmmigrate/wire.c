@@ -89,7 +89,7 @@ static int wire_put(struct wire *w, const uint8_t *p, size_t len, uint64_t deadl
 		if (errno == EINTR)
 			continue;
 		if (errno != EAGAIN)
-			return wire_lost(w, "the connection broke", errno, why);
+			return wire_lost(w, "connection lost", errno, why);
 		if (wire_wait(w, POLLOUT, deadline_ns, why))
 			return -1;
 	}
@@ -108,11 +108,11 @@ static int wire_get(struct wire *w, uint8_t *p, size_t len, uint64_t deadline_ns
 			continue;
 		}
 		if (n == 0)
-			return wire_lost(w, "the other side closed the connection", 0, why);
+			return wire_lost(w, "connection closed by peer", 0, why);
 		if (errno == EINTR)
 			continue;
 		if (errno != EAGAIN)
-			return wire_lost(w, "the connection broke", errno, why);
+			return wire_lost(w, "connection lost", errno, why);
 		if (wire_wait(w, POLLIN, deadline_ns, why))
 			return -1;
 	}
@@ -133,14 +133,17 @@ int wire_preamble_get(const uint8_t in[WIRE_PREAMBLE_BYTES], int *version, bool 
 
 	*magic = !memcmp(in, wire_magic, sizeof(wire_magic));
 	if (!*magic)
-		return fail_set(why, FAIL_PEER, "this is no vmmigrate");
+		return fail_set(why, FAIL_PEER, "bad magic: not a vmmigrate peer");
 	if (oldest > newest)
-		return fail_set(why, FAIL_PEER, "a preamble that does not make sense");
+		return fail_set(why, FAIL_PEER, "invalid preamble");
 	*version = newest < WIRE_VERSION ? newest : WIRE_VERSION;
 	if (*version < oldest || newest < WIRE_OLDEST)
-		return fail_set(why, FAIL_PEER, "speaks protocol versions %d to %d, we speak %d to %d", oldest, newest, WIRE_OLDEST, WIRE_VERSION);
+		return fail_set(why, FAIL_PEER,
+				"unsupported protocol versions %d to %d (supported: %d to %d)",
+				oldest, newest, WIRE_OLDEST, WIRE_VERSION);
 	if (get_le32(in + 12) & 0xffff)
-		return fail_set(why, FAIL_PEER, "wants what this version does not have (flags 0x%x)", get_le32(in + 12));
+		return fail_set(why, FAIL_PEER, "unsupported preamble flags 0x%x",
+				get_le32(in + 12));
 	return 0;
 }
 
@@ -218,7 +221,8 @@ int wire_send(struct wire *w, uint16_t type, const void *payload, size_t len, st
 	uint64_t deadline = io_now_ns() + WIRE_SEND_NS;
 
 	if (len > LIMIT_CHUNK_BYTES)
-		return fail_set(why, FAIL_LIMIT, "%s: a chunk of %zu bytes", w->peer, len);
+		return fail_set(why, FAIL_LIMIT, "%s: chunk of %zu bytes exceeds the limit",
+				w->peer, len);
 	chunk_header_put(header, type, CHUNK_REQUIRED, 0, 0, payload, (uint32_t)len);
 	if (wire_put(w, header, sizeof(header), deadline, why))
 		return -1;
@@ -277,7 +281,8 @@ int wire_recv(struct wire *w, struct chunk *c, const uint8_t **payload, bool *da
 		if (chunk_header_get(c, header, FAIL_NOWHERE, why))
 			return wire_senseless(w, why);
 		if (!wire_known(c) && (c->flags & CHUNK_REQUIRED)) {
-			fail_set(why, FAIL_PEER, "a chunk of type %u (%s) has no place here", c->type, chunk_type_name(c->type));
+			fail_set(why, FAIL_PEER, "unexpected chunk: type %u (%s)", c->type,
+				 chunk_type_name(c->type));
 			return wire_senseless(w, why);
 		}
 		if (!w->buf || c->len > w->room) {      /* an empty payload has a place too */

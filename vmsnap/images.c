@@ -16,7 +16,8 @@ static int images_map(struct images_one *one, int fd, struct fail *why)
 	if (fstat(fd, &st))
 		return fail_sys(why, "%s", one->name);
 	if (st.st_size < 0 || (uint64_t)st.st_size < one->len)
-		return fail_set(why, FAIL_PEER, "%s: vmrun says %llu bytes, and gives %llu",
+		return fail_set(why, FAIL_PEER,
+				"%s: size mismatch: vmrun announced %llu bytes, sent %llu",
 				one->name, (unsigned long long)one->len,
 				(unsigned long long)st.st_size);
 	one->data = mmap(NULL, one->len, PROT_READ, MAP_SHARED, fd, 0);
@@ -46,8 +47,8 @@ static int images_fetch_one(struct images *im, struct lease *l, const struct mac
 		return -1;
 	im->n += one->data != NULL;
 	if (!one->data || !image_same(h, one->data, one->len))
-		return fail_set(why, FAIL_PEER, "--with-images: %s: replaced meanwhile: try again",
-				name);
+		return fail_set(why, FAIL_PEER,
+				"--with-images: %s: replaced in the meantime; try again", name);
 	return 0;
 }
 

@@ -18,8 +18,11 @@ static void interrupt_say(int sig)
 {
 	struct pollfd p = { .fd = STDERR_FILENO, .events = POLLOUT };
 	char          line[128];
-	int           n = snprintf(line, sizeof(line), "vmsnap: interrupted by SIG%s: nothing was published, the VM goes on\n", sigabbrev_np(sig));
+	int           n;
 
+	n = snprintf(line, sizeof(line),
+		     "vmsnap: interrupted by SIG%s: no snapshot saved, the VM continues\n",
+		     sigabbrev_np(sig));
 	if (poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) && write(STDERR_FILENO, line, (size_t)n) < 0)
 		return;
 }
@@ -58,7 +61,7 @@ int interrupt_start(struct fail *why)
 	pthread_sigmask(SIG_BLOCK, &interrupt_set, NULL);
 	errno = pthread_create(&thread, NULL, interrupt_thread, NULL);
 	if (errno)
-		return fail_sys(why, "thread for signals");
+		return fail_sys(why, "signal thread");
 	pthread_detach(thread);
 	return 0;
 }

@@ -39,11 +39,12 @@ int main(int argc, char **argv)
 	if (!opt.quiet)
 		report_print(stderr, &opt, &report);
 	if (!opt.state_only && !report.committed && !report.stopped) {
-		fail_prefix(&report.commit_why, "the snapshot is complete, but the VM was not told: ");
+		fail_prefix(&report.commit_why, "snapshot complete, but vmrun was not notified: ");
 		fail_report("vmsnap", &report.commit_why);
 	}
 	if (!opt.quiet && !report.authenticated) {
-		fail_prefix(&report.auth_why, "the snapshot is complete, but a restore will need --trust-paths: ");
+		fail_prefix(&report.auth_why,
+			    "snapshot complete, but a restore requires --trust-paths: ");
 		fail_report("vmsnap", &report.auth_why);
 	}
 	return EXIT_SUCCESS;

@@ -34,15 +34,16 @@ static const struct option longs[] = {
 static const char usage_text[] =
 	"usage: vmsnap [options] VM [FILE]\n"
 	"Saves the running virtual machine VM to FILE, or to standard output.\n"
-	"  --max-downtime TIME    pause at most so long (50ms); --max-rounds N ends the trying (30)\n"
-	"  --pause-buffer SIZE    memory for what is copied while paused (256M)\n"
-	"  --pause-deadline TIME  vmrun takes the pause back after so long (10s; 10m with --stop-after)\n"
-	"  --compress[=LEVEL]     zstd, level 1 unless given\n"
-	"  --with-images          kernel and initrd too, for a restore where their files are not\n"
-	"  --state-only           configuration and device state, no memory\n"
-	"  --stop-after           the VM quits once the snapshot is safe\n"
-	"  --force                replace FILE when it exists\n"
-	"  --mode MODE            of FILE, octal (0400: guest memory holds secrets)\n"
+	"  --max-downtime TIME    maximum downtime to aim at (50ms)\n"
+	"  --max-rounds N         maximum number of pre-copy rounds (30)\n"
+	"  --pause-buffer SIZE    memory for pages copied during the pause (256M)\n"
+	"  --pause-deadline TIME  vmrun ends the pause after TIME (10s; 10m with --stop-after)\n"
+	"  --compress[=LEVEL]     compress with zstd (default level: 1)\n"
+	"  --with-images          include kernel and initrd, for a restore without their files\n"
+	"  --state-only           save configuration and device state only, no memory\n"
+	"  --stop-after           quit the VM when the snapshot is on disk\n"
+	"  --force                overwrite FILE if it exists\n"
+	"  --mode MODE            mode of FILE, octal (0400: guest memory holds secrets)\n"
 	"  --progress=auto|line|json|none, -q, --quiet\n"
 	"  --help, --version\n";
 
@@ -56,7 +57,7 @@ static void options_usage(int status)
 
 static void options_bad(const char *name, const char *value, const char *want)
 {
-	warnx("--%s=%s: not %s", name, value, want);
+	warnx("--%s=%s: invalid value (valid: %s)", name, value, want);
 	options_usage(2);
 }
 
@@ -65,7 +66,7 @@ static int options_level(const char *text)
 	uint64_t n;
 
 	if (!units_number(&n, text[0] == '-' ? text + 1 : text, 0, 19) || (text[0] == '-' && n > 7))
-		options_bad("compress", text, "a level from -7 to 19");
+		options_bad("compress", text, "-7 to 19");
 	return text[0] == '-' ? -(int)n : (int)n;
 }
 
@@ -76,7 +77,7 @@ static mode_t options_mode(const char *text)
 	long   mode = n && n < 8 && !text[n] ? strtol(text, NULL, 8) : -1;
 
 	if (mode < 0 || mode & ~0666 || !(mode & S_IRUSR))
-		options_bad("mode", text, "an octal mode of read and write bits, such as 0440");
+		options_bad("mode", text, "octal, read and write bits only, for example 0440");
 	return (mode_t)mode;
 }
 
@@ -91,20 +92,21 @@ void options_parse(struct options *o, int argc, char **argv)
 		switch (c) {
 		case OPT_DOWNTIME:
 			if (!units_duration(&o->max_downtime_ns, optarg))
-				options_bad("max-downtime", optarg, "a time such as 50ms");
+				options_bad("max-downtime", optarg, "a time, for example 50ms");
 			break;
 		case OPT_ROUNDS:
 			if (!units_number(&n, optarg, 0, 1000000))
-				options_bad("max-rounds", optarg, "a number up to 1000000");
+				options_bad("max-rounds", optarg, "0 to 1000000");
 			o->max_rounds = (uint32_t)n;
 			break;
 		case OPT_BUFFER:
 			if (!units_size(&o->pause_buffer, optarg) || o->pause_buffer > (uint64_t)1 << 40)
-				options_bad("pause-buffer", optarg, "a size such as 256M, at most 1T");
+				options_bad("pause-buffer", optarg,
+					    "a size up to 1T, for example 256M");
 			break;
 		case OPT_DEADLINE:
 			if (!units_duration(&n, optarg) || n < 1000000 || n > 600000000000)
-				options_bad("pause-deadline", optarg, "a time from 1ms to 10m");
+				options_bad("pause-deadline", optarg, "1ms to 10m");
 			o->pause_deadline_ms = (unsigned)(n / 1000000);
 			deadline = true;
 			break;
@@ -121,30 +123,33 @@ void options_parse(struct options *o, int argc, char **argv)
 		default:           options_usage(2);
 		}
 	if (o->with_images && o->state_only) {
-		warnx("--with-images does not go with --state-only, which can't be restored");
+		warnx("--with-images and --state-only are mutually exclusive");
 		options_usage(2);
 	}
 	if (!progress_mode_parse(&o->progress, progress, stderr))
-		options_bad("progress", progress, "one of auto, line, json, none");
+		options_bad("progress", progress, "auto, line, json, none");
 	if (o->quiet)
 		o->progress = PROGRESS_NONE;
 	/* The pause then lasts until everything is on disk; should we hang, this is when the VM gets its own way. */
 	if (o->stop_after && !deadline)
 		o->pause_deadline_ms = 600000;
 	if (argc - optind < 1 || argc - optind > 2) {
-		warnx(argc - optind < 1 ? "which VM?" : "too many operands");
+		if (argc - optind < 1)
+			warnx("missing VM operand");
+		else
+			warnx("unexpected operand '%s'", argv[optind + 2]);
 		options_usage(2);
 	}
 	o->vm   = argv[optind];
 	o->file = argc - optind == 2 && !publish_standard(argv[optind + 1]) ? argv[optind + 1] : NULL;
 	if (!o->file && (o->force || o->mode)) {
-		warnx("--%s goes with a FILE", o->force ? "force" : "mode");
+		warnx("--%s requires FILE", o->force ? "force" : "mode");
 		options_usage(2);
 	}
 	if (!o->mode)
 		o->mode = S_IRUSR;
 	if (!o->file && isatty(STDOUT_FILENO)) {
-		warnx("standard output is a terminal: name a FILE, or redirect it");
+		warnx("standard output is a terminal: specify FILE, or redirect it");
 		exit(2);
 	}
 }

@@ -45,10 +45,13 @@ static void report_text(FILE *out, const struct options *o, const struct save_re
 	if (o->state_only)
 		fputs("state only, ", out);
 	else
-		fprintf(out, "%" PRIu32 " rounds, %" PRIu64 " pages (%" PRIu64 " paused), ", r->copy.nrounds, r->copy.pages_total,
-			r->copy.pages_paused);
-	fprintf(out, "%s written, %s %s, %s, %s in all, snapshot %s\n", units_bytes(r->bytes, bytes), r->stopped ? "stopped in" : "pause",
-		units_ms(r->pause_ns, pause), r->copy.converged ? "converged" : "not converged", units_ms(r->total_ns, total), snapshot);
+		fprintf(out, "%" PRIu32 " round%s, %" PRIu64 " page%s (%" PRIu64 " paused), ",
+			r->copy.nrounds, r->copy.nrounds == 1 ? "" : "s", r->copy.pages_total,
+			r->copy.pages_total == 1 ? "" : "s", r->copy.pages_paused);
+	fprintf(out, "%s written, %s %s, %s, total time %s, snapshot %s\n",
+		units_bytes(r->bytes, bytes), r->stopped ? "stopped in" : "downtime",
+		units_ms(r->pause_ns, pause), r->copy.converged ? "converged" : "not converged",
+		units_ms(r->total_ns, total), snapshot);
 }
 
 void report_print(FILE *out, const struct options *o, const struct save_report *r)

@@ -303,7 +303,7 @@ static int save_settle(struct save *s, struct fail *why)
 	}
 	if ((save_commit(s, why) || save_quit(s, why)) && why->kind != FAIL_ENDED) {
 		why->kind = FAIL_PEER;
-		return fail_prefix(why, "%.90s: the snapshot is complete, but the VM was not ended: ",
+		return fail_prefix(why, "%.90s: snapshot complete, but the VM was not stopped: ",
 				   s->what);
 	}
 	s->r->stopped  = true;

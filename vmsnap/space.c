@@ -42,9 +42,11 @@ static int space_refuse(const struct space *s, uint64_t end, uint64_t free, uint
 {
 	char need[UNITS_TEXT], have[UNITS_TEXT], keep[UNITS_TEXT];
 
-	return fail_set(why, FAIL_SYSTEM, "%s: No space left on device: the snapshot may need %s, %s are free, of which %s are "
-			"left to others: make room, or use --compress", s->what, units_bytes(end - s->base, need),
-			units_bytes(free, have), units_bytes(left, keep));
+	return fail_set(why, FAIL_SYSTEM,
+			"%s: No space left on device: up to %s needed, %s free, %s of it reserved; "
+			"free up space, or use --compress",
+			s->what, units_bytes(end - s->base, need), units_bytes(free, have),
+			units_bytes(left, keep));
 }
 
 static int space_reserve(struct space *s, uint64_t to)

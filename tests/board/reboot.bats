@@ -212,7 +212,7 @@ pending() { boot_is "$1" '["kernel"]' true && status_is "$1" paused; }
 	vminspect verify "$W/held.vms"
 	vminspect tree "$W/held.vms" >"$W/tree"
 	grep -q 'vmferry,reset-pending' "$W/tree"
-	vminspect info "$W/held.vms" | grep -q "stopped, the guest's reset is pending"
+	vminspect info "$W/held.vms" | grep -q 'stopped, guest reset pending'
 	[ "$(vminspect info --json "$W/held.vms" | jq -c '[.machine.stopped, .machine.reset_pending]')" = '[true,true]' ]
 	[ "$(vminspect info --json "$W/bare.vms" | jq .machine.reset_pending)" = false ]
 	python3 "$TOP/tests/vminspect/agree.py" "$W/held.vms" "$TOP/tests/format/vmsread.py"

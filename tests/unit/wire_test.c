@@ -473,7 +473,7 @@ static void test_audit_order(void)
 	ok(receiver_audit(r, &m, &why) == 0, "an audit of the first pages");
 	m.first = 99;
 	ok(receiver_audit(r, &m, &why) == -1 && why.kind == FAIL_PEER &&
-		   strstr(why.what, "out of order"),
+		   strstr(why.what, "not in ascending order"),
 	   "a page again is refused");
 	m.first = 100;
 	ok(receiver_audit(r, &m, &why) == 0, "the pages behind it are not");

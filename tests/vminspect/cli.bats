@@ -15,17 +15,17 @@ setup() {
 		[ "$(head -n 1 <<<"$stderr")" = "vminspect: $message" ]
 		[ "$(sed -n 2p <<<"$stderr")" = "usage: vminspect COMMAND [--json] [FILE]" ]
 	done <<-'END'
-		a.vms|'a.vms' is no command
-		info a.vms b.vms|info: one operand too many: 'b.vms'
-		info --raw a.vms|info takes no --raw
-		regs --dtb x a.vms|regs takes no --dtb
-		--raw mem 0|--raw comes after its command
-		mem|mem: no address
-		mem a.vms|mem: 'a.vms' is no address
-		mem 0x80000000 0 a.vms|mem: a length of 0
-		mem -- -1 a.vms|mem: '-1' is no address
-		tree --json --dtb - a.vms|--json does not go with --dtb
-		mem --json --raw 0x80000000 a.vms|--json does not go with --raw
+		a.vms|unsupported command 'a.vms'
+		info a.vms b.vms|info: unexpected operand 'b.vms'
+		info --raw a.vms|info: --raw not supported by this command
+		regs --dtb x a.vms|regs: --dtb not supported by this command
+		--raw mem 0|--raw must follow its command
+		mem|mem: missing GPA operand
+		mem a.vms|mem: invalid address 'a.vms' (for example 0x80000000)
+		mem 0x80000000 0 a.vms|mem: invalid length 0
+		mem -- -1 a.vms|mem: invalid address '-1' (for example 0x80000000)
+		tree --json --dtb - a.vms|--json and --dtb are mutually exclusive
+		mem --json --raw 0x80000000 a.vms|--json and --raw are mutually exclusive
 		info --frobnicate|unrecognized option '--frobnicate'
 	END
 	run -2 --separate-stderr vminspect
@@ -71,9 +71,9 @@ setup() {
 		run -2 script -qec "vminspect $words" /dev/null </dev/null
 		[ "${output%$'\r'}" = "vminspect: $message" ]
 	done <<-'END'
-		info|standard input is a terminal: name a snapshot or pipe one in
-		mem --raw 0x80000000 a.vms|standard output is a terminal: --raw writes bytes, send them to a file or a pipe
-		tree --dtb - a.vms|standard output is a terminal: the tree is binary, send it to a file or to dtc
+		info|standard input is a terminal: specify FILE, or redirect it
+		mem --raw 0x80000000 a.vms|standard output is a terminal: --raw is binary, redirect it
+		tree --dtb - a.vms|standard output is a terminal: the tree is binary, redirect it
 	END
 }
 

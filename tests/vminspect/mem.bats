@@ -53,20 +53,21 @@ page() {
 @test "vminspect mem: addresses that are no memory's are refused, exit 2" {
 	mksnap a.vms
 	run -2 --separate-stderr vminspect mem 0x7ffffff0 a.vms
-	[ "$stderr" = "vminspect: a.vms: no memory at 0x7ffffff0" ]
+	[ "$stderr" = "vminspect: a.vms: no guest memory at 0x7ffffff0" ]
 	run -2 --separate-stderr vminspect mem 0x83fffff0 17 a.vms
-	[ "$stderr" = "vminspect: a.vms: no memory at 0x84000000" ]
+	[ "$stderr" = "vminspect: a.vms: no guest memory at 0x84000000" ]
 	run -2 --separate-stderr bash -c 'cat a.vms | vminspect mem 0x83fffff0 17'
-	[ "$stderr" = "vminspect: standard input: no memory at 0x84000000" ]
+	[ "$stderr" = "vminspect: standard input: no guest memory at 0x84000000" ]
 	run -2 --separate-stderr vminspect mem 0xffffffffffffffff 2 a.vms
-	[ "$stderr" = "vminspect: 0xffffffffffffffff and 2 bytes: past the end of all addresses" ]
+	[ "$stderr" = "vminspect: range exceeds the 64-bit address space: \
+2 bytes at 0xffffffffffffffff" ]
 	run -0 vminspect mem 0x83fffff0 16 a.vms
 }
 
 @test "vminspect mem: a snapshot without memory is refused, exit 3" {
 	mksnap --state-only a.vms
 	run -3 --separate-stderr vminspect mem 0x80000000 a.vms
-	[ "$stderr" = "vminspect: a.vms: was saved without memory (--state-only)" ]
+	[ "$stderr" = "vminspect: a.vms: snapshot without memory (saved with --state-only)" ]
 }
 
 @test "vminspect mem: a page that does not match its hash is named, not shown, exit 3" {

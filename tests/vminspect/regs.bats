@@ -18,7 +18,7 @@ hart 1  pc ffffffff80a1b2c4  supervisor mode, started, waiting for an interrupt"
 	grep -qx '  scause     8000000000000005  timer interrupt' <<<"$output"
 	grep -qx '  satp       8000000000081234  Sv39 asid=0 root=0x81234000' <<<"$output"
 	grep -qx '  stimecmp   ffffffffffffffff  never' <<<"$output"
-	grep -qx '  reservation of 8 bytes at 0x80123458, which held 0x2a' <<<"$output"
+	grep -qx '  reservation of 8 bytes at 0x80123458, value 0x2a' <<<"$output"
 	grep -qx '  ft8  ffffffff0000001c  ft9  ffffffff0000001d  ft10 ffffffff0000001e  ft11 ffffffff0000001f' <<<"$output"
 }
 
@@ -35,7 +35,8 @@ hart 1  pc ffffffff80a1b2c4  supervisor mode, started, waiting for an interrupt"
 	mksnap --spoil state a.vms
 	run -3 --separate-stderr vminspect regs a.vms
 	[ "$output" = "" ]
-	[ "$stderr" = "vminspect: a.vms: cpu@0: hart: scounteren: 0xffff is not between 0x0 and 0x7" ]
+	[ "$stderr" = "vminspect: a.vms: cpu@0: hart: scounteren: \
+0xffff out of range (valid: 0x0 to 0x7)" ]
 }
 
 @test "vminspect regs: shows every CPU of an x86-64 machine, with segments, flags, MSRs and local APIC by name" {

@@ -7,7 +7,9 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 	mksnap a.vms
 	run -0 --separate-stderr vminspect verify a.vms
 	[ "$stderr" = "" ]
-	[[ "$output" =~ ^"a.vms: sound: 25 pages in 9 chunks, "[0-9.]+" KiB"$'\n'"file    "[0-9a-f]{32}$'\n'"content "[0-9a-f]{32}$ ]]
+	local size='[0-9.]+ KiB' hash='[0-9a-f]{32}' nl=$'\n'
+	local want="a\.vms: valid: 25 pages in 9 chunks, $size${nl}file    $hash${nl}content $hash"
+	[[ $output =~ ^$want$ ]]
 	vminspect verify --json a.vms | jq -e '.sound == true and .pages == 25 and .unknown == []'
 }
 
@@ -52,7 +54,8 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 @test "vminspect verify: right hashes over a register that cannot be are refused" {
 	mksnap --spoil state a.vms
 	run -3 --separate-stderr vminspect verify a.vms
-	[ "$stderr" = "vminspect: a.vms: cpu@0: hart: scounteren: 0xffff is not between 0x0 and 0x7" ]
+	[ "$stderr" = "vminspect: a.vms: cpu@0: hart: scounteren: \
+0xffff out of range (valid: 0x0 to 0x7)" ]
 }
 
 @test "vminspect verify: a CPU, a device or the VM without a part of its state is not sound, nor is a part that nothing has" {

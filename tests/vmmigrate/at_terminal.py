@@ -1,5 +1,6 @@
-"""at_terminal.py OUT ANSWER MEANWHILE COMMAND...: runs COMMAND at a terminal of its own. When it asks ("to go on: "), the shell command
-MEANWHILE runs to its end, then ANSWER is typed. What COMMAND prints goes to OUT; its exit status is ours."""
+"""at_terminal.py OUT ANSWER MEANWHILE COMMAND...: runs COMMAND at a terminal of its own.
+When it asks ("to confirm: "), the shell command MEANWHILE runs to its end, then ANSWER is typed.
+What COMMAND prints goes to OUT; its exit status is ours."""
 import os
 import pty
 import subprocess
@@ -19,7 +20,7 @@ while True:
     if not data:
         break
     seen += data
-    if not asked and b"to go on: " in seen:
+    if not asked and b"to confirm: " in seen:
         asked = True
         subprocess.run(["bash", "-c", meanwhile], check=False)
         os.write(fd, answer.encode() + b"\n")

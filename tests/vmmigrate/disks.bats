@@ -49,7 +49,7 @@ under_way() {
 	rm -f "$W/at"
 	moved 5
 	cat "$W/move.err"
-	grep -q 'web: given back by .*could not be taken back: .*disk root: already in use by another VM' "$W/move.err"
+	grep -q 'web: returned by .*taken back: .*disk root: already in use by another VM' "$W/move.err"
 	stands_on a
 	records_are released returned
 	unlock_bytes

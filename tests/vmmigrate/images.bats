@@ -85,8 +85,10 @@ reboots() {
 	away
 	run -0 on_b vmmigrate resolve web --disown --yes
 	rm -r "$W/b/state/images"
-	for how in sha256:"SHA-256 mismatch" size:"is not as the tree has it" name:"is not as the tree has it" twice:"twice" bytes:"digest mismatch" \
-			gap:"expected from 0" unwanted:"comes without being wanted" none:"unexpected state chunk"; do
+	for how in sha256:"SHA-256 mismatch" size:"differs from the VM tree" \
+			name:"differs from the VM tree" twice:"duplicate image" \
+			bytes:"digest mismatch" gap:"expected from 0" \
+			unwanted:"unexpected image, not requested" none:"unexpected state chunk"; do
 		run -0 python3 "$TOP/tests/vmmigrate/peer.py" images "${BADDR##*:}" "$W/stream" "${how%%:*}"
 		echo "$how: $output"
 		[[ $output == *"${how#*:}"* ]]

@@ -76,7 +76,7 @@ stage() {
 	on_a vmsnap --quiet web "$W/before.vms"
 	# shellcheck disable=SC2086
 	frozen ${POINT[$1]}
-	MOVE=$(grep -oE 'arrives from [^ ]+, move [0-9a-f-]+' "$W/b.log" | grep -oE '[0-9a-f-]+$')
+	MOVE=$(grep -oE 'incoming from [^ ]+, move [0-9a-f-]+' "$W/b.log" | grep -oE '[0-9a-f-]+$')
 	# shellcheck disable=SC2086
 	until_true 10 records_are ${RECORDS[$1]}
 	records_right
@@ -296,11 +296,11 @@ resumed() {
 	frozen source vmmigrate.source.ready-heard
 	kill_source_vmmigrate
 	runs_on a
-	wait_line 10 'in doubt, kept and not run' "$W/b.log"
+	wait_line 10 'unresolved, VM kept paused' "$W/b.log"
 	records_are aborted ready
 	stands_on b
 	run -0 on_b vmmigrate status web
-	[[ "$output" = "web: ready"*"In doubt"* ]]
+	[[ "$output" = "web: ready"*"Unresolved"* ]]
 	run -2 on_b vmmigrate resolve web --disown </dev/null
 	[[ "$output" = *"If 127.0.0.1:1 has released it"*"--yes"* ]]
 	records_are aborted ready
@@ -316,7 +316,7 @@ resumed() {
 	ASK=127.0.0.1:1
 	frozen source vmmigrate.source.released
 	kill_source_vmmigrate
-	wait_line 10 'in doubt, kept and not run' "$W/b.log"
+	wait_line 10 'unresolved, VM kept paused' "$W/b.log"
 	records_are released ready
 	stands_on a && stands_on b
 	run -0 on_a vmmigrate status web
@@ -339,10 +339,10 @@ resumed() {
 	kill_target_vmrun
 	thaw
 	moved 5
-	grep -q 'in doubt.*vmmigrate resume web' "$W/move.err"
+	grep -q 'unresolved: .*vmmigrate resume web' "$W/move.err"
 	stands_on a
 	run -5 on_a vmmigrate resolve web --own --yes
-	[[ "$output" = *"cannot be asked"*"two would run"*"--peer-is-dead"* ]]
+	[[ "$output" = *"cannot be queried"*"would run twice"*"--peer-is-dead"* ]]
 	records_are released ready
 	run -2 on_a vmmigrate resolve web --own --peer-is-dead </dev/null
 	records_are released ready
@@ -364,7 +364,7 @@ resumed() {
 	frozen source vmmigrate.source.released
 	kill_source_vmmigrate
 	run -0 on_a vmmigrate resolve web --disown --yes
-	[[ "$output" = *"says of this move: ready"* ]]
+	[[ "$output" = *"reports for this move: ready"* ]]
 	runs_only_on b
 	records_are moved owned
 }
@@ -378,7 +378,7 @@ resumed() {
 	until_true 10 no_vm a
 	records_are moved ready
 	run -5 on_b vmmigrate resolve web --disown --yes      # the only copy
-	[[ "$output" = *"released it to us"* ]]
+	[[ "$output" = *"has released the VM: the only copy is here"* ]]
 	listen_b
 	until_true 20 records_are moved owned
 	runs_only_on b

@@ -87,7 +87,7 @@ listens_at() { ss -ltnp | grep "pid=$1," | grep -oE '127.0.0.1:[0-9]+' | head -n
 	touch "$W/b.log"
 	move
 	moved 4
-	grep -q 'asked for more than 64 damaged chunks again' "$W/move.err"
+	grep -q 'too many damaged chunks: more than 64' "$W/move.err"
 	wait "$p"
 	cat "$W/peer"
 	[[ "$(tail -n 1 "$W/peer")" == "64 "* ]]
@@ -123,7 +123,8 @@ listens_at() { ss -ltnp | grep "pid=$1," | grep -oE '127.0.0.1:[0-9]+' | head -n
 	wait "$p" || { cat "$W/peer" "$W/b.log"; return 1; }
 	[ "$(sed -n 1p "$W/peer")" = "AGREE True " ]
 	[ "$(sed -n 2p "$W/peer")" = "ROUND-ACK " ]
-	[[ "$(sed -n 3p "$W/peer")" == "ABORT 64 MiB of its memory are in use, 2 MiB are free here" ]]
+	[ "$(sed -n 3p "$W/peer")" = \
+		"ABORT not enough memory on the target: 64 MiB needed, 2 MiB available" ]
 	until_true 10 no_vm b
 	record_is b -
 }

@@ -107,7 +107,7 @@ teardown() { vm_teardown; }
 	start_web
 	listen_b
 	move --bandwidth 1M
-	wait_line 10 'arrives from' "$W/b.log"
+	wait_line 10 'incoming from' "$W/b.log"
 	until_true 10 vm_pid b
 	kill -STOP "$(children "$BL")"
 	ticks_on
@@ -122,7 +122,7 @@ teardown() { vm_teardown; }
 @test "vmmigrate: an unreachable host, exit 4, the VM runs on" {
 	start_web
 	run -4 on_a vmmigrate web 127.0.0.1:1
-	[[ "$output" = "vmmigrate: 127.0.0.1:1: can't connect: Connection refused" ]]
+	[[ "$output" = "vmmigrate: 127.0.0.1:1: cannot connect: Connection refused" ]]
 	runs_on a
 	ticks_on
 }
@@ -139,7 +139,7 @@ teardown() { vm_teardown; }
 	listen_b
 	move
 	moved 4
-	grep -q 'refuses web: .*runs already' "$W/move.err"
+	grep -q 'refused web: .*already running' "$W/move.err"
 	ticks_on
 	ticks_right
 	records_are - -
@@ -152,7 +152,7 @@ teardown() { vm_teardown; }
 	listen_b
 	move
 	moved 4
-	grep -q 'refuses web: .*root' "$W/move.err"
+	grep -q 'refused web: .*root' "$W/move.err"
 	runs_on a
 	records_are - -
 }
@@ -185,7 +185,7 @@ teardown() { vm_teardown; }
 	start_web
 	listen_b
 	move --bandwidth 1M
-	wait_line 10 'arrives from' "$W/b.log"
+	wait_line 10 'incoming from' "$W/b.log"
 	until_true 10 vm_pid b
 	kill -INT "$MV"
 	moved 130
@@ -260,10 +260,10 @@ teardown() { vm_teardown; }
 	move
 	moved 0
 	run -0 on_b vmmigrate status web
-	[[ "$output" = "web: owned"*"It runs here."* ]]
+	[[ "$output" = "web: owned"*"Running here."* ]]
 	run -0 on_b vmmigrate status "$UUID"
 	run -0 on_a vmmigrate status web
-	[[ "$output" = "web: moved"*"It has moved to $BADDR."* ]]
+	[[ "$output" = "web: moved"*"Moved to $BADDR."* ]]
 }
 
 both_families() {
@@ -303,7 +303,7 @@ both_families() {
 	END
 	cd "$W"
 	run -0 unshare -n bash ./net
-	grep -qx 'vmmigrate: :40001: can.t listen: Address already in use' refused
+	grep -qx 'vmmigrate: :40001: cannot listen: Address already in use' refused
 	[ "$(grep -c 'listening on 127.0.0.1:40003' <<<"$output")" = 5 ]
 	[ "$(grep -c 'listening on \[::1\]:40003' <<<"$output")" = 5 ]
 }

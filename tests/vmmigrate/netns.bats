@@ -44,7 +44,7 @@ web_on_a() {
 	listen b 10.71.0.2:4649 --insecure -- --serial "file:$W/both.out"
 	BADDR=10.71.0.2:4649
 	move --insecure --bandwidth 1M
-	wait_line 10 'arrives from' "$W/b.log"
+	wait_line 10 'incoming from' "$W/b.log"
 	until_true 20 record_is a moving
 	# Cut: a reset where the kernel can do that at once, else a link that is dead, which takes its 30 s.
 	ip netns exec "${NETNS}a" ss -K dport = :4649 >/dev/null 2>&1 || ip -n "${NETNS}b" link set "${NETNS}b" down

@@ -44,10 +44,10 @@ kill_listener() {
 	for to in b a b; do
 		local from=a at=$BADDR n
 		[ $to = b ] || from=b at=$AADDR
-		n=$(grep -c 'arrives from' "$W/$to.log" || true)
+		n=$(grep -c 'incoming from' "$W/$to.log" || true)
 		exec_on $from env --default-signal=INT vmmigrate web "$at" >"$W/first" 2>&1 </dev/null 3>&- &
 		MV=$!
-		until_true 10 eval "[ \$(grep -c 'arrives from' $W/$to.log) -gt $n ]"
+		until_true 10 eval "[ \$(grep -c 'incoming from' $W/$to.log) -gt $n ]"
 		kill -INT "$MV"
 		wait "$MV" || true
 		"on_$from" vmmigrate web "$at"
@@ -63,7 +63,7 @@ kill_listener() {
 	slow_vmrun
 	listen_b --spawn "$W/spawn"
 	move
-	wait_line 10 'arrives from' "$W/b.log"
+	wait_line 10 'incoming from' "$W/b.log"
 	kill "$BL"
 	moved 4
 	until_true 20 no_incoming
@@ -83,7 +83,7 @@ kill_listener() {
 	record_is b moved
 	[ "$(outcome_on b "$MOVE")" = owned ]
 	run -5 on_a vmmigrate resolve web --own --peer-is-dead --yes
-	[[ $output == *"says of this move: owned"* ]]
+	[[ $output == *"reports for this move: owned"* ]]
 	record_is a released
 	run -0 on_a vmmigrate resume web
 	record_is a moved
@@ -105,8 +105,8 @@ kill_listener() {
 		until grep -q listening $W/b2.log; do command sleep 0.05; done"
 	run in_tty web env VMFERRY_RUNTIME_DIR="$W/a/run" VMFERRY_STATE_DIR="$W/a/state" vmmigrate resolve web --own --peer-is-dead
 	[ "$status" = 5 ] || { echo "status $status: $output"; cat "$W/tty.out"; return 1; }
-	grep -q 'cannot be asked' "$W/tty.out"
-	grep -q 'two would run' "$W/tty.out"
+	grep -q 'cannot be queried' "$W/tty.out"
+	grep -q 'would run twice' "$W/tty.out"
 	records_are released owned
 	[ "$(running_hosts)" = 1 ]
 	runs_on b
@@ -173,9 +173,9 @@ runs_only_on_b() { until_true 20 runs_on b && ticks_on && ticks_right; }
 	VMFERRY_FAULT=vmmigrate.source.released=kill on_a vmmigrate --ask "$ASK" "$W/x.sock" "$LADDR" || true
 	until_true 20 record_is b owned      # the target asked, and the listener on A knew its vmrun
 	run -0 on_a vmmigrate status
-	[[ $output == *"web: released"*"its vmrun lives"* ]]
+	[[ $output == *"web: released"*"vmrun running"* ]]
 	run -0 on_a vmmigrate resume "$W/x.sock"
-	[[ $output == *"runs at"* && $output != *"no more"* ]]
+	[[ $output == *"running at"* && $output != *"no longer"* ]]
 	[ "$(on_b vmrun ctl "$W/y.sock" query-status | jq -r .running)" = true ]
 	ticks_on
 	ticks_right
@@ -224,7 +224,7 @@ runs_only_on_b() { until_true 20 runs_on b && ticks_on && ticks_right; }
 	on_b vmrun ctl web quit
 	until_true 10 no_vm b
 	run -0 peer replay "$(port_of "$BADDR")" "$W/stream"
-	[[ $output == *"AGREE False"*"a move's id is used once"* ]]
+	[[ $output == *"AGREE False"*"duplicate move UUID"* ]]
 	no_vm b
 	record_is b owned
 }
@@ -352,13 +352,14 @@ failing_at_any_step() {
 }
 runs_on_as_aborted() {
 	local said
-	runs_on a && said=$(on_a vmmigrate status web) && [[ $said == *"web: aborted"*"It runs here."* ]]
+	runs_on a && said=$(on_a vmmigrate status web) &&
+		[[ $said == *"web: aborted"*"Running here."* ]]
 }
 
 @test "the source's state folder fails at any step of MOVED: the VM runs at the target alone" {
 	failing_at_any_step a moved 0 "released owned" runs_on_but_noted
 }
-runs_on_but_noted() { grep -q 'the record here stays' "$W/move.err" && runs_on b; }
+runs_on_but_noted() { grep -q 'the local record was not updated' "$W/move.err" && runs_on b; }
 
 @test "the target cannot run the VM and cannot record that: it stays, held, and says so; nobody decides before it is on disk" {
 	need_faults
@@ -389,7 +390,7 @@ runs_on_but_noted() { grep -q 'the record here stays' "$W/move.err" && runs_on b
 	unset VMFERRY_FAULT
 	listen_b
 	move --ask 127.0.0.1:1 --bandwidth 1M
-	wait_line 10 'arrives from' "$W/b.log"
+	wait_line 10 'incoming from' "$W/b.log"
 	until_true 10 record_is a moving
 	kill -INT "$MV"
 	moved 130

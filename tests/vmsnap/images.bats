@@ -168,7 +168,7 @@ guest_reboots() {
 
 # bats file_tags=
 
-@test "vmsnap: --with-images does not go with --state-only" {
+@test "vmsnap: --with-images and --state-only are mutually exclusive" {
 	run -2 --separate-stderr vmsnap --with-images --state-only a "$W/a.vms"
-	[ "${stderr_lines[0]}" = "vmsnap: --with-images does not go with --state-only, which can't be restored" ]
+	[ "${stderr_lines[0]}" = "vmsnap: --with-images and --state-only are mutually exclusive" ]
 }
