@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/snapshot_internal.h"
 
 #include "format/machine.h"

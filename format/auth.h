@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef FORMAT_AUTH_H
 #define FORMAT_AUTH_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef FORMAT_DISK_DIGEST_H
 #define FORMAT_DISK_DIGEST_H
 

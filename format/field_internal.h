@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef FORMAT_FIELD_INTERNAL_H
 #define FORMAT_FIELD_INTERNAL_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/field.h"
 #include "format/field_internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef FORMAT_IMAGES_H
 #define FORMAT_IMAGES_H
 

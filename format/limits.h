@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef FORMAT_LIMITS_H
 #define FORMAT_LIMITS_H
 

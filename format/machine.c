@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/machine.h"
 
 #include "format/machine_internal.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/machine_internal.h"
 #include "format/tree.h"
 #include "libcommon/bytes.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef FORMAT_MACHINE_TYPE_H
 #define FORMAT_MACHINE_TYPE_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/machine_internal.h"
 #include "format/state_x86.h"
 #include "format/x86_names.h"

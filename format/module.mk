@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 LIBS += format
 format_SRCS :=
 # The VM tree and the state tables: docs/vm-tree.md.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef FORMAT_SNAPSHOT_H
 #define FORMAT_SNAPSHOT_H
 

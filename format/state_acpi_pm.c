@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/state_acpi_pm.h"
 
 static const struct field acpi_pm_fields[] = {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/state_clock.h"
 
 static const struct field clock_fields[] = {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/state_hart.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/state_i8042.h"
 
 static const struct field i8042_fields[] = {

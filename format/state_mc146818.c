@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/state_mc146818.h"
 
 static const struct field mc146818_fields[] = {

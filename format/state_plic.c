@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/state_plic.h"
 
 static const struct field plic_fields[] = {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/state_rtc.h"
 
 static const struct field rtc_fields[] = {

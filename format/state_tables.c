@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/field.h"
 #include "format/state_acpi_pm.h"
 #include "format/state_clock.h"

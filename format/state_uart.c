@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/state_uart.h"
 
 static const struct field uart_fields[] = {

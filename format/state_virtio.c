@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/state_virtio.h"
 
 static const struct field virtio_fields[] = {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef FORMAT_STATE_VIRTIO_H
 #define FORMAT_STATE_VIRTIO_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/state_virtio_blk.h"
 
 #include "format/state_virtio.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/state_virtio_console.h"
 
 static const struct field console_fields[] = {

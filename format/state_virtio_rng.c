@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/state_virtio_rng.h"
 
 static const struct field rng_fields[] = {

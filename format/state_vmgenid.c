@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/state_vmgenid.h"
 
 static const struct field vmgenid_fields[] = {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/state_x86.h"
 
 static const struct field pic_fields[] = {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/tree.h"
 
 #include "format/limits.h"

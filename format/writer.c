@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/auth.h"
 #include "format/images.h"
 #include "format/machine.h"

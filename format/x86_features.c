@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/x86_names.h"
 
 /* Intel SDM 2A, CPUID; AMD APM 3, appendix E; the kernel's arch/x86/include/asm/cpufeatures.h for the names. A word is here when

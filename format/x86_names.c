@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/x86_names.h"
 
 #include <inttypes.h>

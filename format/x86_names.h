@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef FORMAT_X86_NAMES_H
 #define FORMAT_X86_NAMES_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "libcommon/bitmap.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_BITMAP_H
 #define LIBCOMMON_BITMAP_H
 

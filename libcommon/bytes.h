@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_BYTES_H
 #define LIBCOMMON_BYTES_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_CONTROL_H
 #define LIBCOMMON_CONTROL_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_FAIL_H
 #define LIBCOMMON_FAIL_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "libcommon/fault.h"
 
 #ifdef VMFERRY_FAULTS

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_FAULT_H
 #define LIBCOMMON_FAULT_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "libcommon/hostkey.h"
 
 #include "libcommon/bytes.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_HOSTKEY_H
 #define LIBCOMMON_HOSTKEY_H
 

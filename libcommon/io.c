@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "libcommon/io.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_IO_H
 #define LIBCOMMON_IO_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "libcommon/lease.h"
 
 #include "libcommon/control.h"

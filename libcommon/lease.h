@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_LEASE_H
 #define LIBCOMMON_LEASE_H
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # libcommon: what all four tools share and nothing of what is saved.
 #   fail        failures with a kind that decides the exit status
 #   bytes       integers in memory, little- and big-endian, by value

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_MOVES_H
 #define LIBCOMMON_MOVES_H
 

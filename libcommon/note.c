@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "libcommon/note.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_NOTE_H
 #define LIBCOMMON_NOTE_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "libcommon/page_sink.h"
 
 #include "libcommon/io.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_PAGE_SINK_H
 #define LIBCOMMON_PAGE_SINK_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_PAGES_H
 #define LIBCOMMON_PAGES_H
 

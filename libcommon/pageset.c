@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "libcommon/pageset.h"
 
 #include "libcommon/bitmap.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_PAGESET_H
 #define LIBCOMMON_PAGESET_H
 

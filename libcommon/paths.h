@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_PATHS_H
 #define LIBCOMMON_PATHS_H
 

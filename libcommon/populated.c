@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "libcommon/populated.h"
 
 #include "libcommon/bitmap.h"

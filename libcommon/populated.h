@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_POPULATED_H
 #define LIBCOMMON_POPULATED_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "libcommon/precopy.h"
 
 #include "libcommon/io.h"

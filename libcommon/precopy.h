@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_PRECOPY_H
 #define LIBCOMMON_PRECOPY_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "libcommon/progress.h"
 
 #include "libcommon/io.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_PROGRESS_H
 #define LIBCOMMON_PROGRESS_H
 

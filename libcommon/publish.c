@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "libcommon/publish.h"
 
 #include "libcommon/fault.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_PUBLISH_H
 #define LIBCOMMON_PUBLISH_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "libcommon/samefile.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_SAMEFILE_H
 #define LIBCOMMON_SAMEFILE_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "libcommon/text.h"
 
 #include <stdio.h>

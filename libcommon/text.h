@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_TEXT_H
 #define LIBCOMMON_TEXT_H
 

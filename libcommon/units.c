@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "libcommon/units.h"
 
 #include <stdio.h>

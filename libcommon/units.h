@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_UNITS_H
 #define LIBCOMMON_UNITS_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "libcommon/uuid.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_UUID_H
 #define LIBCOMMON_UUID_H
 

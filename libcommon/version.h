@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef LIBCOMMON_VERSION_H
 #define LIBCOMMON_VERSION_H
 

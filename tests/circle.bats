@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The circle on a bare-metal guest: run, save live, restore, inspect; pipes with real partners.
 load lib/vm
 

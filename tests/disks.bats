@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The host's side of a disk: block devices, and files that the host changes under a running VM.
 load lib/vm
 load lib/move

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # What comes back in from outside is hostile: damaged, cut short, or made to open other people's files.
 load lib/vm
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The tree itself.
 load lib/vm
 # bats file_tags=slow

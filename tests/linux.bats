@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Real Debian on the software CPU, 1 and 4 harts: work in progress goes on right across save, restore and move.
 load lib/vm
 # bats file_tags=slow

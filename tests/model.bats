@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # docs/handover.pml, the hand-over as a Spin model, in its small instances. `make model` runs the larger ones.
 load lib/vm
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # tests: what `make check` runs. Programs of the tests are listed beside them, one fragment each:
 #   unit/NAME.mk    UNITS += NAME_test, NAME_test_SRCS := files beyond tests/unit/NAME_test.c, format.a and libcommon.a
 #   tools/NAME.mk   TOOLS += NAME,      NAME_SRCS likewise for tests/tools/NAME.c

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # vmrun by itself: its command line, its ends, resets, what a restore may touch, pulse.
 load lib/vm
 
@@ -188,9 +189,12 @@ snapshot_with_everything() {
 	run -1 --separate-stderr vmrun ctl c system_reset
 	[[ $stderr = *"set-boot kernel=PATH"* ]]
 	status_is c running
-	key "$W/c" r
+	key "$W/c" r &      # until the line is closed
+	PIDS+=("$!")
 	until_true 10 status_is c paused      # its reset is pending
 	grep -q 'set-boot kernel=PATH' "$W/c.log"
+	vmrun ctl c quit
+	wait_gone 10 "$VMPID"
 
 	start_vm d --restore "$W/a.vms" --kernel "$STEP"
 	vmrun ctl d system_reset

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vminspect/dts.h"
 
 #include "vminspect/known.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMINSPECT_DTS_H
 #define VMINSPECT_DTS_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vminspect/info.h"
 
 #include "format/state_clock.h"

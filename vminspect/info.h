@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMINSPECT_INFO_H
 #define VMINSPECT_INFO_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vminspect/known.h"
 
 #include "format/tree.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMINSPECT_KNOWN_H
 #define VMINSPECT_KNOWN_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMINSPECT_LOOK_H
 #define VMINSPECT_LOOK_H
 

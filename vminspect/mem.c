@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "libcommon/io.h"
 #include "vminspect/look.h"
 #include "vminspect/options.h"

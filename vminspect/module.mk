@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # vminspect: looks into snapshots, offline. Links nothing of vmrun.
 #   main         the table of commands
 #   options      the command line; operands

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMINSPECT_OPTIONS_H
 #define VMINSPECT_OPTIONS_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vminspect/regs.h"
 
 #include "vminspect/options.h"

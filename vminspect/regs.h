@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMINSPECT_REGS_H
 #define VMINSPECT_REGS_H
 

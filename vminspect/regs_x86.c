@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vminspect/regs.h"
 
 #include "format/x86_names.h"

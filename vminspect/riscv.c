@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vminspect/riscv.h"
 
 #include "vminspect/show.h"

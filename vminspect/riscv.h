@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMINSPECT_RISCV_H
 #define VMINSPECT_RISCV_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vminspect/rounds.h"
 
 #include "libcommon/bytes.h"

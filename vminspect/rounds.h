@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMINSPECT_ROUNDS_H
 #define VMINSPECT_ROUNDS_H
 

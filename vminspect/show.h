@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMINSPECT_SHOW_H
 #define VMINSPECT_SHOW_H
 

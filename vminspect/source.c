@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vminspect/source.h"
 
 #include "libcommon/io.h"

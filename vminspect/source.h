@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMINSPECT_SOURCE_H
 #define VMINSPECT_SOURCE_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "libcommon/io.h"
 #include "libcommon/publish.h"
 #include "vminspect/dts.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vminspect/tree_json.h"
 
 #include "format/tree.h"

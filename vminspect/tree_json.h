@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMINSPECT_TREE_JSON_H
 #define VMINSPECT_TREE_JSON_H
 

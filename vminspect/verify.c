@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "libcommon/units.h"
 #include "vminspect/known.h"
 #include "vminspect/look.h"

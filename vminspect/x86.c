@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vminspect/x86.h"
 
 #include "vminspect/show.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMINSPECT_X86_H
 #define VMINSPECT_X86_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmmigrate/address.h"
 
 #include "libcommon/fault.h"

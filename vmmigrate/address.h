@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMMIGRATE_ADDRESS_H
 #define VMMIGRATE_ADDRESS_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmmigrate/answer.h"
 
 #include "libcommon/io.h"

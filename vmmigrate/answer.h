@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMMIGRATE_ANSWER_H
 #define VMMIGRATE_ANSWER_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmmigrate/doubts.h"
 
 #define DOUBTS_FIRST_NS 500000000u

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMMIGRATE_DOUBTS_H
 #define VMMIGRATE_DOUBTS_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmmigrate/find.h"
 
 #include "libcommon/io.h"

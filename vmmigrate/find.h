@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMMIGRATE_FIND_H
 #define VMMIGRATE_FIND_H
 

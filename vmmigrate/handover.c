@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmmigrate/handover.h"
 
 #include "libcommon/fault.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMMIGRATE_HANDOVER_H
 #define VMMIGRATE_HANDOVER_H
 

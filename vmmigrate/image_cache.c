@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmmigrate/image_cache.h"
 
 #include "libcommon/io.h"

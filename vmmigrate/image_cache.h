@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMMIGRATE_IMAGE_CACHE_H
 #define VMMIGRATE_IMAGE_CACHE_H
 

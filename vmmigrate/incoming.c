@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmmigrate/incoming.h"
 
 #include "libcommon/io.h"

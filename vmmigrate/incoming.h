@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMMIGRATE_INCOMING_H
 #define VMMIGRATE_INCOMING_H
 

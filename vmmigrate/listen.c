@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmmigrate/listen.h"
 
 #include "libcommon/io.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMMIGRATE_LISTEN_H
 #define VMMIGRATE_LISTEN_H
 

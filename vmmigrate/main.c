@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "libcommon/fail.h"
 #include "libcommon/units.h"
 #include "vmmigrate/listen.h"

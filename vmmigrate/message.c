@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmmigrate/message.h"
 
 #include <assert.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMMIGRATE_MESSAGE_H
 #define VMMIGRATE_MESSAGE_H
 

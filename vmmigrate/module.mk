@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # vmmigrate: moves a running VM to another host; docs/protocol.md.
 #   main, options   the command line; what is printed
 #   address         HOST:PORT, connecting, listening, loopback or not

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmmigrate/move_images.h"
 
 #include "libcommon/io.h"

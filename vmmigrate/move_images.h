@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMMIGRATE_MOVE_IMAGES_H
 #define VMMIGRATE_MOVE_IMAGES_H
 

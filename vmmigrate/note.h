@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMMIGRATE_NOTE_H
 #define VMMIGRATE_NOTE_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmmigrate/options.h"
 
 #include "libcommon/fail.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMMIGRATE_OPTIONS_H
 #define VMMIGRATE_OPTIONS_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmmigrate/receiver.h"
 
 #include "libcommon/fault.h"

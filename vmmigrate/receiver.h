@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMMIGRATE_RECEIVER_H
 #define VMMIGRATE_RECEIVER_H
 

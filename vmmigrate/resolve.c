@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmmigrate/status.h"
 
 #include "libcommon/moves.h"

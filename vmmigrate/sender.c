@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmmigrate/sender.h"
 
 #include "vmmigrate/receiver.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMMIGRATE_SENDER_H
 #define VMMIGRATE_SENDER_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmmigrate/settle.h"
 
 #include "libcommon/fault.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMMIGRATE_SETTLE_H
 #define VMMIGRATE_SETTLE_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMMIGRATE_SLOTS_H
 #define VMMIGRATE_SLOTS_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMMIGRATE_SOURCE_H
 #define VMMIGRATE_SOURCE_H
 

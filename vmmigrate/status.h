@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMMIGRATE_STATUS_H
 #define VMMIGRATE_STATUS_H
 

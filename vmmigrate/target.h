@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMMIGRATE_TARGET_H
 #define VMMIGRATE_TARGET_H
 

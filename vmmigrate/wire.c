@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmmigrate/wire.h"
 
 #include "libcommon/bytes.h"

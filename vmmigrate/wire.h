@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMMIGRATE_WIRE_H
 #define VMMIGRATE_WIRE_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_ACCEPT_H
 #define VMRUN_ACCEPT_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/apart.h"
 
 #include "libcommon/samefile.h"

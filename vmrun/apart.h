@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_APART_H
 #define VMRUN_APART_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/chardev_internal.h"
 
 #include "libcommon/io.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_CHARDEV_INTERNAL_H
 #define VMRUN_CHARDEV_INTERNAL_H
 

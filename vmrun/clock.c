@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/clock.h"
 
 #include "libcommon/io.h"

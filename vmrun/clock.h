@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_CLOCK_H
 #define VMRUN_CLOCK_H
 

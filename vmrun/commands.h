@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_COMMANDS_H
 #define VMRUN_COMMANDS_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_CPIO_H
 #define VMRUN_CPIO_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/dirty.h"
 
 #include "libcommon/populated.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_DIRTY_H
 #define VMRUN_DIRTY_H
 

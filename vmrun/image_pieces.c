@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/image_pieces.h"
 
 #include "vmrun/images.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_IMAGE_PIECES_H
 #define VMRUN_IMAGE_PIECES_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_IMAGES_H
 #define VMRUN_IMAGES_H
 

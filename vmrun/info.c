@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/commands.h"
 
 #include "format/snapshot.h"

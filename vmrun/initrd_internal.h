@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_INITRD_INTERNAL_H
 #define VMRUN_INITRD_INTERNAL_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/initrd_internal.h"
 
 #include <archive.h>

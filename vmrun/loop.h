@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_LOOP_H
 #define VMRUN_LOOP_H
 

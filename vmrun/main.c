@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "libcommon/version.h"
 #include "vmrun/chardev.h"
 #include "vmrun/commands.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/memory.h"
 
 #include "libcommon/populated.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_MEMORY_H
 #define VMRUN_MEMORY_H
 

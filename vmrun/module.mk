@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # vmrun: hosts one VM. Its rooms list their own files.
 include vmrun/accel/module.mk vmrun/board/module.mk vmrun/devices/module.mk vmrun/control/module.mk
 

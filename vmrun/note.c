@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/note.h"
 
 #include "libcommon/note.h"

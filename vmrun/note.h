@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_NOTE_H
 #define VMRUN_NOTE_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/options.h"
 
 #include "libcommon/paths.h"

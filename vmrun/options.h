@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_OPTIONS_H
 #define VMRUN_OPTIONS_H
 

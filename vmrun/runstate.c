@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/runstate.h"
 
 #include "vmrun/control/control.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_RUNSTATE_H
 #define VMRUN_RUNSTATE_H
 

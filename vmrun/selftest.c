@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/commands.h"
 
 #include "vmrun/accel/accel.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/set_boot.h"
 
 #include "vmrun/apart.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_SET_BOOT_H
 #define VMRUN_SET_BOOT_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_SETUP_H
 #define VMRUN_SETUP_H
 

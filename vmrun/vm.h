@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_VM_H
 #define VMRUN_VM_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/vm.h"
 
 #include "vmrun/control/control.h"

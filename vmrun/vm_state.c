@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/vm.h"
 
 #include "format/snapshot.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmsnap/images.h"
 
 #include "libcommon/lease.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMSNAP_IMAGES_H
 #define VMSNAP_IMAGES_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmsnap/interrupt.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMSNAP_INTERRUPT_H
 #define VMSNAP_INTERRUPT_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmsnap/inuse.h"
 
 #include <stdio.h>

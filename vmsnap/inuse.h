@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMSNAP_INUSE_H
 #define VMSNAP_INUSE_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmsnap/interrupt.h"
 #include "vmsnap/options.h"
 #include "vmsnap/report.h"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # vmsnap: saves a running VM.
 #   main        the life of a save, and what is said about it
 #   options     the command line

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmsnap/options.h"
 
 #include "libcommon/publish.h"

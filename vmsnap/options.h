@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMSNAP_OPTIONS_H
 #define VMSNAP_OPTIONS_H
 

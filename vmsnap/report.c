@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmsnap/report.h"
 
 #include "libcommon/text.h"

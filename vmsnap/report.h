@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMSNAP_REPORT_H
 #define VMSNAP_REPORT_H
 

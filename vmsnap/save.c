@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmsnap/save.h"
 
 #include "format/machine.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMSNAP_SAVE_H
 #define VMSNAP_SAVE_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmsnap/space.h"
 
 #include "libcommon/lease.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMSNAP_SPACE_H
 #define VMSNAP_SPACE_H
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The board under a stock Debian guest: its drivers, our devices, and the host's files compared behind them.
 load ../lib/vm
 # bats file_tags=slow

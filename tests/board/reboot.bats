@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Reboots of a VM whose kernel is not available: it is paused until its user gives one (docs/control.md 4). A VM that vmrun booted
 # itself has its images in memory; one that was restored or moved has the path at best, and here the file is gone.
 load ../lib/vm

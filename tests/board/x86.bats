@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Machine type x86-64-1 in a running VM, on KVM.
 load ../lib/vm
 load ../lib/move

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """A QMP client written from docs/control.md alone; each scenario prints what it saw and exits non-zero when it was not as written."""
 import json, socket, sys, time
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # shellcheck shell=bash
 # For tests of the control socket and the lease: a lease driven verb by verb, a second host, records made by hand.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The lease and the hand-over, verb by verb: docs/control.md 4 and 6 to 8. The one-step guest runs meanwhile.
 load ../lib/vm
 load control

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Disks and pauses: what a save or a move needs of them is done before the pause, and neither a disk that takes its time nor one
 # that fails keeps a VM from being paused, resumed, asked or ended (docs/control.md 6, "Disks").
 load ../lib/vm

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The control socket: docs/control.md 1 to 5 and 9.
 load ../lib/vm
 load ../lib/descriptors

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The snapshot format against docs/format.md: a reader that has seen only that text.
 load ../lib/vm
 

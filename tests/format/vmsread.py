@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """A reader of snapshots written from docs/format.md alone, to keep that text honest: it shares no code with the others, and takes the
 rows of the state tables out of the text itself.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """XXH3-64 and XXH3-128 (xxHash 0.8, no seed, default secret) in plain Python, for inputs of any length."""
 import struct
 

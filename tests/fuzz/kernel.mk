@@ -1,2 +1,3 @@
+# SPDX-License-Identifier: MIT
 FUZZ += kernel
 kernel_fuzz_SRCS := vmrun/board/kernel.c vmrun/board/riscv64_kernel.c vmrun/board/x86_64_kernel.c

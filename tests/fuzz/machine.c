@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A VM tree of any bytes is refused with a reason, or is a machine that is written and read again the same. Its state is refused
  * with a reason and leaves every part alone, or is loaded into the sample's parts. */
 #include "tests/unit/sample.h"

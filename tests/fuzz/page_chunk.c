@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Any bytes as the payload of a page chunk, the first one its encoding: refused with a reason, or survives a round trip. */
 #include "format/snapshot.h"
 

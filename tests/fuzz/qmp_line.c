@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a QMP client can send: framing, then each frame parsed and answered. */
 #include "vmrun/control/qmp.h"
 

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: MIT
 FUZZ += stream image page_chunk

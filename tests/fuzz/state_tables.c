@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Each state table against a node made of the input: any properties are refused with a reason and leave the struct alone, or
  * load and survive a round trip.
  * Byte 0: the table. Then one property each: which (row; 253 version, 254 needs, 255 unknown), how (0: as long as its row says,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Any bytes as a snapshot read as a stream: refused with a reason, or read to an end that holds together. */
 #include "format/images.h"
 #include "format/snapshot.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A hostile guest against the board: its input is a program of register writes, ring contents and pauses. Nothing may
  * crash or touch memory that is not RAM, and whatever it does, the state it leaves must load again. */
 #include "tests/unit/virtio_driver.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a peer of a move may say. The first byte chooses: 'm' a message's text, else a whole connection after the preamble as
  * a target reads it: messages, page chunks into memory, the audit. Any bytes are refused with a reason or understood. */
 #include "vmmigrate/message.h"

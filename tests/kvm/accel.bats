@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # What the KVM accelerator says to a user: a warning where a guest can't do well, errors that name the limit.
 load ../lib/vm
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """harm.py state SNAPSHOT FOLDER SEED COUNT: snapshots with shaken trees are refused with 3 and one line, or run.
 harm.py guest ELF FOLDER SEED COUNT: guests that mean harm run while they are saved, and what was saved is restored; they end by
 themselves or when told, with one line at most.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Hostile x86-64 machines: state whose hashes are right and whose numbers are not, and guests that do what no driver does.
 load ../lib/vm
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # What is KVM's own: who gets it, what it says of itself, x86-64 guests with timers, several CPUs and ends of their own.
 # The claims that any accelerator makes run on KVM too, tagged "accel" in their own files.
 load ../lib/vm

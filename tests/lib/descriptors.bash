@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # shellcheck shell=bash
 # A process that has no descriptors left for those who connect to it. Its accept4 calls are in a
 # trace: strace -f -ttt.

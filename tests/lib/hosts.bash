@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # shellcheck shell=bash
 # More than two hosts for move.bash, and what tests of ownership need.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # shellcheck shell=bash
 # Helpers for moves: two hosts, A and B, on this machine, with runtime and state folders of their own. VMs write their serial
 # line to one file, $W/both.out, opened O_APPEND by whoever runs them: ticks that repeat or leap are two VMs, or a lost one.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # shellcheck shell=bash
 # shellcheck disable=SC2317  # on_a, on_b and exec_on replace those of move.bash, and are called by the tests
 # Two hosts as hosts are: network, mount and PID namespaces of their own, joined by a veth. Needs root.

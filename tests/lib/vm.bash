@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # shellcheck shell=bash
 # Helpers for tests that run VMs. Each test has a world of its own: a short folder with runtime and state folders, removed, and
 # every vmrun in it killed, by vm_teardown. Waiting is on events (a line, a socket, a state), bounded by a deadline.

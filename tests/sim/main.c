@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/sim/plant.h"
 #include "tests/sim/sim.h"
 

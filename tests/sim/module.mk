@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 comma := ,
 # tests/sim: hosts, processes, network and disks that fail, simulated (sim.h). `make sim` runs seeds:
 #   make sim SEED=1 RUNS=2000 [PLANT=NAME]      a seed that fails is shown with its trace

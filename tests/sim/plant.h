@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef TESTS_SIM_PLANT_H
 #define TESTS_SIM_PLANT_H
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The jobs of testbed.bats on this machine's own KVM, where that is real VT-x or AMD-V.
 bats_require_minimum_version 1.5.0
 # bats file_tags=slow,alone

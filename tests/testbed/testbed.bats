@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Stock Linux on stock KVM: a KVM host in a box (QEMU's TCG, AMD's SVM emulated) runs Debian's kernel, whose vmrun boots Debian's
 # kernel. The boxes run once, in setup_file; each test looks at one of the claims that their jobs made (jobs/*.sh).
 bats_require_minimum_version 1.5.0

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* acpitables FOLDER CPUS VIRTIO: the ACPI tables of an x86-64-1 machine, each into FOLDER/SIGNATURE.dat, as iasl reads them;
  * all of them as they lie in guest memory into FOLDER/tables. */
 #include "libcommon/bytes.h"

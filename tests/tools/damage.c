@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* damage flip COUNT SEED FILE COMMAND [ARG...]: COUNT times, one bit of a copy of the snapshot FILE is flipped and
  * `COMMAND ARG... COPY` is run: it must exit with 3 and say "(at byte N)", N being the place of the header or chunk in which
  * the bit lies. damage cut STEP FILE COMMAND [ARG...]: the same for copies cut at every STEP bytes; the place is not looked at.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* leasectl VM KIND HOLDER: takes a lease and does what stdin says, a verb a line; prints "ok VERB ..." or "error VERB KIND: TEXT" each.
  *
  *   regions                              config | state [FILE]

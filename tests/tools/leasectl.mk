@@ -1,2 +1,3 @@
+# SPDX-License-Identifier: MIT
 TOOLS += leasectl
 leasectl_SRCS :=

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* mksnap [options] OUT: writes a small sound snapshot of a plausible machine (tests/unit/sample.c), the same bytes at each
  * call with the same options. OUT "-" is standard output. Memory, seen from the start of RAM:
  *   page 0           text

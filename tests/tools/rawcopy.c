@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* rawcopy save MIB | move MIB: the bare copy that `make bench` measures against, into memory of the same kind.
  *
  *   save   a populated memfd, read in 2 MiB pieces and written to standard output: what any saver must at least do

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* shaketree IN OUT SEED: copies a snapshot whose trees have been shaken, by chance that SEED decides. Either the saved state: one
  * or two properties or nodes are changed, cut, lengthened or taken away. Or the configuration, in both trees alike: some numbers
  * are changed. All hashes are right: it is what somebody writes who means harm. Says on standard output what it has done. Where

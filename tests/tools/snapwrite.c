@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* snapwrite FILE [MIB [LEVEL [KIND]]]: how fast a snapshot is written, verified and read at random here.
  * KIND: random, packs (3 of 4 bytes repeat), zero. FILE is made anew and removed again; "-" writes to stdout and only that.
  * Prints GB/s of guest memory beside those of a bare copy of it. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The guest's ACPI tables: found from the RSDP, summing to zero, true to the configuration, and never beyond their room. What
  * the byte code means is iasl's to say (tests/board/acpi.bats). */
 #include "libcommon/bytes.h"

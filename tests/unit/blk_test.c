@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The disk: every request against the host's file, refusals, pauses and resets with requests in flight, locks. */
 #include "tests/unit/virtio_driver.h"
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The board and its devices over a fake accelerator.
 board_fake_SRCS  = tests/unit/board_fake.c tests/unit/tap.c vmrun/memory.c vmrun/clock.c vmrun/loop.c vmrun/chardev.c \
 		   vmrun/chardev_host.c vmrun/accept.c \

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/unit/board_fake.h"
 
 #include "libcommon/io.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Boot: kernels told apart and bounded, images placed clear of each other, a device tree that is one. */
 #include "tests/unit/virtio_driver.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Serial lines on the host: every kind of input and output, no busy loops, nothing lost that is waited for, the terminal
  * given back as it was. */
 #include "libcommon/io.h"

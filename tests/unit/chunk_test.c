@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Chunk headers, page chunks, and the map of what is last known of each page. */
 #include "tests/unit/snapshot_guest.h"
 

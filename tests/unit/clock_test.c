@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The guest's clock: stands while the VM does not run, never goes back, goes on where it was after a load. */
 #include "libcommon/io.h"
 #include "vmrun/clock.h"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The core of vmrun over fakes of accelerator, board and control server.
 UNITS += memory_test clock_test dirty_test runstate_test reset_test events_test
 memory_test_SRCS   := vmrun/memory.c

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/unit/core_fake.h"
 
 #include "vmrun/control/control.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The only harvester: what is written reaches every consumer; no page is lost to a save or a harvest that fails. */
 #include "tests/unit/core_fake.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a guest asks for: which wish wins when several are there. */
 #include "vmrun/control/control.h"
 #include "vmrun/vm.h"

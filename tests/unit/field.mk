@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: MIT
 UNITS += field_test

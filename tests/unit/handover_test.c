@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The right to settle a move: vmmigrate/handover.c with real records and locks. No vmrun lives here, so the right is the
  * VM's lock. */
 #include "vmmigrate/handover.h"

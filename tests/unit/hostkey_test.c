@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The key by which a host knows its own snapshots: made once, kept from others, never half there.
  */
 #include "libcommon/hostkey.h"

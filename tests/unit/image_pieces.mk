@@ -1,2 +1,3 @@
+# SPDX-License-Identifier: MIT
 UNITS += image_pieces_test
 image_pieces_test_SRCS := vmrun/image_pieces.c tests/unit/tap.c

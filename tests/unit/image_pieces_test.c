@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Images of a snapshot on their way into a VM: what is allocated follows what has come. */
 #include "tests/unit/tap.h"
 #include "vmrun/image_pieces.h"

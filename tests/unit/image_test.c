@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Snapshot files read at random. */
 #include "tests/unit/snapshot_guest.h"
 

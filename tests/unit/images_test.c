@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Kernel and initrd in BLOB chunks: the pieces by themselves, and in snapshots. */
 #include "format/machine.h"
 #include "tests/unit/snapshot_guest.h"

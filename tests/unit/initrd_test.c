@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* --initrd: a cpio stays as it is, folders and archives become a newc that an independent reader (libarchive) reads back. */
 #include "vmrun/cpio.h"
 #include "vmrun/images.h"

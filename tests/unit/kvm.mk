@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # KVM over a stand-in for the board, on x86-64 hosts; skipped there where KVM can't be used.
 ifneq ($(accel_kvm_SRCS),)
 kvm_SRCS := tests/unit/kvm_rig.c tests/unit/tap.c vmrun/memory.c vmrun/clock.c $(addprefix vmrun/accel/,$(accel_kvm_SRCS))

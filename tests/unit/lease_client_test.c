@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The lease's client against a scripted peer: what it accepts, what it refuses, and what it says when the lease is gone. */
 #include "libcommon/io.h"
 #include "libcommon/lease.h"

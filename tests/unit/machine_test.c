@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The VM tree: what is written is read again; hostile trees are refused with the reason. */
 #include "tests/unit/sample.h"
 

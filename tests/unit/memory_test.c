@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Guest memory: one door, whose end marks; a mark before the write loses a page, a mark after it does not. */
 #include "vmrun/memory.h"
 

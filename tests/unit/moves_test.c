@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Records of who owns a VM: libcommon/moves.c. */
 #include "libcommon/moves.h"
 

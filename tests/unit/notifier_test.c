@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Queue notifications by eventfd: the queue is served as by a write to the register, and nothing is lost to a pause. */
 #include "tests/unit/virtio_driver.h"
 

@@ -1,2 +1,3 @@
+# SPDX-License-Identifier: MIT
 UNITS += pageset_test
 pageset_test_SRCS := tests/unit/tap.c

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Sets of page numbers, against a plain array, and what the work of finding them follows; pages
  * into a memfd. */
 #include "libcommon/page_sink.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The interrupt controller, as the PLIC specification says and as Linux drives it. */
 #include "tests/unit/board_fake.h"
 

@@ -1,2 +1,3 @@
+# SPDX-License-Identifier: MIT
 UNITS += populated_test
 populated_test_SRCS := tests/unit/tap.c

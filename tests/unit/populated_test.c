@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which blocks of a sparse memfd have pages: the work follows what is there, not the size. */
 #include "libcommon/bitmap.h"
 #include "libcommon/populated.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The pre-copy engine against a fake vmrun: a lease server on a socketpair over memfds, with a thread that writes random
  * pages and marks them after the write, as a vCPU would. What the sink was given must equal memory at the pause. */
 #include "libcommon/io.h"

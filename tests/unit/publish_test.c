@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a published file may replace, what it never replaces, and with which mode it appears. */
 #include "libcommon/io.h"
 #include "libcommon/publish.h"

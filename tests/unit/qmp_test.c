@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* QMP's framing and requests: vmrun/control/qmp.c. */
 #include "vmrun/control/qmp.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Damaged and hostile snapshots: each is refused, with what and where. */
 #include "tests/unit/snapshot_guest.h"
 

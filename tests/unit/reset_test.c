@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Resets: one that can't be done is pending, and held; it is never the VM's end. */
 #include "tests/unit/core_fake.h"
 #include "vmrun/images.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Who may run the VM: it runs exactly while nobody holds it, it has been started, and it has not ended. */
 #include "tests/unit/core_fake.h"
 

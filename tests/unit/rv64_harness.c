@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/unit/rv64_harness.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Runs in qemu-riscv64: takes cases from stdin, runs each, writes what has become of the registers and the scratch
  * pages to stdout. Built by rv64_oracle_test with the cross compiler; the addresses are that test's. */
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Random instructions of RV64IMAFDC, the same in qemu-riscv64 (rv64_oracle_runner.c) and here: registers, fcsr and memory
  * must come out alike.   rv64_oracle_test [SEED [CASES]] */
 #include "tests/unit/rv64_harness.h"

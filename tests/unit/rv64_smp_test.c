@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The backend with its threads: harts beside each other, pause, harvest, code and mappings that change under others. */
 #include "tests/unit/rv64_harness.h"
 

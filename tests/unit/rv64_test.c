@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One hart in this thread: traps, Sv39, atomics, code that changes, counters, interrupts, marks. */
 #include "tests/unit/rv64_harness.h"
 

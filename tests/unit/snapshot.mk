@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 UNITS += snapshot_test refused_test image_test chunk_test
 snapshot_test_SRCS := tests/unit/snapshot_guest.c
 refused_test_SRCS  := tests/unit/snapshot_guest.c

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tests/unit/snapshot_guest.h"
 
 #include "format/machine.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef TESTS_UNIT_SNAPSHOT_GUEST_H
 #define TESTS_UNIT_SNAPSHOT_GUEST_H
 

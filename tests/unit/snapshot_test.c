@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Snapshots written to files and pipes and read back. */
 #include "tests/unit/snapshot_guest.h"
 

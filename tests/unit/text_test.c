@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Bytes of files and peers as text. */
 #include "libcommon/text.h"
 #include "tests/unit/tap.h"

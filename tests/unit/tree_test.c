@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Trees made to be slow, deep, doubled or broken are refused before anything is looked up in them. */
 #include "tests/unit/sample.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The 16550A: registers as Linux and the data sheet have them, and bytes between guest and host. */
 #include "tests/unit/board_fake.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Sizes and durations of command lines: what is read, what is refused, what is printed. */
 #include "libcommon/units.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The register window and the life of a device, on an entropy source and a console. */
 #include "tests/unit/virtio_driver.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Split rings: what a sane driver does, and everything a hostile one can write into its rings. */
 #include "tests/unit/virtio_driver.h"
 

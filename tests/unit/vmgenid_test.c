@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The VM generation ID of riscv64-1: in its window, with an interrupt. That of x86-64-1 is in x86_devices_test. */
 #include "tests/unit/board_fake.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The wire of a move: messages, preamble, chunks, addresses; pages sent, damaged, asked for again, received and compared. */
 #include "vmmigrate/address.h"
 #include "vmmigrate/message.h"

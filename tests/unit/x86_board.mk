@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Machine type x86-64-1 over a fake accelerator; its ACPI tables.
 UNITS += x86_boot_test acpi_test
 x86_boot_test_SRCS = $(board_fake_SRCS)

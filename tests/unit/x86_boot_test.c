@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Machine type x86-64-1: kernels told apart and bounded, what Linux and PVH kernels are handed, addresses and shared lines. */
 #include "tests/unit/board_fake.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The small devices of a PC: what Linux' drivers do with them, what a hostile guest does, and a save and a load between. */
 #include "tests/unit/board_fake.h"
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The CPU's part of a machine on a host that is made up: no KVM is needed, but its headers are.
 ifneq ($(accel_kvm_SRCS),)
 UNITS += x86_plan_test

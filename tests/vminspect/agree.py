@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """agree.py SNAPSHOT READER: what `vminspect --json` says of SNAPSHOT is what READER (tests/format/vmsread.py, written from
 docs/format.md alone) says of it: header, machine, devices, memory, host resources, digests, every row of every part of the state.
 Prints what differs; exit 1 when something does."""

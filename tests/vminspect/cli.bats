@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # vminspect: command line, pipes, statuses.
 bats_require_minimum_version 1.5.0
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # vminspect info.
 # shellcheck disable=SC2002 # a pipe is the point
 load ../lib/vm

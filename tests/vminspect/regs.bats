@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # vminspect regs.
 # shellcheck disable=SC2002 # a pipe is the point
 bats_require_minimum_version 1.5.0

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """at_terminal.py OUT ANSWER MEANWHILE COMMAND...: runs COMMAND at a terminal of its own.
 When it asks ("to confirm: "), the shell command MEANWHILE runs to its end, then ANSWER is typed.
 What COMMAND prints goes to OUT; its exit status is ours."""

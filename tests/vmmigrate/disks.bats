@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Moves of a VM with a disk: between the two hosts nobody else gets it, and what comes back is what was given away.
 load ../lib/vm
 load ../lib/move

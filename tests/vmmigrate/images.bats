@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Kernel and initrd travel with their VM, so that it can reboot where its files are not (docs/protocol.md 5, "Images").
 load ../lib/vm
 load ../lib/move

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # kill -9 of each of the four processes of a move at each row of the hand-over table (docs/protocol.md 8), each vmrun started again
 # after it, and kill -9 of each process at each of its own points. What the row promises is asserted: who runs, what the records
 # hold, what may be started again. Each side has a listener: the one on A answers the target's questions, the one on B is started

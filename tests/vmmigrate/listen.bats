@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Listeners as processes of a host: their port, their descriptors, their children.
 load ../lib/vm
 load ../lib/move

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # vmmigrate: a VM that runs goes to another host and goes on there as if nothing had been.
 load ../lib/vm
 load ../lib/move

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # bats file_tags=slow,accel
 # vmmigrate between two hosts as hosts are: network, mount and PID namespaces of their own, joined by a veth.
 load ../lib/vm

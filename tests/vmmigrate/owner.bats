@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Who runs the VM when people and processes do what nobody planned (docs/protocol.md 7 and 8): attempts that overlap, onward moves,
 # answers that come while a human reads, sockets elsewhere, replays, disks that fail.
 load ../lib/vm
@@ -127,7 +128,7 @@ kill_listener() {
 	wait "$MV" || true
 	records_are released ready
 	MOVE=$(move_id b)
-	MEANWHILE="python3 $TOP/tests/vmmigrate/peer.py state $(port_of "$ASK") $UUID $MOVE web target >$W/heard"
+	MEANWHILE="python3 '$TOP/tests/vmmigrate/peer.py' state $(port_of "$ASK") $UUID $MOVE web target >$W/heard"
 	run -2 in_tty no env VMFERRY_RUNTIME_DIR="$W/a/run" VMFERRY_STATE_DIR="$W/a/state" vmmigrate resolve web --own --peer-is-dead
 	[ "$(cat "$W/heard")" = undecided ]
 	record_is a released

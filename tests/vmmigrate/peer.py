@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A peer that speaks the protocol of a move from docs/protocol.md alone, as far as tests need it.
 
   peer.py query PORT VM NAME SECONDS   QUERYs about moves that never were, as fast as they go; prints how many were answered

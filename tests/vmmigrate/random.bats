@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # A few kills of `make kills`: random processes of moves A-B-C-A, at random moments. What must hold
 # is judged by the tool, after every kill.
 load ../lib/vm

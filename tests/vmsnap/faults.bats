@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # vmsnap when things go wrong: the VM is unhurt, nothing incomplete stands under the final name, the next save is right.
 # Random moments are seeded: SEED=N repeats a run.
 load ../lib/vm

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # vmsnap --with-images: kernel and initrd in the snapshot, and what a restore does with them.
 load ../lib/vm
 

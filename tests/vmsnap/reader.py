@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """A reader for vmsnap's pipe that is as slow as a test wants.
 
 reader.py pace OUT TICKS BYTES          copies stdin to OUT; may read BYTES for each tick the guest has printed to TICKS since the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # vmsnap on a machine that runs: what a save costs the guest, and what it leaves.
 load ../lib/vm
 

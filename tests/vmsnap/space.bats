@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # vmsnap and the space on the file system: reserved before it is written, and never all of it.
 load ../lib/vm
 

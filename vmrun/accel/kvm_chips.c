@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/accel/kvm.h"
 
 #include "libcommon/io.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/accel/accel.h"
 
 /* In the order in which they are asked whether they can run a machine. */

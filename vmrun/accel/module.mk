@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # accel: what runs the guest's instructions, behind accel.h.
 #   soft*          the software CPU as a backend: threads, requests between them, timers
 #   rv64_expand    compressed instructions to long ones

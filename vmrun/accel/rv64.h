@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_ACCEL_RV64_H
 #define VMRUN_ACCEL_RV64_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/accel/rv64_ops.h"
 
 #include <pthread.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/accel/rv64_ops.h"
 
 /* Compressed instructions to their long form. RISC-V Unprivileged ISA 20191213, chapter 16, tables 16.5 to 16.7. */

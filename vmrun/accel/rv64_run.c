@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/accel/rv64.h"
 #include "vmrun/accel/rv64_fp.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/board/acpi_internal.h"
 
 #include "libcommon/bytes.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_BOARD_ACPI_INTERNAL_H
 #define VMRUN_BOARD_ACPI_INTERNAL_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/board/aml.h"
 
 #include "libcommon/bytes.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/board/board.h"
 
 #include "vmrun/devices/notifier.h"

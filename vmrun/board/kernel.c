@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/board/kernel.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/board/board.h"
 
 /* The machine types, in the order in which a kernel is shown to them. */

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # board: the machine around the CPUs.
 #   list              the machine types
 #   board             the devices of a VM: opened, reached, paused, reset

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/board/place.h"
 
 #include "vmrun/vm.h"

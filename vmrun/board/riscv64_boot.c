@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/board/riscv64.h"
 
 #include "vmrun/board/place.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_BOARD_X86_64_H
 #define VMRUN_BOARD_X86_64_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/board/x86_64.h"
 
 #include "libcommon/bytes.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/control/server.h"
 
 #include "libcommon/io.h"

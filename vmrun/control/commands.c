@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/control/commands.h"
 
 #include "vmrun/control/control.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_CONTROL_GRANT_FDS_H
 #define VMRUN_CONTROL_GRANT_FDS_H
 

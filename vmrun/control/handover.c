@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/control/handover.h"
 
 #include "libcommon/fault.h"

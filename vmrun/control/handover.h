@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_CONTROL_HANDOVER_H
 #define VMRUN_CONTROL_HANDOVER_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/control/control.h"
 
 #include "libcommon/control.h"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # vmrun/control: the VM seen from outside.
 #   server       opens and closes everything here
 #   socket       NAME.sock, its lock, the word a VM leaves behind

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/control/qmp.h"
 
 #include "libcommon/io.h"

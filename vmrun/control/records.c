@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/control/records.h"
 
 #include "libcommon/io.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "format/disk_digest.h"
 #include "libcommon/io.h"
 #include "vmrun/devices/disk_sync.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/cf9.h"
 
 #include "vmrun/vm.h"

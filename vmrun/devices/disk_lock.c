@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/disks.h"
 
 #include "libcommon/io.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_DEVICES_DISK_SYNC_H
 #define VMRUN_DEVICES_DISK_SYNC_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/disk_writes.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_DEVICES_DISK_WRITES_H
 #define VMRUN_DEVICES_DISK_WRITES_H
 

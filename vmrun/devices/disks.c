@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/disks.h"
 
 #include "format/disk_digest.h"

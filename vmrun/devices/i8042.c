@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/i8042.h"
 
 #include "format/state_i8042.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/device.h"
 
 #include "vmrun/devices/acpi_pm.h"

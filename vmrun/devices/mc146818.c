@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/mc146818.h"
 
 #include "format/state_mc146818.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_DEVICES_MC146818_H
 #define VMRUN_DEVICES_MC146818_H
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # devices: a file a device, one list.
 #   plic, uart, rtc      SiFive's PLIC, 16550A, goldfish clock
 #   mc146818, i8042      a PC's clock and keyboard controller

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/notifier.h"
 
 #include "libcommon/io.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/plic.h"
 
 #include "format/state_plic.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/pvpanic.h"
 
 #include "vmrun/vm.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/rtc.h"
 
 #include "format/state_rtc.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/uart.h"
 
 #include "format/state_uart.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_DEVICES_UART_H
 #define VMRUN_DEVICES_UART_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/virtio.h"
 
 #include "vmrun/vm.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/virtio_blk_request.h"
 
 #include "libcommon/bytes.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/virtio_console.h"
 
 #include "format/state_virtio_console.h"

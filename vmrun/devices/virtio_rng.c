@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/virtio_rng.h"
 
 #include "format/state_virtio_rng.h"

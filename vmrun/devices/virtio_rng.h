@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef VMRUN_DEVICES_VIRTIO_RNG_H
 #define VMRUN_DEVICES_VIRTIO_RNG_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/virtqueue.h"
 
 #include "libcommon/bytes.h"

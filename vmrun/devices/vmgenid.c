@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/vmgenid.h"
 
 #include "format/state_vmgenid.h"
