@@ -32,7 +32,8 @@ int move_images_offer(struct move_images *i, struct lease *l, const struct machi
 			continue;
 		*image = (struct move_image){ .host = h, .fd = -1 };
 		if (lease_image(l, h->name, &image->fd, &len, why)) {
-			if (why->kind == FAIL_REFUSED && l->lost == FAIL_NONE)      /* not at hand: it travels without */
+			/* Gone, replaced or unreadable: no reason not to move. The target says that it is missing. */
+			if (l->lost == FAIL_NONE)
 				continue;
 			return -1;
 		}

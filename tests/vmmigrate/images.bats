@@ -78,6 +78,27 @@ reboots() {
 	[ ! -e "$old" ]
 }
 
+@test "images: a VM whose kernel's file is gone or unreadable moves without it, and the target says so" {
+	start_big
+	vmsnap -q web "$W/web.vms"
+	vmrun ctl web quit
+	wait_gone 10 "$VMPID"
+	for how in gone folder; do
+		rm -rf "$W/kernel"
+		[ $how = gone ] || mkdir "$W/kernel"
+		start_vm web --restore "$W/web.vms" --serial "file:$W/both.out"
+		UUID=$(on_a vmrun ctl web query-uuid | jq -r .UUID)
+		listen b "${BADDR:-127.0.0.1:0}" --once -- --serial "file:$W/both.out"
+		BADDR=$LADDR
+		arrives
+		grep -q 'kernel: not available' "$W/b/run/web.log"
+		[ "$(cached b)" = 0 ]
+		away
+		run -0 on_a vmmigrate resolve web --disown --yes
+		run -0 on_b vmmigrate resolve web --disown --yes
+	done
+}
+
 @test "images: an image that is not what HELLO or the tree says is refused, nothing of it is kept, nothing runs" {
 	start_big
 	listen_b
