@@ -48,7 +48,8 @@ static int vm_open_parts(struct vm *vm, const struct accel_ops *accel, struct fa
 	/* Threads are born with these blocked, so that they are main's alone. */
 	vm_signals(&block);
 	pthread_sigmask(SIG_BLOCK, &block, &before);
-	if (memory_open(&vm->memory, &vm->cfg, why) == 0 && accel->open(&vm->accel, vm, why) == 0 &&
+	/* First: an accelerator that is asked for what no board has fails as the host's error, not as the file's. */
+	if (board_check(&vm->cfg, why) == 0 && memory_open(&vm->memory, &vm->cfg, why) == 0 && accel->open(&vm->accel, vm, why) == 0 &&
 	    board_open(&vm->board, vm, why) == 0)
 		rc = 0;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

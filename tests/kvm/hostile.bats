@@ -16,6 +16,7 @@ teardown() { vm_teardown; }
 	start_step a "pages=16" --memory 16M --cpus 2 --rng
 	vmsnap -q --stop-after a "$W/a.vms"
 	wait_gone 10 "$VMPID"
+	python3 "$TOP/tests/kvm/harm.py" state "$W/a.vms" "$W" 7031 1      # RAM at 0xffffffff00000000
 	python3 "$TOP/tests/kvm/harm.py" state "$W/a.vms" "$W" "$seed" 200
 }
 

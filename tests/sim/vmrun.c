@@ -308,6 +308,13 @@ bool virtio_blk_stalled(struct device *d, bool *told)
 	return false;
 }
 
+int board_check(const struct machine *cfg, struct fail *why)
+{
+	(void)cfg;
+	(void)why;
+	return 0;
+}
+
 int images_need(struct vm *vm, struct fail *why)
 {
 	(void)vm;

@@ -10,8 +10,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* cfg may come from a foreign tree: its windows and lines are used only after this. */
-static int board_check(const struct machine *cfg, struct fail *why)
+int board_check(const struct machine *cfg, struct fail *why)
 {
 	const struct board_ops *ops = board_type(cfg->type);
 

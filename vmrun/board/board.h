@@ -71,6 +71,8 @@ const struct board_ops *board_for_kernel(const uint8_t *head, size_t len);
  * and interrupt. */
 int board_plan(struct machine *cfg, struct fail *why);
 
+/* cfg may come from a foreign tree: its addresses, windows and lines are used only after this. */
+int board_check(const struct machine *cfg, struct fail *why);
 int board_open(struct board **out, struct vm *vm, struct fail *why);     /* opens every device of vm->cfg */
 void board_close(struct board *b);
 
