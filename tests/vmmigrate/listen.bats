@@ -42,6 +42,7 @@ listens_at() { ss -ltnp | grep "pid=$1," | grep -oE '127.0.0.1:[0-9]+' | head -n
 
 @test "vmmigrate --answer: without a descriptor for a peer it does not spin, and serves it when there is one" {
 	need_faults
+	export ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0      # leaks are not to be found under ptrace
 	start_web
 	listen_b
 	VMFERRY_FAULT=vmmigrate.source.agreed=wait:$W/agreed exec_on a \
