@@ -25,7 +25,7 @@ int move_images_offer(struct move_images *i, struct lease *l, const struct machi
 	*i = (struct move_images){ 0 };
 	for (uint32_t k = 0; k < m->nhosts && i->n < IMAGES_MAX; k++) {
 		const struct machine_host *h     = &m->hosts[k];
-		struct move_image              *image = &i->of[i->n];
+		struct move_image         *image = &i->of[i->n];
 		uint64_t                   len;
 
 		if (!image_is(h) || !image_known(h))
@@ -148,7 +148,7 @@ int move_images_expect(struct move_images *i, const struct message *hello, const
 		return -1;
 	for (uint32_t k = 0; k < hello->nimages; k++) {
 		const struct machine_host *h     = move_images_host(m, &hello->images[k], why);
-		struct move_image              *image = &i->of[i->n];
+		struct move_image         *image = &i->of[i->n];
 
 		if (!h)
 			return -1;

@@ -150,11 +150,10 @@ static void options_one(struct options *o, int opt, const char *arg)
 			usage_fail("--bandwidth %s: invalid value (valid: 64K or more)", arg);
 		break;
 	case OPT_CACHE:
+		o->image_cache = 0;
 		if (strcmp(arg, "0") && !units_size(&o->image_cache, arg))
 			usage_fail("--image-cache %s: invalid value (valid: 0, or for example 1G)",
 				   arg);
-		if (!strcmp(arg, "0"))
-			o->image_cache = 0;
 		break;
 	case OPT_PROGRESS:
 		if (!progress_mode_parse(&o->progress, arg, stderr))
