@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT
+# format: what is saved, and how; docs/format.md, docs/vm-tree.md.
+#   snapshot/   the snapshot as a file or a stream: chunks, index, reader, writer
+#   tree/       the VM tree: machine, devices, tables of fields and how they are written and checked
+#   state/      a table of fields for each device and each kind of vCPU; names of CPUID's bits and of MSRs
+#   limits.h    what this build accepts
 LIBS += format
-format_SRCS :=
-# The VM tree and the state tables: docs/vm-tree.md.
-format_SRCS += field.c field_save.c field_load.c field_json.c tree.c machine_type.c machine.c machine_check.c machine_write.c machine_read.c \
-	       machine_parts.c machine_state.c state_tables.c state_clock.c
-# The snapshot file: docs/format.md.
-format_SRCS += start.c chunk.c page_chunk.c pagemap.c content.c header.c index.c agree.c images.c output.c auth.c writer.c stream.c image.c
-# What devices keep across a save, and how a disk is told from itself later.
-format_SRCS += state_hart.c state_plic.c state_uart.c state_rtc.c state_virtio.c state_virtio_blk.c state_virtio_console.c \
-	       state_virtio_rng.c disk_digest.c
-format_SRCS += state_mc146818.c state_i8042.c state_acpi_pm.c state_vmgenid.c
-# x86-64: what KVM keeps of a vCPU and its chips; names of CPUID's bits and of MSRs.
-format_SRCS += state_x86_cpu.c state_x86_chips.c x86_names.c x86_features.c machine_x86.c
+format_snapshot_SRCS := start.c chunk.c page_chunk.c pagemap.c content.c header.c index.c agree.c images.c output.c auth.c \
+			writer.c stream.c file.c disk_digest.c
+format_tree_SRCS     := field.c field_save.c field_load.c field_json.c tree.c machine_type.c machine.c machine_check.c \
+			machine_write.c machine_read.c machine_parts.c machine_state.c machine_x86.c
+format_state_SRCS    := state_tables.c state_clock.c state_hart.c state_plic.c state_uart.c state_rtc.c state_virtio.c \
+			state_virtio_blk.c state_virtio_console.c state_virtio_rng.c state_mc146818.c state_i8042.c \
+			state_acpi_pm.c state_vmgenid.c state_x86_cpu.c state_x86_chips.c x86_names.c x86_features.c
+format_SRCS := $(addprefix snapshot/,$(format_snapshot_SRCS)) $(addprefix tree/,$(format_tree_SRCS)) \
+	       $(addprefix state/,$(format_state_SRCS))

@@ -10,19 +10,21 @@
 #   pages       a batch of guest pages on its way
 #   pageset     page numbers; the next one is found in a few steps
 #   page_sink   pages into a region's memfd
-#   lease       the client's end of a VM's lease
-#   control     the client's end of a VM's control socket (QMP)
-#   precopy     rounds over the dirty bitmap, the pause, the rest
-#   progress    a live line or JSON lines on stderr
 #   note        a line on stderr while a tool runs on
 #   units       sizes and durations on command lines
 #   version     of the suite
-#   moves       records of who owns a VM across a move; moves_file: on disk; moves_lock: the claim of a VM
 #   publish     a file of the user's: complete or absent, and what it may replace
 #   samefile    one file under two names, a loop device and its file included
 #   text        bytes of files and peers as text for terminals and JSON
 #   hostkey     the key in the state folder by which a host knows its own snapshots; HMAC-SHA-256
 #   fault       ways to fail, in test builds only
+#   client/     a VM seen from outside; may use format/, and nothing else here may use it
+#     lease     the client's end of a VM's lease
+#     control   the client's end of a VM's control socket (QMP)
+#     precopy   rounds over the dirty bitmap, the pause, the rest
+#     progress  a live line or JSON lines on stderr
+#     moves     records of who owns a VM across a move; moves_file: on disk; moves_lock: the claim of a VM
 LIBS += libcommon
-libcommon_SRCS := fail.c io.c bitmap.c pageset.c populated.c uuid.c paths.c pages.c page_sink.c fault.c control.c moves.c moves_file.c moves_lock.c note.c \
-		  lease.c precopy.c progress.c units.c publish.c samefile.c text.c hostkey.c
+libcommon_client_SRCS := lease.c control.c precopy.c progress.c moves.c moves_file.c moves_lock.c
+libcommon_SRCS := fail.c io.c bitmap.c pageset.c populated.c uuid.c paths.c pages.c page_sink.c fault.c note.c units.c publish.c \
+		  samefile.c text.c hostkey.c $(addprefix client/,$(libcommon_client_SRCS))

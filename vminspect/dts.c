@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vminspect/dts.h"
 
-#include "vminspect/known.h"
+#include "vminspect/properties.h"
 
 #include <inttypes.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "vminspect/info.h"
 
-#include "format/state_clock.h"
+#include "format/state/state_clock.h"
 #include "libcommon/units.h"
-#include "vminspect/known.h"
+#include "vminspect/properties.h"
 #include "vminspect/options.h"
 #include "vminspect/show.h"
 

@@ -2,7 +2,7 @@
 #ifndef VMINSPECT_INFO_H
 #define VMINSPECT_INFO_H
 
-#include "vminspect/look.h"
+#include "vminspect/open_snapshot.h"
 
 #include <jansson.h>
 

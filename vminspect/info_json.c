@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vminspect/info.h"
 
-#include "vminspect/known.h"
+#include "vminspect/properties.h"
 #include "vminspect/show.h"
 
 #include <inttypes.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "libcommon/io.h"
-#include "vminspect/look.h"
+#include "vminspect/open_snapshot.h"
 #include "vminspect/options.h"
 #include "vminspect/show.h"
 

@@ -2,8 +2,8 @@
 #ifndef VMINSPECT_REGS_H
 #define VMINSPECT_REGS_H
 
-#include "format/field.h"
-#include "vminspect/look.h"
+#include "format/tree/field.h"
+#include "vminspect/open_snapshot.h"
 
 #include <jansson.h>
 #include <stdint.h>

@@ -2,7 +2,7 @@
 #ifndef VMINSPECT_ROUNDS_H
 #define VMINSPECT_ROUNDS_H
 
-#include "format/snapshot.h"
+#include "format/snapshot/snapshot.h"
 
 #include <stdint.h>
 

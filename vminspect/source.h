@@ -2,7 +2,7 @@
 #ifndef VMINSPECT_SOURCE_H
 #define VMINSPECT_SOURCE_H
 
-#include "format/snapshot.h"
+#include "format/snapshot/snapshot.h"
 #include "libcommon/fail.h"
 
 #include <stdbool.h>

@@ -2,7 +2,7 @@
 #include "libcommon/io.h"
 #include "libcommon/publish.h"
 #include "vminspect/dts.h"
-#include "vminspect/look.h"
+#include "vminspect/open_snapshot.h"
 #include "vminspect/options.h"
 #include "vminspect/show.h"
 #include "vminspect/tree_json.h"

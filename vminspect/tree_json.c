@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "vminspect/tree_json.h"
 
-#include "format/tree.h"
-#include "vminspect/known.h"
+#include "format/tree/tree.h"
+#include "vminspect/properties.h"
 #include "vminspect/show.h"
 
 #include <stdio.h>

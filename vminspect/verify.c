@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "libcommon/units.h"
-#include "vminspect/known.h"
-#include "vminspect/look.h"
+#include "vminspect/properties.h"
+#include "vminspect/open_snapshot.h"
 #include "vminspect/options.h"
 #include "vminspect/show.h"
 

@@ -2,7 +2,7 @@
 #ifndef VMMIGRATE_DOUBTS_H
 #define VMMIGRATE_DOUBTS_H
 
-#include "libcommon/moves.h"
+#include "libcommon/client/moves.h"
 #include "libcommon/uuid.h"
 
 #include <stdbool.h>

@@ -2,7 +2,7 @@
 #include "vmmigrate/find.h"
 
 #include "libcommon/io.h"
-#include "libcommon/moves.h"
+#include "libcommon/client/moves.h"
 #include "libcommon/paths.h"
 
 #include <poll.h>

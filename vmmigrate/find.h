@@ -2,10 +2,10 @@
 #ifndef VMMIGRATE_FIND_H
 #define VMMIGRATE_FIND_H
 
-#include "libcommon/control.h"
+#include "libcommon/client/control.h"
 #include "libcommon/fail.h"
-#include "libcommon/lease.h"
-#include "libcommon/moves.h"
+#include "libcommon/client/lease.h"
+#include "libcommon/client/moves.h"
 #include "libcommon/uuid.h"
 
 #include <stdbool.h>

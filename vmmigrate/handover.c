@@ -3,7 +3,7 @@
 
 #include "libcommon/fault.h"
 #include "libcommon/io.h"
-#include "libcommon/moves.h"
+#include "libcommon/client/moves.h"
 #include "vmmigrate/find.h"
 
 #include <poll.h>

@@ -2,7 +2,7 @@
 #ifndef VMMIGRATE_HANDOVER_H
 #define VMMIGRATE_HANDOVER_H
 
-#include "libcommon/lease.h"
+#include "libcommon/client/lease.h"
 #include "libcommon/uuid.h"
 #include "vmmigrate/wire.h"
 

@@ -2,8 +2,8 @@
 #ifndef VMMIGRATE_MOVE_IMAGES_H
 #define VMMIGRATE_MOVE_IMAGES_H
 
-#include "format/images.h"
-#include "libcommon/lease.h"
+#include "format/snapshot/images.h"
+#include "libcommon/client/lease.h"
 #include "vmmigrate/image_cache.h"
 #include "vmmigrate/wire.h"
 

@@ -2,7 +2,7 @@
 #ifndef VMMIGRATE_OPTIONS_H
 #define VMMIGRATE_OPTIONS_H
 
-#include "libcommon/progress.h"
+#include "libcommon/client/progress.h"
 #include "vmmigrate/address.h"
 
 #include <stdbool.h>

@@ -2,8 +2,8 @@
 #ifndef VMMIGRATE_RECEIVER_H
 #define VMMIGRATE_RECEIVER_H
 
-#include "format/snapshot.h"
-#include "libcommon/lease.h"
+#include "format/snapshot/snapshot.h"
+#include "libcommon/client/lease.h"
 #include "vmmigrate/message.h"
 
 #include <stdbool.h>

@@ -2,8 +2,8 @@
 #ifndef VMMIGRATE_SENDER_H
 #define VMMIGRATE_SENDER_H
 
-#include "libcommon/lease.h"
-#include "libcommon/precopy.h"
+#include "libcommon/client/lease.h"
+#include "libcommon/client/precopy.h"
 #include "vmmigrate/wire.h"
 
 /* Pages from a lease onto the wire: the pre-copy engine's sink. It keeps no pages, only which ones each chunk named that the

@@ -2,8 +2,8 @@
 #ifndef VMMIGRATE_SETTLE_H
 #define VMMIGRATE_SETTLE_H
 
-#include "libcommon/lease.h"
-#include "libcommon/moves.h"
+#include "libcommon/client/lease.h"
+#include "libcommon/client/moves.h"
 #include "vmmigrate/message.h"
 
 #include <stdbool.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmmigrate/source.h"
 
-#include "format/machine.h"
-#include "libcommon/control.h"
+#include "format/tree/machine.h"
+#include "libcommon/client/control.h"
 #include "libcommon/fault.h"
 #include "libcommon/io.h"
-#include "libcommon/moves.h"
+#include "libcommon/client/moves.h"
 #include "libcommon/version.h"
 #include "vmmigrate/answer.h"
 #include "vmmigrate/find.h"

@@ -3,7 +3,7 @@
 #define VMMIGRATE_SOURCE_H
 
 #include "libcommon/fail.h"
-#include "libcommon/precopy.h"
+#include "libcommon/client/precopy.h"
 #include "vmmigrate/options.h"
 
 /* A move from the side that gives (docs/protocol.md 5, S1 to S7). */

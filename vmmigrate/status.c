@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmmigrate/status.h"
 
-#include "libcommon/moves.h"
+#include "libcommon/client/moves.h"
 #include "vmmigrate/find.h"
 
 #include <inttypes.h>

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmmigrate/target.h"
 
-#include "format/machine.h"
+#include "format/tree/machine.h"
 #include "libcommon/fault.h"
-#include "libcommon/moves.h"
+#include "libcommon/client/moves.h"
 #include "libcommon/version.h"
 #include "vmmigrate/find.h"
 #include "vmmigrate/move_images.h"
-#include "vmmigrate/incoming.h"
+#include "vmmigrate/spawn.h"
 #include "vmmigrate/note.h"
 #include "vmmigrate/receiver.h"
 #include "vmmigrate/settle.h"

@@ -2,7 +2,7 @@
 #ifndef VMMIGRATE_WIRE_H
 #define VMMIGRATE_WIRE_H
 
-#include "format/snapshot.h"
+#include "format/snapshot/snapshot.h"
 #include "libcommon/fail.h"
 #include "vmmigrate/address.h"
 #include "vmmigrate/message.h"

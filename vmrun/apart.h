@@ -2,7 +2,7 @@
 #ifndef VMRUN_APART_H
 #define VMRUN_APART_H
 
-#include "format/machine.h"
+#include "format/tree/machine.h"
 #include "libcommon/fail.h"
 
 #include <sys/stat.h>

@@ -2,8 +2,8 @@
 #ifndef VMRUN_CLOCK_H
 #define VMRUN_CLOCK_H
 
-#include "format/machine.h"
-#include "format/state_clock.h"
+#include "format/tree/machine.h"
+#include "format/state/state_clock.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "libcommon/version.h"
-#include "vmrun/chardev.h"
-#include "vmrun/commands.h"
+#include "vmrun/host/chardev.h"
+#include "vmrun/commands/commands.h"
 #include "vmrun/control/control.h"
 #include "vmrun/setup.h"
 

@@ -2,7 +2,7 @@
 #ifndef VMRUN_MEMORY_H
 #define VMRUN_MEMORY_H
 
-#include "format/machine.h"
+#include "format/tree/machine.h"
 #include "libcommon/bitmap.h"
 #include "libcommon/fail.h"
 

@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: MIT
-# vmrun: hosts one VM. Its rooms list their own files.
+# vmrun: hosts one VM. Rooms with many files list their own.
+#   host/       the host's side: event loop, character devices, accepting connections
+#   boot/       kernel and initrd: read, packed, kept for reboots and moves
+#   commands/   vmrun's commands for users beside running a VM: list, ctl, info, selftest
+#   vm*, ...    the VM itself: start, run state, save, load, reset, memory, dirty log, clock
 include vmrun/accel/module.mk vmrun/board/module.mk vmrun/devices/module.mk vmrun/control/module.mk
 
 PROGS += vmrun
-vmrun_SRCS   := main.c options.c setup.c overrides.c apart.c vm.c vm_state.c vm_disks.c vm_events.c vm_reset.c set_boot.c memory.c dirty.c clock.c runstate.c restore.c incoming.c note.c images.c image_pieces.c initrd.c initrd_modules.c cpio.c \
-		pulse.c selftest.c info.c chardev.c chardev_host.c loop.c accept.c \
-		$(addprefix accel/,$(accel_SRCS)) $(addprefix board/,$(board_SRCS)) \
-		$(addprefix devices/,$(devices_SRCS)) $(addprefix control/,$(control_SRCS))
-vmrun_USES   := format libcommon
-vmrun_LDLIBS := -larchive -lfdt -ljansson -lzstd -lxxhash -lcrypto -lm -pthread
+host_SRCS     := loop.c chardev.c chardev_host.c accept.c
+boot_SRCS     := boot_images.c image_pieces.c initrd.c initrd_modules.c cpio.c set_boot.c
+commands_SRCS := list.c ctl.c ctl_wait.c info.c selftest.c
+vmrun_SRCS    := main.c options.c setup.c overrides.c apart.c vm.c vm_state.c vm_disks.c vm_events.c vm_reset.c vm_incoming.c memory.c \
+		 dirty.c clock.c runstate.c restore.c note.c pulse.c \
+		 $(foreach r,host boot commands accel board devices control,$(addprefix $(r)/,$($(r)_SRCS)))
+vmrun_USES    := format libcommon
+vmrun_LDLIBS  := -larchive -lfdt -ljansson -lzstd -lxxhash -lcrypto -lm -pthread

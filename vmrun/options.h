@@ -2,7 +2,7 @@
 #ifndef VMRUN_OPTIONS_H
 #define VMRUN_OPTIONS_H
 
-#include "format/machine.h"
+#include "format/tree/machine.h"
 #include "libcommon/fail.h"
 
 #include <stdbool.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/setup.h"
 
-#include "format/snapshot.h"
+#include "format/snapshot/snapshot.h"
 #include "libcommon/io.h"
 #include "libcommon/page_sink.h"
-#include "vmrun/image_pieces.h"
-#include "vmrun/images.h"
+#include "vmrun/boot/image_pieces.h"
+#include "vmrun/boot/boot_images.h"
 #include "vmrun/note.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
 
 #include "vmrun/apart.h"
 #include "vmrun/control/control.h"
-#include "vmrun/images.h"
+#include "vmrun/boot/boot_images.h"
 
 #include <errno.h>
 #include <fcntl.h>

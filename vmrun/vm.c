@@ -4,7 +4,7 @@
 #include "libcommon/io.h"
 #include "vmrun/control/control.h"
 #include "vmrun/devices/disks.h"
-#include "vmrun/images.h"
+#include "vmrun/boot/boot_images.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -2,12 +2,12 @@
 #ifndef VMRUN_VM_H
 #define VMRUN_VM_H
 
-#include "format/machine.h"
+#include "format/tree/machine.h"
 #include "vmrun/accel/accel.h"
 #include "vmrun/board/board.h"
 #include "vmrun/clock.h"
 #include "vmrun/dirty.h"
-#include "vmrun/loop.h"
+#include "vmrun/host/loop.h"
 #include "vmrun/memory.h"
 #include "vmrun/runstate.h"
 

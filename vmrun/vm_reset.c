@@ -2,7 +2,7 @@
 #include "vmrun/vm.h"
 
 #include "vmrun/control/control.h"
-#include "vmrun/images.h"
+#include "vmrun/boot/boot_images.h"
 #include "vmrun/note.h"
 
 /* Resets. One that the guest has asked for and that can't be done, for want of a kernel or initrd, is not the VM's end: it

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/vm.h"
 
-#include "format/snapshot.h"
+#include "format/snapshot/snapshot.h"
 #include "libcommon/fault.h"
 #include "vmrun/devices/disks.h"
 

@@ -2,8 +2,8 @@
 #ifndef VMSNAP_INUSE_H
 #define VMSNAP_INUSE_H
 
-#include "format/machine.h"
-#include "libcommon/control.h"
+#include "format/tree/machine.h"
+#include "libcommon/client/control.h"
 #include "libcommon/publish.h"
 
 /* Refuses to replace a file that the VM behind c uses: a disk, its kernel or initrd, the file of a

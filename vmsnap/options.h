@@ -2,7 +2,7 @@
 #ifndef VMSNAP_OPTIONS_H
 #define VMSNAP_OPTIONS_H
 
-#include "libcommon/progress.h"
+#include "libcommon/client/progress.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmsnap/save.h"
 
-#include "format/machine.h"
-#include "format/snapshot.h"
-#include "libcommon/control.h"
+#include "format/tree/machine.h"
+#include "format/snapshot/snapshot.h"
+#include "libcommon/client/control.h"
 #include "libcommon/fault.h"
 #include "libcommon/io.h"
 #include "libcommon/publish.h"
 #include "libcommon/version.h"
-#include "vmsnap/images.h"
+#include "vmsnap/save_images.h"
 #include "vmsnap/interrupt.h"
 #include "vmsnap/inuse.h"
 #include "vmsnap/space.h"

@@ -2,7 +2,7 @@
 #ifndef VMSNAP_SAVE_H
 #define VMSNAP_SAVE_H
 
-#include "libcommon/precopy.h"
+#include "libcommon/client/precopy.h"
 #include "libcommon/uuid.h"
 #include "vmsnap/options.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmsnap/space.h"
 
-#include "libcommon/lease.h"
+#include "libcommon/client/lease.h"
 #include "libcommon/units.h"
 
 #include <errno.h>

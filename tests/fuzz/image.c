@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Any bytes as a snapshot file read at random. What a stream accepts a file must too, with the same pages. */
-#include "format/snapshot.h"
+#include "format/snapshot/snapshot.h"
 
 #include <assert.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A hostile kernel, by each machine type's eyes: what is accepted lies in the file and in RAM, its entry and header too. */
-#include "vmrun/board/riscv64.h"
-#include "vmrun/board/x86_64.h"
+#include "vmrun/board/riscv64/riscv64.h"
+#include "vmrun/board/x86_64/x86_64.h"
 
 #include <assert.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Any bytes as the payload of a page chunk, the first one its encoding: refused with a reason, or survives a round trip. */
-#include "format/snapshot.h"
+#include "format/snapshot/snapshot.h"
 
 #include <assert.h>
 #include <stdalign.h>

@@ -3,7 +3,7 @@
  * load and survive a round trip.
  * Byte 0: the table. Then one property each: which (row; 253 version, 254 needs, 255 unknown), how (0: as long as its row says,
  * the bytes follow; else so many bytes less one), the bytes. What is left out is taken from a struct of zeroes. */
-#include "format/field.h"
+#include "format/tree/field.h"
 #include "format/limits.h"
 
 #include <assert.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Any bytes as a snapshot read as a stream: refused with a reason, or read to an end that holds together. */
-#include "format/images.h"
-#include "format/snapshot.h"
+#include "format/snapshot/images.h"
+#include "format/snapshot/snapshot.h"
 
 #include <assert.h>
 #include <stddef.h>

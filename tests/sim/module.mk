@@ -6,9 +6,9 @@ comma := ,
 SIM_OWN  := main.c sched.c file.c sock.c calls.c vmrun.c world.c plant.c
 SIM_SRCS := $(addprefix vmmigrate/,$(filter-out main.c options.c note.c,$(vmmigrate_SRCS))) \
 	    $(addprefix libcommon/,$(filter-out fault.c,$(libcommon_SRCS))) \
-	    $(addprefix vmrun/control/,$(filter-out list.c ctl.c ctl_wait.c,$(control_SRCS))) \
+	    $(addprefix vmrun/control/,$(control_SRCS)) \
 	    $(addprefix vmrun/,vm.c vm_state.c vm_disks.c vm_events.c vm_reset.c apart.c runstate.c memory.c \
-	    dirty.c clock.c loop.c accept.c)
+	    dirty.c clock.c host/loop.c host/accept.c)
 SIM_OBJS := $(SIM_OWN:%.c=$(BUILD)/sim/own/%.o) $(SIM_SRCS:%.c=$(BUILD)/sim/%.o)
 SIM_WRAP := $(patsubst %,-Wl$(comma)--wrap=%,$(shell cat tests/sim/wraps.list))
 
@@ -17,7 +17,7 @@ $(BUILD)/sim/own/%.o: tests/sim/%.c GNUmakefile | ready
 	$(call say,CC,$<)$(CC) $(test_flags) -Wno-missing-declarations -fno-strict-aliasing -MMD -MP -c -o $@ $<
 
 # Where plant.c tells two callers of one function apart.
-$(BUILD)/sim/vmmigrate/target.o $(BUILD)/sim/vmrun/control/handover.o: CPPFLAGS += -Dmoves_find=plant_target_find
+$(BUILD)/sim/vmmigrate/target.o $(BUILD)/sim/vmrun/control/lease_handover.o: CPPFLAGS += -Dmoves_find=plant_target_find
 $(BUILD)/sim/vmmigrate/resolve.o: CPPFLAGS += -Dsettle_ask_peer=plant_resolve_ask -Dhandover_retaking=plant_resolve_retaking \
 	-Dhandover_done=plant_resolve_done
 # Names that two of the tools have, each its own.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/sim/plant.h"
 
-#include "libcommon/control.h"
+#include "libcommon/client/control.h"
 #include "vmmigrate/doubts.h"
 #include "vmmigrate/find.h"
 #include "vmmigrate/handover.h"

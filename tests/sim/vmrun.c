@@ -2,15 +2,15 @@
 #include "tests/sim/plant.h"
 #include "tests/sim/world.h"
 
-#include "format/state_hart.h"
+#include "format/state/state_hart.h"
 #include "libcommon/bytes.h"
 #include "libcommon/io.h"
 #include "vmrun/control/control.h"
 #include "vmrun/control/server.h"
 #include "vmrun/devices/disks.h"
 #include "vmrun/devices/virtio_blk.h"
-#include "vmrun/images.h"
-#include "vmrun/set_boot.h"
+#include "vmrun/boot/boot_images.h"
+#include "vmrun/boot/set_boot.h"
 #include "vmrun/vm.h"
 
 #include <errno.h>

@@ -2,7 +2,7 @@
 #include "tests/sim/plant.h"
 #include "tests/sim/world.h"
 
-#include "libcommon/moves.h"
+#include "libcommon/client/moves.h"
 #include "vmmigrate/listen.h"
 #include "vmmigrate/options.h"
 #include "vmmigrate/source.h"

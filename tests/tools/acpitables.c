@@ -2,8 +2,8 @@
 /* acpitables FOLDER CPUS VIRTIO: the ACPI tables of an x86-64-1 machine, each into FOLDER/SIGNATURE.dat, as iasl reads them;
  * all of them as they lie in guest memory into FOLDER/tables. */
 #include "libcommon/bytes.h"
-#include "vmrun/board/acpi.h"
-#include "vmrun/board/x86_64.h"
+#include "vmrun/board/x86_64/acpi.h"
+#include "vmrun/board/x86_64/x86_64.h"
 
 #include <stdio.h>
 #include <stdlib.h>

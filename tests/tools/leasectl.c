@@ -12,9 +12,9 @@
  *   end                                  closes the lease
  *   flood N                              N syncs sent without reading an answer
  */
-#include "libcommon/control.h"
+#include "libcommon/client/control.h"
 #include "libcommon/io.h"
-#include "libcommon/lease.h"
+#include "libcommon/client/lease.h"
 
 #include <fcntl.h>
 #include <inttypes.h>

@@ -18,8 +18,8 @@
  *   --tree config|state  only that tree, as a blob
  *   --images           with a kernel of 5000 bytes and an initrd of 300, in the snapshot
  *   --x86              of an x86-64-1 (tests/unit/sample_x86.c); nothing to be spoilt */
-#include "format/images.h"
-#include "format/snapshot.h"
+#include "format/snapshot/images.h"
+#include "format/snapshot/snapshot.h"
 #include "libcommon/bytes.h"
 #include "libcommon/io.h"
 #include "tests/unit/sample.h"

@@ -2,8 +2,8 @@
 /* retree [--keep-macs] IN OUT NODE PROPERTY CELL VALUE: copies a snapshot, both its trees (of saved state: the one that has it) changed: cell
  * CELL (32 bits) of the property is VALUE. A machine that is like the saved one but for what a test is about. --keep-macs: with the MACs of
  * IN, as a forger would copy it. Without it OUT has none. */
-#include "format/auth.h"
-#include "format/snapshot.h"
+#include "format/snapshot/auth.h"
+#include "format/snapshot/snapshot.h"
 #include "libcommon/bytes.h"
 #include "libcommon/io.h"
 #include "tests/unit/snapshot_guest.h"

@@ -3,7 +3,7 @@
  * or two properties or nodes are changed, cut, lengthened or taken away. Or the configuration, in both trees alike: some numbers
  * are changed. All hashes are right: it is what somebody writes who means harm. Says on standard output what it has done. Where
  * the writer, which reads what it is given, refuses the tree: 3. */
-#include "format/snapshot.h"
+#include "format/snapshot/snapshot.h"
 #include "libcommon/bytes.h"
 
 #include <err.h>

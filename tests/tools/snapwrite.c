@@ -2,8 +2,8 @@
 /* snapwrite FILE [MIB [LEVEL [KIND]]]: how fast a snapshot is written, verified and read at random here.
  * KIND: random, packs (3 of 4 bytes repeat), zero. FILE is made anew and removed again; "-" writes to stdout and only that.
  * Prints GB/s of guest memory beside those of a bare copy of it. */
-#include "format/machine.h"
-#include "format/snapshot.h"
+#include "format/tree/machine.h"
+#include "format/snapshot/snapshot.h"
 #include "libcommon/bytes.h"
 #include "libcommon/io.h"
 

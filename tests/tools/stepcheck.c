@@ -2,7 +2,7 @@
 /* stepcheck FILE: looks at the one-step guest (tests/guests/step.c) inside a snapshot. In each hart's slice the values of
  * the pages must be equal but for exactly one step, at the place the hart's own counter names; the pattern of each page
  * must be whole. Prints "hart H steps N" a hart, and "nonce N"; exit 1 names the first page that is wrong. */
-#include "format/snapshot.h"
+#include "format/snapshot/snapshot.h"
 #include "libcommon/bytes.h"
 
 #include <fcntl.h>

@@ -2,9 +2,9 @@
 /* The guest's ACPI tables: found from the RSDP, summing to zero, true to the configuration, and never beyond their room. What
  * the byte code means is iasl's to say (tests/board/acpi.bats). */
 #include "libcommon/bytes.h"
-#include "vmrun/board/acpi.h"
-#include "vmrun/board/aml.h"
-#include "vmrun/board/x86_64.h"
+#include "vmrun/board/x86_64/acpi.h"
+#include "vmrun/board/x86_64/aml.h"
+#include "vmrun/board/x86_64/x86_64.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* MACs in snapshots: what a host knows as its own, and what it does not. */
-#include "format/auth.h"
+#include "format/snapshot/auth.h"
 #include "tests/unit/snapshot_guest.h"
 
 #include <unistd.h>

@@ -2,8 +2,8 @@
 /* The disk: every request against the host's file, refusals, pauses and resets with requests in flight, locks. */
 #include "tests/unit/virtio_driver.h"
 
-#include "format/state_virtio.h"
-#include "format/state_virtio_blk.h"
+#include "format/state/state_virtio.h"
+#include "format/state/state_virtio_blk.h"
 #include "libcommon/io.h"
 #include "vmrun/devices/disk_sync.h"
 #include "vmrun/devices/disks.h"

@@ -2,7 +2,7 @@
 /* Boot: kernels told apart and bounded, images placed clear of each other, a device tree that is one. */
 #include "tests/unit/virtio_driver.h"
 
-#include "vmrun/board/riscv64.h"
+#include "vmrun/board/riscv64/riscv64.h"
 
 #include <elf.h>
 #include <libfdt.h>

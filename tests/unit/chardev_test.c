@@ -2,7 +2,7 @@
 /* Serial lines on the host: every kind of input and output, no busy loops, nothing lost that is waited for, the terminal
  * given back as it was. */
 #include "libcommon/io.h"
-#include "vmrun/chardev.h"
+#include "vmrun/host/chardev.h"
 
 #include <fcntl.h>
 #include <signal.h>

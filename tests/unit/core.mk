@@ -8,4 +8,4 @@ reset_test_SRCS    := tests/unit/core_fake.c vmrun/vm_reset.c vmrun/runstate.c v
 events_test_SRCS   := vmrun/vm_events.c
 runstate_test_SRCS := tests/unit/core_fake.c vmrun/runstate.c vmrun/memory.c vmrun/clock.c
 UNITS += initrd_test
-initrd_test_SRCS := vmrun/initrd.c vmrun/initrd_modules.c vmrun/cpio.c
+initrd_test_SRCS := vmrun/boot/initrd.c vmrun/boot/initrd_modules.c vmrun/boot/cpio.c

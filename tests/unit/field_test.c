@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* State tables: every type of field goes out and comes back; what is wrong leaves the struct alone. */
-#include "format/field.h"
+#include "format/tree/field.h"
 #include "format/limits.h"
 #include "libcommon/bytes.h"
 

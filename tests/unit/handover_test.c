@@ -3,7 +3,7 @@
  * VM's lock. */
 #include "vmmigrate/handover.h"
 
-#include "libcommon/moves.h"
+#include "libcommon/client/moves.h"
 
 #include <stdio.h>
 #include <stdlib.h>

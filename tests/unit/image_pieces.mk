@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: MIT
 UNITS += image_pieces_test
-image_pieces_test_SRCS := vmrun/image_pieces.c tests/unit/tap.c
+image_pieces_test_SRCS := vmrun/boot/image_pieces.c tests/unit/tap.c

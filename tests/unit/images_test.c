@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Kernel and initrd in BLOB chunks: the pieces by themselves, and in snapshots. */
-#include "format/machine.h"
+#include "format/tree/machine.h"
 #include "tests/unit/snapshot_guest.h"
 
 #include <unistd.h>

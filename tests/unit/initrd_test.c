@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* --initrd: a cpio stays as it is, folders and archives become a newc that an independent reader (libarchive) reads back. */
-#include "vmrun/cpio.h"
-#include "vmrun/images.h"
+#include "vmrun/boot/cpio.h"
+#include "vmrun/boot/boot_images.h"
 
 #include <archive.h>
 #include <archive_entry.h>

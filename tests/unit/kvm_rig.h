@@ -3,7 +3,7 @@
 #define TESTS_UNIT_KVM_RIG_H
 
 #include "tests/unit/tap.h"
-#include "vmrun/accel/kvm.h"
+#include "vmrun/accel/kvm/kvm.h"
 #include "vmrun/vm.h"
 
 /* A VM under KVM with a stand-in for the board: a window of MMIO and one of ports answer and write down what comes. Guests are

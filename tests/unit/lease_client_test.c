@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The lease's client against a scripted peer: what it accepts, what it refuses, and what it says when the lease is gone. */
 #include "libcommon/io.h"
-#include "libcommon/lease.h"
+#include "libcommon/client/lease.h"
 
 #include <fcntl.h>
 #include <pthread.h>

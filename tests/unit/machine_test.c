@@ -2,7 +2,7 @@
 /* The VM tree: what is written is read again; hostile trees are refused with the reason. */
 #include "tests/unit/sample.h"
 
-#include "format/snapshot.h"
+#include "format/snapshot/snapshot.h"
 #include "libcommon/bytes.h"
 
 #include <libfdt.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Records of who owns a VM: libcommon/moves.c. */
-#include "libcommon/moves.h"
+/* Records of who owns a VM: libcommon/client/moves.c. */
+#include "libcommon/client/moves.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 /* The interrupt controller, as the PLIC specification says and as Linux drives it. */
 #include "tests/unit/board_fake.h"
 
-#include "format/state_plic.h"
+#include "format/state/state_plic.h"
 #include "vmrun/devices/plic.h"
 
 #include <stdio.h>

@@ -2,7 +2,7 @@
 /* The pre-copy engine against a fake vmrun: a lease server on a socketpair over memfds, with a thread that writes random
  * pages and marks them after the write, as a vCPU would. What the sink was given must equal memory at the pause. */
 #include "libcommon/io.h"
-#include "libcommon/precopy.h"
+#include "libcommon/client/precopy.h"
 
 #include <errno.h>
 #include <pthread.h>

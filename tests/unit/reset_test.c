@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Resets: one that can't be done is pending, and held; it is never the VM's end. */
 #include "tests/unit/core_fake.h"
-#include "vmrun/images.h"
+#include "vmrun/boot/boot_images.h"
 #include "vmrun/note.h"
 
 #include <stdio.h>

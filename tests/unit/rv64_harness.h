@@ -4,7 +4,7 @@
 
 #include "tests/unit/tap.h"
 #include "tests/unit/rv64_asm.h"
-#include "vmrun/accel/rv64.h"
+#include "vmrun/accel/soft/rv64.h"
 
 /* A VM of RAM and a clock, without a board: the stand-ins here answer for one. Two ways to run it: one hart in the
  * caller's thread (bare_*), or the backend with its threads (accel_soft_ops on rig.vm). */

@@ -2,21 +2,21 @@
 #ifndef TESTS_UNIT_SAMPLE_H
 #define TESTS_UNIT_SAMPLE_H
 
-#include "format/machine.h"
-#include "format/state_acpi_pm.h"
-#include "format/state_clock.h"
-#include "format/state_hart.h"
-#include "format/state_i8042.h"
-#include "format/state_mc146818.h"
-#include "format/state_plic.h"
-#include "format/state_rtc.h"
-#include "format/state_uart.h"
-#include "format/state_virtio.h"
-#include "format/state_virtio_blk.h"
-#include "format/state_virtio_console.h"
-#include "format/state_virtio_rng.h"
-#include "format/state_vmgenid.h"
-#include "format/state_x86.h"
+#include "format/tree/machine.h"
+#include "format/state/state_acpi_pm.h"
+#include "format/state/state_clock.h"
+#include "format/state/state_hart.h"
+#include "format/state/state_i8042.h"
+#include "format/state/state_mc146818.h"
+#include "format/state/state_plic.h"
+#include "format/state/state_rtc.h"
+#include "format/state/state_uart.h"
+#include "format/state/state_virtio.h"
+#include "format/state/state_virtio_blk.h"
+#include "format/state/state_virtio_console.h"
+#include "format/state/state_virtio_rng.h"
+#include "format/state/state_vmgenid.h"
+#include "format/state/state_x86.h"
 
 /* A plausible machine with every device there is, and saved state for it: two harts in the middle of something. The same
  * at each call, byte for byte. */

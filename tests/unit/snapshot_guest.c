@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit/snapshot_guest.h"
 
-#include "format/machine.h"
+#include "format/tree/machine.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>

@@ -3,8 +3,8 @@
 #define TESTS_UNIT_SNAPSHOT_GUEST_H
 
 /* What the tests of the snapshot format share: TAP, a small made-up guest and snapshots of it. */
-#include "format/images.h"
-#include "format/snapshot_internal.h"
+#include "format/snapshot/images.h"
+#include "format/snapshot/snapshot_internal.h"
 #include "libcommon/bytes.h"
 
 #include <stdio.h>

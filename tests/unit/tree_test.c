@@ -2,7 +2,7 @@
 /* Trees made to be slow, deep, doubled or broken are refused before anything is looked up in them. */
 #include "tests/unit/sample.h"
 
-#include "format/tree.h"
+#include "format/tree/tree.h"
 #include "libcommon/bytes.h"
 #include "libcommon/io.h"
 

@@ -2,7 +2,7 @@
 /* The 16550A: registers as Linux and the data sheet have them, and bytes between guest and host. */
 #include "tests/unit/board_fake.h"
 
-#include "format/state_uart.h"
+#include "format/state/state_uart.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 /* The register window and the life of a device, on an entropy source and a console. */
 #include "tests/unit/virtio_driver.h"
 
-#include "format/state_virtio.h"
+#include "format/state/state_virtio.h"
 
 #include <stdio.h>
 #include <stdlib.h>

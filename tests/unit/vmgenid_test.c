@@ -2,7 +2,7 @@
 /* The VM generation ID of riscv64-1: in its window, with an interrupt. That of x86-64-1 is in x86_devices_test. */
 #include "tests/unit/board_fake.h"
 
-#include "format/state_vmgenid.h"
+#include "format/state/state_vmgenid.h"
 #include "vmrun/devices/vmgenid.h"
 
 #include <string.h>

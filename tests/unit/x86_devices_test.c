@@ -2,9 +2,9 @@
 /* The small devices of a PC: what Linux' drivers do with them, what a hostile guest does, and a save and a load between. */
 #include "tests/unit/board_fake.h"
 
-#include "format/state_acpi_pm.h"
-#include "format/state_mc146818.h"
-#include "format/state_vmgenid.h"
+#include "format/state/state_acpi_pm.h"
+#include "format/state/state_mc146818.h"
+#include "format/state/state_vmgenid.h"
 #include "vmrun/devices/acpi_pm.h"
 #include "vmrun/devices/cf9.h"
 #include "vmrun/devices/mc146818.h"

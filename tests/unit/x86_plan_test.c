@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What --cpu makes of a host, and what a recorded machine asks of one: kvm_plan against a KVM that is made up here. */
-#include "vmrun/accel/kvm.h"
+#include "vmrun/accel/kvm/kvm.h"
 #include "vmrun/vm.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The configuration and state of an x86-64 machine: what comes back from its tree, what is refused, what differs. */
-#include "format/x86_names.h"
+#include "format/state/x86_names.h"
 #include "tests/unit/sample.h"
 
 #include <dlfcn.h>

@@ -2,8 +2,8 @@
 #ifndef VMRUN_ACCEL_ACCEL_H
 #define VMRUN_ACCEL_ACCEL_H
 
-#include "format/field.h"
-#include "format/machine.h"
+#include "format/tree/field.h"
+#include "format/tree/machine.h"
 #include "libcommon/fail.h"
 
 #include <stdbool.h>
@@ -131,6 +131,6 @@ struct accel {
 
 extern const struct accel_ops accel_soft_ops;
 extern const struct accel_ops accel_kvm_ops;            /* on x86-64 hosts only */
-extern const struct accel_ops *const accel_list[];      /* vmrun/accel/list.c, NULL at the end */
+extern const struct accel_ops *const accel_list[];      /* vmrun/accel/accel_list.c, NULL at the end */
 
 #endif

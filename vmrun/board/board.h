@@ -2,7 +2,7 @@
 #ifndef VMRUN_BOARD_BOARD_H
 #define VMRUN_BOARD_BOARD_H
 
-#include "format/machine.h"
+#include "format/tree/machine.h"
 #include "libcommon/fail.h"
 #include "vmrun/devices/device.h"
 
@@ -99,7 +99,7 @@ bool board_mmio_write(struct board *b, uint64_t gpa, unsigned size, uint64_t val
  * while any of them drives it. Derived state: each device drives its line anew at reset and loaded. */
 void board_irq(struct device *d, bool level);
 
-/* I/O ports are addresses from MACHINE_IO on (format/machine.h): board_mmio_* with MACHINE_IO + port. */
+/* I/O ports are addresses from MACHINE_IO on (format/tree/machine.h): board_mmio_* with MACHINE_IO + port. */
 
 /* SBI debug console; without machine_lock. Guest text to the console's backend. read: what is typed, 0 when none. */
 void board_console_write(struct board *b, const uint8_t *data, size_t len);

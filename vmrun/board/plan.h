@@ -2,7 +2,7 @@
 #ifndef VMRUN_BOARD_PLAN_H
 #define VMRUN_BOARD_PLAN_H
 
-#include "format/machine.h"
+#include "format/tree/machine.h"
 #include "libcommon/fail.h"
 
 /* What the boards' plans have in common. What is there already stays as it is. */

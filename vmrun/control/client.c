@@ -2,7 +2,7 @@
 #include "vmrun/control/server.h"
 
 #include "libcommon/io.h"
-#include "vmrun/control/commands.h"
+#include "vmrun/control/qmp_commands.h"
 #include "vmrun/vm.h"
 
 #include <errno.h>

@@ -28,7 +28,7 @@ void control_server_close(struct control_server *s);
 
 /* An event for every client: name as QEMU has it ("STOP"), data stolen, NULL for none. Any thread, any lock held; without
  * a server (unit tests) only frees. The last event of each name is remembered, so that a wait that comes late is answered.
- * (Not control_event(): that is the client's, libcommon/control.h.) */
+ * (Not control_event(): that is the client's, libcommon/client/control.h.) */
 void control_server_event(struct vm *vm, const char *name, json_t *data);
 
 /* May a VM be started or restored here? FAIL_OWNER when its record says released, in doubt, or can't be read; the message

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include "vmrun/control/commands.h"
+#include "vmrun/control/qmp_commands.h"
 
 #include "libcommon/bitmap.h"
-#include "vmrun/control/grant.h"
+#include "vmrun/control/lease_session.h"
 #include "vmrun/control/server.h"
 #include "vmrun/vm.h"
 

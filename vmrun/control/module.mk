@@ -5,16 +5,15 @@
 #   client       one QMP client: bounded lines in, bounded queue out
 #   qmp          framing and shapes of QMP; knows no VM
 #   events       events to all clients; the last of each name is remembered
-#   commands     the table of commands, and in which phase each is allowed
+#   qmp_commands the table of commands, and in which phase each is allowed
 #   query        QEMU's query-*
 #   schema       query-qmp-schema, from the table
 #   inspect      vmferry-inspect: the live tree
-#   grant        vmrun's end of a lease: its thread, its deadline, what is given back
-#   grant_verbs  what can be asked for over a lease
-#   grant_log    dirty logging for a lease
-#   grant_images kernel and initrd over a lease
-#   handover     the rows of the hand-over table
+#   lease_session vmrun's end of a lease: its thread, its deadline, what is given back
+#   lease_verbs  what can be asked for over a lease
+#   lease_log    dirty logging for a lease
+#   lease_images kernel and initrd over a lease
+#   lease_handover the rows of the hand-over table
 #   records      this VM's record of who owns it
-#   list, ctl    vmrun's commands for users
-control_SRCS := server.c socket.c client.c qmp.c events.c commands.c query.c schema.c inspect.c grant.c grant_verbs.c grant_log.c grant_images.c \
-		handover.c records.c list.c ctl.c ctl_wait.c
+control_SRCS := server.c socket.c client.c qmp.c events.c qmp_commands.c query.c schema.c inspect.c lease_session.c lease_verbs.c \
+		lease_log.c lease_images.c lease_handover.c records.c

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "vmrun/control/commands.h"
+#include "vmrun/control/qmp_commands.h"
 
 #include "libcommon/text.h"
-#include "vmrun/control/grant.h"
+#include "vmrun/control/lease_session.h"
 #include "vmrun/control/server.h"
 #include "vmrun/devices/virtio_blk.h"
-#include "vmrun/images.h"
+#include "vmrun/boot/boot_images.h"
 #include "vmrun/vm.h"
 
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #include "vmrun/control/records.h"
 
 #include "libcommon/io.h"
-#include "vmrun/control/handover.h"
+#include "vmrun/control/lease_handover.h"
 #include "vmrun/control/server.h"
 #include "vmrun/note.h"
 #include "vmrun/vm.h"

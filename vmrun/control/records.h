@@ -3,7 +3,7 @@
 #define VMRUN_CONTROL_RECORDS_H
 
 #include "libcommon/fail.h"
-#include "libcommon/moves.h"
+#include "libcommon/client/moves.h"
 
 #include <stdint.h>
 

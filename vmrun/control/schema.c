@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "vmrun/control/commands.h"
+#include "vmrun/control/qmp_commands.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,8 +2,8 @@
 #include "vmrun/control/server.h"
 
 #include "libcommon/io.h"
-#include "vmrun/control/grant.h"
-#include "vmrun/control/handover.h"
+#include "vmrun/control/lease_session.h"
+#include "vmrun/control/lease_handover.h"
 #include "vmrun/control/records.h"
 #include "vmrun/vm.h"
 

@@ -2,12 +2,12 @@
 #ifndef VMRUN_CONTROL_SERVER_H
 #define VMRUN_CONTROL_SERVER_H
 
-#include "libcommon/moves.h"
+#include "libcommon/client/moves.h"
 #include "libcommon/paths.h"
-#include "vmrun/accept.h"
+#include "vmrun/host/accept.h"
 #include "vmrun/control/control.h"
 #include "vmrun/control/qmp.h"
-#include "vmrun/loop.h"
+#include "vmrun/host/loop.h"
 
 #include <pthread.h>
 #include <stdbool.h>

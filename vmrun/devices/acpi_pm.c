@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/acpi_pm.h"
 
-#include "format/state_acpi_pm.h"
+#include "format/state/state_acpi_pm.h"
 #include "vmrun/vm.h"
 
 #include <jansson.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "format/disk_digest.h"
+#include "format/snapshot/disk_digest.h"
 #include "libcommon/io.h"
 #include "vmrun/devices/disk_sync.h"
 #include "vmrun/devices/disk_writes.h"

@@ -2,8 +2,8 @@
 #ifndef VMRUN_DEVICES_DEVICE_H
 #define VMRUN_DEVICES_DEVICE_H
 
-#include "format/field.h"
-#include "format/machine.h"
+#include "format/tree/field.h"
+#include "format/tree/machine.h"
 #include "libcommon/fail.h"
 
 #include <stdbool.h>

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Flushes of a disk and samples of its content (format/disk_digest.h), for a save or a move.
+/* Flushes of a disk and samples of its content (format/snapshot/disk_digest.h), for a save or a move.
  *
  * Both can take long, so each disk has a thread that does them with no lock of the VM held; whoever
  * asked waits on an eventfd, as long as it wants to. A pass flushes and reads only what was written

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/disks.h"
 
-#include "format/disk_digest.h"
+#include "format/snapshot/disk_digest.h"
 #include "libcommon/io.h"
 #include "vmrun/devices/disk_sync.h"
 

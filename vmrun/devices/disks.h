@@ -2,7 +2,7 @@
 #ifndef VMRUN_DEVICES_DISKS_H
 #define VMRUN_DEVICES_DISKS_H
 
-#include "format/machine.h"
+#include "format/tree/machine.h"
 #include "libcommon/fail.h"
 
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/i8042.h"
 
-#include "format/state_i8042.h"
+#include "format/state/state_i8042.h"
 #include "vmrun/vm.h"
 
 #include <jansson.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/mc146818.h"
 
-#include "format/state_mc146818.h"
+#include "format/state/state_mc146818.h"
 #include "libcommon/io.h"
 #include "vmrun/vm.h"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# devices: a file a device, one list.
+# devices: a file a device; device_list: all of them.
 #   plic, uart, rtc      SiFive's PLIC, 16550A, goldfish clock
 #   mc146818, i8042      a PC's clock and keyboard controller
 #   acpi_pm, cf9         power button, sleep and events of ACPI; the reset register
@@ -13,7 +13,7 @@
 #   disk_writes          how much has been written to a block device, as the kernel counts it
 #   blk_all              what is asked of all disks of a VM
 #   virtio_console, virtio_rng
-devices_SRCS := list.c plic.c uart.c rtc.c virtio.c virtio_mmio.c virtqueue.c virtio_blk.c virtio_blk_request.c disks.c \
+devices_SRCS := device_list.c plic.c uart.c rtc.c virtio.c virtio_mmio.c virtqueue.c virtio_blk.c virtio_blk_request.c disks.c \
 		disk_lock.c disk_alias.c disk_sync.c disk_writes.c blk_all.c \
 		virtio_console.c virtio_rng.c notifier.c \
 		mc146818.c i8042.c acpi_pm.c cf9.c pvpanic.c debugexit.c vmgenid.c

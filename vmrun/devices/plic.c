@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/plic.h"
 
-#include "format/state_plic.h"
+#include "format/state/state_plic.h"
 #include "vmrun/vm.h"
 
 #include <jansson.h>

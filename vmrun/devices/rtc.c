@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/rtc.h"
 
-#include "format/state_rtc.h"
+#include "format/state/state_rtc.h"
 #include "libcommon/io.h"
 #include "vmrun/vm.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/uart.h"
 
-#include "format/state_uart.h"
+#include "format/state/state_uart.h"
 #include "libcommon/text.h"
 #include "vmrun/vm.h"
 

@@ -2,7 +2,7 @@
 #ifndef VMRUN_DEVICES_UART_H
 #define VMRUN_DEVICES_UART_H
 
-#include "vmrun/chardev.h"
+#include "vmrun/host/chardev.h"
 #include "vmrun/devices/device.h"
 
 /* A 16550A, registers a byte apart. Sending takes no time; what the host does not take keeps the transmitter busy. The

@@ -2,7 +2,7 @@
 #ifndef VMRUN_DEVICES_VIRTIO_H
 #define VMRUN_DEVICES_VIRTIO_H
 
-#include "format/state_virtio.h"
+#include "format/state/state_virtio.h"
 #include "vmrun/devices/device.h"
 #include "vmrun/devices/virtqueue.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/virtio_blk.h"
 
-#include "format/state_virtio_blk.h"
+#include "format/state/state_virtio_blk.h"
 #include "libcommon/bytes.h"
 #include "libcommon/io.h"
 #include "vmrun/devices/disk_sync.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/virtio_console.h"
 
-#include "format/state_virtio_console.h"
+#include "format/state/state_virtio_console.h"
 #include "libcommon/text.h"
-#include "vmrun/chardev.h"
+#include "vmrun/host/chardev.h"
 #include "vmrun/devices/virtio.h"
 #include "vmrun/vm.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/virtio_rng.h"
 
-#include "format/state_virtio_rng.h"
+#include "format/state/state_virtio_rng.h"
 #include "vmrun/devices/virtio.h"
 
 #include <jansson.h>

@@ -2,7 +2,7 @@
 #ifndef VMRUN_DEVICES_VIRTQUEUE_H
 #define VMRUN_DEVICES_VIRTQUEUE_H
 
-#include "format/state_virtio.h"
+#include "format/state/state_virtio.h"
 #include "vmrun/memory.h"
 
 /* Split rings (VIRTIO 1.2, 2.7). Everything in them is the guest's and may change under our eyes: each entry is copied

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/vmgenid.h"
 
-#include "format/state_vmgenid.h"
+#include "format/state/state_vmgenid.h"
 #include "vmrun/devices/acpi_pm.h"
 #include "vmrun/vm.h"
 

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef FORMAT_TREE_MACHINE_INTERNAL_H
+#define FORMAT_TREE_MACHINE_INTERNAL_H
+
+#include "format/tree/machine.h"
+
+/* What machine_*.c share; not for other folders. */
+
+#define TREE_VERSION 1u      /* what this build writes in /version */
+#define TREE_KNOWN   1u      /* largest /needs it reads */
+
+/* Names and sizes, alone and against each other: the same judge before writing and after reading. */
+int machine_check(const struct machine *m, struct fail *why);
+
+/* machine_x86.c: what only an x86 machine has, and other machines must not have; the judge's and the comparer's part. */
+int machine_check_x86(const struct machine *m, struct fail *why);
+int machine_same_x86(const struct machine *a, const struct machine *b, struct fail *why);
+
+/* machine_parts.c: an owner's parts, in place, by its callback: those that belong to it
+ * (machine_required_parts). */
+int machine_live_parts(const struct machine *m, const struct machine_parts *p,
+		       enum machine_owner kind, uint32_t i, const char *where,
+		       struct state_part list[MACHINE_PARTS_MAX], size_t *n, struct fail *why);
+
+/* "memory@80000000", "region@...", "disk-3": a region's node; disks have no place in the guest's address space. */
+void machine_region_node(const struct machine_region *r, char out[MACHINE_NODE_MAX]);
+
+#endif

@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: MIT */
+#include "libcommon/client/precopy.h"
+
+#include "libcommon/io.h"
+#include "libcommon/populated.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* How this works.
+ *
+ * own[] is what we still have to send. Each sync moves the shared round bitmap into it by exchange, so a bit is at any
+ * time in exactly one place: in vmrun's map (written since we took it), or in own (taken, not yet sent). A bit leaves own
+ * after its page has been copied; a page written during or after that copy is marked again by its writer.
+ *
+ * Pages are read with pread into a batch, straight into its slots; zero pages are found in the copy, and what follows
+ * them closes the gap. Nothing ever looks at guest memory itself.
+ *
+ * During the pause the copy goes into `held`, one mapping of batches that is populated before the pause is asked for:
+ * first touches of fresh memory cost more than the copy. Populating takes time in which the guest runs on, so after it
+ * the dirty pages are taken and weighed again.
+ *
+ * The disks are flushed and sampled just before the pause, which then has only to flush what was
+ * written since. Flushes are repeated while each takes half the time of the one before; the time of
+ * the last one counts as part of the pause, as does the time that vmrun has measured for pausing
+ * and saving state. The guest runs on during a flush, so a sync follows it.
+ *
+ * A rest that fits max_downtime still goes another round while each round at least halves it and it is worth the sync:
+ * the pause gets shorter, and all these rounds together send less than the first of them would have left. */
+
+#define PRECOPY_ROOM_MIN  64u          /* free slots below which a batch is sent: short reads cost more than short chunks */
+#define PRECOPY_SAMPLE    256u         /* pages from which a round's rate is believed */
+#define PRECOPY_SMALL     64u          /* pages that are copied faster than a pause is asked for and answered */
+#define PRECOPY_FIXED_NS  1000000u     /* resume and requests: what vmrun does not measure */
+#define PRECOPY_RENEWALS  4u           /* in each deadline of a pause that is renewed */
+#define PRECOPY_FLUSHES   8u           /* in a row, at most */
+#define PRECOPY_REGIONS   (sizeof(((struct lease *)0)->rams) / sizeof(struct lease_ram))
+
+struct precopy_rate { uint64_t pages, copy_ns, sink_ns; };
+
+struct precopy {
+	struct lease               *l;
+	struct precopy_options      o;
+	struct precopy_sink         sink;
+	struct precopy_report       report;
+	uint64_t                   *own[PRECOPY_REGIONS];
+	uint64_t *blocks[PRECOPY_REGIONS]; /* populated.h: the others of own are empty */
+	struct page_batch          *batch;          /* of the rounds, and of what the held ones have no room for */
+	struct page_batch          *held;           /* mapping of held_max */
+	size_t                      held_max, held_ready, nheld;
+	struct precopy_rate         now, last, all; /* this round, the last one worth believing, all */
+	uint64_t                    sync_ns, barrier_ns;
+	uint64_t flush_ns, fixed_ns; /* of the last flush; of pause and state */
+	bool                        flushed;        /* since the last round */
+	bool                        no_flush;       /* a vmrun that does not know it */
+	uint64_t                    round_done, round_of;
+	uint64_t                    renewed_ns;     /* when the deadline of the pause was last set */
+	bool                        by_sink;        /* the rest goes to the sink while paused */
+	bool                        paused;
+};
+
+int precopy_open(struct precopy **out, struct lease *l, const struct precopy_options *o, const struct precopy_sink *sink,
+		 struct fail *why)
+{
+	struct precopy *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return fail_sys(why, "pre-copy");
+	p->l    = l;
+	p->o    = *o;
+	p->sink = *sink;
+	p->by_sink = o->pause_by_sink || o->pause_buffer == 0;
+	for (uint32_t i = 0; i < l->nrams; i++) {
+		if (l->rams[i].r.page_size != PAGE_SIZE_4K) {
+			fail_set(why, FAIL_LIMIT, "region %s: unsupported page size: %u bytes", l->rams[i].r.name, l->rams[i].r.page_size);
+			goto fail;
+		}
+		p->report.ram_pages += l->rams[i].npages;
+		p->own[i]    = calloc(bitmap_words(l->rams[i].npages), sizeof(uint64_t));
+		p->blocks[i] = calloc(populated_map_words(l->rams[i].npages), sizeof(uint64_t));
+		if (!p->own[i] || !p->blocks[i])
+			goto memory;
+	}
+	p->batch = aligned_alloc(4096, sizeof(*p->batch));
+	if (!p->batch)
+		goto memory;
+	if (!p->by_sink && l->nrams) {
+		p->held_max = (size_t)(o->pause_buffer / sizeof(*p->held));
+		if (p->held_max < l->nrams)        /* a batch is of one region */
+			p->held_max = l->nrams;
+		p->held = mmap(NULL, p->held_max * sizeof(*p->held), PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (p->held == MAP_FAILED) {
+			p->held = NULL;
+			goto memory;
+		}
+	}
+	*out = p;
+	return 0;
+memory:
+	fail_sys(why, "pre-copy buffers");
+fail:
+	precopy_close(p);
+	return -1;
+}
+
+void precopy_close(struct precopy *p)
+{
+	if (!p)
+		return;
+	for (size_t i = 0; i < PRECOPY_REGIONS; i++) {
+		free(p->own[i]);
+		free(p->blocks[i]);
+	}
+	if (p->held)
+		munmap(p->held, p->held_max * sizeof(*p->held));
+	free(p->batch);
+	free(p);
+}
+
+const struct precopy_report *precopy_report(const struct precopy *p)
+{
+	return &p->report;
+}
+
+/* Takes what vmrun has marked; returns all pages we now owe. */
+static uint64_t precopy_take(struct precopy *p)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < p->l->nrams; i++) {
+		struct lease_ram *ram = &p->l->rams[i];
+		uint64_t         *own = p->own[i], first, end;
+
+		/* A page exists before vmrun names it. */
+		if (ram->r.backing == 0)
+			populated_look(p->blocks[i], ram->fd, ram->npages);
+		else
+			bitmap_set_range(p->blocks[i], 0, ram->npages / POPULATED_PAGES + 1);
+		for (uint64_t at = 0; populated_next(p->blocks[i], ram->npages, at, &first, &end);
+		     at = end) {
+			size_t w = (size_t)(first / 64);
+
+			bitmap_take(own + w, ram->round + w, end - first);
+			if (end % 64)      /* no page there, whatever the bits say */
+				own[end / 64] &= ((uint64_t)1 << end % 64) - 1;
+			n += bitmap_count(own + w, end - first);
+			p->report.map_words += bitmap_words(end - first);
+		}
+	}
+	return n;
+}
+
+static int precopy_renew(struct precopy *p, struct fail *why)
+{
+	uint64_t now = io_now_ns();
+
+	if (lease_renew(p->l, p->o.pause_deadline_ms, why))
+		return -1;
+	p->renewed_ns = now;
+	return 0;
+}
+
+/* Between two batches: a holder that still writes renews the deadline, one that is stuck in a write
+ * does not. */
+static int precopy_tick(struct precopy *p, struct fail *why)
+{
+	uint64_t every_ns = (uint64_t)p->o.pause_deadline_ms * 1000000u / PRECOPY_RENEWALS;
+
+	if (p->paused && p->o.pause_renew && io_now_ns() - p->renewed_ns >= every_ns && precopy_renew(p, why))
+		return -1;
+	return p->sink.tick ? p->sink.tick(p->sink.arg, why) : 0;
+}
+
+static int precopy_sink_pages(struct precopy *p, const struct page_batch *b, struct fail *why)
+{
+	uint64_t begin = io_now_ns();
+
+	if (p->sink.pages(p->sink.arg, b, why))
+		return -1;
+	p->now.sink_ns += io_now_ns() - begin;
+	return 0;
+}
+
+/* The batch is full or its region ends: hands it on, and sets *b to an empty one. */
+static int precopy_hand_on(struct precopy *p, struct page_batch **b, uint32_t region,
+			   struct fail *why)
+{
+	if ((*b)->nruns == 0)
+		return 0;
+	if (*b == p->batch) {
+		if (precopy_sink_pages(p, p->batch, why))
+			return -1;
+	} else {
+		p->nheld++;
+	}
+	*b = p->paused && p->nheld < p->held_max ? &p->held[p->nheld] : p->batch;
+	page_batch_begin(*b, region);
+	return 0;
+}
+
+/* Reads `count` pages from `first` into the batch, which has room for them as data pages and as runs. */
+static int precopy_read(struct page_batch *b, const struct lease_ram *ram, uint64_t first, uint64_t count, uint64_t *zeros,
+			struct fail *why)
+{
+	const uint8_t *from = page_batch_slot(b);
+	uint64_t       at = first * PAGE_SIZE_4K + (ram->r.backing ? ram->r.base : 0);
+
+	if (io_pread(ram->fd, page_batch_slot(b), (size_t)count * PAGE_SIZE_4K, at, ram->r.name, why))
+		return -1;
+	for (uint64_t i = 0; i < count; i++, from += PAGE_SIZE_4K) {
+		if (page_is_zero(from, PAGE_SIZE_4K)) {
+			page_batch_add_zero(b, first + i);
+			(*zeros)++;
+			continue;
+		}
+		if (from != page_batch_slot(b))
+			memcpy(page_batch_slot(b), from, PAGE_SIZE_4K);
+		page_batch_add_slot(b, first + i);
+	}
+	return 0;
+}
+
+/* The next run of own at or after `from`. */
+static bool precopy_next_run(const struct precopy *p, uint32_t i, uint64_t from,
+			     struct lease_range *r)
+{
+	uint64_t first, end;
+
+	for (; populated_next(p->blocks[i], p->l->rams[i].npages, from, &first, &end); from = end)
+		if (bitmap_next_run(p->own[i], end, first, &r->first, &r->count))
+			return true;
+	return false;
+}
+
+/* The next runs of own at or after *from that are sure to fit the batch; *from moves behind them. */
+static size_t precopy_plan(const struct precopy *p, uint32_t i, const struct page_batch *b, uint64_t *from, struct lease_range *plan)
+{
+	uint64_t room = BATCH_PAGES - b->ndata;
+	size_t   n = 0;
+
+	if (room > BATCH_RUNS - b->nruns)      /* at worst each page is a run of its own */
+		room = BATCH_RUNS - b->nruns;
+	while (room && precopy_next_run(p, i, *from, &plan[n])) {
+		if (plan[n].count > room)
+			plan[n].count = room;
+		room -= plan[n].count;
+		*from = plan[n].first + plan[n].count;
+		n++;
+	}
+	return n;
+}
+
+/* Copies all of own, counting into *pages and *zeros. While the guest runs a range is cleared before it is read; while it
+ * stands still nobody can write, and no clear is needed. */
+static int precopy_copy(struct precopy *p, uint64_t *pages, uint64_t *zeros, struct fail *why)
+{
+	struct page_batch *b = p->paused && p->nheld < p->held_max ? &p->held[p->nheld] : p->batch;
+	struct lease_range plan[BATCH_PAGES];
+
+	for (uint32_t i = 0; i < p->l->nrams; i++) {
+		const struct lease_ram *ram = &p->l->rams[i];
+		uint64_t                from = 0;
+
+		page_batch_begin(b, ram->r.id);
+		for (;;) {
+			size_t   n = precopy_plan(p, i, b, &from, plan);
+			uint64_t begin = io_now_ns(), count = 0;
+
+			if (n == 0)
+				break;
+			if (!p->paused && lease_clear_ranges(p->l, ram->r.id, plan, n, why))
+				return -1;
+			for (size_t k = 0; k < n; k++) {
+				if (precopy_read(b, ram, plan[k].first, plan[k].count, zeros, why))
+					return -1;
+				bitmap_clear_range(p->own[i], plan[k].first, plan[k].count);
+				count += plan[k].count;
+			}
+			p->now.copy_ns += io_now_ns() - begin;
+			p->now.pages   += count;
+			*pages         += count;
+			if (b->ndata > BATCH_PAGES - PRECOPY_ROOM_MIN || b->nruns > BATCH_RUNS - PRECOPY_ROOM_MIN)
+				if (precopy_hand_on(p, &b, ram->r.id, why))
+					return -1;
+			if (precopy_tick(p, why))
+				return -1;
+			p->round_done += count;
+			if (!p->paused && p->o.progress && p->o.progress->copied)
+				p->o.progress->copied(p->o.progress_arg, p->report.nrounds, p->round_done, p->round_of);
+		}
+		if (precopy_hand_on(p, &b, ram->r.id, why))
+			return -1;
+	}
+	return 0;
+}
+
+/* Ends the measuring of a round. */
+static void precopy_measure(struct precopy *p)
+{
+	p->all.pages   += p->now.pages;
+	p->all.copy_ns += p->now.copy_ns;
+	p->all.sink_ns += p->now.sink_ns;
+	if (p->now.pages >= PRECOPY_SAMPLE)
+		p->last = p->now;
+	p->now = (struct precopy_rate){ 0 };
+}
+
+/* How long the guest would stand still for `rest` pages. */
+static uint64_t precopy_forecast_ns(const struct precopy *p, uint64_t rest)
+{
+	const struct precopy_rate *r = p->last.pages ? &p->last : &p->all;
+	uint64_t fixed = PRECOPY_FIXED_NS < p->o.max_downtime_ns / 8 ? PRECOPY_FIXED_NS : p->o.max_downtime_ns / 8;
+	double   page = 0;
+
+	if (r->pages)
+		page = (double)(r->copy_ns + (p->by_sink ? r->sink_ns : 0)) / (double)r->pages;
+	/* Scattered pages into a buffer that no cache holds take twice what the rounds' batch takes (measured: 8 and 3.5 GB/s). */
+	page *= p->by_sink ? 1.25 : 2;
+	fixed += p->fixed_ns + p->flush_ns + p->sync_ns + (p->by_sink ? p->barrier_ns : 0);
+	return (uint64_t)(page * (double)rest) + fixed;
+}
+
+/* Held batches that `rest` pages need at worst. */
+static size_t precopy_need(const struct precopy *p, uint64_t rest)
+{
+	return (size_t)(rest / (BATCH_PAGES - PRECOPY_ROOM_MIN)) + p->l->nrams;
+}
+
+static bool precopy_fits(const struct precopy *p, uint64_t rest)
+{
+	if (rest == 0 && p->o.max_downtime_ns == 0)     /* as good as it gets */
+		return true;
+	if (!p->by_sink && precopy_need(p, rest) > p->held_max)
+		return false;
+	return precopy_forecast_ns(p, rest) <= p->o.max_downtime_ns;
+}
+
+/* One more round than needed, for a shorter pause? sent: pages of the round that left this rest. */
+static bool precopy_worth(uint64_t rest, uint64_t sent)
+{
+	return rest <= sent / 2 && rest > PRECOPY_SMALL;
+}
+
+static int precopy_sync(struct precopy *p, uint64_t *rest, struct fail *why)
+{
+	uint64_t begin = io_now_ns();
+
+	if (lease_sync(p->l, NULL, NULL, why))
+		return -1;
+	*rest = precopy_take(p);
+	p->sync_ns = io_now_ns() - begin;
+	return 0;
+}
+
+/* Touches the held batches that `rest` pages will need; true when that took some doing. */
+static bool precopy_populate(struct precopy *p, uint64_t rest)
+{
+	size_t need = precopy_need(p, rest + rest / 4);
+
+	if (need > p->held_max)
+		need = p->held_max;
+	if (need <= p->held_ready)
+		return false;
+	char  *at  = (char *)(p->held + p->held_ready);
+	size_t len = (need - p->held_ready) * sizeof(*p->held);
+
+#ifdef MADV_POPULATE_WRITE     /* Linux 5.14 */
+	if (madvise(at, len, MADV_POPULATE_WRITE) != 0)
+#endif
+		for (size_t i = 0; i < len; i += 4096)
+			*(volatile char *)(at + i) = 0;
+	p->held_ready = need;
+	return true;
+}
+
+struct precopy_wait {
+	struct precopy *p;
+	uint64_t        spoke_ns;
+};
+
+static int precopy_wait_tick(void *arg, struct fail *why)
+{
+	struct precopy_wait *w = arg;
+	struct precopy      *p = w->p;
+	uint64_t             now = io_now_ns();
+
+	if (precopy_tick(p, why))
+		return -1;
+	if (!p->o.silence_ns || now - w->spoke_ns < p->o.silence_ns)
+		return 0;
+	w->spoke_ns = now;
+	return p->sink.round_end(p->sink.arg, p->report.nrounds ? p->report.nrounds - 1 : 0, why);
+}
+
+/* Disks: down to what is written in the time of one flush. */
+static int precopy_flush_disks(struct precopy *p, struct fail *why)
+{
+	struct precopy_wait w = { .p = p, .spoke_ns = io_now_ns() };
+
+	for (unsigned i = 0; i < PRECOPY_FLUSHES && !p->no_flush; i++) {
+		uint64_t took = 0, fixed = 0;
+
+		if (lease_flush(p->l, precopy_wait_tick, &w, &took, &fixed, why)) {
+			if (why->kind != FAIL_VERSION)
+				return -1;
+			p->no_flush = true;
+			break;
+		}
+		bool halved = i == 0 || took <= p->flush_ns / 2;
+
+		p->flush_ns = took;
+		p->fixed_ns = fixed;
+		if (!halved || took <= p->o.max_downtime_ns / 8)
+			break;
+	}
+	p->flushed = true;
+	return 0;
+}
+
+/* What the pause needs besides the pages. *again: it took time, so that another sync is needed. */
+static int precopy_ready(struct precopy *p, uint64_t rest, bool *again, struct fail *why)
+{
+	*again = precopy_populate(p, rest) || !p->flushed;
+	return p->flushed ? 0 : precopy_flush_disks(p, why);
+}
+
+/* One round: all of own, then the sink's barrier, then what the guest has written meanwhile. */
+static int precopy_round(struct precopy *p, uint64_t *rest, struct precopy_round *r, struct fail *why)
+{
+	uint64_t begin = io_now_ns(), barrier;
+
+	*r = (struct precopy_round){ .number = p->report.nrounds };
+	p->flushed    = false;
+	p->round_done = 0;
+	p->round_of   = *rest;
+	if (precopy_copy(p, &r->pages, &r->zero_pages, why))
+		return -1;
+	barrier = io_now_ns();
+	if (p->sink.round_end(p->sink.arg, r->number, why))
+		return -1;
+	p->barrier_ns = io_now_ns() - barrier;
+	precopy_measure(p);
+	if (precopy_sync(p, rest, why))
+		return -1;
+	r->dirty_after = *rest;
+	r->ns          = io_now_ns() - begin;
+	if (r->number < sizeof(p->report.rounds) / sizeof(p->report.rounds[0]))
+		p->report.rounds[r->number] = *r;
+	p->report.pages_total += r->pages;
+	p->report.nrounds++;
+	if (p->o.progress && p->o.progress->round)
+		p->o.progress->round(p->o.progress_arg, r);
+	return precopy_tick(p, why);
+}
+
+int precopy_rounds(struct precopy *p, struct fail *why)
+{
+	struct precopy_round r;
+	uint64_t             rest;
+	bool                 again;
+
+	if (lease_log_start(p->l, why))
+		return -1;
+	for (uint32_t i = 0; i < p->l->nrams; i++)
+		p->report.present_pages += bitmap_count(p->l->rams[i].present, p->l->rams[i].npages);
+	rest = precopy_take(p);
+	while (p->report.nrounds < p->o.max_rounds) {
+		if (precopy_round(p, &rest, &r, why))
+			return -1;
+		while (precopy_fits(p, rest)) {
+			if (precopy_worth(rest, r.pages) && p->report.nrounds < p->o.max_rounds)
+				break;
+			if (precopy_ready(p, rest, &again, why))
+				return -1;
+			if (!again) {
+				p->report.converged = true;
+				return 0;
+			}
+			if (precopy_sync(p, &rest, why))
+				return -1;
+		}
+	}
+	return precopy_ready(p, rest, &again, why);
+}
+
+int precopy_pause(struct precopy *p, const struct uuid *epoch, uint8_t **state, size_t *len, struct fail *why)
+{
+	uint64_t rest, zeros = 0;
+
+	*state = NULL;
+	p->report.pause_begin_ns = io_now_ns();
+	if (lease_pause(p->l, p->o.pause_deadline_ms, epoch, why))
+		return -1;
+	p->paused     = true;
+	p->renewed_ns = p->report.pause_begin_ns;
+	/* Saving state and stopping backends can dirty memory: the last sync comes after. */
+	if (lease_state(p->l, state, len, why))
+		return -1;
+	/* No RESUME or RELEASE follows: RENEW confirms that nothing ran while the rest was copied. */
+	if (precopy_sync(p, &rest, why) || precopy_copy(p, &p->report.pages_paused, &zeros, why) ||
+	    (p->o.pause_renew && precopy_renew(p, why))) {
+		free(*state);
+		*state = NULL;
+		return -1;
+	}
+	p->report.pages_total += p->report.pages_paused;
+	return 0;
+}
+
+int precopy_drain(struct precopy *p, struct fail *why)
+{
+	for (size_t i = 0; i < p->nheld; i++)
+		if (precopy_sink_pages(p, &p->held[i], why) || precopy_tick(p, why))
+			return -1;
+	p->nheld = 0;
+	return p->sink.round_end(p->sink.arg, p->report.nrounds, why);
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+#include "libcommon/client/progress.h"
+
+#include "libcommon/io.h"
+#include "libcommon/units.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PROGRESS_EVERY_NS 200000000u
+
+bool progress_mode_parse(enum progress_mode *mode, const char *word, FILE *out)
+{
+	if (!strcmp(word, "auto"))
+		*mode = isatty(fileno(out)) ? PROGRESS_LINE : PROGRESS_NONE;
+	else if (!strcmp(word, "line"))
+		*mode = PROGRESS_LINE;
+	else if (!strcmp(word, "json"))
+		*mode = PROGRESS_JSON;
+	else if (!strcmp(word, "none"))
+		*mode = PROGRESS_NONE;
+	else
+		return false;
+	return true;
+}
+
+void progress_open(struct progress *p, enum progress_mode mode, FILE *out, const char *name)
+{
+	*p = (struct progress){ .mode = mode, .out = out, .round = UINT64_MAX };
+	snprintf(p->name, sizeof(p->name), "%s", name);
+	p->last_ns = io_now_ns();
+}
+
+void progress_clear(struct progress *p)
+{
+	if (p->line)
+		fputs("\r\033[K", p->out);
+	fflush(p->out);
+	p->line = false;
+}
+
+static uint64_t progress_rate(uint64_t pages, uint64_t ns)
+{
+	return ns ? (uint64_t)((double)pages * PAGE_SIZE_4K * 1e9 / (double)ns) : 0;
+}
+
+static void progress_copied(void *arg, uint32_t round, uint64_t done, uint64_t of)
+{
+	struct progress *p = arg;
+	uint64_t         now = io_now_ns();
+	char             rate[UNITS_TEXT];
+
+	if (p->round != round) {
+		p->round = round;
+		p->round_begin_ns = now;
+	}
+	if (p->mode == PROGRESS_NONE || now - p->last_ns < PROGRESS_EVERY_NS)
+		return;
+	p->last_ns = now;
+
+	uint64_t speed = progress_rate(done, now - p->round_begin_ns);
+
+	if (p->mode == PROGRESS_JSON) {
+		fprintf(p->out, "{\"event\": \"progress\", \"round\": %" PRIu32 ", \"done\": %" PRIu64 ", \"of\": %" PRIu64
+			", \"bytes\": %" PRIu64 ", \"rate\": %" PRIu64 "}\n", round, done, of, done * PAGE_SIZE_4K, speed);
+	} else {
+		fprintf(p->out, "\r%s: round %" PRIu32 ": %" PRIu64 " of %" PRIu64 " pages, %s/s\033[K", p->name, round, done, of,
+			units_bytes(speed, rate));
+		p->line = true;
+	}
+	fflush(p->out);
+}
+
+static void progress_round(void *arg, const struct precopy_round *r)
+{
+	struct progress *p = arg;
+	char             rate[UNITS_TEXT], took[UNITS_TEXT];
+	uint64_t         speed = progress_rate(r->pages, r->ns);
+
+	switch (p->mode) {
+	case PROGRESS_NONE:
+		break;
+	case PROGRESS_JSON:
+		fprintf(p->out, "{\"event\": \"round\", \"round\": %" PRIu32 ", \"pages\": %" PRIu64 ", \"zero_pages\": %" PRIu64
+			", \"dirty\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"rate\": %" PRIu64 ", \"ms\": %.3f}\n",
+			r->number, r->pages, r->zero_pages, r->dirty_after, r->pages * PAGE_SIZE_4K, speed, (double)r->ns / 1e6);
+		fflush(p->out);
+		break;
+	case PROGRESS_LINE:
+		fprintf(p->out, "\r%s: round %" PRIu32 ": %" PRIu64 " pages in %s, %s/s, %" PRIu64 " dirty\033[K", p->name, r->number,
+			r->pages, units_ms(r->ns, took), units_bytes(speed, rate), r->dirty_after);
+		fflush(p->out);
+		p->line = true;
+		break;
+	}
+}
+
+const struct precopy_progress_ops progress_ops = { .round = progress_round, .copied = progress_copied };

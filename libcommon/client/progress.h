@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef LIBCOMMON_CLIENT_PROGRESS_H
+#define LIBCOMMON_CLIENT_PROGRESS_H
+
+#include "libcommon/client/precopy.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* How far a save or a move is: a live line on a terminal, or one JSON object a line for programs.
+ *
+ *   {"event": "progress", "round": 1, "done": 512, "of": 2048, "bytes": 2097152, "rate": 104857600}
+ *   {"event": "round", "round": 1, "pages": 2048, "zero_pages": 3, "dirty": 96, "bytes": 8388608, "rate": 99614720, "ms": 84.2}
+ *
+ * pages, done, of and dirty are pages; bytes are guest memory, pages times 4096; rate is bytes a second. */
+
+enum progress_mode { PROGRESS_NONE, PROGRESS_LINE, PROGRESS_JSON };
+
+struct progress {
+	enum progress_mode mode;
+	FILE              *out;
+	char               name[72];
+	uint64_t           round_begin_ns, last_ns, round;
+	bool               line;            /* a live line stands there, without its newline */
+};
+
+/* "auto" (a line on a terminal, else nothing), "line", "json", "none"; false: another word. */
+bool progress_mode_parse(enum progress_mode *mode, const char *word, FILE *out);
+
+void progress_open(struct progress *p, enum progress_mode mode, FILE *out, const char *name);
+/* Wipes the live line; anything else may then be printed. */
+void progress_clear(struct progress *p);
+
+/* For struct precopy_options; the argument is the struct progress. */
+extern const struct precopy_progress_ops progress_ops;
+
+#endif

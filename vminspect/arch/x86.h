@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMINSPECT_ARCH_X86_H
+#define VMINSPECT_ARCH_X86_H
+
+#include "format/state/state_x86.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Names and meanings of an x86-64 CPU's registers. Intel SDM 3, chapters 2, 3, 11 and 17. */
+
+extern const char *const x86_gpr_names[16];          /* as struct x86_regs_state has them */
+extern const char *const x86_seg_names[X86_SEGS];    /* "cs" */
+
+/* A register whose bits are flags. */
+struct x86_control {
+	const char *name;
+	uint64_t  (*value)(const struct x86_cpu_state *s);
+	/* NULL, or words separated by blanks, "" when there is nothing to say. */
+	void      (*describe)(uint64_t v, char *out, size_t room);
+};
+extern const struct x86_control x86_controls[];      /* a NULL name at the end */
+
+/* "64-bit mode, ring 3": what the CPU is in. */
+void x86_describe_mode(const struct x86_cpu_state *s, char *out, size_t room);
+/* "code64 DPL=3": a segment's attributes; "unusable". */
+void x86_describe_segment(uint32_t attr, char *out, size_t room);
+/* What the local APIC's register at that offset says, "" for nothing. */
+void x86_describe_lapic(uint32_t offset, uint32_t value, char *out, size_t room);
+/* What is about to happen, "" for nothing. */
+void x86_describe_events(const struct x86_events_state *s, char *out, size_t room);
+const char *x86_mp_state_name(uint32_t mp_state);
+
+#endif

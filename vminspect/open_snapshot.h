@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMINSPECT_OPEN_SNAPSHOT_H
+#define VMINSPECT_OPEN_SNAPSHOT_H
+
+#include "format/tree/machine.h"
+#include "format/snapshot/snapshot.h"
+#include "vminspect/rounds.h"
+#include "vminspect/source.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* All that the commands ask of a snapshot. A file is opened by its end and index; what comes through a pipe, or what has to
+ * be verified, is read in one pass to its end, so nothing of it is shown before all of it has proved sound. */
+struct look {
+	struct source      src;
+	bool               checked;                      /* every hash and both digests were, else END's word was taken */
+	uint64_t           bytes;
+	uint8_t            file[16], content[16];
+	uint64_t           finals[LIMIT_REGIONS][PAGE_PARENT + 1];
+	struct rounds      rounds;                       /* when asked for, or read in one pass */
+	bool               included[LIMIT_HOSTS];        /* with rounds: images of state's hosts in it */
+	struct machine     config, state;                /* as the two trees tell it */
+	void              *trees[2];                     /* configuration, state: checked blobs, aligned */
+	size_t             lens[2];
+	struct snap_image *image;                        /* NULL when read in one pass */
+};
+
+struct look_want {
+	bool  verify;                /* read in one pass even a file */
+	bool  rounds;
+	/* In one pass only; NULL for none: the configuration has come; a batch of pages has come (later ones win). */
+	int (*config)(void *arg, const struct look *l, struct fail *why);
+	int (*pages)(void *arg, const struct look *l, const struct page_batch *b, struct fail *why);
+	void *arg;
+};
+
+/* On FAIL_VERSION *out may be set though it returns -1: then only src.h is of use. look_close in any case. */
+int look_open(struct look **out, const char *operand, const struct look_want *want, struct fail *why);
+void look_close(struct look *l);
+
+static inline bool look_state_only(const struct look *l) { return l->src.h.required & SNAP_STATE_ONLY; }
+/* Pages of region i of l->config that no chunk names. */
+uint64_t look_untouched(const struct look *l, uint32_t i);
+
+#endif

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmrun/accel/kvm/kvm.h"
+
+#include "vmrun/vm.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What a vCPU came out of KVM_RUN for. Where no device is, reads give all ones and writes are dropped, as on a PC's bus. */
+
+void kvm_vcpu_dead(struct kvm_vcpu *v, const char *fmt, ...)
+{
+	struct vm *vm = v->k->a.vm;
+	char       text[sizeof(vm->panic_text) - 20];
+	va_list    ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	pthread_mutex_lock(&v->k->lock);
+	v->waits = true;
+	if (!vm->panic_text[0])      /* the first one's is the cause */
+		snprintf(vm->panic_text, sizeof(vm->panic_text), "vCPU %" PRIu32 ": %s", v->id, text);
+	pthread_mutex_unlock(&v->k->lock);
+	vm_event(vm, VM_EVENT_DEAD);
+}
+
+/* ---- ports and memory without RAM ---- */
+
+static uint64_t exit_get(const uint8_t *p, unsigned len)
+{
+	uint64_t value = 0;
+
+	memcpy(&value, p, len);
+	return value;
+}
+
+/* Devices know accesses of 1, 2, 4 and 8 bytes; the pieces of one that straddles a page can have any length. */
+static unsigned exit_piece(unsigned len) { return len >= 8 ? 8 : len >= 4 ? 4 : len >= 2 ? 2 : 1; }
+
+static void exit_access(struct kvm_vcpu *v, uint64_t gpa, uint8_t *data, unsigned len, bool is_write)
+{
+	struct board *b = v->k->a.vm->board;
+
+	for (unsigned at = 0, n; at < len; at += n) {
+		uint64_t value = UINT64_MAX;
+
+		n = exit_piece(len - at);
+		if (is_write) {
+			if (b)
+				board_mmio_write(b, gpa + at, n, exit_get(data + at, n));
+			continue;
+		}
+		if (b && !board_mmio_read(b, gpa + at, n, &value))
+			value = UINT64_MAX;
+		memcpy(data + at, &value, n);
+	}
+}
+
+static void exit_io(struct kvm_vcpu *v)
+{
+	const struct kvm_run *run  = v->run;
+	uint8_t              *data = (uint8_t *)v->run + run->io.data_offset;
+
+	atomic_fetch_add_explicit(&v->n_pio, 1, memory_order_relaxed);
+	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size)      /* several: rep ins, rep outs */
+		exit_access(v, MACHINE_IO + run->io.port, data, run->io.size, run->io.direction == KVM_EXIT_IO_OUT);
+}
+
+static void exit_mmio(struct kvm_vcpu *v)
+{
+	const unsigned len = v->run->mmio.len <= sizeof(v->run->mmio.data) ? v->run->mmio.len : (unsigned)sizeof(v->run->mmio.data);
+
+	atomic_fetch_add_explicit(&v->n_mmio, 1, memory_order_relaxed);
+	exit_access(v, v->run->mmio.phys_addr, v->run->mmio.data, len, v->run->mmio.is_write);
+}
+
+/* A device may have been asked for the VM's end or reset: then the guest must not run on. Every event leads to one or the other
+ * but for those that are only told. */
+static bool exit_goes_on(struct kvm_vcpu *v)
+{
+	if (!(atomic_load(&v->k->a.vm->events) & ~VM_EVENTS_TOLD))
+		return true;
+	pthread_mutex_lock(&v->k->lock);
+	v->waits = true;
+	pthread_mutex_unlock(&v->k->lock);
+	return false;
+}
+
+/* ---- the end ---- */
+
+static const char *const exit_names[] = {
+	[KVM_EXIT_UNKNOWN]         = "KVM_EXIT_UNKNOWN",
+	[KVM_EXIT_EXCEPTION]       = "KVM_EXIT_EXCEPTION",
+	[KVM_EXIT_HYPERCALL]       = "KVM_EXIT_HYPERCALL",
+	[KVM_EXIT_DEBUG]           = "KVM_EXIT_DEBUG",
+	[KVM_EXIT_HLT]             = "KVM_EXIT_HLT",
+	[KVM_EXIT_IRQ_WINDOW_OPEN] = "KVM_EXIT_IRQ_WINDOW_OPEN",
+	[KVM_EXIT_FAIL_ENTRY]      = "KVM_EXIT_FAIL_ENTRY",
+	[KVM_EXIT_SET_TPR]         = "KVM_EXIT_SET_TPR",
+	[KVM_EXIT_TPR_ACCESS]      = "KVM_EXIT_TPR_ACCESS",
+	[KVM_EXIT_NMI]             = "KVM_EXIT_NMI",
+	[KVM_EXIT_INTERNAL_ERROR]  = "KVM_EXIT_INTERNAL_ERROR",
+	[KVM_EXIT_SYSTEM_EVENT]    = "KVM_EXIT_SYSTEM_EVENT",
+	[KVM_EXIT_IOAPIC_EOI]      = "KVM_EXIT_IOAPIC_EOI",
+	[KVM_EXIT_HYPERV]          = "KVM_EXIT_HYPERV",
+	[KVM_EXIT_X86_RDMSR]       = "KVM_EXIT_X86_RDMSR",
+	[KVM_EXIT_X86_WRMSR]       = "KVM_EXIT_X86_WRMSR",
+	[KVM_EXIT_X86_BUS_LOCK]    = "KVM_EXIT_X86_BUS_LOCK",
+};
+
+static uint64_t exit_rip(struct kvm_vcpu *v)
+{
+	struct kvm_regs regs;
+
+	return kvm_call(v->fd, KVM_GET_REGS, &regs, NULL, NULL) < 0 ? 0 : regs.rip;
+}
+
+/* "KVM_EXIT_INTERNAL_ERROR 1 at 0xffffffff81000000: cc 90": KVM could not emulate an instruction, and says which. */
+static void exit_internal(struct kvm_vcpu *v)
+{
+	const struct kvm_run *run = v->run;
+	char                  bytes[3 * 15 + 2] = "";
+	size_t                at = 0;
+
+	if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION && run->emulation_failure.ndata >= 3 &&
+	    run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES)
+		for (unsigned i = 0; i < run->emulation_failure.insn_size && i < sizeof(run->emulation_failure.insn_bytes); i++)
+			at += (size_t)snprintf(bytes + at, sizeof(bytes) - at, "%s%02x", i ? " " : ": ", run->emulation_failure.insn_bytes[i]);
+	kvm_vcpu_dead(v, "KVM_EXIT_INTERNAL_ERROR %u%s at 0x%" PRIx64 "%s", run->internal.suberror,
+		      run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION ? " (emulation)" : "", exit_rip(v), bytes);
+}
+
+static void exit_unknown(struct kvm_vcpu *v)
+{
+	const uint32_t reason = v->run->exit_reason;
+	const char    *name   = reason < sizeof(exit_names) / sizeof(exit_names[0]) ? exit_names[reason] : NULL;
+
+	if (reason == KVM_EXIT_FAIL_ENTRY)
+		kvm_vcpu_dead(v, "KVM_EXIT_FAIL_ENTRY 0x%llx at 0x%" PRIx64,
+			      (unsigned long long)v->run->fail_entry.hardware_entry_failure_reason, exit_rip(v));
+	else
+		kvm_vcpu_dead(v, "%s (exit %" PRIu32 ") at 0x%" PRIx64, name ? name : "unknown exit", reason, exit_rip(v));
+}
+
+static void exit_system(struct kvm_vcpu *v)
+{
+	switch (v->run->system_event.type) {
+	case KVM_SYSTEM_EVENT_SHUTDOWN:
+		vm_event(v->k->a.vm, VM_EVENT_SHUTDOWN);
+		break;
+	case KVM_SYSTEM_EVENT_RESET:
+		vm_event(v->k->a.vm, VM_EVENT_RESET);
+		break;
+	case KVM_SYSTEM_EVENT_CRASH:
+		vm_event(v->k->a.vm, VM_EVENT_PANIC);
+		break;
+	default:
+		kvm_vcpu_dead(v, "KVM_EXIT_SYSTEM_EVENT %" PRIu32 " at 0x%" PRIx64, v->run->system_event.type, exit_rip(v));
+		return;
+	}
+	pthread_mutex_lock(&v->k->lock);
+	v->waits = true;
+	pthread_mutex_unlock(&v->k->lock);
+}
+
+bool kvm_exit(struct kvm_vcpu *v)
+{
+	atomic_fetch_add_explicit(&v->n_exits, 1, memory_order_relaxed);
+	switch (v->run->exit_reason) {
+	case KVM_EXIT_IO:
+		exit_io(v);
+		return exit_goes_on(v);
+	case KVM_EXIT_MMIO:
+		exit_mmio(v);
+		return exit_goes_on(v);
+	case KVM_EXIT_INTR:
+		return true;
+	case KVM_EXIT_SHUTDOWN:
+		kvm_vcpu_dead(v, "triple fault at 0x%" PRIx64, exit_rip(v));
+		return false;
+	case KVM_EXIT_INTERNAL_ERROR:
+		exit_internal(v);
+		return false;
+	case KVM_EXIT_SYSTEM_EVENT:
+		exit_system(v);
+		return false;
+	default:
+		exit_unknown(v);
+		return false;
+	}
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmrun/accel/kvm/kvm.h"
+
+#include "libcommon/io.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* State of the in-kernel 8259As, IOAPIC and 8254. None of these calls touches guest memory. */
+
+#define PIC(X) X(last_irr) X(irr) X(imr) X(isr) X(priority_add) X(irq_base) X(read_reg_select) X(poll) X(special_mask) X(init_state) \
+	X(auto_eoi) X(rotate_on_auto_eoi) X(special_fully_nested_mode) X(init4) X(elcr) X(elcr_mask)
+#define PIT(X) X(count) X(latched_count) X(count_latched) X(status_latched) X(status) X(read_state) X(write_state) X(write_latch) \
+	X(rw_mode) X(mode) X(bcd) X(gate)
+
+static int pic_fetch(struct kvm *k, unsigned i, struct fail *why)
+{
+	struct kvm_irqchip    chip = { .chip_id = i ? KVM_IRQCHIP_PIC_SLAVE : KVM_IRQCHIP_PIC_MASTER };
+	struct x86_pic_state *s    = &k->s.pic[i];
+
+	if (kvm_call(k->fd, KVM_GET_IRQCHIP, &chip, "KVM_GET_IRQCHIP, 8259A", why) < 0)
+		return -1;
+#define GET(name) s->name = chip.chip.pic.name;
+	PIC(GET)
+#undef GET
+	return 0;
+}
+
+static int pic_put(struct kvm *k, unsigned i, struct fail *why)
+{
+	struct kvm_irqchip          chip = { .chip_id = i ? KVM_IRQCHIP_PIC_SLAVE : KVM_IRQCHIP_PIC_MASTER };
+	const struct x86_pic_state *s    = &k->s.pic[i];
+
+#define PUT(name) chip.chip.pic.name = s->name;
+	PIC(PUT)
+#undef PUT
+	return kvm_call(k->fd, KVM_SET_IRQCHIP, &chip, "KVM_SET_IRQCHIP, 8259A", why) < 0 ? -1 : 0;
+}
+
+static int ioapic_fetch(struct kvm *k, struct fail *why)
+{
+	struct kvm_irqchip       chip = { .chip_id = KVM_IRQCHIP_IOAPIC };
+	struct x86_ioapic_state *s    = &k->s.ioapic;
+
+	if (kvm_call(k->fd, KVM_GET_IRQCHIP, &chip, "KVM_GET_IRQCHIP, IOAPIC", why) < 0)
+		return -1;
+	s->base     = chip.chip.ioapic.base_address;
+	s->ioregsel = chip.chip.ioapic.ioregsel;
+	s->id       = chip.chip.ioapic.id;
+	s->irr      = chip.chip.ioapic.irr;
+	for (unsigned i = 0; i < X86_IOAPIC_PINS; i++)
+		s->redirect[i] = chip.chip.ioapic.redirtbl[i].bits;
+	return 0;
+}
+
+static int ioapic_put(struct kvm *k, struct fail *why)
+{
+	struct kvm_irqchip             chip = { .chip_id = KVM_IRQCHIP_IOAPIC };
+	const struct x86_ioapic_state *s    = &k->s.ioapic;
+
+	chip.chip.ioapic.base_address = s->base;
+	chip.chip.ioapic.ioregsel     = s->ioregsel;
+	chip.chip.ioapic.id           = s->id;
+	chip.chip.ioapic.irr          = s->irr;
+	for (unsigned i = 0; i < X86_IOAPIC_PINS; i++)
+		chip.chip.ioapic.redirtbl[i].bits = s->redirect[i];
+	return kvm_call(k->fd, KVM_SET_IRQCHIP, &chip, "KVM_SET_IRQCHIP, IOAPIC", why) < 0 ? -1 : 0;
+}
+
+/* KVM keeps the host's time at which a count began. Saved is how long ago that was when the VM stopped; what was loaded since,
+ * as it was loaded. */
+static int pit_fetch(struct kvm *k, struct fail *why)
+{
+	struct kvm_pit_state2 p;
+	struct x86_pit_state *s = &k->s.pit;
+
+	if (k->pit_loaded)
+		return 0;
+	if (kvm_call(k->fd, KVM_GET_PIT2, &p, "KVM_GET_PIT2", why) < 0)
+		return -1;
+	for (unsigned i = 0; i < 3; i++) {
+		uint64_t began = (uint64_t)p.channels[i].count_load_time;
+#define GET(name) s->name[i] = p.channels[i].name;
+		PIT(GET)
+#undef GET
+		s->count_load_ns[i] = k->clock_stopped && p.channels[i].count_load_time > 0 && began < k->stopped_ns ? k->stopped_ns - began : 0;
+	}
+	s->flags = p.flags;
+	return 0;
+}
+
+#define PIT_HZ   1193182u
+#define PIT_IDLE 0xffu      /* a mode in which KVM has no timer, as after its reset */
+
+/* KVM takes no time: every count begins anew, so that the next tick comes up to one period late. */
+static int pit_set(struct kvm *k, bool ticks, struct fail *why)
+{
+	const struct x86_pit_state *s = &k->s.pit;
+	struct kvm_pit_state2       p = { .flags = s->flags };
+
+	for (unsigned i = 0; i < 3; i++) {
+#define PUT(name) p.channels[i].name = (__typeof__(p.channels[i].name))s->name[i];
+		PIT(PUT)
+#undef PUT
+	}
+	if (!ticks)
+		p.channels[0].mode = PIT_IDLE;
+	return kvm_call(k->fd, KVM_SET_PIT2, &p, "KVM_SET_PIT2", why) < 0 ? -1 : 0;
+}
+
+/* It ticks when the VM goes on: an interrupt before that would be one that the saved machine did not have. */
+static int pit_put(struct kvm *k, struct fail *why)
+{
+	if (pit_set(k, false, why))
+		return -1;
+	k->pit_loaded = true;
+	return 0;
+}
+
+/* KVM's PIT runs on while the VM stands, and would deliver every tick of an hour at once. To put it anew forgets them, and begins
+ * the count anew: not for a stop within one tick, and not for a count that ends once. */
+int kvm_pit_start(struct kvm *k, struct fail *why)
+{
+	struct kvm_pit_state2 p;
+	const uint64_t        stood = io_now_ns() - k->stopped_ns;
+
+	if (k->pit_loaded)
+		return pit_set(k, true, why);
+	if (kvm_call(k->fd, KVM_GET_PIT2, &p, "KVM_GET_PIT2", why) < 0)
+		return -1;
+	if ((p.channels[0].mode != 2 && p.channels[0].mode != 3) || stood / 1000 * PIT_HZ / 1000000 < p.channels[0].count)
+		return 0;
+	return kvm_call(k->fd, KVM_SET_PIT2, &p, "KVM_SET_PIT2", why) < 0 ? -1 : 0;
+}
+
+int kvm_chips_fetch(struct kvm *k, struct fail *why)
+{
+	return pic_fetch(k, 0, why) || pic_fetch(k, 1, why) || ioapic_fetch(k, why) || pit_fetch(k, why) || kvm_clock_fetch(k, why) ? -1 : 0;
+}
+
+int kvm_chips_put(struct kvm *k, struct fail *why)
+{
+	return pic_put(k, 0, why) || pic_put(k, 1, why) || ioapic_put(k, why) || pit_put(k, why) ? -1 : 0;
+}
+
+size_t kvm_vm_parts(struct accel *a, struct state_part *out, size_t max)
+{
+	struct x86_vm_state    *s     = &((struct kvm *)(void *)a)->s;
+	const struct state_part all[] = {
+		{ .node = "x86-pic@0",    .table = &x86_pic_state_table,      .s = &s->pic[0] },
+		{ .node = "x86-pic@1",    .table = &x86_pic_state_table,      .s = &s->pic[1] },
+		{ .node = "x86-ioapic",   .table = &x86_ioapic_state_table,   .s = &s->ioapic },
+		{ .node = "x86-pit",      .table = &x86_pit_state_table,      .s = &s->pit    },
+		{ .node = "x86-kvmclock", .table = &x86_kvmclock_state_table, .s = &s->clock  },
+	};
+	size_t n = 0;
+
+	for (; n < sizeof(all) / sizeof(all[0]) && n < max; n++)
+		out[n] = all[n];
+	return n;
+}

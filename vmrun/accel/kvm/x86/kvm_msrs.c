@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmrun/accel/kvm/kvm.h"
+
+#include "vmrun/vm.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Which MSRs are state: what KVM lists, the MTRRs and the machine-check banks, which it has but does not list. EFER, the segment
+ * bases and the APIC's base are in x86-sregs, and are not saved twice.
+ *
+ * KVM reads and writes a list up to the first MSR that it does not take. That one is passed over and named, the rest goes on. */
+
+#define MSRS_CALL 128u      /* KVM takes fewer than 256 a call */
+
+union msrs_call {
+	struct kvm_msrs head;
+	uint8_t         room[sizeof(struct kvm_msrs) + MSRS_CALL * sizeof(struct kvm_msr_entry)];
+};
+
+/* Not saved, though KVM has them. */
+static const struct {
+	uint32_t from, to;
+	const char *because;
+} left_out[] = {
+	{ 0x11, 0x12, "the same as KVM_WALL_CLOCK_NEW and KVM_SYSTEM_TIME_NEW" },
+	{ 0x1b, 0x1b, "in x86-sregs" },
+	{ 0xc1, 0xd8, "counts events of the host's CPU: not offered" },
+	{ 0x179, 0x179, "fixed when a vCPU is made" },
+	{ 0x186, 0x197, "counts events: not offered" },
+	{ 0x309, 0x30f, "counts events: not offered" },
+	{ 0x345, 0x345, "of the counters that are not offered" },
+	{ 0x38d, 0x390, "counts events: not offered" },
+	{ 0x3f1, 0x3f2, "counts events: not offered" },
+	{ 0x480, 0x493, "guests of guests: not offered" },
+	{ 0x4c1, 0x4c8, "counts events: not offered" },
+	{ 0x560, 0x58f, "processor trace: not offered" },
+	{ 0x6a0, 0x6a8, "control-flow enforcement: not offered" },
+	{ 0x14ce, 0x14cf, "branch records: not offered" },
+	{ 0x40000000, 0x400001ff, "Hyper-V's: not offered" },
+	{ 0x4b564d00, 0x4b564d00, "an order to write the time of boot to memory, not state: to repeat it would write guest memory" },
+	{ 0x4b564d07, 0x4b564d08, "orders to KVM, which keeps nothing of them" },
+	{ 0xc0000080, 0xc0000080, "in x86-sregs" },
+	{ 0xc0000100, 0xc0000101, "in x86-sregs" },
+	{ 0xc0000300, 0xc0000303, "counts events: not offered" },
+	{ 0xc0010000, 0xc0010007, "counts events: not offered" },
+	{ 0xc0010117, 0xc0010117, "guests of guests: not offered" },
+	{ 0xc0010200, 0xc001020b, "counts events: not offered" },
+};
+
+static bool msrs_left_out(uint32_t msr)
+{
+	for (size_t i = 0; i < sizeof(left_out) / sizeof(left_out[0]); i++)
+		if (msr >= left_out[i].from && msr <= left_out[i].to)
+			return true;
+	return false;
+}
+
+/* What KVM has and does not list. */
+static const struct {
+	uint32_t from, to;
+} unlisted[] = {
+	{ 0x200, 0x20f },      /* MTRRs: variable ranges */
+	{ 0x250, 0x250 },
+	{ 0x258, 0x259 },
+	{ 0x268, 0x26f },
+	{ 0x2ff, 0x2ff },
+	{ 0x400, 0x47f },      /* machine-check banks: up to 32 of 4 */
+};
+
+static int msrs_order(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Entries are msr, value; the count that KVM took, which is the place of the one that it did not. -1: no call at all. */
+static int msrs_call(int vcpu, unsigned long request, struct kvm_msr_entry *e, uint32_t n, struct fail *why)
+{
+	union msrs_call call = { .head.nmsrs = n < MSRS_CALL ? n : MSRS_CALL };
+	int             done;
+
+	memcpy(call.head.entries, e, call.head.nmsrs * sizeof(*e));
+	done = kvm_call(vcpu, request, &call, request == KVM_GET_MSRS ? "KVM_GET_MSRS" : "KVM_SET_MSRS", why);
+	if (done > 0)
+		memcpy(e, call.head.entries, (size_t)done * sizeof(*e));
+	return done;
+}
+
+bool kvm_msr_get(int vcpu, uint32_t msr, uint64_t *value)
+{
+	struct kvm_msr_entry e = { .index = msr };
+
+	if (msrs_call(vcpu, KVM_GET_MSRS, &e, 1, NULL) != 1)
+		return false;
+	*value = e.data;
+	return true;
+}
+
+bool kvm_msr_set(int vcpu, uint32_t msr, uint64_t value)
+{
+	struct kvm_msr_entry e = { .index = msr, .data = value };
+
+	return msrs_call(vcpu, KVM_SET_MSRS, &e, 1, NULL) == 1;
+}
+
+/* Reads all n; readable[i] says which it has got. */
+static int msrs_read(int vcpu, struct kvm_msr_entry *e, uint32_t n, bool *readable, struct fail *why)
+{
+	for (uint32_t at = 0; at < n;) {
+		int done = msrs_call(vcpu, KVM_GET_MSRS, e + at, n - at, why);
+
+		if (done < 0)
+			return -1;
+		memset(readable + at, true, (size_t)done);
+		at += (uint32_t)done;
+		if (at < n && (uint32_t)done < MSRS_CALL)
+			readable[at++] = false;
+	}
+	return 0;
+}
+
+static struct kvm_msr_list *msrs_listed(int sys, struct fail *why)
+{
+	struct kvm_msr_list  none = { 0 }, *list;
+
+	/* E2BIG, and says how many there are. */
+	if (kvm_call(sys, KVM_GET_MSR_INDEX_LIST, &none, NULL, NULL) < 0 && errno != E2BIG) {
+		fail_sys(why, "KVM_GET_MSR_INDEX_LIST");
+		return NULL;
+	}
+	list = calloc(1, sizeof(*list) + none.nmsrs * sizeof(list->indices[0]));
+	if (!list) {
+		fail_sys(why, "KVM_GET_MSR_INDEX_LIST");
+		return NULL;
+	}
+	list->nmsrs = none.nmsrs;
+	if (kvm_call(sys, KVM_GET_MSR_INDEX_LIST, list, "KVM_GET_MSR_INDEX_LIST", why) < 0) {
+		free(list);
+		return NULL;
+	}
+	return list;
+}
+
+/* Listed and unlisted, sorted, each once; room is in the caller's hands. */
+static uint32_t msrs_candidates(const struct kvm_msr_list *list, uint32_t *out)
+{
+	uint32_t n = 0, kept = 0;
+
+	for (uint32_t i = 0; i < list->nmsrs; i++)
+		if (!msrs_left_out(list->indices[i]))
+			out[n++] = list->indices[i];
+	for (size_t i = 0; i < sizeof(unlisted) / sizeof(unlisted[0]); i++)
+		for (uint32_t msr = unlisted[i].from; msr <= unlisted[i].to; msr++)
+			out[n++] = msr;
+	qsort(out, n, sizeof(*out), msrs_order);
+	for (uint32_t i = 0; i < n; i++)
+		if (!kept || out[kept - 1] != out[i])
+			out[kept++] = out[i];
+	return kept;
+}
+
+int kvm_msrs_list(int sys, int vcpu, uint32_t out[LIMIT_MSRS], struct fail *why)
+{
+	struct kvm_msr_list  *list       = msrs_listed(sys, why);
+	size_t                room       = list ? list->nmsrs + 256u : 0;
+	uint32_t             *candidates = calloc(room + 1, sizeof(*candidates));
+	struct kvm_msr_entry *e          = calloc(room + 1, sizeof(*e));
+	bool                 *readable   = calloc(room + 1, sizeof(*readable));
+	int                   rc         = -1;
+	uint32_t              n, kept = 0;
+
+	if (!list)
+		goto out;
+	if (!candidates || !e || !readable) {
+		fail_sys(why, "list of MSRs");
+		goto out;
+	}
+	n = msrs_candidates(list, candidates);
+	for (uint32_t i = 0; i < n; i++)
+		e[i].index = candidates[i];
+	if (msrs_read(vcpu, e, n, readable, why))
+		goto out;
+	for (uint32_t i = 0; i < n; i++) {
+		if (readable[i] && kept == LIMIT_MSRS) {
+			fail_set(why, FAIL_LIMIT, "number of MSRs exceeds the limit of %u",
+					LIMIT_MSRS);
+			goto out;
+		}
+		if (readable[i])
+			out[kept++] = candidates[i];
+	}
+	rc = (int)kept;
+out:
+	free(readable);
+	free(e);
+	free(candidates);
+	free(list);
+	return rc;
+}
+
+/* The one message of the accelerator's that is no failure: it goes to the log, which is stderr. Once for each MSR. */
+static void msrs_note(struct kvm *k, uint32_t i, uint32_t msr)
+{
+	char text[X86_MSR_TEXT];
+
+	if (!k->noted[i])
+		fprintf(stderr, "vmrun: %s: cannot be read, not saved\n", x86_msr_text(msr, text));
+	k->noted[i] = true;
+}
+
+/* AMD's SYSENTER_ESP and _EIP are 32 bits wide, and KVM sets no more of them there. It reads more where the guest's own WRMSR,
+ * which it does not intercept, has put more: an emulated SVM keeps it. */
+static bool msrs_narrow(struct machine *cfg, uint32_t msr)
+{
+	const struct machine_cpuid *vendor = kvm_cpuid_find(cfg, 0, 0);
+
+	if (msr != MSR_SYSENTER_ESP && msr != MSR_SYSENTER_EIP)
+		return false;
+	return vendor && (vendor->ebx == 0x68747541 || vendor->ebx == 0x6f677948);      /* "Auth"enticAMD, "Hygo"nGenuine */
+}
+
+int kvm_msrs_fetch(struct kvm_vcpu *v, struct fail *why)
+{
+	struct machine        *cfg = &v->k->a.vm->cfg;
+	struct kvm_msr_entry   e[LIMIT_MSRS];
+	bool                   readable[LIMIT_MSRS];
+	struct x86_msrs_state *s = &v->s.msrs;
+
+	for (uint32_t i = 0; i < cfg->nmsrs; i++)
+		e[i] = (struct kvm_msr_entry){ .index = cfg->msrs[i] };
+	if (msrs_read(v->fd, e, cfg->nmsrs, readable, why))
+		return fail_prefix(why, "vCPU %" PRIu32 ": ", v->id);
+	*s = (struct x86_msrs_state){ 0 };
+	for (uint32_t i = 0; i < cfg->nmsrs; i++) {
+		if (!readable[i]) {
+			msrs_note(v->k, i, cfg->msrs[i]);
+			continue;
+		}
+		s->index[s->count]   = e[i].index;
+		s->value[s->count++] = msrs_narrow(cfg, e[i].index) ? (uint32_t)e[i].data : e[i].data;
+	}
+	return 0;
+}
+
+uint64_t *kvm_msr_saved(struct x86_msrs_state *s, uint32_t msr)
+{
+	const uint32_t *at = bsearch(&msr, s->index, s->count, sizeof(msr), msrs_order);
+
+	return at ? &s->value[at - s->index] : NULL;
+}
+
+/* KVM does not take it: no harm when that is what it has. */
+static int msrs_refused(const struct kvm_vcpu *v, uint32_t msr, uint64_t value, struct fail *why)
+{
+	uint64_t has = 0;
+	bool     can = kvm_msr_get(v->fd, msr, &has);
+	char     text[X86_MSR_TEXT];
+
+	if (can ? has == value : value == 0)
+		return 0;
+	x86_msr_text(msr, text);
+	if (!can)
+		return fail_set(why, FAIL_REFUSED,
+				"vCPU %" PRIu32 ": %s (0x%" PRIx64
+				" in the VM) not supported by this host", v->id, text, value);
+	return fail_set(why, FAIL_REFUSED,
+			"vCPU %" PRIu32 ": %s: cannot set 0x%" PRIx64
+			" on this host (current value: 0x%" PRIx64 ")", v->id, text, value, has);
+}
+
+/* Only what the machine is known to have: a file must not set others. */
+static int msrs_known(const struct kvm_vcpu *v, struct fail *why)
+{
+	const struct machine *cfg = &v->k->a.vm->cfg;
+	char                  text[X86_MSR_TEXT];
+
+	for (uint32_t i = 0; i < v->s.msrs.count; i++)
+		if (!bsearch(&v->s.msrs.index[i], cfg->msrs, cfg->nmsrs, sizeof(cfg->msrs[0]), msrs_order))
+			return fail_set(why, FAIL_CORRUPT,
+					"vCPU %" PRIu32 ": %s not part of this machine", v->id,
+					x86_msr_text(v->s.msrs.index[i], text));
+	return 0;
+}
+
+int kvm_msrs_put(struct kvm_vcpu *v, struct fail *why)
+{
+	const struct x86_msrs_state *s = &v->s.msrs;
+	struct kvm_msr_entry         e[LIMIT_MSRS];
+	uint32_t                     n = 0;
+
+	if (msrs_known(v, why))
+		return -1;
+	for (uint32_t i = 0; i < s->count; i++)
+		if (s->index[i] != MSR_TSC_DEADLINE)
+			e[n++] = (struct kvm_msr_entry){ .index = s->index[i], .data = s->value[i] };
+	for (uint32_t at = 0; at < n;) {
+		int done = msrs_call(v->fd, KVM_SET_MSRS, e + at, n - at, why);
+
+		if (done < 0)
+			return fail_prefix(why, "vCPU %" PRIu32 ": ", v->id);
+		at += (uint32_t)done;
+		if (at == n || (uint32_t)done == MSRS_CALL)
+			continue;
+		if (msrs_refused(v, e[at].index, e[at].data, why))
+			return -1;
+		at++;
+	}
+	return 0;
+}
+
+int kvm_msrs_put_deadline(struct kvm_vcpu *v, struct fail *why)
+{
+	const uint64_t *deadline = kvm_msr_saved(&v->s.msrs, MSR_TSC_DEADLINE);
+
+	if (!deadline || kvm_msr_set(v->fd, MSR_TSC_DEADLINE, *deadline))
+		return 0;
+	return msrs_refused(v, MSR_TSC_DEADLINE, *deadline, why);
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmrun/accel/kvm/kvm.h"
+
+#include "libcommon/bytes.h"
+#include "libcommon/io.h"
+#include "vmrun/vm.h"
+
+#include <inttypes.h>
+
+/* A guest's time while it stands, is saved and is loaded.
+ *
+ *   kvm-clock   stands still from a stop to the start after it, whatever happens in between
+ *   IA32_TSC    goes on over a plain stop and start, as on a machine that an SMI holds; saved is what it was at the stop; a load
+ *               puts that back, and it goes on from there
+ *   timers      the APIC's count saved is that of the stop, a load lets the rest of it run; TSC deadlines follow the TSC; the PIT
+ *               has no more than one tick to make up for after a stop
+ *
+ * --clock=advance adds to kvm-clock and TSC alike the real time between the save (node "clock", realtime_ns) and the load.
+ *
+ * A KVM that sets no TSC (kvm_pvm: its guests read the host's) lets the writes pass: there the TSC just goes on.
+ *
+ * What is saved while the VM stands is frozen: the values of the stop, or those that were loaded since. Two saves of one pause
+ * are equal, and so are a save, and a save after it was loaded again. */
+
+#define LAPIC_TMCCT 0x390u
+
+/* KVM takes a TSC that is written within a second of what it expects for an attempt to synchronise vCPUs, and gives the vCPU the
+ * offset of the one before. That keeps vCPUs in step whose TSCs were read microseconds apart; but the first one is to have what
+ * is written, not what the VM's age on this host gives: so it is written far away first. */
+void kvm_tsc_away(struct kvm_vcpu *v)
+{
+	const uint64_t *tsc = kvm_msr_saved(&v->s.msrs, MSR_TSC);
+
+	if (v->id == 0 && tsc)
+		kvm_msr_set(v->fd, MSR_TSC, *tsc + 3600 * v->k->a.vm->cfg.timebase_hz);
+}
+
+int kvm_clock_stop(struct kvm *k, struct fail *why)
+{
+	if (kvm_call(k->fd, KVM_GET_CLOCK, &k->stopped_at, "KVM_GET_CLOCK", why) < 0)
+		return -1;
+	k->stopped_ns    = io_now_ns();
+	k->clock_stopped = true;
+	k->pit_loaded    = false;
+	for (uint32_t i = 0; i < k->nvcpus; i++) {
+		struct kvm_vcpu       *v = &k->vcpus[i];
+		struct kvm_lapic_state apic;
+
+		if (kvm_call(v->fd, KVM_GET_LAPIC, &apic, "KVM_GET_LAPIC", why) < 0)
+			return -1;
+		v->frozen = (struct kvm_frozen){ .valid = true, .tmcct = get_le32((const uint8_t *)apic.regs + LAPIC_TMCCT) };
+		if (!kvm_msr_get(v->fd, MSR_TSC, &v->frozen.tsc))
+			return fail_sys(why, "KVM_GET_MSRS, vCPU %" PRIu32 ": IA32_TSC", i);
+	}
+	return 0;
+}
+
+int kvm_clock_start(struct kvm *k, struct fail *why)
+{
+	struct kvm_clock_data set = { .clock = k->stopped_at.clock };
+
+	if (k->clock_stopped && kvm_pit_start(k, why))
+		return -1;
+	if (k->clock_stopped && kvm_call(k->fd, KVM_SET_CLOCK, &set, "KVM_SET_CLOCK", why) < 0)
+		return -1;
+	k->clock_stopped = k->pit_loaded = false;
+	for (uint32_t i = 0; i < k->nvcpus; i++) {
+		k->vcpus[i].frozen.valid = false;
+		/* EINVAL when the guest has no kvm-clock: then there is nobody to be told. */
+		if (k->caps.kvmclock_ctrl)
+			kvm_call_n(k->vcpus[i].fd, KVM_KVMCLOCK_CTRL, 0, NULL, NULL);
+	}
+	return 0;
+}
+
+int kvm_clock_fetch(struct kvm *k, struct fail *why)
+{
+	struct kvm_clock_data now = k->stopped_at;
+
+	if (!k->clock_stopped && kvm_call(k->fd, KVM_GET_CLOCK, &now, "KVM_GET_CLOCK", why) < 0)
+		return -1;
+	k->s.clock.clock_ns = now.clock & INT64_MAX;
+	return 0;
+}
+
+/* Nanoseconds to ticks of the TSC, without overflow for any time there is. */
+static uint64_t tsc_ticks(uint64_t ns, uint64_t hz)
+{
+	return (uint64_t)((unsigned __int128)ns * hz / 1000000000u);
+}
+
+/* The TSC a load has just put moves on by so much, and with it what waits for it. */
+static int tsc_advance(struct kvm_vcpu *v, uint64_t ticks, struct fail *why)
+{
+	uint64_t *tsc = kvm_msr_saved(&v->s.msrs, MSR_TSC);
+
+	if (!tsc || !ticks)
+		return 0;
+	*tsc += ticks;
+	kvm_tsc_away(v);
+	if (!kvm_msr_set(v->fd, MSR_TSC, *tsc))
+		return fail_set(why, FAIL_REFUSED,
+				"vCPU %" PRIu32 ": cannot set IA32_TSC on this host", v->id);
+	v->frozen.tsc = *tsc;
+	return kvm_msrs_put_deadline(v, why);
+}
+
+int kvm_clock_put(struct kvm *k, enum clock_policy policy, struct fail *why)
+{
+	const struct vm      *vm   = k->a.vm;
+	const uint64_t        then = vm->clock_part.realtime_ns, now = io_realtime_ns();
+	const uint64_t        gone = policy == CLOCK_ADVANCE && now > then ? now - then : 0;
+	struct kvm_clock_data set  = { .clock = k->s.clock.clock_ns + gone };
+
+	for (uint32_t i = 0; i < k->nvcpus; i++)
+		if (tsc_advance(&k->vcpus[i], tsc_ticks(gone, vm->cfg.timebase_hz), why))
+			return -1;
+	if (kvm_call(k->fd, KVM_SET_CLOCK, &set, "KVM_SET_CLOCK", why) < 0)
+		return -1;
+	k->s.clock.clock_ns = set.clock;
+	k->stopped_at       = set;
+	k->clock_stopped    = true;
+	return 0;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMRUN_BOARD_RISCV64_RISCV64_H
+#define VMRUN_BOARD_RISCV64_RISCV64_H
+
+#include "vmrun/board/board.h"
+#include "vmrun/board/kernel.h"
+
+/* Machine type riscv64-1: addresses and interrupts as QEMU's virt has them. They never change; what differs is another
+ * machine type. */
+#define RISCV64_RAM         0x80000000u
+#define RISCV64_PLIC        0x0c000000u
+#define RISCV64_UART        0x10000000u
+#define RISCV64_UART_SIZE   0x100u
+#define RISCV64_UART_IRQ    10u
+#define RISCV64_UART_HZ     3686400u
+#define RISCV64_RTC         0x00101000u
+#define RISCV64_RTC_SIZE    0x1000u
+#define RISCV64_RTC_IRQ     11u
+#define RISCV64_VMGENID     0x00102000u       /* not on virt: page and interrupt are free there */
+#define RISCV64_VMGENID_IRQ 9u
+#define RISCV64_VIRTIO      0x10001000u       /* slot 0, then one every 0x1000 */
+#define RISCV64_VIRTIO_SIZE 0x1000u
+#define RISCV64_SLOTS       24u               /* 0 to 7: irq 1 to 8; 8 to 23: irq 12 to 27 */
+#define RISCV64_TIMEBASE_HZ 10000000u
+#define RISCV64_CMDLINE_MAX 1023u             /* COMMAND_LINE_SIZE of Linux, without the NUL */
+#define RISCV64_ISA         "rv64imafdc_zicntr_zicsr_zifencei_sstc"
+
+int riscv64_plan(struct machine *cfg, struct fail *why);
+int riscv64_append(const struct machine *cfg, struct fail *why);      /* is its command line short enough? */
+int riscv64_bootable(const struct machine *cfg, const struct boot_images *images, struct fail *why);
+int riscv64_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why);
+
+/* The guest's device tree with fresh seeds; initrd_len 0 for none. *fdt is malloc'd. */
+int board_fdt(const struct board *b, uint64_t initrd, uint64_t initrd_len, uint8_t **fdt, size_t *len, struct fail *why);
+
+/* ELF64 by physical addresses, or a Linux Image; all of it within [ram, ram + ram_size). Pure; data is hostile. */
+int riscv64_parse(struct kernel *k, const uint8_t *data, size_t len, uint64_t ram, uint64_t ram_size, struct fail *why);
+
+#endif

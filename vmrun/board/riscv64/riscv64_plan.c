@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmrun/board/riscv64/riscv64.h"
+
+#include "vmrun/board/plan.h"
+#include "vmrun/devices/plic.h"
+#include "vmrun/devices/vmgenid.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct machine_device fixed[] = {
+	{ .type = "sifive-plic", .gpa = RISCV64_PLIC, .size = PLIC_WINDOW, .slot = SLOT_NONE },
+	{ .type = "ns16550a", .host = "console", .gpa = RISCV64_UART, .size = RISCV64_UART_SIZE, .irq = RISCV64_UART_IRQ,
+	  .slot = SLOT_NONE },
+	{ .type = "goldfish-rtc", .gpa = RISCV64_RTC, .size = RISCV64_RTC_SIZE, .irq = RISCV64_RTC_IRQ, .slot = SLOT_NONE },
+	{ .type = "vmgenid", .gpa = RISCV64_VMGENID, .size = VMGENID_BYTES,
+	  .irq = RISCV64_VMGENID_IRQ, .slot = SLOT_NONE },
+};
+
+static int riscv64_slots(struct machine *cfg, struct fail *why)
+{
+	for (uint32_t i = 0; i < cfg->ndevices; i++) {
+		struct machine_device *d = &cfg->devices[i];
+
+		if (d->gpa)
+			continue;
+		if (plan_slot(cfg, d, RISCV64_SLOTS, why))
+			return -1;
+		d->gpa  = RISCV64_VIRTIO + (uint64_t)d->slot * RISCV64_VIRTIO_SIZE;
+		d->size = RISCV64_VIRTIO_SIZE;
+		d->irq  = d->slot < 8 ? 1 + d->slot : 12 + d->slot - 8;
+	}
+	return 0;
+}
+
+/* Linux cuts off what is behind it without a word. */
+int riscv64_append(const struct machine *cfg, struct fail *why)
+{
+	if (strlen(cfg->append) > RISCV64_CMDLINE_MAX)
+		return fail_set(why, FAIL_USAGE,
+				"append: %zu characters exceed the limit of %u of riscv64-1",
+				strlen(cfg->append), RISCV64_CMDLINE_MAX);
+	return 0;
+}
+
+int riscv64_plan(struct machine *cfg, struct fail *why)
+{
+	if (cfg->ncpus == 0 || cfg->ncpus > PLIC_HARTS_MAX)
+		return fail_set(why, FAIL_USAGE,
+				"riscv64-1: number of CPUs out of range: %u (valid: 1 to %u)",
+				cfg->ncpus, PLIC_HARTS_MAX);
+	if (cfg->nregions == 0)
+		return fail_set(why, FAIL_USAGE, "riscv64-1: missing main RAM");
+	if (riscv64_append(cfg, why))
+		return fail_prefix(why, "--");
+	if (!cfg->regions[0].gpa)
+		cfg->regions[0].gpa = RISCV64_RAM;
+	plan_ram(&cfg->regions[0], "ram");
+	if (!cfg->isa[0])
+		snprintf(cfg->isa, sizeof(cfg->isa), "%s", RISCV64_ISA);
+	if (!cfg->timebase_hz)
+		cfg->timebase_hz = RISCV64_TIMEBASE_HZ;
+	if (plan_fixed(cfg, fixed, sizeof(fixed) / sizeof(fixed[0]), why) || plan_console(cfg, why))
+		return -1;
+	return riscv64_slots(cfg, why);
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmrun/board/x86_64/x86_64.h"
+
+#include "vmrun/devices/acpi_pm.h"
+#include "vmrun/devices/vmgenid.h"
+#include "vmrun/vm.h"
+
+#include <inttypes.h>
+
+static int x86_64_check_regions(const struct machine *cfg, struct fail *why)
+{
+	const struct machine_region *low = machine_region_find(cfg, 0);
+
+	if (!low || low != &cfg->regions[0] || low->kind != REGION_RAM || low->gpa != 0 || low->size < X86_64_RAM_MIN ||
+	    low->size > X86_64_LOW_MAX)
+		return fail_set(why, FAIL_CORRUPT,
+			"x86-64-1: invalid region 0 (valid: RAM at address 0, %u MiB to 3 GiB)",
+			X86_64_RAM_MIN >> 20);
+	for (uint32_t i = 1; i < cfg->nregions; i++)
+		if (cfg->regions[i].kind != REGION_DISK && cfg->regions[i].gpa < X86_64_HIGH)
+			return fail_set(why, FAIL_CORRUPT,
+					"x86-64-1: region %s: invalid address 0x%" PRIx64
+					", below 4 GiB", cfg->regions[i].name, cfg->regions[i].gpa);
+	return 0;
+}
+
+/* A window, which wraps around nowhere: ports, or below 4 GiB beside the interrupt controllers. */
+static bool x86_64_window(const struct machine_device *d)
+{
+	uint64_t end = d->gpa + d->size;
+
+	if (d->gpa >= MACHINE_IO)
+		return end <= MACHINE_IO + 0x10000;
+	return end <= X86_64_HIGH && (end <= X86_64_IOAPIC || d->gpa >= X86_64_IOAPIC + 0x1000) &&
+	       (end <= X86_64_LAPIC || d->gpa >= X86_64_LAPIC + 0x1000);
+}
+
+static int x86_64_check(const struct machine *cfg, struct fail *why)
+{
+	if (cfg->ncpus == 0 || cfg->ncpus > X86_64_CPUS_MAX)
+		return fail_set(why, FAIL_CORRUPT,
+				"x86-64-1: number of CPUs out of range: %u (valid: 1 to %u)",
+				cfg->ncpus, X86_64_CPUS_MAX);
+	if (x86_64_check_regions(cfg, why))
+		return -1;
+	for (uint32_t i = 0; i < cfg->ndevices; i++) {
+		const struct machine_device *d = &cfg->devices[i];
+
+		if (!x86_64_window(d))
+			return fail_set(why, FAIL_CORRUPT,
+					"device %s: invalid address for x86-64-1: 0x%" PRIx64,
+					d->type, d->gpa);
+		if (d->irq >= X86_64_PINS)
+			return fail_set(why, FAIL_CORRUPT, "device %s: interrupt %u out of range",
+					d->type, d->irq);
+		/* The PIT's, by either way. */
+		if (d->irq == 2)
+			return fail_set(why, FAIL_CORRUPT,
+					"device %s: interrupt 2 reserved for the timer", d->type);
+		for (uint32_t j = 0; j < i; j++) {
+			const struct machine_device *o = &cfg->devices[j];
+
+			if (d->irq && d->irq == o->irq && (d->slot == SLOT_NONE || o->slot == SLOT_NONE))
+				return fail_set(why, FAIL_CORRUPT,
+						"devices %s and %s: duplicate interrupt %u",
+						d->type, o->type, d->irq);
+		}
+	}
+	return 0;
+}
+
+static void x86_64_irq(struct board *b, uint32_t irq, bool level)
+{
+	uint32_t pin = 1u << irq;
+
+	if (b->pins_known & pin && !(b->pins & pin) == !level)
+		return;
+	b->pins_known |= pin;
+	b->pins = level ? b->pins | pin : b->pins & ~pin;
+	b->vm->accel->ops->gsi(b->vm->accel, irq, level);
+}
+
+static void x86_64_button(struct board *b)
+{
+	struct device *pm = acpi_pm_find(b);
+
+	if (pm)
+		acpi_pm_button(pm);
+}
+
+const struct board_ops board_x86_64 = {
+	.type     = MACHINE_X86_64_1,
+	.cpus_max = X86_64_CPUS_MAX,
+	.kernel   = x86_64_kernel,
+	.plan     = x86_64_plan,
+	.check    = x86_64_check,
+	.bootable = x86_64_bootable,
+	.boot     = x86_64_boot,
+	.irq      = x86_64_irq,
+	.button   = x86_64_button,
+	.copied   = vmgenid_renew_all,
+};

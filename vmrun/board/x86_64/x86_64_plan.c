@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmrun/board/x86_64/x86_64.h"
+
+#include "vmrun/board/plan.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define PORTS(first, n) .gpa = MACHINE_IO + (first), .size = (n), .slot = SLOT_NONE
+
+static const struct machine_device fixed[] = {
+	{ .type = "ns16550a", .host = "console", .irq = X86_64_UART_IRQ, PORTS(X86_64_UART, 8) },
+	{ .type = "mc146818", .irq = X86_64_RTC_IRQ, PORTS(X86_64_RTC, 2) },
+	{ .type = "i8042", PORTS(X86_64_I8042, 5) },
+	{ .type = "acpi-pm", .irq = X86_64_SCI, PORTS(X86_64_PM, 0x40) },
+	{ .type = "reset", PORTS(X86_64_RESET, 1) },
+	{ .type = "pvpanic", PORTS(X86_64_PVPANIC, 1) },
+	{ .type = "debugexit", PORTS(X86_64_DEBUGEXIT, 4) },
+	{ .type = "vmgenid", .gpa = X86_64_VMGENID, .size = 0x1000, .slot = SLOT_NONE },
+};
+
+/* All of it in region 0, as asked for: what is above 3 GiB goes behind the devices. */
+static int x86_64_ram(struct machine *cfg, struct fail *why)
+{
+	struct machine_region *low = &cfg->regions[0], *high = &cfg->regions[1];
+
+	plan_ram(low, "ram");
+	if (low->size < X86_64_RAM_MIN)
+		return fail_set(why, FAIL_USAGE,
+				"x86-64-1: %" PRIu64
+				" KiB of RAM, at least %u MiB required; increase --memory",
+				low->size >> 10, X86_64_RAM_MIN >> 20);
+	if (low->size <= X86_64_LOW_MAX)
+		return 0;
+	if (cfg->nregions != 1)
+		return fail_set(why, FAIL_USAGE,
+				"x86-64-1: duplicate region 1, used for RAM above 3 GiB");
+	*high = (struct machine_region){ .id = 1, .kind = REGION_RAM, .gpa = X86_64_HIGH, .size = low->size - X86_64_LOW_MAX,
+					 .page_size = low->page_size };
+	plan_ram(high, "ram-high");
+	low->size     = X86_64_LOW_MAX;
+	cfg->nregions = 2;
+	return 0;
+}
+
+static uint32_t x86_64_slot_irq(uint32_t slot)
+{
+	/* What no fixed device, PIT, keyboard or FPU has of the first 16. */
+	static const uint8_t isa[8] = { 5, 10, 11, 3, 6, 7, 14, 15 };
+
+	return slot % 16 < 8 ? 16 + slot % 16 : isa[slot % 8];
+}
+
+static int x86_64_slots(struct machine *cfg, struct fail *why)
+{
+	for (uint32_t i = 0; i < cfg->ndevices; i++) {
+		struct machine_device *d = &cfg->devices[i];
+
+		if (d->gpa)
+			continue;
+		if (plan_slot(cfg, d, X86_64_SLOTS, why))
+			return -1;
+		d->gpa  = X86_64_VIRTIO + (uint64_t)d->slot * X86_64_VIRTIO_SIZE;
+		d->size = X86_64_VIRTIO_SIZE;
+		d->irq  = x86_64_slot_irq(d->slot);
+	}
+	return 0;
+}
+
+int x86_64_plan(struct machine *cfg, struct fail *why)
+{
+	if (cfg->ncpus == 0 || cfg->ncpus > X86_64_CPUS_MAX)
+		return fail_set(why, FAIL_USAGE,
+				"x86-64-1: number of CPUs out of range: %u (valid: 1 to %u)",
+				cfg->ncpus, X86_64_CPUS_MAX);
+	if (cfg->nregions == 0)
+		return fail_set(why, FAIL_USAGE, "x86-64-1: missing main RAM");
+	if (x86_64_ram(cfg, why) || plan_fixed(cfg, fixed, sizeof(fixed) / sizeof(fixed[0]), why) || plan_console(cfg, why))
+		return -1;
+	return x86_64_slots(cfg, why);
+}
+
+unsigned x86_64_map(const struct machine *cfg, struct x86_64_map out[X86_64_MAP_MAX])
+{
+	const struct machine_region *high = machine_region_find(cfg, 1);
+	unsigned                     n = 0;
+
+	out[n++] = (struct x86_64_map){ .gpa = 0, .size = X86_64_EBDA, .type = X86_64_MAP_RAM };
+	out[n++] = (struct x86_64_map){ .gpa = X86_64_EBDA, .size = X86_64_KERNEL - X86_64_EBDA, .type = X86_64_MAP_RESERVED };
+	out[n++] = (struct x86_64_map){ .gpa = X86_64_KERNEL, .size = cfg->regions[0].size - X86_64_KERNEL, .type = X86_64_MAP_RAM };
+	if (high && high->kind == REGION_RAM)
+		out[n++] = (struct x86_64_map){ .gpa = high->gpa, .size = high->size, .type = X86_64_MAP_RAM };
+	return n;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMRUN_BOOT_BOOT_IMAGES_H
+#define VMRUN_BOOT_BOOT_IMAGES_H
+
+#include "format/limits.h"
+#include "format/tree/machine.h"
+#include "libcommon/fail.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Kernel and initrd: kept in memory for resets, recorded as host resources "kernel" and "initrd". */
+
+struct vm;
+
+#define IMAGE_MAX_BYTES ((size_t)LIMIT_IMAGE_BYTES)
+
+/* Loads the host resource named (path set) into vm->images and records size, time and digest in vm->cfg. A digest that is
+ * recorded already must match: FAIL_REFUSED. For a path from the command line: it may be a pipe that has to be waited for. */
+int images_load(struct vm *vm, const char *name, struct fail *why);
+
+/* Everything a boot needs is at hand, loaded now if need be, from regular files and folders only.
+ * FAIL_REFUSED names the command that gives what is missing. */
+int images_need(struct vm *vm, struct fail *why);
+
+/* As images_need, without reading anything: is there a file of the recorded size where an image was?
+ * FAIL_REFUSED as there. */
+int images_at_hand(const struct vm *vm, struct fail *why);
+/* The same as a set of 1 << HOST_KERNEL and 1 << HOST_INITRD: what is missing. */
+unsigned images_lacking(const struct vm *vm);
+/* A VM has arrived: a line on standard error when its next reboot can't be done. */
+void images_tell(const struct vm *vm);
+
+/* What a user names for a VM that exists already (h: name, class and path): read at once or refused, malloc'd;
+ * size, time and digest are set in *h. */
+int images_read_new(struct machine_host *h, uint8_t **out, size_t *len, struct fail *why);
+
+/* A memfd with the image, loaded now if need be; the caller's. Holders of a lease read it. */
+int images_give(struct vm *vm, const char *name, int *fd, size_t *len, struct fail *why);
+/* The image from a file or memfd of len bytes, from its begin on; its digest must be the recorded one. */
+int images_take(struct vm *vm, const char *name, int fd, size_t len, struct fail *why);
+/* The same from memory, malloc'd: taken over, on failure too. */
+int images_adopt(struct vm *vm, const char *name, uint8_t *data, size_t len, struct fail *why);
+
+void images_close(struct vm *vm);
+
+/* An initrd from what a user names: a cpio (compressed or not) as it is; a folder, or any other archive libarchive reads,
+ * packed into a newc cpio in memory, sorted, owned by 0:0. *out is malloc'd, at most IMAGE_MAX_BYTES. */
+int initrd_read(const char *path, uint8_t **out, size_t *len, struct fail *why);
+/* The same of an open file or folder; path is what it is called by. */
+int initrd_read_fd(int fd, const char *path, uint8_t **out, size_t *len, struct fail *why);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmrun/boot/image_pieces.h"
+
+#include "vmrun/boot/boot_images.h"
+#include "vmrun/vm.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Twice as much each time, and never more than there will be. */
+static int image_pieces_room(struct image_gathered *g, const struct image_piece *piece,
+			     struct fail *why)
+{
+	size_t   room = 2 * g->room > g->len + piece->len ? 2 * g->room : g->len + piece->len;
+	uint8_t *more;
+
+	if (g->len + piece->len <= g->room)
+		return 0;
+	if (room > piece->host->size)
+		room = (size_t)piece->host->size;
+	more = realloc(g->data, room);
+	if (!more) {
+		errno = ENOMEM;
+		return fail_sys(why, "%s", piece->host->name);
+	}
+	g->data = more;
+	g->room = room;
+	return 0;
+}
+
+int image_pieces_take(struct image_pieces *p, const struct image_piece *piece, struct fail *why)
+{
+	unsigned which           = piece->host->cls == HOST_KERNEL ? IMAGE_KERNEL : IMAGE_INITRD;
+	struct image_gathered *g = &p->v[which];
+	struct image_gathered  whole;
+	int                    rc;
+
+	if (p->given[which])
+		return 0;
+	if (image_pieces_room(g, piece, why))
+		return -1;
+	memcpy(g->data + g->len, piece->bytes, piece->len);
+	g->len += piece->len;
+	if (!piece->last)
+		return 0;
+	whole = *g;
+	*g    = (struct image_gathered){ 0 };
+	pthread_mutex_lock(&p->vm->control_lock);
+	rc = images_adopt(p->vm, piece->host->name, whole.data, whole.len, why);
+	pthread_mutex_unlock(&p->vm->control_lock);
+	return rc;
+}
+
+void image_pieces_close(struct image_pieces *p)
+{
+	for (unsigned i = 0; i < IMAGES_MAX; i++)
+		free(p->v[i].data);
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMRUN_COMMANDS_CTL_H
+#define VMRUN_COMMANDS_CTL_H
+
+#include "libcommon/client/control.h"
+
+#include <jansson.h>
+
+/* `vmrun ctl NAME wait EVENT`: 0 when it happened, however late it is asked for; FAIL_ENDED when the VM ends of something else. */
+int ctl_wait(const char *vm, const char *event, unsigned timeout_ms, json_t **out, struct fail *why);
+
+#endif

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMRUN_CONTROL_LEASE_FDS_H
+#define VMRUN_CONTROL_LEASE_FDS_H
+
+#include "libcommon/fail.h"
+
+/* The same file, opened again read-only: a guard against accidents, not against a peer of our own uid. -1 with *why. */
+int grant_fd_readonly(int fd, const char *what, struct fail *why);
+
+#endif

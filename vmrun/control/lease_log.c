@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmrun/control/lease_session.h"
+
+#include "libcommon/io.h"
+#include "vmrun/control/lease_fds.h"
+#include "vmrun/control/server.h"
+#include "vmrun/vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* What a logging lease sees of guest memory: a round bitmap a region, shared, into which every harvest ORs. */
+
+int grant_fd_readonly(int fd, const char *what, struct fail *why)
+{
+	char path[40];
+	int  out;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	out = open(path, O_RDONLY | O_CLOEXEC);
+	return out < 0 ? fail_sys(why, "%s: reopen read-only", what) : out;
+}
+
+/* A zeroed map both sides write: fixed in size, so that neither can make the other fault. */
+static int grant_log_map(size_t len, bitmap_word **map, struct fail *why)
+{
+	int fd = memfd_create("vmferry-round", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return fail_sys(why, "round bitmap");
+	if (ftruncate(fd, (off_t)len) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
+		fail_sys(why, "round bitmap");
+		close(fd);
+		return -1;
+	}
+	void *at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (at == MAP_FAILED) {
+		fail_sys(why, "round bitmap");
+		close(fd);
+		return -1;
+	}
+	*map = at;
+	return fd;
+}
+
+/* Every present page is dirty from the start, and the present map goes to the holder too. */
+static int grant_log_seed(const struct region *r, bitmap_word *round, struct fail *why)
+{
+	size_t    words   = bitmap_words(r->npages);
+	uint64_t *present = calloc(words, sizeof(*present));
+	int       fd, out = -1;
+
+	if (!present) {
+		errno = ENOMEM;
+		return fail_sys(why, "present bitmap");
+	}
+	if (region_present(r, present, why))
+		goto out;
+	for (size_t w = 0; w < words; w++)
+		if (present[w])
+			atomic_fetch_or_explicit(&round[w], present[w], memory_order_release);
+	fd = io_memfd("vmferry-present", present, words * sizeof(*present), why);
+	if (fd < 0)
+		goto out;
+	out = grant_fd_readonly(fd, "present bitmap", why);
+	close(fd);
+out:
+	free(present);
+	return out;
+}
+
+int grant_log_start(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	struct vm   *vm = g->server->vm;
+	unsigned     i  = 0;
+	bitmap_word *map = NULL;
+	int          round, present;
+
+	while (i < vm->memory.nregions && vm->memory.regions[i].cfg.id != call->in->a[0])
+		i++;
+	if (i == vm->memory.nregions)
+		return fail_set(why, FAIL_USAGE, "log-start: invalid region %llu",
+				(unsigned long long)call->in->a[0]);
+
+	struct region *r = &vm->memory.regions[i];
+
+	if (g->consumer.map[i])
+		return fail_set(why, FAIL_USAGE, "log-start: region %u already logged", r->cfg.id);
+	round = grant_log_map(bitmap_bytes(r->npages), &map, why);
+	if (round < 0)
+		return -1;
+	g->consumer.map[i] = map;
+	if (!g->logging && dirty_consumer_add(vm, &g->consumer, why))
+		goto fail;
+	g->logging = true;
+	/* Listening first, then a harvest, then the look at what is there: a page that appears in between is in one of the two. */
+	if (dirty_harvest(vm, &g->consumer, NULL, why))
+		goto fail;
+	present = grant_log_seed(r, map, why);
+	if (present < 0)
+		goto fail;
+	call->fds[0] = round;
+	call->fds[1] = present;
+	call->nfds   = 2;
+	return 0;
+fail:
+	g->consumer.map[i] = NULL;
+	munmap(map, bitmap_bytes(r->npages));
+	close(round);
+	return -1;
+}
+
+void grant_log_stop(struct grant *g)
+{
+	struct vm *vm = g->server->vm;
+
+	if (!g->logging)
+		return;
+	dirty_consumer_remove(vm, &g->consumer);
+	g->logging = false;
+	for (unsigned i = 0; i < vm->memory.nregions; i++)
+		if (g->consumer.map[i]) {
+			munmap(g->consumer.map[i], bitmap_bytes(vm->memory.regions[i].npages));
+			g->consumer.map[i] = NULL;
+		}
+}

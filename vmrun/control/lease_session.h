@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMRUN_CONTROL_LEASE_SESSION_H
+#define VMRUN_CONTROL_LEASE_SESSION_H
+
+#include "libcommon/fail.h"
+#include "libcommon/client/lease.h"
+#include "vmrun/devices/disks.h"
+#include "vmrun/dirty.h"
+
+#include <jansson.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* vmrun's end of a lease (libcommon/client/lease.h is the holder's): a channel, a thread that serves it, and what the holder may
+ * ask for. All verbs run under vm->control_lock; what a grant has taken of the VM is given back when its channel ends. */
+
+#define GRANT_HOLDER_MAX    64
+#define GRANTS_MAX          32u
+#define GRANT_PAUSE_MS_MAX  600000u
+
+struct control_server;
+
+struct grant {
+	struct grant          *next;       /* in control_server.grants, under control_lock */
+	struct control_server *server;
+	enum lease_kind        kind;
+	char                   holder[GRANT_HOLDER_MAX];
+	int                    fd;         /* channel, non-blocking */
+	int                    kick;       /* eventfd: the server closes */
+	pthread_t              thread;
+
+	/* under control_lock */
+	bool                   gone;       /* the channel has ended: to be joined */
+	bool                   lost;       /* revoked: answers LEASE_LOST to whatever comes */
+	enum fail_kind         lost_kind;
+	char                   lost_why[200];
+	bool                   paused, throttled, epoch, finished;
+	bool                   moving;         /* it wrote MOVING or RETAKING, which end with it */
+	bool                   state_given;    /* in this pause */
+	_Atomic uint64_t       deadline_ns;    /* of the pause, 0: none; its thread reads it without the lock */
+	bool                   logging;
+	bool                   samples;    /* the disks keep some for us */
+	bool                   rehearsed;
+	uint64_t               hold_ns;    /* what the pause took */
+	struct dirty_consumer  consumer;
+};
+
+struct grant_call {
+	const struct lease_msg *in;
+	int                     in_fd;     /* -1 for none; stays the caller's */
+	struct lease_msg       *out;
+	uint64_t                begin_ns;  /* when it came */
+	int                     fds[2];    /* sent with the answer, then closed */
+	size_t                  nfds;
+};
+
+/* ---- grant.c: life. Under control_lock unless said otherwise. ---- */
+
+/* Main thread. *fd is the holder's end. A second logging lease is refused with the name of who has the first. token: "" for none. */
+int grant_open(struct control_server *s, enum lease_kind kind, const char *holder, const char *token, int *fd, struct fail *why);
+/* Takes the lease away: pause, throttle, log and epoch are given back, and the holder is told. */
+void grant_revoke(struct grant *g, enum fail_kind kind, const char *reason);
+/* Main thread, without control_lock: joins threads that have ended. */
+void grants_reap(struct control_server *s);
+/* Main thread, without control_lock: ends all, tells the holders why the VM ended, joins. */
+void grants_close(struct control_server *s);
+/* Takes logging leases away whose holders have ended, so that none of them is in anybody's way. */
+void grants_drop_ended(struct control_server *s);
+/* Who holds the one lease of that kind; none when there is none. */
+const char *grants_holder(const struct control_server *s, enum lease_kind kind, const char *none);
+/* A move has the VM's state, and not released the VM yet. */
+bool grants_state_moving(const struct control_server *s);
+json_t *grants_json(const struct control_server *s);
+
+/* ---- grant_verbs.c, grant_log.c, grant_images.c: what can be asked for ---- */
+
+int  grant_execute(struct grant *g, struct grant_call *call, struct fail *why);
+/* What must have come about of the disks before grant_execute: begun here, and waited for without
+ * control_lock, so that a disk that hangs stops neither commands nor the pause's deadline. False:
+ * nothing. */
+bool grant_begin(struct grant *g, struct grant_call *call, enum blk_wait *what);
+/* The messages behind the answer to LEASE_REGIONS. */
+int  grant_region(struct grant *g, uint32_t i, struct lease_msg *out, int *fd, struct fail *why);
+int  grant_image(struct grant *g, struct grant_call *call, struct fail *why);
+int  grant_image_put(struct grant *g, struct grant_call *call, struct fail *why);
+int  grant_log_start(struct grant *g, struct grant_call *call, struct fail *why);
+void grant_log_stop(struct grant *g);
+
+#endif

@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmrun/control/lease_session.h"
+
+#include "libcommon/io.h"
+#include "vmrun/control/qmp_commands.h"
+#include "vmrun/control/lease_fds.h"
+#include "vmrun/control/lease_handover.h"
+#include "vmrun/control/records.h"
+#include "vmrun/control/server.h"
+#include "vmrun/devices/disks.h"
+#include "vmrun/vm.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static_assert(sizeof(struct lease_region) <= sizeof(((struct lease_msg *)0)->text), "a region travels in text");
+
+int grant_region(struct grant *g, uint32_t i, struct lease_msg *out, int *fd, struct fail *why)
+{
+	struct vm    *vm = g->server->vm;
+	struct region *r = &vm->memory.regions[i];
+	bool     writable;
+
+	pthread_mutex_lock(&vm->control_lock);
+	writable = g->kind == LEASE_KIND_INCOMING && command_phase(g->server) == PHASE_INCOMING;
+	pthread_mutex_unlock(&vm->control_lock);
+	*out = (struct lease_msg){ .verb = LEASE_REGIONS };
+
+	struct lease_region lr = { .id = r->cfg.id, .kind = (uint32_t)r->cfg.kind, .size = r->cfg.size, .gpa = r->cfg.gpa,
+				   .page_size = r->cfg.page_size };
+
+	snprintf(lr.name, sizeof(lr.name), "%s", r->cfg.name);
+	memcpy(out->text, &lr, sizeof(lr));
+	if (!writable)
+		*fd = grant_fd_readonly(r->fd, r->cfg.name, why);
+	else if ((*fd = fcntl(r->fd, F_DUPFD_CLOEXEC, 0)) < 0)
+		fail_sys(why, "%s: descriptor", r->cfg.name);
+	return *fd < 0 ? -1 : 0;
+}
+
+static int verb_regions(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	(void)why;
+	call->out->a[0] = g->server->vm->memory.nregions;
+	return 0;
+}
+
+/* A tree to the holder, in a memfd of its size. */
+static int verb_give_tree(struct grant_call *call, const void *fdt, size_t len, struct fail *why)
+{
+	call->fds[0] = io_memfd("vmferry-tree", fdt, len, why);
+	if (call->fds[0] < 0)
+		return -1;
+	call->nfds      = 1;
+	call->out->a[0] = len;
+	return 0;
+}
+
+static int verb_config(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	uint8_t *buf = malloc(LIMIT_TREE_BYTES);
+	size_t   len;
+	int      rc;
+
+	if (!buf) {
+		errno = ENOMEM;
+		return fail_sys(why, "VM tree");
+	}
+	rc = machine_write(&g->server->vm->cfg, NULL, buf, LIMIT_TREE_BYTES, &len, why);
+	if (rc == 0)
+		rc = verb_give_tree(call, buf, len, why);
+	free(buf);
+	return rc;
+}
+
+static int verb_sync(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	uint64_t begin = io_now_ns();
+
+	if (!g->logging)
+		return fail_set(why, FAIL_USAGE, "sync: dirty log not started");
+	if (dirty_harvest(g->server->vm, &g->consumer, &call->out->a[0], why))
+		return -1;
+	call->out->a[1] = io_now_ns() - begin;
+	return 0;
+}
+
+/* a[0] region, a[1] first page, a[2] pages: all of it must be there. */
+static int verb_range(const struct grant *g, const struct lease_msg *in, struct fail *why)
+{
+	const struct memory *m = &g->server->vm->memory;
+
+	for (unsigned i = 0; i < m->nregions; i++)
+		if (m->regions[i].cfg.id == in->a[0]) {
+			if (in->a[1] <= m->regions[i].npages && in->a[2] <= m->regions[i].npages - in->a[1])
+				return 0;
+			return fail_set(why, FAIL_USAGE, "page numbers out of range of region %u",
+					m->regions[i].cfg.id);
+		}
+	return fail_set(why, FAIL_USAGE, "invalid region %llu", (unsigned long long)in->a[0]);
+}
+
+/* The software CPU's harvest has cleared what it named; there is nothing left to arm. */
+static int verb_clear(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	return verb_range(g, call->in, why);
+}
+
+/* Plain RAM: a page that is absent reads as zero for good, nobody has to be asked for it. */
+static int verb_fill(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	return verb_range(g, call->in, why);
+}
+
+static int verb_throttle(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	struct vm *vm = g->server->vm;
+
+	if (call->in->a[0] > 99)
+		return fail_set(why, FAIL_USAGE,
+				"throttle: value out of range (valid: 0 to 99 percent)");
+	vm->accel->ops->throttle(vm->accel, (unsigned)call->in->a[0]);
+	g->throttled = call->in->a[0] != 0;
+	return 0;
+}
+
+/* Removes the lease's pause; the epoch that began with it goes on collecting. */
+static int verb_unpause(struct grant *g, struct fail *why)
+{
+	g->paused      = false;
+	g->deadline_ns = 0;
+	return runstate_drop(g->server->vm, HOLD_LEASE, why);
+}
+
+static void pause_took(struct control_server *s, uint64_t ns)
+{
+	s->pause_ns[1] = s->pause_ns[0];
+	s->pause_ns[0] = ns;
+}
+
+/* Pauses the VM, saves its state for nobody, and resumes: a saver must know how long that takes
+ * before it pauses for good. Once a lease; without requests of the guest in flight, which might
+ * take long. */
+static void flush_rehearse(struct grant *g)
+{
+	struct vm  *vm = g->server->vm;
+	uint64_t    begin;
+	uint8_t    *fdt;
+	size_t      len;
+	struct fail why;
+
+	if (g->rehearsed || !vm->run.cpus_running)
+		return;
+	blk_hold(vm, true);
+	begin = io_now_ns();
+	if (blk_quiet(vm, &why) == 0 && runstate_stand(vm, &why) == 0 &&
+	    vm_save(vm, &fdt, &len, &why) == 0) {
+		free(fdt);
+		pause_took(g->server, io_now_ns() - begin);
+		g->rehearsed = true;
+	}
+	blk_hold(vm, false);
+	if (runstate_apply(vm, &why)) {
+		vm->end_why = why;
+		vm_end(vm, RUN_INTERNAL_ERROR, 1, "host-error");
+	}
+}
+
+static int verb_flush(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	const uint64_t *known = g->server->pause_ns;
+
+	if (blk_synced(g->server->vm, why))
+		return -1;
+	call->out->a[0] = io_now_ns() - call->begin_ns;
+	flush_rehearse(g);
+	/* The shorter of two: the other may have met a busy host. */
+	call->out->a[1] = known[1] && known[1] < known[0] ? known[1] : known[0];
+	return 0;
+}
+
+static int verb_pause(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	struct vm  *vm = g->server->vm;
+	uint64_t    ms = call->in->a[0], begin = io_now_ns();
+	struct fail undo;
+
+	if (g->paused)
+		return fail_set(why, FAIL_USAGE, "pause: already paused");
+	if (ms == 0 || ms > GRANT_PAUSE_MS_MAX)
+		return fail_set(why, FAIL_USAGE, "pause: deadline out of range (valid: 1 to %u ms)",
+				GRANT_PAUSE_MS_MAX);
+	if (blk_quiet(vm, why))
+		return -1;
+	vm->run.moving = g->moving;
+	if (runstate_hold(vm, HOLD_LEASE, why)) {
+		runstate_drop(vm, HOLD_LEASE, &undo);
+		return -1;
+	}
+	g->paused      = true;
+	g->state_given = false;
+	g->hold_ns     = io_now_ns() - begin;
+	g->deadline_ns = call->begin_ns + ms * 1000000u;
+	/* What was written up to here belongs to the epoch that ends. */
+	if (dirty_harvest(vm, g->logging ? &g->consumer : NULL, NULL, why) || dirty_epoch_begin(vm, &call->in->uuid, why)) {
+		verb_unpause(g, &undo);
+		return -1;
+	}
+	g->epoch = true;
+	return 0;
+}
+
+static int verb_renew(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	uint64_t ms = call->in->a[0];
+
+	if (!g->paused)
+		return fail_set(why, FAIL_USAGE, "renew: not paused");
+	if (ms == 0 || ms > GRANT_PAUSE_MS_MAX)
+		return fail_set(why, FAIL_USAGE, "renew: deadline out of range (valid: 1 to %u ms)",
+				GRANT_PAUSE_MS_MAX);
+	g->deadline_ns = io_now_ns() + ms * 1000000u;
+	return 0;
+}
+
+/* Under the lock under which a deadline revokes the lease: a save that has lost its lease never ends
+ * a VM that has run on. */
+static int verb_quit(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	(void)call;
+	if (!g->paused)
+		return fail_set(why, FAIL_USAGE, "quit: not paused");
+	vm_end(g->server->vm, RUN_SHUTDOWN, 0, "host-qmp-quit");
+	return 0;
+}
+
+static int verb_resume(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	(void)call;
+	if (!g->paused)
+		return fail_set(why, FAIL_USAGE, "resume: not paused");
+	return verb_unpause(g, why);
+}
+
+static int verb_state(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	uint64_t begin = io_now_ns();
+	uint8_t *fdt;
+	size_t   len;
+	int      rc;
+
+	if (!g->paused)
+		return fail_set(why, FAIL_USAGE, "state: not paused");
+	if (blk_sampled(g->server->vm, why) || vm_save(g->server->vm, &fdt, &len, why))
+		return -1;
+	rc = verb_give_tree(call, fdt, len, why);
+	free(fdt);
+	g->state_given = rc == 0;
+	pause_took(g->server, g->hold_ns + io_now_ns() - begin);
+	return rc;
+}
+
+/* The pause stays, so that what was saved can be published before the VM goes on (or never goes on). */
+static int verb_finish(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	struct vm *vm = g->server->vm;
+
+	if (call->in->a[0] > 1)
+		return fail_set(why, FAIL_USAGE,
+				"finish: invalid value (valid: 0 = done, 1 = aborted)");
+	if (g->throttled)
+		vm->accel->ops->throttle(vm->accel, 0);
+	g->throttled = false;
+	grant_log_stop(g);
+	g->finished = call->in->a[0] == 0;
+	if (g->finished)
+		return 0;
+	if (g->epoch)
+		dirty_epoch_abandon(vm);
+	g->epoch = false;
+	int rc = g->paused ? verb_unpause(g, why) : 0;
+
+	if (g->moving)
+		handover_unmove(g->server);
+	g->moving = false;
+	return rc;
+}
+
+static int verb_commit(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	if (!g->finished || !g->epoch)
+		return fail_set(why, FAIL_USAGE, "commit: no finished save in this lease");
+	if (dirty_epoch_commit(g->server->vm, &call->in->uuid, why))
+		return -1;
+	g->epoch = false;
+	return 0;
+}
+
+static int verb_moving(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	if (handover_moving(g->server, &call->in->uuid, call->in->text, why))
+		return -1;
+	g->moving = true;
+	return 0;
+}
+
+static int verb_release(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	struct vm *vm = g->server->vm;
+
+	if (!g->paused && !runstate_held_by(vm, HOLD_RELEASED))
+		return fail_set(why, FAIL_USAGE, "release: not paused");
+	/* What the target reads must not depend on what this host still has in its memory. */
+	if (!runstate_held_by(vm, HOLD_RELEASED) && blk_synced(vm, why))
+		return -1;
+	if (handover_release(g->server, &call->in->uuid, why))
+		return -1;
+	g->moving = false;
+	/* From here on the pause is not the lease's: losing the lease changes nothing. */
+	grant_log_stop(g);
+	if (g->epoch)
+		dirty_epoch_abandon(vm);
+	g->epoch = false;
+	return g->paused ? verb_unpause(g, why) : 0;
+}
+
+static int verb_retaking(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	if (call->in->a[0] > 1)
+		return fail_set(why, FAIL_USAGE, "retaking: invalid value (valid: 0, 1)");
+	if (handover_retaking(g->server, &call->in->uuid, call->in->a[0] == 1, why))
+		return -1;
+	g->moving = call->in->a[0] == 1;
+	return 0;
+}
+
+static int verb_retake(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	if (call->in->a[0] > 1)
+		return fail_set(why, FAIL_USAGE, "retake: invalid value (valid: 0, 1)");
+	return handover_retake(g->server, &call->in->uuid, call->in->a[0] == 1, why);
+}
+
+static int verb_done(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	return handover_done(g->server, &call->in->uuid, call->in->a[0], why);
+}
+
+/* The VM's lock, which our starter has held since before it started us. */
+static int verb_claim(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	int fd = fcntl(call->in_fd, F_DUPFD_CLOEXEC, 3);
+
+	if (fd < 0)
+		return fail_sys(why, "claim: file descriptor");
+	if (records_claim(g->server, fd, why)) {
+		close(fd);
+		return -1;
+	}
+	return 0;
+}
+
+/* The holder has written RAM through its own descriptor: those pages count as written now. */
+static int verb_written(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	struct vm *vm = g->server->vm;
+
+	(void)call;
+	for (unsigned i = 0; i < vm->memory.nregions; i++) {
+		struct region *r   = &vm->memory.regions[i];
+		uint64_t      *map = calloc(bitmap_words(r->npages), sizeof(*map));
+		uint64_t       first, count;
+
+		if (!map) {
+			errno = ENOMEM;
+			return fail_sys(why, "present bitmap");
+		}
+		if (region_present(r, map, why)) {
+			free(map);
+			return -1;
+		}
+		for (uint64_t at = 0; bitmap_next_run(map, r->npages, at, &first, &count); at = first + count)
+			region_mark(r, first, count);
+		free(map);
+	}
+	g->server->written = true;
+	return 0;
+}
+
+static int verb_load(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	struct control_server *s   = g->server;
+	uint64_t               len = call->in->a[0];
+	uint8_t               *fdt;
+	int                    rc = -1;
+
+	if (s->loaded || s->spoilt)
+		return fail_set(why, FAIL_USAGE, "load: state already loaded");
+	if (len == 0 || len > LIMIT_TREE_BYTES)
+		return fail_set(why, FAIL_LIMIT, "load: invalid VM tree size: %llu bytes",
+				(unsigned long long)len);
+	fdt = malloc((size_t)len);
+	if (!fdt) {
+		errno = ENOMEM;
+		return fail_sys(why, "VM tree");
+	}
+	if (io_pread(call->in_fd, fdt, (size_t)len, 0, "VM tree", why) == 0) {
+		rc = vm_load(s->vm, fdt, (size_t)len, why);
+		s->loaded = rc == 0;
+		s->spoilt = rc != 0;     /* half of it may be in place */
+	}
+	free(fdt);
+	return rc;
+}
+
+static int verb_ready(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	return handover_ready(g->server, &call->in->uuid, call->in->text, call->in->a[0], why);
+}
+
+static int verb_start(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	return handover_start(g->server, &call->in->uuid, why);
+}
+
+static int verb_abort(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	return handover_abort(g->server, &call->in->uuid, why);
+}
+
+#define READ     (1u << LEASE_KIND_READ)
+#define LOG      (1u << LEASE_KIND_LOG)
+#define INCOMING (1u << LEASE_KIND_INCOMING)
+#define OURS     (PHASE_FREE | PHASE_LEASED)
+#define LIVE     (OURS | PHASE_RELEASED)
+#define FILLED   (PHASE_INCOMING | PHASE_DOUBT)
+
+/* What a verb needs of the disks before it runs. */
+enum grant_disks { DISKS_ANY, DISKS_QUIET, DISKS_FLUSHED, DISKS_SAMPLED };
+
+static const struct grant_verb {
+	const char *name;
+	int       (*run)(struct grant *g, struct grant_call *call, struct fail *why);
+	unsigned    kinds;       /* of lease */
+	unsigned    phases;      /* of the VM */
+	bool        fd;          /* a descriptor comes with it */
+	enum grant_disks disks;
+} grant_verbs[LEASE_VERBS] = {
+	[LEASE_REGIONS]   = { "regions",   verb_regions,    READ | LOG | INCOMING, PHASE_ANY,      false, DISKS_ANY },
+	[LEASE_CONFIG]    = { "config",    verb_config,     READ | LOG | INCOMING, PHASE_ANY,      false, DISKS_ANY },
+	[LEASE_LOG_START] = { "log-start", grant_log_start, LOG,                   OURS,           false, DISKS_ANY },
+	[LEASE_SYNC]      = { "sync",      verb_sync,       LOG,                   OURS,           false, DISKS_ANY },
+	[LEASE_CLEAR]     = { "clear",     verb_clear,      LOG,                   OURS,           false, DISKS_ANY },
+	[LEASE_THROTTLE]  = { "throttle",  verb_throttle,   LOG,                   OURS,           false, DISKS_ANY },
+	[LEASE_FLUSH]     = { "flush",     verb_flush,      LOG,                   OURS,           false, DISKS_SAMPLED },
+	[LEASE_PAUSE]     = { "pause",     verb_pause,      LOG,                   OURS,           false, DISKS_QUIET },
+	[LEASE_RESUME]    = { "resume",    verb_resume,     LOG,                   PHASE_LEASED,   false, DISKS_ANY },
+	[LEASE_STATE]     = { "state",     verb_state,      LOG,                   PHASE_LEASED,   false, DISKS_SAMPLED },
+	[LEASE_FILL]      = { "fill",      verb_fill,       READ | LOG,            LIVE,           false, DISKS_ANY },
+	[LEASE_FINISH]    = { "finish",    verb_finish,     LOG,                   OURS,           false, DISKS_ANY },
+	[LEASE_COMMIT]    = { "commit",    verb_commit,     LOG,                   OURS,           false, DISKS_ANY },
+	[LEASE_RELEASE]   = { "release",   verb_release,    LOG,                   PHASE_LEASED | PHASE_RELEASED, false, DISKS_FLUSHED },
+	[LEASE_RETAKE]    = { "retake",    verb_retake,     LOG,                   PHASE_RELEASED, false, DISKS_ANY },
+	[LEASE_DONE]      = { "done",      verb_done,       LOG,                   PHASE_RELEASED, false, DISKS_ANY },
+	[LEASE_CLAIM]     = { "claim",     verb_claim,      INCOMING,              PHASE_INCOMING, true, DISKS_ANY },
+	[LEASE_MOVING]    = { "moving",    verb_moving,     LOG,                   OURS,           false, DISKS_ANY },
+	[LEASE_RETAKING]  = { "retaking",  verb_retaking,   LOG,                   PHASE_RELEASED, false, DISKS_ANY },
+	[LEASE_WRITTEN]   = { "written",   verb_written,    INCOMING,              PHASE_INCOMING, false, DISKS_ANY },
+	[LEASE_LOAD]      = { "load",      verb_load,       INCOMING,              PHASE_INCOMING, true, DISKS_ANY },
+	[LEASE_READY]     = { "ready",     verb_ready,      INCOMING,              FILLED,         false, DISKS_ANY },
+	[LEASE_QUIT]      = { "quit",      verb_quit,       LOG,                   PHASE_LEASED,   false, DISKS_ANY },
+	[LEASE_RENEW]     = { "renew",     verb_renew,      LOG,                   PHASE_LEASED,   false, DISKS_ANY },
+	[LEASE_IMAGE]     = { "image",     grant_image,     READ | LOG,            LIVE,           false, DISKS_ANY },
+	[LEASE_IMAGE_PUT] = { "image-put", grant_image_put, INCOMING,              PHASE_INCOMING, true, DISKS_ANY },
+	[LEASE_START]     = { "start",     verb_start,      INCOMING,              PHASE_ANY,      false, DISKS_ANY },
+	[LEASE_ABORT]     = { "abort",     verb_abort,      INCOMING,              PHASE_ANY,      false, DISKS_ANY },
+};
+
+/* NULL with *why: not to be asked for, or not now. */
+static const struct grant_verb *grant_verb(const struct grant *g, const struct grant_call *call,
+					   struct fail *why)
+{
+	uint32_t                 verb = call->in->verb;
+	const struct grant_verb *v    = verb < LEASE_VERBS && grant_verbs[verb].run ? &grant_verbs[verb] : NULL;
+
+	if (!v)
+		fail_set(why, FAIL_VERSION, "unsupported verb %u", verb);
+	else if (!(v->kinds & 1u << g->kind))
+		fail_set(why, FAIL_USAGE, "%s: not valid for this kind of lease", v->name);
+	else if (v->fd != (call->in_fd >= 0))
+		fail_set(why, FAIL_USAGE, "%s: %s", v->name,
+			 v->fd ? "missing file descriptor" : "unexpected file descriptor");
+	else if (!(v->phases & command_phase(g->server)))
+		command_refuse(g->server, v->name, why);
+	else
+		return v;
+	return NULL;
+}
+
+bool grant_begin(struct grant *g, struct grant_call *call, enum blk_wait *what)
+{
+	struct vm               *vm = g->server->vm;
+	struct fail              why;
+	const struct grant_verb *v  = grant_verb(g, call, &why);
+
+	/* A released VM's disks are another host's. */
+	if (!v || v->disks == DISKS_ANY || runstate_held_by(vm, HOLD_RELEASED) ||
+	    (v->disks == DISKS_QUIET && g->paused))
+		return false;
+	*what = v->disks == DISKS_QUIET ? BLK_WAIT_QUIET : BLK_WAIT_SYNCED;
+	if (v->disks == DISKS_QUIET)
+		blk_hold(vm, true);
+	else
+		blk_sync_start(vm, v->disks == DISKS_SAMPLED);
+	g->samples = g->samples || v->disks == DISKS_SAMPLED;
+	return true;
+}
+
+int grant_execute(struct grant *g, struct grant_call *call, struct fail *why)
+{
+	const struct grant_verb *v = grant_verb(g, call, why);
+
+	return v ? v->run(g, call, why) : -1;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+#include "vmsnap/save_images.h"
+
+#include "libcommon/client/lease.h"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *const images_names[IMAGES_MAX] = { "kernel", "initrd" };
+
+/* vmrun keeps the length of what fd names: it is sealed. */
+static int images_map(struct images_one *one, int fd, struct fail *why)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return fail_sys(why, "%s", one->name);
+	if (st.st_size < 0 || (uint64_t)st.st_size < one->len)
+		return fail_set(why, FAIL_PEER,
+				"%s: size mismatch: vmrun announced %llu bytes, sent %llu",
+				one->name, (unsigned long long)one->len,
+				(unsigned long long)st.st_size);
+	one->data = mmap(NULL, one->len, PROT_READ, MAP_SHARED, fd, 0);
+	if (one->data == MAP_FAILED) {
+		one->data = NULL;
+		return fail_sys(why, "%s: map", one->name);
+	}
+	return 0;
+}
+
+static int images_fetch_one(struct images *im, struct lease *l, const struct machine_host *h,
+			    const char *name, struct fail *why)
+{
+	struct images_one *one = &im->v[im->n];
+	int                fd, rc;
+
+	*one = (struct images_one){ .name = name };
+	if (lease_image(l, name, &fd, &one->len, why)) {
+		/* What its host said to vmrun is vmrun's refusal to us. */
+		if (why->kind != FAIL_ENDED)
+			why->kind = FAIL_PEER;
+		return fail_prefix(why, "--with-images: ");
+	}
+	rc = one->len == h->size && image_known(h) ? images_map(one, fd, why) : 0;
+	close(fd);
+	if (rc)
+		return -1;
+	im->n += one->data != NULL;
+	if (!one->data || !image_same(h, one->data, one->len))
+		return fail_set(why, FAIL_PEER,
+				"--with-images: %s: replaced in the meantime; try again", name);
+	return 0;
+}
+
+int images_fetch(struct images *im, struct lease *l, const struct machine *m, struct fail *why)
+{
+	for (unsigned i = 0; i < IMAGES_MAX; i++) {
+		const struct machine_host *h = machine_host_find(m, images_names[i]);
+
+		if (h && image_is(h) && images_fetch_one(im, l, h, images_names[i], why))
+			return -1;
+	}
+	return 0;
+}
+
+uint64_t images_bytes(const struct images *im)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < im->n; i++)
+		n += image_chunks_bytes(im->v[i].len);
+	return n;
+}
+
+int images_write(const struct images *im, struct snap_writer *w, struct fail *why)
+{
+	for (unsigned i = 0; i < im->n; i++)
+		if (snap_writer_image(w, im->v[i].name, im->v[i].data, im->v[i].len, why))
+			return -1;
+	return 0;
+}
+
+void images_close(struct images *im)
+{
+	for (unsigned i = 0; i < im->n; i++)
+		munmap(im->v[i].data, im->v[i].len);
+	im->n = 0;
+}

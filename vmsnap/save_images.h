@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef VMSNAP_SAVE_IMAGES_H
+#define VMSNAP_SAVE_IMAGES_H
+
+#include "format/snapshot/images.h"
+#include "format/snapshot/snapshot.h"
+#include "libcommon/fail.h"
+
+/* Kernel and initrd for --with-images: asked of vmrun before anything is written. */
+
+struct lease;
+
+struct images {
+	unsigned n;
+	struct images_one {
+		const char *name;
+		void       *data;      /* a mapping */
+		uint64_t    len;
+	} v[IMAGES_MAX];
+};
+
+/* All images of the machine. FAIL_PEER: vmrun has one of them no more, or another than m records.
+ * images_close in any case. */
+int images_fetch(struct images *im, struct lease *l, const struct machine *m, struct fail *why);
+/* Bytes of the snapshot that they take. */
+uint64_t images_bytes(const struct images *im);
+int      images_write(const struct images *im, struct snap_writer *w, struct fail *why);
+void     images_close(struct images *im);
+
+#endif
