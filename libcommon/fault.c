@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* The action of a point in $VMFERRY_FAULT, copied to action; false when it is not named. */
-static bool fault_find(const char *point, char *action, size_t room)
+static bool fault_find(const char *point, char *action, size_t capacity)
 {
 	const char *all = getenv("VMFERRY_FAULT");
 	size_t      n   = strlen(point);
@@ -20,7 +20,7 @@ static bool fault_find(const char *point, char *action, size_t room)
 	for (const char *p = all; p && *p; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL) {
 		if (strncmp(p, point, n) || p[n] != '=')
 			continue;
-		snprintf(action, room, "%.*s", (int)strcspn(p + n + 1, ","), p + n + 1);
+		snprintf(action, capacity, "%.*s", (int)strcspn(p + n + 1, ","), p + n + 1);
 		return true;
 	}
 	return false;

@@ -210,14 +210,14 @@ int io_packet_send(int fd, const void *buf, size_t len, const int *fds, size_t n
 	struct iovec iov = { .iov_base = (void *)(uintptr_t)buf, .iov_len = len };
 	union {
 		struct cmsghdr align;
-		char           room[CMSG_SPACE(IO_FDS_MAX * sizeof(int))];
+		char           capacity[CMSG_SPACE(IO_FDS_MAX * sizeof(int))];
 	} ctl = { 0 };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	if (nfds > IO_FDS_MAX)
 		return fail_set(why, FAIL_LIMIT, "%s: %zu descriptors in one message", what, nfds);
 	if (nfds) {
-		m.msg_control    = ctl.room;
+		m.msg_control    = ctl.capacity;
 		m.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
 		struct cmsghdr *c = CMSG_FIRSTHDR(&m);
 
@@ -252,10 +252,10 @@ int io_packet_recv(int fd, void *buf, size_t len, size_t *got, int *fds, size_t 
 	struct iovec iov = { .iov_base = buf, .iov_len = len };
 	union {
 		struct cmsghdr align;
-		char           room[CMSG_SPACE(IO_FDS_MAX * sizeof(int))];
+		char           capacity[CMSG_SPACE(IO_FDS_MAX * sizeof(int))];
 	} ctl = { 0 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl.room, .msg_controllen = sizeof(ctl.room) };
-	size_t  room = nfds ? *nfds : 0, have = 0;
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl.capacity, .msg_controllen = sizeof(ctl.capacity) };
+	size_t  capacity = nfds ? *nfds : 0, have = 0;
 	ssize_t n;
 
 	*got = 0;
@@ -282,7 +282,7 @@ int io_packet_recv(int fd, void *buf, size_t len, size_t *got, int *fds, size_t 
 			int one;
 
 			memcpy(&one, CMSG_DATA(c) + i * sizeof(int), sizeof(one));
-			if (have < room)
+			if (have < capacity)
 				fds[have++] = one;
 			else {
 				close(one);
@@ -352,13 +352,13 @@ int io_memfd(const char *name, const void *buf, size_t len, struct fail *why)
 
 int io_slurp(int fd, uint8_t **out, size_t *len, size_t max, const char *what, struct fail *why)
 {
-	size_t   room = 64 * 1024, have = 0;
-	uint8_t *buf  = malloc(room);
+	size_t   capacity = 64 * 1024, have = 0;
+	uint8_t *buf  = malloc(capacity);
 
 	while (buf) {
 		size_t got;
 
-		if (io_read_some(fd, buf + have, room - have, &got, what, why)) {
+		if (io_read_some(fd, buf + have, capacity - have, &got, what, why)) {
 			free(buf);
 			return -1;
 		}
@@ -367,13 +367,13 @@ int io_slurp(int fd, uint8_t **out, size_t *len, size_t max, const char *what, s
 			free(buf);
 			return fail_set(why, FAIL_LIMIT, "%s: exceeds the limit of %zu bytes", what, max);
 		}
-		if (have < room) {
+		if (have < capacity) {
 			*out = buf;
 			*len = have;
 			return 0;
 		}
-		room *= 2;
-		uint8_t *more = realloc(buf, room);
+		capacity *= 2;
+		uint8_t *more = realloc(buf, capacity);
 
 		if (!more)
 			free(buf);

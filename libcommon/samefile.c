@@ -7,7 +7,7 @@
 
 #define LOOP_DEPTH 8u      /* a loop device over a file on ... over a loop device */
 
-bool loop_backing(const struct stat *device, char *path, size_t room, struct stat *st)
+bool loop_backing(const struct stat *device, char *path, size_t capacity, struct stat *st)
 {
 	/* Of a partition the device it is on tells. */
 	static const char *const places[] = { "", "/.." };
@@ -24,7 +24,7 @@ bool loop_backing(const struct stat *device, char *path, size_t room, struct sta
 	}
 	if (!f)
 		return false;
-	got = fgets(path, (int)room, f) != NULL;
+	got = fgets(path, (int)capacity, f) != NULL;
 	fclose(f);
 	if (!got)
 		return false;

@@ -11,6 +11,6 @@
 bool same_file(const struct stat *a, const struct stat *b);
 
 /* The file behind a loop device: its path, and *st. False: it is none, or this host does not tell. */
-bool loop_backing(const struct stat *device, char *path, size_t room, struct stat *st);
+bool loop_backing(const struct stat *device, char *path, size_t capacity, struct stat *st);
 
 #endif

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *text_plain(const char *in, char *out, size_t room)
+const char *text_plain(const char *in, char *out, size_t capacity)
 {
-	char *p = out, *end = out + room;
+	char *p = out, *end = out + capacity;
 
 	for (; *in; in++) {
 		unsigned char c = (unsigned char)*in;
@@ -30,14 +30,14 @@ const char *text_plain(const char *in, char *out, size_t room)
 json_t *text_json(const char *in)
 {
 	json_t *j    = json_string(in);
-	size_t  room = 4 * strlen(in) + 16;
+	size_t  capacity = 4 * strlen(in) + 16;
 	char   *plain;
 
 	if (j)
 		return j;
-	plain = malloc(room);
+	plain = malloc(capacity);
 	if (plain)
-		j = json_string(text_plain(in, plain, room));
+		j = json_string(text_plain(in, plain, capacity));
 	free(plain);
 	return j;
 }

@@ -10,7 +10,7 @@
 
 /* Printable ASCII as it is, '\\' doubled, all else as \xNN; cut with "..." when out is too small
  * (room is 8 at least). Returns out. */
-const char *text_plain(const char *in, char *out, size_t room);
+const char *text_plain(const char *in, char *out, size_t capacity);
 /* A JSON string: UTF-8 as it is, anything else as text_plain writes it. NULL only without memory. */
 json_t *text_json(const char *in);
 

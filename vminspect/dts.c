@@ -11,15 +11,15 @@ static void dts_indent(FILE *out, int depth)
 		fputc('\t', out);
 }
 
-static void dts_node(void *arg, int depth, const char *name, const struct state_table *part, bool stray)
+static void dts_node(void *arg, int depth, const char *name, const struct state_table *section, bool unknown)
 {
 	FILE *out = arg;
 
-	(void)part;
+	(void)section;
 	if (depth)
 		fputc('\n', out);
 	dts_indent(out, depth);
-	fprintf(out, "%s {%s\n", depth ? name : "/", stray ? "  /* unknown */" : "");
+	fprintf(out, "%s {%s\n", depth ? name : "/", unknown ? "  /* unknown */" : "");
 }
 
 static void dts_end(void *arg, int depth)
@@ -53,17 +53,17 @@ static void dts_bytes(FILE *out, const uint8_t *value, int len)
 	fputc(']', out);
 }
 
-static void dts_numbers(FILE *out, const uint8_t *value, int len, struct known k)
+static void dts_numbers(FILE *out, const uint8_t *value, int len, struct property k)
 {
-	int width = (int)known_width(k);
+	int width = (int)property_width(k);
 
 	fputs(width == 8 ? "/bits/ 64 <" : "<", out);
 	for (int i = 0; i < len / width; i++)
-		fprintf(out, known_hex(k) ? "%s0x%" PRIx64 : "%s%" PRIu64, i ? " " : "", known_value(k, value, i));
+		fprintf(out, property_is_hex(k) ? "%s0x%" PRIx64 : "%s%" PRIu64, i ? " " : "", property_value(k, value, i));
 	fputc('>', out);
 }
 
-static void dts_prop(void *arg, int depth, const char *name, const uint8_t *value, int len, struct known k)
+static void dts_prop(void *arg, int depth, const char *name, const uint8_t *value, int len, struct property k)
 {
 	FILE *out = arg;
 
@@ -72,30 +72,30 @@ static void dts_prop(void *arg, int depth, const char *name, const uint8_t *valu
 	if (len)
 		fputs(" = ", out);
 	switch (k.kind) {
-	case KNOWN_STR:
+	case PROPERTY_STR:
 		dts_string(out, (const char *)value);
 		break;
-	case KNOWN_U32:
-	case KNOWN_X32:
-	case KNOWN_U64:
-	case KNOWN_X64:
+	case PROPERTY_U32:
+	case PROPERTY_X32:
+	case PROPERTY_U64:
+	case PROPERTY_X64:
 		dts_numbers(out, value, len, k);
 		break;
-	case KNOWN_BYTES:
-	case KNOWN_NOT:
+	case PROPERTY_BYTES:
+	case PROPERTY_NOT:
 		if (len)
 			dts_bytes(out, value, len);
 		break;
-	case KNOWN_FLAG:
+	case PROPERTY_FLAG:
 		break;
 	}
-	fprintf(out, ";%s\n", k.kind == KNOWN_NOT ? "  /* unknown */" : "");
+	fprintf(out, ";%s\n", k.kind == PROPERTY_NOT ? "  /* unknown */" : "");
 }
 
 void dts_print(FILE *out, const void *fdt)
 {
-	static const struct known_visit visit = { .node = dts_node, .prop = dts_prop, .end = dts_end };
+	static const struct property_visit visit = { .node = dts_node, .prop = dts_prop, .end = dts_end };
 
 	fputs("/dts-v1/;\n\n", out);
-	known_walk(fdt, &visit, out);
+	properties_walk(fdt, &visit, out);
 }

@@ -23,7 +23,7 @@ const char *info_layout(unsigned layout)
 	return layout == SNAP_CHUNKED ? "chunked" : layout == SNAP_FLAT ? "flat" : "unknown";
 }
 
-static void info_header(const struct look *l)
+static void info_header(const struct snapshot_view *l)
 {
 	const struct snap_header *h = &l->src.h;
 	char                      uuid[UUID_TEXT], hex[33], time[40];
@@ -43,7 +43,7 @@ static void info_header(const struct look *l)
 	printf(ROW "%s by %s\n", "created", show_time(h->created_ns, time), h->creator[0] ? h->creator : "(unknown)");
 }
 
-static void info_machine(const struct look *l)
+static void info_machine(const struct snapshot_view *l)
 {
 	const struct machine *m = &l->state;
 	char                  text[sizeof(m->append) + 64], size[UNITS_TEXT];
@@ -57,8 +57,8 @@ static void info_machine(const struct look *l)
 	if (m->stopped)
 		printf(ROW "%s\n", "status",
 		       m->reset_pending ? "stopped, guest reset pending" : "stopped by the user");
-	if (m->isa[0])
-		printf(ROW "%s\n", "isa", show_text(m->isa, text, sizeof(text)));
+	if (m->cpu_model[0])
+		printf(ROW "%s\n", "isa", show_text(m->cpu_model, text, sizeof(text)));
 	printf(ROW "%s\n", "append", m->append[0] ? show_text(m->append, text, sizeof(text)) : "(none)");
 }
 
@@ -80,7 +80,7 @@ static void info_devices(const struct machine *m)
 	}
 }
 
-static void info_regions(const struct look *l)
+static void info_regions(const struct snapshot_view *l)
 {
 	char size[UNITS_TEXT];
 
@@ -92,14 +92,14 @@ static void info_regions(const struct look *l)
 		if (r->kind != REGION_DISK)
 			printf(" at 0x%" PRIx64, r->gpa);
 		printf(", %s", units_bytes(r->size, size));
-		if (look_state_only(l))
+		if (view_state_only(l))
 			printf(": not saved\n");
 		else
-			printf(": pages %" PRIu64 " data, %" PRIu64 " zero, %" PRIu64 " untouched\n", n[PAGE_DATA], n[PAGE_ZERO], look_untouched(l, i));
+			printf(": pages %" PRIu64 " data, %" PRIu64 " zero, %" PRIu64 " untouched\n", n[PAGE_DATA], n[PAGE_ZERO], view_untouched(l, i));
 	}
 }
 
-static void info_hosts(const struct look *l)
+static void info_hosts(const struct snapshot_view *l)
 {
 	const struct machine *m = &l->state;
 
@@ -140,20 +140,20 @@ static void info_rounds(const struct rounds *r)
 		info_round("rest", &r->rest);
 }
 
-static int info_strays(const struct look *l, struct fail *why)
+static int info_unknown(const struct snapshot_view *l, struct fail *why)
 {
-	json_t *strays = known_strays(l->trees[1]), *s;
+	json_t *unknown = properties_unknown(l->trees[1]), *s;
 	size_t  i;
 
-	if (!strays)
+	if (!unknown)
 		return fail_sys(why, "tree");
-	json_array_foreach(strays, i, s)
+	json_array_foreach(unknown, i, s)
 		printf(ROW "%s\n", "unknown", json_string_value(s));
-	json_decref(strays);
+	json_decref(unknown);
 	return 0;
 }
 
-static int info_text(const struct look *l, struct fail *why)
+static int info_text(const struct snapshot_view *l, struct fail *why)
 {
 	char size[UNITS_TEXT], hex[33];
 
@@ -167,16 +167,16 @@ static int info_text(const struct look *l, struct fail *why)
 	       l->rounds.chunks, l->rounds.chunks == 1 ? "" : "s");
 	printf(ROW "%s\n", "file", show_hex(l->file, 16, hex));
 	printf(ROW "%s\n", "content", show_hex(l->content, 16, hex));
-	return info_strays(l, why);
+	return info_unknown(l, why);
 }
 
 int info_run(const struct args *a, struct fail *why)
 {
-	const struct look_want want = { .rounds = true };
-	struct look           *l    = NULL;
+	const struct view_want want = { .rounds = true };
+	struct snapshot_view           *l    = NULL;
 	int                    rc   = -1;
 
-	if (look_open(&l, a->file, &want, why)) {
+	if (view_open(&l, a->file, &want, why)) {
 		/* Of a later version the header can be shown, and is, before the refusal. */
 		if (l && l->src.fd >= 0 && why->kind == FAIL_VERSION) {
 			if (a->json)
@@ -193,6 +193,6 @@ int info_run(const struct args *a, struct fail *why)
 	else
 		rc = 0;
 out:
-	look_close(l);
+	view_close(l);
 	return rc;
 }

@@ -76,7 +76,7 @@ static json_t *info_json_machine(const struct machine *m)
 
 	put(o, "type", json_string(machine_type_names[m->type]));
 	put(o, "name", show_json_text(m->name));
-	put(o, "isa", show_json_text(m->isa));
+	put(o, "isa", show_json_text(m->cpu_model));
 	put(o, "cpus", json_integer(m->ncpus));
 	put(o, "timebase_hz", show_json_u64(m->timebase_hz));
 	put(o, "on_reboot", json_string(reboot_policy_names[m->on_reboot]));
@@ -108,7 +108,7 @@ static json_t *info_json_devices(const struct machine *m)
 	return list;
 }
 
-static json_t *info_json_regions(const struct look *l)
+static json_t *info_json_regions(const struct snapshot_view *l)
 {
 	json_t *list = json_array();
 
@@ -124,13 +124,13 @@ static json_t *info_json_regions(const struct look *l)
 		put(o, "page_size", json_integer(r->page_size));
 		put(o, "data", show_json_u64(l->finals[r->id][PAGE_DATA]));
 		put(o, "zero", show_json_u64(l->finals[r->id][PAGE_ZERO]));
-		put(o, "untouched", look_state_only(l) ? json_null() : show_json_u64(look_untouched(l, i)));
+		put(o, "untouched", view_state_only(l) ? json_null() : show_json_u64(view_untouched(l, i)));
 		add(list, o);
 	}
 	return list;
 }
 
-static json_t *info_json_hosts(const struct look *l)
+static json_t *info_json_hosts(const struct snapshot_view *l)
 {
 	static const uint8_t  nil[sizeof(((struct machine_host *)0)->instance)];
 	const struct machine *m    = &l->state;
@@ -179,7 +179,7 @@ static json_t *info_json_rounds(const struct rounds *r)
 	return list;
 }
 
-json_t *info_json(const struct look *l, bool header_only)
+json_t *info_json(const struct snapshot_view *l, bool header_only)
 {
 	json_t *o = json_object(), *digests = NULL;
 
@@ -198,7 +198,7 @@ json_t *info_json(const struct look *l, bool header_only)
 		put(digests, "content", show_json_hex(l->content, 16));
 		put(digests, "checked", json_boolean(l->checked));
 		put(o, "digests", digests);
-		put(o, "unknown", known_strays(l->trees[1]));
+		put(o, "unknown", properties_unknown(l->trees[1]));
 	}
 	if (info_failed) {
 		json_decref(o);

@@ -35,11 +35,11 @@ static const struct machine_region *mem_region(const struct machine *m, uint64_t
 }
 
 /* Every byte of the range must be some region's, before anything is looked for. */
-static int mem_check(const struct look *l, const struct args *a, struct fail *why)
+static int mem_check(const struct snapshot_view *l, const struct args *a, struct fail *why)
 {
 	uint64_t at = a->gpa, left = a->len;
 
-	if (look_state_only(l))
+	if (view_state_only(l))
 		return fail_set(why, FAIL_REFUSED,
 				"%s: snapshot without memory (saved with --state-only)",
 				l->src.what);
@@ -84,7 +84,7 @@ static int mem_spool_open(struct mem *m, struct fail *why)
 	return 0;
 }
 
-static int mem_config(void *arg, const struct look *l, struct fail *why)
+static int mem_config(void *arg, const struct snapshot_view *l, struct fail *why)
 {
 	struct mem *m = arg;
 
@@ -122,7 +122,7 @@ static int mem_zero(struct mem *m, uint64_t gpa, uint64_t len, struct fail *why)
 	return 0;
 }
 
-static int mem_pages(void *arg, const struct look *l, const struct page_batch *b, struct fail *why)
+static int mem_pages(void *arg, const struct snapshot_view *l, const struct page_batch *b, struct fail *why)
 {
 	struct mem                  *m    = arg;
 	const struct machine_region *r    = machine_region_find(&l->config, b->region);
@@ -149,7 +149,7 @@ static int mem_pages(void *arg, const struct look *l, const struct page_batch *b
 }
 
 /* The bytes from gpa to the end of its page, or of the range: *n of them. */
-static int mem_piece(struct mem *m, struct look *l, uint64_t gpa, uint64_t left, uint8_t page[PAGE_SIZE_4K], size_t *n, struct fail *why)
+static int mem_piece(struct mem *m, struct snapshot_view *l, uint64_t gpa, uint64_t left, uint8_t page[PAGE_SIZE_4K], size_t *n, struct fail *why)
 {
 	const struct machine_region *r  = mem_region(&l->config, gpa);
 	size_t                       at = gpa % PAGE_SIZE_4K;
@@ -191,7 +191,7 @@ static void mem_line(struct mem *m, uint64_t gpa, const uint8_t *p, size_t n, bo
 }
 
 /* As hexdump -C: sixteen bytes a line, lines like the one before as a star. A line may join two pages. */
-static int mem_dump(struct mem *m, struct look *l, struct fail *why)
+static int mem_dump(struct mem *m, struct snapshot_view *l, struct fail *why)
 {
 	uint8_t  page[PAGE_SIZE_4K], line[16];
 	uint64_t gpa = m->a->gpa, left = m->a->len;
@@ -213,7 +213,7 @@ static int mem_dump(struct mem *m, struct look *l, struct fail *why)
 	return 0;
 }
 
-static int mem_raw(struct mem *m, struct look *l, struct fail *why)
+static int mem_raw(struct mem *m, struct snapshot_view *l, struct fail *why)
 {
 	uint8_t  page[PAGE_SIZE_4K];
 	uint64_t gpa = m->a->gpa, left = m->a->len;
@@ -229,7 +229,7 @@ static int mem_raw(struct mem *m, struct look *l, struct fail *why)
 }
 
 /* By hand: the bytes may be many, and all of it need not be in memory. */
-static int mem_json(struct mem *m, struct look *l, struct fail *why)
+static int mem_json(struct mem *m, struct snapshot_view *l, struct fail *why)
 {
 	uint8_t  page[PAGE_SIZE_4K];
 	char     hex[2 * PAGE_SIZE_4K + 1];
@@ -250,20 +250,20 @@ static int mem_json(struct mem *m, struct look *l, struct fail *why)
 int mem_run(const struct args *a, struct fail *why)
 {
 	struct mem             m    = { .a = a, .spool = -1 };
-	const struct look_want want = { .config = mem_config, .pages = mem_pages, .arg = &m };
-	struct look           *l    = NULL;
+	const struct view_want want = { .config = mem_config, .pages = mem_pages, .arg = &m };
+	struct snapshot_view           *l    = NULL;
 	int                    rc   = -1;
 
 	if (a->raw && isatty(STDOUT_FILENO))
 		return fail_set(why, FAIL_USAGE,
 				"standard output is a terminal: --raw is binary, redirect it");
-	if (look_open(&l, a->file, &want, why))
+	if (view_open(&l, a->file, &want, why))
 		goto out;
 	if (l->image && mem_check(l, a, why))
 		goto out;
 	rc = a->raw ? mem_raw(&m, l, why) : a->json ? mem_json(&m, l, why) : mem_dump(&m, l, why);
 out:
 	io_close(&m.spool);
-	look_close(l);
+	view_close(l);
 	return rc;
 }

@@ -8,7 +8,7 @@
 
 static const char *const tree_names[2] = { "configuration", "state" };
 
-static int look_tree(struct look *l, int which, const void *fdt, size_t len, struct fail *why)
+static int view_tree(struct snapshot_view *l, int which, const void *fdt, size_t len, struct fail *why)
 {
 	struct machine *m = which ? &l->state : &l->config;
 
@@ -18,7 +18,7 @@ static int look_tree(struct look *l, int which, const void *fdt, size_t len, str
 	return 0;
 }
 
-static int look_image(struct look *l, const struct look_want *want, struct fail *why)
+static int view_file(struct snapshot_view *l, const struct view_want *want, struct fail *why)
 {
 	const uint8_t *tree;
 	size_t         len;
@@ -26,10 +26,10 @@ static int look_image(struct look *l, const struct look_want *want, struct fail 
 	if (snap_image_open(&l->image, l->src.fd, l->src.what, why))
 		return -1;
 	tree = snap_image_config(l->image, &len);
-	if (look_tree(l, 0, tree, len, why))
+	if (view_tree(l, 0, tree, len, why))
 		return -1;
 	tree = snap_image_state(l->image, &len);
-	if (look_tree(l, 1, tree, len, why))
+	if (view_tree(l, 1, tree, len, why))
 		return -1;
 	l->bytes = snap_image_bytes(l->image);
 	snap_image_digests(l->image, l->file, l->content);
@@ -45,7 +45,7 @@ static int look_image(struct look *l, const struct look_want *want, struct fail 
 	return 0;
 }
 
-static int look_chunk(struct look *l, struct snap_stream *s, const struct chunk *c, const struct look_want *want, struct fail *why)
+static int view_chunk(struct snapshot_view *l, struct snap_stream *s, const struct chunk *c, const struct view_want *want, struct fail *why)
 {
 	const uint8_t *tree;
 	size_t         len;
@@ -53,20 +53,20 @@ static int look_chunk(struct look *l, struct snap_stream *s, const struct chunk 
 	switch (c->type) {
 	case CHUNK_CONFIG:
 		tree = snap_stream_config(s, &len);
-		if (look_tree(l, 0, tree, len, why))
+		if (view_tree(l, 0, tree, len, why))
 			return -1;
 		return want->config ? want->config(want->arg, l, why) : 0;
 	case CHUNK_PAGES:
 		return want->pages ? want->pages(want->arg, l, snap_stream_batch(s), why) : 0;
 	case CHUNK_STATE:
 		tree = snap_stream_state(s, &len);
-		return look_tree(l, 1, tree, len, why);
+		return view_tree(l, 1, tree, len, why);
 	default:
 		return 0;
 	}
 }
 
-static int look_stream(struct look *l, const struct look_want *want, struct fail *why)
+static int view_stream(struct snapshot_view *l, const struct view_want *want, struct fail *why)
 {
 	struct snap_stream *s = NULL;
 	const uint8_t      *payload;
@@ -79,7 +79,7 @@ static int look_stream(struct look *l, const struct look_want *want, struct fail
 	while ((more = snap_stream_next(s, &c, &payload, &at, why)) > 0) {
 		l->bytes = at + CHUNK_HEADER_BYTES + c.len;
 		rounds_note(&l->rounds, &c, payload);
-		if (look_chunk(l, s, &c, want, why)) {
+		if (view_chunk(l, s, &c, want, why)) {
 			if (why->at == FAIL_NOWHERE && (why->kind == FAIL_CORRUPT || why->kind == FAIL_VERSION || why->kind == FAIL_LIMIT))
 				why->at = at;
 			goto out;
@@ -101,9 +101,9 @@ out:
 	return rc;
 }
 
-int look_open(struct look **out, const char *operand, const struct look_want *want, struct fail *why)
+int view_open(struct snapshot_view **out, const char *operand, const struct view_want *want, struct fail *why)
 {
-	struct look *l = calloc(1, sizeof(*l));
+	struct snapshot_view *l = calloc(1, sizeof(*l));
 
 	*out = NULL;
 	if (!l)
@@ -113,11 +113,11 @@ int look_open(struct look **out, const char *operand, const struct look_want *wa
 	if (source_open(&l->src, operand, why))
 		return -1;
 	if (l->src.file && !want->verify)
-		return look_image(l, want, why);
-	return look_stream(l, want, why);
+		return view_file(l, want, why);
+	return view_stream(l, want, why);
 }
 
-void look_close(struct look *l)
+void view_close(struct snapshot_view *l)
 {
 	if (!l)
 		return;
@@ -128,7 +128,7 @@ void look_close(struct look *l)
 	free(l);
 }
 
-uint64_t look_untouched(const struct look *l, uint32_t i)
+uint64_t view_untouched(const struct snapshot_view *l, uint32_t i)
 {
 	const struct machine_region *r     = &l->config.regions[i];
 	uint64_t                     pages = r->size / PAGE_SIZE_4K;

@@ -12,7 +12,7 @@
 
 /* All that the commands ask of a snapshot. A file is opened by its end and index; what comes through a pipe, or what has to
  * be verified, is read in one pass to its end, so nothing of it is shown before all of it has proved sound. */
-struct look {
+struct snapshot_view {
 	struct source      src;
 	bool               checked;                      /* every hash and both digests were, else END's word was taken */
 	uint64_t           bytes;
@@ -26,21 +26,21 @@ struct look {
 	struct snap_image *image;                        /* NULL when read in one pass */
 };
 
-struct look_want {
+struct view_want {
 	bool  verify;                /* read in one pass even a file */
 	bool  rounds;
 	/* In one pass only; NULL for none: the configuration has come; a batch of pages has come (later ones win). */
-	int (*config)(void *arg, const struct look *l, struct fail *why);
-	int (*pages)(void *arg, const struct look *l, const struct page_batch *b, struct fail *why);
+	int (*config)(void *arg, const struct snapshot_view *l, struct fail *why);
+	int (*pages)(void *arg, const struct snapshot_view *l, const struct page_batch *b, struct fail *why);
 	void *arg;
 };
 
-/* On FAIL_VERSION *out may be set though it returns -1: then only src.h is of use. look_close in any case. */
-int look_open(struct look **out, const char *operand, const struct look_want *want, struct fail *why);
-void look_close(struct look *l);
+/* On FAIL_VERSION *out may be set though it returns -1: then only src.h is of use. view_close in any case. */
+int view_open(struct snapshot_view **out, const char *operand, const struct view_want *want, struct fail *why);
+void view_close(struct snapshot_view *l);
 
-static inline bool look_state_only(const struct look *l) { return l->src.h.required & SNAP_STATE_ONLY; }
+static inline bool view_state_only(const struct snapshot_view *l) { return l->src.h.required & SNAP_STATE_ONLY; }
 /* Pages of region i of l->config that no chunk names. */
-uint64_t look_untouched(const struct look *l, uint32_t i);
+uint64_t view_untouched(const struct snapshot_view *l, uint32_t i);
 
 #endif

@@ -9,31 +9,31 @@
 #include <stdint.h>
 
 /* How a property of the VM tree reads: by docs/format.md, 8, or by the row of its part's state table. */
-enum known_kind { KNOWN_NOT, KNOWN_STR, KNOWN_U32, KNOWN_X32, KNOWN_U64, KNOWN_X64, KNOWN_BYTES, KNOWN_FLAG };
+enum property_kind { PROPERTY_NOT, PROPERTY_STR, PROPERTY_U32, PROPERTY_X32, PROPERTY_U64, PROPERTY_X64, PROPERTY_BYTES, PROPERTY_FLAG };
 
-struct known {
-	enum known_kind     kind;
+struct property {
+	enum property_kind     kind;
 	const struct field *row;       /* of a state table, else NULL */
 };
 
-/* A value that is not as long as its kind is KNOWN_NOT. part: the table of the part it stands in, else NULL. */
-struct known known_property(const struct state_table *part, const char *name, const uint8_t *value, int len);
+/* A value that is not as long as its kind is PROPERTY_NOT. part: the table of the part it stands in, else NULL. */
+struct property property_of(const struct state_table *section, const char *name, const uint8_t *value, int len);
 
 /* Element i of a number of 4 or 8 bytes an element. */
-uint64_t known_value(struct known k, const uint8_t *value, int i);
-unsigned known_width(struct known k);          /* 4, 8; 1 for the others */
-bool known_hex(struct known k);
+uint64_t property_value(struct property k, const uint8_t *value, int i);
+unsigned property_width(struct property k);          /* 4, 8; 1 for the others */
+bool property_is_hex(struct property k);
 
 /* Walks a checked tree (tree_open) in its order. depth: 0 is the root. part: table of a part's node; stray: the node stands
  * where a part does, and this build knows none of its name. NULL calls are left out. */
-struct known_visit {
-	void (*node)(void *arg, int depth, const char *name, const struct state_table *part, bool stray);
-	void (*prop)(void *arg, int depth, const char *name, const uint8_t *value, int len, struct known k);
+struct property_visit {
+	void (*node)(void *arg, int depth, const char *name, const struct state_table *section, bool unknown);
+	void (*prop)(void *arg, int depth, const char *name, const uint8_t *value, int len, struct property k);
 	void (*end)(void *arg, int depth);
 };
-void known_walk(const void *fdt, const struct known_visit *v, void *arg);
+void properties_walk(const void *fdt, const struct property_visit *v, void *arg);
 
 /* Paths of what this build does not know in the tree: a new array of text, NULL when out of memory. */
-json_t *known_strays(const void *fdt);
+json_t *properties_unknown(const void *fdt);
 
 #endif

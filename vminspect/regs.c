@@ -20,7 +20,7 @@ static const struct {
 int regs_load(const struct regs_cpu *cpu, const struct state_table *const *tables,
 	      void *const *into, size_t ntables, struct fail *why)
 {
-	const void *tree  = cpu->look->trees[1];
+	const void *tree  = cpu->snapshot_view->trees[1];
 	int         state = fdt_subnode_offset(tree, cpu->node, "state"), node;
 	char        where[16];
 
@@ -29,9 +29,9 @@ int regs_load(const struct regs_cpu *cpu, const struct state_table *const *table
 		node = state < 0 ? state : fdt_subnode_offset(tree, state, tables[i]->name);
 		if (node < 0)
 			return fail_set(why, FAIL_CORRUPT, "%s: %s: missing registers (%s)",
-					cpu->look->src.what, where, tables[i]->name);
+					cpu->snapshot_view->src.what, where, tables[i]->name);
 		if (state_load(tables[i], into[i], tree, node, where, NULL, why))
-			return fail_prefix(why, "%s: ", cpu->look->src.what);
+			return fail_prefix(why, "%s: ", cpu->snapshot_view->src.what);
 	}
 	return 0;
 }
@@ -51,13 +51,13 @@ static int regs_owner(void *arg, enum machine_owner kind, uint32_t n, int node, 
 		return 0;
 	cpu->n    = n;
 	cpu->node = node;
-	return kinds[cpu->look->state.type].run(cpu, why);
+	return kinds[cpu->snapshot_view->state.type].run(cpu, why);
 }
 
 int regs_run(const struct args *a, struct fail *why)
 {
-	const struct look_want want = { .verify = false };
-	struct look           *l    = NULL;
+	const struct view_want want = { .verify = false };
+	struct snapshot_view           *l    = NULL;
 	json_t                *list = json_array();
 	int                    rc   = -1;
 
@@ -65,10 +65,10 @@ int regs_run(const struct args *a, struct fail *why)
 		fail_set(why, FAIL_SYSTEM, "out of memory");
 		goto out;
 	}
-	if (look_open(&l, a->file, &want, why))
+	if (view_open(&l, a->file, &want, why))
 		goto out;
 
-	struct regs_cpu cpu = { .look = l, .list = a->json ? list : NULL };
+	struct regs_cpu cpu = { .snapshot_view = l, .list = a->json ? list : NULL };
 
 	if (machine_owners(&l->state, l->trees[1], regs_owner, &cpu, why))
 		goto out;
@@ -81,6 +81,6 @@ int regs_run(const struct args *a, struct fail *why)
 	}
 out:
 	json_decref(list);
-	look_close(l);
+	view_close(l);
 	return rc;
 }

@@ -60,17 +60,17 @@ json_t *show_json_u64(uint64_t v)
 	return json_string(text);
 }
 
-void show_word(char *out, size_t room, const char *fmt, ...)
+void show_word(char *out, size_t capacity, const char *fmt, ...)
 {
 	size_t  n = strlen(out);
 	va_list ap;
 
-	if (n && n + 1 < room) {
+	if (n && n + 1 < capacity) {
 		out[n++] = ' ';
 		out[n]   = '\0';
 	}
 	va_start(ap, fmt);
-	vsnprintf(out + n, room - n, fmt, ap);
+	vsnprintf(out + n, capacity - n, fmt, ap);
 	va_end(ap);
 }
 

@@ -43,11 +43,11 @@ static int tree_write(const struct args *a, const struct source *from, const voi
 
 int tree_run(const struct args *a, struct fail *why)
 {
-	const struct look_want want = { .verify = false };
-	struct look           *l    = NULL;
+	const struct view_want want = { .verify = false };
+	struct snapshot_view           *l    = NULL;
 	int                    which = a->config ? 0 : 1, rc = -1;
 
-	if (look_open(&l, a->file, &want, why))
+	if (view_open(&l, a->file, &want, why))
 		goto out;
 	if (a->dtb) {
 		rc = tree_write(a, &l->src, l->trees[which], l->lens[which], why);
@@ -60,6 +60,6 @@ int tree_run(const struct args *a, struct fail *why)
 		rc = 0;
 	}
 out:
-	look_close(l);
+	view_close(l);
 	return rc;
 }

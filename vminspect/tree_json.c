@@ -11,7 +11,7 @@
 struct tree_json {
 	/* nodes[0] is ours, the others their parents' */
 	json_t                   *nodes[TREE_DEPTH + 1];
-	const struct state_table *parts[TREE_DEPTH + 1];
+	const struct state_table *sections[TREE_DEPTH + 1];
 	bool                      failed;
 };
 
@@ -23,21 +23,21 @@ static void tree_json_put(struct tree_json *t, int depth, const char *name, json
 }
 
 /* Is it the name of a row? A row's property has another ("guest-ns"), so both may be there. */
-static bool tree_json_is_row(const struct state_table *part, const char *name)
+static bool tree_json_is_row(const struct state_table *section, const char *name)
 {
-	for (const struct field *f = part ? part->fields : NULL; f && f->type != FIELD_END; f++)
+	for (const struct field *f = section ? section->fields : NULL; f && f->type != FIELD_END; f++)
 		if (strcmp(f->name, name) == 0)
 			return true;
 	return false;
 }
 
-static void tree_json_node(void *arg, int depth, const char *name, const struct state_table *part, bool stray)
+static void tree_json_node(void *arg, int depth, const char *name, const struct state_table *section, bool unknown)
 {
 	struct tree_json *t = arg;
 	char              other[TREE_NAME_MAX + 1];
 
-	(void)stray;
-	t->parts[depth] = part;
+	(void)unknown;
+	t->sections[depth] = section;
 	if (depth == 0 || t->failed)
 		return;
 	t->nodes[depth] = json_object();
@@ -50,23 +50,23 @@ static void tree_json_node(void *arg, int depth, const char *name, const struct 
 		tree_json_put(t, depth - 1, other, t->nodes[depth]);
 }
 
-static json_t *tree_json_number(struct known k, uint64_t v)
+static json_t *tree_json_number(struct property k, uint64_t v)
 {
 	if (k.row && k.row->type == FIELD_BOOL && v <= 1)
 		return json_boolean(v);
-	return known_hex(k) ? show_json_x64(v) : show_json_u64(v);
+	return property_is_hex(k) ? show_json_x64(v) : show_json_u64(v);
 }
 
-static json_t *tree_json_numbers(struct known k, const uint8_t *value, int len)
+static json_t *tree_json_numbers(struct property k, const uint8_t *value, int len)
 {
-	int     n = len / (int)known_width(k);
+	int     n = len / (int)property_width(k);
 	json_t *list;
 
 	if (n == 1)
-		return tree_json_number(k, known_value(k, value, 0));
+		return tree_json_number(k, property_value(k, value, 0));
 	list = json_array();
 	for (int i = 0; list && i < n; i++) {
-		if (json_array_append_new(list, tree_json_number(k, known_value(k, value, i)))) {
+		if (json_array_append_new(list, tree_json_number(k, property_value(k, value, i)))) {
 			json_decref(list);
 			return NULL;
 		}
@@ -74,7 +74,7 @@ static json_t *tree_json_numbers(struct known k, const uint8_t *value, int len)
 	return list;
 }
 
-static void tree_json_prop(void *arg, int depth, const char *name, const uint8_t *value, int len, struct known k)
+static void tree_json_prop(void *arg, int depth, const char *name, const uint8_t *value, int len, struct property k)
 {
 	struct tree_json *t = arg;
 	json_t           *v = NULL;
@@ -83,37 +83,37 @@ static void tree_json_prop(void *arg, int depth, const char *name, const uint8_t
 	if (t->failed)
 		return;
 	switch (k.kind) {
-	case KNOWN_STR:
+	case PROPERTY_STR:
 		v = show_json_text((const char *)value);
 		break;
-	case KNOWN_U32:
-	case KNOWN_X32:
-	case KNOWN_U64:
-	case KNOWN_X64:
+	case PROPERTY_U32:
+	case PROPERTY_X32:
+	case PROPERTY_U64:
+	case PROPERTY_X64:
 		v = tree_json_numbers(k, value, len);
 		break;
-	case KNOWN_BYTES:
-	case KNOWN_NOT:
+	case PROPERTY_BYTES:
+	case PROPERTY_NOT:
 		v = show_json_hex(value, (size_t)len);
 		break;
-	case KNOWN_FLAG:
+	case PROPERTY_FLAG:
 		v = json_true();
 		break;
 	}
 	snprintf(other, sizeof(other), "%s%s",
-		 !k.row && tree_json_is_row(t->parts[depth], name) ? "/" : "",
+		 !k.row && tree_json_is_row(t->sections[depth], name) ? "/" : "",
 		 k.row ? k.row->name : name);
 	tree_json_put(t, depth, other, v);
 }
 
 json_t *tree_json(const void *fdt)
 {
-	static const struct known_visit visit = { .node = tree_json_node, .prop = tree_json_prop };
+	static const struct property_visit visit = { .node = tree_json_node, .prop = tree_json_prop };
 	struct tree_json                t     = { .nodes = { json_object() } };
 
 	if (!t.nodes[0])
 		return NULL;
-	known_walk(fdt, &visit, &t);
+	properties_walk(fdt, &visit, &t);
 	if (t.failed) {
 		json_decref(t.nodes[0]);
 		return NULL;

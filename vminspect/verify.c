@@ -10,14 +10,14 @@
 #include <string.h>
 
 /* The hashes hold and the trees agree; now each part of the state as a restore would load it. */
-static int verify_state(const struct look *l, struct fail *why)
+static int verify_state(const struct snapshot_view *l, struct fail *why)
 {
 	if (machine_check_state(&l->state, l->trees[1], l->lens[1], why))
 		return fail_prefix(why, "%s: ", l->src.what);
 	return 0;
 }
 
-static uint64_t verify_pages(const struct look *l)
+static uint64_t verify_pages(const struct snapshot_view *l)
 {
 	uint64_t n = 0;
 
@@ -26,7 +26,7 @@ static uint64_t verify_pages(const struct look *l)
 	return n;
 }
 
-static int verify_sound_text(const struct look *l, json_t *strays)
+static int verify_sound_text(const struct snapshot_view *l, json_t *unknown)
 {
 	char    size[UNITS_TEXT], hex[33];
 	json_t *s;
@@ -37,16 +37,16 @@ static int verify_sound_text(const struct look *l, json_t *strays)
 	       l->rounds.chunks == 1 ? "" : "s", units_bytes(l->bytes, size));
 	printf("file    %s\n", show_hex(l->file, 16, hex));
 	printf("content %s\n", show_hex(l->content, 16, hex));
-	json_array_foreach(strays, i, s)
+	json_array_foreach(unknown, i, s)
 		printf("unknown %s\n", json_string_value(s));
 	return 0;
 }
 
-static json_t *verify_sound_json(const struct look *l, json_t *strays)
+static json_t *verify_sound_json(const struct snapshot_view *l, json_t *unknown)
 {
 	return json_pack("{s:b,s:o,s:o,s:o,s:o,s:o,s:O}", "sound", 1, "bytes", show_json_u64(l->bytes), "chunks", show_json_u64(l->rounds.chunks),
 			 "pages", show_json_u64(verify_pages(l)), "file", show_json_hex(l->file, 16), "content", show_json_hex(l->content, 16),
-			 "unknown", strays);
+			 "unknown", unknown);
 }
 
 static json_t *verify_damage_json(const struct fail *why)
@@ -62,25 +62,25 @@ static json_t *verify_damage_json(const struct fail *why)
 
 int verify_run(const struct args *a, struct fail *why)
 {
-	const struct look_want want   = { .verify = true };
-	struct look           *l      = NULL;
-	json_t                *strays = NULL;
+	const struct view_want want   = { .verify = true };
+	struct snapshot_view           *l      = NULL;
+	json_t                *unknown = NULL;
 	int                    rc     = -1;
 
-	if (look_open(&l, a->file, &want, why) || verify_state(l, why)) {
+	if (view_open(&l, a->file, &want, why) || verify_state(l, why)) {
 		if (a->json && fail_status(why->kind) == 3)
 			show_json(verify_damage_json(why));
 		goto out;
 	}
-	strays = known_strays(l->trees[1]);
-	if (!strays)
+	unknown = properties_unknown(l->trees[1]);
+	if (!unknown)
 		fail_set(why, FAIL_SYSTEM, "out of memory");
-	else if (a->json ? show_json(verify_sound_json(l, strays)) : verify_sound_text(l, strays))
+	else if (a->json ? show_json(verify_sound_json(l, unknown)) : verify_sound_text(l, unknown))
 		fail_sys(why, "standard output");
 	else
 		rc = 0;
 out:
-	json_decref(strays);
-	look_close(l);
+	json_decref(unknown);
+	view_close(l);
 	return rc;
 }

@@ -2,7 +2,7 @@
 #include "vmmigrate/answer.h"
 
 #include "libcommon/io.h"
-#include "vmmigrate/settle.h"
+#include "vmmigrate/outcome.h"
 #include "vmmigrate/wire.h"
 
 #include <poll.h>
@@ -37,7 +37,7 @@ static void answer_one(int fd)
 	if (wire_open(&w, fd, "peer", &ignored) == 0 && (wire_phase(w, WIRE_GREET_NS), wire_greet(w, false, &ignored)) == 0 &&
 	    wire_recv_message(w, &m[0], WIRE_GREET_NS, &ignored) == 0 && m[0].type == MSG_QUERY) {
 		wire_phase(w, 0);
-		settle_query(&m[0], &m[1]);
+		outcome_query(&m[0], &m[1]);
 		wire_send_message(w, &m[1], &ignored);
 	}
 	wire_close(w);

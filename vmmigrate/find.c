@@ -70,7 +70,7 @@ enum found find_vm(const struct uuid *vm, struct control **c, struct fail *why)
 {
 	struct moves_holder *h    = malloc(sizeof(*h));
 	struct control      *mine = NULL;
-	enum found           f    = FOUND_DOUBT;
+	enum found           f    = FOUND_UNRESOLVED;
 	bool                 held = true;
 	uint64_t             until = io_now_ns() + FIND_ENDING_NS;
 
@@ -78,7 +78,7 @@ enum found find_vm(const struct uuid *vm, struct control **c, struct fail *why)
 		*c = NULL;
 	if (!h)
 		fail_sys(why, "lock holder");
-	while (h && f == FOUND_DOUBT) {
+	while (h && f == FOUND_UNRESOLVED) {
 		why->kind = FAIL_NONE;
 		if (moves_held(vm, &held, h, why))
 			break;
@@ -91,7 +91,7 @@ enum found find_vm(const struct uuid *vm, struct control **c, struct fail *why)
 		else
 			poll(NULL, 0, FIND_AGAIN_MS);
 	}
-	if (f == FOUND_DOUBT)
+	if (f == FOUND_UNRESOLVED)
 		why->kind = FAIL_OWNER;
 	if (f == FOUND_ALIVE && c)
 		*c = mine;
@@ -132,7 +132,7 @@ int find_judged(const struct uuid *vm, bool ours, struct judged *j, struct fail 
 		if (!ours) {
 			enum found f = find_vm(vm, &j->c, why);
 
-			if (f == FOUND_DOUBT)
+			if (f == FOUND_UNRESOLVED)
 				return -1;
 			j->alive = f == FOUND_ALIVE;
 		}
@@ -228,7 +228,7 @@ int find_operand(const char *operand, struct uuid *vm, char name[VM_NAME_MAX + 1
 	}
 	*vm = f.r.vm;
 	snprintf(name, VM_NAME_MAX + 1, "%s", f.r.name);
-	return find_vm(vm, c, why) == FOUND_DOUBT ? -1 : 0;
+	return find_vm(vm, c, why) == FOUND_UNRESOLVED ? -1 : 0;
 }
 
 int find_holder(struct control *c, const char *holder, bool *held, struct fail *why)

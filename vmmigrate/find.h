@@ -15,10 +15,10 @@
 enum found {
 	FOUND_NONE,      /* the lock is free: no vmrun of that VM lives here, and none can write its record */
 	FOUND_ALIVE,
-	FOUND_DOUBT,     /* the lock is held by somebody who does not answer, or it can't be looked at */
+	FOUND_UNRESOLVED,     /* the lock is held by somebody who does not answer, or it can't be looked at */
 };
 
-/* *c (may be NULL) is an open connection when alive, else NULL. why is filled for FOUND_DOUBT. */
+/* *c (may be NULL) is an open connection when alive, else NULL. why is filled for FOUND_UNRESOLVED. */
 enum found find_vm(const struct uuid *vm, struct control **c, struct fail *why);
 
 struct judged {

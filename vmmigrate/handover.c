@@ -35,7 +35,7 @@ static int handover_record(struct handover *h, bool ours, enum move_state want, 
 		else if (state == want)
 			rc = 1;
 		else {
-			h->settled = true;
+			h->resolved = true;
 			fail_set(why, FAIL_OWNER,
 				 "%s: this move was resolved in the meantime: record state %s",
 				 h->name, move_state_names[state]);
@@ -90,7 +90,7 @@ static int handover_hold_for(struct handover *h, enum move_state want, struct fa
 	case FOUND_NONE:
 		rc = moves_lock(&h->vm, NULL, LEASE_WAIT_MS, &h->lock_fd, why);
 		break;
-	case FOUND_DOUBT:
+	case FOUND_UNRESOLVED:
 		break;
 	}
 	control_close(c);
@@ -141,7 +141,7 @@ int handover_retaking(struct handover *h, bool on, struct fail *why)
 }
 
 /* The outcome, by the live vmrun or without one. An answer that was lost on the way is looked up in the record. */
-static int handover_settle(struct handover *h, enum move_state outcome, uint64_t generation, bool by_word, struct fail *why)
+static int handover_conclude(struct handover *h, enum move_state outcome, uint64_t generation, bool by_word, struct fail *why)
 {
 	int rc = -1;
 
@@ -163,12 +163,12 @@ static int handover_settle(struct handover *h, enum move_state outcome, uint64_t
 
 int handover_done(struct handover *h, uint64_t generation, struct fail *why)
 {
-	return handover_settle(h, MOVE_MOVED, generation ? generation : h->generation + 1, false, why);
+	return handover_conclude(h, MOVE_MOVED, generation ? generation : h->generation + 1, false, why);
 }
 
 int handover_retake(struct handover *h, bool by_word, struct fail *why)
 {
-	return handover_settle(h, MOVE_RETAKEN, 0, by_word, why);
+	return handover_conclude(h, MOVE_RETAKEN, 0, by_word, why);
 }
 
 /* ---- GO ---- */
@@ -227,7 +227,7 @@ static int handover_go(struct handover *h, struct message *m, struct fail *why)
 		uint64_t      left = now < until ? (until - now) / 1000000 : 0;
 		struct pollfd p    = { .fd = h->stop_fd, .events = POLLIN };
 
-		if (h->settled || left == 0 || poll(&p, 1, (int)(left < pause ? left : pause)) > 0)
+		if (h->resolved || left == 0 || poll(&p, 1, (int)(left < pause ? left : pause)) > 0)
 			return -1;
 		pause = pause * 2 < HANDOVER_LAST_MS ? pause * 2 : HANDOVER_LAST_MS;
 	}
@@ -281,7 +281,7 @@ int handover_run(struct handover *h, struct fail *why)
 	address_text(&h->peer, peer);
 	if (handover_go(h, m, why)) {
 		fail_text(why, text, sizeof(text));
-		rc = h->settled ? -1 :
+		rc = h->resolved ? -1 :
 		     fail_set(why, FAIL_OWNER,
 			      "%s: unresolved: released to %s, which has not confirmed that it "
 			      "runs (%.120s); not running here; use vmmigrate resume %s",

@@ -29,7 +29,7 @@ struct handover {
 	uint64_t        running_ns;       /* io_now_ns of RUNNING */
 	bool            alive;            /* the target's vmrun lived when it was asked */
 	bool            here_alive;       /* a vmrun here has done what was last done, not we */
-	bool            settled;          /* somebody else has settled this move */
+	bool            resolved;          /* somebody else has settled this move */
 	char            note[320];        /* what went wrong beside the outcome; "" for nothing */
 };
 

@@ -3,9 +3,9 @@
 
 #include "libcommon/io.h"
 #include "libcommon/paths.h"
-#include "vmmigrate/doubts.h"
+#include "vmmigrate/unresolved.h"
 #include "vmmigrate/note.h"
-#include "vmmigrate/settle.h"
+#include "vmmigrate/outcome.h"
 #include "vmmigrate/slots.h"
 #include "vmmigrate/target.h"
 #include "vmmigrate/wire.h"
@@ -35,7 +35,7 @@ struct listener {
 	int                   fds[ADDRESS_LISTEN], signal_fd;
 	unsigned              nfds;
 	struct slots         *slots;
-	struct doubts         doubts;
+	struct unresolved         unresolved;
 	uint64_t              look_ns;                /* when the records are looked at next */
 	uint64_t              rest_ns;                /* accepts nothing until then: no descriptors */
 	struct listen_drain   drains[LISTEN_DRAINS];
@@ -142,7 +142,7 @@ static void listen_accept(struct listener *l, int listen_fd)
 /* ---- VMs in doubt ---- */
 
 /* In a process of its own: asks about one VM, and acts on the answer. */
-static enum target_outcome listen_ask(const struct listener *l, const struct doubt *d)
+static enum target_outcome listen_ask(const struct listener *l, const struct unresolved_move *d)
 {
 	struct move_record r;
 	struct message    *m = calloc(1, sizeof(*m));
@@ -151,11 +151,11 @@ static enum target_outcome listen_ask(const struct listener *l, const struct dou
 	bool               found;
 
 	if (!m || moves_read(&d->vm, &r, &found, &why))
-		return TARGET_DOUBT;
+		return TARGET_UNRESOLVED;
 	if (!found || r.state != MOVE_READY || !uuid_equal(&r.move, &d->move))
 		return TARGET_NOTHING;
 	uuid_text(&r.move, move);
-	settle_ask(&r, l->o->insecure, m);
+	outcome_ask(&r, l->o->insecure, m);
 	switch (m->type) {
 	case MSG_RUNNING:
 		note("%s: move %s: released by the source: running here", r.name, move);
@@ -166,21 +166,21 @@ static enum target_outcome listen_ask(const struct listener *l, const struct dou
 	default:
 		note("%s: move %s: unresolved, VM kept paused: %s: %s", r.name, move, r.peer,
 		     m->reason[0] ? m->reason : answer_state_names[m->state]);
-		return TARGET_DOUBT;
+		return TARGET_UNRESOLVED;
 	}
 }
 
 static void listen_ask_due(struct listener *l)
 {
-	struct doubt *d;
+	struct unresolved_move *d;
 
 	/* A child of a listener that has been killed may have recorded READY after we looked. */
 	if (io_now_ns() >= l->look_ns) {
-		doubts_look(&l->doubts, io_now_ns());
+		unresolved_scan(&l->unresolved, io_now_ns());
 		l->look_ns = io_now_ns() + LISTEN_LOOK_NS;
 	}
 
-	while ((d = doubts_due(&l->doubts, io_now_ns()))) {
+	while ((d = unresolved_due(&l->unresolved, io_now_ns()))) {
 		pid_t pid = fork();
 
 		if (pid == 0) {
@@ -199,7 +199,7 @@ static void listen_ask_due(struct listener *l)
 static int listen_wait(const struct listener *l)
 {
 	uint64_t now  = io_now_ns();
-	int      look = l->look_ns <= now ? 0 : (int)((l->look_ns - now) / 1000000) + 1, due = doubts_wait(&l->doubts, now);
+	int      look = l->look_ns <= now ? 0 : (int)((l->look_ns - now) / 1000000) + 1, due = unresolved_wait(&l->unresolved, now);
 
 	return due >= 0 && due < look ? due : look;
 }
@@ -207,7 +207,7 @@ static int listen_wait(const struct listener *l)
 /* ---- what children end with ---- */
 
 /* With --once: what came of the move, unless it is still open. */
-static void listen_settled(struct listener *l, int status)
+static void listen_finished(struct listener *l, int status)
 {
 	if (l->o->once && l->status < 0 && (status == TARGET_MOVED || status == TARGET_FAILED))
 		l->status = status;
@@ -220,20 +220,20 @@ static void listen_reap(struct listener *l)
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		/* One that was killed may have left a VM in doubt: only the records know. */
-		int      out = WIFEXITED(status) ? WEXITSTATUS(status) : TARGET_DOUBT;
+		int      out = WIFEXITED(status) ? WEXITSTATUS(status) : TARGET_UNRESOLVED;
 		uint64_t now = io_now_ns();
 		unsigned before;
 
-		if (doubts_asked(&l->doubts, pid, out == TARGET_DOUBT, now)) {
-			listen_settled(l, out);
+		if (unresolved_asked(&l->unresolved, pid, out == TARGET_UNRESOLVED, now)) {
+			listen_finished(l, out);
 			continue;
 		}
 		if (!slots_free(l->slots, pid))
 			continue;
-		before = l->doubts.n;
-		if (out == TARGET_DOUBT)
-			doubts_look(&l->doubts, now);
-		listen_settled(l, out == TARGET_DOUBT && l->doubts.n == before && before == 0 ? TARGET_FAILED : out);
+		before = l->unresolved.n;
+		if (out == TARGET_UNRESOLVED)
+			unresolved_scan(&l->unresolved, now);
+		listen_finished(l, out == TARGET_UNRESOLVED && l->unresolved.n == before && before == 0 ? TARGET_FAILED : out);
 	}
 }
 
@@ -248,9 +248,9 @@ static void listen_end(struct listener *l)
 	for (unsigned i = 0; i < l->nfds; i++)
 		io_close(&l->fds[i]);
 	slots_kill(l->slots, SIGTERM);
-	for (unsigned i = 0; i < l->doubts.n; i++)
-		if (l->doubts.doubt[i].asker)
-			kill(l->doubts.doubt[i].asker, SIGTERM);
+	for (unsigned i = 0; i < l->unresolved.n; i++)
+		if (l->unresolved.unresolved_move[i].asker)
+			kill(l->unresolved.unresolved_move[i].asker, SIGTERM);
 }
 
 static void listen_signal(struct listener *l)
@@ -267,7 +267,7 @@ static void listen_signal(struct listener *l)
 
 static bool listen_goes_on(const struct listener *l)
 {
-	return l->ending ? slots_used(l->slots) || doubts_askers(&l->doubts) : l->status < 0;
+	return l->ending ? slots_used(l->slots) || unresolved_askers(&l->unresolved) : l->status < 0;
 }
 
 static void listen_loop(struct listener *l)

@@ -4,7 +4,7 @@
 #include "libcommon/client/moves.h"
 #include "vmmigrate/find.h"
 #include "vmmigrate/handover.h"
-#include "vmmigrate/settle.h"
+#include "vmmigrate/outcome.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +28,7 @@ static enum answer_state resolve_ask(const struct options *o, const struct move_
 		fail_sys(why, "resolve");
 		return RESOLVE_DEAF;
 	}
-	if (settle_ask_peer(r, o->insecure, m, &deaf)) {
+	if (outcome_ask_peer(r, o->insecure, m, &deaf)) {
 		printf("%s cannot be queried: %s\n", r->peer, fail_text(&deaf, text, sizeof(text)));
 	} else {
 		state = m->state;
@@ -133,7 +133,7 @@ static int resolve_ready_act(const struct options *o, const struct move_record *
 
 	if (!m)
 		return fail_sys(why, "resolve");
-	settle_act(&r->vm, &r->move, r->generation, o->own, NULL, m);
+	outcome_act(&r->vm, &r->move, r->generation, o->own, NULL, m);
 	if (m->type == MSG_RUNNING && o->own)
 		printf("%s: running here\n", r->name);
 	else if (m->type == MSG_RETURNED && (o->disown || !alive))

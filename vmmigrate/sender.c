@@ -29,7 +29,7 @@ struct sender {
 	uint8_t             *chunk;       /* encoded */
 	uint64_t             sent, acked; /* chunks; log[i] is chunk acked + i */
 	struct sender_chunk *log;
-	size_t               nlog, room;
+	size_t               nlog, capacity;
 	struct page_batch   *again;
 	struct message      *m;
 	uint64_t             resends;
@@ -45,7 +45,7 @@ int sender_open(struct sender **out, struct wire *w, struct lease *l, int level,
 	s->lease = l;
 	s->level = level;
 	s->paced = true;
-	s->chunk = malloc(page_chunk_room());
+	s->chunk = malloc(page_chunk_capacity());
 	s->again = aligned_alloc(4096, sizeof(*s->again));
 	s->m     = malloc(sizeof(*s->m));
 	if (!s->chunk || !s->again || !s->m)
@@ -93,14 +93,14 @@ static int sender_log(struct sender *s, const struct page_batch *b, struct fail 
 {
 	struct sender_chunk *c;
 
-	if (s->nlog == s->room) {
-		size_t               room = s->room ? s->room * 2 : 64;
-		struct sender_chunk *more = reallocarray(s->log, room, sizeof(*more));
+	if (s->nlog == s->capacity) {
+		size_t               capacity = s->capacity ? s->capacity * 2 : 64;
+		struct sender_chunk *more = reallocarray(s->log, capacity, sizeof(*more));
 
 		if (!more)
 			return fail_sys(why, "sender log");
 		s->log  = more;
-		s->room = room;
+		s->capacity = capacity;
 	}
 	c  = &s->log[s->nlog];
 	*c = (struct sender_chunk){ .region = b->region, .runs = calloc(b->nruns, sizeof(*c->runs)) };

@@ -12,7 +12,7 @@
 #include "vmmigrate/handover.h"
 #include "vmmigrate/move_images.h"
 #include "vmmigrate/sender.h"
-#include "vmmigrate/settle.h"
+#include "vmmigrate/outcome.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -283,7 +283,7 @@ static int source_release_lost(struct source *s, struct fail *why)
 	else if (state == MOVE_ABORTED)
 		*why = first;
 	/* A vmrun that has died while it was MOVING can't have released it, and nobody else can. */
-	else if (state == MOVE_MOVING && !j->alive && settle_without_vmrun(&j->r, MOVE_MOVING, MOVE_ABORTED, why) == 0)
+	else if (state == MOVE_MOVING && !j->alive && outcome_without_vmrun(&j->r, MOVE_MOVING, MOVE_ABORTED, why) == 0)
 		*why = first;
 	else
 		fail_set(why, FAIL_OWNER,

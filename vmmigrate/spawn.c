@@ -152,7 +152,7 @@ static int incoming_start(struct incoming *in, const struct options *o, const vo
 	return in->pid < 0 ? -1 : 0;
 }
 
-const char *incoming_words(const struct incoming *in, char *out, size_t room)
+const char *incoming_words(const struct incoming *in, char *out, size_t capacity)
 {
 	char    text[4096];
 	off_t   end = lseek(in->log_fd, 0, SEEK_END);
@@ -170,7 +170,7 @@ const char *incoming_words(const struct incoming *in, char *out, size_t room)
 	line    = line ? line + 1 : text;
 	if (!strncmp(line, "vmrun: ", 7))
 		line += 7;
-	snprintf(out, room, "%s", line);
+	snprintf(out, capacity, "%s", line);
 	return out;
 }
 

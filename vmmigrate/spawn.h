@@ -40,7 +40,7 @@ int incoming_open(struct incoming *in, const struct options *o, const struct mac
 const char *incoming_override(char **overrides, const char *name);
 
 /* The last line of its messages, "" for none. */
-const char *incoming_words(const struct incoming *in, char *out, size_t room);
+const char *incoming_words(const struct incoming *in, char *out, size_t capacity);
 
 /* keep: it is to live on. Else the lease is dropped, which ends it, and its end is waited for. */
 void incoming_close(struct incoming *in, bool keep);

@@ -10,7 +10,7 @@
 #include "vmmigrate/spawn.h"
 #include "vmmigrate/note.h"
 #include "vmmigrate/receiver.h"
-#include "vmmigrate/settle.h"
+#include "vmmigrate/outcome.h"
 #include "vmmigrate/slots.h"
 #include "vmmigrate/wire.h"
 
@@ -169,13 +169,13 @@ static int target_claim(struct target *t, struct fail *why)
 	struct uuid     vm;
 	struct fail     ignored;
 	char            name[VM_NAME_MAX + 1];
-	unsigned        doubts = 0;
+	unsigned        unresolved = 0;
 
-	moves_list(target_count_ready, &doubts, &ignored);
-	if (doubts >= TARGET_DOUBTS_MAX)
+	moves_list(target_count_ready, &unresolved, &ignored);
+	if (unresolved >= TARGET_DOUBTS_MAX)
 		return fail_set(why, FAIL_LIMIT,
 				"%u VMs unresolved on the target; see vmmigrate status there",
-				doubts);
+				unresolved);
 	if (find_vm(&t->hello->vm, &c, &ignored) == FOUND_ALIVE) {
 		if (find_identity(c, &vm, name, &ignored))
 			snprintf(name, sizeof(name), "%s", t->machine->name);
@@ -448,7 +448,7 @@ static enum target_outcome target_outcome_of(const struct message *m)
 {
 	if (m->type == MSG_RUNNING)
 		return TARGET_MOVED;
-	return m->type == MSG_RETURNED ? TARGET_FAILED : TARGET_DOUBT;
+	return m->type == MSG_RETURNED ? TARGET_FAILED : TARGET_UNRESOLVED;
 }
 
 /* Carries out GO or ABORT and says what came of it. */
@@ -459,7 +459,7 @@ static enum target_outcome target_act(struct wire *w, const struct uuid *vm, con
 
 	if (go)
 		fault_point("vmmigrate.target.go-heard");
-	settle_act(vm, move, generation, go, l, m);
+	outcome_act(vm, move, generation, go, l, m);
 
 	enum target_outcome out = target_outcome_of(m);
 
@@ -484,13 +484,13 @@ static enum target_outcome target_wait(struct target *t, struct fail *why)
 	/* RELEASED comes at most once, before GO. */
 	for (int i = 0; i < 2; i++)
 		if (wire_recv_message(t->wire, t->m, WIRE_READY_NS, why))
-			return TARGET_DOUBT;
+			return TARGET_UNRESOLVED;
 		else if (t->m->type != MSG_RELEASED)
 			break;
 	wire_phase(t->wire, 0);
 	if (t->m->type != MSG_GO && t->m->type != MSG_ABORT) {
 		fail_set(why, FAIL_PEER, "unexpected %s", message_type_names[t->m->type]);
-		return TARGET_DOUBT;
+		return TARGET_UNRESOLVED;
 	}
 	return target_act(t->wire, &t->hello->vm, &t->hello->move, t->hello->generation, t->m->type == MSG_GO, t->in.lease, t->m);
 }
@@ -520,7 +520,7 @@ static enum target_outcome target_move(struct target *t)
 	note("%s: incoming from %s, move %s", t->hello->name, t->wire->peer, move);
 	t->in.pid = t->in.log_fd = t->in.claim = -1;
 	if (target_agree(t, &why) || target_load(t, &why) || target_ready(t, &why)) {
-		out = t->was_ready && target_is_ready(t) ? TARGET_DOUBT : TARGET_FAILED;
+		out = t->was_ready && target_is_ready(t) ? TARGET_UNRESOLVED : TARGET_FAILED;
 		fail_text(&why, text, sizeof(text));
 		if (out == TARGET_FAILED && why.kind != FAIL_ENDED && !t->refused &&
 		    wire_send_abort(t->wire, text, &(struct fail){ 0 }) == 0)
@@ -575,7 +575,7 @@ static enum target_outcome target_first(struct target *t)
 	case MSG_HELLO:
 		return target_move(t);
 	case MSG_QUERY:
-		settle_query(t->hello, t->m);
+		outcome_query(t->hello, t->m);
 		wire_send_message(t->wire, t->m, &why);
 		return TARGET_NOTHING;
 	case MSG_GO:

@@ -8,7 +8,7 @@
 enum target_outcome {
 	TARGET_MOVED   = 0,      /* a VM runs here now by what was said on it */
 	TARGET_FAILED  = 4,      /* a move failed or was refused; nothing is left of it but perhaps a record RETURNED */
-	TARGET_DOUBT   = 5,      /* a VM is kept here, READY, and nobody has said GO or ABORT */
+	TARGET_UNRESOLVED   = 5,      /* a VM is kept here, READY, and nobody has said GO or ABORT */
 	TARGET_NOTHING = 7,      /* no move: a question, an abort, garbage */
 };
 

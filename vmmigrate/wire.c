@@ -286,13 +286,13 @@ int wire_recv(struct wire *w, struct chunk *c, const uint8_t **payload, bool *da
 				 chunk_type_name(c->type));
 			return wire_senseless(w, why);
 		}
-		if (!w->buf || c->len > w->room) {      /* an empty payload has a place too */
+		if (!w->buf || c->len > w->capacity) {      /* an empty payload has a place too */
 			uint8_t *more = realloc(w->buf, c->len ? c->len : 1);
 
 			if (!more)
 				return fail_sys(why, "%s: chunk", w->peer);
 			w->buf  = more;
-			w->room = c->len;
+			w->capacity = c->len;
 		}
 		if (wire_get(w, w->buf, c->len, deadline, why))
 			return -1;

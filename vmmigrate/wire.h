@@ -44,7 +44,7 @@ struct wire {
 	uint64_t          until_ns;                    /* no receiving or sending beyond it: the phase's deadline; 0 none */
 	uint64_t          rate, free_ns;               /* bandwidth cap: bytes a second, 0 none; when the line is free again */
 	uint8_t          *buf;                         /* payload received last */
-	size_t            room;
+	size_t            capacity;
 };
 
 /* Takes fd, on failure too. */

@@ -105,7 +105,7 @@ static uint64_t dirty_share(struct vm *vm, uint64_t *const taken[], const struct
 	return fresh;
 }
 
-int dirty_harvest(struct vm *vm, const struct dirty_consumer *c, uint64_t *fresh, struct fail *why)
+int dirty_sync(struct vm *vm, const struct dirty_consumer *c, uint64_t *fresh, struct fail *why)
 {
 	uint64_t *taken[LIMIT_REGIONS] = { NULL };
 	int       rc = -1;
@@ -123,7 +123,7 @@ int dirty_harvest(struct vm *vm, const struct dirty_consumer *c, uint64_t *fresh
 
 	/* Only after the marks were taken: a vCPU that still writes under an old tag writes a page that is in taken[], and
 	 * nobody reads it before the tags are gone. */
-	if ((vm->consumers || !vm->accel->ops->log) && vm->accel->ops->harvest(vm->accel, taken, why)) {
+	if ((vm->consumers || !vm->accel->ops->log) && vm->accel->ops->sync_dirty_log(vm->accel, taken, why)) {
 		for (unsigned i = 0; i < vm->memory.nregions; i++)     /* no mark is lost to a failure */
 			dirty_or(&vm->memory.regions[i], vm->memory.regions[i].dirty, taken[i]);
 		goto out;

@@ -24,7 +24,7 @@ void dirty_consumer_remove(struct vm *vm, struct dirty_consumer *c);
  * not exist yet waits for the next harvest), has the accelerator drop its write tags (or add its
  * own log), then ORs. When it returns, pages that were named may be read: a later write is marked
  * again. *fresh: pages newly set in c's maps (c may be NULL). */
-int dirty_harvest(struct vm *vm, const struct dirty_consumer *c, uint64_t *fresh, struct fail *why);
+int dirty_sync(struct vm *vm, const struct dirty_consumer *c, uint64_t *fresh, struct fail *why);
 
 /* Epochs: what was written since a snapshot. begin at the pause of a save (after harvesting); commit when the file is
  * safe; abandon when it is not: its pages go back to the epoch before. */

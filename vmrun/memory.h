@@ -13,7 +13,7 @@
 /* Guest memory: regions over memfds, one door in, and the marks of what was written (design.md 4).
  *
  * Whoever writes guest memory marks the page in `dirty` after the last byte is written: devices, loader and reset
- * through guest_write_begin/_end, the software CPU's slow store path by itself. Only dirty_harvest() (dirty.h) takes
+ * through guest_write_begin/_end, the software CPU's slow store path by itself. Only dirty_sync() (dirty.h) takes
  * marks away. A page from which a software CPU has decoded instructions has its bit in `code` and loses its write
  * tags; a write to it clears the bit and counts code_gen up, so that decoded copies are seen to be stale. */
 

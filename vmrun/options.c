@@ -187,7 +187,7 @@ static int options_one(struct options *o, int opt, const char *arg, struct fail 
 		o->cpus = (uint32_t)n;
 		return 0;
 	case OPT_CPU:
-		if (!arg[0] || strlen(arg) >= sizeof(((struct machine *)0)->isa))
+		if (!arg[0] || strlen(arg) >= sizeof(((struct machine *)0)->cpu_model))
 			return fail_set(why, FAIL_USAGE,
 					"--cpu: invalid value '%.40s' (for example x86-64-v2,+avx)",
 					arg);

@@ -10,48 +10,48 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A copy of every part, in the order vm_parts walks: what a load must bring back, and what puts the VM right when it
+/* A copy of every part, in the order vm_sections walks: what a load must bring back, and what puts the VM right when it
  * does not. */
-struct pulse_part {
+struct pulse_section {
 	char              where[MACHINE_NODE_MAX];     /* "ns16550a@10000000", "cpu@0", "vm" */
-	struct state_part part;                        /* .s is the live struct */
+	struct state_section section;                        /* .s is the live struct */
 	void             *copy;
 };
 
 struct pulse {
-	struct pulse_part *parts;
-	size_t             n, room;
+	struct pulse_section *sections;
+	size_t             n, capacity;
 };
 
 static void pulse_close(struct pulse *p)
 {
 	for (size_t i = 0; i < p->n; i++)
-		free(p->parts[i].copy);
-	free(p->parts);
+		free(p->sections[i].copy);
+	free(p->sections);
 	*p = (struct pulse){ 0 };
 }
 
-static int pulse_add(struct pulse *p, const char *where, const struct state_part *parts, size_t n, bool copy, struct fail *why)
+static int pulse_add(struct pulse *p, const char *where, const struct state_section *sections, size_t n, bool copy, struct fail *why)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (p->n == p->room) {
-			size_t             room = p->room ? p->room * 2 : 32;
-			struct pulse_part *more = realloc(p->parts, room * sizeof(*more));
+		if (p->n == p->capacity) {
+			size_t             capacity = p->capacity ? p->capacity * 2 : 32;
+			struct pulse_section *more = realloc(p->sections, capacity * sizeof(*more));
 
 			if (!more)
 				goto nomem;
-			p->parts = more;
-			p->room  = room;
+			p->sections = more;
+			p->capacity  = capacity;
 		}
-		struct pulse_part *e = &p->parts[p->n];
+		struct pulse_section *e = &p->sections[p->n];
 
-		*e = (struct pulse_part){ .part = parts[i] };
+		*e = (struct pulse_section){ .section = sections[i] };
 		snprintf(e->where, sizeof(e->where), "%s", where);
 		if (copy) {
-			e->copy = malloc(parts[i].table->size);
+			e->copy = malloc(sections[i].table->size);
 			if (!e->copy)
 				goto nomem;
-			memcpy(e->copy, parts[i].s, parts[i].table->size);
+			memcpy(e->copy, sections[i].s, sections[i].table->size);
 		}
 		p->n++;
 	}
@@ -64,46 +64,46 @@ nomem:
 /* All parts of the VM as they are now; copy: with their content. */
 static int pulse_walk(struct pulse *p, struct vm *vm, bool copy, struct fail *why)
 {
-	struct state_part    parts[MACHINE_PARTS_MAX];
-	struct machine_parts walk;
+	struct state_section    sections[MACHINE_SECTIONS_MAX];
+	struct machine_sections walk;
 	char                 where[MACHINE_NODE_MAX];
 
 	*p = (struct pulse){ 0 };
-	vm_parts(vm, &walk);
-	if (pulse_add(p, "vm", parts, walk.vm(vm, parts, MACHINE_PARTS_MAX), copy, why))
+	vm_sections(vm, &walk);
+	if (pulse_add(p, "vm", sections, walk.vm(vm, sections, MACHINE_SECTIONS_MAX), copy, why))
 		return -1;
 	for (uint32_t i = 0; i < vm->cfg.ncpus; i++) {
 		snprintf(where, sizeof(where), "cpu@%" PRIx32, i);
-		if (pulse_add(p, where, parts, walk.cpu(vm, i, parts, MACHINE_PARTS_MAX), copy, why))
+		if (pulse_add(p, where, sections, walk.cpu(vm, i, sections, MACHINE_SECTIONS_MAX), copy, why))
 			return -1;
 	}
 	for (uint32_t i = 0; i < vm->cfg.ndevices; i++) {
 		machine_device_node(&vm->cfg.devices[i], where);
-		if (pulse_add(p, where, parts, walk.device(vm, i, parts, MACHINE_PARTS_MAX), copy, why))
+		if (pulse_add(p, where, sections, walk.device(vm, i, sections, MACHINE_SECTIONS_MAX), copy, why))
 			return -1;
 	}
 	return 0;
 }
 
-static int pulse_differs(const struct pulse_part *was, const struct pulse_part *is, struct fail *why)
+static int pulse_differs(const struct pulse_section *was, const struct pulse_section *is, struct fail *why)
 {
 	uint32_t            at = 0;
 	char                index[16] = "";
-	const struct field *f = state_differs(was->part.table, was->copy, is->part.s, &at);
+	const struct field *f = state_differs(was->section.table, was->copy, is->section.s, &at);
 
 	if (!f)
 		return 0;
 	if (f->type == FIELD_BYTES || f->type == FIELD_STR)
 		return fail_set(why, FAIL_CORRUPT, "pulse: %s: %s.%s differs at byte %" PRIu32,
-				was->where, was->part.node, f->name, at);
+				was->where, was->section.node, f->name, at);
 	if (f->count > 1)
 		snprintf(index, sizeof(index), "[%" PRIu32 "]", at);
-	uint64_t before = state_value(f, was->copy, at), after = state_value(f, is->part.s, at);
+	uint64_t before = state_value(f, was->copy, at), after = state_value(f, is->section.s, at);
 
 	if (f->show == SHOW_HEX)
 		return fail_set(why, FAIL_CORRUPT, "pulse: %s: %s.%s%s: 0x%" PRIx64 " before, 0x%" PRIx64 " after", was->where,
-				was->part.node, f->name, index, before, after);
-	return fail_set(why, FAIL_CORRUPT, "pulse: %s: %s.%s%s: %" PRIu64 " before, %" PRIu64 " after", was->where, was->part.node,
+				was->section.node, f->name, index, before, after);
+	return fail_set(why, FAIL_CORRUPT, "pulse: %s: %s.%s%s: %" PRIu64 " before, %" PRIu64 " after", was->where, was->section.node,
 			f->name, index, before, after);
 }
 
@@ -114,10 +114,10 @@ static int pulse_compare(const struct pulse *was, const struct pulse *is, struct
 				"pulse: number of state nodes differs: %zu before, %zu after",
 				was->n, is->n);
 	for (size_t i = 0; i < was->n; i++) {
-		if (strcmp(was->parts[i].where, is->parts[i].where) || strcmp(was->parts[i].part.node, is->parts[i].part.node))
-			return fail_set(why, FAIL_CORRUPT, "pulse: %s: %s before, %s after", was->parts[i].where, was->parts[i].part.node,
-					is->parts[i].part.node);
-		if (pulse_differs(&was->parts[i], &is->parts[i], why))
+		if (strcmp(was->sections[i].where, is->sections[i].where) || strcmp(was->sections[i].section.node, is->sections[i].section.node))
+			return fail_set(why, FAIL_CORRUPT, "pulse: %s: %s before, %s after", was->sections[i].where, was->sections[i].section.node,
+					is->sections[i].section.node);
+		if (pulse_differs(&was->sections[i], &is->sections[i], why))
 			return -1;
 	}
 	return 0;
@@ -153,8 +153,8 @@ static void pulse_put_back(struct vm *vm, const struct pulse *was)
 	struct fail ignored;
 
 	for (size_t i = 0; i < was->n; i++)
-		memcpy(was->parts[i].part.s, was->parts[i].copy, was->parts[i].part.table->size);
-	if (vm_loaded(vm, CLOCK_FREEZE, &ignored))
+		memcpy(was->sections[i].section.s, was->sections[i].copy, was->sections[i].section.table->size);
+	if (vm_post_load(vm, CLOCK_FREEZE, &ignored))
 		return;     /* the first failure is the one to be told of */
 }
 
@@ -166,14 +166,14 @@ static int pulse_once(struct vm *vm, struct fail *why)
 	size_t       len, again_len;
 	int          rc = -1;
 
-	if (dirty_harvest(vm, NULL, NULL, why) || vm_save(vm, &tree, &len, why) || pulse_walk(&was, vm, true, why))
+	if (dirty_sync(vm, NULL, NULL, why) || vm_save(vm, &tree, &len, why) || pulse_walk(&was, vm, true, why))
 		goto out;
 	if (vm_reload(vm, tree, len, why) || vm_save(vm, &again, &again_len, why) || pulse_walk(&is, vm, false, why)) {
 		fail_prefix(why, "pulse: ");
 		pulse_put_back(vm, &was);
 		goto out;
 	}
-	vm->clock_part.realtime_ns = ((const struct clock_state *)was.parts[0].copy)->realtime_ns;     /* the host's went on */
+	vm->clock_section.realtime_ns = ((const struct clock_state *)was.sections[0].copy)->realtime_ns;     /* the host's went on */
 	if (pulse_compare(&was, &is, why)) {
 		pulse_put_back(vm, &was);
 		goto out;
@@ -195,9 +195,9 @@ int vm_pulse(struct vm *vm, struct fail *why)
 
 	if (vm->run.ended)
 		return fail_set(why, FAIL_ENDED, "the VM has ended");
-	if (runstate_stand(vm, why))
+	if (runstate_quiesce(vm, why))
 		return -1;
-	vm_settle(vm);     /* a wish of the guest's must not be lost between two states */
+	vm_process_events(vm);     /* a wish of the guest's must not be lost between two states */
 	if (vm->run.ended)
 		return fail_set(why, FAIL_ENDED, "the VM has ended");
 	/* Twice: the second finds what the first load derived wrongly. */

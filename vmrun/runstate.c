@@ -25,7 +25,7 @@ static bool runstate_may_run(const struct runstate *r)
 	return r->holders == 0 && r->started && !r->ended;
 }
 
-int runstate_stand(struct vm *vm, struct fail *why)
+int runstate_quiesce(struct vm *vm, struct fail *why)
 {
 	struct fail undo;
 
@@ -64,7 +64,7 @@ int runstate_end(struct vm *vm, struct fail *why)
 int runstate_apply(struct vm *vm, struct fail *why)
 {
 	if (!runstate_may_run(&vm->run))
-		return runstate_stand(vm, why);
+		return runstate_quiesce(vm, why);
 	if (vm->run.cpus_running)
 		return 0;
 	vm->disks_known = false;
@@ -83,14 +83,14 @@ int runstate_hold(struct vm *vm, enum holder h, struct fail *why)
 	bool was_running = vm->run.cpus_running, had = runstate_held_by(vm, h);
 
 	vm->run.holders |= h;
-	if (runstate_stand(vm, why)) {
+	if (runstate_quiesce(vm, why)) {
 		if (!had)
 			vm->run.holders &= ~(unsigned)h;
 		return -1;
 	}
 	/* The guest may have asked for its end or a reset just before it stopped: that belongs before the pause. */
 	if (was_running)
-		vm_settle(vm);
+		vm_process_events(vm);
 	if (vm->run.ended)
 		return fail_set(why, FAIL_ENDED, "the VM has ended");
 	if (was_running)

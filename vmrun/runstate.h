@@ -44,7 +44,7 @@ int runstate_hold(struct vm *vm, enum holder h, struct fail *why);
 int runstate_drop(struct vm *vm, enum holder h, struct fail *why);
 /* Stops vCPUs, devices and clock without a holder and without events, for the length of one operation under control_lock
  * (reset, pulse); runstate_apply then makes it run again if nothing speaks against it. Both idempotent. */
-int runstate_stand(struct vm *vm, struct fail *why);
+int runstate_quiesce(struct vm *vm, struct fail *why);
 int runstate_apply(struct vm *vm, struct fail *why);
 /* The VM's end: stops vCPUs, devices and clock, each whatever the others do; nothing runs again.
  * -1: one did not (stuck). */

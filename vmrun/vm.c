@@ -36,11 +36,11 @@ static void vm_event_ready(void *arg, uint32_t events)
 	if (read(vm->event_fd, &n, sizeof(n)) < 0)
 		return;
 	pthread_mutex_lock(&vm->control_lock);
-	vm_settle(vm);
+	vm_process_events(vm);
 	pthread_mutex_unlock(&vm->control_lock);
 }
 
-static int vm_open_parts(struct vm *vm, const struct accel_ops *accel, struct fail *why)
+static int vm_open_devices(struct vm *vm, const struct accel_ops *accel, struct fail *why)
 {
 	sigset_t block, before;
 	int      rc = -1;
@@ -80,7 +80,7 @@ static int vm_open_as(struct vm **out, const struct machine *cfg, const struct a
 		goto fail;
 	}
 	vm->event_watch = loop_add(loop, vm->event_fd, EPOLLIN, vm_event_ready, vm, why);
-	if (!vm->event_watch || vm_open_parts(vm, accel, why))
+	if (!vm->event_watch || vm_open_devices(vm, accel, why))
 		goto fail;
 	*out = vm;
 	return 0;

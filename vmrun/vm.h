@@ -39,7 +39,7 @@ struct vm {
 	struct boot_images images;             /* for resets; kernel NULL: not at hand (images.h) */
 	bool               reset_pending;      /* the guest waits for one (vm_reset.c); held by the user */
 	enum clock_policy  clock_policy;       /* at the next load */
-	struct clock_state clock_part;         /* what is saved of the clock, filled at each save */
+	struct clock_state clock_section;         /* what is saved of the clock, filled at each save */
 	struct restoring  *restoring;          /* restore.c: the thread that reads its snapshot; NULL: none */
 	struct machine    *recorded;           /* as the tree that came in has it, before overrides, with the disks' fingerprints once state is loaded; NULL when booted here */
 	bool               disks_deferred;     /* incoming: disks are opened but not locked before board_own */
@@ -80,7 +80,7 @@ void vm_event(struct vm *vm, enum vm_event e);
 
 /* Under control_lock: does what was asked for by vm_event. By main's loop, and by runstate_hold once the vCPUs stand, so that
  * a wish of the guest's is never left outside of what is saved. */
-void vm_settle(struct vm *vm);
+void vm_process_events(struct vm *vm);
 /* The vCPUs stand and were reset: resets that they asked for before, and their deaths, are past. */
 void vm_events_void(struct vm *vm);
 
@@ -126,10 +126,10 @@ int vm_load(struct vm *vm, const void *fdt, size_t len, struct fail *why);
 int vm_pulse(struct vm *vm, struct fail *why);
 
 /* The parts of everything that is saved, in place, for machine_write and machine_load_state; arg is the VM. */
-void vm_parts(struct vm *vm, struct machine_parts *out);
+void vm_sections(struct vm *vm, struct machine_sections *out);
 /* For vm_pulse: a tree of this VM's own, just saved, back into it; and what follows when parts were put into place. */
 int vm_reload(struct vm *vm, const void *fdt, size_t len, struct fail *why);
-int vm_loaded(struct vm *vm, enum clock_policy policy, struct fail *why);
+int vm_post_load(struct vm *vm, enum clock_policy policy, struct fail *why);
 
 /* Main thread, before vm_start: from now on SIGINT, SIGTERM and SIGHUP wait for vm_run, and end the VM in order. */
 void vm_signals_block(void);

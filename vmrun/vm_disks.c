@@ -29,7 +29,7 @@ static const char *disk_change(const struct machine_host *then, const struct mac
 }
 
 /* The disks of the n hosts as they are now, against what is recorded of them: a list of those that differ; "": none. */
-static void disks_changed(const struct vm *vm, const struct machine_host *then, uint32_t n, char *list, size_t room)
+static void disks_changed(const struct vm *vm, const struct machine_host *then, uint32_t n, char *list, size_t capacity)
 {
 	static const uint8_t nil[sizeof(then->digest)];
 	size_t               at = 0;
@@ -46,8 +46,8 @@ static void disks_changed(const struct vm *vm, const struct machine_host *then, 
 			what = disk_change(&then[i], now);
 		else if (!now->readonly)
 			what = "not recorded";
-		if (what && at < room)
-			at += (size_t)snprintf(list + at, room - at, "%s%s (%s)", at ? ", " : "", now->name, what);
+		if (what && at < capacity)
+			at += (size_t)snprintf(list + at, capacity - at, "%s%s (%s)", at ? ", " : "", now->name, what);
 	}
 }
 

@@ -16,7 +16,7 @@ void vm_event(struct vm *vm, enum vm_event e)
 		return;     /* the counter is full: it is readable, which is all that is wanted */
 }
 
-void vm_settle(struct vm *vm)
+void vm_process_events(struct vm *vm)
 {
 	uint32_t e = atomic_exchange(&vm->events, 0);
 

@@ -30,7 +30,7 @@ static int vm_reset_as(struct vm *vm, bool guest, const char *cause, struct fail
 	bool was_running = vm->run.cpus_running;
 
 	/* Before anything is touched: a VM whose kernel is not at hand runs on when it was not its own wish. */
-	if (images_need(vm, why) || runstate_stand(vm, why))
+	if (images_need(vm, why) || runstate_quiesce(vm, why))
 		return -1;
 	if (vm_boot(vm, why)) {
 		vm_reset_wait(vm, why);
@@ -82,7 +82,7 @@ void vm_reset_asked(struct vm *vm)
 		return;
 	}
 	/* Pause: reset, and wait for cont; a save made meanwhile is one of a machine that was just switched on. */
-	if (vm->cfg.on_reboot == REBOOT_PAUSE ? runstate_hold(vm, HOLD_USER, &why) : runstate_stand(vm, &why)) {
+	if (vm->cfg.on_reboot == REBOOT_PAUSE ? runstate_hold(vm, HOLD_USER, &why) : runstate_quiesce(vm, &why)) {
 		vm_reset_later(vm, &why);
 		return;
 	}

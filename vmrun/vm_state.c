@@ -10,56 +10,56 @@
 #include <stdlib.h>
 #include <string.h>
 
-static size_t vm_parts_vm(void *arg, struct state_part *out, size_t max)
+static size_t vm_sections_vm(void *arg, struct state_section *out, size_t max)
 {
 	struct vm *vm = arg;
 
 	if (max == 0)
 		return 0;
-	out[0] = (struct state_part){ .node = "clock", .table = &clock_state_table, .s = &vm->clock_part };
-	return 1 + (vm->accel->ops->vm_parts ? vm->accel->ops->vm_parts(vm->accel, out + 1, max - 1) : 0);
+	out[0] = (struct state_section){ .node = "clock", .table = &clock_state_table, .s = &vm->clock_section };
+	return 1 + (vm->accel->ops->vm_sections ? vm->accel->ops->vm_sections(vm->accel, out + 1, max - 1) : 0);
 }
 
-static size_t vm_parts_cpu(void *arg, uint32_t cpu, struct state_part *out, size_t max)
+static size_t vm_sections_cpu(void *arg, uint32_t cpu, struct state_section *out, size_t max)
 {
 	struct vm *vm = arg;
 
-	return vm->accel->ops->parts(vm->accel, cpu, out, max);
+	return vm->accel->ops->sections(vm->accel, cpu, out, max);
 }
 
-static size_t vm_parts_device(void *arg, uint32_t device, struct state_part *out, size_t max)
+static size_t vm_sections_device(void *arg, uint32_t device, struct state_section *out, size_t max)
 {
 	struct vm     *vm = arg;
 	struct device *d  = vm->board->devices[device];
 
-	return d->ops->parts ? d->ops->parts(d, out, max) : 0;
+	return d->ops->sections ? d->ops->sections(d, out, max) : 0;
 }
 
-void vm_parts(struct vm *vm, struct machine_parts *out)
+void vm_sections(struct vm *vm, struct machine_sections *out)
 {
-	*out = (struct machine_parts){ .vm = vm_parts_vm, .cpu = vm_parts_cpu, .device = vm_parts_device, .arg = vm,
+	*out = (struct machine_sections){ .vm = vm_sections_vm, .cpu = vm_sections_cpu, .device = vm_sections_device, .arg = vm,
 					.stopped = runstate_held_by(vm, HOLD_USER), .reset_pending = vm->reset_pending };
 }
 
 int vm_save(struct vm *vm, uint8_t **fdt, size_t *len, struct fail *why)
 {
-	struct machine_parts parts;
+	struct machine_sections sections;
 	uint8_t             *buf;
 	int                  rc;
 
 	if (vm->run.cpus_running)
 		return fail_set(why, FAIL_REFUSED, "state cannot be saved: VM not paused");
-	if (vm->accel->ops->collect && vm->accel->ops->collect(vm->accel, why))
+	if (vm->accel->ops->sync_state && vm->accel->ops->sync_state(vm->accel, why))
 		return -1;
 	buf = malloc(LIMIT_TREE_BYTES);
 	if (!buf) {
 		errno = ENOMEM;
 		return fail_sys(why, "VM tree");
 	}
-	vm_parts(vm, &parts);
+	vm_sections(vm, &sections);
 	pthread_mutex_lock(&vm->machine_lock);
-	clock_save(&vm->clock, &vm->clock_part);
-	rc = machine_write(&vm->cfg, &parts, buf, LIMIT_TREE_BYTES, len, why);
+	clock_save(&vm->clock, &vm->clock_section);
+	rc = machine_write(&vm->cfg, &sections, buf, LIMIT_TREE_BYTES, len, why);
 	pthread_mutex_unlock(&vm->machine_lock);
 	if (rc) {
 		free(buf);
@@ -97,14 +97,14 @@ struct vm_skip {
 	uint8_t was[LIMIT_PROP_BYTES];
 };
 
-static size_t vm_skip_note(const struct state_part *parts, size_t n, struct vm_skip *s, size_t have, size_t max)
+static size_t vm_skip_note(const struct state_section *sections, size_t n, struct vm_skip *s, size_t have, size_t max)
 {
 	for (size_t i = 0; i < n && have < max; i++) {
-		const struct field *f = vm_field_skipped(parts[i].table);
+		const struct field *f = vm_field_skipped(sections[i].table);
 
 		if (!f || vm_field_bytes(f) > sizeof(s->was))
 			continue;
-		s[have].at  = (char *)parts[i].s + f->offset;
+		s[have].at  = (char *)sections[i].s + f->offset;
 		s[have].len = vm_field_bytes(f);
 		memcpy(s[have].was, s[have].at, s[have].len);
 		have++;
@@ -114,23 +114,23 @@ static size_t vm_skip_note(const struct state_part *parts, size_t n, struct vm_s
 
 #define VM_SKIPS 64
 
-static struct vm_skip *vm_skips_before(struct vm *vm, const struct machine_parts *p, size_t *n)
+static struct vm_skip *vm_skips_before(struct vm *vm, const struct machine_sections *p, size_t *n)
 {
-	struct state_part parts[MACHINE_PARTS_MAX];
+	struct state_section sections[MACHINE_SECTIONS_MAX];
 	struct vm_skip   *s = calloc(VM_SKIPS, sizeof(*s));
 
 	*n = 0;
 	if (!s)
 		abort();
-	*n = vm_skip_note(parts, p->vm(vm, parts, MACHINE_PARTS_MAX), s, *n, VM_SKIPS);
+	*n = vm_skip_note(sections, p->vm(vm, sections, MACHINE_SECTIONS_MAX), s, *n, VM_SKIPS);
 	for (uint32_t i = 0; i < vm->cfg.ncpus; i++)
-		*n = vm_skip_note(parts, p->cpu(vm, i, parts, MACHINE_PARTS_MAX), s, *n, VM_SKIPS);
+		*n = vm_skip_note(sections, p->cpu(vm, i, sections, MACHINE_SECTIONS_MAX), s, *n, VM_SKIPS);
 	for (uint32_t i = 0; i < vm->cfg.ndevices; i++)
-		*n = vm_skip_note(parts, p->device(vm, i, parts, MACHINE_PARTS_MAX), s, *n, VM_SKIPS);
+		*n = vm_skip_note(sections, p->device(vm, i, sections, MACHINE_SECTIONS_MAX), s, *n, VM_SKIPS);
 	return s;
 }
 
-static int vm_load_parts(struct vm *vm, const struct machine_parts *p, const void *fdt, size_t len, struct fail *why)
+static int vm_load_sections(struct vm *vm, const struct machine_sections *p, const void *fdt, size_t len, struct fail *why)
 {
 	size_t          n;
 	struct vm_skip *s  = vm_skips_before(vm, p, &n);
@@ -142,17 +142,17 @@ static int vm_load_parts(struct vm *vm, const struct machine_parts *p, const voi
 	return rc;
 }
 #else
-static int vm_load_parts(struct vm *vm, const struct machine_parts *p, const void *fdt, size_t len, struct fail *why)
+static int vm_load_sections(struct vm *vm, const struct machine_sections *p, const void *fdt, size_t len, struct fail *why)
 {
 	return machine_load_state(&vm->cfg, p, fdt, len, why);
 }
 #endif
 
 /* What is derived from loaded parts: CPUs first, because devices raise their lines anew. */
-int vm_loaded(struct vm *vm, enum clock_policy policy, struct fail *why)
+int vm_post_load(struct vm *vm, enum clock_policy policy, struct fail *why)
 {
-	clock_load(&vm->clock, &vm->clock_part, policy);
-	if (vm->accel->ops->loaded(vm->accel, policy, why) || board_loaded(vm->board, why))
+	clock_load(&vm->clock, &vm->clock_section, policy);
+	if (vm->accel->ops->post_load(vm->accel, policy, why) || board_post_load(vm->board, why))
 		return -1;
 	vm->run.ran = true;
 	return 0;
@@ -161,7 +161,7 @@ int vm_loaded(struct vm *vm, enum clock_policy policy, struct fail *why)
 static int vm_load_as(struct vm *vm, const struct machine *from, const void *fdt, size_t len, enum clock_policy policy,
 		      struct fail *why)
 {
-	struct machine_parts parts;
+	struct machine_sections sections;
 	int                  rc;
 
 	if (vm->run.cpus_running)
@@ -172,12 +172,12 @@ static int vm_load_as(struct vm *vm, const struct machine *from, const void *fdt
 	board_reset(vm->board);
 	if (vm->accel->ops->reset(vm->accel, NULL, why))
 		return -1;
-	vm->clock_part = (struct clock_state){ 0 };
-	vm_parts(vm, &parts);
+	vm->clock_section = (struct clock_state){ 0 };
+	vm_sections(vm, &sections);
 	pthread_mutex_lock(&vm->machine_lock);
-	rc = vm_load_parts(vm, &parts, fdt, len, why);
+	rc = vm_load_sections(vm, &sections, fdt, len, why);
 	pthread_mutex_unlock(&vm->machine_lock);
-	return rc ? -1 : vm_loaded(vm, policy, why);
+	return rc ? -1 : vm_post_load(vm, policy, why);
 }
 
 int vm_reload(struct vm *vm, const void *fdt, size_t len, struct fail *why)

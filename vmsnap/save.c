@@ -296,7 +296,7 @@ static int save_quit(struct save *s, struct fail *why)
 
 /* What fails here leaves a complete snapshot. Without --stop-after the save has succeeded all the
  * same. A VM that has ended ended in its pause: else the lease would have been lost before. */
-static int save_settle(struct save *s, struct fail *why)
+static int save_finish(struct save *s, struct fail *why)
 {
 	if (!s->o->stop_after) {
 		save_commit(s, why);
@@ -326,7 +326,7 @@ int save_run(const struct options *o, struct progress *progress, struct save_rep
 		goto out;
 	if (save_complete(&s, why) || save_publish(&s, why))
 		goto out;
-	rc = save_settle(&s, why);
+	rc = save_finish(&s, why);
 out:
 	lease_close(s.lease);         /* first of all: it may hold the pause */
 	if (o->file)

@@ -228,7 +228,7 @@ int snap_image_open(struct snap_image **out, int fd, const char *what, struct fa
 	s->bytes      = (uint64_t)st.st_size;
 	s->index_have = UINT64_MAX;
 	snprintf(s->what, sizeof(s->what), "%s", what);
-	s->payload = malloc(page_chunk_room());
+	s->payload = malloc(page_chunk_capacity());
 	if (!s->payload) {
 		fail_sys(why, "%s: chunk buffer", what);
 		goto failed;
@@ -305,7 +305,7 @@ static int image_load(struct snap_image *s, uint32_t region, uint64_t at, struct
 	s->chunk_at = 0;
 	if (image_chunk(s, &s->chunk, at, s->end.index_at, why))
 		return -1;
-	if (s->chunk.type != CHUNK_PAGES || s->chunk.region != region || s->chunk.len > page_chunk_room() - CHUNK_HEADER_BYTES)
+	if (s->chunk.type != CHUNK_PAGES || s->chunk.region != region || s->chunk.len > page_chunk_capacity() - CHUNK_HEADER_BYTES)
 		return fail_at(why, FAIL_CORRUPT, at, "index: no pages chunk of region %" PRIu32 " at this offset", region);
 	have = s->chunk.len;
 	if (s->chunk.encoding == 0 && have > PAGE_CHUNK_TABLES)

@@ -38,16 +38,16 @@ void snap_header_put(uint8_t out[SNAP_HEADER_BYTES], const struct snap_header *h
 }
 
 /* A text field: printable ASCII, then NUL to its end. */
-static bool text_get(char *out, const uint8_t *in, size_t room)
+static bool text_get(char *out, const uint8_t *in, size_t capacity)
 {
-	size_t len = strnlen((const char *)in, room);
+	size_t len = strnlen((const char *)in, capacity);
 
 	for (size_t i = 0; i < len; i++)
 		if (in[i] < 0x20 || in[i] > 0x7e)
 			return false;
 	memcpy(out, in, len);
 	out[len] = '\0';
-	return bytes_all_zero(in + len, room - len);
+	return bytes_all_zero(in + len, capacity - len);
 }
 
 /* What the frozen offsets say, whatever the version; text that is none is left empty. */

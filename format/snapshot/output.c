@@ -22,7 +22,7 @@ struct output {
 	bool        fresh;        /* a regular file that begins with us: its head can be replaced */
 	bool        regular;
 	bool        direct;       /* O_DIRECT is set, by us */
-	size_t      fill, room;
+	size_t      fill, capacity;
 	uint64_t    written;
 	uint8_t    *buf;
 	char        what[256];
@@ -77,9 +77,9 @@ int output_open(struct output **out, int fd, const char *what, struct fail *why)
 		return fail_sys(why, "%s: output buffer", what);
 	o->fd     = fd;
 	o->shared = -1;
-	o->room   = OUTPUT_PIECE + page_chunk_room() + OUTPUT_ALIGN;
+	o->capacity   = OUTPUT_PIECE + page_chunk_capacity() + OUTPUT_ALIGN;
 	snprintf(o->what, sizeof(o->what), "%s", what);
-	if (posix_memalign((void **)&o->buf, OUTPUT_ALIGN, o->room)) {
+	if (posix_memalign((void **)&o->buf, OUTPUT_ALIGN, o->capacity)) {
 		fail_set(why, FAIL_SYSTEM, "%s: out of memory", what);
 		goto failed;
 	}
@@ -143,9 +143,9 @@ static int output_put(struct output *o, size_t len, struct fail *why)
 	return 0;
 }
 
-uint8_t *output_room(struct output *o, size_t len)
+uint8_t *output_capacity(struct output *o, size_t len)
 {
-	assert(len <= o->room - o->fill);
+	assert(len <= o->capacity - o->fill);
 	return o->buf + o->fill;
 }
 
@@ -166,7 +166,7 @@ int output_write(struct output *o, const void *buf, size_t len, struct fail *why
 	while (len) {
 		size_t n = len < OUTPUT_PIECE / 2 ? len : OUTPUT_PIECE / 2;
 
-		memcpy(output_room(o, n), p, n);
+		memcpy(output_capacity(o, n), p, n);
 		if (output_filled(o, n, why))
 			return -1;
 		p += n;

@@ -39,7 +39,7 @@ void page_codec_close(struct page_codec *c)
 	free(c);
 }
 
-size_t page_chunk_room(void)
+size_t page_chunk_capacity(void)
 {
 	return CHUNK_HEADER_BYTES + PAGE_CHUNK_TABLES + LIMIT_DATA_BYTES;
 }

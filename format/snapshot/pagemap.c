@@ -18,7 +18,7 @@
 
 struct leaf_data {
 	uint64_t              bits[LEAF_WORDS];
-	uint32_t              n, room;
+	uint32_t              n, capacity;
 	struct pagemap_entry *entry;      /* one a bit, in order */
 };
 
@@ -176,20 +176,20 @@ static struct leaf *leaf_own(struct pagemap *m, uint64_t page, struct fail *why)
 	return made;
 }
 
-static int leaf_room(struct leaf *l, struct fail *why)
+static int leaf_capacity(struct leaf *l, struct fail *why)
 {
 	if (!l->data)
 		l->data = calloc(1, sizeof(*l->data));
 	if (!l->data)
 		return fail_sys(why, "page table");
-	if (l->data->n == l->data->room) {
-		uint32_t              room = l->data->room ? l->data->room * 4 : 8;
-		struct pagemap_entry *more = realloc(l->data->entry, room * sizeof(*more));
+	if (l->data->n == l->data->capacity) {
+		uint32_t              capacity = l->data->capacity ? l->data->capacity * 4 : 8;
+		struct pagemap_entry *more = realloc(l->data->entry, capacity * sizeof(*more));
 
 		if (!more)
 			return fail_sys(why, "page table");
 		l->data->entry = more;
-		l->data->room  = room;
+		l->data->capacity  = capacity;
 	}
 	return 0;
 }
@@ -207,7 +207,7 @@ int pagemap_set_data(struct pagemap *m, uint64_t page, const struct pagemap_entr
 		l->data->entry[leaf_rank(l->data, i)] = *e;
 		return 0;
 	}
-	if (leaf_room(l, why))
+	if (leaf_capacity(l, why))
 		return -1;
 	at = leaf_rank(l->data, i);
 	memmove(&l->data->entry[at + 1], &l->data->entry[at], (l->data->n - at) * sizeof(*e));

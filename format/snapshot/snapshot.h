@@ -66,7 +66,7 @@ const char *chunk_type_name(uint16_t type);
 /* --- page chunks --- */
 
 /* Room for any encoded page chunk, header included. */
-size_t page_chunk_room(void);
+size_t page_chunk_capacity(void);
 /* Encodes the batch as one chunk (header and payload) into out; level 0 is raw, 1 to 19 and negative are zstd's (raw
  * where zstd gains nothing). hashes (may be NULL): XXH3-64 of each data page in order, BATCH_PAGES long. */
 struct page_codec;

@@ -156,8 +156,8 @@ struct output;
  * the file system lets us, anything else plainly. */
 int output_open(struct output **out, int fd, const char *what, struct fail *why);
 void output_close(struct output *o);                       /* what is still buffered is lost */
-/* Room for len bytes (page_chunk_room at most) in the buffer, to be filled in place; output_filled then says how many were. */
-uint8_t *output_room(struct output *o, size_t len);
+/* Room for len bytes (page_chunk_capacity at most) in the buffer, to be filled in place; output_filled then says how many were. */
+uint8_t *output_capacity(struct output *o, size_t len);
 int output_filled(struct output *o, size_t len, struct fail *why);
 int output_write(struct output *o, const void *buf, size_t len, struct fail *why);
 uint64_t output_bytes(const struct output *o);             /* given so far, buffered ones too */

@@ -25,7 +25,7 @@ struct snap_stream {
 	struct page_codec  *codec;
 	XXH3_state_t       *digest;
 	uint8_t            *payload;
-	size_t              room;
+	size_t              capacity;
 	uint8_t            *trees[2];          /* configuration, state */
 	size_t              lens[2];
 	struct machine     *machine;           /* as the configuration has it */
@@ -174,13 +174,13 @@ static int stream_chunk(struct snap_stream *s, struct chunk *c, uint64_t *at, st
 
 static int stream_payload(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
 {
-	if (c->len > s->room) {
+	if (c->len > s->capacity) {
 		uint8_t *more = realloc(s->payload, c->len);
 
 		if (!more)
 			return fail_sys(why, "%s: chunk buffer", s->what);
 		s->payload = more;
-		s->room    = c->len;
+		s->capacity    = c->len;
 	}
 	if (stream_read(s, s->payload, c->len, why))
 		return -1;

@@ -167,12 +167,12 @@ static_assert(LIMIT_HOSTS <= 64, "a host resource has no bit");
 static int writer_piece(struct snap_writer *w, const struct machine_host *h, uint64_t at,
 			const uint8_t *bytes, size_t len, struct fail *why)
 {
-	uint8_t *room = output_room(w->out, page_chunk_room());
-	size_t   n    = image_piece_write(room + CHUNK_HEADER_BYTES, h, at, bytes, len);
+	uint8_t *capacity = output_capacity(w->out, page_chunk_capacity());
+	size_t   n    = image_piece_write(capacity + CHUNK_HEADER_BYTES, h, at, bytes, len);
 
-	chunk_header_put(room, CHUNK_BLOB, CHUNK_REQUIRED, 0, 0, room + CHUNK_HEADER_BYTES,
+	chunk_header_put(capacity, CHUNK_BLOB, CHUNK_REQUIRED, 0, 0, capacity + CHUNK_HEADER_BYTES,
 			 (uint32_t)n);
-	file_digest_chunk(w->digest, room);
+	file_digest_chunk(w->digest, capacity);
 	w->end.chunks++;
 	return output_filled(w->out, CHUNK_HEADER_BYTES + n, why);
 }
@@ -204,18 +204,18 @@ int snap_writer_pages(struct snap_writer *w, const struct page_batch *b, struct 
 {
 	uint64_t at = output_bytes(w->out);
 	size_t   len;
-	uint8_t *room;
+	uint8_t *capacity;
 
 	if (writer_ready(w, AT_BODY, why))
 		return -1;
 	if (b->nruns == 0)
 		return 0;
-	room = output_room(w->out, page_chunk_room());
-	if (page_chunk_encode(w->codec, b, w->level, room, &len, w->hashes, why))
+	capacity = output_capacity(w->out, page_chunk_capacity());
+	if (page_chunk_encode(w->codec, b, w->level, capacity, &len, w->hashes, why))
 		return writer_failed(w);
 	if (content_pages_at(w->content, b, w->hashes, at, why))
 		return writer_failed(w);
-	file_digest_chunk(w->digest, room);
+	file_digest_chunk(w->digest, capacity);
 	w->end.chunks++;
 	/* A run of pages adds a run to the index, and splits another. */
 	w->runs_most += 2 * (uint64_t)b->nruns;

@@ -71,7 +71,7 @@ struct state_table {
 #define F_END                            { .type = FIELD_END }
 
 /* One node under a device's or CPU's `state` node: a table and where the live struct is. */
-struct state_part {
+struct state_section {
 	char                      node[32];   /* "virtio-rng", "virtqueue@0": table name, then @ and a hex number if several */
 	const struct state_table *table;
 	void                     *s;

@@ -112,8 +112,8 @@ int machine_same_shape(const struct machine *a, const struct machine *b, struct 
 	if (a->type != b->type)
 		return fail_set(why, FAIL_VERSION, "machine type: %s here, %s there", machine_type_names[a->type],
 				machine_type_names[b->type]);
-	if (strcmp(a->isa, b->isa))
-		return fail_set(why, FAIL_VERSION, "CPU: %.120s here, %.120s there", a->isa, b->isa);
+	if (strcmp(a->cpu_model, b->cpu_model))
+		return fail_set(why, FAIL_VERSION, "CPU: %.120s here, %.120s there", a->cpu_model, b->cpu_model);
 	if (a->ncpus != b->ncpus)
 		return fail_set(why, FAIL_VERSION, "CPUs: %" PRIu32 " here, %" PRIu32 " there", a->ncpus, b->ncpus);
 	if (a->timebase_hz != b->timebase_hz)

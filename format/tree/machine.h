@@ -74,7 +74,7 @@ struct machine {
 	char                  name[VM_NAME_MAX + 1];
 	struct uuid           uuid;
 	uint32_t              ncpus;              /* 1 to LIMIT_CPUS */
-	char                  isa[128];           /* riscv: riscv,isa string; x86: CPU model as --cpu has it; compared at restore */
+	char                  cpu_model[128];           /* riscv: riscv,isa string; x86: CPU model as --cpu has it; compared at restore */
 	uint64_t              timebase_hz;        /* of the guest's clock; x86: of its TSC, a multiple of 1000 */
 	/* x86 only, else zero: what the guest was told it has and relies on */
 	uint32_t              ncpuid, nmsrs;
@@ -100,24 +100,24 @@ void machine_device_node(const struct machine_device *d, char out[MACHINE_NODE_M
 
 /* Writes the tree into buf (LIMIT_TREE_BYTES at most): configuration and, when parts is not NULL, a `state` node under
  * /vm, each CPU and each device with the parts the callbacks give. A finished FDT blob; *len its size. */
-struct machine_parts {
-	size_t (*vm)(void *arg, struct state_part *out, size_t max);
-	size_t (*cpu)(void *arg, uint32_t cpu, struct state_part *out, size_t max);
-	size_t (*device)(void *arg, uint32_t device, struct state_part *out, size_t max);
+struct machine_sections {
+	size_t (*vm)(void *arg, struct state_section *out, size_t max);
+	size_t (*cpu)(void *arg, uint32_t cpu, struct state_section *out, size_t max);
+	size_t (*device)(void *arg, uint32_t device, struct state_section *out, size_t max);
 	void    *arg;
 	bool     stopped;        /* its user has stopped the VM */
 	bool     reset_pending;  /* its guest waits for a reset; stopped is set then, too */
 };
-#define MACHINE_PARTS_MAX 40     /* parts of one device or CPU */
-int machine_write(const struct machine *m, const struct machine_parts *parts, void *buf, size_t room, size_t *len, struct fail *why);
+#define MACHINE_SECTIONS_MAX 40     /* parts of one device or CPU */
+int machine_write(const struct machine *m, const struct machine_sections *sections, void *buf, size_t capacity, size_t *len, struct fail *why);
 
 /* Reads a hostile tree: checks the blob (fdt_check_full), every count, range and overlap. */
 int machine_read(struct machine *m, const void *fdt, size_t len, struct fail *why);
 
 /* Loads the state nodes of a tree into the parts the callbacks give: the parts that belong to each
- * owner, no more and no less (machine_required_parts). All or nothing. Call machine_read on the
+ * owner, no more and no less (machine_required_sections). All or nothing. Call machine_read on the
  * same blob first; its machine must equal m in devices, CPUs and regions (machine_same_shape). */
-int machine_load_state(const struct machine *m, const struct machine_parts *parts, const void *fdt, size_t len, struct fail *why);
+int machine_load_state(const struct machine *m, const struct machine_sections *sections, const void *fdt, size_t len, struct fail *why);
 /* The same, loaded into nothing: could a machine that is like m be restored from it? */
 int machine_check_state(const struct machine *m, const void *fdt, size_t len, struct fail *why);
 
@@ -132,8 +132,8 @@ int machine_owners(const struct machine *m, const void *fdt, machine_owner_fn *f
 
 /* The parts that belong to an owner, nodes and tables, s NULL. A device type that is not known is
  * FAIL_VERSION. */
-int machine_required_parts(const struct machine *m, enum machine_owner kind, uint32_t i,
-			   struct state_part out[MACHINE_PARTS_MAX], size_t *n, struct fail *why);
+int machine_required_sections(const struct machine *m, enum machine_owner kind, uint32_t i,
+			   struct state_section out[MACHINE_SECTIONS_MAX], size_t *n, struct fail *why);
 
 /* Nil or what differs in configuration that a restore cannot bridge (type, isa, CPUs, regions, devices), in *why. */
 int machine_same_shape(const struct machine *a, const struct machine *b, struct fail *why);

@@ -10,11 +10,11 @@
 #define MACHINE_PAGE     4096u
 
 /* Names of device types and regions become node names: no '@', no '/', and short. */
-static bool machine_word_ok(const char *s, size_t room)
+static bool machine_word_ok(const char *s, size_t capacity)
 {
-	size_t len = strnlen(s, room);
+	size_t len = strnlen(s, capacity);
 
-	if (len == 0 || len == room)
+	if (len == 0 || len == capacity)
 		return false;
 	for (size_t i = 0; i < len; i++) {
 		char c = s[i];
@@ -37,9 +37,9 @@ static int machine_check_top(const struct machine *m, struct fail *why)
 		return fail_set(why, FAIL_LIMIT, "machine: number of CPUs out of range: %" PRIu32 " (valid: 1 to %u)", m->ncpus, LIMIT_CPUS);
 	if (m->timebase_hz < 1 || m->timebase_hz > MACHINE_HZ_MAX)
 		return fail_set(why, FAIL_LIMIT, "machine: invalid timebase: %" PRIu64 " Hz", m->timebase_hz);
-	if (m->isa[0] == '\0')
+	if (m->cpu_model[0] == '\0')
 		return fail_set(why, FAIL_CORRUPT, "machine: missing %s", machine_types[m->type].cpu_model_property);
-	if (!memchr(m->isa, 0, sizeof(m->isa)) || !memchr(m->append, 0, sizeof(m->append)))
+	if (!memchr(m->cpu_model, 0, sizeof(m->cpu_model)) || !memchr(m->append, 0, sizeof(m->append)))
 		return fail_set(why, FAIL_CORRUPT, "machine: string not NUL-terminated");
 	if (m->nregions < 1 || m->nregions > LIMIT_REGIONS)
 		return fail_set(why, FAIL_LIMIT, "machine: number of regions out of range: %" PRIu32 " (valid: 1 to %u)", m->nregions, LIMIT_REGIONS);

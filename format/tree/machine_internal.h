@@ -16,11 +16,11 @@ int machine_check(const struct machine *m, struct fail *why);
 int machine_check_x86(const struct machine *m, struct fail *why);
 int machine_same_x86(const struct machine *a, const struct machine *b, struct fail *why);
 
-/* machine_parts.c: an owner's parts, in place, by its callback: those that belong to it
- * (machine_required_parts). */
-int machine_live_parts(const struct machine *m, const struct machine_parts *p,
+/* machine_sections.c: an owner's parts, in place, by its callback: those that belong to it
+ * (machine_required_sections). */
+int machine_live_sections(const struct machine *m, const struct machine_sections *p,
 		       enum machine_owner kind, uint32_t i, const char *where,
-		       struct state_part list[MACHINE_PARTS_MAX], size_t *n, struct fail *why);
+		       struct state_section list[MACHINE_SECTIONS_MAX], size_t *n, struct fail *why);
 
 /* "memory@80000000", "region@...", "disk-3": a region's node; disks have no place in the guest's address space. */
 void machine_region_node(const struct machine_region *r, char out[MACHINE_NODE_MAX]);

@@ -133,7 +133,7 @@ static int read_cpus(struct machine *m, const void *fdt, struct fail *why)
 	    read_cpus_x86(m, fdt, cpus, why))
 		return -1;
 	fdt_for_each_subnode(node, fdt, cpus) {
-		char     isa[sizeof(m->isa)];
+		char     cpu_model[sizeof(m->cpu_model)];
 		char     want[16];
 		uint32_t reg;
 
@@ -146,12 +146,12 @@ static int read_cpus(struct machine *m, const void *fdt, struct fail *why)
 			return -1;
 		if (reg != m->ncpus)
 			return tree_fail(fdt, node, why, FAIL_CORRUPT, "reg is %" PRIu32, reg);
-		memset(isa, 0, sizeof(isa));
-		if (tree_str(fdt, node, model, isa, sizeof(isa), why))
+		memset(cpu_model, 0, sizeof(cpu_model));
+		if (tree_str(fdt, node, model, cpu_model, sizeof(cpu_model), why))
 			return -1;
-		if (m->ncpus && strcmp(isa, m->isa))
+		if (m->ncpus && strcmp(cpu_model, m->cpu_model))
 			return tree_fail(fdt, node, why, FAIL_VERSION, "%s differs from that of cpu@0", model);
-		memcpy(m->isa, isa, sizeof(isa));
+		memcpy(m->cpu_model, cpu_model, sizeof(cpu_model));
 		m->ncpus++;
 	}
 	return 0;

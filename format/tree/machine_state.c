@@ -90,32 +90,32 @@ struct state_copy {
 
 struct state_loader {
 	const struct machine       *m;
-	const struct machine_parts *parts;      /* NULL: nothing to load into, only to check */
+	const struct machine_sections *sections;      /* NULL: nothing to load into, only to check */
 	const void                 *fdt;
-	struct state_part          *list;       /* MACHINE_PARTS_MAX */
+	struct state_section          *list;       /* MACHINE_SECTIONS_MAX */
 	struct state_copy          *copies;
-	size_t                      ncopies, room;
+	size_t                      ncopies, capacity;
 };
 
 /* Takes over copy. */
-static int loader_keep(struct state_loader *l, const struct state_part *p, void *copy, struct fail *why)
+static int loader_keep(struct state_loader *l, const struct state_section *p, void *copy, struct fail *why)
 {
-	if (l->ncopies == l->room) {
-		size_t             room = l->room ? 2 * l->room : 64;
-		struct state_copy *v    = realloc(l->copies, room * sizeof(*v));
+	if (l->ncopies == l->capacity) {
+		size_t             capacity = l->capacity ? 2 * l->capacity : 64;
+		struct state_copy *v    = realloc(l->copies, capacity * sizeof(*v));
 
 		if (!v) {
 			free(copy);
 			return fail_sys(why, "VM tree: state");
 		}
 		l->copies = v;
-		l->room   = room;
+		l->capacity   = capacity;
 	}
 	l->copies[l->ncopies++] = (struct state_copy){ .s = p->s, .copy = copy, .size = p->table->size };
 	return 0;
 }
 
-static int loader_part(struct state_loader *l, const struct state_part *p, int node, const char *where, struct fail *why)
+static int loader_section(struct state_loader *l, const struct state_section *p, int node, const char *where, struct fail *why)
 {
 	void *copy = calloc(1, p->table->size);
 	int   rc;
@@ -134,7 +134,7 @@ static int loader_part(struct state_loader *l, const struct state_part *p, int n
 /* Each child of the `state` node under `owner` against the n parts in l->list: one to one. */
 static int loader_node(struct state_loader *l, int owner, size_t n, const char *where, struct fail *why)
 {
-	bool found[MACHINE_PARTS_MAX] = { false };
+	bool found[MACHINE_SECTIONS_MAX] = { false };
 	int  state = fdt_subnode_offset(l->fdt, owner, "state"), node;
 
 	if (state < 0)
@@ -149,7 +149,7 @@ static int loader_node(struct state_loader *l, int owner, size_t n, const char *
 			return fail_set(why, FAIL_VERSION, "%s: state '%s' not part of this machine", where, name ? name : "?");
 		if (found[i])
 			return fail_set(why, FAIL_CORRUPT, "%s: duplicate %s", where, name);
-		if (loader_part(l, &l->list[i], node, where, why))
+		if (loader_section(l, &l->list[i], node, where, why))
 			return -1;
 		found[i] = true;
 	}
@@ -165,24 +165,24 @@ static int loader_owner(void *arg, enum machine_owner kind, uint32_t i, int node
 	struct state_loader *l = arg;
 	size_t               n;
 
-	if (l->parts && machine_live_parts(l->m, l->parts, kind, i, where, l->list, &n, why))
+	if (l->sections && machine_live_sections(l->m, l->sections, kind, i, where, l->list, &n, why))
 		return -1;
-	if (!l->parts && machine_required_parts(l->m, kind, i, l->list, &n, why))
+	if (!l->sections && machine_required_sections(l->m, kind, i, l->list, &n, why))
 		return fail_prefix(why, "%s: ", where);
 	return loader_node(l, node, n, where, why);
 }
 
-int machine_load_state(const struct machine *m, const struct machine_parts *parts, const void *fdt, size_t len,
+int machine_load_state(const struct machine *m, const struct machine_sections *sections, const void *fdt, size_t len,
 		       struct fail *why)
 {
-	struct state_loader l    = { .m = m, .parts = parts };
+	struct state_loader l    = { .m = m, .sections = sections };
 	void               *tree = NULL;
 	int                 rc   = -1;
 
 	if (tree_open(&tree, fdt, len, why))
 		return -1;
 	l.fdt  = tree;
-	l.list = calloc(MACHINE_PARTS_MAX, sizeof(*l.list));
+	l.list = calloc(MACHINE_SECTIONS_MAX, sizeof(*l.list));
 	if (!l.list) {
 		fail_sys(why, "VM tree: parts");
 		goto out;

@@ -7,7 +7,7 @@
 
 /* What there is to know of a machine type, as data: a new type is a new row of machine_type.c, and nothing else in format/ or
  * the tools asks which type a machine is. Its board is vmrun's (vmrun/board/board_list.c), its required state a row of
- * machine_parts.c. */
+ * machine_sections.c. */
 
 enum machine_type { MACHINE_RISCV64_1, MACHINE_X86_64_1, MACHINE_TYPES };
 

@@ -15,8 +15,8 @@ struct tree_writer {
 	void                       *fdt;
 	int                         err;
 	const struct machine       *m;
-	const struct machine_parts *parts;
-	struct state_part          *list;       /* MACHINE_PARTS_MAX */
+	const struct machine_sections *sections;
+	struct state_section          *list;       /* MACHINE_SECTIONS_MAX */
 };
 
 #define PHANDLE_IRQCHIP 1u
@@ -103,9 +103,9 @@ static int put_state(struct tree_writer *w, enum machine_owner kind, uint32_t ow
 	bool   units = false;
 	size_t n;
 
-	if (w->err || !w->parts)
+	if (w->err || !w->sections)
 		return 0;
-	if (machine_live_parts(w->m, w->parts, kind, owner, where, w->list, &n, why))
+	if (machine_live_sections(w->m, w->sections, kind, owner, where, w->list, &n, why))
 		return -1;
 	if (n == 0)
 		return 0;
@@ -128,9 +128,9 @@ static int put_vm(struct tree_writer *w, struct fail *why)
 	put_bytes(w, "uuid", w->m->uuid.b, sizeof(w->m->uuid.b));
 	put_str(w, "on-reboot", reboot_policy_names[w->m->on_reboot]);
 	put_str(w, "append", w->m->append);
-	if (w->parts && w->parts->stopped)
+	if (w->sections && w->sections->stopped)
 		put_bytes(w, "vmferry,stopped", NULL, 0);
-	if (w->parts && w->parts->reset_pending)
+	if (w->sections && w->sections->reset_pending)
 		put_bytes(w, "vmferry,reset-pending", NULL, 0);
 	if (put_state(w, OWNER_VM, 0, "vm", why))
 		return -1;
@@ -173,7 +173,7 @@ static int put_cpus(struct tree_writer *w, struct fail *why)
 		put_str(w, "device_type", "cpu");
 		put_u32(w, "reg", i);
 		put_str(w, "compatible", type->cpu_compatible);
-		put_str(w, type->cpu_model_property, w->m->isa);
+		put_str(w, type->cpu_model_property, w->m->cpu_model);
 		if (put_state(w, OWNER_CPU, i, node, why))
 			return -1;
 		put_end(w);
@@ -302,20 +302,20 @@ static int put_root(struct tree_writer *w, struct fail *why)
 	return 0;
 }
 
-int machine_write(const struct machine *m, const struct machine_parts *parts, void *buf, size_t room, size_t *len,
+int machine_write(const struct machine *m, const struct machine_sections *sections, void *buf, size_t capacity, size_t *len,
 		  struct fail *why)
 {
-	struct tree_writer w  = { .fdt = buf, .m = m, .parts = parts };
+	struct tree_writer w  = { .fdt = buf, .m = m, .sections = sections };
 	int                rc = -1;
 
 	if ((uintptr_t)buf % 8)
 		return fail_set(why, FAIL_USAGE, "VM tree: buffer not aligned to 8 bytes");
 	if (machine_check(m, why))
 		return -1;
-	w.list = calloc(MACHINE_PARTS_MAX, sizeof(*w.list));
+	w.list = calloc(MACHINE_SECTIONS_MAX, sizeof(*w.list));
 	if (!w.list)
 		return fail_sys(why, "VM tree: parts");
-	w.err = fdt_create(buf, (int)(room < LIMIT_TREE_BYTES ? room : LIMIT_TREE_BYTES));
+	w.err = fdt_create(buf, (int)(capacity < LIMIT_TREE_BYTES ? capacity : LIMIT_TREE_BYTES));
 	if (!w.err)
 		w.err = fdt_finish_reservemap(buf);
 	if (put_root(&w, why))
@@ -323,7 +323,7 @@ int machine_write(const struct machine *m, const struct machine_parts *parts, vo
 	if (!w.err)
 		w.err = fdt_finish(buf);
 	if (w.err) {
-		fail_set(why, FAIL_LIMIT, "VM tree: larger than %zu bytes: %s", room, fdt_strerror(w.err));
+		fail_set(why, FAIL_LIMIT, "VM tree: larger than %zu bytes: %s", capacity, fdt_strerror(w.err));
 		goto out;
 	}
 	*len = fdt_totalsize(buf);

@@ -22,7 +22,7 @@ struct tree_name {
 
 struct tree_names {
 	struct tree_name *v;
-	size_t            n, room;
+	size_t            n, capacity;
 };
 
 static int tree_names_order(const void *a, const void *b)
@@ -43,14 +43,14 @@ static int tree_names_add(struct tree_names *names, int parent, bool node, const
 	for (int i = 0; i < len; i++)
 		if (name[i] <= 0x20 || name[i] >= 0x7f || name[i] == '/')
 			return fail_set(why, FAIL_CORRUPT, "VM tree: invalid name '%s'", name);
-	if (names->n == names->room) {
-		size_t            room = names->room ? 2 * names->room : 1024;
-		struct tree_name *v    = realloc(names->v, room * sizeof(*v));
+	if (names->n == names->capacity) {
+		size_t            capacity = names->capacity ? 2 * names->capacity : 1024;
+		struct tree_name *v    = realloc(names->v, capacity * sizeof(*v));
 
 		if (!v)
 			return fail_sys(why, "VM tree: names");
 		names->v    = v;
-		names->room = room;
+		names->capacity = capacity;
 	}
 	names->v[names->n++] = (struct tree_name){
 		.hash = XXH3_64bits(name, (size_t)len), .parent = parent, .node = node,
@@ -275,7 +275,7 @@ int tree_cells(const void *fdt, int node, const char *name, uint64_t *v, uint32_
 	return 0;
 }
 
-int tree_str(const void *fdt, int node, const char *name, char *v, size_t room, struct fail *why)
+int tree_str(const void *fdt, int node, const char *name, char *v, size_t capacity, struct fail *why)
 {
 	int         len;
 	const char *p = tree_prop(fdt, node, name, &len, why);
@@ -284,9 +284,9 @@ int tree_str(const void *fdt, int node, const char *name, char *v, size_t room, 
 		return -1;
 	if (len < 1 || p[len - 1] != '\0' || memchr(p, 0, (size_t)len - 1))
 		return tree_fail(fdt, node, why, FAIL_CORRUPT, "%s: not a single NUL-terminated string", name);
-	if ((size_t)len > room)
-		return tree_fail(fdt, node, why, FAIL_LIMIT, "%s: %d bytes exceed the limit of %zu", name, len, room);
-	memset(v, 0, room);
+	if ((size_t)len > capacity)
+		return tree_fail(fdt, node, why, FAIL_LIMIT, "%s: %d bytes exceed the limit of %zu", name, len, capacity);
+	memset(v, 0, capacity);
 	memcpy(v, p, (size_t)len);
 	return 0;
 }

@@ -33,7 +33,7 @@ int tree_u64(const void *fdt, int node, const char *name, uint64_t *v, struct fa
 int tree_cells(const void *fdt, int node, const char *name, uint64_t *v, uint32_t n, struct fail *why);   /* n u64s, no more, no less */
 int tree_bytes(const void *fdt, int node, const char *name, uint8_t *v, size_t len, struct fail *why);
 /* Text that fits room with its NUL, the NUL at its end and nowhere else. */
-int tree_str(const void *fdt, int node, const char *name, char *v, size_t room, struct fail *why);
+int tree_str(const void *fdt, int node, const char *name, char *v, size_t capacity, struct fail *why);
 /* Text that is one of n words: its number. */
 int tree_word(const void *fdt, int node, const char *name, const char *const *words, unsigned n, unsigned *v, struct fail *why);
 

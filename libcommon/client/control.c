@@ -23,7 +23,7 @@ struct control {
 	uint64_t serial;           /* id of the last command */
 	json_t  *events;           /* array, oldest first */
 	char    *buf;              /* bytes [start, len) are not parsed yet; those before `seen` hold no newline */
-	size_t   start, seen, len, room;
+	size_t   start, seen, len, capacity;
 	char     vm[PATHS_MAX];
 };
 
@@ -49,7 +49,7 @@ static uint64_t control_deadline(unsigned timeout_ms)
 }
 
 /* Room for more bytes behind buf[len]: moves what is left to the front, then grows. */
-static int control_room(struct control *c, struct fail *why)
+static int control_capacity(struct control *c, struct fail *why)
 {
 	if (c->start) {
 		memmove(c->buf, c->buf + c->start, c->len - c->start);
@@ -57,20 +57,20 @@ static int control_room(struct control *c, struct fail *why)
 		c->seen -= c->start;
 		c->start = 0;
 	}
-	if (c->len < c->room)
+	if (c->len < c->capacity)
 		return 0;
-	if (c->room >= CONTROL_LINE_MAX)
+	if (c->capacity >= CONTROL_LINE_MAX)
 		return fail_set(why, FAIL_PEER, "%s: reply line longer than %u MiB", c->vm, CONTROL_LINE_MAX >> 20);
 
-	size_t room = c->room ? c->room * 2 : 64u << 10;
-	char  *buf  = realloc(c->buf, room);
+	size_t capacity = c->capacity ? c->capacity * 2 : 64u << 10;
+	char  *buf  = realloc(c->buf, capacity);
 
 	if (!buf) {
 		errno = ENOMEM;
 		return fail_sys(why, "%s: line buffer", c->vm);
 	}
 	c->buf  = buf;
-	c->room = room;
+	c->capacity = capacity;
 	return 0;
 }
 
@@ -98,14 +98,14 @@ static int control_fill(struct control *c, uint64_t deadline_ns, struct fail *wh
 {
 	union {
 		struct cmsghdr align;
-		char           room[CMSG_SPACE(4 * sizeof(int))];
+		char           capacity[CMSG_SPACE(4 * sizeof(int))];
 	} ctl = { 0 };
 
-	if (control_room(c, why))
+	if (control_capacity(c, why))
 		return -1;
 
-	struct iovec  iov = { .iov_base = c->buf + c->len, .iov_len = c->room - c->len };
-	struct msghdr m   = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl.room, .msg_controllen = sizeof(ctl.room) };
+	struct iovec  iov = { .iov_base = c->buf + c->len, .iov_len = c->capacity - c->len };
+	struct msghdr m   = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl.capacity, .msg_controllen = sizeof(ctl.capacity) };
 
 	for (;;) {
 		if (deadline_ns) {

@@ -63,12 +63,12 @@ static enum fail_kind lease_kind_of(const struct lease_msg *m)
 static int lease_receive(struct lease *l, struct lease_msg *m, int *fds, size_t *nfds, unsigned timeout_ms, struct fail *why)
 {
 	uint64_t deadline = io_now_ns() + (uint64_t)timeout_ms * 1000000u;
-	size_t   got = 0, room = nfds ? *nfds : 0;
+	size_t   got = 0, capacity = nfds ? *nfds : 0;
 
 	/* Twice: a peer that closed with our request unread is first seen as a reset, its last words come after. */
 	for (int i = 0; i < 2 && !got; i++) {
 		if (nfds)
-			*nfds = room;
+			*nfds = capacity;
 		if (io_packet_recv(l->fd, m, sizeof(*m), &got, fds, nfds, deadline, "vmrun", why))
 			return lease_lost(l, why->kind, why->sys, why->what, why);
 	}

@@ -80,11 +80,11 @@ json_t *moves_json(const struct move_record *r)
 			: NULL;
 }
 
-static bool moves_text(const json_t *j, const char *key, char *out, size_t room)
+static bool moves_text(const json_t *j, const char *key, char *out, size_t capacity)
 {
 	const char *s = json_string_value(json_object_get(j, key));
 
-	if (!s || strlen(s) >= room)
+	if (!s || strlen(s) >= capacity)
 		return false;
 	memcpy(out, s, strlen(s) + 1);
 	return true;

@@ -45,11 +45,11 @@ struct precopy {
 	struct precopy_options      o;
 	struct precopy_sink         sink;
 	struct precopy_report       report;
-	uint64_t                   *own[PRECOPY_REGIONS];
+	uint64_t                   *pending[PRECOPY_REGIONS];
 	uint64_t *blocks[PRECOPY_REGIONS]; /* populated.h: the others of own are empty */
 	struct page_batch          *batch;          /* of the rounds, and of what the held ones have no room for */
-	struct page_batch          *held;           /* mapping of held_max */
-	size_t                      held_max, held_ready, nheld;
+	struct page_batch          *pause_buffer;           /* mapping of held_max */
+	size_t                      pause_buffer_max, pause_buffer_ready, paused_batches;
 	struct precopy_rate         now, last, all; /* this round, the last one worth believing, all */
 	uint64_t                    sync_ns, barrier_ns;
 	uint64_t flush_ns, fixed_ns; /* of the last flush; of pause and state */
@@ -78,22 +78,22 @@ int precopy_open(struct precopy **out, struct lease *l, const struct precopy_opt
 			goto fail;
 		}
 		p->report.ram_pages += l->rams[i].npages;
-		p->own[i]    = calloc(bitmap_words(l->rams[i].npages), sizeof(uint64_t));
+		p->pending[i]    = calloc(bitmap_words(l->rams[i].npages), sizeof(uint64_t));
 		p->blocks[i] = calloc(populated_map_words(l->rams[i].npages), sizeof(uint64_t));
-		if (!p->own[i] || !p->blocks[i])
+		if (!p->pending[i] || !p->blocks[i])
 			goto memory;
 	}
 	p->batch = aligned_alloc(4096, sizeof(*p->batch));
 	if (!p->batch)
 		goto memory;
 	if (!p->by_sink && l->nrams) {
-		p->held_max = (size_t)(o->pause_buffer / sizeof(*p->held));
-		if (p->held_max < l->nrams)        /* a batch is of one region */
-			p->held_max = l->nrams;
-		p->held = mmap(NULL, p->held_max * sizeof(*p->held), PROT_READ | PROT_WRITE,
+		p->pause_buffer_max = (size_t)(o->pause_buffer / sizeof(*p->pause_buffer));
+		if (p->pause_buffer_max < l->nrams)        /* a batch is of one region */
+			p->pause_buffer_max = l->nrams;
+		p->pause_buffer = mmap(NULL, p->pause_buffer_max * sizeof(*p->pause_buffer), PROT_READ | PROT_WRITE,
 			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		if (p->held == MAP_FAILED) {
-			p->held = NULL;
+		if (p->pause_buffer == MAP_FAILED) {
+			p->pause_buffer = NULL;
 			goto memory;
 		}
 	}
@@ -111,11 +111,11 @@ void precopy_close(struct precopy *p)
 	if (!p)
 		return;
 	for (size_t i = 0; i < PRECOPY_REGIONS; i++) {
-		free(p->own[i]);
+		free(p->pending[i]);
 		free(p->blocks[i]);
 	}
-	if (p->held)
-		munmap(p->held, p->held_max * sizeof(*p->held));
+	if (p->pause_buffer)
+		munmap(p->pause_buffer, p->pause_buffer_max * sizeof(*p->pause_buffer));
 	free(p->batch);
 	free(p);
 }
@@ -132,7 +132,7 @@ static uint64_t precopy_take(struct precopy *p)
 
 	for (uint32_t i = 0; i < p->l->nrams; i++) {
 		struct lease_ram *ram = &p->l->rams[i];
-		uint64_t         *own = p->own[i], first, end;
+		uint64_t         *pending = p->pending[i], first, end;
 
 		/* A page exists before vmrun names it. */
 		if (ram->r.backing == 0)
@@ -143,10 +143,10 @@ static uint64_t precopy_take(struct precopy *p)
 		     at = end) {
 			size_t w = (size_t)(first / 64);
 
-			bitmap_take(own + w, ram->round + w, end - first);
+			bitmap_take(pending + w, ram->round + w, end - first);
 			if (end % 64)      /* no page there, whatever the bits say */
-				own[end / 64] &= ((uint64_t)1 << end % 64) - 1;
-			n += bitmap_count(own + w, end - first);
+				pending[end / 64] &= ((uint64_t)1 << end % 64) - 1;
+			n += bitmap_count(pending + w, end - first);
 			p->report.map_words += bitmap_words(end - first);
 		}
 	}
@@ -194,9 +194,9 @@ static int precopy_hand_on(struct precopy *p, struct page_batch **b, uint32_t re
 		if (precopy_sink_pages(p, p->batch, why))
 			return -1;
 	} else {
-		p->nheld++;
+		p->paused_batches++;
 	}
-	*b = p->paused && p->nheld < p->held_max ? &p->held[p->nheld] : p->batch;
+	*b = p->paused && p->paused_batches < p->pause_buffer_max ? &p->pause_buffer[p->paused_batches] : p->batch;
 	page_batch_begin(*b, region);
 	return 0;
 }
@@ -230,7 +230,7 @@ static bool precopy_next_run(const struct precopy *p, uint32_t i, uint64_t from,
 	uint64_t first, end;
 
 	for (; populated_next(p->blocks[i], p->l->rams[i].npages, from, &first, &end); from = end)
-		if (bitmap_next_run(p->own[i], end, first, &r->first, &r->count))
+		if (bitmap_next_run(p->pending[i], end, first, &r->first, &r->count))
 			return true;
 	return false;
 }
@@ -238,15 +238,15 @@ static bool precopy_next_run(const struct precopy *p, uint32_t i, uint64_t from,
 /* The next runs of own at or after *from that are sure to fit the batch; *from moves behind them. */
 static size_t precopy_plan(const struct precopy *p, uint32_t i, const struct page_batch *b, uint64_t *from, struct lease_range *plan)
 {
-	uint64_t room = BATCH_PAGES - b->ndata;
+	uint64_t capacity = BATCH_PAGES - b->ndata;
 	size_t   n = 0;
 
-	if (room > BATCH_RUNS - b->nruns)      /* at worst each page is a run of its own */
-		room = BATCH_RUNS - b->nruns;
-	while (room && precopy_next_run(p, i, *from, &plan[n])) {
-		if (plan[n].count > room)
-			plan[n].count = room;
-		room -= plan[n].count;
+	if (capacity > BATCH_RUNS - b->nruns)      /* at worst each page is a run of its own */
+		capacity = BATCH_RUNS - b->nruns;
+	while (capacity && precopy_next_run(p, i, *from, &plan[n])) {
+		if (plan[n].count > capacity)
+			plan[n].count = capacity;
+		capacity -= plan[n].count;
 		*from = plan[n].first + plan[n].count;
 		n++;
 	}
@@ -257,7 +257,7 @@ static size_t precopy_plan(const struct precopy *p, uint32_t i, const struct pag
  * stands still nobody can write, and no clear is needed. */
 static int precopy_copy(struct precopy *p, uint64_t *pages, uint64_t *zeros, struct fail *why)
 {
-	struct page_batch *b = p->paused && p->nheld < p->held_max ? &p->held[p->nheld] : p->batch;
+	struct page_batch *b = p->paused && p->paused_batches < p->pause_buffer_max ? &p->pause_buffer[p->paused_batches] : p->batch;
 	struct lease_range plan[BATCH_PAGES];
 
 	for (uint32_t i = 0; i < p->l->nrams; i++) {
@@ -276,7 +276,7 @@ static int precopy_copy(struct precopy *p, uint64_t *pages, uint64_t *zeros, str
 			for (size_t k = 0; k < n; k++) {
 				if (precopy_read(b, ram, plan[k].first, plan[k].count, zeros, why))
 					return -1;
-				bitmap_clear_range(p->own[i], plan[k].first, plan[k].count);
+				bitmap_clear_range(p->pending[i], plan[k].first, plan[k].count);
 				count += plan[k].count;
 			}
 			p->now.copy_ns += io_now_ns() - begin;
@@ -333,7 +333,7 @@ static bool precopy_fits(const struct precopy *p, uint64_t rest)
 {
 	if (rest == 0 && p->o.max_downtime_ns == 0)     /* as good as it gets */
 		return true;
-	if (!p->by_sink && precopy_need(p, rest) > p->held_max)
+	if (!p->by_sink && precopy_need(p, rest) > p->pause_buffer_max)
 		return false;
 	return precopy_forecast_ns(p, rest) <= p->o.max_downtime_ns;
 }
@@ -360,19 +360,19 @@ static bool precopy_populate(struct precopy *p, uint64_t rest)
 {
 	size_t need = precopy_need(p, rest + rest / 4);
 
-	if (need > p->held_max)
-		need = p->held_max;
-	if (need <= p->held_ready)
+	if (need > p->pause_buffer_max)
+		need = p->pause_buffer_max;
+	if (need <= p->pause_buffer_ready)
 		return false;
-	char  *at  = (char *)(p->held + p->held_ready);
-	size_t len = (need - p->held_ready) * sizeof(*p->held);
+	char  *at  = (char *)(p->pause_buffer + p->pause_buffer_ready);
+	size_t len = (need - p->pause_buffer_ready) * sizeof(*p->pause_buffer);
 
 #ifdef MADV_POPULATE_WRITE     /* Linux 5.14 */
 	if (madvise(at, len, MADV_POPULATE_WRITE) != 0)
 #endif
 		for (size_t i = 0; i < len; i += 4096)
 			*(volatile char *)(at + i) = 0;
-	p->held_ready = need;
+	p->pause_buffer_ready = need;
 	return true;
 }
 
@@ -512,9 +512,9 @@ int precopy_pause(struct precopy *p, const struct uuid *epoch, uint8_t **state, 
 
 int precopy_drain(struct precopy *p, struct fail *why)
 {
-	for (size_t i = 0; i < p->nheld; i++)
-		if (precopy_sink_pages(p, &p->held[i], why) || precopy_tick(p, why))
+	for (size_t i = 0; i < p->paused_batches; i++)
+		if (precopy_sink_pages(p, &p->pause_buffer[i], why) || precopy_tick(p, why))
 			return -1;
-	p->nheld = 0;
+	p->paused_batches = 0;
 	return p->sink.round_end(p->sink.arg, p->report.nrounds, why);
 }

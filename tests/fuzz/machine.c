@@ -15,7 +15,7 @@ static struct machine      m, again;
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct sample *s, *before;
-	const size_t   first = offsetof(struct sample, clock), saved = offsetof(struct sample, parts) - first;
+	const size_t   first = offsetof(struct sample, clock), saved = offsetof(struct sample, sections) - first;
 	struct fail    why = { 0 };
 	size_t         n;
 	bool           x86 = false;
@@ -32,11 +32,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	s      = x86 ? sample_make_x86(SAMPLE_RAM) : sample_make(SAMPLE_RAM);
 	before = x86 ? sample_make_x86(SAMPLE_RAM) : sample_make(SAMPLE_RAM);
 	why    = (struct fail){ 0 };
-	if (machine_load_state(&s->m, &s->parts, data, len, &why)) {
+	if (machine_load_state(&s->m, &s->sections, data, len, &why)) {
 		assert(why.kind != FAIL_NONE && why.what[0]);
 		assert(memcmp((uint8_t *)s + first, (uint8_t *)before + first, saved) == 0);
 	} else {
-		assert(machine_write(&s->m, &s->parts, blob, sizeof(blob), &n, &why) == 0);
+		assert(machine_write(&s->m, &s->sections, blob, sizeof(blob), &n, &why) == 0);
 	}
 	free(s);
 	free(before);

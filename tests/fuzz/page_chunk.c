@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (!codec) {
 		b     = aligned_alloc(alignof(struct page_batch), sizeof(*b));
 		again = aligned_alloc(alignof(struct page_batch), sizeof(*again));
-		out   = malloc(page_chunk_room());
+		out   = malloc(page_chunk_capacity());
 		if (!b || !again || !out || page_codec_open(&codec, &why))
 			abort();
 	}
@@ -37,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	}
 	for (uint32_t i = 0; i < b->nruns; i++)
 		assert(b->runs[i].first < NPAGES && b->runs[i].count <= NPAGES - b->runs[i].first);
-	assert(page_chunk_encode(codec, b, data[0] >> 1 & 1, out, &n, NULL, &why) == 0 && n <= page_chunk_room());
+	assert(page_chunk_encode(codec, b, data[0] >> 1 & 1, out, &n, NULL, &why) == 0 && n <= page_chunk_capacity());
 	assert(chunk_header_get(&c, out, 0, &why) == 0 && chunk_payload_check(&c, out + CHUNK_HEADER_BYTES, 0, &why) == 0);
 	assert(page_chunk_decode(codec, &c, out + CHUNK_HEADER_BYTES, 0, NPAGES, again, NULL, &why) == 0);
 	assert(again->nruns == b->nruns && again->ndata == b->ndata && memcmp(again->runs, b->runs, b->nruns * sizeof(*b->runs)) == 0 &&

@@ -54,7 +54,7 @@ static void setup(void)
 static void round_trip(void)
 {
 	static const char *const types[] = { "sifive-plic", "ns16550a", "goldfish-rtc", "virtio-blk", "virtio-rng", "virtio-console" };
-	static struct fake_parts saved[6];
+	static struct fake_sections saved[6];
 	struct fail              why = { 0 };
 
 	if (board_pause(f.vm.board, &why))
@@ -63,15 +63,15 @@ static void round_trip(void)
 		fake_save(&f, types[i], &saved[i]);
 	board_reset(f.vm.board);
 	for (unsigned i = 0; i < 6; i++) {
-		struct state_part parts[MACHINE_PARTS_MAX];
+		struct state_section sections[MACHINE_SECTIONS_MAX];
 		struct device    *d = fake_find(&f, types[i]);
-		size_t            n = d->ops->parts(d, parts, MACHINE_PARTS_MAX);
+		size_t            n = d->ops->sections(d, sections, MACHINE_SECTIONS_MAX);
 
 		for (size_t j = 0; j < n; j++)
-			for (const struct field *r = parts[j].table->fields; r->type != FIELD_END; r++)
+			for (const struct field *r = sections[j].table->fields; r->type != FIELD_END; r++)
 				for (uint32_t k = 0; k < r->count && r->type < FIELD_BYTES; k++)
 					if (state_value(r, saved[i].data[j], k) < r->min || state_value(r, saved[i].data[j], k) > r->max) {
-						fprintf(stderr, "%s.%s\n", parts[j].node, r->name);
+						fprintf(stderr, "%s.%s\n", sections[j].node, r->name);
 						abort();
 					}
 		if (fake_load(&f, types[i], &saved[i], &why)) {

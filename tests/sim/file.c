@@ -33,14 +33,14 @@ struct inode *inode_new(void)
 
 void inode_size(struct inode *i, size_t len)
 {
-	if (len > i->room) {
-		size_t room = len < 64 ? 64 : len;
-		char  *more = realloc(i->data, room);
+	if (len > i->capacity) {
+		size_t capacity = len < 64 ? 64 : len;
+		char  *more = realloc(i->data, capacity);
 
 		if (!more)
 			abort();
 		i->data = more;
-		i->room = room;
+		i->capacity = capacity;
 	}
 	if (len > i->len)
 		memset(i->data + i->len, 0, len - i->len);

@@ -2,10 +2,10 @@
 #include "tests/sim/plant.h"
 
 #include "libcommon/client/control.h"
-#include "vmmigrate/doubts.h"
+#include "vmmigrate/unresolved.h"
 #include "vmmigrate/find.h"
 #include "vmmigrate/handover.h"
-#include "vmmigrate/settle.h"
+#include "vmmigrate/outcome.h"
 #include "tests/sim/sim.h"
 
 #include <fcntl.h>
@@ -96,17 +96,17 @@ static void plant_answer(const struct message *query, struct message *m)
 		m->state = ANSWER_ABORTED;
 }
 
-void __real_settle_query(const struct message *query, struct message *out);
-void __wrap_settle_query(const struct message *query, struct message *out)
+void __real_outcome_query(const struct message *query, struct message *out);
+void __wrap_outcome_query(const struct message *query, struct message *out)
 {
-	__real_settle_query(query, out);
+	__real_outcome_query(query, out);
 	plant_answer(query, out);
 }
 
-void __real_settle_act(const struct uuid *vm, const struct uuid *move, uint64_t generation, bool go, struct lease *lease, struct message *out);
-void __wrap_settle_act(const struct uuid *vm, const struct uuid *move, uint64_t generation, bool go, struct lease *lease, struct message *out)
+void __real_outcome_act(const struct uuid *vm, const struct uuid *move, uint64_t generation, bool go, struct lease *lease, struct message *out);
+void __wrap_outcome_act(const struct uuid *vm, const struct uuid *move, uint64_t generation, bool go, struct lease *lease, struct message *out)
 {
-	__real_settle_act(vm, move, generation, go, lease, out);
+	__real_outcome_act(vm, move, generation, go, lease, out);
 	plant_answer(NULL, out);
 }
 
@@ -135,7 +135,7 @@ static int plant_judge(struct message *m, int rc)
 	return 0;
 }
 
-/* resolve.c's settle_ask_peer. */
+/* resolve.c's outcome_ask_peer. */
 int plant_resolve_ask(const struct move_record *r, bool insecure, struct message *m, struct fail *why);
 int plant_resolve_ask(const struct move_record *r, bool insecure, struct message *m, struct fail *why)
 {
@@ -144,7 +144,7 @@ int plant_resolve_ask(const struct move_record *r, bool insecure, struct message
 	if (plant("judgement") && p->asked)      /* the second time: as it was the first time */
 		return m->type = MSG_ANSWER, m->state = (enum answer_state)(p->asked - 1), 0;
 
-	int rc = settle_ask_peer(r, insecure, m, why);
+	int rc = outcome_ask_peer(r, insecure, m, why);
 
 	if ((plant("judgement") || plant("evidence")) && r->state != MOVE_READY)
 		rc = plant_judge(m, rc);
@@ -164,10 +164,10 @@ int plant_resolve_retaking(struct handover *h, bool on, struct fail *why)
 
 /* ---- doubts ---- */
 
-struct doubt *__real_doubts_due(struct doubts *d, uint64_t now_ns);
-struct doubt *__wrap_doubts_due(struct doubts *d, uint64_t now_ns)
+struct unresolved_move *__real_unresolved_due(struct unresolved *d, uint64_t now_ns);
+struct unresolved_move *__wrap_unresolved_due(struct unresolved *d, uint64_t now_ns)
 {
-	struct doubt *one = __real_doubts_due(d, now_ns);
+	struct unresolved_move *one = __real_unresolved_due(d, now_ns);
 	struct proc  *p   = sim_proc();
 
 	if (!one || !plant("doubts"))
@@ -214,7 +214,7 @@ int __wrap_find_judged(const struct uuid *vm, bool ours, struct judged *j, struc
 	enum found f = find_vm(vm, &j->c, why);
 
 	j->alive = f == FOUND_ALIVE;
-	if (f == FOUND_DOUBT)
+	if (f == FOUND_UNRESOLVED)
 		return -1;
 	return moves_read(vm, &j->r, &j->found, why);
 }

@@ -165,7 +165,7 @@ struct inode {
 	uint64_t      ino;
 	mode_t        mode;
 	char         *data;
-	size_t        len, room;
+	size_t        len, capacity;
 	char         *disk;              /* content as it was fsynced */
 	size_t        disk_len;
 	bool          dirty;
@@ -232,7 +232,7 @@ struct end {
 	bool             replay;
 };
 
-struct record_stream { struct record_stream *next; uint32_t ip; uint16_t port; size_t len, room; char *data; };
+struct record_stream { struct record_stream *next; uint32_t ip; uint16_t port; size_t len, capacity; char *data; };
 extern struct record_stream *sock_recorded;
 
 struct net {
@@ -269,7 +269,7 @@ void sim_instance_gone(struct proc *p);
 void  world_run(uint64_t seed);     /* fills sim_failure */
 void  world_fault(const char *what);
 void  world_exec(struct proc *p, char *const argv[]) __attribute__((noreturn));
-bool  world_human(char *line, size_t room);
+bool  world_human(char *line, size_t capacity);
 void  world_gone(struct proc *p);   /* any process has ended */
 void  world_record(struct sim_host *h, const char *path, const char *text, size_t len);
 void  world_disk_failed(struct proc *p);

@@ -206,9 +206,9 @@ static void end_record(struct end *e, const void *p, size_t n)
 		e->recorded = NULL;
 		return;
 	}
-	if (r->len + n > r->room) {
-		r->room = (r->len + n) * 2;
-		r->data = realloc(r->data, r->room);
+	if (r->len + n > r->capacity) {
+		r->capacity = (r->len + n) * 2;
+		r->data = realloc(r->data, r->capacity);
 		if (!r->data)
 			abort();
 	}

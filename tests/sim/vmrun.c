@@ -106,7 +106,7 @@ static int fake_reset(struct accel *a, const struct boot_entry *entry, struct fa
 	return 0;
 }
 
-static int fake_harvest(struct accel *a, uint64_t *const taken[], struct fail *why)
+static int fake_sync_dirty_log(struct accel *a, uint64_t *const taken[], struct fail *why)
 {
 	struct instance *i = ((struct fake_accel *)a)->i;
 
@@ -116,15 +116,15 @@ static int fake_harvest(struct accel *a, uint64_t *const taken[], struct fail *w
 	return 0;
 }
 
-static size_t fake_parts(struct accel *a, uint32_t cpu, struct state_part *out, size_t max)
+static size_t fake_sections(struct accel *a, uint32_t cpu, struct state_section *out, size_t max)
 {
 	(void)cpu;
 	(void)max;
-	out[0] = (struct state_part){ .node = "hart", .table = &hart_state_table, .s = &((struct fake_accel *)a)->hart };
+	out[0] = (struct state_section){ .node = "hart", .table = &hart_state_table, .s = &((struct fake_accel *)a)->hart };
 	return 1;
 }
 
-static int fake_loaded(struct accel *a, enum clock_policy policy, struct fail *why)
+static int fake_post_load(struct accel *a, enum clock_policy policy, struct fail *why)
 {
 	struct instance *i = ((struct fake_accel *)a)->i;
 
@@ -149,8 +149,8 @@ static void fake_close(struct accel *a)
 }
 
 const struct accel_ops sim_accel_ops = {
-	.name = "sim", .open = fake_open, .reset = fake_reset, .resume = fake_resume, .pause = fake_pause, .harvest = fake_harvest,
-	.parts = fake_parts, .loaded = fake_loaded, .throttle = fake_throttle, .close = fake_close,
+	.name = "sim", .open = fake_open, .reset = fake_reset, .resume = fake_resume, .pause = fake_pause, .sync_dirty_log = fake_sync_dirty_log,
+	.sections = fake_sections, .post_load = fake_post_load, .throttle = fake_throttle, .close = fake_close,
 };
 
 /* ---- the board ---- */
@@ -206,7 +206,7 @@ int board_resume(struct board *b, struct fail *why)
 	return 0;
 }
 
-int board_loaded(struct board *b, struct fail *why)
+int board_post_load(struct board *b, struct fail *why)
 {
 	(void)b;
 	(void)why;
@@ -370,10 +370,10 @@ int vm_pulse(struct vm *vm, struct fail *why)
 }
 
 /* A tree is made in a buffer of the largest size that there may be, which libfdt clears: here a small one will do. */
-int __real_machine_write(const struct machine *m, const struct machine_parts *parts, void *buf, size_t room, size_t *len, struct fail *why);
-int __wrap_machine_write(const struct machine *m, const struct machine_parts *parts, void *buf, size_t room, size_t *len, struct fail *why)
+int __real_machine_write(const struct machine *m, const struct machine_sections *sections, void *buf, size_t capacity, size_t *len, struct fail *why);
+int __wrap_machine_write(const struct machine *m, const struct machine_sections *sections, void *buf, size_t capacity, size_t *len, struct fail *why)
 {
-	return __real_machine_write(m, parts, buf, room < 32768 ? room : 32768, len, why);
+	return __real_machine_write(m, sections, buf, capacity < 32768 ? capacity : 32768, len, why);
 }
 
 /* ---- the process ---- */
@@ -389,7 +389,7 @@ void sim_machine(struct machine *m, const char *name, const struct uuid *uuid)
 	m->nregions    = 1;
 	m->regions[0]  = (struct machine_region){ .id = 0, .kind = REGION_RAM, .name = "ram", .gpa = GUEST_BASE, .size = GUEST_RAM, .page_size = 4096 };
 	snprintf(m->name, sizeof(m->name), "%s", name);
-	snprintf(m->isa, sizeof(m->isa), "rv64imafdc_zicntr_zicsr_zifencei_sstc");
+	snprintf(m->cpu_model, sizeof(m->cpu_model), "rv64imafdc_zicntr_zicsr_zifencei_sstc");
 }
 
 static int vmrun_tree(struct machine *m, struct fail *why)

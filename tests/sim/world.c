@@ -520,7 +520,7 @@ static bool human_may_vouch(const struct guest *g, const struct sim_host *h)
 }
 
 /* The one at the keyboard reads, thinks, and types. */
-bool world_human(char *line, size_t room)
+bool world_human(char *line, size_t capacity)
 {
 	struct options *o   = sim_proc()->arg;
 	bool            yes = !sim_chance(6);
@@ -529,7 +529,7 @@ bool world_human(char *line, size_t room)
 	/* Who vouches for another host has been there and looked. */
 	if (o->peer_is_dead)
 		yes = yes && human_may_vouch(guest_named(o->vm), sim_here());
-	snprintf(line, room, "%s\n", yes ? o->vm : "no");
+	snprintf(line, capacity, "%s\n", yes ? o->vm : "no");
 	sim_trace("the human types: %s", line);
 	return true;
 }

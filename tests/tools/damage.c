@@ -39,7 +39,7 @@ static uint64_t damage_piece(const struct damage *d, uint64_t byte)
 }
 
 /* Runs the command on the copy; its stderr into said. Returns its exit status, -1 for a signal. */
-static int damage_run(const struct damage *d, char *said, size_t room)
+static int damage_run(const struct damage *d, char *said, size_t capacity)
 {
 	int     p[2], status;
 	size_t  n = 0;
@@ -60,7 +60,7 @@ static int damage_run(const struct damage *d, char *said, size_t room)
 		_exit(127);
 	}
 	close(p[1]);
-	while ((got = read(p[0], said + n, room - 1 - n)) > 0 || (got < 0 && errno == EINTR))
+	while ((got = read(p[0], said + n, capacity - 1 - n)) > 0 || (got < 0 && errno == EINTR))
 		n += got > 0 ? (size_t)got : 0;
 	said[n] = '\0';
 	close(p[0]);

@@ -205,7 +205,7 @@ static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const 
 		s->m.devices[3].irq = 9;
 	if (!strcmp(o->spoil, "vm"))
 		h.vm.b[0] ^= 1;
-	if (machine_write(&s->m, &s->parts, tree[1], LIMIT_TREE_BYTES, &len[1], why))
+	if (machine_write(&s->m, &s->sections, tree[1], LIMIT_TREE_BYTES, &len[1], why))
 		goto out;
 	if (mksnap_spoil(o, tree[1], &len[1], why))
 		goto out;

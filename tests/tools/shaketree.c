@@ -51,17 +51,17 @@ static uint32_t strange(uint32_t was)
 /* Where chance may go: saved state, or what is not. */
 static bool node_wanted(const char *path, bool state) { return state ? strstr(path, "/state/") != NULL : !strstr(path, "/state"); }
 
-static int some_node(const void *tree, bool state, char *path, int room)
+static int some_node(const void *tree, bool state, char *path, int capacity)
 {
 	int nodes[NODES_MAX], n = 0;
 
 	for (int at = 0; at >= 0 && n < NODES_MAX; at = fdt_next_node(tree, at, NULL))
-		if (fdt_get_path(tree, at, path, room) == 0 && node_wanted(path, state))
+		if (fdt_get_path(tree, at, path, capacity) == 0 && node_wanted(path, state))
 			nodes[n++] = at;
 	if (n == 0)
 		errx(1, "no node to shake");
 	n = nodes[chance((uint32_t)n)];
-	fdt_get_path(tree, n, path, room);
+	fdt_get_path(tree, n, path, capacity);
 	return n;
 }
 

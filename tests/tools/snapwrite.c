@@ -43,7 +43,7 @@ static void write_all(int fd, int level, struct page_batch *b)
 	m->ncpus = 1;
 	m->timebase_hz = 10000000;
 	m->uuid.b[0] = h.vm.b[0] = 1;
-	strcpy(m->isa, "rv64i");
+	strcpy(m->cpu_model, "rv64i");
 	strcpy(m->name, "bench");
 	m->nregions = 1;
 	m->regions[0] = (struct machine_region){ .name = "ram", .size = npages * PAGE_SIZE_4K, .page_size = 4096 };

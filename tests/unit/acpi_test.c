@@ -122,7 +122,7 @@ static void structure(void)
 }
 
 /* The fullest machine fits; whatever the room is, nothing is written behind it. */
-static void room(void)
+static void capacity(void)
 {
 	struct machine cfg;
 	uint8_t       *tight;
@@ -153,7 +153,7 @@ static void lengths(void)
 	static const struct { size_t body; unsigned bytes; } cases[] = { { 62, 1 }, { 63, 2 }, { 4093, 2 }, { 4094, 3 }, { 5000, 3 } };
 
 	for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
-		struct aml a = { .buf = buf, .room = sizeof(buf) };
+		struct aml a = { .buf = buf, .capacity = sizeof(buf) };
 		size_t     n = cases[c].bytes, len;
 		char       claim[80];
 
@@ -170,7 +170,7 @@ static void lengths(void)
 int main(void)
 {
 	structure();
-	room();
+	capacity();
 	lengths();
 	printf("1..%u\n", tests);
 	return failed != 0;

@@ -286,7 +286,7 @@ static void many_behind(void)
 
 static void in_flight(void)
 {
-	struct fake_parts saved;
+	struct fake_sections saved;
 	struct fail       why;
 	bool              all = true, put_back = false;
 
@@ -341,7 +341,7 @@ static void in_flight(void)
 
 static void saved_state(void)
 {
-	struct fake_parts saved;
+	struct fake_sections saved;
 	struct fail       why;
 
 	fake_save(&f, "virtio-blk", &saved);
@@ -646,7 +646,7 @@ static bool used_once(unsigned n)
 static void no_space(void)
 {
 	struct device    *d = f.vm.board->devices[0];
-	struct fake_parts saved;
+	struct fake_sections saved;
 	struct fail       why;
 	bool              told;
 

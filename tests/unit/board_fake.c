@@ -179,26 +179,26 @@ void wr(struct fake *f, uint64_t gpa, unsigned size, uint64_t value)
 	board_mmio_write(f->vm.board, gpa, size, value);
 }
 
-void fake_save(struct fake *f, const char *type, struct fake_parts *p)
+void fake_save(struct fake *f, const char *type, struct fake_sections *p)
 {
 	struct device    *d = fake_find(f, type);
-	struct state_part parts[MACHINE_PARTS_MAX];
+	struct state_section sections[MACHINE_SECTIONS_MAX];
 
-	p->n = d->ops->parts(d, parts, MACHINE_PARTS_MAX);
+	p->n = d->ops->sections(d, sections, MACHINE_SECTIONS_MAX);
 	for (size_t i = 0; i < p->n; i++)
-		memcpy(p->data[i], parts[i].s, parts[i].table->size);
+		memcpy(p->data[i], sections[i].s, sections[i].table->size);
 }
 
-int fake_load(struct fake *f, const char *type, const struct fake_parts *p, struct fail *why)
+int fake_load(struct fake *f, const char *type, const struct fake_sections *p, struct fail *why)
 {
 	struct device    *d = fake_find(f, type);
-	struct state_part parts[MACHINE_PARTS_MAX];
-	size_t            n = d->ops->parts(d, parts, MACHINE_PARTS_MAX);
+	struct state_section sections[MACHINE_SECTIONS_MAX];
+	size_t            n = d->ops->sections(d, sections, MACHINE_SECTIONS_MAX);
 
 	for (size_t i = 0; i < n; i++) {
-		if (parts[i].table->check && parts[i].table->check(p->data[i], why))
+		if (sections[i].table->check && sections[i].table->check(p->data[i], why))
 			return -1;
-		memcpy(parts[i].s, p->data[i], parts[i].table->size);
+		memcpy(sections[i].s, p->data[i], sections[i].table->size);
 	}
-	return board_loaded(f->vm.board, why);
+	return board_post_load(f->vm.board, why);
 }

@@ -52,11 +52,11 @@ uint64_t rd(struct fake *f, uint64_t gpa, unsigned size);
 void wr(struct fake *f, uint64_t gpa, unsigned size, uint64_t value);
 
 /* Copies of all parts of a device: what a save and a load would carry. */
-struct fake_parts {
+struct fake_sections {
 	size_t  n;
 	uint8_t data[40][1024];
 };
-void fake_save(struct fake *f, const char *type, struct fake_parts *p);
-int fake_load(struct fake *f, const char *type, const struct fake_parts *p, struct fail *why);
+void fake_save(struct fake *f, const char *type, struct fake_sections *p);
+int fake_load(struct fake *f, const char *type, const struct fake_sections *p, struct fail *why);
 
 #endif

@@ -33,18 +33,18 @@ static void ok(bool good, const char *claim)
 /* The guest's end: takes `room` bytes, then no more until asked again. */
 struct guest {
 	uint8_t  got[1 << 16];
-	size_t   n, room;
+	size_t   n, capacity;
 	unsigned quits, writable;
 };
 
 static size_t guest_receive(void *arg, const uint8_t *data, size_t len)
 {
 	struct guest *g = arg;
-	size_t        n = len < g->room ? len : g->room;
+	size_t        n = len < g->capacity ? len : g->capacity;
 
 	memcpy(g->got + g->n, data, n);
 	g->n    += n;
-	g->room -= n;
+	g->capacity -= n;
 	if (n)
 		loop_stop(loop);
 	return n;
@@ -107,7 +107,7 @@ static struct chardev *line(const char *spec, struct guest *g)
 	struct fail        why;
 	char               text[512];
 
-	*g = (struct guest){ .room = sizeof(g->got) };
+	*g = (struct guest){ .capacity = sizeof(g->got) };
 	if (chardev_open(&c, spec, loop, &ops, &why))
 		fprintf(tap, "# %s\n", fail_text(&why, text, sizeof(text)));
 	return c;
@@ -154,11 +154,11 @@ static void inputs(void)
 		exit(1);
 	lseek(fd, 0, SEEK_SET);
 	c = stdio_with(fd, null, &g);
-	g.room = 16;
+	g.capacity = 16;
 	ok(run(5000) && g.n == 16, "a file as stdin waits for the guest");
 	ok(idle() && g.n == 16, "without a busy loop");
 	while (g.n < sizeof(data) && g.n % 16 == 0) {
-		g.room = 16;
+		g.capacity = 16;
 		chardev_ready(c);
 		if (!run(5000))
 			break;
@@ -187,7 +187,7 @@ static void outputs(void)
 	ok(!(fcntl(1, F_GETFL) & O_NONBLOCK), "stdout stays as blocking as it was: others share it");
 	second = line("stdio", &g2);
 	ok(!second, "stdio is one line's alone");
-	while (chardev_room(c) && sent < sizeof(back)) {
+	while (chardev_capacity(c) && sent < sizeof(back)) {
 		memset(chunk, (int)(sent / 4096), sizeof(chunk));
 		chardev_write(c, chunk, sizeof(chunk));
 		sent += sizeof(chunk);
@@ -201,7 +201,7 @@ static void outputs(void)
 		got += n > 0 ? (size_t)n : 0;
 		run(20);
 	}
-	ok(chardev_room(c), "once somebody reads there is room, and the guest is told");
+	ok(chardev_capacity(c), "once somebody reads there is room, and the guest is told");
 	fcntl(p[0], F_SETFL, 0);
 	/* What is left goes at close, which waits for a reader: half of it is taken by a child. */
 	while (got < sent) {
@@ -265,7 +265,7 @@ static void pty(void)
 	for (int i = 0; i < 400; i++)
 		chardev_write(c, chunk, sizeof(chunk));
 	chardev_counts(c, &written, &lost);
-	ok(chardev_room(c) && lost > 0 && lost < written - (1u << 20) + 1, "nobody reads: what is beyond 1 MiB is lost");
+	ok(chardev_capacity(c) && lost > 0 && lost < written - (1u << 20) + 1, "nobody reads: what is beyond 1 MiB is lost");
 	chardev_close(c);
 }
 
@@ -307,14 +307,14 @@ static void sockets(void)
 	ok(read(fd2, buf, 1) == 0, "a second client is turned away");
 	close(fd2);
 	ok(write(fd, "abc", 3) == 3 && run(5000) && g.n == 3, "the first one's bytes arrive");
-	g.room = 0;
+	g.capacity = 0;
 	ok(write(fd, "held", 4) == 4 && idle(), "a guest that takes nothing: no busy loop");
 	close(fd);
 	fd = dial(path);
 	run(50);
 	chardev_write(c, (const uint8_t *)"x", 1);
 	ok(read(fd, buf, 1) == 1, "the next client comes in although the last one's input was never taken");
-	g.room = sizeof(g.got) - g.n;
+	g.capacity = sizeof(g.got) - g.n;
 	chardev_ready(c);
 	ok(write(fd, "next", 4) == 4 && run(5000) && g.n >= 7 && !memcmp(g.got + g.n - 4, "next", 4), "and is heard");
 	close(fd);
@@ -402,7 +402,7 @@ static void typed_ahead(void)
 	ptsname_r(m, name, sizeof(name));
 	s = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	c = stdio_with(s, s, &g);
-	g.room = 1;
+	g.capacity = 1;
 	if (!c || write(m, "ab", 2) != 2)
 		exit(1);
 	ok(run(5000) && g.n == 1, "a guest that takes one byte of what was typed");
@@ -415,7 +415,7 @@ static void typed_ahead(void)
 	}
 	ok(n > 16384 && idle() && ioctl(s, FIONREAD, &left) == 0 && left > 0,
 	   "more is read, within bounds, without a busy loop");
-	g.room = sizeof(g.got) - 1;
+	g.capacity = sizeof(g.got) - 1;
 	chardev_ready(c);
 	while (run(300))
 		;

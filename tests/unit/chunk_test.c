@@ -160,7 +160,7 @@ static void test_page_chunks(void)
 {
 	static const int   levels[] = { 0, 1, 3, -5, 19 };
 	struct page_batch *got = aligned_alloc(4096, (sizeof(*got) + 4095) / 4096 * 4096);
-	uint8_t           *out = malloc(page_chunk_room());
+	uint8_t           *out = malloc(page_chunk_capacity());
 	uint64_t           hashes[BATCH_PAGES], bad;
 	struct page_codec *codec;
 	struct chunk       c;

@@ -29,16 +29,16 @@ static int fake_pause(struct accel *a, struct fail *why)
 	return core_fake.fail_pause ? fail_set(why, FAIL_SYSTEM, "vCPU 1: timed out waiting for it to stop") : 0;
 }
 
-static int fake_harvest(struct accel *a, uint64_t *const taken[], struct fail *why)
+static int fake_sync_dirty_log(struct accel *a, uint64_t *const taken[], struct fail *why)
 {
 	(void)a;
-	if (core_fake.fail_harvest)
+	if (core_fake.fail_sync)
 		return fail_set(why, FAIL_SYSTEM, "no log");
 	taken[0][0] |= core_fake.own_marks;
 	return 0;
 }
 
-static const struct accel_ops fake_ops = { .name = "fake", .resume = fake_resume, .pause = fake_pause, .harvest = fake_harvest };
+static const struct accel_ops fake_ops = { .name = "fake", .resume = fake_resume, .pause = fake_pause, .sync_dirty_log = fake_sync_dirty_log };
 
 int board_pause(struct board *b, struct fail *why)
 {
@@ -66,17 +66,17 @@ void vm_events_void(struct vm *vm)
 	vm->events = 0;
 }
 
-void vm_settle(struct vm *vm)
+void vm_process_events(struct vm *vm)
 {
 	if (core_fake.ends_at_pause) {
 		vm->run.ended    = true;
 		vm->run.ended_as = RUN_SHUTDOWN;
 	}
-	void (*settles)(struct vm *) = core_fake.settles;
+	void (*on_process)(struct vm *) = core_fake.on_process;
 
-	core_fake.settles = NULL;
-	if (settles)
-		settles(vm);
+	core_fake.on_process = NULL;
+	if (on_process)
+		on_process(vm);
 }
 
 void core_fake_open(struct vm *vm, unsigned npages)

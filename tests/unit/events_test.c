@@ -43,7 +43,7 @@ void control_server_event(struct vm *vm, const char *name, json_t *data)
 }
 
 /* The exit status, -1 when the VM lives on. */
-static int settled(struct vm *vm, bool pending, enum vm_event a, enum vm_event b)
+static int processed(struct vm *vm, bool pending, enum vm_event a, enum vm_event b)
 {
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
@@ -53,7 +53,7 @@ static int settled(struct vm *vm, bool pending, enum vm_event a, enum vm_event b
 	resets            = 0;
 	vm_event(vm, a);
 	vm_event(vm, b);
-	vm_settle(vm);
+	vm_process_events(vm);
 	close(fd);
 	return vm->run.ended ? vm->run.exit_status : -1;
 }
@@ -62,12 +62,12 @@ int main(void)
 {
 	static struct vm vm;
 
-	ok(settled(&vm, false, VM_EVENT_RESET, VM_EVENT_RESET) == -1 && resets == 1, "asked for twice it is one reset");
-	ok(settled(&vm, false, VM_EVENT_DEAD, VM_EVENT_DEAD) == 18 && resets == 0, "a vCPU that can't go on ends the VM");
-	ok(settled(&vm, false, VM_EVENT_RESET, VM_EVENT_DEAD) == -1 && resets == 1, "not one that asked for a reset before");
-	ok(settled(&vm, true, VM_EVENT_DEAD, VM_EVENT_DEAD) == -1, "nor one whose reset is pending");
-	ok(settled(&vm, false, VM_EVENT_RESET, VM_EVENT_SHUTDOWN) == 0 && resets == 0, "a power-off comes before a reset");
-	ok(settled(&vm, false, VM_EVENT_RESET, VM_EVENT_PANIC) == 17 && resets == 0, "and so does a panic");
+	ok(processed(&vm, false, VM_EVENT_RESET, VM_EVENT_RESET) == -1 && resets == 1, "asked for twice it is one reset");
+	ok(processed(&vm, false, VM_EVENT_DEAD, VM_EVENT_DEAD) == 18 && resets == 0, "a vCPU that can't go on ends the VM");
+	ok(processed(&vm, false, VM_EVENT_RESET, VM_EVENT_DEAD) == -1 && resets == 1, "not one that asked for a reset before");
+	ok(processed(&vm, true, VM_EVENT_DEAD, VM_EVENT_DEAD) == -1, "nor one whose reset is pending");
+	ok(processed(&vm, false, VM_EVENT_RESET, VM_EVENT_SHUTDOWN) == 0 && resets == 0, "a power-off comes before a reset");
+	ok(processed(&vm, false, VM_EVENT_RESET, VM_EVENT_PANIC) == 17 && resets == 0, "and so does a panic");
 	vm.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	vm_event(&vm, VM_EVENT_RESET);
 	vm_event(&vm, VM_EVENT_DEAD);

@@ -86,7 +86,7 @@ static void test_held(void)
 	ok(!lock_is_held(&r), "until it is let go");
 }
 
-static void test_settled(void)
+static void test_resolved(void)
 {
 	struct move_record r = released();
 	struct handover    h = handover_of(&r);
@@ -94,7 +94,7 @@ static void test_settled(void)
 
 	r.state = MOVE_MOVED;
 	write_record(&r);
-	ok(handover_hold(&h, &why) && why.kind == FAIL_OWNER && h.settled && !lock_is_held(&r),
+	ok(handover_hold(&h, &why) && why.kind == FAIL_OWNER && h.resolved && !lock_is_held(&r),
 	   "one that somebody else has settled is not");
 }
 
@@ -107,12 +107,12 @@ static void test_unread(void)
 
 	write_record(&r);
 	damage_record(&r);
-	ok(handover_hold(&h, &why) && why.kind == FAIL_OWNER && !h.settled,
+	ok(handover_hold(&h, &why) && why.kind == FAIL_OWNER && !h.resolved,
 	   "a record that cannot be read gives no right");
 	ok(!lock_is_held(&r), "and others are not kept from settling the move");
 	r.state = MOVE_MOVED;
 	write_record(&r);
-	ok(handover_hold(&h, &why) && why.kind == FAIL_OWNER && h.settled,
+	ok(handover_hold(&h, &why) && why.kind == FAIL_OWNER && h.resolved,
 	   "the next try looks at the record, and finds it settled");
 	handover_let_go(&h);
 }
@@ -123,7 +123,7 @@ int main(void)
 	    setenv("VMFERRY_RUNTIME_DIR", top, 1))
 		return 1;
 	test_held();
-	test_settled();
+	test_resolved();
 	test_unread();
 	printf("1..%d\n", tests);
 

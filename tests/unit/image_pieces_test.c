@@ -59,7 +59,7 @@ int main(void)
 		piece = piece_of(&kernel, at, 4096);
 		good  = good && image_pieces_take(&p, &piece, &why) == 0 &&
 		       p.v[IMAGE_KERNEL].len == at + 4096 &&
-		       p.v[IMAGE_KERNEL].room <= 2 * (at + 4096);
+		       p.v[IMAGE_KERNEL].capacity <= 2 * (at + 4096);
 	}
 	ok(good && !adopted[0],
 	   "never more than twice what has come is allocated, whatever size is claimed");
@@ -68,7 +68,7 @@ int main(void)
 		piece = piece_of(&initrd, at,
 				 IMAGE_BYTES - at < 300001 ? IMAGE_BYTES - at : 300001);
 		good  = good && image_pieces_take(&p, &piece, &why) == 0 &&
-		       p.v[IMAGE_INITRD].room <= IMAGE_BYTES && (piece.last || !adopted[0]);
+		       p.v[IMAGE_INITRD].capacity <= IMAGE_BYTES && (piece.last || !adopted[0]);
 	}
 	ok(good && !strcmp(adopted, "initrd") && adopted_len == IMAGE_BYTES && adopted_right &&
 		   !p.v[IMAGE_INITRD].data,

@@ -32,7 +32,7 @@ static bool guest_runs(struct rig *g, const uint8_t *code, const uint8_t *end, u
 
 	rig_reset(g);
 	rig_load(g, 0, code, end, RIG_DATA, rsi, 0);
-	rig_loaded(g);
+	rig_post_load(g);
 	ops->resume(g->vm.accel);
 	came = rig_wait(g, RIG_DONE, 1);
 	rig_pause(g);
@@ -131,7 +131,7 @@ static void test_triple(struct rig *g)
 {
 	rig_reset(g);
 	rig_load(g, 0, triple, triple_end, 0, 0, 0);
-	rig_loaded(g);
+	rig_post_load(g);
 	ops->resume(g->vm.accel);
 	ok(rig_wait_event(g) && g->vm.events == 1u << VM_EVENT_DEAD, "a triple fault ends the VM");
 	rig_pause(g);
@@ -151,7 +151,7 @@ static void test_internal(struct rig *g)
 	}
 	rig_reset(g);
 	rig_load(g, 0, not_emulated, not_emulated_end, 0, 0, 0);
-	rig_loaded(g);
+	rig_post_load(g);
 	ops->resume(g->vm.accel);
 	rig_wait_event(g);
 	rig_pause(g);
@@ -170,7 +170,7 @@ static void test_wish(struct rig *g)
 	rig_reset(g);
 	atomic_store(&g->event_at, 0x530);
 	rig_load(g, 0, wishes, wishes_end, RIG_DATA, 0, 0);
-	rig_loaded(g);
+	rig_post_load(g);
 	ops->resume(g->vm.accel);
 	ok(rig_wait_event(g), "a guest asks for a reset");
 	rig_nap(20000);
@@ -196,7 +196,7 @@ static void test_told(struct rig *g)
 	rig_reset(g);
 	g->on_write = tell;
 	rig_load(g, 0, wishes, wishes_end, RIG_DATA, 0, 0);
-	rig_loaded(g);
+	rig_post_load(g);
 	ops->resume(g->vm.accel);
 	rig_wait_event(g);
 	rig_nap(20000);

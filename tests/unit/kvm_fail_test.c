@@ -229,15 +229,15 @@ static void undo_log(struct rig *g)
 }
 
 static uint64_t  map[RIG_BYTES / GUEST_PAGE / 64];
-static int try_harvest(struct rig *g, struct fail *why)
+static int try_sync_dirty_log(struct rig *g, struct fail *why)
 {
 	uint64_t *const taken[LIMIT_REGIONS] = { map };
 
-	return ops->harvest(g->vm.accel, taken, why);
+	return ops->sync_dirty_log(g->vm.accel, taken, why);
 }
 
-static int try_collect(struct rig *g, struct fail *why) { return ops->collect(g->vm.accel, why); }
-static int try_loaded(struct rig *g, struct fail *why) { return ops->loaded(g->vm.accel, CLOCK_FREEZE, why); }
+static int try_sync_state(struct rig *g, struct fail *why) { return ops->sync_state(g->vm.accel, why); }
+static int try_post_load(struct rig *g, struct fail *why) { return ops->post_load(g->vm.accel, CLOCK_FREEZE, why); }
 static int try_reset(struct rig *g, struct fail *why) { return ops->reset(g->vm.accel, NULL, why); }
 
 GUEST(busy, "1: inc %r12\n mov %r12, (%rdi)\n jmp 1b\n");
@@ -270,7 +270,7 @@ static void test_each(struct rig *g)
 	must(rig_open(g, &why) == 0);
 	rig_reset(g);
 	rig_load(g, 0, busy, busy_end, RIG_DATA, 0, 0);
-	rig_loaded(g);
+	rig_post_load(g);
 	ops->resume(g->vm.accel);      /* KVM starts a thread of its own with the first run */
 	rig_nap(10000);
 	rig_pause(g);
@@ -283,14 +283,14 @@ static void test_each(struct rig *g)
 	rig_nap(10000);
 	rig_pause(g);
 	memset(map, 0, sizeof(map));
-	good = each(g, try_harvest, undo_none, &n);
+	good = each(g, try_sync_dirty_log, undo_none, &n);
 	note("harvest: %u ioctls", n - 1);
 	ok(good && n > 1, "each of a harvest");
 	ok(bitmap_test(map, RIG_DATA / GUEST_PAGE), "and the page is named, though harvests failed");
-	good = each(g, try_collect, undo_none, &n);
+	good = each(g, try_sync_state, undo_none, &n);
 	note("collect: %u ioctls", n - 1);
 	ok(good && n > 10, "each of a state that is fetched");
-	good = each(g, try_loaded, undo_none, &n);
+	good = each(g, try_post_load, undo_none, &n);
 	note("loaded: %u ioctls", n - 1);
 	ok(good && n > 10, "each of a state that is put");
 	good = each(g, try_pause, undo_pause, &n);
@@ -309,7 +309,7 @@ static void test_run(struct rig *g)
 
 	rig_reset(g);
 	rig_load(g, 0, busy, busy_end, RIG_DATA, 0, 0);
-	rig_loaded(g);
+	rig_post_load(g);
 	run_errno = EFAULT;
 	ops->resume(g->vm.accel);
 	ok(rig_wait_event(g) && g->vm.events == 1u << VM_EVENT_DEAD && strstr(g->vm.panic_text, "KVM_RUN: Bad address"),

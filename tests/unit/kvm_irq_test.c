@@ -56,7 +56,7 @@ static bool start(struct rig *g)
 	g->k->vcpus[0].s.sregs.idt_base  = IDT;
 	g->k->vcpus[0].s.sregs.idt_limit = 0xfff;
 	rig_load(g, 0, halts, halts_end, 0, 0, 0);
-	rig_loaded(g);
+	rig_post_load(g);
 	ops->resume(g->vm.accel);
 	return rig_wait(g, RIG_DONE, 1);
 }
@@ -214,7 +214,7 @@ static bool kick(struct rig *g)
 	rig_pause(g);
 	rig_reset(g);
 	rig_load(g, 0, kicks, kicks_end, RIG_MMIO, 0, 0);
-	rig_loaded(g);
+	rig_post_load(g);
 	ops->resume(g->vm.accel);
 	came = rig_wait(g, RIG_DONE, 1);
 	rig_pause(g);

@@ -85,12 +85,12 @@ struct logged {
 	uint8_t    *shadow;
 };
 
-static bool harvest(struct logged *l)
+static bool sync_dirty_log(struct logged *l)
 {
 	struct fail why;
 
 	memset(l->taken[0], 0, bitmap_bytes(l->npages));
-	if (ops->harvest(l->g->vm.accel, l->taken, &why) == 0)
+	if (ops->sync_dirty_log(l->g->vm.accel, l->taken, &why) == 0)
 		return true;
 	note("%s", why.what);
 	return false;
@@ -164,14 +164,14 @@ static void exact(const char *mode, uint32_t ncpus)
 		abort();
 	for (uint32_t i = 0; i < ncpus; i++)
 		rig_load(&g, i, prng, prng_end, AT(i), seed(i), PAGES - 1);
-	rig_loaded(&g);
+	rig_post_load(&g);
 	ops->resume(g.vm.accel);
 	rig_nap(20000);      /* unlogged */
 	rig_pause(&g);
 	for (uint32_t i = 0; i < ncpus; i++)
 		replay_to(&g, i, &r[i], want, &may[i]);
 	snprintf(claim, sizeof(claim), "%s, %u vCPUs: a log that was just switched on is empty", mode, ncpus);
-	ok(ops->log(g.vm.accel, true, &why) == 0 && harvest(&l) && bitmap_count(l.taken[0], l.npages) == 0, claim);
+	ok(ops->log(g.vm.accel, true, &why) == 0 && sync_dirty_log(&l) && bitmap_count(l.taken[0], l.npages) == 0, claim);
 	memcpy(l.shadow, rig_host(&g, 0), l.npages * GUEST_PAGE);
 
 	bool good = true;
@@ -183,7 +183,7 @@ static void exact(const char *mode, uint32_t ncpus)
 		memset(want, 0, bitmap_bytes(l.npages));
 		for (uint32_t i = 0; i < ncpus; i++)
 			replay_to(&g, i, &r[i], want, &may[i]);
-		good = harvest(&l);
+		good = sync_dirty_log(&l);
 		compare(&l, want, may, ncpus);
 		shadow_copy(&l);
 	}
@@ -195,12 +195,12 @@ static void exact(const char *mode, uint32_t ncpus)
 	/* Harvested as it runs. */
 	ops->resume(g.vm.accel);
 	for (int round = 0; round < ROUNDS && good; round++) {
-		good = harvest(&l);
+		good = sync_dirty_log(&l);
 		shadow_copy(&l);
 		rig_nap(1000);
 	}
 	rig_pause(&g);
-	good = good && harvest(&l);
+	good = good && sync_dirty_log(&l);
 	shadow_copy(&l);
 	snprintf(claim, sizeof(claim), "%s, %u vCPUs: copies made while the guest runs end up equal to its memory", mode, ncpus);
 	ok(good && memcmp(l.shadow, rig_host(&g, 0), l.npages * GUEST_PAGE) == 0, claim);
@@ -213,7 +213,7 @@ static void exact(const char *mode, uint32_t ncpus)
 	memcpy(l.shadow, rig_host(&g, 0), l.npages * GUEST_PAGE);
 	rig_nap(5000);
 	rig_pause(&g);
-	good = good && harvest(&l);
+	good = good && sync_dirty_log(&l);
 	shadow_copy(&l);
 	snprintf(claim, sizeof(claim), "%s, %u vCPUs: a log that is switched on while the guest runs misses nothing", mode, ncpus);
 	ok(good && memcmp(l.shadow, rig_host(&g, 0), l.npages * GUEST_PAGE) == 0, claim);
@@ -230,7 +230,7 @@ static void store_at(struct rig *g, uint64_t gpa, uint64_t value)
 {
 	rig_reset(g);
 	rig_load(g, 0, store, store_end, gpa, value, 0);
-	rig_loaded(g);
+	rig_post_load(g);
 	ops->resume(g->vm.accel);
 	rig_wait(g, RIG_DONE, 1);
 	rig_pause(g);
@@ -246,7 +246,7 @@ static void test_rom(struct logged *l)
 	*(uint64_t *)rig_host(g, RIG_ROM + 0x20) = 0x1122334455667788;
 	rig_reset(g);
 	rig_load(g, 0, rom, rom_end, RIG_DATA, RIG_ROM + 0x20, 99);
-	rig_loaded(g);
+	rig_post_load(g);
 	ops->resume(g->vm.accel);
 	ok(rig_wait(g, RIG_DONE, 1), "a guest that reads and stores to ROM comes to its end");
 	rig_pause(g);
@@ -262,9 +262,9 @@ static void test_tail(struct logged *l)
 
 	ok(ops->log(l->g->vm.accel, true, &why) == 0 && ops->log(l->g->vm.accel, true, &why) == 0, "the log is switched on, twice");
 	store_at(l->g, last * GUEST_PAGE, 5);
-	ok(harvest(l) && bitmap_test(l->taken[0], last), "the last page of a slot that ends within 64 pages is logged");
+	ok(sync_dirty_log(l) && bitmap_test(l->taken[0], last), "the last page of a slot that ends within 64 pages is logged");
 	store_at(l->g, last * GUEST_PAGE, 6);
-	ok(harvest(l) && bitmap_test(l->taken[0], last), "and again, once it was cleared");
+	ok(sync_dirty_log(l) && bitmap_test(l->taken[0], last), "and again, once it was cleared");
 	ok((l->taken[0][last / 64] & ~bitmap_mask(last / 64, 0, l->npages)) == 0, "nothing behind it is named");
 }
 
@@ -280,9 +280,9 @@ static void test_change(struct logged *l)
 	ok(kvm_slot_remove(g->k, 0, &why) && strstr(why.what, "no memory slot"), "a slot goes once only");
 	ok(kvm_slot_add(g->k, 0, &why) == 0, "it comes again");
 	ok(kvm_slot_add(g->k, 0, &why) && kvm_slot_add(g->k, 9, &why), "once, and for a region only");
-	harvest(l);
+	sync_dirty_log(l);
 	store_at(g, 0x901000, 7);
-	ok(harvest(l) && bitmap_test(l->taken[0], 0x901) && !bitmap_test(l->taken[0], 0x900), "and is logged as before");
+	ok(sync_dirty_log(l) && bitmap_test(l->taken[0], 0x901) && !bitmap_test(l->taken[0], 0x900), "and is logged as before");
 	ops->resume(g->vm.accel);
 	ok(kvm_slot_remove(g->k, 0, &why) && strstr(why.what, "while vCPUs run"), "a slot does not go under a running guest");
 	rig_pause(g);
@@ -299,10 +299,10 @@ static void test_errors(struct logged *l)
 	store_at(g, 0x902000, 7);
 	if (__real_ioctl(g->k->fd, KVM_SET_USER_MEMORY_REGION, &set))
 		abort();
-	ok(ops->harvest(g->vm.accel, l->taken, &why) && strstr(why.what, "KVM_GET_DIRTY_LOG, region ram") && why.sys == ENOENT,
+	ok(ops->sync_dirty_log(g->vm.accel, l->taken, &why) && strstr(why.what, "KVM_GET_DIRTY_LOG, region ram") && why.sys == ENOENT,
 	   "a log that has gone behind our back is an error that names ioctl and region");
 	ops->log(g->vm.accel, false, &why);
-	ok(ops->harvest(g->vm.accel, l->taken, &why) && why.kind == FAIL_REFUSED, "a harvest is refused while the log is off");
+	ok(ops->sync_dirty_log(g->vm.accel, l->taken, &why) && why.kind == FAIL_REFUSED, "a harvest is refused while the log is off");
 }
 
 int main(void)

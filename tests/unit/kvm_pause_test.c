@@ -26,7 +26,7 @@ static void start(struct rig *g, const uint8_t *code, const uint8_t *end, const 
 	rig_load(g, 0, code, end, RIG_DATA, RIG_MMIO, 0);
 	if (code1)
 		rig_load(g, 1, code1, end1, RIG_DATA + 0x1000, RIG_MMIO, 0);
-	rig_loaded(g);
+	rig_post_load(g);
 }
 
 static void test_still(struct rig *g)
@@ -90,7 +90,7 @@ static void test_midway(struct rig *g)
 
 		wrong += loads != g->n || (regs.r13 != added * 0x8877665544332211);
 		/* through the saved state and back */
-		if (ops->collect(g->vm.accel, &why) || ops->loaded(g->vm.accel, CLOCK_FREEZE, &why))
+		if (ops->sync_state(g->vm.accel, &why) || ops->post_load(g->vm.accel, CLOCK_FREEZE, &why))
 			break;
 	}
 	note("%u loads", (unsigned)g->n);
@@ -105,7 +105,7 @@ static void test_string(struct rig *g)
 
 	rig_reset(g);
 	rig_load(g, 0, strings, strings_end, 0, RIG_DATA, 0);
-	rig_loaded(g);
+	rig_post_load(g);
 	for (unsigned i = 0; i < PAUSES; i++, done++) {
 		ops->resume(g->vm.accel);
 		rig_nap(50 + 37 * (i % 11));
@@ -119,7 +119,7 @@ static void test_string(struct rig *g)
 		else if (at == 16)
 			bytes += 4;
 		wrong += bytes != g->n;
-		if (ops->collect(g->vm.accel, &why) || ops->loaded(g->vm.accel, CLOCK_FREEZE, &why))
+		if (ops->sync_state(g->vm.accel, &why) || ops->post_load(g->vm.accel, CLOCK_FREEZE, &why))
 			break;
 	}
 	note("%u bytes", (unsigned)g->n);
@@ -143,7 +143,7 @@ static void test_stuck(struct rig *g)
 	pthread_mutex_lock(&g->k->lock);
 	g->k->held = true;
 	atomic_store(&g->k->stop, true);
-	ok(kvm_vcpus_stand(g->k, io_now_ns() + 50000000, &why) && strstr(why.what, "vCPU 1: timed out waiting for it to stop"),
+	ok(kvm_vcpus_quiesce(g->k, io_now_ns() + 50000000, &why) && strstr(why.what, "vCPU 1: timed out waiting for it to stop"),
 	   "a vCPU that does not stop is named");
 	pthread_mutex_unlock(&g->k->lock);
 	ops->resume(g->vm.accel);

@@ -173,11 +173,11 @@ void rig_load(struct rig *g, uint32_t cpu, const uint8_t *code, const uint8_t *e
 							.rflags = 2, .rdi = rdi, .rsi = rsi, .rdx = rdx };
 }
 
-void rig_loaded(struct rig *g)
+void rig_post_load(struct rig *g)
 {
 	struct fail why;
 
-	if (accel_kvm_ops.loaded(g->vm.accel, CLOCK_FREEZE, &why))
+	if (accel_kvm_ops.post_load(g->vm.accel, CLOCK_FREEZE, &why))
 		rig_bail(&why);
 }
 

@@ -50,7 +50,7 @@ void rig_close(struct rig *g);
 /* Held: every vCPU to power-on; then those with code go to it, with these arguments. */
 void rig_reset(struct rig *g);
 void rig_load(struct rig *g, uint32_t cpu, const uint8_t *code, const uint8_t *end, uint64_t rdi, uint64_t rsi, uint64_t rdx);
-void rig_loaded(struct rig *g);
+void rig_post_load(struct rig *g);
 
 void rig_pause(struct rig *g);
 void rig_regs(struct rig *g, uint32_t cpu, struct kvm_regs *regs);      /* held */

@@ -29,7 +29,7 @@ static void fresh(struct sample *s, bool state)
 {
 	struct fail why;
 
-	if (machine_write(&s->m, state ? &s->parts : NULL, scratch, sizeof(scratch), &blob_len, &why)) {
+	if (machine_write(&s->m, state ? &s->sections : NULL, scratch, sizeof(scratch), &blob_len, &why)) {
 		printf("Bail out! %s\n", why.what);
 		exit(1);
 	}
@@ -74,24 +74,24 @@ static void test_round_trip(struct sample *s)
 	size_t          len, again;
 	static uint8_t  other[ROOM] __attribute__((aligned(8)));
 	struct sample  *zero = sample_make(SAMPLE_RAM), *keep = sample_make(SAMPLE_RAM);
-	struct machine_parts parts = s->parts;
-	const size_t    first = offsetof(struct sample, clock), saved = offsetof(struct sample, parts) - first;
+	struct machine_sections sections = s->sections;
+	const size_t    first = offsetof(struct sample, clock), saved = offsetof(struct sample, sections) - first;
 
 	ok(machine_write(&s->m, NULL, scratch, sizeof(scratch), &len, &why) == 0 && machine_read(&got, scratch, len, &why) == 0 &&
 	   memcmp(&got, &s->m, sizeof(got)) == 0, "a configuration comes back as it was");
 	ok(fdt_path_offset(scratch, "/vm/state") < 0, "a configuration has no state");
-	ok(machine_write(&s->m, &s->parts, scratch, sizeof(scratch), &len, &why) == 0 && machine_read(&got, scratch, len, &why) == 0 &&
+	ok(machine_write(&s->m, &s->sections, scratch, sizeof(scratch), &len, &why) == 0 && machine_read(&got, scratch, len, &why) == 0 &&
 	   memcmp(&got, &s->m, sizeof(got)) == 0, "the configuration stands in the tree with state, too");
 	memcpy(other + 1, scratch, len);
 	ok(machine_read(&got, other + 1, len, &why) == 0, "a tree at an odd address is read");
 	ok(!got.stopped, "the VM ran");
-	parts.stopped = true;
-	ok(machine_write(&s->m, &parts, other, sizeof(other), &again, &why) == 0 && machine_read(&got, other, again, &why) == 0 &&
+	sections.stopped = true;
+	ok(machine_write(&s->m, &sections, other, sizeof(other), &again, &why) == 0 && machine_read(&got, other, again, &why) == 0 &&
 	   got.stopped, "it had been stopped: that is in a tree with state");
 	ok(machine_write(&got, NULL, other, sizeof(other), &again, &why) == 0 && machine_read(&got, other, again, &why) == 0 &&
 	   !got.stopped, "and in no other");
-	parts.reset_pending = true;
-	ok(machine_write(&s->m, &parts, other, sizeof(other), &again, &why) == 0 && machine_read(&got, other, again, &why) == 0 &&
+	sections.reset_pending = true;
+	ok(machine_write(&s->m, &sections, other, sizeof(other), &again, &why) == 0 && machine_read(&got, other, again, &why) == 0 &&
 	   got.reset_pending && got.stopped, "a reset that is pending, likewise");
 	ok(snap_agree(NULL, &s->m, &got, &why) == 0, "it may be in the state alone");
 	ok(snap_agree(NULL, &got, NULL, &why) == -1 && why.kind == FAIL_CORRUPT &&
@@ -99,13 +99,13 @@ static void test_round_trip(struct sample *s)
 	ok(machine_write(&got, NULL, other, sizeof(other), &again, &why) == 0 && machine_read(&got, other, again, &why) == 0 &&
 	   !got.reset_pending, "where it is not written");
 	memset((uint8_t *)zero + first, 0, saved);
-	ok(machine_load_state(&zero->m, &zero->parts, scratch, len, &why) == 0 && machine_write(&zero->m, &zero->parts, other, sizeof(other), &again, &why) == 0 &&
+	ok(machine_load_state(&zero->m, &zero->sections, scratch, len, &why) == 0 && machine_write(&zero->m, &zero->sections, other, sizeof(other), &again, &why) == 0 &&
 	   again == len && memcmp(other, scratch, len) == 0, "state comes back: the same machine writes the same tree again");
 	s->harts[1].pc ^= 4;
 	fresh(s, true);
 	fdt_setprop_u32(blob, node("/soc/virtio-rng@10003000/state/virtio"), "isr", 4);
 	s->harts[1].pc ^= 4;
-	ok(machine_load_state(&keep->m, &keep->parts, blob, fdt_totalsize(blob), &why) == -1 && memcmp((uint8_t *)keep + first, (uint8_t *)s + first, saved) == 0 &&
+	ok(machine_load_state(&keep->m, &keep->sections, blob, fdt_totalsize(blob), &why) == -1 && memcmp((uint8_t *)keep + first, (uint8_t *)s + first, saved) == 0 &&
 	   strcmp(why.what, "virtio-rng@10003000: virtio: isr: 0x4 out of range (valid: 0x0 to 0x3)") == 0, "one bad value in the last device leaves all state alone");
 	free(zero);
 	free(keep);
@@ -116,7 +116,7 @@ static bool load_refused(struct sample *s, enum fail_kind kind, const char *what
 	struct fail why = { 0 };
 
 	fdt_pack(blob);
-	if (machine_load_state(&s->m, &s->parts, blob, fdt_totalsize(blob), &why) != -1 || why.kind != kind || strcmp(why.what, what)) {
+	if (machine_load_state(&s->m, &s->sections, blob, fdt_totalsize(blob), &why) != -1 || why.kind != kind || strcmp(why.what, what)) {
 		printf("# kind %d: %s\n", why.kind, why.what);
 		return false;
 	}
@@ -308,7 +308,7 @@ static void test_bits(struct sample *s)
 	size_t         len;
 	struct fail    why;
 
-	if (machine_write(&s->m, &s->parts, blob, sizeof(blob), &len, &why))
+	if (machine_write(&s->m, &s->sections, blob, sizeof(blob), &len, &why))
 		exit(1);
 	for (size_t i = 0; i < len; i++) {
 		blob[i] ^= (uint8_t)(1u << i % 8);
@@ -316,7 +316,7 @@ static void test_bits(struct sample *s)
 		if (machine_read(&got, blob, len, &why) && (why.kind == FAIL_NONE || !why.what[0]))
 			reasons = false;
 		why = (struct fail){ 0 };
-		if (i % 16 == 0 && machine_load_state(&into->m, &into->parts, blob, len, &why) && (why.kind == FAIL_NONE || !why.what[0]))
+		if (i % 16 == 0 && machine_load_state(&into->m, &into->sections, blob, len, &why) && (why.kind == FAIL_NONE || !why.what[0]))
 			reasons = false;
 		blob[i] ^= (uint8_t)(1u << i % 8);
 	}
@@ -339,7 +339,7 @@ static void test_dtc(struct sample *s)
 	f = fdopen(fd, "w");
 	if (system("command -v dtc >/dev/null 2>&1")) {
 		printf("ok %u - dtc has nothing to complain about # SKIP no dtc\n", ++ntests);
-	} else if (f && machine_write(&s->m, &s->parts, blob, sizeof(blob), &len, &why) == 0 && fwrite(blob, 1, len, f) == len && fflush(f) == 0) {
+	} else if (f && machine_write(&s->m, &s->sections, blob, sizeof(blob), &len, &why) == 0 && fwrite(blob, 1, len, f) == len && fflush(f) == 0) {
 		char line[256];
 		bool silent = true;
 

@@ -26,7 +26,7 @@ static void line(uint32_t irq, bool level)
 int main(void)
 {
 	struct machine    cfg;
-	struct fake_parts saved;
+	struct fake_sections saved;
 	struct fail       why;
 
 	fake_machine(&cfg);

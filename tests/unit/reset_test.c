@@ -129,14 +129,14 @@ static void in_a_pause(void)
 
 	start(&vm);
 	missing           = true;
-	core_fake.settles = vm_reset_asked;
+	core_fake.on_process = vm_reset_asked;
 	ok(runstate_hold(&vm, HOLD_LEASE, &why) == 0 && core_fake_called("pause board_pause VMFERRY_RESET_PENDING STOP") && pending(&vm),
 	   "asked for as a lease pauses the VM: pending, STOP is said once");
 	ok(runstate_drop(&vm, HOLD_LEASE, &why) == 0 && core_fake_called("") && pending(&vm), "and the end of the lease does not run it");
 	core_fake_close(&vm);
 
 	start(&vm);
-	core_fake.settles = vm_reset_asked;
+	core_fake.on_process = vm_reset_asked;
 	ok(runstate_hold(&vm, HOLD_LEASE, &why) == 0 && core_fake_called("pause board_pause boot RESET STOP") && !vm.reset_pending &&
 	   runstate_drop(&vm, HOLD_LEASE, &why) == 0 && vm.run.cpus_running, "with the images it is done inside the pause");
 	core_fake_close(&vm);

@@ -94,7 +94,7 @@ int main(void)
 	ok(runstate_hold(&vm, HOLD_LEASE, &why) == -1 && vm.run.cpus_running && vm.clock.running &&
 	   core_fake_called("pause board_pause board_resume resume"), "a device that does not settle: the same");
 	core_fake.fail_board_pause = false;
-	ok(runstate_stand(&vm, &why) == 0 && core_fake_called("pause board_pause") && runstate_apply(&vm, &why) == 0 &&
+	ok(runstate_quiesce(&vm, &why) == 0 && core_fake_called("pause board_pause") && runstate_apply(&vm, &why) == 0 &&
 	   core_fake_called("board_resume resume"), "a stand for one operation sends no events");
 	runstate_hold(&vm, HOLD_USER, &why);
 	core_fake_called("pause board_pause STOP");

@@ -75,9 +75,9 @@ static bool wait_not(uint64_t gpa, uint64_t other)
 
 static struct hart_state *state_of(uint32_t cpu)
 {
-	struct state_part part;
+	struct state_section section;
 
-	return accel_soft_ops.parts(a, cpu, &part, 1) == 1 ? part.s : NULL;
+	return accel_soft_ops.sections(a, cpu, &section, 1) == 1 ? section.s : NULL;
 }
 
 /* Starts harts 1 to n - 1 at SECOND with a1 = DATA, then falls through; 9 words. s1 is kept as DATA. */
@@ -131,14 +131,14 @@ static void copy_page(uint8_t *copy, const uint8_t *ram, uint64_t page)
 
 /* Two harts count one word a page, page after page, each its own half of a page; what a harvest names is copied after
  * it. In the end the copy is the memory. */
-static void test_harvest(void)
+static void test_sync_dirty_log(void)
 {
 	static uint8_t copy[BYTES] __attribute__((aligned(8)));
 	static uint64_t taken[BYTES / 4096 / 64];
 	uint64_t      *const takes[] = { taken };
 	struct region *r = &g.vm.memory.regions[0];
 	struct fail    why;
-	unsigned       harvests = 0;
+	unsigned       syncs = 0;
 	uint64_t       pages = 0;
 
 	/* s8 first, s9 step, t3 end */
@@ -155,10 +155,10 @@ static void test_harvest(void)
 	RIG_CODE(&g, SECOND, TOUCH(A1, 512));
 	memcpy(copy, r->host, BYTES);
 	go();
-	for (uint64_t until = io_now_ns() + 2000000000u; io_now_ns() < until; harvests++) {
+	for (uint64_t until = io_now_ns() + 2000000000u; io_now_ns() < until; syncs++) {
 		memset(taken, 0, sizeof(taken));
 		bitmap_take(taken, r->dirty, r->npages);
-		accel_soft_ops.harvest(a, takes, &why);
+		accel_soft_ops.sync_dirty_log(a, takes, &why);
 		for (uint64_t p = 0; p < r->npages; p++)
 			if (bitmap_test(taken, p)) {
 				copy_page(copy, r->host, p);
@@ -168,12 +168,12 @@ static void test_harvest(void)
 	bool paused = pause_all();
 	memset(taken, 0, sizeof(taken));
 	bitmap_take(taken, r->dirty, r->npages);
-	accel_soft_ops.harvest(a, takes, &why);
+	accel_soft_ops.sync_dirty_log(a, takes, &why);
 	for (uint64_t p = 0; p < r->npages; p++)
 		if (bitmap_test(taken, p))
 			copy_page(copy, r->host, p);
-	note("%u harvests, %llu pages", harvests, (unsigned long long)pages);
-	ok(paused && harvests > 20 && !memcmp(copy, r->host, BYTES), "no page is lost to harvests while two harts write");
+	note("%u harvests, %llu pages", syncs, (unsigned long long)pages);
+	ok(paused && syncs > 20 && !memcmp(copy, r->host, BYTES), "no page is lost to harvests while two harts write");
 	end();
 }
 
@@ -191,11 +191,11 @@ static void test_stuck(void)
 	until = io_now_ns() + 20000000000u;
 	while (g.mmio_at != 8 && io_now_ns() < until)
 		sleep_ms(1);
-	ok(accel_soft_ops.harvest(a, none, &why) && strstr(why.what, "device access"), "a harvest does not wait for ever for a device that hangs");
+	ok(accel_soft_ops.sync_dirty_log(a, none, &why) && strstr(why.what, "device access"), "a harvest does not wait for ever for a device that hangs");
 	ok(accel_soft_ops.pause(a, &why) && strstr(why.what, "timed out waiting for it to stop"), "nor does a pause");
 	accel_soft_ops.resume(a);
 	g.mmio_stuck = false;
-	ok(wait_not(DATA + 24, 0) && accel_soft_ops.harvest(a, none, &why) == 0 && pause_all(), "when it answers, all goes on");
+	ok(wait_not(DATA + 24, 0) && accel_soft_ops.sync_dirty_log(a, none, &why) == 0 && pause_all(), "when it answers, all goes on");
 	end();
 }
 
@@ -236,7 +236,7 @@ static void test_pause(void)
 	accel_soft_ops.reset(a, NULL, &why);
 	*state_of(0) = s0;
 	*state_of(1) = s1;
-	accel_soft_ops.loaded(a, CLOCK_FREEZE, &why);
+	accel_soft_ops.post_load(a, CLOCK_FREEZE, &why);
 	accel_soft_ops.resume(a);
 	ok(wait_not(DATA + 24, at) && wait_not(DATA + 32, rig_get(&g, DATA + 32)), "state that was taken out and put back goes on");
 
@@ -438,7 +438,7 @@ static void test_events(void)
 int main(void)
 {
 	test_atomics();
-	test_harvest();
+	test_sync_dirty_log();
 	test_stuck();
 	test_pause();
 	test_code();

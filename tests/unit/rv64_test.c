@@ -63,7 +63,7 @@ static bool marked(uint64_t gpa)
 	return g.vm.memory.regions[0].dirty[page / 64] >> (page % 64) & 1;
 }
 
-static void harvest(void)
+static void sync_dirty_log(void)
 {
 	for (size_t i = 0; i < bitmap_words(g.vm.memory.regions[0].npages); i++)
 		atomic_exchange(&g.vm.memory.regions[0].dirty[i], 0);
@@ -140,20 +140,20 @@ static void test_sv39(void)
 	start(PROGRAM);
 	tables();
 	map(VA, DATA, V | R | W | U);
-	harvest();
+	sync_dirty_log();
 	RIG_CODE(&g, PROGRAM, LD(A0, 0, TP), WFI);
 	rig_put(&g, DATA, 0x1234);
-	harvest();
+	sync_dirty_log();
 	S.sstatus = SSTATUS_SUM;
 	bare_run(&g);
 	ok(finished(2) && S.x[A0] == 0x1234 && (mapped(VA) & (A_ | D_)) == A_, "a load sets A and not D");
 	ok(marked(LEAF) && !marked(DATA), "the page table that got A is marked written, the page that was read is not");
 
-	harvest();
+	sync_dirty_log();
 	START(SD(A0, 8, TP), SD(A0, 16, TP), WFI);
 	tables();
 	map(VA, DATA, V | R | W | U);
-	harvest();
+	sync_dirty_log();
 	S.sstatus = SSTATUS_SUM;
 	bare_run(&g);
 	ok(finished(3) && (mapped(VA) & (A_ | D_)) == (A_ | D_) && marked(DATA) && marked(LEAF), "a store sets A and D and marks both pages");
@@ -439,7 +439,7 @@ static void test_sbi(void)
 	good &= S.x[A0] == (uint64_t)-3;
 	sbi(0x4442434e, 0, 5, RIG_RAM + BYTES - 2, 0);
 	good &= S.x[A0] == (uint64_t)-3;
-	harvest();
+	sync_dirty_log();
 	sbi(0x4442434e, 1, 5, DATA + 0x5000, 0);
 	ok(good && S.x[A1] == 1 && marked(DATA + 0x5000), "SBI: debug console, bounded, what it reads marked");
 
@@ -465,7 +465,7 @@ static void test_marks(void)
 			rig_put(&g, DATA + 16 * i, RIG_RAM + 0x20000 + seed % (BYTES - 0x20000 - 8));
 			rig_put(&g, DATA + 16 * i + 8, seed | 0x0101010101010101);
 		}
-		harvest();
+		sync_dirty_log();
 		memcpy(before, ram, BYTES);
 		S.pc    = PROGRAM;
 		S.x[S0] = DATA;

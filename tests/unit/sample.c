@@ -22,38 +22,38 @@ static const struct {
 };
 #define NDEVICES ((uint32_t)(sizeof(sample_devices) / sizeof(sample_devices[0])))
 
-static size_t sample_vm_parts(void *arg, struct state_part *out, size_t max)
+static size_t sample_vm_sections(void *arg, struct state_section *out, size_t max)
 {
 	struct sample *s = arg;
 
 	(void)max;
-	out[0] = (struct state_part){ .node = "clock", .table = &clock_state_table, .s = &s->clock };
+	out[0] = (struct state_section){ .node = "clock", .table = &clock_state_table, .s = &s->clock };
 	return 1;
 }
 
-static size_t sample_cpu_parts(void *arg, uint32_t cpu, struct state_part *out, size_t max)
+static size_t sample_cpu_sections(void *arg, uint32_t cpu, struct state_section *out, size_t max)
 {
 	struct sample *s = arg;
 
 	(void)max;
-	out[0] = (struct state_part){ .node = "hart", .table = &hart_state_table, .s = &s->harts[cpu] };
+	out[0] = (struct state_section){ .node = "hart", .table = &hart_state_table, .s = &s->harts[cpu] };
 	return 1;
 }
 
-static size_t sample_virtio_parts(struct sample_virtio *v, unsigned queues, struct state_part *out)
+static size_t sample_virtio_sections(struct sample_virtio *v, unsigned queues, struct state_section *out)
 {
 	size_t n = 0;
 
-	out[n++] = (struct state_part){ .node = "virtio", .table = &virtio_state_table, .s = &v->core };
+	out[n++] = (struct state_section){ .node = "virtio", .table = &virtio_state_table, .s = &v->core };
 	for (unsigned i = 0; i < queues; i++, n++) {
-		out[n] = (struct state_part){ .table = &virtqueue_state_table, .s = &v->queues[i] };
+		out[n] = (struct state_section){ .table = &virtqueue_state_table, .s = &v->queues[i] };
 		snprintf(out[n].node, sizeof(out[n].node), "virtqueue@%x", i);
 	}
-	out[n++] = (struct state_part){ .node = "virtio-mmio", .table = &virtio_mmio_state_table, .s = &v->mmio };
+	out[n++] = (struct state_section){ .node = "virtio-mmio", .table = &virtio_mmio_state_table, .s = &v->mmio };
 	return n;
 }
 
-static size_t sample_device_parts(void *arg, uint32_t device, struct state_part *out, size_t max)
+static size_t sample_device_sections(void *arg, uint32_t device, struct state_section *out, size_t max)
 {
 	struct sample *s = arg;
 	size_t         n = 0;
@@ -61,29 +61,29 @@ static size_t sample_device_parts(void *arg, uint32_t device, struct state_part 
 	(void)max;
 	switch (device) {
 	case 0:
-		out[n++] = (struct state_part){ .node = "plic", .table = &plic_state_table, .s = &s->plic };
+		out[n++] = (struct state_section){ .node = "plic", .table = &plic_state_table, .s = &s->plic };
 		for (unsigned i = 0; i < SAMPLE_HARTS; i++, n++) {
-			out[n] = (struct state_part){ .table = &plic_context_state_table, .s = &s->contexts[i] };
+			out[n] = (struct state_section){ .table = &plic_context_state_table, .s = &s->contexts[i] };
 			snprintf(out[n].node, sizeof(out[n].node), "plic-context@%x", i);
 		}
 		return n;
 	case 1:
-		out[n++] = (struct state_part){ .node = "uart", .table = &uart_state_table, .s = &s->uart };
+		out[n++] = (struct state_section){ .node = "uart", .table = &uart_state_table, .s = &s->uart };
 		return n;
 	case 2:
-		out[n++] = (struct state_part){ .node = "goldfish-rtc", .table = &rtc_state_table, .s = &s->rtc };
+		out[n++] = (struct state_section){ .node = "goldfish-rtc", .table = &rtc_state_table, .s = &s->rtc };
 		return n;
 	case 3:
-		n = sample_virtio_parts(&s->virtio[0], 1, out);
-		out[n++] = (struct state_part){ .node = "virtio-blk", .table = &virtio_blk_state_table, .s = &s->blk };
+		n = sample_virtio_sections(&s->virtio[0], 1, out);
+		out[n++] = (struct state_section){ .node = "virtio-blk", .table = &virtio_blk_state_table, .s = &s->blk };
 		return n;
 	case 4:
-		n = sample_virtio_parts(&s->virtio[1], 2, out);
-		out[n++] = (struct state_part){ .node = "virtio-console", .table = &virtio_console_state_table, .s = &s->console };
+		n = sample_virtio_sections(&s->virtio[1], 2, out);
+		out[n++] = (struct state_section){ .node = "virtio-console", .table = &virtio_console_state_table, .s = &s->console };
 		return n;
 	default:
-		n = sample_virtio_parts(&s->virtio[2], 1, out);
-		out[n++] = (struct state_part){ .node = "virtio-rng", .table = &virtio_rng_state_table, .s = &s->rng };
+		n = sample_virtio_sections(&s->virtio[2], 1, out);
+		out[n++] = (struct state_section){ .node = "virtio-rng", .table = &virtio_rng_state_table, .s = &s->rng };
 		return n;
 	}
 }
@@ -95,7 +95,7 @@ static void sample_machine(struct machine *m, uint64_t ram_bytes)
 	for (int i = 0; i < 16; i++)
 		m->uuid.b[i] = (uint8_t)(0x11 * (i + 1));
 	m->ncpus = SAMPLE_HARTS;
-	strcpy(m->isa, "rv64imafdc_zicntr_zicsr_zifencei_sstc");
+	strcpy(m->cpu_model, "rv64imafdc_zicntr_zicsr_zifencei_sstc");
 	m->timebase_hz = 10000000;
 	m->on_reboot   = REBOOT_RESET;
 	strcpy(m->append, "console=ttyS0 root=/dev/vda ro");
@@ -188,6 +188,6 @@ struct sample *sample_make(uint64_t ram_bytes)
 	}
 	sample_machine(&s->m, ram_bytes);
 	sample_state(s);
-	s->parts = (struct machine_parts){ .vm = sample_vm_parts, .cpu = sample_cpu_parts, .device = sample_device_parts, .arg = s };
+	s->sections = (struct machine_sections){ .vm = sample_vm_sections, .cpu = sample_cpu_sections, .device = sample_device_sections, .arg = s };
 	return s;
 }

@@ -48,7 +48,7 @@ struct sample {
 	struct i8042_state          keyboard;
 	struct acpi_pm_state        pm;
 	struct vmgenid_state        genid;
-	struct machine_parts        parts;          /* its arg points back here */
+	struct machine_sections        sections;          /* its arg points back here */
 };
 
 /* A new sample; free() it. Exits when out of memory. */

@@ -35,14 +35,14 @@ static const struct machine_cpuid cpuid[] = {
 static const uint32_t msrs[] = { 0x10, 0x174, 0x2ff, 0x6e0, 0x4b564d01, 0xc0000081, 0xc0000082 };
 #define NMSRS ((uint32_t)(sizeof(msrs) / sizeof(msrs[0])))
 
-static size_t put(struct state_part *out, const struct state_table *t, void *s)
+static size_t put(struct state_section *out, const struct state_table *t, void *s)
 {
-	*out = (struct state_part){ .table = t, .s = s };
+	*out = (struct state_section){ .table = t, .s = s };
 	snprintf(out->node, sizeof(out->node), "%s", t->name);
 	return 1;
 }
 
-static size_t sample_vm_parts(void *arg, struct state_part *out, size_t max)
+static size_t sample_vm_sections(void *arg, struct state_section *out, size_t max)
 {
 	struct sample *s = arg;
 	size_t         n = 0;
@@ -60,7 +60,7 @@ static size_t sample_vm_parts(void *arg, struct state_part *out, size_t max)
 	return n;
 }
 
-static size_t sample_cpu_parts(void *arg, uint32_t cpu, struct state_part *out, size_t max)
+static size_t sample_cpu_sections(void *arg, uint32_t cpu, struct state_section *out, size_t max)
 {
 	struct x86_cpu_state *c = &((struct sample *)arg)->x86_cpus[cpu];
 	size_t                n = 0;
@@ -76,7 +76,7 @@ static size_t sample_cpu_parts(void *arg, uint32_t cpu, struct state_part *out, 
 	return n;
 }
 
-static size_t sample_device_parts(void *arg, uint32_t device, struct state_part *out, size_t max)
+static size_t sample_device_sections(void *arg, uint32_t device, struct state_section *out, size_t max)
 {
 	struct sample *s = arg;
 	size_t         n = 0;
@@ -105,7 +105,7 @@ static void sample_machine(struct machine *m, uint64_t ram_bytes)
 	for (int i = 0; i < 16; i++)
 		m->uuid.b[i] = (uint8_t)(0x11 * (i + 1));
 	m->ncpus = SAMPLE_HARTS;
-	strcpy(m->isa, "x86-64-v2,+avx2");
+	strcpy(m->cpu_model, "x86-64-v2,+avx2");
 	m->timebase_hz = 2596120000;
 	m->ncpuid      = sizeof(cpuid) / sizeof(cpuid[0]);
 	memcpy(m->cpuid, cpuid, sizeof(cpuid));
@@ -204,6 +204,6 @@ struct sample *sample_make_x86(uint64_t ram_bytes)
 	}
 	sample_machine(&s->m, ram_bytes);
 	sample_state(s);
-	s->parts = (struct machine_parts){ .vm = sample_vm_parts, .cpu = sample_cpu_parts, .device = sample_device_parts, .arg = s };
+	s->sections = (struct machine_sections){ .vm = sample_vm_sections, .cpu = sample_cpu_sections, .device = sample_device_sections, .arg = s };
 	return s;
 }

@@ -65,7 +65,7 @@ static void make_config(void)
 
 	m->type = MACHINE_RISCV64_1;
 	strcpy(m->name, "unit");
-	strcpy(m->isa, "rv64imafdc");
+	strcpy(m->cpu_model, "rv64imafdc");
 	memset(m->uuid.b, 0x11, 16);
 	m->ncpus = 1;
 	m->timebase_hz = 10000000;

@@ -5,11 +5,11 @@
 
 #include <string.h>
 
-static bool plain(const char *in, size_t room, const char *want)
+static bool plain(const char *in, size_t capacity, const char *want)
 {
 	char out[64];
 
-	return !strcmp(text_plain(in, out, room), want);
+	return !strcmp(text_plain(in, out, capacity), want);
 }
 
 static bool json(const char *in, const char *want)

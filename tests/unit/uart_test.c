@@ -76,7 +76,7 @@ static void receiving(const char *path)
 	char             sent[100], got[100];
 	unsigned         n = 0, irqs = 0;
 	int              fd = dial(path);
-	struct fake_parts saved;
+	struct fake_sections saved;
 	struct fail      why;
 
 	/* The wire to the PLIC: uart is source 10. */

@@ -70,7 +70,7 @@ static void entropy(void)
 
 static void mistakes(void)
 {
-	struct fake_parts saved;
+	struct fake_sections saved;
 	struct fail       why;
 
 	set_desc(&f, Q_DESC(0), 0, 0, 64, D_WRITE, 0);

@@ -50,7 +50,7 @@ static void sizes(void)
 
 static void copies(void)
 {
-	struct fake_parts saved, plic;
+	struct fake_sections saved, plic;
 	struct fail       why;
 	struct id         first = id_read(), second;
 

@@ -373,7 +373,7 @@ static void lines(void)
 	board_irq(a, true);
 	pthread_mutex_unlock(&f.vm.machine_lock);
 	f.line[16] = f.line[9] = true;
-	ok(board_loaded(f.vm.board, &why) == 0 && !f.line[16] && !f.line[9], "after a load every line is told, low ones too");
+	ok(board_post_load(f.vm.board, &why) == 0 && !f.line[16] && !f.line[9], "after a load every line is told, low ones too");
 	board_button(f.vm.board);
 	ok(!f.line[9] && (rd(&f, MACHINE_IO + 0x600, 2) & 0x100), "the power button is seen");
 	wr(&f, MACHINE_IO + 0x602, 2, 0x100);

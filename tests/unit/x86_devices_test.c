@@ -231,7 +231,7 @@ static void interrupts(void)
 
 static void clock_is_saved(void)
 {
-	struct fake_parts saved, again;
+	struct fake_sections saved, again;
 	struct fail       why;
 	struct tm         a, b;
 	time_t            before, after;
@@ -258,7 +258,7 @@ static void clock_is_saved(void)
 
 static void keyboard(void)
 {
-	struct fake_parts saved;
+	struct fake_sections saved;
 	struct fail       why;
 
 	ok(!(in(0x64, 1) & 0x03), "i8042: no data, and room for a command");
@@ -297,7 +297,7 @@ static void keyboard(void)
 static void acpi(void)
 {
 	struct device    *pm = fake_find(&f, "acpi-pm");
-	struct fake_parts saved, again;
+	struct fake_sections saved, again;
 	struct fail       why;
 
 	ok(in(PM + 4, 2) == 1, "ACPI mode from the start");
@@ -388,7 +388,7 @@ static void generation(void)
 {
 	static const uint8_t none[16];
 	uint8_t              a[16], b[16];
-	struct fake_parts    saved, again;
+	struct fake_sections    saved, again;
 	struct fail          why;
 	struct device       *d = fake_find(&f, "vmgenid");
 	struct region       *r = &f.vm.memory.regions[0];
@@ -444,17 +444,17 @@ static void any_access(void)
 	fake_run(&f, 50);
 	for (size_t i = 0; i < f.vm.cfg.ndevices; i++) {
 		struct device    *d = f.vm.board->devices[i];
-		struct state_part parts[MACHINE_PARTS_MAX];
-		size_t            n = d->ops->parts ? d->ops->parts(d, parts, MACHINE_PARTS_MAX) : 0;
+		struct state_section sections[MACHINE_SECTIONS_MAX];
+		size_t            n = d->ops->sections ? d->ops->sections(d, sections, MACHINE_SECTIONS_MAX) : 0;
 
 		for (size_t p = 0; p < n; p++) {
-			const struct state_table *t = parts[p].table;
+			const struct state_table *t = sections[p].table;
 			struct fail               why;
-			bool                      fits = !t->check || t->check(parts[p].s, &why) == 0;
+			bool                      fits = !t->check || t->check(sections[p].s, &why) == 0;
 
 			for (const struct field *fl = t->fields; fl->type != FIELD_END; fl++)
 				for (uint32_t e = 0; fl->type != FIELD_BYTES && e < fl->count; e++)
-					fits = fits && state_value(fl, parts[p].s, e) <= fl->max;
+					fits = fits && state_value(fl, sections[p].s, e) <= fl->max;
 			ok(fits, t->name);
 		}
 	}

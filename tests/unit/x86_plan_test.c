@@ -176,7 +176,7 @@ static void test_host(void)
 		printf("Bail out! %s\n", why.what);
 		exit(1);
 	}
-	ok(strcmp(m->isa, "host") == 0 && m->timebase_hz == 2600000000 && m->xsave_bytes == 4096, "without --cpu it is the host's, with its TSC and XSAVE area");
+	ok(strcmp(m->cpu_model, "host") == 0 && m->timebase_hz == 2600000000 && m->xsave_bytes == 4096, "without --cpu it is the host's, with its TSC and XSAVE area");
 	ok(bit(m, 7, 0, X86_EBX, 5) && bit(m, 1, 0, X86_ECX, 28) && bit(m, 1, 0, X86_ECX, 31), "what the host has, and the hypervisor bit");
 	ok(!bit(m, 1, 0, X86_ECX, 5) && !bit(m, 1, 0, X86_ECX, 27) && !bit(m, 7, 0, X86_EBX, 25) && !bit(m, 7, 0, X86_ECX, 7),
 	   "no vmx, osxsave, processor trace, shadow stacks");

@@ -28,7 +28,7 @@ static void fresh(struct sample *s)
 	struct fail why;
 	size_t      len;
 
-	if (machine_write(&s->m, &s->parts, scratch, sizeof(scratch), &len, &why)) {
+	if (machine_write(&s->m, &s->sections, scratch, sizeof(scratch), &len, &why)) {
 		printf("Bail out! %s\n", why.what);
 		exit(1);
 	}
@@ -67,7 +67,7 @@ static bool write_refused(const struct machine *m, enum fail_kind kind, const ch
 	return machine_write(m, NULL, scratch, sizeof(scratch), &len, &why) == -1 && said(&why, kind, what);
 }
 
-static bool same_parts(const struct state_part *a, size_t na, const struct state_part *b, size_t nb)
+static bool same_sections(const struct state_section *a, size_t na, const struct state_section *b, size_t nb)
 {
 	uint32_t element;
 
@@ -80,13 +80,13 @@ static bool same_parts(const struct state_part *a, size_t na, const struct state
 /* Field by field: what lies between them is nobody's. */
 static bool same_state(struct sample *a, struct sample *b)
 {
-	static struct state_part x[MACHINE_PARTS_MAX], y[MACHINE_PARTS_MAX];
-	bool                     same = same_parts(x, a->parts.vm(a, x, MACHINE_PARTS_MAX), y, b->parts.vm(b, y, MACHINE_PARTS_MAX));
+	static struct state_section x[MACHINE_SECTIONS_MAX], y[MACHINE_SECTIONS_MAX];
+	bool                     same = same_sections(x, a->sections.vm(a, x, MACHINE_SECTIONS_MAX), y, b->sections.vm(b, y, MACHINE_SECTIONS_MAX));
 
 	for (uint32_t i = 0; i < a->m.ncpus; i++)
-		same = same && same_parts(x, a->parts.cpu(a, i, x, MACHINE_PARTS_MAX), y, b->parts.cpu(b, i, y, MACHINE_PARTS_MAX));
+		same = same && same_sections(x, a->sections.cpu(a, i, x, MACHINE_SECTIONS_MAX), y, b->sections.cpu(b, i, y, MACHINE_SECTIONS_MAX));
 	for (uint32_t i = 0; i < a->m.ndevices; i++)
-		same = same && same_parts(x, a->parts.device(a, i, x, MACHINE_PARTS_MAX), y, b->parts.device(b, i, y, MACHINE_PARTS_MAX));
+		same = same && same_sections(x, a->sections.device(a, i, x, MACHINE_SECTIONS_MAX), y, b->sections.device(b, i, y, MACHINE_SECTIONS_MAX));
 	return same;
 }
 
@@ -97,7 +97,7 @@ static bool load_refused(struct sample *s, enum fail_kind kind, const char *what
 	bool           good;
 
 	fdt_pack(blob);
-	good = machine_load_state(&into->m, &into->parts, blob, fdt_totalsize(blob), &why) == -1 && said(&why, kind, what) &&
+	good = machine_load_state(&into->m, &into->sections, blob, fdt_totalsize(blob), &why) == -1 && said(&why, kind, what) &&
 	       same_state(into, s);
 	free(into);
 	return good;
@@ -106,16 +106,16 @@ static bool load_refused(struct sample *s, enum fail_kind kind, const char *what
 static void test_round_trip(struct sample *s)
 {
 	struct sample *zero = sample_make_x86(SAMPLE_RAM);
-	const size_t   first = offsetof(struct sample, clock), saved = offsetof(struct sample, parts) - first;
+	const size_t   first = offsetof(struct sample, clock), saved = offsetof(struct sample, sections) - first;
 	struct fail    why;
 	size_t         len, again;
 
-	ok(machine_write(&s->m, &s->parts, scratch, sizeof(scratch), &len, &why) == 0 && machine_read(&got, scratch, len, &why) == 0 &&
+	ok(machine_write(&s->m, &s->sections, scratch, sizeof(scratch), &len, &why) == 0 && machine_read(&got, scratch, len, &why) == 0 &&
 	   memcmp(&got, &s->m, sizeof(got)) == 0, "CPUID, MSRs, XSAVE's size, model and TSC come back as they were");
 	memset((uint8_t *)zero + first, 0, saved);
-	ok(machine_load_state(&zero->m, &zero->parts, scratch, len, &why) == 0 && same_state(zero, s),
+	ok(machine_load_state(&zero->m, &zero->sections, scratch, len, &why) == 0 && same_state(zero, s),
 	   "the state of vCPUs, chips and devices comes back, every field");
-	ok(machine_write(&zero->m, &zero->parts, other, sizeof(other), &again, &why) == 0 && again == len && memcmp(other, scratch, len) == 0,
+	ok(machine_write(&zero->m, &zero->sections, other, sizeof(other), &again, &why) == 0 && again == len && memcmp(other, scratch, len) == 0,
 	   "the same machine writes the same tree again");
 	free(zero);
 }
@@ -138,11 +138,11 @@ static void test_most(void)
 	free(s);
 }
 
-static size_t cpu_parts_of_two(void *arg, uint32_t cpu, struct state_part *out, size_t max)
+static size_t cpu_sections_of_two(void *arg, uint32_t cpu, struct state_section *out, size_t max)
 {
 	struct sample *s = arg;
 
-	return s->parts.cpu(s, cpu & 1, out, max);
+	return s->sections.cpu(s, cpu & 1, out, max);
 }
 
 /* Every reader of a tree, libfdt's own functions included, goes from tag to tag by this one. */
@@ -182,7 +182,7 @@ static void add_nops(uint8_t *fdt, uint32_t nops)
 }
 
 /* What a reader does with its tree: the work follows the tags, not tags times CPUs. */
-static void test_tags(const struct machine *m, const struct machine_parts *parts)
+static void test_tags(const struct machine *m, const struct machine_sections *sections)
 {
 	struct fail why = { 0 };
 	uint64_t    total, before;
@@ -200,23 +200,23 @@ static void test_tags(const struct machine *m, const struct machine_parts *parts
 	ok(good && tags_read - before < 20 * total, "and its state is checked by fewer");
 	printf("# %" PRIu64 " read\n", tags_read - before);
 	before = tags_read;
-	good   = machine_load_state(m, parts, scratch, fdt_totalsize(scratch), &why) == 0;
+	good   = machine_load_state(m, sections, scratch, fdt_totalsize(scratch), &why) == 0;
 	ok(good && tags_read - before < 20 * total, "and loaded");
 }
 
 static void test_most_state(struct sample *s)
 {
 	struct machine      *m     = malloc(sizeof(*m));
-	struct machine_parts parts = s->parts;
+	struct machine_sections sections = s->sections;
 	struct fail          why   = { 0 };
 	size_t               len   = 0;
 
 	*m        = s->m;
 	m->ncpus  = 128;
-	parts.cpu = cpu_parts_of_two;
-	ok(machine_write(m, &parts, scratch, sizeof(scratch), &len, &why) == 0 && len < LIMIT_TREE_BYTES, "128 vCPUs' state fits a tree");
+	sections.cpu = cpu_sections_of_two;
+	ok(machine_write(m, &sections, scratch, sizeof(scratch), &len, &why) == 0 && len < LIMIT_TREE_BYTES, "128 vCPUs' state fits a tree");
 	printf("# %zu bytes\n", len);
-	test_tags(m, &parts);
+	test_tags(m, &sections);
 	free(m);
 }
 
@@ -237,7 +237,7 @@ static void test_refused(struct sample *s)
 	m->timebase_hz++;
 	ok(write_refused(m, FAIL_CORRUPT, "machine: invalid TSC frequency: 2596120001 Hz (not a multiple of 1000)"), "a TSC of fractions of a kHz is refused");
 	*m = s->m;
-	m->isa[0] = '\0';
+	m->cpu_model[0] = '\0';
 	ok(write_refused(m, FAIL_CORRUPT, "machine: missing vmferry,cpu-model"), "a machine without CPU model is refused");
 	*m = s->m;
 	m->ncpuid = 0;
@@ -373,7 +373,7 @@ static void test_bits(struct sample *s)
 	size_t         len;
 	struct fail    why;
 
-	if (machine_write(&s->m, &s->parts, blob, sizeof(blob), &len, &why))
+	if (machine_write(&s->m, &s->sections, blob, sizeof(blob), &len, &why))
 		exit(1);
 	for (size_t i = 0; i < len; i += 7) {
 		blob[i] ^= (uint8_t)(1u << i % 8);
@@ -381,7 +381,7 @@ static void test_bits(struct sample *s)
 		if (machine_read(&got, blob, len, &why) && (why.kind == FAIL_NONE || !why.what[0]))
 			reasons = false;
 		why = (struct fail){ 0 };
-		if (i % 49 == 0 && machine_load_state(&into->m, &into->parts, blob, len, &why) && (why.kind == FAIL_NONE || !why.what[0]))
+		if (i % 49 == 0 && machine_load_state(&into->m, &into->sections, blob, len, &why) && (why.kind == FAIL_NONE || !why.what[0]))
 			reasons = false;
 		blob[i] ^= (uint8_t)(1u << i % 8);
 	}
@@ -400,7 +400,7 @@ static void test_dtc(struct sample *s)
 
 	if (system("command -v dtc >/dev/null 2>&1")) {
 		printf("ok %u - dtc has nothing to complain about # SKIP no dtc\n", ++ntests);
-	} else if (f && machine_write(&s->m, &s->parts, blob, sizeof(blob), &len, &why) == 0 && fwrite(blob, 1, len, f) == len && fflush(f) == 0) {
+	} else if (f && machine_write(&s->m, &s->sections, blob, sizeof(blob), &len, &why) == 0 && fwrite(blob, 1, len, f) == len && fflush(f) == 0) {
 		snprintf(command, sizeof(command), "dtc -I dtb -O dts -o /dev/null %s 2>&1", path);
 		p = popen(command, "r");
 		while (p && fgets(line, sizeof(line), p)) {

@@ -13,7 +13,7 @@
 
 #define WORDS 200
 
-static const uint64_t *gprs(const struct x86_cpu_state *s)
+static const uint64_t *regs_x86_gprs(const struct x86_cpu_state *s)
 {
 	static_assert(offsetof(struct x86_regs_state, r15) == 15 * sizeof(uint64_t), "registers in the order of their names");
 	return (const uint64_t *)(const void *)&s->regs;
@@ -73,7 +73,7 @@ static void text(uint32_t n, const struct x86_cpu_state *s)
 	printf("cpu %" PRIu32 "  rip %016" PRIx64 "  %s\n", n, s->regs.rip, words);
 	for (unsigned i = 0; i < 16; i += 4) {
 		for (unsigned k = 0; k < 4; k++)
-			printf("  %-4s %016" PRIx64, x86_gpr_names[i + k], gprs(s)[i + k]);
+			printf("  %-4s %016" PRIx64, x86_gpr_names[i + k], regs_x86_gprs(s)[i + k]);
 		putchar('\n');
 	}
 	text_segments(&s->sregs);
@@ -184,7 +184,7 @@ static int json_cpu(json_t *list, uint32_t n, const struct x86_cpu_state *s, str
 	    regs_set(o, "events", json_string(pending), why) || regs_set(o, "gpr", gpr, why))
 		return -1;
 	for (unsigned i = 0; i < 16; i++)
-		if (regs_set(gpr, x86_gpr_names[i], show_json_x64(gprs(s)[i]), why))
+		if (regs_set(gpr, x86_gpr_names[i], show_json_x64(regs_x86_gprs(s)[i]), why))
 			return -1;
 	if (json_segments(o, &s->sregs, why) || json_controls(o, s, why) || json_msrs(o, &s->msrs, why))
 		return -1;

@@ -17,33 +17,33 @@ const char *const riscv_f_names[32] = {
 	"fa6", "fa7", "fs2", "fs3", "fs4", "fs5", "fs6", "fs7", "fs8", "fs9", "fs10", "fs11", "ft8", "ft9", "ft10", "ft11",
 };
 
-static void describe_sstatus(uint64_t v, char *out, size_t room)
+static void describe_sstatus(uint64_t v, char *out, size_t capacity)
 {
 	static const char *const fs[] = { "off", "initial", "clean", "dirty" };
 
 	if (v & SSTATUS_SIE)
-		show_word(out, room, "SIE");
+		show_word(out, capacity, "SIE");
 	if (v & SSTATUS_SPIE)
-		show_word(out, room, "SPIE");
-	show_word(out, room, "SPP=%s", v & SSTATUS_SPP ? "S" : "U");
-	show_word(out, room, "FS=%s", fs[v >> 13 & 3]);
+		show_word(out, capacity, "SPIE");
+	show_word(out, capacity, "SPP=%s", v & SSTATUS_SPP ? "S" : "U");
+	show_word(out, capacity, "FS=%s", fs[v >> 13 & 3]);
 	if (v & SSTATUS_SUM)
-		show_word(out, room, "SUM");
+		show_word(out, capacity, "SUM");
 	if (v & SSTATUS_MXR)
-		show_word(out, room, "MXR");
+		show_word(out, capacity, "MXR");
 }
 
-static void describe_interrupts(uint64_t v, char *out, size_t room)
+static void describe_interrupts(uint64_t v, char *out, size_t capacity)
 {
 	if (v & 1u << 1)
-		show_word(out, room, "software");
+		show_word(out, capacity, "software");
 	if (v & 1u << 5)
-		show_word(out, room, "timer");
+		show_word(out, capacity, "timer");
 	if (v & 1u << 9)
-		show_word(out, room, "external");
+		show_word(out, capacity, "external");
 }
 
-static void describe_scause(uint64_t v, char *out, size_t room)
+static void describe_scause(uint64_t v, char *out, size_t capacity)
 {
 	/* Privileged 1.12, table 4.2. */
 	static const char *const interrupts[] = { [1] = "software interrupt", [5] = "timer interrupt", [9] = "external interrupt" };
@@ -61,58 +61,58 @@ static void describe_scause(uint64_t v, char *out, size_t room)
 	else if (!(v >> 63) && code < sizeof(exceptions) / sizeof(exceptions[0]))
 		name = exceptions[code];
 	if (name)
-		show_word(out, room, "%s", name);
+		show_word(out, capacity, "%s", name);
 	else
-		show_word(out, room, "%s %" PRIu64, v >> 63 ? "interrupt" : "exception", code);
+		show_word(out, capacity, "%s %" PRIu64, v >> 63 ? "interrupt" : "exception", code);
 }
 
-static void describe_satp(uint64_t v, char *out, size_t room)
+static void describe_satp(uint64_t v, char *out, size_t capacity)
 {
 	static const char *const modes[16] = { [0] = "bare", [8] = "Sv39", [9] = "Sv48", [10] = "Sv57" };
 	const char              *mode      = modes[v >> 60];
 
-	show_word(out, room, "%s", mode ? mode : "unknown mode");
+	show_word(out, capacity, "%s", mode ? mode : "unknown mode");
 	if (v >> 60)
-		show_word(out, room, "asid=%" PRIu64 " root=0x%" PRIx64, v >> 44 & 0xffff, (v & (((uint64_t)1 << 44) - 1)) << 12);
+		show_word(out, capacity, "asid=%" PRIu64 " root=0x%" PRIx64, v >> 44 & 0xffff, (v & (((uint64_t)1 << 44) - 1)) << 12);
 }
 
-static void describe_stvec(uint64_t v, char *out, size_t room)
+static void describe_stvec(uint64_t v, char *out, size_t capacity)
 {
-	show_word(out, room, "%s", (v & 3) == 0 ? "direct" : (v & 3) == 1 ? "vectored" : "unknown mode");
+	show_word(out, capacity, "%s", (v & 3) == 0 ? "direct" : (v & 3) == 1 ? "vectored" : "unknown mode");
 }
 
-static void describe_scounteren(uint64_t v, char *out, size_t room)
+static void describe_scounteren(uint64_t v, char *out, size_t capacity)
 {
 	if (v & 1)
-		show_word(out, room, "cycle");
+		show_word(out, capacity, "cycle");
 	if (v & 2)
-		show_word(out, room, "time");
+		show_word(out, capacity, "time");
 	if (v & 4)
-		show_word(out, room, "instret");
+		show_word(out, capacity, "instret");
 }
 
-static void describe_senvcfg(uint64_t v, char *out, size_t room)
+static void describe_senvcfg(uint64_t v, char *out, size_t capacity)
 {
 	if (v & 1)
-		show_word(out, room, "FIOM");
+		show_word(out, capacity, "FIOM");
 }
 
-static void describe_stimecmp(uint64_t v, char *out, size_t room)
+static void describe_stimecmp(uint64_t v, char *out, size_t capacity)
 {
 	if (v == UINT64_MAX)
-		show_word(out, room, "never");
+		show_word(out, capacity, "never");
 }
 
-static void describe_fcsr(uint64_t v, char *out, size_t room)
+static void describe_fcsr(uint64_t v, char *out, size_t capacity)
 {
 	/* Unprivileged, 11.2: bits NX UF OF DZ NV, rounding mode above them. */
 	static const char *const rounding[] = { "nearest-even", "to-zero", "down", "up", "nearest-away", "reserved", "reserved", "dynamic" };
 	static const char *const flags[]    = { "NX", "UF", "OF", "DZ", "NV" };
 
-	show_word(out, room, "%s", rounding[v >> 5 & 7]);
+	show_word(out, capacity, "%s", rounding[v >> 5 & 7]);
 	for (unsigned i = 0; i < 5; i++)
 		if (v >> i & 1)
-			show_word(out, room, "%s", flags[i]);
+			show_word(out, capacity, "%s", flags[i]);
 }
 
 #define VALUE(n) static uint64_t value_##n(const struct hart_state *s) { return s->n; }

@@ -17,7 +17,7 @@ struct riscv_csr {
 	const char *name;
 	uint64_t  (*value)(const struct hart_state *s);
 	/* What its bits mean, words separated by blanks; "" when they say nothing. NULL when there is nothing to say ever. */
-	void      (*describe)(uint64_t v, char *out, size_t room);
+	void      (*describe)(uint64_t v, char *out, size_t capacity);
 };
 extern const struct riscv_csr riscv_csrs[];     /* a NULL name at the end */
 

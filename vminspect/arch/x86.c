@@ -16,15 +16,15 @@ const char *const x86_seg_names[X86_SEGS] = {
 };
 
 /* Names of single bits; what has none is left out. */
-static void say_bits(char *out, size_t room, uint64_t v, const char *const *names, unsigned n)
+static void say_bits(char *out, size_t capacity, uint64_t v, const char *const *names, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		if (v >> i & 1 && names[i])
-			show_word(out, room, "%s", names[i]);
+			show_word(out, capacity, "%s", names[i]);
 }
-#define SAY_BITS(v, names) say_bits(out, room, v, names, sizeof(names) / sizeof((names)[0]))
+#define SAY_BITS(v, names) say_bits(out, capacity, v, names, sizeof(names) / sizeof((names)[0]))
 
-static void describe_rflags(uint64_t v, char *out, size_t room)
+static void describe_rflags(uint64_t v, char *out, size_t capacity)
 {
 	static const char *const names[] = {
 		[0] = "CF", [2] = "PF", [4] = "AF", [6] = "ZF", [7] = "SF", [8] = "TF", [9] = "IF", [10] = "DF", [11] = "OF", [14] = "NT", [16] = "RF",
@@ -33,10 +33,10 @@ static void describe_rflags(uint64_t v, char *out, size_t room)
 
 	SAY_BITS(v, names);
 	if (v >> 12 & 3)
-		show_word(out, room, "IOPL=%u", (unsigned)(v >> 12 & 3));
+		show_word(out, capacity, "IOPL=%u", (unsigned)(v >> 12 & 3));
 }
 
-static void describe_cr0(uint64_t v, char *out, size_t room)
+static void describe_cr0(uint64_t v, char *out, size_t capacity)
 {
 	static const char *const names[] = {
 		[0] = "PE", [1] = "MP", [2] = "EM", [3] = "TS", [4] = "ET", [5] = "NE", [16] = "WP", [18] = "AM", [29] = "NW", [30] = "CD", [31] = "PG",
@@ -45,14 +45,14 @@ static void describe_cr0(uint64_t v, char *out, size_t room)
 	SAY_BITS(v, names);
 }
 
-static void describe_cr3(uint64_t v, char *out, size_t room)
+static void describe_cr3(uint64_t v, char *out, size_t capacity)
 {
-	show_word(out, room, "root=0x%" PRIx64, v & ((UINT64_C(1) << 52) - 4096));
+	show_word(out, capacity, "root=0x%" PRIx64, v & ((UINT64_C(1) << 52) - 4096));
 	if (v & 0xfff)
-		show_word(out, room, "pcid=0x%" PRIx64, v & 0xfff);
+		show_word(out, capacity, "pcid=0x%" PRIx64, v & 0xfff);
 }
 
-static void describe_cr4(uint64_t v, char *out, size_t room)
+static void describe_cr4(uint64_t v, char *out, size_t capacity)
 {
 	static const char *const names[] = {
 		[0] = "VME", [1] = "PVI", [2] = "TSD", [3] = "DE", [4] = "PSE", [5] = "PAE", [6] = "MCE", [7] = "PGE", [8] = "PCE", [9] = "OSFXSR",
@@ -63,7 +63,7 @@ static void describe_cr4(uint64_t v, char *out, size_t room)
 	SAY_BITS(v, names);
 }
 
-static void describe_efer(uint64_t v, char *out, size_t room)
+static void describe_efer(uint64_t v, char *out, size_t capacity)
 {
 	static const char *const names[] = {
 		[0] = "SCE", [8] = "LME", [10] = "LMA", [11] = "NX", [12] = "SVME", [13] = "LMSLE", [14] = "FFXSR", [15] = "TCE", [21] = "AUTOIBRS",
@@ -72,15 +72,15 @@ static void describe_efer(uint64_t v, char *out, size_t room)
 	SAY_BITS(v, names);
 }
 
-static void describe_apic_base(uint64_t v, char *out, size_t room)
+static void describe_apic_base(uint64_t v, char *out, size_t capacity)
 {
 	static const char *const names[] = { [8] = "BSP", [10] = "x2APIC", [11] = "enabled" };
 
 	SAY_BITS(v, names);
-	show_word(out, room, "at=0x%" PRIx64, v & ((UINT64_C(1) << 52) - 4096));
+	show_word(out, capacity, "at=0x%" PRIx64, v & ((UINT64_C(1) << 52) - 4096));
 }
 
-static void describe_xcr0(uint64_t v, char *out, size_t room)
+static void describe_xcr0(uint64_t v, char *out, size_t capacity)
 {
 	static const char *const names[] = {
 		[0] = "x87", [1] = "SSE", [2] = "AVX", [3] = "BNDREGS", [4] = "BNDCSR", [5] = "opmask", [6] = "ZMM_Hi256", [7] = "Hi16_ZMM", [9] = "PKRU",
@@ -90,14 +90,14 @@ static void describe_xcr0(uint64_t v, char *out, size_t room)
 	SAY_BITS(v, names);
 }
 
-static void describe_dr6(uint64_t v, char *out, size_t room)
+static void describe_dr6(uint64_t v, char *out, size_t capacity)
 {
 	static const char *const names[] = { [0] = "B0", [1] = "B1", [2] = "B2", [3] = "B3", [13] = "BD", [14] = "BS", [15] = "BT" };
 
 	SAY_BITS(v, names);
 }
 
-static void describe_dr7(uint64_t v, char *out, size_t room)
+static void describe_dr7(uint64_t v, char *out, size_t capacity)
 {
 	static const char *const names[] = {
 		[0] = "L0", [1] = "G0", [2] = "L1", [3] = "G1", [4] = "L2", [5] = "G2", [6] = "L3", [7] = "G3", [8] = "LE", [9] = "GE", [13] = "GD",
@@ -150,7 +150,7 @@ const char *x86_mp_state_name(uint32_t mp_state)
 	return mp_state < sizeof(names) / sizeof(names[0]) ? names[mp_state] : "unknown";
 }
 
-void x86_describe_mode(const struct x86_cpu_state *s, char *out, size_t room)
+void x86_describe_mode(const struct x86_cpu_state *s, char *out, size_t capacity)
 {
 	const uint32_t    cs   = s->sregs.seg_attr[X86_CS];
 	const char *const mode = !(s->sregs.cr0 & 1)              ? "real mode"
@@ -159,30 +159,30 @@ void x86_describe_mode(const struct x86_cpu_state *s, char *out, size_t room)
 							      : "compatibility mode";
 
 	/* SS has the ring: its DPL is the CPL (SDM 3, 24.4.1). */
-	show_word(out, room, "%s, ring %u, %s", mode, (unsigned)(s->sregs.seg_attr[X86_SS] >> 5 & 3), x86_mp_state_name(s->events.mp_state));
+	show_word(out, capacity, "%s, ring %u, %s", mode, (unsigned)(s->sregs.seg_attr[X86_SS] >> 5 & 3), x86_mp_state_name(s->events.mp_state));
 }
 
-void x86_describe_segment(uint32_t attr, char *out, size_t room)
+void x86_describe_segment(uint32_t attr, char *out, size_t capacity)
 {
 	if (attr >> 16 & 1) {
-		show_word(out, room, "unusable");
+		show_word(out, capacity, "unusable");
 		return;
 	}
 	if (!(attr >> 4 & 1)) {
 		static const char *const system[16] = { [1] = "TSS16", [2] = "LDT", [3] = "busy TSS16", [9] = "TSS", [11] = "busy TSS" };
 
-		show_word(out, room, "%s", system[attr & 15] ? system[attr & 15] : "system");
+		show_word(out, capacity, "%s", system[attr & 15] ? system[attr & 15] : "system");
 	} else if (attr >> 3 & 1) {
-		show_word(out, room, "code%s", attr >> 13 & 1 ? "64" : attr >> 14 & 1 ? "32" : "16");
+		show_word(out, capacity, "code%s", attr >> 13 & 1 ? "64" : attr >> 14 & 1 ? "32" : "16");
 	} else {
-		show_word(out, room, "data%s", attr >> 1 & 1 ? "" : " read-only");
+		show_word(out, capacity, "data%s", attr >> 1 & 1 ? "" : " read-only");
 	}
-	show_word(out, room, "DPL=%u", attr >> 5 & 3);
+	show_word(out, capacity, "DPL=%u", attr >> 5 & 3);
 	if (!(attr >> 7 & 1))
-		show_word(out, room, "absent");
+		show_word(out, capacity, "absent");
 }
 
-void x86_describe_lapic(uint32_t offset, uint32_t v, char *out, size_t room)
+void x86_describe_lapic(uint32_t offset, uint32_t v, char *out, size_t capacity)
 {
 	static const char *const timers[]     = { "one-shot", "periodic", "deadline", "reserved" };
 	static const char *const deliveries[] = { "fixed", "lowest", "SMI", "reserved", "NMI", "INIT", "SIPI", "ExtINT" };
@@ -191,36 +191,36 @@ void x86_describe_lapic(uint32_t offset, uint32_t v, char *out, size_t room)
 	if (offset >= 0x100 && offset < 0x280) {      /* ISR, TMR, IRR: a bit a vector */
 		for (unsigned i = 0; i < 32; i++)
 			if (v >> i & 1)
-				show_word(out, room, "0x%02x", (offset & 0x70) * 2 + i);
+				show_word(out, capacity, "0x%02x", (offset & 0x70) * 2 + i);
 	} else if (offset == 0xf0) {
-		show_word(out, room, "vector=0x%02x%s", v & 0xff, v >> 8 & 1 ? " enabled" : "");
+		show_word(out, capacity, "vector=0x%02x%s", v & 0xff, v >> 8 & 1 ? " enabled" : "");
 	} else if (lvt) {
-		show_word(out, room, "vector=0x%02x", v & 0xff);
+		show_word(out, capacity, "vector=0x%02x", v & 0xff);
 		if (offset == 0x320)
-			show_word(out, room, "%s", timers[v >> 17 & 3]);
+			show_word(out, capacity, "%s", timers[v >> 17 & 3]);
 		else if (offset != 0x370)
-			show_word(out, room, "%s", deliveries[v >> 8 & 7]);
+			show_word(out, capacity, "%s", deliveries[v >> 8 & 7]);
 		if (v >> 16 & 1)
-			show_word(out, room, "masked");
+			show_word(out, capacity, "masked");
 	}
 }
 
-void x86_describe_events(const struct x86_events_state *s, char *out, size_t room)
+void x86_describe_events(const struct x86_events_state *s, char *out, size_t capacity)
 {
 	if (s->exception_injected || s->exception_pending)
-		show_word(out, room, "exception %u %s%s", s->exception_nr, s->exception_injected ? "injected" : "pending", s->exception_has_error ? " (error code)" : "");
+		show_word(out, capacity, "exception %u %s%s", s->exception_nr, s->exception_injected ? "injected" : "pending", s->exception_has_error ? " (error code)" : "");
 	if (s->interrupt_injected)
-		show_word(out, room, "interrupt 0x%02x injected", s->interrupt_nr);
+		show_word(out, capacity, "interrupt 0x%02x injected", s->interrupt_nr);
 	if (s->interrupt_shadow)
-		show_word(out, room, "shadow=%s", s->interrupt_shadow == 1 ? "mov-ss" : "sti");
+		show_word(out, capacity, "shadow=%s", s->interrupt_shadow == 1 ? "mov-ss" : "sti");
 	if (s->nmi_injected || s->nmi_pending)
-		show_word(out, room, "NMI %s", s->nmi_injected ? "injected" : "pending");
+		show_word(out, capacity, "NMI %s", s->nmi_injected ? "injected" : "pending");
 	if (s->nmi_masked)
-		show_word(out, room, "NMI masked");
+		show_word(out, capacity, "NMI masked");
 	if (s->smm)
-		show_word(out, room, "in SMM");
+		show_word(out, capacity, "in SMM");
 	if (s->smm_pending)
-		show_word(out, room, "SMI pending");
+		show_word(out, capacity, "SMI pending");
 	if (s->triple_fault_pending)
-		show_word(out, room, "triple fault pending");
+		show_word(out, capacity, "triple fault pending");
 }

@@ -17,18 +17,18 @@ struct x86_control {
 	const char *name;
 	uint64_t  (*value)(const struct x86_cpu_state *s);
 	/* NULL, or words separated by blanks, "" when there is nothing to say. */
-	void      (*describe)(uint64_t v, char *out, size_t room);
+	void      (*describe)(uint64_t v, char *out, size_t capacity);
 };
 extern const struct x86_control x86_controls[];      /* a NULL name at the end */
 
 /* "64-bit mode, ring 3": what the CPU is in. */
-void x86_describe_mode(const struct x86_cpu_state *s, char *out, size_t room);
+void x86_describe_mode(const struct x86_cpu_state *s, char *out, size_t capacity);
 /* "code64 DPL=3": a segment's attributes; "unusable". */
-void x86_describe_segment(uint32_t attr, char *out, size_t room);
+void x86_describe_segment(uint32_t attr, char *out, size_t capacity);
 /* What the local APIC's register at that offset says, "" for nothing. */
-void x86_describe_lapic(uint32_t offset, uint32_t value, char *out, size_t room);
+void x86_describe_lapic(uint32_t offset, uint32_t value, char *out, size_t capacity);
 /* What is about to happen, "" for nothing. */
-void x86_describe_events(const struct x86_events_state *s, char *out, size_t room);
+void x86_describe_events(const struct x86_events_state *s, char *out, size_t capacity);
 const char *x86_mp_state_name(uint32_t mp_state);
 
 #endif

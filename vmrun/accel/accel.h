@@ -93,21 +93,21 @@ struct accel_ops {
 	 * is logged, until it is switched off: harvest is refused then. NULL: always on. */
 	int (*log)(struct accel *a, bool on, struct fail *why);
 
-	/* See dirty_harvest: taken[r] are the marks just taken from region r (bitmap_words long,
+	/* See dirty_sync: taken[r] are the marks just taken from region r (bitmap_words long,
 	 * may be added to, and then the block's bit in region.blocks is set). Returns when no vCPU
 	 * can write any page without marking it again. While running or held. */
-	int (*harvest)(struct accel *a, uint64_t *const taken[], struct fail *why);
+	int (*sync_dirty_log)(struct accel *a, uint64_t *const taken[], struct fail *why);
 
-	/* Fetches what is saved into the structs that parts and vm_parts name; held only. May write guest memory: before the
+	/* Fetches what is saved into the structs that parts and vm_sections name; held only. May write guest memory: before the
 	 * last harvest. NULL: they are always true while held. */
-	int (*collect)(struct accel *a, struct fail *why);
+	int (*sync_state)(struct accel *a, struct fail *why);
 	/* What is saved of the accelerator that is no vCPU's (interrupt controllers, clock), under /vm/state. NULL: nothing. */
-	size_t (*vm_parts)(struct accel *a, struct state_part *out, size_t max);
+	size_t (*vm_sections)(struct accel *a, struct state_section *out, size_t max);
 	/* What is saved of a vCPU, in place; held only. The count, at most max. */
-	size_t (*parts)(struct accel *a, uint32_t cpu, struct state_part *out, size_t max);
+	size_t (*sections)(struct accel *a, uint32_t cpu, struct state_section *out, size_t max);
 	/* After parts were loaded into place: makes them so, flushes what is derived (TLB, decoded code; pending lines come
 	 * by irq or gsi). The policy is the clock's (clock.h); FAIL_REFUSED names what this host can't take. */
-	int (*loaded)(struct accel *a, enum clock_policy policy, struct fail *why);
+	int (*post_load)(struct accel *a, enum clock_policy policy, struct fail *why);
 
 	/* Percent of time vCPUs are held while running, 0 to 99. */
 	void (*throttle)(struct accel *a, unsigned percent);

@@ -236,15 +236,15 @@ int board_resume(struct board *b, struct fail *why)
 	return rc;
 }
 
-int board_loaded(struct board *b, struct fail *why)
+int board_post_load(struct board *b, struct fail *why)
 {
 	int rc;
 
 	pthread_mutex_lock(&b->vm->machine_lock);
-	rc = b->irqchip ? b->irqchip->ops->loaded(b->irqchip, why) : 0;
+	rc = b->irqchip ? b->irqchip->ops->post_load(b->irqchip, why) : 0;
 	for (unsigned i = 0; i < b->ndevices && rc == 0; i++)
-		if (b->devices[i] != b->irqchip && b->devices[i]->ops->loaded)
-			rc = b->devices[i]->ops->loaded(b->devices[i], why);
+		if (b->devices[i] != b->irqchip && b->devices[i]->ops->post_load)
+			rc = b->devices[i]->ops->post_load(b->devices[i], why);
 	if (rc == 0)
 		board_lines(b);
 	pthread_mutex_unlock(&b->vm->machine_lock);

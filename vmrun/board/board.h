@@ -83,8 +83,8 @@ void board_reset(struct board *b);                            /* devices only, f
 /* Quiesces every device; idempotent. -1: one could not be; the others are. */
 int board_pause(struct board *b, struct fail *why);
 int board_resume(struct board *b, struct fail *why);
-int board_loaded(struct board *b, struct fail *why);          /* after state was loaded into parts */
-int board_copied(struct board *b, struct fail *why);          /* after board_loaded, the VM standing: see board_ops */
+int board_post_load(struct board *b, struct fail *why);          /* after state was loaded into parts */
+int board_copied(struct board *b, struct fail *why);          /* after board_post_load, the VM standing: see board_ops */
 bool board_button(struct board *b);                           /* presses the power button; false: there is none */
 /* Takes (own) or hands over the host locks that say who runs this VM: the OFD locks of its disks. Idempotent, taken all or
  * none. Taken before the first start. Handed over (own false) by a released VM, and by an incoming one before READY: then

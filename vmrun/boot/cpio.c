@@ -97,16 +97,16 @@ int cpio_add(struct cpio *c, const char *path, const struct cpio_entry *e, struc
 				c->max >> 20, CPIO_ENTRIES);
 		goto fail;
 	}
-	if (c->n == c->room) {
-		size_t             room = c->room ? c->room * 2 : 64;
-		struct cpio_entry *more = realloc(c->entries, room * sizeof(*more));
+	if (c->n == c->capacity) {
+		size_t             capacity = c->capacity ? c->capacity * 2 : 64;
+		struct cpio_entry *more = realloc(c->entries, capacity * sizeof(*more));
 
 		if (!more) {
 			cpio_nomem(why);
 			goto fail;
 		}
 		c->entries = more;
-		c->room    = room;
+		c->capacity    = capacity;
 	}
 	c->entries[c->n]      = *e;
 	c->entries[c->n].path = strdup(clean);
@@ -124,8 +124,8 @@ fail:
 
 const struct cpio_entry *cpio_find(struct cpio *c, const char *path)
 {
-	char               room[sizeof(struct cpio_name) + PATH_MAX] __attribute__((aligned(16)));
-	struct cpio_name  *name = (struct cpio_name *)room, **at;
+	char               capacity[sizeof(struct cpio_name) + PATH_MAX] __attribute__((aligned(16)));
+	struct cpio_name  *name = (struct cpio_name *)capacity, **at;
 	struct cpio_entry *e;
 	struct fail        why;
 
@@ -163,7 +163,7 @@ static int cpio_order(const void *a, const void *b)
 
 struct cpio_out {
 	uint8_t *buf;
-	size_t   len, room, max;
+	size_t   len, capacity, max;
 	uint32_t ino;
 };
 
@@ -176,14 +176,14 @@ static int cpio_put(struct cpio_out *o, const void *data, size_t len, struct fai
 	if (len + pad > o->max - o->len)
 		return fail_set(why, FAIL_LIMIT, "initrd: exceeds the limit of %zu MiB",
 				o->max >> 20);
-	if (o->room - o->len < len + pad) {
-		size_t   room = (o->room + len + pad) * 2;
-		uint8_t *more = realloc(o->buf, room);
+	if (o->capacity - o->len < len + pad) {
+		size_t   capacity = (o->capacity + len + pad) * 2;
+		uint8_t *more = realloc(o->buf, capacity);
 
 		if (!more)
 			return cpio_nomem(why);
 		o->buf  = more;
-		o->room = room;
+		o->capacity = capacity;
 	}
 	if (len)
 		memcpy(o->buf + o->len, data, len);

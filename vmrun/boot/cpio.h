@@ -22,7 +22,7 @@ struct cpio_entry {
 
 struct cpio {
 	struct cpio_entry *entries;
-	size_t             n, room;
+	size_t             n, capacity;
 	size_t             bytes;      /* data and paths so far */
 	size_t             max;        /* refuse beyond, also what comes out */
 	void              *names;      /* tsearch(3), path to entry: a logarithm whatever the names */

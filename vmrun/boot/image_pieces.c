@@ -9,23 +9,23 @@
 #include <string.h>
 
 /* Twice as much each time, and never more than there will be. */
-static int image_pieces_room(struct image_gathered *g, const struct image_piece *piece,
+static int image_pieces_capacity(struct image_gathered *g, const struct image_piece *piece,
 			     struct fail *why)
 {
-	size_t   room = 2 * g->room > g->len + piece->len ? 2 * g->room : g->len + piece->len;
+	size_t   capacity = 2 * g->capacity > g->len + piece->len ? 2 * g->capacity : g->len + piece->len;
 	uint8_t *more;
 
-	if (g->len + piece->len <= g->room)
+	if (g->len + piece->len <= g->capacity)
 		return 0;
-	if (room > piece->host->size)
-		room = (size_t)piece->host->size;
-	more = realloc(g->data, room);
+	if (capacity > piece->host->size)
+		capacity = (size_t)piece->host->size;
+	more = realloc(g->data, capacity);
 	if (!more) {
 		errno = ENOMEM;
 		return fail_sys(why, "%s", piece->host->name);
 	}
 	g->data = more;
-	g->room = room;
+	g->capacity = capacity;
 	return 0;
 }
 
@@ -38,7 +38,7 @@ int image_pieces_take(struct image_pieces *p, const struct image_piece *piece, s
 
 	if (p->given[which])
 		return 0;
-	if (image_pieces_room(g, piece, why))
+	if (image_pieces_capacity(g, piece, why))
 		return -1;
 	memcpy(g->data + g->len, piece->bytes, piece->len);
 	g->len += piece->len;

@@ -21,7 +21,7 @@ struct image_pieces {
 	bool       given[IMAGES_MAX];      /* by its user: what comes is not taken */
 	struct image_gathered {
 		uint8_t *data;
-		size_t   len, room;
+		size_t   len, capacity;
 	} v[IMAGES_MAX];
 };
 

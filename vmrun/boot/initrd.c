@@ -98,21 +98,21 @@ static int initrd_archive_fail(struct archive *a, const char *what, struct fail 
 
 int initrd_archive_data(struct archive *a, struct cpio_entry *e, size_t max, const char *what, struct fail *why)
 {
-	size_t room = 0;
+	size_t capacity = 0;
 
 	for (;;) {
-		if (e->len == room) {
-			size_t   more_room = room ? room * 2 : 16384;
-			uint8_t *more      = realloc(e->data, more_room);
+		if (e->len == capacity) {
+			size_t   more_capacity = capacity ? capacity * 2 : 16384;
+			uint8_t *more      = realloc(e->data, more_capacity);
 
 			if (!more) {
 				errno = ENOMEM;
 				return fail_sys(why, "%s", what);
 			}
 			e->data = more;
-			room    = more_room;
+			capacity    = more_capacity;
 		}
-		la_ssize_t n = archive_read_data(a, e->data + e->len, room - e->len);
+		la_ssize_t n = archive_read_data(a, e->data + e->len, capacity - e->len);
 
 		if (n == ARCHIVE_RETRY)
 			continue;

@@ -105,7 +105,7 @@ static json_t *ctl_arguments(const char *command, int argc, char **argv, struct 
 }
 
 /* The command as this VM knows it: with the prefix when it has only that one. */
-static int ctl_command(struct control *c, const char *command, char *out, size_t room, struct fail *why)
+static int ctl_command(struct control *c, const char *command, char *out, size_t capacity, struct fail *why)
 {
 	json_t *list, *row;
 	size_t  i;
@@ -122,7 +122,7 @@ static int ctl_command(struct control *c, const char *command, char *out, size_t
 		prefixed |= known && !strcmp(known, name);
 	}
 	json_decref(list);
-	snprintf(out, room, "%s", !plain && prefixed ? name : command);
+	snprintf(out, capacity, "%s", !plain && prefixed ? name : command);
 	return 0;
 }
 

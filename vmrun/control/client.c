@@ -61,14 +61,14 @@ static ssize_t client_put(struct server_client *c, struct server_line *l)
 	struct iovec iov = { .iov_base = l->text + l->sent, .iov_len = l->len - l->sent };
 	union {
 		struct cmsghdr align;
-		char           room[CMSG_SPACE(sizeof(int))];
+		char           capacity[CMSG_SPACE(sizeof(int))];
 	} ctl = { 0 };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t       n;
 
 	if (l->fd >= 0) {
-		m.msg_control    = ctl.room;
-		m.msg_controllen = sizeof(ctl.room);
+		m.msg_control    = ctl.capacity;
+		m.msg_controllen = sizeof(ctl.capacity);
 		struct cmsghdr *h = CMSG_FIRSTHDR(&m);
 
 		h->cmsg_level = SOL_SOCKET;
@@ -216,20 +216,20 @@ static void client_requests(struct server_client *c, size_t from)
 
 static void client_read(struct server_client *c)
 {
-	if (c->in_room - c->in_len < 4096) {
+	if (c->in_capacity - c->in_len < 4096) {
 		/* client_requests leaves less than QMP_LINE_MAX behind, so this is bounded by twice that. */
-		size_t room = c->in_room ? c->in_room * 2 : 16384;
-		char  *in   = realloc(c->in, room);
+		size_t capacity = c->in_capacity ? c->in_capacity * 2 : 16384;
+		char  *in   = realloc(c->in, capacity);
 
 		if (!in) {
 			c->dead = true;
 			return;
 		}
 		c->in      = in;
-		c->in_room = room;
+		c->in_capacity = capacity;
 	}
 	/* One read a turn of the loop: a client that floods leaves the console and the others their turn. */
-	ssize_t n = recv(c->fd, c->in + c->in_len, c->in_room - c->in_len, MSG_DONTWAIT);
+	ssize_t n = recv(c->fd, c->in + c->in_len, c->in_capacity - c->in_len, MSG_DONTWAIT);
 
 	if (n > 0) {
 		size_t from = c->in_len;

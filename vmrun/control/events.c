@@ -129,7 +129,7 @@ json_t *events_remembered(struct control_server *s)
 	return m;
 }
 
-void events_end_reason(struct control_server *s, char *out, size_t room)
+void events_end_reason(struct control_server *s, char *out, size_t capacity)
 {
 	const char *reason = NULL;
 
@@ -137,7 +137,7 @@ void events_end_reason(struct control_server *s, char *out, size_t room)
 	for (size_t i = 0; i < SERVER_EVENTS_MAX; i++)
 		if (s->remembered[i].name && !strcmp(s->remembered[i].name, "SHUTDOWN"))
 			reason = json_string_value(json_object_get(json_object_get(s->remembered[i].event, "data"), "reason"));
-	snprintf(out, room, "%s", reason ? reason : "vmrun exiting");
+	snprintf(out, capacity, "%s", reason ? reason : "vmrun exiting");
 	pthread_mutex_unlock(&s->events_lock);
 }
 

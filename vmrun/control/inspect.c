@@ -14,12 +14,12 @@
 /* vmferry-inspect: the live tree. vCPUs and devices stand still for as long as their state is read, without a holder and
  * without events: a glance of milliseconds that no one else sees. */
 
-static json_t *inspect_parts(const struct state_part *parts, size_t n)
+static json_t *inspect_sections(const struct state_section *sections, size_t n)
 {
 	json_t *m = json_object();
 
 	for (size_t i = 0; i < n; i++)
-		json_object_set_new(m, parts[i].node, state_json(parts[i].table, parts[i].s));
+		json_object_set_new(m, sections[i].node, state_json(sections[i].table, sections[i].s));
 	return m;
 }
 
@@ -36,22 +36,22 @@ static bool inspect_selected(const char *path, const char *node)
 	return !path || !strcmp(path, node) || !strcmp(path, slash ? slash + 1 : node) || (path[0] == '/' && slash && !strcmp(path, slash));
 }
 
-static void inspect_vm(struct vm *vm, const struct machine_parts *p, json_t *list, const char *path)
+static void inspect_vm(struct vm *vm, const struct machine_sections *p, json_t *list, const char *path)
 {
-	struct state_part parts[MACHINE_PARTS_MAX];
+	struct state_section sections[MACHINE_SECTIONS_MAX];
 
 	if (!inspect_selected(path, "/vm"))
 		return;
-	clock_save(&vm->clock, &vm->clock_part);     /* as vm_save does: the part is a copy */
+	clock_save(&vm->clock, &vm->clock_section);     /* as vm_save does: the part is a copy */
 	json_array_append_new(
 		list,
-		inspect_node("/vm", inspect_parts(parts, p->vm(p->arg, parts, MACHINE_PARTS_MAX)),
+		inspect_node("/vm", inspect_sections(sections, p->vm(p->arg, sections, MACHINE_SECTIONS_MAX)),
 			     json_pack("{s:I}", "dirty-words", (json_int_t)vm->dirty_words)));
 }
 
-static void inspect_cpu(struct vm *vm, const struct machine_parts *p, json_t *list, uint32_t cpu, const char *path)
+static void inspect_cpu(struct vm *vm, const struct machine_sections *p, json_t *list, uint32_t cpu, const char *path)
 {
-	struct state_part    parts[MACHINE_PARTS_MAX];
+	struct state_section    sections[MACHINE_SECTIONS_MAX];
 	struct accel_counter c[32];
 	json_t              *counters;
 	char                 node[MACHINE_NODE_MAX];
@@ -64,12 +64,12 @@ static void inspect_cpu(struct vm *vm, const struct machine_parts *p, json_t *li
 	n = vm->accel->ops->counters ? vm->accel->ops->counters(vm->accel, cpu, c, sizeof(c) / sizeof(c[0])) : 0;
 	for (size_t i = 0; i < n; i++)
 		json_object_set_new(counters, c[i].name, json_integer((json_int_t)c[i].value));
-	json_array_append_new(list, inspect_node(node, inspect_parts(parts, p->cpu(p->arg, cpu, parts, MACHINE_PARTS_MAX)), counters));
+	json_array_append_new(list, inspect_node(node, inspect_sections(sections, p->cpu(p->arg, cpu, sections, MACHINE_SECTIONS_MAX)), counters));
 }
 
-static void inspect_device(struct vm *vm, const struct machine_parts *p, json_t *list, uint32_t i, const char *path)
+static void inspect_device(struct vm *vm, const struct machine_sections *p, json_t *list, uint32_t i, const char *path)
 {
-	struct state_part parts[MACHINE_PARTS_MAX];
+	struct state_section sections[MACHINE_SECTIONS_MAX];
 	struct device    *d        = vm->board->devices[i];
 	json_t           *counters = json_object();
 	char              node[MACHINE_NODE_MAX + 8];
@@ -81,7 +81,7 @@ static void inspect_device(struct vm *vm, const struct machine_parts *p, json_t 
 	}
 	if (d->ops->counters)
 		d->ops->counters(d, counters);
-	json_array_append_new(list, inspect_node(node, inspect_parts(parts, p->device(p->arg, i, parts, MACHINE_PARTS_MAX)), counters));
+	json_array_append_new(list, inspect_node(node, inspect_sections(sections, p->device(p->arg, i, sections, MACHINE_SECTIONS_MAX)), counters));
 }
 
 static json_t *inspect_regions(struct vm *vm)
@@ -109,26 +109,26 @@ int inspect_command(struct command_call *call, struct fail *why)
 	struct vm           *vm   = call->vm;
 	const char          *path = json_string_value(json_object_get(call->args, "path"));
 	json_t              *list = json_array();
-	struct machine_parts parts;
+	struct machine_sections sections;
 
-	if (runstate_stand(vm, why)) {
+	if (runstate_quiesce(vm, why)) {
 		json_decref(list);
 		return -1;
 	}
-	if (vm->accel->ops->collect && vm->accel->ops->collect(vm->accel, why)) {
+	if (vm->accel->ops->sync_state && vm->accel->ops->sync_state(vm->accel, why)) {
 		struct fail second;
 
 		runstate_apply(vm, &second);
 		json_decref(list);
 		return -1;
 	}
-	vm_parts(vm, &parts);
+	vm_sections(vm, &sections);
 	pthread_mutex_lock(&vm->machine_lock);
-	inspect_vm(vm, &parts, list, path);
+	inspect_vm(vm, &sections, list, path);
 	for (uint32_t i = 0; i < vm->cfg.ncpus; i++)
-		inspect_cpu(vm, &parts, list, i, path);
+		inspect_cpu(vm, &sections, list, i, path);
 	for (uint32_t i = 0; i < vm->board->ndevices; i++)
-		inspect_device(vm, &parts, list, i, path);
+		inspect_device(vm, &sections, list, i, path);
 	pthread_mutex_unlock(&vm->machine_lock);
 	if (runstate_apply(vm, why)) {
 		json_decref(list);
@@ -141,6 +141,6 @@ int inspect_command(struct command_call *call, struct fail *why)
 				path);
 	}
 	call->ret = json_pack("{s:s, s:s, s:o, s:o, s:o}", "machine", machine_type_names[vm->cfg.type], "accel", vm->accel->ops->name,
-			      "regions", inspect_regions(vm), "leases", grants_json(call->server), "nodes", list);
+			      "regions", inspect_regions(vm), "leases", sessions_json(call->server), "nodes", list);
 	return 0;
 }

@@ -5,6 +5,6 @@
 #include "libcommon/fail.h"
 
 /* The same file, opened again read-only: a guard against accidents, not against a peer of our own uid. -1 with *why. */
-int grant_fd_readonly(int fd, const char *what, struct fail *why);
+int session_fd_readonly(int fd, const char *what, struct fail *why);
 
 #endif

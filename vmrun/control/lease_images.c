@@ -10,14 +10,14 @@
 
 /* Kernel and initrd over a lease: what a reset on the other side, or after a restore, needs. */
 
-int grant_image(struct grant *g, struct grant_call *call, struct fail *why)
+int session_image(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	size_t len;
 	int    fd;
 
 	if (images_give(g->server->vm, call->in->text, &fd, &len, why))
 		return -1;
-	call->fds[0] = grant_fd_readonly(fd, call->in->text, why);
+	call->fds[0] = session_fd_readonly(fd, call->in->text, why);
 	close(fd);
 	if (call->fds[0] < 0)
 		return -1;
@@ -26,7 +26,7 @@ int grant_image(struct grant *g, struct grant_call *call, struct fail *why)
 	return 0;
 }
 
-int grant_image_put(struct grant *g, struct grant_call *call, struct fail *why)
+int session_image_put(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	return images_take(g->server->vm, call->in->text, call->in_fd, (size_t)call->in->a[0], why);
 }

@@ -15,7 +15,7 @@
 
 /* What a logging lease sees of guest memory: a round bitmap a region, shared, into which every harvest ORs. */
 
-int grant_fd_readonly(int fd, const char *what, struct fail *why)
+int session_fd_readonly(int fd, const char *what, struct fail *why)
 {
 	char path[40];
 	int  out;
@@ -26,7 +26,7 @@ int grant_fd_readonly(int fd, const char *what, struct fail *why)
 }
 
 /* A zeroed map both sides write: fixed in size, so that neither can make the other fault. */
-static int grant_log_map(size_t len, bitmap_word **map, struct fail *why)
+static int session_log_map(size_t len, bitmap_word **map, struct fail *why)
 {
 	int fd = memfd_create("vmferry-round", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
@@ -49,7 +49,7 @@ static int grant_log_map(size_t len, bitmap_word **map, struct fail *why)
 }
 
 /* Every present page is dirty from the start, and the present map goes to the holder too. */
-static int grant_log_seed(const struct region *r, bitmap_word *round, struct fail *why)
+static int session_log_seed(const struct region *r, bitmap_word *round, struct fail *why)
 {
 	size_t    words   = bitmap_words(r->npages);
 	uint64_t *present = calloc(words, sizeof(*present));
@@ -67,14 +67,14 @@ static int grant_log_seed(const struct region *r, bitmap_word *round, struct fai
 	fd = io_memfd("vmferry-present", present, words * sizeof(*present), why);
 	if (fd < 0)
 		goto out;
-	out = grant_fd_readonly(fd, "present bitmap", why);
+	out = session_fd_readonly(fd, "present bitmap", why);
 	close(fd);
 out:
 	free(present);
 	return out;
 }
 
-int grant_log_start(struct grant *g, struct grant_call *call, struct fail *why)
+int session_log_start(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	struct vm   *vm = g->server->vm;
 	unsigned     i  = 0;
@@ -91,7 +91,7 @@ int grant_log_start(struct grant *g, struct grant_call *call, struct fail *why)
 
 	if (g->consumer.map[i])
 		return fail_set(why, FAIL_USAGE, "log-start: region %u already logged", r->cfg.id);
-	round = grant_log_map(bitmap_bytes(r->npages), &map, why);
+	round = session_log_map(bitmap_bytes(r->npages), &map, why);
 	if (round < 0)
 		return -1;
 	g->consumer.map[i] = map;
@@ -99,9 +99,9 @@ int grant_log_start(struct grant *g, struct grant_call *call, struct fail *why)
 		goto fail;
 	g->logging = true;
 	/* Listening first, then a harvest, then the look at what is there: a page that appears in between is in one of the two. */
-	if (dirty_harvest(vm, &g->consumer, NULL, why))
+	if (dirty_sync(vm, &g->consumer, NULL, why))
 		goto fail;
-	present = grant_log_seed(r, map, why);
+	present = session_log_seed(r, map, why);
 	if (present < 0)
 		goto fail;
 	call->fds[0] = round;
@@ -115,7 +115,7 @@ fail:
 	return -1;
 }
 
-void grant_log_stop(struct grant *g)
+void session_log_stop(struct lease_session *g)
 {
 	struct vm *vm = g->server->vm;
 

@@ -22,34 +22,34 @@
 #define GRANT_SEND_NS 5000000000u      /* a holder that does not read its answers */
 
 /* An open one of that kind: one that was revoked, or whose channel has ended, stands in nobody's way. */
-static struct grant *grants_find(const struct control_server *s, enum lease_kind kind)
+static struct lease_session *sessions_find(const struct control_server *s, enum lease_kind kind)
 {
-	for (struct grant *g = s->grants; g; g = g->next)
+	for (struct lease_session *g = s->sessions; g; g = g->next)
 		if (g->kind == kind && !g->lost && !g->gone)
 			return g;
 	return NULL;
 }
 
-const char *grants_holder(const struct control_server *s, enum lease_kind kind, const char *none)
+const char *sessions_holder(const struct control_server *s, enum lease_kind kind, const char *none)
 {
-	const struct grant *g = grants_find(s, kind);
+	const struct lease_session *g = sessions_find(s, kind);
 
 	return g ? g->holder : none;
 }
 
-bool grants_state_moving(const struct control_server *s)
+bool sessions_state_moving(const struct control_server *s)
 {
-	const struct grant *g = grants_find(s, LEASE_KIND_LOG);
+	const struct lease_session *g = sessions_find(s, LEASE_KIND_LOG);
 
 	return g && g->paused && g->state_given && s->vm->run.moving;
 }
 
-json_t *grants_json(const struct control_server *s)
+json_t *sessions_json(const struct control_server *s)
 {
 	static const char *const kinds[] = { [LEASE_KIND_READ] = "read", [LEASE_KIND_LOG] = "log", [LEASE_KIND_INCOMING] = "incoming" };
 	json_t *list = json_array();
 
-	for (const struct grant *g = s->grants; g; g = g->next)
+	for (const struct lease_session *g = s->sessions; g; g = g->next)
 		if (!g->gone)
 			json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:b, s:b}", "kind", kinds[g->kind], "holder", g->holder,
 							      "logging", (int)g->logging, "paused", (int)g->paused, "lost", (int)g->lost));
@@ -57,7 +57,7 @@ json_t *grants_json(const struct control_server *s)
 }
 
 /* Gives back what it has of the VM. After RELEASE the pause is no longer its own. */
-static void grant_drop(struct grant *g)
+static void session_drop(struct lease_session *g)
 {
 	struct vm  *vm = g->server->vm;
 	struct fail why;
@@ -65,7 +65,7 @@ static void grant_drop(struct grant *g)
 	if (g->throttled)
 		vm->accel->ops->throttle(vm->accel, 0);
 	g->throttled = false;
-	grant_log_stop(g);
+	session_log_stop(g);
 	if (g->epoch)
 		dirty_epoch_abandon(vm);
 	g->epoch = false;
@@ -87,7 +87,7 @@ static void grant_drop(struct grant *g)
 }
 
 /* Waits for room within GRANT_SEND_NS: a holder that reads nothing does not keep this thread, nor a pause behind it. */
-static int grant_send(struct grant *g, const struct lease_msg *m, const int *fds, size_t nfds)
+static int session_send(struct lease_session *g, const struct lease_msg *m, const int *fds, size_t nfds)
 {
 	uint64_t    until = io_now_ns() + GRANT_SEND_NS, deadline = g->deadline_ns;
 	struct fail why;
@@ -107,45 +107,45 @@ static int grant_send(struct grant *g, const struct lease_msg *m, const int *fds
 	return 0;
 }
 
-static void grant_fill_lost(const struct grant *g, struct lease_msg *m, uint32_t serial)
+static void session_fill_lost(const struct lease_session *g, struct lease_msg *m, uint32_t serial)
 {
 	*m = (struct lease_msg){ .verb = LEASE_LOST, .serial = serial, .status = LEASE_FAILED, .kind = (uint32_t)g->lost_kind };
 	snprintf(m->text, sizeof(m->text), "%s", g->lost_why);
 }
 
-void grant_revoke(struct grant *g, enum fail_kind kind, const char *reason)
+void session_revoke(struct lease_session *g, enum fail_kind kind, const char *reason)
 {
 	if (g->lost)
 		return;
 	g->lost      = true;
 	g->lost_kind = kind;
 	snprintf(g->lost_why, sizeof(g->lost_why), "%s", reason);
-	grant_drop(g);
+	session_drop(g);
 }
 
-static bool grant_overdue(const struct grant *g)
+static bool session_overdue(const struct lease_session *g)
 {
 	return g->paused && io_now_ns() >= g->deadline_ns;
 }
 
 /* Under control_lock. True when it was lost now or before. */
-static bool grant_check(struct grant *g)
+static bool session_check(struct lease_session *g)
 {
 	char reason[200], cause[64];
 
 	if (!g->lost && g->server->vm->run.ended) {
 		events_end_reason(g->server, cause, sizeof(cause));
 		snprintf(reason, sizeof(reason), "the VM has ended (%s)", cause);
-		grant_revoke(g, FAIL_ENDED, reason);
+		session_revoke(g, FAIL_ENDED, reason);
 	}
-	if (!g->lost && grant_overdue(g))
-		grant_revoke(g, FAIL_PEER, "pause deadline exceeded: VM resumed by vmrun");
+	if (!g->lost && session_overdue(g))
+		session_revoke(g, FAIL_PEER, "pause deadline exceeded: VM resumed by vmrun");
 	return g->lost;
 }
 
 /* Until the disks have done what a verb needs, its time is up, or the server closes. False: the
  * holder has gone. */
-static bool grant_wait_disks(struct grant *g, const struct grant_call *call, enum blk_wait what)
+static bool session_wait_disks(struct lease_session *g, const struct session_call *call, enum blk_wait what)
 {
 	/* Of fd only that it hangs up. */
 	struct pollfd others[2] = { { .fd = g->kick, .events = POLLIN }, { .fd = g->fd } };
@@ -158,7 +158,7 @@ static bool grant_wait_disks(struct grant *g, const struct grant_call *call, enu
 
 /* One request. The deadline is looked at before and after, under the lock: a revocation and a
  * release cannot both win. False: there is nobody to answer. */
-static bool grant_answer(struct grant *g, struct grant_call *call)
+static bool session_answer(struct lease_session *g, struct session_call *call)
 {
 	struct vm       *vm  = g->server->vm;
 	struct fail      why = { .at = FAIL_NOWHERE };
@@ -168,12 +168,12 @@ static bool grant_answer(struct grant *g, struct grant_call *call)
 
 	*out = (struct lease_msg){ .verb = call->in->verb, .serial = call->in->serial };
 	pthread_mutex_lock(&vm->control_lock);
-	if (!grant_check(g) && grant_begin(g, call, &what)) {
+	if (!session_check(g) && session_begin(g, call, &what)) {
 		pthread_mutex_unlock(&vm->control_lock);
-		there = grant_wait_disks(g, call, what);
+		there = session_wait_disks(g, call, what);
 		pthread_mutex_lock(&vm->control_lock);
 	}
-	if (there && !grant_check(g) && grant_execute(g, call, &why)) {
+	if (there && !session_check(g) && session_execute(g, call, &why)) {
 		out->status = why.kind == FAIL_SYSTEM ? LEASE_FAILED : LEASE_REFUSED;
 		out->kind   = (uint32_t)why.kind;
 		fail_text(&why, out->text, sizeof(out->text));
@@ -181,10 +181,10 @@ static bool grant_answer(struct grant *g, struct grant_call *call)
 	if (what == BLK_WAIT_QUIET)
 		blk_hold(vm, false);
 	/* An answer that ended the VM (done, abort) is still its answer. */
-	if (!g->lost && grant_overdue(g))
-		grant_check(g);
+	if (!g->lost && session_overdue(g))
+		session_check(g);
 	if (g->lost) {
-		grant_fill_lost(g, out, call->in->serial);
+		session_fill_lost(g, out, call->in->serial);
 		while (call->nfds)
 			close(call->fds[--call->nfds]);
 	}
@@ -192,19 +192,19 @@ static bool grant_answer(struct grant *g, struct grant_call *call)
 	return there;
 }
 
-static int grant_send_regions(struct grant *g, uint32_t serial, uint64_t count)
+static int session_send_regions(struct lease_session *g, uint32_t serial, uint64_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		struct lease_msg m;
 		struct fail      why = { .at = FAIL_NOWHERE };
 		int              fd  = -1, rc;
 
-		if (grant_region(g, i, &m, &fd, &why)) {
+		if (session_region(g, i, &m, &fd, &why)) {
 			m = (struct lease_msg){ .verb = LEASE_REGIONS, .status = LEASE_FAILED, .kind = (uint32_t)why.kind };
 			fail_text(&why, m.text, sizeof(m.text));
 		}
 		m.serial = serial;
-		rc = grant_send(g, &m, &fd, fd >= 0 ? 1 : 0);
+		rc = session_send(g, &m, &fd, fd >= 0 ? 1 : 0);
 		io_close(&fd);
 		if (rc || m.status != LEASE_OK)
 			return -1;
@@ -213,10 +213,10 @@ static int grant_send_regions(struct grant *g, uint32_t serial, uint64_t count)
 }
 
 /* False when the channel has ended. */
-static bool grant_serve(struct grant *g)
+static bool session_serve(struct lease_session *g)
 {
 	struct lease_msg  in, out;
-	struct grant_call call = { .in = &in, .in_fd = -1, .out = &out };
+	struct session_call call = { .in = &in, .in_fd = -1, .out = &out };
 	struct fail       why;
 	size_t            got, nfds = 1;
 	bool              alive;
@@ -231,40 +231,40 @@ static bool grant_serve(struct grant *g)
 	}
 	in.text[sizeof(in.text) - 1] = '\0';
 	call.begin_ns = io_now_ns();
-	alive = grant_answer(g, &call) && grant_send(g, &out, call.fds, call.nfds) == 0;
+	alive = session_answer(g, &call) && session_send(g, &out, call.fds, call.nfds) == 0;
 	while (call.nfds)
 		close(call.fds[--call.nfds]);
 	if (alive && in.verb == LEASE_REGIONS && out.verb == LEASE_REGIONS && out.status == LEASE_OK)
-		alive = grant_send_regions(g, in.serial, out.a[0]) == 0;
+		alive = session_send_regions(g, in.serial, out.a[0]) == 0;
 	io_close(&call.in_fd);
 	return alive;
 }
 
 /* Tells a holder who asks for nothing: of the deadline, of the VM's end. */
-static void grant_tell(struct grant *g)
+static void session_tell(struct lease_session *g)
 {
 	struct lease_msg m;
 	bool             tell;
 
 	pthread_mutex_lock(&g->server->vm->control_lock);
-	tell = !g->lost && grant_check(g);
+	tell = !g->lost && session_check(g);
 	if (tell)
-		grant_fill_lost(g, &m, 0);
+		session_fill_lost(g, &m, 0);
 	pthread_mutex_unlock(&g->server->vm->control_lock);
 	if (tell)
-		grant_send(g, &m, NULL, 0);
+		session_send(g, &m, NULL, 0);
 }
 
-static void grant_leave(struct grant *g)
+static void session_leave(struct lease_session *g)
 {
 	struct vm *vm = g->server->vm;
 
 	fault_point("vmrun.lease.ended");
 	pthread_mutex_lock(&vm->control_lock);
 	if (!g->lost)
-		grant_drop(g);
+		session_drop(g);
 	g->gone = true;
-	if (g->kind == LEASE_KIND_INCOMING && !grants_find(g->server, LEASE_KIND_INCOMING))
+	if (g->kind == LEASE_KIND_INCOMING && !sessions_find(g->server, LEASE_KIND_INCOMING))
 		handover_lost(g->server, g->lost ? g->lost_why : "lease closed by its holder");
 	pthread_mutex_unlock(&vm->control_lock);
 	/* The holder sees the end only now: by then what was its is given back. */
@@ -272,9 +272,9 @@ static void grant_leave(struct grant *g)
 	server_wake(g->server);
 }
 
-static void *grant_main(void *arg)
+static void *session_main(void *arg)
 {
-	struct grant *g = arg;
+	struct lease_session *g = arg;
 
 	for (;;) {
 		struct pollfd p[2] = { { .fd = g->fd, .events = POLLIN }, { .fd = g->kick, .events = POLLIN } };
@@ -285,18 +285,18 @@ static void *grant_main(void *arg)
 			ms = now >= deadline ? 0 : (int)((deadline - now) / 1000000u) + 1;
 		if (poll(p, 2, ms) < 0 && errno != EINTR)
 			break;
-		grant_tell(g);
+		session_tell(g);
 		if (p[1].revents)
 			break;
-		if (p[0].revents && !grant_serve(g))
+		if (p[0].revents && !session_serve(g))
 			break;
 	}
-	grant_leave(g);
+	session_leave(g);
 	return NULL;
 }
 
 /* Its holder has closed the channel. Requests of its that wait are nobody's any more. Its thread sees that too, soon. */
-static bool grant_hung_up(const struct grant *g)
+static bool session_hung_up(const struct lease_session *g)
 {
 	struct pollfd p = { .fd = g->fd };
 
@@ -305,15 +305,15 @@ static bool grant_hung_up(const struct grant *g)
 
 /* Who asks for a lease when the last holder's process has ended must not be told that it is held. (An incoming lease is left to its
  * thread: its loss may end the VM.) */
-void grants_drop_ended(struct control_server *s)
+void sessions_drop_ended(struct control_server *s)
 {
-	for (struct grant *g = s->grants; g; g = g->next)
-		if (g->kind == LEASE_KIND_LOG && !g->gone && grant_hung_up(g))
-			grant_revoke(g, FAIL_PEER, "lease closed by its holder");
+	for (struct lease_session *g = s->sessions; g; g = g->next)
+		if (g->kind == LEASE_KIND_LOG && !g->gone && session_hung_up(g))
+			session_revoke(g, FAIL_PEER, "lease closed by its holder");
 }
 
 /* May there be a lease of that kind now? */
-static int grant_allowed(const struct control_server *s, enum lease_kind kind, const char *what, const char *token, struct fail *why)
+static int session_allowed(const struct control_server *s, enum lease_kind kind, const char *what, const char *token, struct fail *why)
 {
 	static const unsigned allowed[] = {
 		[LEASE_KIND_READ]     = PHASE_FREE | PHASE_LEASED | PHASE_RELEASED,
@@ -321,10 +321,10 @@ static int grant_allowed(const struct control_server *s, enum lease_kind kind, c
 		[LEASE_KIND_INCOMING] = PHASE_INCOMING | PHASE_DOUBT,
 	};
 	enum phase   phase  = command_phase(s);
-	const char  *holder = kind == LEASE_KIND_READ ? NULL : grants_holder(s, kind, NULL);
+	const char  *holder = kind == LEASE_KIND_READ ? NULL : sessions_holder(s, kind, NULL);
 	unsigned     n      = 0;
 
-	for (const struct grant *g = s->grants; g; g = g->next)
+	for (const struct lease_session *g = s->sessions; g; g = g->next)
 		n++;
 	if (n >= GRANTS_MAX)
 		return fail_set(why, FAIL_LIMIT,
@@ -340,34 +340,34 @@ static int grant_allowed(const struct control_server *s, enum lease_kind kind, c
 	return 0;
 }
 
-static int grant_thread(struct grant *g, struct fail *why)
+static int session_thread(struct lease_session *g, struct fail *why)
 {
 	sigset_t all, before;
 	int      err;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);     /* signals are the main thread's */
-	err = pthread_create(&g->thread, NULL, grant_main, g);
+	err = pthread_create(&g->thread, NULL, session_main, g);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	errno = err;
 	return err ? fail_sys(why, "lease: thread") : 0;
 }
 
-static void grant_free(struct grant *g)
+static void session_free(struct lease_session *g)
 {
 	io_close(&g->fd);
 	io_close(&g->kick);
 	free(g);
 }
 
-int grant_open(struct control_server *s, enum lease_kind kind, const char *holder, const char *token, int *fd, struct fail *why)
+int session_open(struct control_server *s, enum lease_kind kind, const char *holder, const char *token, int *fd, struct fail *why)
 {
 	static const char *const whats[] = { "lease", "logging lease", "incoming lease" };
-	struct grant *g;
+	struct lease_session *g;
 	int           pair[2];
 
-	grants_drop_ended(s);
-	if (grant_allowed(s, kind, whats[kind], token, why))
+	sessions_drop_ended(s);
+	if (session_allowed(s, kind, whats[kind], token, why))
 		return -1;
 	if (!holder[0] || strlen(holder) >= GRANT_HOLDER_MAX)
 		return fail_set(why, FAIL_USAGE, "Parameter 'holder' expects 1 to %d characters", GRANT_HOLDER_MAX - 1);
@@ -383,7 +383,7 @@ int grant_open(struct control_server *s, enum lease_kind kind, const char *holde
 	g->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (g->kick < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
 		fail_sys(why, "lease");
-		grant_free(g);
+		session_free(g);
 		return -1;
 	}
 	g->fd = pair[0];
@@ -391,10 +391,10 @@ int grant_open(struct control_server *s, enum lease_kind kind, const char *holde
 		fail_sys(why, "lease");
 		goto fail;
 	}
-	g->next = s->grants;     /* before its thread asks who there is */
-	s->grants = g;
-	if (grant_thread(g, why)) {
-		s->grants = g->next;
+	g->next = s->sessions;     /* before its thread asks who there is */
+	s->sessions = g;
+	if (session_thread(g, why)) {
+		s->sessions = g->next;
 		goto fail;
 	}
 	s->token_used |= kind == LEASE_KIND_INCOMING;
@@ -402,17 +402,17 @@ int grant_open(struct control_server *s, enum lease_kind kind, const char *holde
 	return 0;
 fail:
 	close(pair[1]);
-	grant_free(g);
+	session_free(g);
 	return -1;
 }
 
 /* Unlinks the first whose thread has ended, or any. */
-static struct grant *grants_take(struct control_server *s, bool any)
+static struct lease_session *sessions_take(struct control_server *s, bool any)
 {
-	struct grant *found = NULL;
+	struct lease_session *found = NULL;
 
 	pthread_mutex_lock(&s->vm->control_lock);
-	for (struct grant **p = &s->grants; *p; p = &(*p)->next)
+	for (struct lease_session **p = &s->sessions; *p; p = &(*p)->next)
 		if (any || (*p)->gone) {
 			found = *p;
 			*p    = found->next;
@@ -422,29 +422,29 @@ static struct grant *grants_take(struct control_server *s, bool any)
 	return found;
 }
 
-void grants_reap(struct control_server *s)
+void sessions_reap(struct control_server *s)
 {
-	struct grant *g;
+	struct lease_session *g;
 
-	while ((g = grants_take(s, false))) {
+	while ((g = sessions_take(s, false))) {
 		pthread_join(g->thread, NULL);
-		grant_free(g);
+		session_free(g);
 	}
 }
 
-void grants_close(struct control_server *s)
+void sessions_close(struct control_server *s)
 {
-	struct grant *g;
+	struct lease_session *g;
 	uint64_t      one = 1;
 
 	pthread_mutex_lock(&s->vm->control_lock);
-	for (g = s->grants; g; g = g->next)
+	for (g = s->sessions; g; g = g->next)
 		if (write(g->kick, &one, sizeof(one)) < 0) {
 			/* Kicked already. */
 		}
 	pthread_mutex_unlock(&s->vm->control_lock);
-	while ((g = grants_take(s, true))) {
+	while ((g = sessions_take(s, true))) {
 		pthread_join(g->thread, NULL);
-		grant_free(g);
+		session_free(g);
 	}
 }

@@ -22,8 +22,8 @@
 
 struct control_server;
 
-struct grant {
-	struct grant          *next;       /* in control_server.grants, under control_lock */
+struct lease_session {
+	struct lease_session          *next;       /* in control_server.grants, under control_lock */
 	struct control_server *server;
 	enum lease_kind        kind;
 	char                   holder[GRANT_HOLDER_MAX];
@@ -47,7 +47,7 @@ struct grant {
 	struct dirty_consumer  consumer;
 };
 
-struct grant_call {
+struct session_call {
 	const struct lease_msg *in;
 	int                     in_fd;     /* -1 for none; stays the caller's */
 	struct lease_msg       *out;
@@ -59,33 +59,33 @@ struct grant_call {
 /* ---- grant.c: life. Under control_lock unless said otherwise. ---- */
 
 /* Main thread. *fd is the holder's end. A second logging lease is refused with the name of who has the first. token: "" for none. */
-int grant_open(struct control_server *s, enum lease_kind kind, const char *holder, const char *token, int *fd, struct fail *why);
+int session_open(struct control_server *s, enum lease_kind kind, const char *holder, const char *token, int *fd, struct fail *why);
 /* Takes the lease away: pause, throttle, log and epoch are given back, and the holder is told. */
-void grant_revoke(struct grant *g, enum fail_kind kind, const char *reason);
+void session_revoke(struct lease_session *g, enum fail_kind kind, const char *reason);
 /* Main thread, without control_lock: joins threads that have ended. */
-void grants_reap(struct control_server *s);
+void sessions_reap(struct control_server *s);
 /* Main thread, without control_lock: ends all, tells the holders why the VM ended, joins. */
-void grants_close(struct control_server *s);
+void sessions_close(struct control_server *s);
 /* Takes logging leases away whose holders have ended, so that none of them is in anybody's way. */
-void grants_drop_ended(struct control_server *s);
+void sessions_drop_ended(struct control_server *s);
 /* Who holds the one lease of that kind; none when there is none. */
-const char *grants_holder(const struct control_server *s, enum lease_kind kind, const char *none);
+const char *sessions_holder(const struct control_server *s, enum lease_kind kind, const char *none);
 /* A move has the VM's state, and not released the VM yet. */
-bool grants_state_moving(const struct control_server *s);
-json_t *grants_json(const struct control_server *s);
+bool sessions_state_moving(const struct control_server *s);
+json_t *sessions_json(const struct control_server *s);
 
-/* ---- grant_verbs.c, grant_log.c, grant_images.c: what can be asked for ---- */
+/* ---- session_verbs.c, grant_log.c, grant_images.c: what can be asked for ---- */
 
-int  grant_execute(struct grant *g, struct grant_call *call, struct fail *why);
-/* What must have come about of the disks before grant_execute: begun here, and waited for without
+int  session_execute(struct lease_session *g, struct session_call *call, struct fail *why);
+/* What must have come about of the disks before session_execute: begun here, and waited for without
  * control_lock, so that a disk that hangs stops neither commands nor the pause's deadline. False:
  * nothing. */
-bool grant_begin(struct grant *g, struct grant_call *call, enum blk_wait *what);
+bool session_begin(struct lease_session *g, struct session_call *call, enum blk_wait *what);
 /* The messages behind the answer to LEASE_REGIONS. */
-int  grant_region(struct grant *g, uint32_t i, struct lease_msg *out, int *fd, struct fail *why);
-int  grant_image(struct grant *g, struct grant_call *call, struct fail *why);
-int  grant_image_put(struct grant *g, struct grant_call *call, struct fail *why);
-int  grant_log_start(struct grant *g, struct grant_call *call, struct fail *why);
-void grant_log_stop(struct grant *g);
+int  session_region(struct lease_session *g, uint32_t i, struct lease_msg *out, int *fd, struct fail *why);
+int  session_image(struct lease_session *g, struct session_call *call, struct fail *why);
+int  session_image_put(struct lease_session *g, struct session_call *call, struct fail *why);
+int  session_log_start(struct lease_session *g, struct session_call *call, struct fail *why);
+void session_log_stop(struct lease_session *g);
 
 #endif

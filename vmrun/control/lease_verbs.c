@@ -20,7 +20,7 @@
 
 static_assert(sizeof(struct lease_region) <= sizeof(((struct lease_msg *)0)->text), "a region travels in text");
 
-int grant_region(struct grant *g, uint32_t i, struct lease_msg *out, int *fd, struct fail *why)
+int session_region(struct lease_session *g, uint32_t i, struct lease_msg *out, int *fd, struct fail *why)
 {
 	struct vm    *vm = g->server->vm;
 	struct region *r = &vm->memory.regions[i];
@@ -37,13 +37,13 @@ int grant_region(struct grant *g, uint32_t i, struct lease_msg *out, int *fd, st
 	snprintf(lr.name, sizeof(lr.name), "%s", r->cfg.name);
 	memcpy(out->text, &lr, sizeof(lr));
 	if (!writable)
-		*fd = grant_fd_readonly(r->fd, r->cfg.name, why);
+		*fd = session_fd_readonly(r->fd, r->cfg.name, why);
 	else if ((*fd = fcntl(r->fd, F_DUPFD_CLOEXEC, 0)) < 0)
 		fail_sys(why, "%s: descriptor", r->cfg.name);
 	return *fd < 0 ? -1 : 0;
 }
 
-static int verb_regions(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_regions(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	(void)why;
 	call->out->a[0] = g->server->vm->memory.nregions;
@@ -51,7 +51,7 @@ static int verb_regions(struct grant *g, struct grant_call *call, struct fail *w
 }
 
 /* A tree to the holder, in a memfd of its size. */
-static int verb_give_tree(struct grant_call *call, const void *fdt, size_t len, struct fail *why)
+static int verb_give_tree(struct session_call *call, const void *fdt, size_t len, struct fail *why)
 {
 	call->fds[0] = io_memfd("vmferry-tree", fdt, len, why);
 	if (call->fds[0] < 0)
@@ -61,7 +61,7 @@ static int verb_give_tree(struct grant_call *call, const void *fdt, size_t len, 
 	return 0;
 }
 
-static int verb_config(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_config(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	uint8_t *buf = malloc(LIMIT_TREE_BYTES);
 	size_t   len;
@@ -78,20 +78,20 @@ static int verb_config(struct grant *g, struct grant_call *call, struct fail *wh
 	return rc;
 }
 
-static int verb_sync(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_sync(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	uint64_t begin = io_now_ns();
 
 	if (!g->logging)
 		return fail_set(why, FAIL_USAGE, "sync: dirty log not started");
-	if (dirty_harvest(g->server->vm, &g->consumer, &call->out->a[0], why))
+	if (dirty_sync(g->server->vm, &g->consumer, &call->out->a[0], why))
 		return -1;
 	call->out->a[1] = io_now_ns() - begin;
 	return 0;
 }
 
 /* a[0] region, a[1] first page, a[2] pages: all of it must be there. */
-static int verb_range(const struct grant *g, const struct lease_msg *in, struct fail *why)
+static int verb_range(const struct lease_session *g, const struct lease_msg *in, struct fail *why)
 {
 	const struct memory *m = &g->server->vm->memory;
 
@@ -106,18 +106,18 @@ static int verb_range(const struct grant *g, const struct lease_msg *in, struct 
 }
 
 /* The software CPU's harvest has cleared what it named; there is nothing left to arm. */
-static int verb_clear(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_clear(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	return verb_range(g, call->in, why);
 }
 
 /* Plain RAM: a page that is absent reads as zero for good, nobody has to be asked for it. */
-static int verb_fill(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_fill(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	return verb_range(g, call->in, why);
 }
 
-static int verb_throttle(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_throttle(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	struct vm *vm = g->server->vm;
 
@@ -130,7 +130,7 @@ static int verb_throttle(struct grant *g, struct grant_call *call, struct fail *
 }
 
 /* Removes the lease's pause; the epoch that began with it goes on collecting. */
-static int verb_unpause(struct grant *g, struct fail *why)
+static int verb_unpause(struct lease_session *g, struct fail *why)
 {
 	g->paused      = false;
 	g->deadline_ns = 0;
@@ -146,7 +146,7 @@ static void pause_took(struct control_server *s, uint64_t ns)
 /* Pauses the VM, saves its state for nobody, and resumes: a saver must know how long that takes
  * before it pauses for good. Once a lease; without requests of the guest in flight, which might
  * take long. */
-static void flush_rehearse(struct grant *g)
+static void flush_rehearse(struct lease_session *g)
 {
 	struct vm  *vm = g->server->vm;
 	uint64_t    begin;
@@ -158,7 +158,7 @@ static void flush_rehearse(struct grant *g)
 		return;
 	blk_hold(vm, true);
 	begin = io_now_ns();
-	if (blk_quiet(vm, &why) == 0 && runstate_stand(vm, &why) == 0 &&
+	if (blk_quiet(vm, &why) == 0 && runstate_quiesce(vm, &why) == 0 &&
 	    vm_save(vm, &fdt, &len, &why) == 0) {
 		free(fdt);
 		pause_took(g->server, io_now_ns() - begin);
@@ -171,7 +171,7 @@ static void flush_rehearse(struct grant *g)
 	}
 }
 
-static int verb_flush(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_flush(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	const uint64_t *known = g->server->pause_ns;
 
@@ -184,7 +184,7 @@ static int verb_flush(struct grant *g, struct grant_call *call, struct fail *why
 	return 0;
 }
 
-static int verb_pause(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_pause(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	struct vm  *vm = g->server->vm;
 	uint64_t    ms = call->in->a[0], begin = io_now_ns();
@@ -207,7 +207,7 @@ static int verb_pause(struct grant *g, struct grant_call *call, struct fail *why
 	g->hold_ns     = io_now_ns() - begin;
 	g->deadline_ns = call->begin_ns + ms * 1000000u;
 	/* What was written up to here belongs to the epoch that ends. */
-	if (dirty_harvest(vm, g->logging ? &g->consumer : NULL, NULL, why) || dirty_epoch_begin(vm, &call->in->uuid, why)) {
+	if (dirty_sync(vm, g->logging ? &g->consumer : NULL, NULL, why) || dirty_epoch_begin(vm, &call->in->uuid, why)) {
 		verb_unpause(g, &undo);
 		return -1;
 	}
@@ -215,7 +215,7 @@ static int verb_pause(struct grant *g, struct grant_call *call, struct fail *why
 	return 0;
 }
 
-static int verb_renew(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_renew(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	uint64_t ms = call->in->a[0];
 
@@ -230,7 +230,7 @@ static int verb_renew(struct grant *g, struct grant_call *call, struct fail *why
 
 /* Under the lock under which a deadline revokes the lease: a save that has lost its lease never ends
  * a VM that has run on. */
-static int verb_quit(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_quit(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	(void)call;
 	if (!g->paused)
@@ -239,7 +239,7 @@ static int verb_quit(struct grant *g, struct grant_call *call, struct fail *why)
 	return 0;
 }
 
-static int verb_resume(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_resume(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	(void)call;
 	if (!g->paused)
@@ -247,7 +247,7 @@ static int verb_resume(struct grant *g, struct grant_call *call, struct fail *wh
 	return verb_unpause(g, why);
 }
 
-static int verb_state(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_state(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	uint64_t begin = io_now_ns();
 	uint8_t *fdt;
@@ -266,7 +266,7 @@ static int verb_state(struct grant *g, struct grant_call *call, struct fail *why
 }
 
 /* The pause stays, so that what was saved can be published before the VM goes on (or never goes on). */
-static int verb_finish(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_finish(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	struct vm *vm = g->server->vm;
 
@@ -276,7 +276,7 @@ static int verb_finish(struct grant *g, struct grant_call *call, struct fail *wh
 	if (g->throttled)
 		vm->accel->ops->throttle(vm->accel, 0);
 	g->throttled = false;
-	grant_log_stop(g);
+	session_log_stop(g);
 	g->finished = call->in->a[0] == 0;
 	if (g->finished)
 		return 0;
@@ -291,7 +291,7 @@ static int verb_finish(struct grant *g, struct grant_call *call, struct fail *wh
 	return rc;
 }
 
-static int verb_commit(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_commit(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	if (!g->finished || !g->epoch)
 		return fail_set(why, FAIL_USAGE, "commit: no finished save in this lease");
@@ -301,7 +301,7 @@ static int verb_commit(struct grant *g, struct grant_call *call, struct fail *wh
 	return 0;
 }
 
-static int verb_moving(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_moving(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	if (handover_moving(g->server, &call->in->uuid, call->in->text, why))
 		return -1;
@@ -309,7 +309,7 @@ static int verb_moving(struct grant *g, struct grant_call *call, struct fail *wh
 	return 0;
 }
 
-static int verb_release(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_release(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	struct vm *vm = g->server->vm;
 
@@ -322,14 +322,14 @@ static int verb_release(struct grant *g, struct grant_call *call, struct fail *w
 		return -1;
 	g->moving = false;
 	/* From here on the pause is not the lease's: losing the lease changes nothing. */
-	grant_log_stop(g);
+	session_log_stop(g);
 	if (g->epoch)
 		dirty_epoch_abandon(vm);
 	g->epoch = false;
 	return g->paused ? verb_unpause(g, why) : 0;
 }
 
-static int verb_retaking(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_retaking(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	if (call->in->a[0] > 1)
 		return fail_set(why, FAIL_USAGE, "retaking: invalid value (valid: 0, 1)");
@@ -339,20 +339,20 @@ static int verb_retaking(struct grant *g, struct grant_call *call, struct fail *
 	return 0;
 }
 
-static int verb_retake(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_retake(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	if (call->in->a[0] > 1)
 		return fail_set(why, FAIL_USAGE, "retake: invalid value (valid: 0, 1)");
 	return handover_retake(g->server, &call->in->uuid, call->in->a[0] == 1, why);
 }
 
-static int verb_done(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_done(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	return handover_done(g->server, &call->in->uuid, call->in->a[0], why);
 }
 
 /* The VM's lock, which our starter has held since before it started us. */
-static int verb_claim(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_claim(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	int fd = fcntl(call->in_fd, F_DUPFD_CLOEXEC, 3);
 
@@ -366,7 +366,7 @@ static int verb_claim(struct grant *g, struct grant_call *call, struct fail *why
 }
 
 /* The holder has written RAM through its own descriptor: those pages count as written now. */
-static int verb_written(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_written(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	struct vm *vm = g->server->vm;
 
@@ -392,7 +392,7 @@ static int verb_written(struct grant *g, struct grant_call *call, struct fail *w
 	return 0;
 }
 
-static int verb_load(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_load(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	struct control_server *s   = g->server;
 	uint64_t               len = call->in->a[0];
@@ -418,17 +418,17 @@ static int verb_load(struct grant *g, struct grant_call *call, struct fail *why)
 	return rc;
 }
 
-static int verb_ready(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_ready(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	return handover_ready(g->server, &call->in->uuid, call->in->text, call->in->a[0], why);
 }
 
-static int verb_start(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_start(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	return handover_start(g->server, &call->in->uuid, why);
 }
 
-static int verb_abort(struct grant *g, struct grant_call *call, struct fail *why)
+static int verb_abort(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	return handover_abort(g->server, &call->in->uuid, why);
 }
@@ -441,19 +441,19 @@ static int verb_abort(struct grant *g, struct grant_call *call, struct fail *why
 #define FILLED   (PHASE_INCOMING | PHASE_DOUBT)
 
 /* What a verb needs of the disks before it runs. */
-enum grant_disks { DISKS_ANY, DISKS_QUIET, DISKS_FLUSHED, DISKS_SAMPLED };
+enum session_disks { DISKS_ANY, DISKS_QUIET, DISKS_FLUSHED, DISKS_SAMPLED };
 
-static const struct grant_verb {
+static const struct session_verb {
 	const char *name;
-	int       (*run)(struct grant *g, struct grant_call *call, struct fail *why);
+	int       (*run)(struct lease_session *g, struct session_call *call, struct fail *why);
 	unsigned    kinds;       /* of lease */
 	unsigned    phases;      /* of the VM */
 	bool        fd;          /* a descriptor comes with it */
-	enum grant_disks disks;
-} grant_verbs[LEASE_VERBS] = {
+	enum session_disks disks;
+} session_verbs[LEASE_VERBS] = {
 	[LEASE_REGIONS]   = { "regions",   verb_regions,    READ | LOG | INCOMING, PHASE_ANY,      false, DISKS_ANY },
 	[LEASE_CONFIG]    = { "config",    verb_config,     READ | LOG | INCOMING, PHASE_ANY,      false, DISKS_ANY },
-	[LEASE_LOG_START] = { "log-start", grant_log_start, LOG,                   OURS,           false, DISKS_ANY },
+	[LEASE_LOG_START] = { "log-start", session_log_start, LOG,                   OURS,           false, DISKS_ANY },
 	[LEASE_SYNC]      = { "sync",      verb_sync,       LOG,                   OURS,           false, DISKS_ANY },
 	[LEASE_CLEAR]     = { "clear",     verb_clear,      LOG,                   OURS,           false, DISKS_ANY },
 	[LEASE_THROTTLE]  = { "throttle",  verb_throttle,   LOG,                   OURS,           false, DISKS_ANY },
@@ -475,18 +475,18 @@ static const struct grant_verb {
 	[LEASE_READY]     = { "ready",     verb_ready,      INCOMING,              FILLED,         false, DISKS_ANY },
 	[LEASE_QUIT]      = { "quit",      verb_quit,       LOG,                   PHASE_LEASED,   false, DISKS_ANY },
 	[LEASE_RENEW]     = { "renew",     verb_renew,      LOG,                   PHASE_LEASED,   false, DISKS_ANY },
-	[LEASE_IMAGE]     = { "image",     grant_image,     READ | LOG,            LIVE,           false, DISKS_ANY },
-	[LEASE_IMAGE_PUT] = { "image-put", grant_image_put, INCOMING,              PHASE_INCOMING, true, DISKS_ANY },
+	[LEASE_IMAGE]     = { "image",     session_image,     READ | LOG,            LIVE,           false, DISKS_ANY },
+	[LEASE_IMAGE_PUT] = { "image-put", session_image_put, INCOMING,              PHASE_INCOMING, true, DISKS_ANY },
 	[LEASE_START]     = { "start",     verb_start,      INCOMING,              PHASE_ANY,      false, DISKS_ANY },
 	[LEASE_ABORT]     = { "abort",     verb_abort,      INCOMING,              PHASE_ANY,      false, DISKS_ANY },
 };
 
 /* NULL with *why: not to be asked for, or not now. */
-static const struct grant_verb *grant_verb(const struct grant *g, const struct grant_call *call,
+static const struct session_verb *session_verb(const struct lease_session *g, const struct session_call *call,
 					   struct fail *why)
 {
 	uint32_t                 verb = call->in->verb;
-	const struct grant_verb *v    = verb < LEASE_VERBS && grant_verbs[verb].run ? &grant_verbs[verb] : NULL;
+	const struct session_verb *v    = verb < LEASE_VERBS && session_verbs[verb].run ? &session_verbs[verb] : NULL;
 
 	if (!v)
 		fail_set(why, FAIL_VERSION, "unsupported verb %u", verb);
@@ -502,11 +502,11 @@ static const struct grant_verb *grant_verb(const struct grant *g, const struct g
 	return NULL;
 }
 
-bool grant_begin(struct grant *g, struct grant_call *call, enum blk_wait *what)
+bool session_begin(struct lease_session *g, struct session_call *call, enum blk_wait *what)
 {
 	struct vm               *vm = g->server->vm;
 	struct fail              why;
-	const struct grant_verb *v  = grant_verb(g, call, &why);
+	const struct session_verb *v  = session_verb(g, call, &why);
 
 	/* A released VM's disks are another host's. */
 	if (!v || v->disks == DISKS_ANY || runstate_held_by(vm, HOLD_RELEASED) ||
@@ -521,9 +521,9 @@ bool grant_begin(struct grant *g, struct grant_call *call, enum blk_wait *what)
 	return true;
 }
 
-int grant_execute(struct grant *g, struct grant_call *call, struct fail *why)
+int session_execute(struct lease_session *g, struct session_call *call, struct fail *why)
 {
-	const struct grant_verb *v = grant_verb(g, call, why);
+	const struct session_verb *v = session_verb(g, call, why);
 
 	return v ? v->run(g, call, why) : -1;
 }

@@ -45,13 +45,13 @@ int command_refuse(const struct control_server *s, const char *what, struct fail
 	case PHASE_INCOMING:
 		return fail_set(why, FAIL_REFUSED,
 				"%s: VM incoming and not yet complete: in use by %s", what,
-				grants_holder(s, LEASE_KIND_INCOMING, "an incoming move"));
+				sessions_holder(s, LEASE_KIND_INCOMING, "an incoming move"));
 	case PHASE_RESTORE:
 		return fail_set(why, FAIL_REFUSED,
 				"%s: VM restore in progress; see query-status, or use quit", what);
 	case PHASE_LEASED:
 		return fail_set(why, FAIL_REFUSED, "%s: VM paused by %s until that lease ends",
-				what, grants_holder(s, LEASE_KIND_LOG, "a lease"));
+				what, sessions_holder(s, LEASE_KIND_LOG, "a lease"));
 	case PHASE_FREE:
 		break;
 	}
@@ -70,11 +70,11 @@ static int command_capabilities(struct command_call *call, struct fail *why)
 /* A move that has the state knows whether the user had stopped the VM; what is asked for now would be lost on the way. */
 static int command_stop(struct command_call *call, struct fail *why)
 {
-	if (command_phase(call->server) == PHASE_LEASED && grants_state_moving(call->server))
+	if (command_phase(call->server) == PHASE_LEASED && sessions_state_moving(call->server))
 		return fail_set(why, FAIL_REFUSED,
 				"stop: VM paused, its state is being sent by %s: "
 				"use stop on the target, or here if the move fails",
-				grants_holder(call->server, LEASE_KIND_LOG, "a lease"));
+				sessions_holder(call->server, LEASE_KIND_LOG, "a lease"));
 	return runstate_hold(call->vm, HOLD_USER, why);
 }
 
@@ -97,8 +97,8 @@ static int command_set_boot(struct command_call *call, struct fail *why)
 
 	if (!given.kernel && !given.initrd && !given.append)
 		return fail_set(why, FAIL_USAGE, "set-boot: missing kernel, initrd or append");
-	grants_drop_ended(call->server);
-	holder = grants_holder(call->server, LEASE_KIND_LOG, NULL);
+	sessions_drop_ended(call->server);
+	holder = sessions_holder(call->server, LEASE_KIND_LOG, NULL);
 	if (holder)
 		return fail_set(why, FAIL_REFUSED,
 			"set-boot: configuration in use by %s: retry after it has ended",
@@ -153,7 +153,7 @@ static int command_lease(struct command_call *call, struct fail *why)
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (!strcmp(kind, kinds[i])) {
-			if (grant_open(call->server, (enum lease_kind)i, holder, token ? token : "", &call->fd, why))
+			if (session_open(call->server, (enum lease_kind)i, holder, token ? token : "", &call->fd, why))
 				return -1;
 			call->ret = json_pack("{s:s, s:s}", "kind", kinds[i], "holder", holder);
 			return 0;

@@ -31,7 +31,7 @@ int query_status(struct command_call *call, struct fail *why)
 {
 	static const char *const holders[] = { "user", "lease", "incoming", "released", "io-error", "restore" };     /* by bit of enum holder */
 	enum run_status status = runstate_status(call->vm);
-	const char     *lease  = grants_holder(call->server, LEASE_KIND_LOG, NULL);
+	const char     *lease  = sessions_holder(call->server, LEASE_KIND_LOG, NULL);
 	json_t         *held   = json_array();
 
 	(void)why;

@@ -17,16 +17,16 @@ static const char *schema_type(char type)
 }
 
 /* The object type "NAME-arg" with a member a row; returns its name, the empty object's without rows. */
-static void schema_arguments(json_t *list, const struct command *c, char *name, size_t room)
+static void schema_arguments(json_t *list, const struct command *c, char *name, size_t capacity)
 {
 	json_t *members = json_array();
 
 	if (!c->args || !c->args->name) {
-		snprintf(name, room, "empty");
+		snprintf(name, capacity, "empty");
 		json_decref(members);
 		return;
 	}
-	snprintf(name, room, "%s-arg", c->name);
+	snprintf(name, capacity, "%s-arg", c->name);
 	for (const struct command_arg *a = c->args; a->name; a++) {
 		json_t *m = json_pack("{s:s, s:s}", "name", a->name, "type", schema_type(a->type));
 

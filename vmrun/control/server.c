@@ -36,7 +36,7 @@ static void server_woken(void *arg, uint32_t events)
 	(void)events;
 	if (read(s->wake_fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
 		return;
-	grants_reap(s);
+	sessions_reap(s);
 	events_deliver(s);
 	for (struct server_client *c = s->clients; c; c = c->next)
 		client_flush(c);
@@ -50,7 +50,7 @@ static void server_alone(void *arg, uint32_t events)
 
 	(void)events;
 	pthread_mutex_lock(&s->vm->control_lock);
-	if (!grants_holder(s, LEASE_KIND_INCOMING, NULL))
+	if (!sessions_holder(s, LEASE_KIND_INCOMING, NULL))
 		handover_lost(s, "no lease within 120 s");
 	pthread_mutex_unlock(&s->vm->control_lock);
 }
@@ -179,7 +179,7 @@ void control_server_close(struct control_server *s)
 	if (s->vm->control == s)
 		vm_end(s->vm, RUN_INTERNAL_ERROR, 1, "host-error");
 	pthread_mutex_unlock(&s->vm->control_lock);
-	grants_close(s);         /* their threads end; holders learn why */
+	sessions_close(s);         /* their threads end; holders learn why */
 	pthread_mutex_lock(&s->vm->control_lock);
 	records_closing(s);
 	pthread_mutex_unlock(&s->vm->control_lock);

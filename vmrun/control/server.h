@@ -23,7 +23,7 @@
 #define SERVER_EVENTS_MAX  32u             /* event names remembered */
 
 struct vm;
-struct grant;
+struct lease_session;
 
 struct server_line {                       /* one line on its way to a client */
 	struct server_line *next;
@@ -43,7 +43,7 @@ struct server_client {
 	bool                   dead;       /* to be closed by the next sweep */
 	struct qmp_scan        scan;
 	char                  *in;
-	size_t                 in_len, in_room;
+	size_t                 in_len, in_capacity;
 	struct server_line    *out, **out_tail;
 	size_t                 out_bytes;
 };
@@ -73,7 +73,7 @@ struct control_server {
 	struct server_event   remembered[SERVER_EVENTS_MAX];
 
 	/* under vm->control_lock */
-	struct grant         *grants;
+	struct lease_session         *sessions;
 	struct move_record    move;        /* this VM's record; on disk too, unless stale */
 	bool                  have_move;
 	bool                  stale;       /* the disk may say otherwise: tried again by `retry` */
@@ -112,7 +112,7 @@ void    events_deliver(struct control_server *s);        /* main thread: what is
 json_t *events_remembered(struct control_server *s);     /* {"seq": N, "events": [...]}, a new reference */
 void    events_forget(struct control_server *s);
 /* The reason the VM ended for: "guest-shutdown". */
-void    events_end_reason(struct control_server *s, char *out, size_t room);
+void    events_end_reason(struct control_server *s, char *out, size_t capacity);
 
 /* server.c */
 void server_wake(struct control_server *s);               /* any thread */

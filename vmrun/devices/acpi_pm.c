@@ -164,15 +164,15 @@ static void acpi_pm_reset(struct device *d)
 	acpi_pm_update(p);
 }
 
-static size_t acpi_pm_parts(struct device *d, struct state_part *out, size_t max)
+static size_t acpi_pm_sections(struct device *d, struct state_section *out, size_t max)
 {
 	if (max == 0)
 		return 0;
-	out[0] = (struct state_part){ .node = "acpi-pm", .table = &acpi_pm_state_table, .s = &((struct acpi_pm *)d)->s };
+	out[0] = (struct state_section){ .node = "acpi-pm", .table = &acpi_pm_state_table, .s = &((struct acpi_pm *)d)->s };
 	return 1;
 }
 
-static int acpi_pm_loaded(struct device *d, struct fail *why)
+static int acpi_pm_post_load(struct device *d, struct fail *why)
 {
 	(void)why;
 	acpi_pm_update((struct acpi_pm *)d);
@@ -195,7 +195,7 @@ const struct device_ops acpi_pm_ops = {
 	.reset      = acpi_pm_reset,
 	.read       = acpi_pm_read,
 	.write      = acpi_pm_write,
-	.parts      = acpi_pm_parts,
-	.loaded     = acpi_pm_loaded,
+	.sections      = acpi_pm_sections,
+	.post_load  = acpi_pm_post_load,
 	.counters   = acpi_pm_counters,
 };

@@ -35,8 +35,8 @@ struct device_ops {
 	void (*reset)(struct device *d);                              /* power-on state; nothing in flight */
 	uint64_t (*read)(struct device *d, uint64_t at, unsigned size);
 	void (*write)(struct device *d, uint64_t at, unsigned size, uint64_t value);
-	size_t (*parts)(struct device *d, struct state_part *out, size_t max);     /* what is saved, in place */
-	int  (*loaded)(struct device *d, struct fail *why);           /* after load: relations to RAM, interrupt line raised anew */
+	size_t (*sections)(struct device *d, struct state_section *out, size_t max);     /* what is saved, in place */
+	int  (*post_load)(struct device *d, struct fail *why);           /* after load: relations to RAM, interrupt line raised anew */
 	int  (*pause)(struct device *d, struct fail *why);            /* nothing in flight and no guest memory written after it */
 	int  (*resume)(struct device *d, struct fail *why);           /* after pause or load: kicks queues again */
 	int  (*own)(struct device *d, bool own, struct fail *why);    /* takes or hands over the host's locks (board_own); NULL for none */

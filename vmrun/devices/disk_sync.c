@@ -156,15 +156,15 @@ static int pass_size(struct disk_sync *s, struct fail *why)
 
 static int pass_samples(struct disk_sync *s, struct fail *why)
 {
-	uint8_t *room = s->samples ? NULL : malloc((size_t)DISK_BLOCKS * DISK_BLOCK);
+	uint8_t *capacity = s->samples ? NULL : malloc((size_t)DISK_BLOCKS * DISK_BLOCK);
 
-	if (!s->samples && !room) {
+	if (!s->samples && !capacity) {
 		errno = ENOMEM;
 		return fail_sys(why, "disk %s: samples", s->disk->name);
 	}
 	pthread_mutex_lock(&s->lock);
-	if (room) {
-		s->samples = room;
+	if (capacity) {
+		s->samples = capacity;
 		s->stale   = UINT64_MAX;
 	}
 	pthread_mutex_unlock(&s->lock);

@@ -17,10 +17,10 @@
 #endif
 
 /* The beginning of a small file as text. */
-static bool writes_read(const char *path, char *text, size_t room)
+static bool writes_read(const char *path, char *text, size_t capacity)
 {
 	int     fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n  = fd < 0 ? -1 : read(fd, text, room - 1);
+	ssize_t n  = fd < 0 ? -1 : read(fd, text, capacity - 1);
 
 	if (fd >= 0)
 		close(fd);

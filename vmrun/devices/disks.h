@@ -46,7 +46,7 @@ int disk_read(const struct disk *disk, void *buf, uint64_t len, uint64_t at);
 int disk_write(const struct disk *disk, const void *buf, uint64_t len, uint64_t at);
 int disk_flush(const struct disk *disk);
 int disk_discard(const struct disk *disk, uint64_t len, uint64_t at);      /* a hint: a file that can't is left as it is */
-/* Reads as zeros after it. unmap: the room may be given back. buf: room for disk_zero_room bytes. */
+/* Reads as zeros after it. unmap: the room may be given back. buf: room for disk_zero_capacity bytes. */
 #define DISK_ZERO_ROOM 65536u
 int disk_zero(const struct disk *disk, uint64_t len, uint64_t at, bool unmap, void *buf);
 

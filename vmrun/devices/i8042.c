@@ -161,11 +161,11 @@ static void i8042_reset(struct device *d)
 	((struct i8042 *)d)->s = (struct i8042_state){ .mode = MODE_KEY_OFF | MODE_AUX_OFF };
 }
 
-static size_t i8042_parts(struct device *d, struct state_part *out, size_t max)
+static size_t i8042_sections(struct device *d, struct state_section *out, size_t max)
 {
 	if (max == 0)
 		return 0;
-	out[0] = (struct state_part){ .node = "i8042", .table = &i8042_state_table, .s = &((struct i8042 *)d)->s };
+	out[0] = (struct state_section){ .node = "i8042", .table = &i8042_state_table, .s = &((struct i8042 *)d)->s };
 	return 1;
 }
 
@@ -181,6 +181,6 @@ const struct device_ops i8042_ops = {
 	.reset      = i8042_reset,
 	.read       = i8042_read,
 	.write      = i8042_write,
-	.parts      = i8042_parts,
+	.sections      = i8042_sections,
 	.counters   = i8042_counters,
 };

@@ -146,7 +146,7 @@ static void mc_take(struct mc146818 *m, uint64_t now)
 /* --- what comes when --- */
 
 /* The part of the day that an alarm byte names; -1: any. */
-static int alarm_part(const struct mc146818 *m, unsigned at)
+static int alarm_section(const struct mc146818 *m, unsigned at)
 {
 	uint8_t v = m->s.cmos[at];
 
@@ -158,7 +158,7 @@ static int alarm_part(const struct mc146818 *m, unsigned at)
 /* The first second of the day from `from` on that the alarm names; DAY_S when there is none in this day. */
 static uint32_t alarm_in_day(const struct mc146818 *m, uint32_t from)
 {
-	int want_h = alarm_part(m, HOURS_ALARM), want_m = alarm_part(m, MINUTES_ALARM), want_s = alarm_part(m, SECONDS_ALARM);
+	int want_h = alarm_section(m, HOURS_ALARM), want_m = alarm_section(m, MINUTES_ALARM), want_s = alarm_section(m, SECONDS_ALARM);
 
 	if (want_h > 23 || want_m > 59 || want_s > 59)
 		return DAY_S;
@@ -234,7 +234,7 @@ static void mc_catch_up(struct mc146818 *m, uint64_t now)
 }
 
 /* Lines and the host's timer after anything has changed. Not while paused: the clock stands then. */
-static void mc_settle(struct mc146818 *m)
+static void mc_rearm(struct mc146818 *m)
 {
 	uint64_t next = UINT64_MAX, host = io_now_ns(), wait;
 
@@ -265,7 +265,7 @@ static void mc_timer(void *arg, uint32_t events)
 	pthread_mutex_lock(&m->d.vm->machine_lock);
 	if (!m->paused) {
 		mc_catch_up(m, mc_now(m));
-		mc_settle(m);
+		mc_rearm(m);
 	}
 	pthread_mutex_unlock(&m->d.vm->machine_lock);
 }
@@ -289,7 +289,7 @@ static uint8_t mc_read_c(struct mc146818 *m)
 	uint8_t c = m->s.reg_c | (uint8_t)(m->s.reg_b & m->s.reg_c & C_REASONS ? C_IRQF : 0);
 
 	m->s.reg_c = 0;
-	mc_settle(m);
+	mc_rearm(m);
 	return c;
 }
 
@@ -358,7 +358,7 @@ static void mc_write_data(struct mc146818 *m, uint8_t v)
 			mc_take(m, now);
 		break;
 	}
-	mc_settle(m);
+	mc_rearm(m);
 }
 
 /* Port 0x70 can't be read; a wide access is one to each port in turn. */
@@ -404,15 +404,15 @@ static void mc_reset(struct device *d)
 	mc_update(m);
 }
 
-static size_t mc_parts(struct device *d, struct state_part *out, size_t max)
+static size_t mc_sections(struct device *d, struct state_section *out, size_t max)
 {
 	if (max == 0)
 		return 0;
-	out[0] = (struct state_part){ .node = "mc146818", .table = &mc146818_state_table, .s = &((struct mc146818 *)d)->s };
+	out[0] = (struct state_section){ .node = "mc146818", .table = &mc146818_state_table, .s = &((struct mc146818 *)d)->s };
 	return 1;
 }
 
-static int mc_loaded(struct device *d, struct fail *why)
+static int mc_post_load(struct device *d, struct fail *why)
 {
 	(void)why;
 	mc_update((struct mc146818 *)d);
@@ -436,7 +436,7 @@ static int mc_resume(struct device *d, struct fail *why)
 	(void)why;
 	m->paused = false;
 	mc_catch_up(m, mc_now(m));
-	mc_settle(m);
+	mc_rearm(m);
 	return 0;
 }
 
@@ -458,8 +458,8 @@ const struct device_ops mc146818_ops = {
 	.reset      = mc_reset,
 	.read       = mc_read,
 	.write      = mc_write,
-	.parts      = mc_parts,
-	.loaded     = mc_loaded,
+	.sections      = mc_sections,
+	.post_load  = mc_post_load,
 	.pause      = mc_pause,
 	.resume     = mc_resume,
 	.counters   = mc_counters,

@@ -184,22 +184,22 @@ static void plic_reset(struct device *d)
 	plic_output(p, true);
 }
 
-static size_t plic_parts(struct device *d, struct state_part *out, size_t max)
+static size_t plic_sections(struct device *d, struct state_section *out, size_t max)
 {
 	struct plic *p = (struct plic *)d;
 	size_t       n = 0;
 
 	if (n < max)
-		out[n++] = (struct state_part){ .node = "plic", .table = &plic_state_table, .s = &p->s };
+		out[n++] = (struct state_section){ .node = "plic", .table = &plic_state_table, .s = &p->s };
 	for (uint32_t h = 0; h < p->harts && n < max; h++) {
-		out[n] = (struct state_part){ .table = &plic_context_state_table, .s = &p->context[h] };
+		out[n] = (struct state_section){ .table = &plic_context_state_table, .s = &p->context[h] };
 		snprintf(out[n].node, sizeof(out[n].node), "plic-context@%x", h);
 		n++;
 	}
 	return n;
 }
 
-static int plic_loaded(struct device *d, struct fail *why)
+static int plic_post_load(struct device *d, struct fail *why)
 {
 	(void)why;
 	plic_output((struct plic *)d, true);
@@ -221,7 +221,7 @@ const struct device_ops plic_ops = {
 	.reset      = plic_reset,
 	.read       = plic_read,
 	.write      = plic_write,
-	.parts      = plic_parts,
-	.loaded     = plic_loaded,
+	.sections      = plic_sections,
+	.post_load  = plic_post_load,
 	.counters   = plic_counters,
 };

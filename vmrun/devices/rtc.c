@@ -154,15 +154,15 @@ static void rtc_reset(struct device *d)
 	rtc_update(r);
 }
 
-static size_t rtc_parts(struct device *d, struct state_part *out, size_t max)
+static size_t rtc_sections(struct device *d, struct state_section *out, size_t max)
 {
 	if (max == 0)
 		return 0;
-	out[0] = (struct state_part){ .node = "goldfish-rtc", .table = &rtc_state_table, .s = &((struct rtc *)d)->s };
+	out[0] = (struct state_section){ .node = "goldfish-rtc", .table = &rtc_state_table, .s = &((struct rtc *)d)->s };
 	return 1;
 }
 
-static int rtc_loaded(struct device *d, struct fail *why)
+static int rtc_post_load(struct device *d, struct fail *why)
 {
 	(void)why;
 	rtc_update((struct rtc *)d);
@@ -208,8 +208,8 @@ const struct device_ops rtc_ops = {
 	.reset      = rtc_reset,
 	.read       = rtc_read,
 	.write      = rtc_write,
-	.parts      = rtc_parts,
-	.loaded     = rtc_loaded,
+	.sections      = rtc_sections,
+	.post_load  = rtc_post_load,
 	.pause      = rtc_pause,
 	.resume     = rtc_resume,
 	.counters   = rtc_counters,

@@ -92,7 +92,7 @@ static void uart_update(struct uart *u)
 
 static bool uart_thr_empty(struct uart *u)
 {
-	return u->s.mcr & MCR_LOOP || chardev_room(u->chardev);
+	return u->s.mcr & MCR_LOOP || chardev_capacity(u->chardev);
 }
 
 /* What was written has left the transmitter, unless the host takes no more just now. */
@@ -318,15 +318,15 @@ static void uart_reset(struct device *d)
 	uart_update(u);
 }
 
-static size_t uart_parts(struct device *d, struct state_part *out, size_t max)
+static size_t uart_sections(struct device *d, struct state_section *out, size_t max)
 {
 	if (max == 0)
 		return 0;
-	out[0] = (struct state_part){ .node = "uart", .table = &uart_state_table, .s = &((struct uart *)d)->s };
+	out[0] = (struct state_section){ .node = "uart", .table = &uart_state_table, .s = &((struct uart *)d)->s };
 	return 1;
 }
 
-static int uart_loaded(struct device *d, struct fail *why)
+static int uart_post_load(struct device *d, struct fail *why)
 {
 	(void)why;
 	uart_update((struct uart *)d);
@@ -381,8 +381,8 @@ const struct device_ops uart_ops = {
 	.reset      = uart_reset,
 	.read       = uart_read,
 	.write      = uart_write,
-	.parts      = uart_parts,
-	.loaded     = uart_loaded,
+	.sections      = uart_sections,
+	.post_load  = uart_post_load,
 	.pause      = uart_pause,
 	.resume     = uart_resume,
 	.counters   = uart_counters,

@@ -162,26 +162,26 @@ void virtio_set_ready(struct virtio *v, unsigned queue, bool ready)
 	q->s.ready = true;
 }
 
-size_t virtio_parts(struct device *d, struct state_part *out, size_t max)
+size_t virtio_sections(struct device *d, struct state_section *out, size_t max)
 {
 	struct virtio *v = (struct virtio *)d;
 	size_t         n = 0;
 
 	if (max < 3 + (size_t)v->cls->nqueues)
 		return 0;
-	out[n++] = (struct state_part){ .node = "virtio", .table = &virtio_state_table, .s = &v->core };
+	out[n++] = (struct state_section){ .node = "virtio", .table = &virtio_state_table, .s = &v->core };
 	for (unsigned i = 0; i < v->cls->nqueues; i++) {
-		out[n] = (struct state_part){ .table = &virtqueue_state_table, .s = &v->q[i].s };
+		out[n] = (struct state_section){ .table = &virtqueue_state_table, .s = &v->q[i].s };
 		snprintf(out[n].node, sizeof(out[n].node), "virtqueue@%x", i);
 		n++;
 	}
-	out[n++] = (struct state_part){ .node = "virtio-mmio", .table = &virtio_mmio_state_table, .s = &v->mmio };
-	out[n]   = (struct state_part){ .table = v->cls->table, .s = (char *)v + v->cls->state_at };
+	out[n++] = (struct state_section){ .node = "virtio-mmio", .table = &virtio_mmio_state_table, .s = &v->mmio };
+	out[n]   = (struct state_section){ .table = v->cls->table, .s = (char *)v + v->cls->state_at };
 	snprintf(out[n].node, sizeof(out[n].node), "%s", v->cls->table->name);
 	return n + 1;
 }
 
-int virtio_loaded(struct device *d, struct fail *why)
+int virtio_post_load(struct device *d, struct fail *why)
 {
 	struct virtio *v = (struct virtio *)d;
 	const char    *mistake;
@@ -195,7 +195,7 @@ int virtio_loaded(struct device *d, struct fail *why)
 	for (unsigned i = 0; i < v->cls->nqueues; i++)
 		if (v->q[i].s.ready && !virtq_valid(&v->q[i], &mistake))
 			return fail_set(why, FAIL_CORRUPT, "%s: queue %u: %s", d->node, i, mistake);
-	if (v->cls->loaded && v->cls->loaded(v, why))
+	if (v->cls->post_load && v->cls->post_load(v, why))
 		return -1;
 	virtio_agree(v);
 	virtio_line(v);

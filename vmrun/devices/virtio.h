@@ -29,7 +29,7 @@ struct virtio_class {
 	void     (*kick)(struct virtio *v, unsigned queue);      /* pops, serves, pushes; only while live */
 	void     (*drain)(struct virtio *v);                     /* nothing in flight after it; drops machine_lock while it
 								  * waits. NULL: requests complete in the kick */
-	int      (*loaded)(struct virtio *v, struct fail *why);  /* NULL: nothing of its own to check */
+	int      (*post_load)(struct virtio *v, struct fail *why);  /* NULL: nothing of its own to check */
 };
 
 struct virtio {
@@ -53,8 +53,8 @@ void virtio_close(struct virtio *v);
 void virtio_reset(struct device *d);
 uint64_t virtio_mmio_read(struct device *d, uint64_t at, unsigned size);
 void virtio_mmio_write(struct device *d, uint64_t at, unsigned size, uint64_t value);
-size_t virtio_parts(struct device *d, struct state_part *out, size_t max);
-int virtio_loaded(struct device *d, struct fail *why);
+size_t virtio_sections(struct device *d, struct state_section *out, size_t max);
+int virtio_post_load(struct device *d, struct fail *why);
 int virtio_pause(struct device *d, struct fail *why);
 int virtio_resume(struct device *d, struct fail *why);
 void virtio_counters(struct device *d, struct json_t *into);

@@ -18,7 +18,7 @@
 #include <time.h>
 
 #define BLK_THREADS   2u
-#define BLK_SETTLE_NS UINT64_C(10000000000)     /* as long as a vCPU is given to stop */
+#define BLK_DRAIN_NS UINT64_C(10000000000)     /* as long as a vCPU is given to stop */
 
 #define F_SIZE_MAX     ((uint64_t)1 << 1)
 #define F_SEG_MAX      ((uint64_t)1 << 2)
@@ -40,7 +40,7 @@ struct blk {
 	unsigned                busy;               /* requests that have begun */
 	bool                    stop;
 	bool                    held;               /* requests that have not begun wait */
-	bool                    stalled, told;      /* the host has no space; and vm_settle has heard of it */
+	bool                    stalled, told;      /* the host has no space; and vm_process_events has heard of it */
 	bool                    parked;             /* the queue's last_avail counts s.kept as not popped */
 	pthread_cond_t          work, idle;
 	struct blk_worker {
@@ -248,7 +248,7 @@ static void blk_put_back(struct blk *b)
 }
 
 /* False when requests are in flight still at until_ns. */
-static bool blk_settle(struct blk *b, uint64_t until_ns)
+static bool blk_drain_until(struct blk *b, uint64_t until_ns)
 {
 	struct timespec until = { .tv_sec = (time_t)(until_ns / 1000000000u),
 				  .tv_nsec = (long)(until_ns % 1000000000u) };
@@ -295,7 +295,7 @@ static size_t blk_config(const struct virtio *v, uint8_t out[VIRTIO_CONFIG_MAX])
 	return 60;
 }
 
-static int blk_loaded(struct virtio *v, struct fail *why)
+static int blk_post_load(struct virtio *v, struct fail *why)
 {
 	struct blk *b = (struct blk *)v;
 
@@ -327,7 +327,7 @@ static const struct virtio_class blk_class = {
 	.config   = blk_config,
 	.kick     = blk_kick,
 	.drain    = blk_drain,
-	.loaded   = blk_loaded,
+	.post_load = blk_post_load,
 };
 
 static int blk_workers(struct blk *b, struct fail *why)
@@ -390,12 +390,12 @@ static int blk_pause(struct device *d, struct fail *why)
 
 	b->v.paused = true;
 	blk_put_back(b);
-	if (blk_settle(b, io_now_ns() + BLK_SETTLE_NS)) {
+	if (blk_drain_until(b, io_now_ns() + BLK_DRAIN_NS)) {
 		blk_park(b);
 		return 0;
 	}
 	return fail_set(why, FAIL_SYSTEM, "disk %s: requests in flight after %u s",
-			b->disk.name, (unsigned)(BLK_SETTLE_NS / 1000000000u));
+			b->disk.name, (unsigned)(BLK_DRAIN_NS / 1000000000u));
 }
 
 static int blk_resume(struct device *d, struct fail *why)
@@ -483,8 +483,8 @@ const struct device_ops virtio_blk_ops = {
 	.reset      = blk_reset,
 	.read       = virtio_mmio_read,
 	.write      = virtio_mmio_write,
-	.parts      = virtio_parts,
-	.loaded     = virtio_loaded,
+	.sections      = virtio_sections,
+	.post_load  = virtio_post_load,
 	.pause      = blk_pause,
 	.resume     = blk_resume,
 	.own        = blk_own,

@@ -45,11 +45,11 @@ static void console_tx(struct console *c)
 	const char        *mistake;
 	unsigned           n    = 0;
 	int                rc   = 0;
-	bool               room = true;
+	bool               capacity = true;
 
 	do {
 		/* While the host takes no more, text waits in the ring; console_writable goes on. */
-		while ((room = chardev_room(c->chardev)) && (rc = virtq_pop(q, &chain, &mistake)) == 1) {
+		while ((capacity = chardev_capacity(c->chardev)) && (rc = virtq_pop(q, &chain, &mistake)) == 1) {
 			mistake = "console buffer exceeds the limit of 1 MiB";
 			if (chain.read_len > CONSOLE_REQUEST_MAX || !console_send(c, &chain)) {
 				virtq_unpop(q, 1);
@@ -60,7 +60,7 @@ static void console_tx(struct console *c)
 			if (++n == VIRTQ_CHAINS_MAX)
 				break;
 		}
-	} while (room && rc == 0 && virtq_rearm(q));
+	} while (capacity && rc == 0 && virtq_rearm(q));
 	if (n)
 		virtio_used(&c->v, QUEUE_TX);
 	if (rc < 0)
@@ -197,8 +197,8 @@ const struct device_ops virtio_console_ops = {
 	.reset      = console_reset,
 	.read       = virtio_mmio_read,
 	.write      = virtio_mmio_write,
-	.parts      = virtio_parts,
-	.loaded     = virtio_loaded,
+	.sections      = virtio_sections,
+	.post_load  = virtio_post_load,
 	.pause      = virtio_pause,
 	.resume     = console_resume,
 	.counters   = console_counters,

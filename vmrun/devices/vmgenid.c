@@ -88,11 +88,11 @@ int vmgenid_renew_all(struct board *b, struct fail *why)
 	return 0;
 }
 
-static size_t vmgenid_parts(struct device *d, struct state_part *out, size_t max)
+static size_t vmgenid_sections(struct device *d, struct state_section *out, size_t max)
 {
 	if (max == 0)
 		return 0;
-	out[0] = (struct state_part){ .node = "vmgenid", .table = &vmgenid_state_table, .s = &((struct vmgenid *)d)->s };
+	out[0] = (struct state_section){ .node = "vmgenid", .table = &vmgenid_state_table, .s = &((struct vmgenid *)d)->s };
 	return 1;
 }
 
@@ -103,6 +103,6 @@ const struct device_ops vmgenid_ops = {
 	.size       = sizeof(struct vmgenid),
 	.reset      = vmgenid_reset,
 	.read       = vmgenid_read,
-	.parts      = vmgenid_parts,
+	.sections      = vmgenid_sections,
 	.resume     = vmgenid_resume,
 };

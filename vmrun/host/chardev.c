@@ -87,23 +87,23 @@ static void chardev_append(struct chardev *c, const uint8_t *data, size_t len)
 	}
 	if (len == 0)
 		return;
-	if (c->backlog_at && c->backlog_at + c->backlog_len + len > c->backlog_room) {
+	if (c->backlog_at && c->backlog_at + c->backlog_len + len > c->backlog_capacity) {
 		memmove(c->backlog, c->backlog + c->backlog_at, c->backlog_len);
 		c->backlog_at = 0;
 	}
-	if (c->backlog_len + len > c->backlog_room) {
-		size_t   room = c->backlog_room ? c->backlog_room : 4096;
+	if (c->backlog_len + len > c->backlog_capacity) {
+		size_t   capacity = c->backlog_capacity ? c->backlog_capacity : 4096;
 		uint8_t *more;
 
-		while (room < c->backlog_len + len)
-			room *= 2;
-		more = realloc(c->backlog, room);
+		while (capacity < c->backlog_len + len)
+			capacity *= 2;
+		more = realloc(c->backlog, capacity);
 		if (!more) {
 			c->lost += len;
 			return;
 		}
 		c->backlog      = more;
-		c->backlog_room = room;
+		c->backlog_capacity = capacity;
 	}
 	memcpy(c->backlog + c->backlog_at + c->backlog_len, data, len);
 	c->backlog_len += len;
@@ -112,7 +112,7 @@ static void chardev_append(struct chardev *c, const uint8_t *data, size_t len)
 static void chardev_out_ready(void *arg, uint32_t events)
 {
 	struct chardev *c = arg;
-	bool            room;
+	bool            capacity;
 
 	(void)events;
 	pthread_mutex_lock(&c->lock);
@@ -121,13 +121,13 @@ static void chardev_out_ready(void *arg, uint32_t events)
 		loop_remove(c->loop, c->out_watch);
 		c->out_watch = NULL;
 	}
-	room = c->asked && c->backlog_len < BACKLOG_BUSY / 2;
-	if (room)
+	capacity = c->asked && c->backlog_len < BACKLOG_BUSY / 2;
+	if (capacity)
 		c->asked = false;
 	if (c->backlog_len < BACKLOG_BUSY)
 		pthread_cond_broadcast(&c->drained);
 	pthread_mutex_unlock(&c->lock);
-	if (room && c->ops.writable)
+	if (capacity && c->ops.writable)
 		c->ops.writable(c->ops.arg);
 }
 
@@ -165,18 +165,18 @@ out:
 	pthread_mutex_unlock(&c->lock);
 }
 
-bool chardev_room(struct chardev *c)
+bool chardev_capacity(struct chardev *c)
 {
-	bool room;
+	bool capacity;
 
 	if (!c->waits)
 		return true;
 	pthread_mutex_lock(&c->lock);
-	room = c->backlog_len < BACKLOG_BUSY;
-	if (!room)
+	capacity = c->backlog_len < BACKLOG_BUSY;
+	if (!capacity)
 		c->asked = true;
 	pthread_mutex_unlock(&c->lock);
-	return room;
+	return capacity;
 }
 
 void chardev_wait(struct chardev *c)
@@ -274,7 +274,7 @@ static void chardev_in_ready(void *arg, uint32_t events)
 {
 	struct chardev *c = arg;
 	uint8_t        *to;
-	size_t          room;
+	size_t          capacity;
 	ssize_t         n;
 
 	(void)events;
@@ -283,9 +283,9 @@ static void chardev_in_ready(void *arg, uint32_t events)
 	memmove(c->input, c->input + c->input_at, c->input_len);
 	c->input_at = 0;
 	to   = c->input + c->input_len;
-	room = sizeof(c->input) - c->input_len;
+	capacity = sizeof(c->input) - c->input_len;
 	do {
-		n = read(c->in, to, room < CHARDEV_INPUT_ONCE ? room : CHARDEV_INPUT_ONCE);
+		n = read(c->in, to, capacity < CHARDEV_INPUT_ONCE ? capacity : CHARDEV_INPUT_ONCE);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		return;

@@ -20,7 +20,7 @@
 struct chardev;
 
 /* receive: bytes for the guest, on the main thread, without locks; returns how many it took, the rest is offered again
- * after chardev_ready. quit: Ctrl-a x. writable: there is room again after chardev_room said no. */
+ * after chardev_ready. quit: Ctrl-a x. writable: there is room again after chardev_capacity said no. */
 struct chardev_ops {
 	size_t (*receive)(void *arg, const uint8_t *data, size_t len);
 	void   (*quit)(void *arg);
@@ -32,7 +32,7 @@ int chardev_open(struct chardev **out, const char *spec, struct loop *loop, cons
 void chardev_write(struct chardev *c, const uint8_t *data, size_t len);     /* any thread; never waits */
 /* What is waited for is waited for by the guest: while there is no room its transmitter stays busy. Without a device
  * that can say so (SBI), chardev_wait waits, at most 2 s. Always room where text may be lost. Any thread. */
-bool chardev_room(struct chardev *c);
+bool chardev_capacity(struct chardev *c);
 void chardev_wait(struct chardev *c);
 void chardev_ready(struct chardev *c);                                      /* the guest can take more input; any thread */
 const char *chardev_where(const struct chardev *c);                        /* "/dev/pts/3": for query and messages */

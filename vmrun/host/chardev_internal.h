@@ -48,8 +48,8 @@ struct chardev {
 	bool               out_socket, out_blocking;
 	struct loop_watch *out_watch;        /* only while something waits */
 	uint8_t           *backlog;
-	size_t             backlog_at, backlog_len, backlog_room;
-	bool               asked;            /* chardev_room said no */
+	size_t             backlog_at, backlog_len, backlog_capacity;
+	bool               asked;            /* chardev_capacity said no */
 	uint64_t           written, lost;
 };
 

@@ -40,7 +40,7 @@ static void kvm_close(struct accel *a)
 	atomic_store(&k->stop, true);
 	pthread_cond_broadcast(&k->wake);
 	pthread_cond_broadcast(&k->throttle_wake);
-	kvm_vcpus_stand(k, 0, &why);
+	kvm_vcpus_quiesce(k, 0, &why);
 	pthread_mutex_unlock(&k->lock);
 	kvm_throttle_close(k);
 	for (uint32_t i = 0; i < k->nvcpus; i++) {
@@ -200,7 +200,7 @@ static int kvm_pause(struct accel *a, struct fail *why)
 	k->held = true;
 	atomic_store(&k->stop, true);
 	pthread_cond_broadcast(&k->wake);      /* naps end */
-	rc = kvm_vcpus_stand(k, io_now_ns() + PAUSE_NS, why);
+	rc = kvm_vcpus_quiesce(k, io_now_ns() + PAUSE_NS, why);
 	pthread_mutex_unlock(&k->lock);
 	if (rc == 0 && k->running) {
 		rc = kvm_clock_stop(k, why);
@@ -212,7 +212,7 @@ static int kvm_pause(struct accel *a, struct fail *why)
 
 /* ---- state ---- */
 
-static int kvm_collect(struct accel *a, struct fail *why)
+static int kvm_sync_state(struct accel *a, struct fail *why)
 {
 	struct kvm *k = kvm_of(a);
 
@@ -261,7 +261,7 @@ static const char *kvm_warning(struct accel *a, const struct boot_entry *entry)
 }
 
 /* What KVM calls invalid then is what was recorded: nothing is wrong with the host. */
-static int kvm_loaded(struct accel *a, enum clock_policy policy, struct fail *why)
+static int kvm_post_load(struct accel *a, enum clock_policy policy, struct fail *why)
 {
 	if (kvm_put_all(kvm_of(a), policy, why) == 0)
 		return 0;
@@ -315,11 +315,11 @@ const struct accel_ops accel_kvm_ops = {
 	.gsi      = kvm_gsi,
 	.notify   = kvm_notify,
 	.log      = kvm_log,
-	.harvest  = kvm_harvest,
-	.collect  = kvm_collect,
-	.vm_parts = kvm_vm_parts,
-	.parts    = kvm_cpu_parts,
-	.loaded   = kvm_loaded,
+	.sync_dirty_log  = kvm_sync_dirty_log,
+	.sync_state  = kvm_sync_state,
+	.vm_sections = kvm_vm_sections,
+	.sections    = kvm_cpu_sections,
+	.post_load = kvm_post_load,
 	.throttle = kvm_throttle,
 	.counters = kvm_counters,
 	.info     = kvm_info,

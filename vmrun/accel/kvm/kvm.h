@@ -129,7 +129,7 @@ int kvm_slots_open(struct kvm *k, struct fail *why);      /* a slot a region, RO
 int kvm_slot_remove(struct kvm *k, unsigned region, struct fail *why);
 int kvm_slot_add(struct kvm *k, unsigned region, struct fail *why);
 int kvm_log(struct accel *a, bool on, struct fail *why);
-int kvm_harvest(struct accel *a, uint64_t *const taken[], struct fail *why);
+int kvm_sync_dirty_log(struct accel *a, uint64_t *const taken[], struct fail *why);
 
 /* kvm_vcpu.c */
 int kvm_vcpu_open(struct kvm_vcpu *v, struct fail *why);      /* fd and mapping; the thread starts with kvm_vcpu_start */
@@ -137,7 +137,7 @@ int kvm_vcpu_start(struct kvm_vcpu *v, struct fail *why);
 void kvm_vcpu_close(struct kvm_vcpu *v);                      /* its thread has ended */
 void kvm_vcpu_kick(struct kvm_vcpu *v);                       /* out of KVM_RUN, or not into it */
 /* With k->lock: kicks until all have parked, or until then on io_now_ns's clock (0: for ever); -1 with *why names one. */
-int kvm_vcpus_stand(struct kvm *k, uint64_t until_ns, struct fail *why);
+int kvm_vcpus_quiesce(struct kvm *k, uint64_t until_ns, struct fail *why);
 int kvm_throttle_open(struct kvm *k, struct fail *why);
 void kvm_throttle_close(struct kvm *k);                       /* k->closing is set */
 void kvm_throttle(struct accel *a, unsigned percent);
@@ -164,7 +164,7 @@ int kvm_cpuid_put(struct kvm_vcpu *v, struct fail *why);      /* cfg's CPUID wit
 int kvm_cpu_fetch(struct kvm_vcpu *v, struct fail *why);      /* into v->s */
 int kvm_cpu_put(struct kvm_vcpu *v, struct fail *why);        /* from v->s */
 void kvm_cpu_entry(struct kvm_vcpu *v, const struct boot_entry *e);      /* v->s is power-on state: vCPU 0 is to start at e */
-size_t kvm_cpu_parts(struct accel *a, uint32_t cpu, struct state_part *out, size_t max);
+size_t kvm_cpu_sections(struct accel *a, uint32_t cpu, struct state_section *out, size_t max);
 
 /* kvm_msrs.c. Ascending numbers of the MSRs that are saved on this host, as far as this vCPU (any fd) can read them; the
  * count, at most LIMIT_MSRS, or -1. */
@@ -185,7 +185,7 @@ uint64_t *kvm_msr_saved(struct x86_msrs_state *s, uint32_t msr);      /* NULL: n
 /* kvm_chips.c. Irqchips and PIT go before the vCPUs' state, the clock after it. */
 int kvm_chips_fetch(struct kvm *k, struct fail *why);         /* into k->s, the clock too */
 int kvm_chips_put(struct kvm *k, struct fail *why);
-size_t kvm_vm_parts(struct accel *a, struct state_part *out, size_t max);
+size_t kvm_vm_sections(struct accel *a, struct state_section *out, size_t max);
 int kvm_pit_start(struct kvm *k, struct fail *why);           /* after a stop: forgets the ticks it has counted since */
 
 /* kvm_time.c */

@@ -17,7 +17,7 @@
 #define SELF_DATA  0x2000u
 #define SELF_NS    10000000000u
 #define SELF_SUM   0x2au
-#define SELF_PARTS 16u
+#define SELF_SECTIONS 16u
 
 /* 32-bit, no paging: mov esi, DATA; mov eax, 6; mov ecx, 7; mul ecx; mov [esi], eax; mov edx, 0x1234; in al, dx (nobody is
  * there); mov [esi + 4], al; mov dword [esi + 8], 1; hlt; jmp to the hlt */
@@ -54,7 +54,7 @@ static int self_check(struct vm *vm, struct accel *a, struct fail *why)
 				"register values do not match the expected result");
 	if (guest_copy_out(&vm->memory, mem, SELF_DATA, sizeof(mem)) || mem[0] != SELF_SUM || mem[1] != 0xff)
 		return fail_set(why, FAIL_SYSTEM, "memory contents do not match the stored values");
-	if (a->ops->harvest(a, maps, why))
+	if (a->ops->sync_dirty_log(a, maps, why))
 		return -1;
 	if (!bitmap_test(taken, SELF_DATA / GUEST_PAGE) || bitmap_test(taken, SELF_CODE / GUEST_PAGE))
 		return fail_set(why, FAIL_SYSTEM,
@@ -62,9 +62,9 @@ static int self_check(struct vm *vm, struct accel *a, struct fail *why)
 	return 0;
 }
 
-static int self_tree(const struct state_part *part, struct fail *why)
+static int self_tree(const struct state_section *section, struct fail *why)
 {
-	void               *copy = calloc(1, part->table->size);
+	void               *copy = calloc(1, section->table->size);
 	uint8_t            *fdt  = malloc(LIMIT_PROP_BYTES);
 	const struct field *f;
 	uint32_t            element;
@@ -74,16 +74,16 @@ static int self_tree(const struct state_part *part, struct fail *why)
 		fail_set(why, FAIL_SYSTEM, "cannot create the VM tree");
 		goto out;
 	}
-	if (state_save(part->table, part->s, part->node, fdt, why))
+	if (state_save(section->table, section->s, section->node, fdt, why))
 		goto out;
-	if (fdt_end_node(fdt) || fdt_finish(fdt) || (node = fdt_subnode_offset(fdt, 0, part->node)) < 0) {
-		fail_set(why, FAIL_SYSTEM, "missing node %s in the VM tree", part->node);
+	if (fdt_end_node(fdt) || fdt_finish(fdt) || (node = fdt_subnode_offset(fdt, 0, section->node)) < 0) {
+		fail_set(why, FAIL_SYSTEM, "missing node %s in the VM tree", section->node);
 		goto out;
 	}
-	if (state_load(part->table, copy, fdt, node, "vCPU 0", NULL, why))
+	if (state_load(section->table, copy, fdt, node, "vCPU 0", NULL, why))
 		goto out;
-	f  = state_differs(part->table, part->s, copy, &element);
-	rc = f ? fail_set(why, FAIL_SYSTEM, "%s: %s changed between save and load", part->node,
+	f  = state_differs(section->table, section->s, copy, &element);
+	rc = f ? fail_set(why, FAIL_SYSTEM, "%s: %s changed between save and load", section->node,
 			f->name) : 0;
 out:
 	free(fdt);
@@ -101,31 +101,31 @@ static int self_round_trip(struct accel *a, struct fail *why)
 {
 	struct kvm          *k = (struct kvm *)(void *)a;
 	struct x86_cpu_state was;
-	struct state_part    parts[SELF_PARTS];
-	size_t               n = a->ops->vm_parts(a, parts, SELF_PARTS);
+	struct state_section    sections[SELF_SECTIONS];
+	size_t               n = a->ops->vm_sections(a, sections, SELF_SECTIONS);
 
 	for (size_t i = 0; i < n; i++)
-		if (self_tree(&parts[i], why))
+		if (self_tree(&sections[i], why))
 			return -1;
-	n = a->ops->parts(a, 0, parts, SELF_PARTS);
+	n = a->ops->sections(a, 0, sections, SELF_SECTIONS);
 	for (size_t i = 0; i < n; i++)
-		if (self_tree(&parts[i], why))
+		if (self_tree(&sections[i], why))
 			return -1;
 	was = k->vcpus[0].s;
 	if (a->ops->reset(a, NULL, why))
 		return -1;
 	k->vcpus[0].s = was;
-	if (a->ops->loaded(a, CLOCK_FREEZE, why) || a->ops->collect(a, why))
+	if (a->ops->post_load(a, CLOCK_FREEZE, why) || a->ops->sync_state(a, why))
 		return -1;
 	for (size_t i = 0; i < n; i++) {
-		const char         *then = (const char *)&was + ((const char *)parts[i].s - (const char *)&k->vcpus[0].s);
+		const char         *then = (const char *)&was + ((const char *)sections[i].s - (const char *)&k->vcpus[0].s);
 		uint32_t            element;
-		const struct field *f = self_moves(parts[i].table) ? NULL : state_differs(parts[i].table, then, parts[i].s, &element);
+		const struct field *f = self_moves(sections[i].table) ? NULL : state_differs(sections[i].table, then, sections[i].s, &element);
 
 		if (f)
 			return fail_set(why, FAIL_SYSTEM,
 					"%s: %s changed between setting and reading the vCPU",
-					parts[i].node, f->name);
+					sections[i].node, f->name);
 	}
 	return 0;
 }
@@ -145,7 +145,7 @@ static int self_run(struct vm *vm, struct fail *why)
 		goto out;
 	ops->resume(a);
 	rc = self_wait(vm, why);
-	if (ops->pause(a, why) || rc || ops->collect(a, why) || self_check(vm, a, why) || self_round_trip(a, why))
+	if (ops->pause(a, why) || rc || ops->sync_state(a, why) || self_check(vm, a, why) || self_round_trip(a, why))
 		rc = -1;
 out:
 	ops->close(a);

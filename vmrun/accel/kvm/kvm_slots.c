@@ -172,7 +172,7 @@ static uint64_t *slot_map(struct kvm *k, unsigned i, struct fail *why)
 
 /* What the slot's log holds, ORed into dst; words of dst as of the region. Its blocks count as
  * populated from then on. */
-static int slot_harvest(struct kvm *k, unsigned i, uint64_t *dst, struct fail *why)
+static int slot_sync_dirty_log(struct kvm *k, unsigned i, uint64_t *dst, struct fail *why)
 {
 	const uint64_t npages = k->slots[i].size / GUEST_PAGE;
 	const size_t   words  = bitmap_words(npages);
@@ -203,7 +203,7 @@ static int slot_harvest(struct kvm *k, unsigned i, uint64_t *dst, struct fail *w
 	return 0;
 }
 
-int kvm_harvest(struct accel *a, uint64_t *const taken[], struct fail *why)
+int kvm_sync_dirty_log(struct accel *a, uint64_t *const taken[], struct fail *why)
 {
 	struct kvm    *k     = (struct kvm *)(void *)a;
 	const uint64_t began = io_now_ns();
@@ -213,7 +213,7 @@ int kvm_harvest(struct accel *a, uint64_t *const taken[], struct fail *why)
 		return fail_set(why, FAIL_REFUSED, "dirty log not started");
 	for (unsigned i = 0; i < a->vm->memory.nregions && rc == 0; i++)
 		if (k->slots[i].logs)
-			rc = slot_harvest(k, i, taken[i], why);
+			rc = slot_sync_dirty_log(k, i, taken[i], why);
 	atomic_fetch_add(&k->sync_ns, io_now_ns() - began);
 	atomic_fetch_add(&k->syncs, 1);
 	return rc;
@@ -241,7 +241,7 @@ int kvm_slot_remove(struct kvm *k, unsigned i, struct fail *why)
 			errno = ENOMEM;
 			return fail_sys(why, "region %s: log", r->cfg.name);
 		}
-		rc = slot_harvest(k, i, map, why);
+		rc = slot_sync_dirty_log(k, i, map, why);
 		for (size_t w = 0; w < words; w++)
 			atomic_fetch_or_explicit(&r->dirty[w], map[w], memory_order_release);
 		free(map);

@@ -139,7 +139,7 @@ static void *vcpu_main(void *arg)
 	return NULL;
 }
 
-int kvm_vcpus_stand(struct kvm *k, uint64_t until_ns, struct fail *why)
+int kvm_vcpus_quiesce(struct kvm *k, uint64_t until_ns, struct fail *why)
 {
 	for (;;) {
 		const uint64_t   now   = io_now_ns();

@@ -120,9 +120,9 @@ static bool csr_read(struct hart *h, unsigned csr, uint64_t *v)
 	struct hart_state *s = &h->s;
 
 	switch (csr) {
-	case CSR_FFLAGS: rv64_fp_collect(h); *v = s->fflags; return !fp_off(h);
+	case CSR_FFLAGS: rv64_fp_sync_flags(h); *v = s->fflags; return !fp_off(h);
 	case CSR_FRM:    *v = s->frm; return !fp_off(h);
-	case CSR_FCSR:   rv64_fp_collect(h); *v = (unsigned)s->frm << 5 | s->fflags; return !fp_off(h);
+	case CSR_FCSR:   rv64_fp_sync_flags(h); *v = (unsigned)s->frm << 5 | s->fflags; return !fp_off(h);
 	case CSR_SSTATUS:
 		*v = s->sstatus | SSTATUS_UXL_64 | ((s->sstatus & SSTATUS_FS) == SSTATUS_FS ? SSTATUS_SD : 0);
 		return true;
@@ -170,7 +170,7 @@ static enum rv64_after csr_write_satp(struct hart *h, uint64_t v)
 
 static void csr_write_fp(struct hart *h, bool flags, bool mode, uint64_t fflags, uint64_t frm)
 {
-	rv64_fp_collect(h);
+	rv64_fp_sync_flags(h);
 	if (flags)
 		h->s.fflags = fflags & 31;
 	if (mode)

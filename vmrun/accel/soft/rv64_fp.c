@@ -31,7 +31,7 @@ void rv64_fp_enter(struct hart *h)
 	_mm_setcsr(MXCSR_START);
 }
 
-void rv64_fp_collect(struct hart *h)
+void rv64_fp_sync_flags(struct hart *h)
 {
 	unsigned csr = _mm_getcsr();
 
@@ -76,7 +76,7 @@ void rv64_fp_enter(struct hart *h)
 	fesetenv(FE_DFL_ENV);
 }
 
-void rv64_fp_collect(struct hart *h)
+void rv64_fp_sync_flags(struct hart *h)
 {
 	int e = fetestexcept(FE_ALL_EXCEPT);
 
@@ -108,7 +108,7 @@ static inline float host_sqrtf(float v) { return sqrtf(v); }
 
 void rv64_fp_leave(struct hart *h)
 {
-	rv64_fp_collect(h);
+	rv64_fp_sync_flags(h);
 }
 
 static inline void flag(struct hart *h, unsigned f) { h->s.fflags |= (uint8_t)f; }

@@ -14,7 +14,7 @@ enum { FP_NX = 1, FP_UF = 2, FP_OF = 4, FP_DZ = 8, FP_NV = 16 };
 enum { RM_RNE, RM_RTZ, RM_RDN, RM_RUP, RM_RMM, RM_DYN = 7 };
 
 void rv64_fp_enter(struct hart *h);          /* the host's flags are clear, rounding to nearest */
-void rv64_fp_collect(struct hart *h);
+void rv64_fp_sync_flags(struct hart *h);
 void rv64_fp_leave(struct hart *h);          /* collects */
 
 #define FP_DECLARE(p) \

@@ -171,7 +171,7 @@ static int soft_pause(struct accel *a, struct fail *why)
 }
 
 /* Held: what follows from the state that now is in s. */
-static void hart_settle(struct hart *h)
+static void hart_finish_request(struct hart *h)
 {
 	rv64_tlb_flush(h);
 	rv64_code_drop(h);
@@ -189,20 +189,20 @@ static int soft_reset(struct accel *a, const struct boot_entry *entry, struct fa
 	for (uint32_t i = 0; i < m->nharts; i++) {
 		m->harts[i]->s.ssip = false;
 		rv64_reset(m->harts[i], i == 0, i == 0 && entry ? entry->pc : 0, i == 0 && entry ? entry->arg : 0);
-		hart_settle(m->harts[i]);
+		hart_finish_request(m->harts[i]);
 	}
 	pthread_mutex_unlock(&m->lock);
 	return 0;
 }
 
-static int soft_loaded(struct accel *a, enum clock_policy policy, struct fail *why)
+static int soft_post_load(struct accel *a, enum clock_policy policy, struct fail *why)
 {
 	struct soft *m = soft_of(a);
 
 	(void)policy, (void)why;
 	pthread_mutex_lock(&m->lock);
 	for (uint32_t i = 0; i < m->nharts; i++)
-		hart_settle(m->harts[i]);
+		hart_finish_request(m->harts[i]);
 	pthread_mutex_unlock(&m->lock);
 	return 0;
 }
@@ -224,7 +224,7 @@ static int soft_thread(const struct accel *a, uint32_t cpu)
 	return cpu < m->nharts ? atomic_load(&m->harts[cpu]->tid) : 0;
 }
 
-static int soft_harvest(struct accel *a, uint64_t *const taken[], struct fail *why)
+static int soft_sync_dirty_log(struct accel *a, uint64_t *const taken[], struct fail *why)
 {
 	struct soft *m = soft_of(a);
 
@@ -236,13 +236,13 @@ static int soft_harvest(struct accel *a, uint64_t *const taken[], struct fail *w
 	return 0;
 }
 
-static size_t soft_parts(struct accel *a, uint32_t cpu, struct state_part *out, size_t max)
+static size_t soft_sections(struct accel *a, uint32_t cpu, struct state_section *out, size_t max)
 {
 	struct soft *m = soft_of(a);
 
 	if (cpu >= m->nharts || max < 1)
 		return 0;
-	*out = (struct state_part){ .node = "hart", .table = &hart_state_table, .s = &m->harts[cpu]->s };
+	*out = (struct state_section){ .node = "hart", .table = &hart_state_table, .s = &m->harts[cpu]->s };
 	return 1;
 }
 
@@ -290,9 +290,9 @@ const struct accel_ops accel_soft_ops = {
 	.resume   = soft_resume,
 	.pause    = soft_pause,
 	.irq      = soft_irq,
-	.harvest  = soft_harvest,
-	.parts    = soft_parts,
-	.loaded   = soft_loaded,
+	.sync_dirty_log  = soft_sync_dirty_log,
+	.sections    = soft_sections,
+	.post_load = soft_post_load,
 	.throttle = soft_throttle,
 	.counters = soft_counters,
 	.selftest = soft_selftest,

@@ -107,7 +107,7 @@ static void outside_leave(struct hart *h)      /* with lock */
 }
 
 /* until: host ns, 0 for ever. */
-static bool ask(struct soft *m, struct hart *self, uint64_t mask, uint32_t req, uint64_t until)
+static bool soft_request(struct soft *m, struct hart *self, uint64_t mask, uint32_t req, uint64_t until)
 {
 	struct timespec ts = { (time_t)(until / 1000000000u), (long)(until % 1000000000u) };
 	uint64_t seq;
@@ -142,12 +142,12 @@ static bool ask(struct soft *m, struct hart *self, uint64_t mask, uint32_t req, 
 
 void soft_ask(struct soft *m, struct hart *self, uint64_t mask, uint32_t req)
 {
-	ask(m, self, mask, req, 0);
+	soft_request(m, self, mask, req, 0);
 }
 
 bool soft_ask_within(struct soft *m, uint64_t mask, uint32_t req, uint64_t ns)
 {
-	return ask(m, NULL, mask, req, io_now_ns() + ns);
+	return soft_request(m, NULL, mask, req, io_now_ns() + ns);
 }
 
 /* ---- safe points ---- */

@@ -62,7 +62,7 @@ static int self_check(struct vm *vm, const struct hart_state *s, struct fail *wh
 	return 0;
 }
 
-static int self_round_trip(const struct state_part *part, struct fail *why)
+static int self_round_trip(const struct state_section *section, struct fail *why)
 {
 	struct hart_state copy = { 0 };
 	uint8_t           fdt[8192];
@@ -72,16 +72,16 @@ static int self_round_trip(const struct state_part *part, struct fail *why)
 
 	if (fdt_create(fdt, sizeof(fdt)) || fdt_finish_reservemap(fdt) || fdt_begin_node(fdt, ""))
 		return fail_set(why, FAIL_SYSTEM, "cannot create the VM tree");
-	if (state_save(part->table, part->s, part->node, fdt, why))
+	if (state_save(section->table, section->s, section->node, fdt, why))
 		return -1;
 	if (fdt_end_node(fdt) || fdt_finish(fdt))
 		return fail_set(why, FAIL_SYSTEM, "cannot create the VM tree");
-	node = fdt_subnode_offset(fdt, 0, part->node);
+	node = fdt_subnode_offset(fdt, 0, section->node);
 	if (node < 0)
 		return fail_set(why, FAIL_SYSTEM, "missing state node in the VM tree");
-	if (state_load(part->table, &copy, fdt, node, "hart 0", NULL, why))
+	if (state_load(section->table, &copy, fdt, node, "hart 0", NULL, why))
 		return -1;
-	f = state_differs(part->table, part->s, &copy, &element);
+	f = state_differs(section->table, section->s, &copy, &element);
 	return f ? fail_set(why, FAIL_SYSTEM, "%s changed between save and load", f->name) : 0;
 }
 
@@ -89,7 +89,7 @@ static int self_run(struct vm *vm, struct fail *why)
 {
 	const struct accel_ops *ops = &accel_soft_ops;
 	const struct boot_entry entry = { .how = BOOT_RISCV, .pc = SELF_RAM };
-	struct state_part       part;
+	struct state_section       section;
 	struct accel           *a = NULL;
 	int                     rc = -1;
 
@@ -102,11 +102,11 @@ static int self_run(struct vm *vm, struct fail *why)
 	ops->resume(a);
 	if (self_wait((struct soft *)(void *)a, why) || ops->pause(a, why))
 		goto out;
-	if (ops->parts(a, 0, &part, 1) != 1) {
+	if (ops->sections(a, 0, &section, 1) != 1) {
 		fail_set(why, FAIL_SYSTEM, "hart without state");
 		goto out;
 	}
-	rc = self_check(vm, part.s, why) || self_round_trip(&part, why) ? -1 : 0;
+	rc = self_check(vm, section.s, why) || self_round_trip(&section, why) ? -1 : 0;
 out:
 	ops->close(a);
 	return rc;

@@ -92,7 +92,7 @@ static void tree_random(struct tree *t, const char *name, size_t len)
 /* riscv,isa-extensions from the isa string: single letters behind rv64, then names between underscores. */
 static void tree_extensions(struct tree *t, const char *isa)
 {
-	char   list[2 * sizeof(((struct machine *)0)->isa)];
+	char   list[2 * sizeof(((struct machine *)0)->cpu_model)];
 	size_t n = 0;
 
 	if (!strncmp(isa, "rv64", 4))
@@ -126,9 +126,9 @@ static void tree_cpus(struct tree *t, const struct machine *cfg)
 		tree_u32(t, "reg", i);
 		tree_str(t, "status", "okay");
 		tree_str(t, "compatible", "riscv");
-		tree_str(t, "riscv,isa", cfg->isa);
+		tree_str(t, "riscv,isa", cfg->cpu_model);
 		tree_str(t, "riscv,isa-base", "rv64i");
-		tree_extensions(t, cfg->isa);
+		tree_extensions(t, cfg->cpu_model);
 		tree_str(t, "mmu-type", "riscv,sv39");
 		tree_node(t, "interrupt-controller");
 		tree_u32(t, "#address-cells", 0);

@@ -56,8 +56,8 @@ int riscv64_plan(struct machine *cfg, struct fail *why)
 	if (!cfg->regions[0].gpa)
 		cfg->regions[0].gpa = RISCV64_RAM;
 	plan_ram(&cfg->regions[0], "ram");
-	if (!cfg->isa[0])
-		snprintf(cfg->isa, sizeof(cfg->isa), "%s", RISCV64_ISA);
+	if (!cfg->cpu_model[0])
+		snprintf(cfg->cpu_model, sizeof(cfg->cpu_model), "%s", RISCV64_ISA);
 	if (!cfg->timebase_hz)
 		cfg->timebase_hz = RISCV64_TIMEBASE_HZ;
 	if (plan_fixed(cfg, fixed, sizeof(fixed) / sizeof(fixed[0]), why) || plan_console(cfg, why))

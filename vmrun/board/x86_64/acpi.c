@@ -13,11 +13,11 @@
 #define RSDP_LEN    36u
 #define RSDP_LEN_V1 20u
 
-uint8_t *acpi_room(struct acpi *t, size_t len, size_t align, uint32_t *gpa)
+uint8_t *acpi_capacity(struct acpi *t, size_t len, size_t align, uint32_t *gpa)
 {
 	size_t at = (t->at + align - 1) & ~(align - 1);
 
-	if (t->full || at > t->room || len > t->room - at) {
+	if (t->full || at > t->capacity || len > t->capacity - at) {
 		t->full = true;
 		*gpa    = 0;
 		return NULL;
@@ -54,7 +54,7 @@ static uint32_t acpi_xsdt(struct acpi *t, const uint32_t *tables, size_t n)
 {
 	uint32_t gpa;
 	size_t   len = ACPI_HEADER + 8 * n;
-	uint8_t *p = acpi_room(t, len, 16, &gpa);
+	uint8_t *p = acpi_capacity(t, len, 16, &gpa);
 
 	if (!p)
 		return 0;
@@ -75,21 +75,21 @@ static void acpi_rsdp(uint8_t *p, uint32_t xsdt)
 	p[32] = acpi_sum(p, RSDP_LEN);
 }
 
-int acpi_build(const struct machine *cfg, uint8_t *out, size_t room, size_t *len, struct fail *why)
+int acpi_build(const struct machine *cfg, uint8_t *out, size_t capacity, size_t *len, struct fail *why)
 {
-	struct acpi t = { .cfg = cfg, .out = out, .room = room };
+	struct acpi t = { .cfg = cfg, .out = out, .capacity = capacity };
 	uint32_t    gpa, xsdt, facs, tables[2];
 	uint8_t    *rsdp;
 
-	memset(out, 0, room);
-	rsdp      = acpi_room(&t, RSDP_LEN, 16, &gpa);
+	memset(out, 0, capacity);
+	rsdp      = acpi_capacity(&t, RSDP_LEN, 16, &gpa);
 	facs      = acpi_facs(&t);
 	tables[0] = acpi_fadt(&t, facs, acpi_dsdt(&t));
 	tables[1] = acpi_madt(&t);
 	xsdt      = acpi_xsdt(&t, tables, sizeof(tables) / sizeof(tables[0]));
 	if (t.full)
 		return fail_set(why, FAIL_LIMIT, "guest ACPI tables exceed the limit of %zu bytes",
-				room);
+				capacity);
 	acpi_rsdp(rsdp, xsdt);
 	*len = t.at;
 	return 0;

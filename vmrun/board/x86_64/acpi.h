@@ -14,7 +14,7 @@ struct board;
 struct machine;
 
 /* All tables as they go to X86_64_ACPI, the RSDP first; at most X86_64_ACPI_SIZE. *len is what they take. */
-int acpi_build(const struct machine *cfg, uint8_t *out, size_t room, size_t *len, struct fail *why);
+int acpi_build(const struct machine *cfg, uint8_t *out, size_t capacity, size_t *len, struct fail *why);
 int acpi_put(struct board *b, struct fail *why);
 
 #endif

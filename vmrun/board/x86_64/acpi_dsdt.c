@@ -125,18 +125,18 @@ static void dsdt_write(struct aml *a, const struct machine *cfg)
 uint32_t acpi_dsdt(struct acpi *t)
 {
 	uint32_t   gpa;
-	size_t     left = t->room > t->at + 16 ? t->room - t->at - 16 : 0;
-	uint8_t   *p = acpi_room(t, left, 16, &gpa);
+	size_t     left = t->capacity > t->at + 16 ? t->capacity - t->at - 16 : 0;
+	uint8_t   *p = acpi_capacity(t, left, 16, &gpa);
 	struct aml a = { 0 };
 
 	if (!p || left <= ACPI_HEADER) {
 		t->full = true;
 		return 0;
 	}
-	a = (struct aml){ .buf = p + ACPI_HEADER, .room = left - ACPI_HEADER };
+	a = (struct aml){ .buf = p + ACPI_HEADER, .capacity = left - ACPI_HEADER };
 	dsdt_write(&a, t->cfg);
 	t->full |= a.full;
-	t->at   -= a.room - a.len;
+	t->at   -= a.capacity - a.len;
 	acpi_seal(p, ACPI_HEADER + a.len, "DSDT", 2);
 	return gpa;
 }

@@ -11,12 +11,12 @@
 struct acpi {
 	const struct machine *cfg;
 	uint8_t *out;
-	size_t   room, at;
+	size_t   capacity, at;
 	bool     full;
 };
 
 /* Room for len bytes, which are zero, aligned; their place in guest memory in *gpa. NULL when full. */
-uint8_t *acpi_room(struct acpi *t, size_t len, size_t align, uint32_t *gpa);
+uint8_t *acpi_capacity(struct acpi *t, size_t len, size_t align, uint32_t *gpa);
 /* The header of a table, once its body is there; the checksum. */
 #define ACPI_HEADER 36u
 void acpi_seal(uint8_t *table, size_t len, const char signature[5], uint8_t revision);

@@ -14,7 +14,7 @@
 uint32_t acpi_facs(struct acpi *t)
 {
 	uint32_t gpa;
-	uint8_t *p = acpi_room(t, FACS_LEN, 64, &gpa);
+	uint8_t *p = acpi_capacity(t, FACS_LEN, 64, &gpa);
 
 	if (!p)
 		return 0;
@@ -76,7 +76,7 @@ static void acpi_ports(uint8_t *p, uint32_t port, unsigned bytes, uint8_t access
 uint32_t acpi_fadt(struct acpi *t, uint32_t facs, uint32_t dsdt)
 {
 	uint32_t gpa;
-	uint8_t *p = acpi_room(t, FADT_LEN, 16, &gpa);
+	uint8_t *p = acpi_capacity(t, FADT_LEN, 16, &gpa);
 
 	if (!p)
 		return 0;
@@ -143,7 +143,7 @@ uint32_t acpi_madt(struct acpi *t)
 	uint32_t gpa, levels = acpi_isa_levels(t->cfg);
 	size_t   len = MADT_ROWS + MADT_LAPIC_LEN * t->cfg->ncpus + MADT_IOAPIC_LEN + MADT_NMI_LEN +
 		       MADT_ISA_LEN * (1u + (unsigned)__builtin_popcount(levels));
-	uint8_t *table = acpi_room(t, len, 16, &gpa), *p = table;
+	uint8_t *table = acpi_capacity(t, len, 16, &gpa), *p = table;
 
 	if (!table)
 		return 0;

@@ -14,7 +14,7 @@ enum {
 
 static void aml_bytes(struct aml *a, const void *p, size_t n)
 {
-	if (n > a->room - a->len) {
+	if (n > a->capacity - a->len) {
 		a->full = true;
 		return;
 	}
@@ -42,7 +42,7 @@ void aml_end(struct aml *a)
 	size_t  at  = a->begun[--a->depth], body = a->len - at, n = body + 1 < 1u << 6 ? 1 : body + 2 < 1u << 12 ? 2 : 3, len = body + n;
 	uint8_t enc[3] = { (uint8_t)(n == 1 ? len : (n - 1) << 6 | (len & 15)), (uint8_t)(len >> 4), (uint8_t)(len >> 12) };
 
-	if (a->full || n > a->room - a->len || len >= 1u << 20) {
+	if (a->full || n > a->capacity - a->len || len >= 1u << 20) {
 		a->full = true;
 		return;
 	}

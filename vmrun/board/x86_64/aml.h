@@ -11,7 +11,7 @@
 #define AML_DEPTH 8u
 struct aml {
 	uint8_t *buf;
-	size_t   room, len;
+	size_t   capacity, len;
 	bool     full;
 	unsigned depth;
 	size_t   begun[AML_DEPTH];       /* where the lengths of what is open belong */

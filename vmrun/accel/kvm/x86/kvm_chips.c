@@ -144,10 +144,10 @@ int kvm_chips_put(struct kvm *k, struct fail *why)
 	return pic_put(k, 0, why) || pic_put(k, 1, why) || ioapic_put(k, why) || pit_put(k, why) ? -1 : 0;
 }
 
-size_t kvm_vm_parts(struct accel *a, struct state_part *out, size_t max)
+size_t kvm_vm_sections(struct accel *a, struct state_section *out, size_t max)
 {
 	struct x86_vm_state    *s     = &((struct kvm *)(void *)a)->s;
-	const struct state_part all[] = {
+	const struct state_section all[] = {
 		{ .node = "x86-pic@0",    .table = &x86_pic_state_table,      .s = &s->pic[0] },
 		{ .node = "x86-pic@1",    .table = &x86_pic_state_table,      .s = &s->pic[1] },
 		{ .node = "x86-ioapic",   .table = &x86_ioapic_state_table,   .s = &s->ioapic },

@@ -19,13 +19,13 @@
 
 #define LAPIC_TMCCT 0x390u
 
-static int cpu_call(const struct kvm_vcpu *v, unsigned long request, void *arg, const char *name, struct fail *why)
+static int kvm_cpu_ioctl(const struct kvm_vcpu *v, unsigned long request, void *arg, const char *name, struct fail *why)
 {
 	if (kvm_call(v->fd, request, arg, name, why) < 0)
 		return fail_prefix(why, "vCPU %" PRIu32 ": ", v->id);
 	return 0;
 }
-#define CALL(v, request, arg) cpu_call(v, request, arg, #request, why)
+#define CALL(v, request, arg) kvm_cpu_ioctl(v, request, arg, #request, why)
 
 /* ---- registers ---- */
 
@@ -55,7 +55,7 @@ static int regs_put(struct kvm_vcpu *v, struct fail *why)
 
 /* ---- segments and control registers ---- */
 
-static void seg_get(struct x86_sregs_state *s, enum x86_seg i, const struct kvm_segment *g)
+static void kvm_seg_get(struct x86_sregs_state *s, enum x86_seg i, const struct kvm_segment *g)
 {
 	s->seg_base[i]     = g->base;
 	s->seg_limit[i]    = g->limit;
@@ -91,7 +91,7 @@ static struct kvm_segment seg_put(const struct x86_sregs_state *s, enum x86_seg 
 	(k).gdt.base = (s)->gdt_base; (k).gdt.limit = (s)->gdt_limit; \
 	(k).idt.base = (s)->idt_base; (k).idt.limit = (s)->idt_limit; \
 } while (0)
-#define SEG_GET(i, name) seg_get(s, i, &k.name);
+#define SEG_GET(i, name) kvm_seg_get(s, i, &k.name);
 #define SEG_PUT(i, name) k.name = seg_put(s, i);
 #define CR_GET(name) s->name = k.name;
 #define CR_PUT(name) k.name = s->name;
@@ -360,10 +360,10 @@ int kvm_cpu_put(struct kvm_vcpu *v, struct fail *why)
 	return 0;
 }
 
-size_t kvm_cpu_parts(struct accel *a, uint32_t cpu, struct state_part *out, size_t max)
+size_t kvm_cpu_sections(struct accel *a, uint32_t cpu, struct state_section *out, size_t max)
 {
 	struct x86_cpu_state   *s     = &((struct kvm *)(void *)a)->vcpus[cpu].s;
-	const struct state_part all[] = {
+	const struct state_section all[] = {
 		{ .table = &x86_regs_state_table,      .s = &s->regs      },
 		{ .table = &x86_sregs_state_table,     .s = &s->sregs     },
 		{ .table = &x86_xsave_state_table,     .s = &s->xsave     },

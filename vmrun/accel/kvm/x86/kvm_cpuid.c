@@ -69,7 +69,7 @@ static int cpuid_take(struct machine *m, const struct kvm_cpuid2 *k, struct fail
 	return 0;
 }
 
-static struct kvm_cpuid2 *cpuid_room(struct fail *why)
+static struct kvm_cpuid2 *cpuid_capacity(struct fail *why)
 {
 	struct kvm_cpuid2 *k = calloc(1, sizeof(*k) + LIMIT_CPUID * sizeof(k->entries[0]));
 
@@ -276,7 +276,7 @@ fail:
 /* All that a machine of so many CPUs could have here, but for what --cpu leaves out. */
 static int host_cpuid(const struct scratch *s, struct machine *m, struct fail *why)
 {
-	struct kvm_cpuid2 *k = cpuid_room(why);
+	struct kvm_cpuid2 *k = cpuid_capacity(why);
 	int                rc = -1;
 
 	if (!k)
@@ -296,7 +296,7 @@ out:
 
 static int cpuid_set(int vcpu, const struct machine *m, uint32_t id, struct fail *why)
 {
-	struct kvm_cpuid2 *k = cpuid_room(why);
+	struct kvm_cpuid2 *k = cpuid_capacity(why);
 	int                rc;
 
 	if (!k)
@@ -342,7 +342,7 @@ static int plan_new(struct machine *cfg, const struct scratch *s, const char *cp
 		return -1;
 	cpuid_consistent(cfg);
 	kvm_cpuid_topology(cfg);
-	snprintf(cfg->isa, sizeof(cfg->isa), "%s", cpu);
+	snprintf(cfg->cpu_model, sizeof(cfg->cpu_model), "%s", cpu);
 	cfg->timebase_hz = khz * 1000;
 	cfg->xsave_bytes = (uint32_t)s->caps.xsave_bytes;
 	if (cpuid_set(s->vcpu, cfg, 0, why))
@@ -440,10 +440,10 @@ static int plan_recorded(struct machine *cfg, const struct scratch *s, const str
 	if (!host)
 		return fail_sys(why, "CPUID");
 	host->ncpus = cfg->ncpus;
-	if (want->cpu && strcmp(want->cpu, cfg->isa)) {
+	if (want->cpu && strcmp(want->cpu, cfg->cpu_model)) {
 		fail_set(why, FAIL_REFUSED,
 				"--cpu differs: the VM was started with %.100s, got %.100s",
-				cfg->isa, want->cpu);
+				cfg->cpu_model, want->cpu);
 		goto out;
 	}
 	if (host_cpuid(s, host, why))
@@ -471,7 +471,7 @@ int kvm_plan(struct machine *cfg, const struct accel_want *want, struct fail *wh
 
 	if (scratch_open(&s, why))
 		return -1;
-	if (cfg->isa[0])
+	if (cfg->cpu_model[0])
 		rc = plan_recorded(cfg, &s, want, why);
 	else
 		rc = plan_new(cfg, &s, want->cpu ? want->cpu : "host", why);

@@ -218,7 +218,7 @@ static int model_change(struct machine *host, uint32_t *keep, const char *word, 
 
 int kvm_cpuid_model(struct machine *m, const char *cpu, struct fail *why)
 {
-	char     text[sizeof(m->isa)], *rest = text;
+	char     text[sizeof(m->cpu_model)], *rest = text;
 	uint32_t keep[64] = { 0 };
 	char    *base;
 	int      level;

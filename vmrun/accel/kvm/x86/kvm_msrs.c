@@ -18,7 +18,7 @@
 
 union msrs_call {
 	struct kvm_msrs head;
-	uint8_t         room[sizeof(struct kvm_msrs) + MSRS_CALL * sizeof(struct kvm_msr_entry)];
+	uint8_t         capacity[sizeof(struct kvm_msrs) + MSRS_CALL * sizeof(struct kvm_msr_entry)];
 };
 
 /* Not saved, though KVM has them. */
@@ -167,10 +167,10 @@ static uint32_t msrs_candidates(const struct kvm_msr_list *list, uint32_t *out)
 int kvm_msrs_list(int sys, int vcpu, uint32_t out[LIMIT_MSRS], struct fail *why)
 {
 	struct kvm_msr_list  *list       = msrs_listed(sys, why);
-	size_t                room       = list ? list->nmsrs + 256u : 0;
-	uint32_t             *candidates = calloc(room + 1, sizeof(*candidates));
-	struct kvm_msr_entry *e          = calloc(room + 1, sizeof(*e));
-	bool                 *readable   = calloc(room + 1, sizeof(*readable));
+	size_t                capacity       = list ? list->nmsrs + 256u : 0;
+	uint32_t             *candidates = calloc(capacity + 1, sizeof(*candidates));
+	struct kvm_msr_entry *e          = calloc(capacity + 1, sizeof(*e));
+	bool                 *readable   = calloc(capacity + 1, sizeof(*readable));
 	int                   rc         = -1;
 	uint32_t              n, kept = 0;
 

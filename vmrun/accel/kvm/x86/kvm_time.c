@@ -108,7 +108,7 @@ static int tsc_advance(struct kvm_vcpu *v, uint64_t ticks, struct fail *why)
 int kvm_clock_put(struct kvm *k, enum clock_policy policy, struct fail *why)
 {
 	const struct vm      *vm   = k->a.vm;
-	const uint64_t        then = vm->clock_part.realtime_ns, now = io_realtime_ns();
+	const uint64_t        then = vm->clock_section.realtime_ns, now = io_realtime_ns();
 	const uint64_t        gone = policy == CLOCK_ADVANCE && now > then ? now - then : 0;
 	struct kvm_clock_data set  = { .clock = k->s.clock.clock_ns + gone };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef VMMIGRATE_DOUBTS_H
-#define VMMIGRATE_DOUBTS_H
+#ifndef VMMIGRATE_UNRESOLVED_H
+#define VMMIGRATE_UNRESOLVED_H
 
 #include "libcommon/client/moves.h"
 #include "libcommon/uuid.h"
@@ -12,29 +12,29 @@
 /* The VMs in doubt of a listener: READY here, and nobody has said GO or ABORT (docs/protocol.md 7). Each one's source is asked by a
  * process of its own, at once, then after 0.5 s, doubled up to 30 s: a source that does not answer delays nobody else. */
 
-#define DOUBTS 64u
+#define UNRESOLVED_MAX 64u
 
-struct doubt {
+struct unresolved_move {
 	struct uuid vm, move;
 	pid_t       asker;          /* 0: none */
 	uint64_t    at_ns, pause_ns;
 	bool        seen;           /* by the last look at the records */
 };
 
-struct doubts {
+struct unresolved {
 	unsigned     n;
 	bool         more;          /* records READY that found no room: looked for again when one has gone */
-	struct doubt doubt[DOUBTS];
+	struct unresolved_move unresolved_move[UNRESOLVED_MAX];
 };
 
 /* Looks at the records: new ones are to be asked about at once, settled ones go when nobody asks about them any more. */
-void doubts_look(struct doubts *d, uint64_t now_ns);
+void unresolved_scan(struct unresolved *d, uint64_t now_ns);
 /* One whose time has come and that nobody asks about, NULL for none. */
-struct doubt *doubts_due(struct doubts *d, uint64_t now_ns);
+struct unresolved_move *unresolved_due(struct unresolved *d, uint64_t now_ns);
 /* Milliseconds until one is due, -1 for never. */
-int  doubts_wait(const struct doubts *d, uint64_t now_ns);
+int  unresolved_wait(const struct unresolved *d, uint64_t now_ns);
 /* The asker has ended; left: nothing was decided. False: it was none of them. */
-bool doubts_asked(struct doubts *d, pid_t asker, bool left, uint64_t now_ns);
-unsigned doubts_askers(const struct doubts *d);
+bool unresolved_asked(struct unresolved *d, pid_t asker, bool left, uint64_t now_ns);
+unsigned unresolved_askers(const struct unresolved *d);
 
 #endif

@@ -23,7 +23,7 @@
  * says that a snapshot can be restored go by it; a new device is a new row. */
 
 #define EACH_CPU    UINT32_MAX
-#define OWNER_PARTS 8
+#define OWNER_SECTIONS 8
 
 /* One part without a number, or NAME@0 to NAME@(n - 1). */
 #define ONE(t)     { &t##_state_table, 0 }
@@ -35,7 +35,7 @@ static const struct owner_rule {
 	struct {
 		const struct state_table *table;
 		uint32_t                  count;      /* 0: one without a number */
-	} parts[OWNER_PARTS];
+	} sections[OWNER_SECTIONS];
 } owner_rules[] = {
 	{ OWNER_VM, "riscv64-1", { ONE(clock) } },
 	{ OWNER_VM, "x86-64-1",
@@ -70,7 +70,7 @@ static const struct owner_rule *owner_rule_find(enum machine_owner kind, const c
 	return NULL;
 }
 
-int machine_required_parts(const struct machine *m, enum machine_owner kind, uint32_t i, struct state_part out[MACHINE_PARTS_MAX], size_t *n,
+int machine_required_sections(const struct machine *m, enum machine_owner kind, uint32_t i, struct state_section out[MACHINE_SECTIONS_MAX], size_t *n,
 			   struct fail *why)
 {
 	const char              *type = kind == OWNER_DEVICE ? m->devices[i].type : machine_type_names[m->type];
@@ -80,18 +80,18 @@ int machine_required_parts(const struct machine *m, enum machine_owner kind, uin
 		return fail_set(why, FAIL_VERSION, "device type '%s' not supported by this build",
 				type);
 	*n = 0;
-	for (size_t k = 0; k < OWNER_PARTS && rule->parts[k].table; k++) {
-		const struct state_table *t     = rule->parts[k].table;
-		uint32_t                  count = rule->parts[k].count, nodes;
+	for (size_t k = 0; k < OWNER_SECTIONS && rule->sections[k].table; k++) {
+		const struct state_table *t     = rule->sections[k].table;
+		uint32_t                  count = rule->sections[k].count, nodes;
 
 		if (count == EACH_CPU)
 			count = m->ncpus;
 		nodes = count ? count : 1;
-		if (nodes > MACHINE_PARTS_MAX - *n)
+		if (nodes > MACHINE_SECTIONS_MAX - *n)
 			return fail_set(why, FAIL_LIMIT, "%s: more than %u state nodes", type,
-					MACHINE_PARTS_MAX);
+					MACHINE_SECTIONS_MAX);
 		for (uint32_t u = 0; u < nodes; u++, (*n)++) {
-			out[*n] = (struct state_part){ .table = t };
+			out[*n] = (struct state_section){ .table = t };
 			if (count)
 				snprintf(out[*n].node, sizeof(out[*n].node), "%s@%" PRIx32, t->name,
 					 u);
@@ -103,7 +103,7 @@ int machine_required_parts(const struct machine *m, enum machine_owner kind, uin
 }
 
 /* Both lists are short; their order is the owner's business. */
-static int parts_agree(const struct state_part *want, size_t nwant, const struct state_part *have,
+static int parts_agree(const struct state_section *want, size_t nwant, const struct state_section *have,
 		       size_t nhave, const char *where, struct fail *why)
 {
 	size_t k;
@@ -123,29 +123,29 @@ static int parts_agree(const struct state_part *want, size_t nwant, const struct
 	return 0;
 }
 
-int machine_live_parts(const struct machine *m, const struct machine_parts *p,
+int machine_live_sections(const struct machine *m, const struct machine_sections *p,
 		       enum machine_owner kind, uint32_t i, const char *where,
-		       struct state_part list[MACHINE_PARTS_MAX], size_t *n, struct fail *why)
+		       struct state_section list[MACHINE_SECTIONS_MAX], size_t *n, struct fail *why)
 {
-	struct state_part want[MACHINE_PARTS_MAX];
+	struct state_section want[MACHINE_SECTIONS_MAX];
 	size_t            nwant;
 
-	if (machine_required_parts(m, kind, i, want, &nwant, why))
+	if (machine_required_sections(m, kind, i, want, &nwant, why))
 		return fail_prefix(why, "%s: ", where);
 	*n = 0;
 	switch (kind) {
 	case OWNER_VM:
-		*n = p->vm ? p->vm(p->arg, list, MACHINE_PARTS_MAX) : 0;
+		*n = p->vm ? p->vm(p->arg, list, MACHINE_SECTIONS_MAX) : 0;
 		break;
 	case OWNER_CPU:
-		*n = p->cpu ? p->cpu(p->arg, i, list, MACHINE_PARTS_MAX) : 0;
+		*n = p->cpu ? p->cpu(p->arg, i, list, MACHINE_SECTIONS_MAX) : 0;
 		break;
 	case OWNER_DEVICE:
-		*n = p->device ? p->device(p->arg, i, list, MACHINE_PARTS_MAX) : 0;
+		*n = p->device ? p->device(p->arg, i, list, MACHINE_SECTIONS_MAX) : 0;
 		break;
 	}
-	if (*n > MACHINE_PARTS_MAX)
+	if (*n > MACHINE_SECTIONS_MAX)
 		return fail_set(why, FAIL_LIMIT, "%s: %zu state nodes exceed the limit of %u", where, *n,
-				MACHINE_PARTS_MAX);
+				MACHINE_SECTIONS_MAX);
 	return parts_agree(want, nwant, list, *n, where, why);
 }

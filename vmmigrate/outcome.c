@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "vmmigrate/settle.h"
+#include "vmmigrate/outcome.h"
 
 #include "libcommon/fault.h"
 #include "vmmigrate/find.h"
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void settle_answer(struct message *out, enum answer_state state, const struct fail *why)
+static void outcome_answer(struct message *out, enum answer_state state, const struct fail *why)
 {
 	out->type  = MSG_ANSWER;
 	out->state = state;
@@ -20,7 +20,7 @@ static void settle_answer(struct message *out, enum answer_state state, const st
 		fail_text(why, out->reason, sizeof(out->reason));
 }
 
-int settle_without_vmrun(const struct move_record *r, enum move_state from, enum move_state to, struct fail *why)
+int outcome_without_vmrun(const struct move_record *r, enum move_state from, enum move_state to, struct fail *why)
 {
 	struct move_record now;
 	bool               found;
@@ -46,7 +46,7 @@ int settle_without_vmrun(const struct move_record *r, enum move_state from, enum
 
 /* ---- at the target: GO and ABORT ---- */
 
-static int settle_verb(struct lease *l, const struct uuid *move, bool go, struct fail *why)
+static int outcome_verb(struct lease *l, const struct uuid *move, bool go, struct fail *why)
 {
 	if (!go)
 		return lease_abort(l, move, why);
@@ -57,29 +57,29 @@ static int settle_verb(struct lease *l, const struct uuid *move, bool go, struct
 }
 
 /* READY: start or abort by the live vmrun, or settle without one. why: what stood in the way, or explains a RETURNED. */
-static void settle_ready(struct judged *j, bool go, struct fail *why)
+static void outcome_ready(struct judged *j, bool go, struct fail *why)
 {
 	struct lease *l = NULL;
 
 	if (!j->alive) {
-		if (settle_without_vmrun(&j->r, MOVE_READY, MOVE_RETURNED, why) == 0)
+		if (outcome_without_vmrun(&j->r, MOVE_READY, MOVE_RETURNED, why) == 0)
 			fail_set(why, FAIL_ENDED, "vmrun at the target exited before the VM ran");
 		return;
 	}
 	if (find_lease(&l, j->c, LEASE_KIND_INCOMING, why) == 0)
-		settle_verb(l, &j->r.move, go, why);
+		outcome_verb(l, &j->r.move, go, why);
 	lease_close(l);
 }
 
 /* What is known of the move, as an answer to GO or ABORT. READY is still undecided. why: what went wrong before. */
-static void settle_by_record(const struct judged *j, const struct uuid *move, uint64_t generation, const struct fail *why,
+static void outcome_by_record(const struct judged *j, const struct uuid *move, uint64_t generation, const struct fail *why,
 			     struct message *out)
 {
 	enum move_state state;
 	uint64_t        of;
 
 	if (!j->found || !moves_find(&j->r, move, &state, &of)) {
-		settle_answer(out, j->found && generation < j->r.generation ? ANSWER_SUPERSEDED : ANSWER_UNKNOWN, NULL);
+		outcome_answer(out, j->found && generation < j->r.generation ? ANSWER_SUPERSEDED : ANSWER_UNKNOWN, NULL);
 		return;
 	}
 	switch (state) {
@@ -92,7 +92,7 @@ static void settle_by_record(const struct judged *j, const struct uuid *move, ui
 	case MOVE_RETURNED:
 		/* A process that dies before the disk has it would leave OWNED behind, and with it a VM that may be started. */
 		if (j->stale) {
-			settle_answer(out, ANSWER_UNDECIDED, why);
+			outcome_answer(out, ANSWER_UNDECIDED, why);
 			return;
 		}
 		out->type = MSG_RETURNED;
@@ -101,14 +101,14 @@ static void settle_by_record(const struct judged *j, const struct uuid *move, ui
 			fail_text(why, out->reason, sizeof(out->reason));
 		return;
 	case MOVE_READY:
-		settle_answer(out, ANSWER_UNDECIDED, why);
+		outcome_answer(out, ANSWER_UNDECIDED, why);
 		return;
 	default:      /* of this host as a source: whoever asks is at the wrong place */
-		settle_answer(out, ANSWER_UNKNOWN, NULL);
+		outcome_answer(out, ANSWER_UNKNOWN, NULL);
 	}
 }
 
-void settle_act(const struct uuid *vm, const struct uuid *move, uint64_t generation, bool go, struct lease *lease, struct message *out)
+void outcome_act(const struct uuid *vm, const struct uuid *move, uint64_t generation, bool go, struct lease *lease, struct message *out)
 {
 	struct fail    why = { 0 }, unknown = { 0 };
 	struct judged *j   = calloc(1, sizeof(*j));
@@ -119,25 +119,25 @@ void settle_act(const struct uuid *vm, const struct uuid *move, uint64_t generat
 	out->reason[0] = '\0';
 	if (!j) {
 		fail_sys(&unknown, "record");
-		settle_answer(out, ANSWER_UNDECIDED, &unknown);
+		outcome_answer(out, ANSWER_UNDECIDED, &unknown);
 		return;
 	}
 	/* Our own lease first. When it is lost on the way, what counts is what is known afterwards, as always. */
 	acted = lease && lease->lost == FAIL_NONE;
 	if (acted)
-		settle_verb(lease, move, go, &why);
+		outcome_verb(lease, move, go, &why);
 	for (;;) {
 		if (find_judged(vm, false, j, &unknown)) {
-			settle_answer(out, ANSWER_UNDECIDED, &unknown);
+			outcome_answer(out, ANSWER_UNDECIDED, &unknown);
 			break;
 		}
 		if (!acted && j->found && j->r.state == MOVE_READY && uuid_equal(&j->r.move, move)) {
-			settle_ready(j, go, &why);
+			outcome_ready(j, go, &why);
 			control_close(j->c);
 			acted = true;
 			continue;
 		}
-		settle_by_record(j, move, generation, &why, out);
+		outcome_by_record(j, move, generation, &why, out);
 		control_close(j->c);
 		break;
 	}
@@ -147,7 +147,7 @@ void settle_act(const struct uuid *vm, const struct uuid *move, uint64_t generat
 /* ---- QUERY ---- */
 
 /* The target asks us, the source's host. Only a trace of that move decides. */
-static enum answer_state settle_query_source(struct judged *j, const struct uuid *move, struct fail *why)
+static enum answer_state outcome_query_source(struct judged *j, const struct uuid *move, struct fail *why)
 {
 	enum move_state state;
 	uint64_t        of;
@@ -163,7 +163,7 @@ static enum answer_state settle_query_source(struct judged *j, const struct uuid
 		return ANSWER_ABORTED;
 	case MOVE_MOVING:
 		/* Only the vmrun that wrote it can release it. */
-		if (j->alive || settle_without_vmrun(&j->r, MOVE_MOVING, MOVE_ABORTED, why))
+		if (j->alive || outcome_without_vmrun(&j->r, MOVE_MOVING, MOVE_ABORTED, why))
 			return ANSWER_UNDECIDED;
 		return ANSWER_ABORTED;
 	case MOVE_RETAKING:
@@ -174,7 +174,7 @@ static enum answer_state settle_query_source(struct judged *j, const struct uuid
 	}
 }
 
-static enum answer_state settle_query_target(const struct judged *j, const struct message *q)
+static enum answer_state outcome_query_target(const struct judged *j, const struct message *q)
 {
 	static const enum answer_state states[MOVE_STATES] = {
 		[MOVE_MOVING] = ANSWER_UNKNOWN, [MOVE_RELEASED] = ANSWER_UNKNOWN, [MOVE_RETAKING] = ANSWER_UNKNOWN,
@@ -189,7 +189,7 @@ static enum answer_state settle_query_target(const struct judged *j, const struc
 	return j->found && q->generation < j->r.generation ? ANSWER_SUPERSEDED : ANSWER_UNKNOWN;
 }
 
-void settle_query(const struct message *query, struct message *out)
+void outcome_query(const struct message *query, struct message *out)
 {
 	struct fail    why = { 0 };
 	struct judged *j   = calloc(1, sizeof(*j));
@@ -197,9 +197,9 @@ void settle_query(const struct message *query, struct message *out)
 	out->vm   = query->vm;
 	out->move = query->move;
 	if (!j || find_judged(&query->vm, false, j, &why)) {
-		settle_answer(out, ANSWER_UNDECIDED, &why);
+		outcome_answer(out, ANSWER_UNDECIDED, &why);
 	} else {
-		settle_answer(out, query->from_target ? settle_query_source(j, &query->move, &why) : settle_query_target(j, query), &why);
+		outcome_answer(out, query->from_target ? outcome_query_source(j, &query->move, &why) : outcome_query_target(j, query), &why);
 		out->alive = j->alive;
 		control_close(j->c);
 	}
@@ -210,7 +210,7 @@ void settle_query(const struct message *query, struct message *out)
 
 /* The port of --answer has gone with the vmmigrate that had it. Then a listener of that host may know
  * what became of the move; one that does not says so, and decides nothing. */
-static int settle_connect(const struct move_record *r, bool insecure, struct wire **w,
+static int outcome_connect(const struct move_record *r, bool insecure, struct wire **w,
 			  struct fail *why)
 {
 	struct address a;
@@ -226,11 +226,11 @@ static int settle_connect(const struct move_record *r, bool insecure, struct wir
 	return wire_connect(w, &a, insecure, &ignored);
 }
 
-int settle_ask_peer(const struct move_record *r, bool insecure, struct message *m, struct fail *why)
+int outcome_ask_peer(const struct move_record *r, bool insecure, struct message *m, struct fail *why)
 {
 	struct wire *w;
 
-	if (settle_connect(r, insecure, &w, why))
+	if (outcome_connect(r, insecure, &w, why))
 		return -1;
 	m->type        = MSG_QUERY;
 	m->vm          = r->vm;
@@ -248,12 +248,12 @@ int settle_ask_peer(const struct move_record *r, bool insecure, struct message *
 	return rc;
 }
 
-void settle_ask(const struct move_record *r, bool insecure, struct message *out)
+void outcome_ask(const struct move_record *r, bool insecure, struct message *out)
 {
 	struct fail why;
 
-	if (settle_ask_peer(r, insecure, out, &why))
-		settle_answer(out, ANSWER_UNDECIDED, &why);
+	if (outcome_ask_peer(r, insecure, out, &why))
+		outcome_answer(out, ANSWER_UNDECIDED, &why);
 	else if (out->state == ANSWER_RELEASED || out->state == ANSWER_ABORTED)
-		settle_act(&r->vm, &r->move, r->generation, out->state == ANSWER_RELEASED, NULL, out);
+		outcome_act(&r->vm, &r->move, r->generation, out->state == ANSWER_RELEASED, NULL, out);
 }
