@@ -2,7 +2,7 @@
 #include "vmrun/dirty.h"
 
 #include "libcommon/populated.h"
-#include "vmrun/vm.h"
+#include "vmrun/accel/accel.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,35 +15,35 @@ struct epoch {
 };
 
 /* The accelerator logs as long as anybody wants to know. */
-static int dirty_log(struct vm *vm, bool on, struct fail *why)
+static int dirty_log(struct dirty_log *log, bool on, struct fail *why)
 {
-	return vm->accel->ops->log ? vm->accel->ops->log(vm->accel, on, why) : 0;
+	return log->accel->ops->log ? log->accel->ops->log(log->accel, on, why) : 0;
 }
 
-static void dirty_link(struct vm *vm, struct dirty_consumer *c)
+static void dirty_link(struct dirty_log *log, struct dirty_consumer *c)
 {
-	c->next       = vm->consumers;
-	vm->consumers = c;
+	c->next       = log->consumers;
+	log->consumers = c;
 }
 
-int dirty_consumer_add(struct vm *vm, struct dirty_consumer *c, struct fail *why)
+int dirty_consumer_add(struct dirty_log *log, struct dirty_consumer *c, struct fail *why)
 {
-	if (!vm->consumers && dirty_log(vm, true, why))
+	if (!log->consumers && dirty_log(log, true, why))
 		return -1;
-	dirty_link(vm, c);
+	dirty_link(log, c);
 	return 0;
 }
 
-void dirty_consumer_remove(struct vm *vm, struct dirty_consumer *c)
+void dirty_consumer_remove(struct dirty_log *log, struct dirty_consumer *c)
 {
-	for (struct dirty_consumer **p = &vm->consumers; *p; p = &(*p)->next)
+	for (struct dirty_consumer **p = &log->consumers; *p; p = &(*p)->next)
 		if (*p == c) {
 			struct fail why;
 
 			*p      = c->next;
 			c->next = NULL;
-			if (!vm->consumers)
-				dirty_log(vm, false, &why);     /* logging on costs time, no correctness */
+			if (!log->consumers)
+				dirty_log(log, false, &why);     /* logging on costs time, no correctness */
 			return;
 		}
 }
@@ -79,24 +79,24 @@ static uint64_t dirty_or(const struct region *r, bitmap_word *dst, const uint64_
 }
 
 /* Moves r's marks into taken. */
-static void dirty_take(struct vm *vm, struct region *r, uint64_t *taken)
+static void dirty_take(struct dirty_log *log, struct region *r, uint64_t *taken)
 {
 	populated_look(r->blocks, r->fd, r->npages);
 	for (size_t w, end = 0; dirty_words(r, &w, &end); ) {
-		vm->dirty_words += end - w;
+		log->words += end - w;
 		bitmap_take(taken + w, r->dirty + w, (end - w) * 64);
 	}
 }
 
 /* Every mark that was taken goes to every consumer; where: into whose maps fresh pages are counted. */
-static uint64_t dirty_share(struct vm *vm, uint64_t *const taken[], const struct dirty_consumer *count)
+static uint64_t dirty_share(struct dirty_log *log, uint64_t *const taken[], const struct dirty_consumer *count)
 {
 	uint64_t fresh = 0;
 
-	for (const struct dirty_consumer *c = vm->consumers; c; c = c->next)
-		for (unsigned i = 0; i < vm->memory.nregions; i++) {
+	for (const struct dirty_consumer *c = log->consumers; c; c = c->next)
+		for (unsigned i = 0; i < log->memory->nregions; i++) {
 			uint64_t n = c->map[i]
-					     ? dirty_or(&vm->memory.regions[i], c->map[i], taken[i])
+					     ? dirty_or(&log->memory->regions[i], c->map[i], taken[i])
 					     : 0;
 
 			if (c == count)
@@ -105,58 +105,58 @@ static uint64_t dirty_share(struct vm *vm, uint64_t *const taken[], const struct
 	return fresh;
 }
 
-int dirty_sync(struct vm *vm, const struct dirty_consumer *c, uint64_t *fresh, struct fail *why)
+int dirty_sync(struct dirty_log *log, const struct dirty_consumer *c, uint64_t *fresh, struct fail *why)
 {
 	uint64_t *taken[LIMIT_REGIONS] = { NULL };
 	int       rc = -1;
 
-	for (unsigned i = 0; i < vm->memory.nregions; i++) {
-		taken[i] = calloc(bitmap_words(vm->memory.regions[i].npages), sizeof(*taken[i]));
+	for (unsigned i = 0; i < log->memory->nregions; i++) {
+		taken[i] = calloc(bitmap_words(log->memory->regions[i].npages), sizeof(*taken[i]));
 		if (!taken[i]) {
 			errno = ENOMEM;
 			fail_sys(why, "dirty log: bitmaps");
 			goto out;
 		}
 	}
-	for (unsigned i = 0; i < vm->memory.nregions; i++)
-		dirty_take(vm, &vm->memory.regions[i], taken[i]);
+	for (unsigned i = 0; i < log->memory->nregions; i++)
+		dirty_take(log, &log->memory->regions[i], taken[i]);
 
 	/* Only after the marks were taken: a vCPU that still writes under an old tag writes a page that is in taken[], and
 	 * nobody reads it before the tags are gone. */
-	if ((vm->consumers || !vm->accel->ops->log) && vm->accel->ops->sync_dirty_log(vm->accel, taken, why)) {
-		for (unsigned i = 0; i < vm->memory.nregions; i++)     /* no mark is lost to a failure */
-			dirty_or(&vm->memory.regions[i], vm->memory.regions[i].dirty, taken[i]);
+	if ((log->consumers || !log->accel->ops->log) && log->accel->ops->sync_dirty_log(log->accel, taken, why)) {
+		for (unsigned i = 0; i < log->memory->nregions; i++)     /* no mark is lost to a failure */
+			dirty_or(&log->memory->regions[i], log->memory->regions[i].dirty, taken[i]);
 		goto out;
 	}
-	uint64_t n = dirty_share(vm, taken, c);
+	uint64_t n = dirty_share(log, taken, c);
 
 	if (fresh)
 		*fresh = n;
 	rc = 0;
 out:
-	for (unsigned i = 0; i < vm->memory.nregions; i++)
+	for (unsigned i = 0; i < log->memory->nregions; i++)
 		free(taken[i]);
 	return rc;
 }
 
-static void epoch_close(struct vm *vm, struct epoch *e)
+static void epoch_close(struct dirty_log *log, struct epoch *e)
 {
 	if (!e)
 		return;
-	dirty_consumer_remove(vm, &e->c);
+	dirty_consumer_remove(log, &e->c);
 	for (unsigned i = 0; i < LIMIT_REGIONS; i++)
 		free(e->c.map[i]);
 	free(e);
 }
 
-static struct epoch *epoch_open(struct vm *vm, const struct uuid *snapshot, struct fail *why)
+static struct epoch *epoch_open(struct dirty_log *log, const struct uuid *snapshot, struct fail *why)
 {
 	struct epoch *e = calloc(1, sizeof(*e));
 
-	for (unsigned i = 0; e && i < vm->memory.nregions; i++) {
-		e->c.map[i] = calloc(bitmap_words(vm->memory.regions[i].npages), sizeof(*e->c.map[i]));
+	for (unsigned i = 0; e && i < log->memory->nregions; i++) {
+		e->c.map[i] = calloc(bitmap_words(log->memory->regions[i].npages), sizeof(*e->c.map[i]));
 		if (!e->c.map[i]) {
-			epoch_close(vm, e);
+			epoch_close(log, e);
 			e = NULL;
 		}
 	}
@@ -169,58 +169,58 @@ static struct epoch *epoch_open(struct vm *vm, const struct uuid *snapshot, stru
 	return e;
 }
 
-int dirty_epoch_begin(struct vm *vm, const struct uuid *snapshot, struct fail *why)
+int dirty_epoch_begin(struct dirty_log *log, const struct uuid *snapshot, struct fail *why)
 {
 	struct epoch *e;
 
-	dirty_epoch_abandon(vm);     /* of a save that never came to its end */
-	e = epoch_open(vm, snapshot, why);
+	dirty_epoch_abandon(log);     /* of a save that never came to its end */
+	e = epoch_open(log, snapshot, why);
 	if (!e)
 		return -1;
-	if (dirty_consumer_add(vm, &e->c, why)) {
-		epoch_close(vm, e);
+	if (dirty_consumer_add(log, &e->c, why)) {
+		epoch_close(log, e);
 		return -1;
 	}
-	if (vm->epoch)
-		dirty_consumer_remove(vm, &vm->epoch->c);
-	vm->epoch_pending = e;
+	if (log->epoch)
+		dirty_consumer_remove(log, &log->epoch->c);
+	log->epoch_pending = e;
 	return 0;
 }
 
-int dirty_epoch_commit(struct vm *vm, const struct uuid *snapshot, struct fail *why)
+int dirty_epoch_commit(struct dirty_log *log, const struct uuid *snapshot, struct fail *why)
 {
-	if (!vm->epoch_pending || !uuid_equal(&vm->epoch_pending->snapshot, snapshot)) {
+	if (!log->epoch_pending || !uuid_equal(&log->epoch_pending->snapshot, snapshot)) {
 		char text[UUID_TEXT];
 
 		uuid_text(snapshot, text);
 		return fail_set(why, FAIL_REFUSED, "commit: no pending save of snapshot %s", text);
 	}
-	epoch_close(vm, vm->epoch);
-	vm->epoch         = vm->epoch_pending;
-	vm->epoch_pending = NULL;
+	epoch_close(log, log->epoch);
+	log->epoch         = log->epoch_pending;
+	log->epoch_pending = NULL;
 	return 0;
 }
 
-void dirty_epoch_abandon(struct vm *vm)
+void dirty_epoch_abandon(struct dirty_log *log)
 {
-	struct epoch *gone = vm->epoch_pending;
+	struct epoch *gone = log->epoch_pending;
 
 	if (!gone)
 		return;
-	vm->epoch_pending = NULL;
-	if (vm->epoch) {
-		for (unsigned i = 0; i < vm->memory.nregions; i++)
-			dirty_or(&vm->memory.regions[i], vm->epoch->c.map[i],
+	log->epoch_pending = NULL;
+	if (log->epoch) {
+		for (unsigned i = 0; i < log->memory->nregions; i++)
+			dirty_or(&log->memory->regions[i], log->epoch->c.map[i],
 				 (const uint64_t *)(const void *)gone->c.map[i]);
 		/* Never the first: the one that goes is still there, so that nothing can fail. */
-		dirty_link(vm, &vm->epoch->c);
+		dirty_link(log, &log->epoch->c);
 	}
-	epoch_close(vm, gone);
+	epoch_close(log, gone);
 }
 
-void dirty_epoch_close(struct vm *vm)
+void dirty_epoch_close(struct dirty_log *log)
 {
-	epoch_close(vm, vm->epoch_pending);
-	epoch_close(vm, vm->epoch);
-	vm->epoch = vm->epoch_pending = NULL;
+	epoch_close(log, log->epoch_pending);
+	epoch_close(log, log->epoch);
+	log->epoch = log->epoch_pending = NULL;
 }

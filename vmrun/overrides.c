@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/setup.h"
 
+#include "vmrun/devices/uart.h"
+#include "vmrun/devices/virtio_console.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -128,8 +131,8 @@ static int overrides_image(struct machine *m, const char *name, enum host_class 
 /* A serial line on a file or socket is created, appended to or unlinked by being opened: it has to be given anew. */
 static void overrides_lacking_serial(struct machine *m, const struct machine_host *h, struct lacks *l)
 {
-	const char *option = h == overrides_serial(m, "ns16550a")         ? "--serial"
-			     : h == overrides_serial(m, "virtio-console") ? "--virtio-console"
+	const char *option = h == overrides_serial(m, UART_TYPE)         ? "--serial"
+			     : h == overrides_serial(m, VIRTIO_CONSOLE_TYPE) ? "--virtio-console"
 									  : NULL;
 
 	if (strncmp(h->path, "file:", 5) && strncmp(h->path, "unix:", 5))
@@ -190,8 +193,8 @@ int setup_overrides(struct machine *m, const struct options *o, const struct tru
 	if (o->on_reboot >= 0)
 		m->on_reboot = (enum reboot_policy)o->on_reboot;
 	if (overrides_disks(m, o, given, why) ||
-	    overrides_one(m, overrides_serial(m, "ns16550a"), "serial", o->serial, given, why) ||
-	    overrides_one(m, overrides_serial(m, "virtio-console"), "virtio-console", o->virtio_console, given, why) ||
+	    overrides_one(m, overrides_serial(m, UART_TYPE), "serial", o->serial, given, why) ||
+	    overrides_one(m, overrides_serial(m, VIRTIO_CONSOLE_TYPE), "virtio-console", o->virtio_console, given, why) ||
 	    overrides_image(m, "kernel", HOST_KERNEL, o->kernel, trusted, why) ||
 	    overrides_image(m, "initrd", HOST_INITRD, o->initrd, trusted, why))
 		return -1;

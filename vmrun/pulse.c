@@ -2,7 +2,6 @@
 #include "vmrun/vm.h"
 
 #include "libcommon/populated.h"
-#include "vmrun/control/control.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -70,16 +69,16 @@ static int pulse_walk(struct pulse *p, struct vm *vm, bool copy, struct fail *wh
 
 	*p = (struct pulse){ 0 };
 	vm_sections(vm, &walk);
-	if (pulse_add(p, "vm", sections, walk.vm(vm, sections, MACHINE_SECTIONS_MAX), copy, why))
+	if (pulse_add(p, "vm", sections, walk.vm_sections(vm, sections, MACHINE_SECTIONS_MAX), copy, why))
 		return -1;
 	for (uint32_t i = 0; i < vm->cfg.ncpus; i++) {
 		snprintf(where, sizeof(where), "cpu@%" PRIx32, i);
-		if (pulse_add(p, where, sections, walk.cpu(vm, i, sections, MACHINE_SECTIONS_MAX), copy, why))
+		if (pulse_add(p, where, sections, walk.cpu_sections(vm, i, sections, MACHINE_SECTIONS_MAX), copy, why))
 			return -1;
 	}
 	for (uint32_t i = 0; i < vm->cfg.ndevices; i++) {
 		machine_device_node(&vm->cfg.devices[i], where);
-		if (pulse_add(p, where, sections, walk.device(vm, i, sections, MACHINE_SECTIONS_MAX), copy, why))
+		if (pulse_add(p, where, sections, walk.device_sections(vm, i, sections, MACHINE_SECTIONS_MAX), copy, why))
 			return -1;
 	}
 	return 0;
@@ -166,7 +165,7 @@ static int pulse_once(struct vm *vm, struct fail *why)
 	size_t       len, again_len;
 	int          rc = -1;
 
-	if (dirty_sync(vm, NULL, NULL, why) || vm_save(vm, &tree, &len, why) || pulse_walk(&was, vm, true, why))
+	if (dirty_sync(&vm->dirty, NULL, NULL, why) || vm_save(vm, &tree, &len, why) || pulse_walk(&was, vm, true, why))
 		goto out;
 	if (vm_reload(vm, tree, len, why) || vm_save(vm, &again, &again_len, why) || pulse_walk(&is, vm, false, why)) {
 		fail_prefix(why, "pulse: ");
@@ -208,6 +207,6 @@ int vm_pulse(struct vm *vm, struct fail *why)
 	}
 	/* A reset that the guest asked for just before may have left it to its user. */
 	if (was_running && !vm->run.cpus_running)
-		control_server_event(vm, "STOP", NULL);
+		vm_send_event(vm, "STOP", NULL);
 	return rc;
 }

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/vm.h"
 
-#include "libcommon/io.h"
-#include "vmrun/control/control.h"
-#include "vmrun/devices/disks.h"
-#include "vmrun/boot/boot_images.h"
-
 #include <errno.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +11,6 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
-
-#define VM_FLUSH_NS UINT64_C(60000000000)
 
 /* What ends a VM from outside: taken by vm_run's signalfd, in no other thread. */
 static void vm_signals(sigset_t *set)
@@ -40,7 +34,18 @@ static void vm_event_ready(void *arg, uint32_t events)
 	pthread_mutex_unlock(&vm->control_lock);
 }
 
-static int vm_open_devices(struct vm *vm, const struct accel_ops *accel, struct fail *why)
+static void vm_device_event(void *arg, enum vm_event e)
+{
+	vm_event(arg, e);
+}
+
+static void vm_device_panic(void *arg, const char *text)
+{
+	vm_panic(arg, text);
+}
+
+static int vm_open_devices(struct vm *vm, const struct accel_ops *accel, bool incoming,
+			   struct fail *why)
 {
 	sigset_t block, before;
 	int      rc = -1;
@@ -48,10 +53,28 @@ static int vm_open_devices(struct vm *vm, const struct accel_ops *accel, struct 
 	/* Threads are born with these blocked, so that they are main's alone. */
 	vm_signals(&block);
 	pthread_sigmask(SIG_BLOCK, &block, &before);
-	/* First: an accelerator that is asked for what no board has fails as the host's error, not as the file's. */
-	if (board_check(&vm->cfg, why) == 0 && memory_open(&vm->memory, &vm->cfg, why) == 0 && accel->open(&vm->accel, vm, why) == 0 &&
-	    board_open(&vm->board, vm, why) == 0)
-		rc = 0;
+	/* The board's check comes first: an accelerator that is asked for what no board has fails as
+	 * the host's error, not as the file's. */
+	if (board_check(&vm->cfg, why) || memory_open(&vm->memory, &vm->cfg, why))
+		goto out;
+	if (accel->open(&vm->accel, vm, why))
+		goto out;
+	vm->dirty.memory = &vm->memory;
+	vm->dirty.accel  = vm->accel;
+	vm->device_host  = (struct device_host){
+		.cfg            = &vm->cfg,
+		.memory         = &vm->memory,
+		.clock          = &vm->clock,
+		.loop           = vm->loop,
+		.accel          = vm->accel,
+		.lock           = &vm->machine_lock,
+		.disks_deferred = incoming,
+		.event          = vm_device_event,
+		.panic          = vm_device_panic,
+		.arg            = vm,
+	};
+	rc = board_open(&vm->board, &vm->device_host, why);
+out:
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return rc;
 }
@@ -68,7 +91,6 @@ static int vm_open_as(struct vm **out, const struct machine *cfg, const struct a
 	vm->cfg            = *cfg;
 	vm->want           = *want;
 	vm->loop           = loop;
-	vm->disks_deferred = incoming;
 	vm->run.holders    = incoming ? HOLD_INCOMING : 0;
 	pthread_mutex_init(&vm->control_lock, NULL);
 	pthread_mutex_init(&vm->machine_lock, NULL);
@@ -80,7 +102,7 @@ static int vm_open_as(struct vm **out, const struct machine *cfg, const struct a
 		goto fail;
 	}
 	vm->event_watch = loop_add(loop, vm->event_fd, EPOLLIN, vm_event_ready, vm, why);
-	if (!vm->event_watch || vm_open_devices(vm, accel, why))
+	if (!vm->event_watch || vm_open_devices(vm, accel, incoming, why))
 		goto fail;
 	*out = vm;
 	return 0;
@@ -113,11 +135,13 @@ void vm_close(struct vm *vm)
 		return;
 	/* The board first: its threads raise lines of the accelerator, while vCPUs that stand touch no device. */
 	board_close(vm->board);
-	dirty_epoch_close(vm);     /* its end turns the accelerator's log off */
+	vm->board = NULL;
+	dirty_epoch_close(&vm->dirty);     /* its end turns the accelerator's log off */
 	if (vm->accel)
 		vm->accel->ops->close(vm->accel);
 	memory_close(&vm->memory);
-	images_close(vm);
+	free(vm->images.kernel);
+	free(vm->images.initrd);
 	loop_remove(vm->loop, vm->event_watch);
 	if (vm->event_fd >= 0)
 		close(vm->event_fd);
@@ -125,17 +149,6 @@ void vm_close(struct vm *vm)
 	pthread_mutex_destroy(&vm->control_lock);
 	free(vm->recorded);
 	free(vm);
-}
-
-int vm_flush(struct vm *vm, struct fail *why)
-{
-	if (!vm->board || vm->run.stuck)
-		return 0;
-	blk_sync_start(vm, false);
-	if (blk_wait(vm, BLK_WAIT_SYNCED, NULL, 0, io_now_ns() + VM_FLUSH_NS))
-		return blk_synced(vm, why);
-	vm->run.stuck = true;
-	return blk_synced(vm, why);
 }
 
 int vm_start(struct vm *vm, struct fail *why)
@@ -146,21 +159,8 @@ int vm_start(struct vm *vm, struct fail *why)
 	if (runstate_apply(vm, why))
 		return -1;
 	if (!was_running && vm->run.cpus_running)
-		control_server_event(vm, "RESUME", NULL);
+		vm_send_event(vm, "RESUME", NULL);
 	return 0;
-}
-
-int vm_boot(struct vm *vm, struct fail *why)
-{
-	struct boot_entry entry;
-
-	if (images_need(vm, why))
-		return -1;
-	clock_open(&vm->clock);
-	if (board_boot(vm->board, &vm->images, &entry, why))
-		return -1;
-	vm->warning = vm->accel->ops->warning ? vm->accel->ops->warning(vm->accel, &entry) : NULL;
-	return vm->accel->ops->reset(vm->accel, &entry, why);
 }
 
 void vm_end(struct vm *vm, enum run_status as, int exit_status, const char *cause)
@@ -175,7 +175,7 @@ void vm_end(struct vm *vm, enum run_status as, int exit_status, const char *caus
 	if (runstate_end(vm, &why) && vm->end_why.kind == FAIL_NONE)
 		vm->end_why = why;
 	if (cause)
-		control_server_event(vm, "SHUTDOWN",
+		vm_send_event(vm, "SHUTDOWN",
 				     json_pack("{s:b,s:s}", "guest", strncmp(cause, "guest-", 6) == 0, "reason", cause));
 	loop_stop(vm->loop);
 }

@@ -10,6 +10,7 @@
 #include "vmrun/host/loop.h"
 #include "vmrun/memory.h"
 #include "vmrun/runstate.h"
+#include "vmrun/vm_event.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -24,6 +25,7 @@
  * Order: control_lock before machine_lock. */
 
 struct control_server;
+struct json_t;
 struct restoring;
 
 struct vm {
@@ -33,8 +35,11 @@ struct vm {
 	struct accel    *accel;
 	struct board    *board;
 	struct loop     *loop;
+	struct device_host device_host;        /* what board and devices may use of it */
 	struct runstate  run;
-	struct control_server *control;        /* vmrun/control/: socket, clients, leases; NULL in unit tests */
+	struct control_server *control;        /* of vmrun/control alone; NULL: no server */
+	/* Set by control before the VM starts, NULL in unit tests: see vm_send_event. */
+	void           (*on_event)(struct vm *vm, const char *name, struct json_t *data);
 
 	struct boot_images images;             /* for resets; kernel NULL: not at hand (images.h) */
 	bool               reset_pending;      /* the guest waits for one (vm_reset.c); held by the user */
@@ -42,14 +47,11 @@ struct vm {
 	struct clock_state clock_section;         /* what is saved of the clock, filled at each save */
 	struct restoring  *restoring;          /* restore.c: the thread that reads its snapshot; NULL: none */
 	struct machine    *recorded;           /* as the tree that came in has it, before overrides, with the disks' fingerprints once state is loaded; NULL when booted here */
-	bool               disks_deferred;     /* incoming: disks are opened but not locked before board_own */
 	bool               disk_changed_ok;    /* --disk-changed=accept, at the next of the checks below */
 	bool               disks_known;        /* cfg.hosts has the disks' fingerprints of this pause */
 	struct accel_want  want;               /* of the CPU, at open and at loads */
 
-	struct dirty_consumer *consumers;
-	struct epoch          *epoch, *epoch_pending;     /* dirty.c */
-	uint64_t               dirty_words;               /* of bitmaps, that harvests have looked at */
+	struct dirty_log       dirty;
 
 	pthread_mutex_t  control_lock;
 	pthread_mutex_t  machine_lock;
@@ -63,20 +65,15 @@ struct vm {
 	struct fail      end_why;              /* what main says on stderr when the VM has ended; kind FAIL_NONE: nothing */
 };
 
-/* What a guest, a chip or a terminal asks for; asynchronous, any thread, any lock held. */
-enum vm_event {
-	VM_EVENT_SHUTDOWN,          /* guest-shutdown */
-	VM_EVENT_RESET,             /* guest-reset: --on-reboot decides */
-	VM_EVENT_PANIC,             /* guest-panic */
-	VM_EVENT_DEAD,              /* a hart can't go on: internal error */
-	VM_EVENT_HIBERNATED,        /* it has saved itself to its own disk (ACPI S4) */
-	VM_EVENT_QUIT,              /* Ctrl-a x, SIGTERM: host-ui / host-signal */
-	VM_EVENT_HOST_SIGNAL,
-	VM_EVENT_NO_SPACE,          /* a disk's file can't grow on the host: the VM is held */
-	VM_EVENT_CRASH_LOADED,      /* its kernel has panicked and goes on with a crash kernel: only told */
-};
-#define VM_EVENTS_TOLD (1u << VM_EVENT_NO_SPACE | 1u << VM_EVENT_CRASH_LOADED)      /* those behind which the guest runs on */
+/* Posts an event; any thread, any lock held. */
 void vm_event(struct vm *vm, enum vm_event e);
+/* Records why the guest ends, unless a cause is recorded already, and posts VM_EVENT_PANIC. With the
+ * machine lock. */
+void vm_panic(struct vm *vm, const char *text);
+
+/* An event for management clients: name as QEMU has it ("STOP"), data stolen, NULL for none. Any
+ * thread, any lock held. Without a listener (on_event) the data is only freed. */
+void vm_send_event(struct vm *vm, const char *name, struct json_t *data);
 
 /* Under control_lock: does what was asked for by vm_event. By main's loop, and by runstate_hold once the vCPUs stand, so that
  * a wish of the guest's is never left outside of what is saved. */

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/vm.h"
 
-#include "vmrun/control/control.h"
-#include "vmrun/devices/disks.h"
-#include "vmrun/devices/virtio_blk.h"
+#include "libcommon/io.h"
+#include "vmrun/blk_all.h"
 
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+
+/* At the VM's end nothing else limits how long a disk of the host may take. */
+#define VM_FLUSH_NS UINT64_C(60000000000)
 
 /* What tells that somebody else has written a disk; NULL: nothing does. */
 static const char *disk_change(const struct machine_host *then, const struct machine_host *now)
@@ -106,25 +108,36 @@ int vm_disks_retaken(struct vm *vm, struct fail *why)
 
 void vm_disks_full(struct vm *vm)
 {
-	struct fail why;
-	bool        any = false;
+	struct device *d;
+	struct fail    why;
+	bool           any = false;
 
-	for (unsigned i = 0; i < vm->board->ndevices; i++) {
-		struct device *d = vm->board->devices[i];
-		bool           stalled, told;
+	for (unsigned i = 0; (d = blk_next(vm, &i)); ) {
+		bool stalled, told;
 
-		if (d->ops != &virtio_blk_ops)
-			continue;
 		pthread_mutex_lock(&vm->machine_lock);
-		stalled = virtio_blk_stalled(d, &told);
+		stalled = d->ops->disk->stalled(d, &told);
 		pthread_mutex_unlock(&vm->machine_lock);
 		any = any || stalled;
 		if (stalled && !told)
-			control_server_event(vm, "BLOCK_IO_ERROR",
-					     json_pack("{s:s, s:s, s:s, s:b, s:s}", "device", d->cfg.host, "operation", "write",
-						       "action", "stop", "nospace", 1, "reason", strerror(ENOSPC)));
+			vm_send_event(vm, "BLOCK_IO_ERROR",
+				      json_pack("{s:s, s:s, s:s, s:b, s:s}", "device", d->cfg.host,
+						"operation", "write", "action", "stop", "nospace",
+						1, "reason", strerror(ENOSPC)));
 	}
-	/* It may have been resumed meanwhile, and have found room. A pause that fails resumes, and the disk tries again. */
+	/* It may have been resumed in the meantime, and have found space. A pause that fails resumes,
+	 * and the disk tries again. */
 	if (any)
 		runstate_hold(vm, HOLD_IO, &why);
+}
+
+int vm_flush(struct vm *vm, struct fail *why)
+{
+	if (!vm->board || vm->run.stuck)
+		return 0;
+	blk_sync_start(vm, false);
+	if (blk_wait(vm, BLK_WAIT_SYNCED, NULL, 0, io_now_ns() + VM_FLUSH_NS))
+		return blk_synced(vm, why);
+	vm->run.stuck = true;
+	return blk_synced(vm, why);
 }

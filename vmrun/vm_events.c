@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/vm.h"
 
-#include "vmrun/control/control.h"
+#include <jansson.h>
+#include <stdio.h>
 
 #include <unistd.h>
 
@@ -16,6 +17,21 @@ void vm_event(struct vm *vm, enum vm_event e)
 		return;     /* the counter is full: it is readable, which is all that is wanted */
 }
 
+void vm_panic(struct vm *vm, const char *text)
+{
+	if (!vm->panic_text[0])
+		snprintf(vm->panic_text, sizeof(vm->panic_text), "%s", text);
+	vm_event(vm, VM_EVENT_PANIC);
+}
+
+void vm_send_event(struct vm *vm, const char *name, struct json_t *data)
+{
+	if (vm->on_event)
+		vm->on_event(vm, name, data);
+	else
+		json_decref(data);
+}
+
 void vm_process_events(struct vm *vm)
 {
 	uint32_t e = atomic_exchange(&vm->events, 0);
@@ -23,7 +39,7 @@ void vm_process_events(struct vm *vm)
 	if (vm->run.ended)
 		return;
 	if (e & 1u << VM_EVENT_CRASH_LOADED)
-		control_server_event(vm, "GUEST_CRASHLOADED", json_pack("{s:s}", "action", "run"));
+		vm_send_event(vm, "GUEST_CRASHLOADED", json_pack("{s:s}", "action", "run"));
 	if (e & 1u << VM_EVENT_NO_SPACE)
 		vm_disks_full(vm);
 	/* A guest whose reset does not come at once tries other ways, a triple fault at last: it gets its reset. */
@@ -36,10 +52,10 @@ void vm_process_events(struct vm *vm)
 	} else if (e & 1u << VM_EVENT_PANIC) {
 		if (vm->panic_text[0])
 			fail_set(&vm->end_why, FAIL_SYSTEM, "%s", vm->panic_text);
-		control_server_event(vm, "GUEST_PANICKED", json_pack("{s:s}", "action", "poweroff"));
+		vm_send_event(vm, "GUEST_PANICKED", json_pack("{s:s}", "action", "poweroff"));
 		vm_end(vm, RUN_GUEST_PANICKED, 17, "guest-panic");
 	} else if (e & 1u << VM_EVENT_HIBERNATED) {
-		control_server_event(vm, "SUSPEND_DISK", NULL);
+		vm_send_event(vm, "SUSPEND_DISK", NULL);
 		vm_end(vm, RUN_SHUTDOWN, 19, "guest-shutdown");
 	} else if (e & 1u << VM_EVENT_SHUTDOWN) {
 		vm_end(vm, RUN_SHUTDOWN, 0, "guest-shutdown");

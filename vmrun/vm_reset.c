@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/vm.h"
 
-#include "vmrun/control/control.h"
 #include "vmrun/boot/boot_images.h"
 #include "vmrun/note.h"
+
+#include <jansson.h>
 
 /* Resets. One that the guest has asked for and that can't be done, for want of a kernel or initrd, is not the VM's end: it
  * is pending, and the user holds the VM until it can be done. Nothing runs meanwhile; saves and moves take it along. */
@@ -18,7 +19,7 @@ static void vm_reset_wait(struct vm *vm, const struct fail *reason)
 	vm->reset_pending = true;
 	note("%s: guest reset pending, VM paused: %s; then use 'vmrun ctl %s cont'", vm->cfg.name,
 			text, vm->cfg.name);
-	control_server_event(vm, "VMFERRY_RESET_PENDING", json_pack("{s:s}", "reason", text));
+	vm_send_event(vm, "VMFERRY_RESET_PENDING", json_pack("{s:s}", "reason", text));
 	if (runstate_hold(vm, HOLD_USER, &why) && !vm->run.ended) {
 		vm->end_why = why;
 		vm_end(vm, RUN_INTERNAL_ERROR, 1, "host-error");
@@ -35,12 +36,12 @@ static int vm_reset_as(struct vm *vm, bool guest, const char *cause, struct fail
 	if (vm_boot(vm, why)) {
 		vm_reset_wait(vm, why);
 		if (was_running && !vm->run.ended)
-			control_server_event(vm, "STOP", NULL);
+			vm_send_event(vm, "STOP", NULL);
 		return -1;
 	}
 	vm->reset_pending = false;
 	vm_events_void(vm);
-	control_server_event(vm, "RESET", json_pack("{s:b,s:s}", "guest", (int)guest, "reason", cause));
+	vm_send_event(vm, "RESET", json_pack("{s:b,s:s}", "guest", (int)guest, "reason", cause));
 	return runstate_apply(vm, why);
 }
 

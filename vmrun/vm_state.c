@@ -3,7 +3,6 @@
 
 #include "format/snapshot/snapshot.h"
 #include "libcommon/fault.h"
-#include "vmrun/devices/disks.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -37,7 +36,8 @@ static size_t vm_sections_device(void *arg, uint32_t device, struct state_sectio
 
 void vm_sections(struct vm *vm, struct machine_sections *out)
 {
-	*out = (struct machine_sections){ .vm = vm_sections_vm, .cpu = vm_sections_cpu, .device = vm_sections_device, .arg = vm,
+	*out = (struct machine_sections){ .vm_sections = vm_sections_vm, .cpu_sections = vm_sections_cpu,
+		.device_sections = vm_sections_device, .arg = vm,
 					.stopped = runstate_held_by(vm, HOLD_USER), .reset_pending = vm->reset_pending };
 }
 
@@ -122,11 +122,11 @@ static struct vm_skip *vm_skips_before(struct vm *vm, const struct machine_secti
 	*n = 0;
 	if (!s)
 		abort();
-	*n = vm_skip_note(sections, p->vm(vm, sections, MACHINE_SECTIONS_MAX), s, *n, VM_SKIPS);
+	*n = vm_skip_note(sections, p->vm_sections(vm, sections, MACHINE_SECTIONS_MAX), s, *n, VM_SKIPS);
 	for (uint32_t i = 0; i < vm->cfg.ncpus; i++)
-		*n = vm_skip_note(sections, p->cpu(vm, i, sections, MACHINE_SECTIONS_MAX), s, *n, VM_SKIPS);
+		*n = vm_skip_note(sections, p->cpu_sections(vm, i, sections, MACHINE_SECTIONS_MAX), s, *n, VM_SKIPS);
 	for (uint32_t i = 0; i < vm->cfg.ndevices; i++)
-		*n = vm_skip_note(sections, p->device(vm, i, sections, MACHINE_SECTIONS_MAX), s, *n, VM_SKIPS);
+		*n = vm_skip_note(sections, p->device_sections(vm, i, sections, MACHINE_SECTIONS_MAX), s, *n, VM_SKIPS);
 	return s;
 }
 

@@ -101,9 +101,9 @@ void machine_device_node(const struct machine_device *d, char out[MACHINE_NODE_M
 /* Writes the tree into buf (LIMIT_TREE_BYTES at most): configuration and, when parts is not NULL, a `state` node under
  * /vm, each CPU and each device with the parts the callbacks give. A finished FDT blob; *len its size. */
 struct machine_sections {
-	size_t (*vm)(void *arg, struct state_section *out, size_t max);
-	size_t (*cpu)(void *arg, uint32_t cpu, struct state_section *out, size_t max);
-	size_t (*device)(void *arg, uint32_t device, struct state_section *out, size_t max);
+	size_t (*vm_sections)(void *arg, struct state_section *out, size_t max);
+	size_t (*cpu_sections)(void *arg, uint32_t cpu, struct state_section *out, size_t max);
+	size_t (*device_sections)(void *arg, uint32_t device, struct state_section *out, size_t max);
 	void    *arg;
 	bool     stopped;        /* its user has stopped the VM */
 	bool     reset_pending;  /* its guest waits for a reset; stopped is set then, too */

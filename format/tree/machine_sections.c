@@ -135,13 +135,13 @@ int machine_live_sections(const struct machine *m, const struct machine_sections
 	*n = 0;
 	switch (kind) {
 	case OWNER_VM:
-		*n = p->vm ? p->vm(p->arg, list, MACHINE_SECTIONS_MAX) : 0;
+		*n = p->vm_sections ? p->vm_sections(p->arg, list, MACHINE_SECTIONS_MAX) : 0;
 		break;
 	case OWNER_CPU:
-		*n = p->cpu ? p->cpu(p->arg, i, list, MACHINE_SECTIONS_MAX) : 0;
+		*n = p->cpu_sections ? p->cpu_sections(p->arg, i, list, MACHINE_SECTIONS_MAX) : 0;
 		break;
 	case OWNER_DEVICE:
-		*n = p->device ? p->device(p->arg, i, list, MACHINE_SECTIONS_MAX) : 0;
+		*n = p->device_sections ? p->device_sections(p->arg, i, list, MACHINE_SECTIONS_MAX) : 0;
 		break;
 	}
 	if (*n > MACHINE_SECTIONS_MAX)

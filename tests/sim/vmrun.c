@@ -7,8 +7,7 @@
 #include "libcommon/io.h"
 #include "vmrun/control/control.h"
 #include "vmrun/control/server.h"
-#include "vmrun/devices/disks.h"
-#include "vmrun/devices/virtio_blk.h"
+#include "vmrun/blk_all.h"
 #include "vmrun/boot/boot_images.h"
 #include "vmrun/boot/set_boot.h"
 #include "vmrun/vm.h"
@@ -155,13 +154,13 @@ const struct accel_ops sim_accel_ops = {
 
 /* ---- the board ---- */
 
-int board_open(struct board **out, struct vm *vm, struct fail *why)
+int board_open(struct board **out, const struct device_host *host, struct fail *why)
 {
 	(void)why;
 	*out = calloc(1, sizeof(**out));
 	if (!*out)
 		abort();
-	(*out)->vm = vm;
+	(*out)->host = host;
 	return 0;
 }
 
@@ -299,13 +298,11 @@ void blk_forget_samples(struct vm *vm)
 }
 
 /* No device is one: the VM has no disks that could be full. */
-const struct device_ops virtio_blk_ops;
-
-bool virtio_blk_stalled(struct device *d, bool *told)
+struct device *blk_next(struct vm *vm, unsigned *i)
 {
-	(void)d;
-	(void)told;
-	return false;
+	(void)vm;
+	(void)i;
+	return NULL;
 }
 
 int board_check(const struct machine *cfg, struct fail *why)
@@ -355,11 +352,6 @@ int set_boot(struct vm *vm, const struct boot_given *given, struct fail *why)
 	(void)vm;
 	(void)given;
 	return fail_set(why, FAIL_REFUSED, "set-boot: not in the simulation");
-}
-
-void images_close(struct vm *vm)
-{
-	(void)vm;
 }
 
 int vm_pulse(struct vm *vm, struct fail *why)

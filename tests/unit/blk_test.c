@@ -6,6 +6,7 @@
 #include "format/state/state_virtio_blk.h"
 #include "libcommon/io.h"
 #include "vmrun/devices/disk_sync.h"
+#include "vmrun/blk_all.h"
 #include "vmrun/devices/disks.h"
 #include "vmrun/devices/virtio_blk.h"
 
@@ -452,12 +453,12 @@ static void fingerprints(void)
 	struct fail          why;
 	uint8_t              was[16];
 
-	ok(blk_fingerprint(f.vm.board->vm, &why) == 0 && h->size == SIZE && h->mtime_ns, "a disk's fingerprint is taken");
+	ok(blk_fingerprint(&f.vm, &why) == 0 && h->size == SIZE && h->mtime_ns, "a disk's fingerprint is taken");
 	memcpy(was, h->digest, 16);
-	ok(blk_fingerprint(f.vm.board->vm, &why) == 0 && !memcmp(was, h->digest, 16), "it is the same when nothing has changed");
+	ok(blk_fingerprint(&f.vm, &why) == 0 && !memcmp(was, h->digest, 16), "it is the same when nothing has changed");
 	driver_up(&f, BLK, ALL, 1);
 	fill(BUF, 512, 99);
-	ok(request(OUT, SIZE / 512 - 1, 512, false) == 0 && blk_fingerprint(f.vm.board->vm, &why) == 0 && memcmp(was, h->digest, 16),
+	ok(request(OUT, SIZE / 512 - 1, 512, false) == 0 && blk_fingerprint(&f.vm, &why) == 0 && memcmp(was, h->digest, 16),
 	   "and another when the last sector has");
 }
 

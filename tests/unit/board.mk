@@ -10,6 +10,6 @@ vmgenid_test_SRCS   := $(board_fake_SRCS)
 uart_test_SRCS      := $(board_fake_SRCS)
 virtqueue_test_SRCS := $(board_fake_SRCS)
 virtio_test_SRCS    := $(board_fake_SRCS)
-blk_test_SRCS       := $(board_fake_SRCS)
+blk_test_SRCS       := $(board_fake_SRCS) vmrun/blk_all.c
 boot_test_SRCS      := $(board_fake_SRCS)
 chardev_test_SRCS   := vmrun/host/loop.c vmrun/host/chardev.c vmrun/host/chardev_host.c vmrun/host/accept.c

@@ -7,11 +7,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-void vm_event(struct vm *vm, enum vm_event e)
+static void fake_event(void *arg, enum vm_event e)
 {
+	struct fake *f = arg;
+
 	if (e == VM_EVENT_QUIT)
-		((struct fake *)vm)->quits++;
-	((struct fake *)vm)->asked |= 1u << e;
+		f->quits++;
+	f->asked |= 1u << e;
+}
+
+static void fake_panic(void *arg, const char *text)
+{
+	struct fake *f = arg;
+
+	if (!f->vm.panic_text[0])
+		snprintf(f->vm.panic_text, sizeof(f->vm.panic_text), "%s", text);
+	fake_event(f, VM_EVENT_PANIC);
 }
 
 static void fake_irq(struct accel *a, uint32_t cpu, enum accel_irq line, bool level)
@@ -85,7 +96,7 @@ void fake_serial(struct machine *cfg, const char *name, const char *spec)
 	fake_host(cfg, HOST_SERIAL, name, spec, false);
 }
 
-int fake_try(struct fake *f, const struct machine *cfg, struct fail *why)
+int fake_try_planned(struct fake *f, const struct machine *cfg, struct fail *why)
 {
 	memset(f, 0, sizeof(*f));
 	f->vm.cfg    = *cfg;
@@ -95,12 +106,41 @@ int fake_try(struct fake *f, const struct machine *cfg, struct fail *why)
 	pthread_mutex_init(&f->vm.control_lock, NULL);
 	pthread_mutex_init(&f->vm.machine_lock, NULL);
 	clock_open(&f->vm.clock);
-	if (board_plan(&f->vm.cfg, why) || loop_open(&f->vm.loop, why) || memory_open(&f->vm.memory, &f->vm.cfg, why) ||
-	    board_open(&f->vm.board, &f->vm, why)) {
+	if (board_check(&f->vm.cfg, why) || loop_open(&f->vm.loop, why) ||
+	    memory_open(&f->vm.memory, &f->vm.cfg, why)) {
+		fake_close(f);
+		return -1;
+	}
+	f->vm.device_host = (struct device_host){
+		.cfg    = &f->vm.cfg,
+		.memory = &f->vm.memory,
+		.clock  = &f->vm.clock,
+		.loop   = f->vm.loop,
+		.accel  = &f->accel,
+		.lock   = &f->vm.machine_lock,
+		.event  = fake_event,
+		.panic  = fake_panic,
+		.arg    = f,
+	};
+	if (board_open(&f->vm.board, &f->vm.device_host, why)) {
 		fake_close(f);
 		return -1;
 	}
 	return 0;
+}
+
+int fake_try(struct fake *f, const struct machine *cfg, struct fail *why)
+{
+	struct machine *m = malloc(sizeof(*m));
+	int             rc;
+
+	if (!m)
+		abort();
+	*m = *cfg;
+	memset(f, 0, sizeof(*f));
+	rc = board_plan(m, why) || fake_try_planned(f, m, why) ? -1 : 0;
+	free(m);
+	return rc;
 }
 
 void fake_open(struct fake *f, const struct machine *cfg)

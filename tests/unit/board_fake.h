@@ -38,6 +38,8 @@ void fake_serial(struct machine *cfg, const char *name, const char *spec);
 void fake_open(struct fake *f, const struct machine *cfg);
 /* 0, or -1 with *why: for what must be refused. */
 int fake_try(struct fake *f, const struct machine *cfg, struct fail *why);
+/* The same of a machine that has its devices already, as a recorded one. */
+int fake_try_planned(struct fake *f, const struct machine *cfg, struct fail *why);
 void fake_close(struct fake *f);
 void fake_start(struct fake *f);      /* reset and resume */
 struct device *fake_find(struct fake *f, const char *type);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit/core_fake.h"
 
-#include "vmrun/control/control.h"
-
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +53,7 @@ int board_resume(struct board *b, struct fail *why)
 	return core_fake.fail_board_resume ? fail_set(why, FAIL_SYSTEM, "queue is broken") : 0;
 }
 
-void control_server_event(struct vm *vm, const char *name, json_t *data)
+void vm_send_event(struct vm *vm, const char *name, json_t *data)
 {
 	(void)vm;
 	note(name);
@@ -95,6 +94,8 @@ void core_fake_open(struct vm *vm, unsigned npages)
 	if (memory_open(&vm->memory, cfg, &why))
 		abort();
 	free(cfg);
+	vm->dirty.memory = &vm->memory;
+	vm->dirty.accel  = vm->accel;
 	clock_open(&vm->clock);
 }
 

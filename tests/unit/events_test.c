@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* What a guest asks for: which wish wins when several are there. */
-#include "vmrun/control/control.h"
 #include "vmrun/vm.h"
 
 #include <stdio.h>
@@ -33,13 +32,6 @@ void vm_reset_asked(struct vm *vm)
 void vm_disks_full(struct vm *vm)
 {
 	(void)vm;
-}
-
-void control_server_event(struct vm *vm, const char *name, json_t *data)
-{
-	(void)vm;
-	(void)name;
-	json_decref(data);
 }
 
 /* The exit status, -1 when the VM lives on. */

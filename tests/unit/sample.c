@@ -188,6 +188,8 @@ struct sample *sample_make(uint64_t ram_bytes)
 	}
 	sample_machine(&s->m, ram_bytes);
 	sample_state(s);
-	s->sections = (struct machine_sections){ .vm = sample_vm_sections, .cpu = sample_cpu_sections, .device = sample_device_sections, .arg = s };
+	s->sections = (struct machine_sections){ .vm_sections = sample_vm_sections,
+		.cpu_sections = sample_cpu_sections,
+		.device_sections = sample_device_sections, .arg = s };
 	return s;
 }

@@ -38,10 +38,18 @@ static int test_check(const struct machine *cfg, struct fail *why)
 
 static void test_irq(struct board *b, uint32_t irq, bool level)
 {
-	b->vm->accel->ops->gsi(b->vm->accel, irq, level);
+	b->host->accel->ops->gsi(b->host->accel, irq, level);
 }
 
-static const struct board_ops board_test = { .type = MACHINE_X86_64_1, .plan = test_plan, .check = test_check, .irq = test_irq };
+static void test_copied(struct board *b)
+{
+	acpi_pm_gpe(board_device(b, &acpi_pm_ops), ACPI_GPE_VMGENID);
+}
+
+static const struct board_ops board_test = {
+	.type = MACHINE_X86_64_1, .plan = test_plan, .check = test_check, .irq = test_irq,
+	.copied = test_copied,
+};
 const struct board_ops *const board_list[] = { &board_test, NULL };
 
 static void add(struct machine *cfg, const char *type, uint64_t gpa, uint64_t size, uint32_t irq)
@@ -390,7 +398,6 @@ static void generation(void)
 	uint8_t              a[16], b[16];
 	struct fake_sections    saved, again;
 	struct fail          why;
-	struct device       *d = fake_find(&f, "vmgenid");
 	struct region       *r = &f.vm.memory.regions[0];
 	const uint64_t       page = VMGENID_GPA >> GUEST_PAGE_SHIFT;
 
@@ -411,7 +418,7 @@ static void generation(void)
 	   !atomic_load(&r->dirty[page / 64]),
 	   "a reset with a load behind it leaves ID and memory alone");
 
-	ok(vmgenid_renew(d, &why) == 0, "a copy gets a new ID");
+	ok(board_copied(f.vm.board, &why) == 0, "a copy gets a new ID");
 	guid(b);
 	ok(memcmp(a, b, 16) && memcmp(b, none, 16) && atomic_load(&r->dirty[page / 64]) >> page % 64 & 1,
 	   "which is in memory, and marked");

@@ -81,12 +81,12 @@ static bool same_sections(const struct state_section *a, size_t na, const struct
 static bool same_state(struct sample *a, struct sample *b)
 {
 	static struct state_section x[MACHINE_SECTIONS_MAX], y[MACHINE_SECTIONS_MAX];
-	bool                     same = same_sections(x, a->sections.vm(a, x, MACHINE_SECTIONS_MAX), y, b->sections.vm(b, y, MACHINE_SECTIONS_MAX));
+	bool                     same = same_sections(x, a->sections.vm_sections(a, x, MACHINE_SECTIONS_MAX), y, b->sections.vm_sections(b, y, MACHINE_SECTIONS_MAX));
 
 	for (uint32_t i = 0; i < a->m.ncpus; i++)
-		same = same && same_sections(x, a->sections.cpu(a, i, x, MACHINE_SECTIONS_MAX), y, b->sections.cpu(b, i, y, MACHINE_SECTIONS_MAX));
+		same = same && same_sections(x, a->sections.cpu_sections(a, i, x, MACHINE_SECTIONS_MAX), y, b->sections.cpu_sections(b, i, y, MACHINE_SECTIONS_MAX));
 	for (uint32_t i = 0; i < a->m.ndevices; i++)
-		same = same && same_sections(x, a->sections.device(a, i, x, MACHINE_SECTIONS_MAX), y, b->sections.device(b, i, y, MACHINE_SECTIONS_MAX));
+		same = same && same_sections(x, a->sections.device_sections(a, i, x, MACHINE_SECTIONS_MAX), y, b->sections.device_sections(b, i, y, MACHINE_SECTIONS_MAX));
 	return same;
 }
 
@@ -142,7 +142,7 @@ static size_t cpu_sections_of_two(void *arg, uint32_t cpu, struct state_section 
 {
 	struct sample *s = arg;
 
-	return s->sections.cpu(s, cpu & 1, out, max);
+	return s->sections.cpu_sections(s, cpu & 1, out, max);
 }
 
 /* Every reader of a tree, libfdt's own functions included, goes from tag to tag by this one. */
@@ -213,7 +213,7 @@ static void test_most_state(struct sample *s)
 
 	*m        = s->m;
 	m->ncpus  = 128;
-	sections.cpu = cpu_sections_of_two;
+	sections.cpu_sections = cpu_sections_of_two;
 	ok(machine_write(m, &sections, scratch, sizeof(scratch), &len, &why) == 0 && len < LIMIT_TREE_BYTES, "128 vCPUs' state fits a tree");
 	printf("# %zu bytes\n", len);
 	test_tags(m, &sections);

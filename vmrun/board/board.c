@@ -2,9 +2,6 @@
 #include "vmrun/board/board.h"
 
 #include "vmrun/devices/notifier.h"
-#include "vmrun/devices/plic.h"
-#include "vmrun/devices/uart.h"
-#include "vmrun/vm.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -72,6 +69,27 @@ int board_plan(struct machine *cfg, struct fail *why)
 	return ops->plan(cfg, why);
 }
 
+static void board_lock(struct board *b)
+{
+	pthread_mutex_lock(b->host->lock);
+}
+
+static void board_unlock(struct board *b)
+{
+	pthread_mutex_unlock(b->host->lock);
+}
+
+/* Devices may share an interrupt: it is high while any of them drives it. */
+static void board_irq(void *arg, uint32_t number)
+{
+	struct board *b     = arg;
+	bool          level = false;
+
+	for (unsigned i = 0; i < b->ndevices && !level; i++)
+		level = b->devices[i]->irq.level && b->devices[i]->irq.number == number;
+	b->ops->irq(b, number, level);
+}
+
 static int board_open_device(struct board *b, const struct machine_device *cfg, struct fail *why)
 {
 	const struct device_ops *ops = device_type_find(cfg->type);
@@ -83,34 +101,32 @@ static int board_open_device(struct board *b, const struct machine_device *cfg, 
 	d = calloc(1, ops->size);
 	if (!d)
 		return fail_sys(why, "device %s", cfg->type);
-	d->ops = ops;
-	d->vm  = b->vm;
-	d->cfg = *cfg;
+	d->ops  = ops;
+	d->host = b->host;
+	d->cfg  = *cfg;
+	d->irq  = (struct irq_line){ .changed = board_irq, .arg = b, .number = cfg->irq };
 	machine_device_node(cfg, d->node);
 	b->devices[b->ndevices++] = d;     /* before open: board_close closes a failed one too */
-	if (ops == &plic_ops && !b->irqchip)
+	if (ops == b->ops->irqchip && !b->irqchip)
 		b->irqchip = d;
-	if (ops == &uart_ops && !b->console)
+	if (ops->console_write && !b->console)
 		b->console = d;
 	return ops->open ? ops->open(d, why) : 0;
 }
 
-int board_open(struct board **out, struct vm *vm, struct fail *why)
+int board_open(struct board **out, const struct device_host *host, struct fail *why)
 {
-	struct board *b;
+	struct board *b = calloc(1, sizeof(*b));
 
-	if (board_check(&vm->cfg, why))
-		return -1;
-	b = calloc(1, sizeof(*b));
+	*out = NULL;
 	if (!b)
 		return fail_sys(why, "board");
-	b->ops    = board_type(vm->cfg.type);
-	b->vm     = vm;
-	vm->board = b;
-	for (uint32_t i = 0; i < vm->cfg.ndevices; i++)
-		if (board_open_device(b, &vm->cfg.devices[i], why))
+	b->ops  = board_type(host->cfg->type);
+	b->host = host;
+	for (uint32_t i = 0; i < host->cfg->ndevices; i++)
+		if (board_open_device(b, &host->cfg->devices[i], why))
 			goto fail;
-	if (notifier_open(&b->notifier, b, why))
+	if (notifier_open(&b->notifier, host, b->devices, b->ndevices, why))
 		goto fail;
 	*out = b;
 	return 0;
@@ -124,15 +140,21 @@ void board_close(struct board *b)
 	if (!b)
 		return;
 	notifier_close(b->notifier);
-	/* Backwards: whoever raises lines goes before the controller. */
+	/* Backwards: devices that raise lines before their controller. */
 	for (unsigned i = b->ndevices; i-- > 0; ) {
 		if (b->devices[i]->ops->close)
 			b->devices[i]->ops->close(b->devices[i]);
 		free(b->devices[i]);
 	}
-	if (b->vm->board == b)
-		b->vm->board = NULL;
 	free(b);
+}
+
+struct device *board_device(const struct board *b, const struct device_ops *ops)
+{
+	for (unsigned i = 0; i < b->ndevices; i++)
+		if (b->devices[i]->ops == ops)
+			return b->devices[i];
+	return NULL;
 }
 
 static struct device *board_find(struct board *b, uint64_t gpa, unsigned size)
@@ -152,9 +174,9 @@ bool board_mmio_read(struct board *b, uint64_t gpa, unsigned size, uint64_t *val
 
 	if (!d)
 		return false;
-	pthread_mutex_lock(&b->vm->machine_lock);
+	board_lock(b);
 	*value = d->ops->read ? d->ops->read(d, gpa - d->cfg.gpa, size) : 0;
-	pthread_mutex_unlock(&b->vm->machine_lock);
+	board_unlock(b);
 	return true;
 }
 
@@ -164,23 +186,11 @@ bool board_mmio_write(struct board *b, uint64_t gpa, unsigned size, uint64_t val
 
 	if (!d)
 		return false;
-	pthread_mutex_lock(&b->vm->machine_lock);
+	board_lock(b);
 	if (d->ops->write)
 		d->ops->write(d, gpa - d->cfg.gpa, size, value);
-	pthread_mutex_unlock(&b->vm->machine_lock);
+	board_unlock(b);
 	return true;
-}
-
-void board_irq(struct device *d, bool level)
-{
-	struct board *b = d->vm->board;
-
-	d->line = level;
-	if (!d->cfg.irq)
-		return;
-	for (unsigned i = 0; i < b->ndevices && !level; i++)
-		level = b->devices[i]->line && b->devices[i]->cfg.irq == d->cfg.irq;
-	b->ops->irq(b, d->cfg.irq, level);
 }
 
 /* After a reset or load of the controller, which knows of no line then. */
@@ -188,7 +198,7 @@ static void board_lines(struct board *b)
 {
 	b->pins_known = 0;
 	for (unsigned i = 0; i < b->ndevices; i++)
-		board_irq(b->devices[i], b->devices[i]->line);
+		irq_line_set(&b->devices[i]->irq, b->devices[i]->irq.level);
 }
 
 int board_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why)
@@ -199,14 +209,14 @@ int board_boot(struct board *b, const struct boot_images *images, struct boot_en
 
 void board_reset(struct board *b)
 {
-	pthread_mutex_lock(&b->vm->machine_lock);
+	board_lock(b);
 	for (unsigned i = 0; i < b->ndevices; i++)
 		b->devices[i]->ops->reset(b->devices[i]);
 	board_lines(b);
 	/* Last once more: lines that fell during the resets may have left requests behind. */
 	if (b->irqchip)
 		b->irqchip->ops->reset(b->irqchip);
-	pthread_mutex_unlock(&b->vm->machine_lock);
+	board_unlock(b);
 }
 
 int board_pause(struct board *b, struct fail *why)
@@ -215,12 +225,12 @@ int board_pause(struct board *b, struct fail *why)
 	int         rc = 0;
 
 	/* All of them, though one has failed: at the VM's end the others must be quiet too. */
-	pthread_mutex_lock(&b->vm->machine_lock);
+	board_lock(b);
 	for (unsigned i = 0; i < b->ndevices; i++)
 		if (b->devices[i]->ops->pause &&
 		    b->devices[i]->ops->pause(b->devices[i], rc ? &later : why))
 			rc = -1;
-	pthread_mutex_unlock(&b->vm->machine_lock);
+	board_unlock(b);
 	return rc;
 }
 
@@ -228,11 +238,11 @@ int board_resume(struct board *b, struct fail *why)
 {
 	int rc = 0;
 
-	pthread_mutex_lock(&b->vm->machine_lock);
+	board_lock(b);
 	for (unsigned i = 0; i < b->ndevices && rc == 0; i++)
 		if (b->devices[i]->ops->resume)
 			rc = b->devices[i]->ops->resume(b->devices[i], why);
-	pthread_mutex_unlock(&b->vm->machine_lock);
+	board_unlock(b);
 	return rc;
 }
 
@@ -240,26 +250,28 @@ int board_post_load(struct board *b, struct fail *why)
 {
 	int rc;
 
-	pthread_mutex_lock(&b->vm->machine_lock);
+	board_lock(b);
 	rc = b->irqchip ? b->irqchip->ops->post_load(b->irqchip, why) : 0;
 	for (unsigned i = 0; i < b->ndevices && rc == 0; i++)
 		if (b->devices[i] != b->irqchip && b->devices[i]->ops->post_load)
 			rc = b->devices[i]->ops->post_load(b->devices[i], why);
 	if (rc == 0)
 		board_lines(b);
-	pthread_mutex_unlock(&b->vm->machine_lock);
+	board_unlock(b);
 	return rc;
 }
 
 int board_copied(struct board *b, struct fail *why)
 {
-	int rc;
+	int rc = 0;
 
-	if (!b->ops->copied)
-		return 0;
-	pthread_mutex_lock(&b->vm->machine_lock);
-	rc = b->ops->copied(b, why);
-	pthread_mutex_unlock(&b->vm->machine_lock);
+	board_lock(b);
+	for (unsigned i = 0; i < b->ndevices && rc == 0; i++)
+		if (b->devices[i]->ops->copied)
+			rc = b->devices[i]->ops->copied(b->devices[i], why);
+	if (rc == 0 && b->ops->copied)
+		b->ops->copied(b);
+	board_unlock(b);
 	return rc;
 }
 
@@ -267,9 +279,9 @@ bool board_button(struct board *b)
 {
 	if (!b->ops->button)
 		return false;
-	pthread_mutex_lock(&b->vm->machine_lock);
+	board_lock(b);
 	b->ops->button(b);
-	pthread_mutex_unlock(&b->vm->machine_lock);
+	board_unlock(b);
 	return true;
 }
 
@@ -278,7 +290,7 @@ int board_own(struct board *b, bool own, struct fail *why)
 	struct fail undo;
 	int         rc = 0;
 
-	pthread_mutex_lock(&b->vm->machine_lock);
+	board_lock(b);
 	for (unsigned i = 0; i < b->ndevices && rc == 0; i++) {
 		if (b->devices[i]->ops->own)
 			rc = b->devices[i]->ops->own(b->devices[i], own, why);
@@ -287,7 +299,7 @@ int board_own(struct board *b, bool own, struct fail *why)
 			if (b->devices[j]->ops->own)
 				b->devices[j]->ops->own(b->devices[j], false, &undo);
 	}
-	pthread_mutex_unlock(&b->vm->machine_lock);
+	board_unlock(b);
 	return rc;
 }
 
@@ -295,8 +307,7 @@ void board_console_write(struct board *b, const uint8_t *data, size_t len)
 {
 	if (!b->console)
 		return;
-	chardev_wait(uart_chardev(b->console));
-	chardev_write(uart_chardev(b->console), data, len);
+	b->console->ops->console_write(b->console, data, len);
 }
 
 size_t board_console_read(struct board *b, uint8_t *data, size_t len)
@@ -305,8 +316,8 @@ size_t board_console_read(struct board *b, uint8_t *data, size_t len)
 
 	if (!b->console)
 		return 0;
-	pthread_mutex_lock(&b->vm->machine_lock);
-	n = uart_take(b->console, data, len);
-	pthread_mutex_unlock(&b->vm->machine_lock);
+	board_lock(b);
+	n = b->console->ops->console_read(b->console, data, len);
+	board_unlock(b);
 	return n;
 }

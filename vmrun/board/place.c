@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/board/place.h"
 
-#include "vmrun/vm.h"
+#include "vmrun/memory.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-int boot_put(struct vm *vm, uint64_t gpa, const uint8_t *data, size_t len, uint64_t zero, const char *what, struct fail *why)
+int boot_put(struct memory *m, uint64_t gpa, const uint8_t *data, size_t len, uint64_t zero, const char *what, struct fail *why)
 {
 	struct guest_write w;
 	uint8_t           *p;
 
 	if (len + zero == 0)
 		return 0;
-	p = guest_write_begin(&vm->memory, &w, gpa, len + zero);
+	p = guest_write_begin(m, &w, gpa, len + zero);
 	if (!p)
 		return fail_set(why, FAIL_USAGE, "%s: no RAM at 0x%" PRIx64, what, gpa);
 	if (len)
@@ -24,12 +24,12 @@ int boot_put(struct vm *vm, uint64_t gpa, const uint8_t *data, size_t len, uint6
 	return 0;
 }
 
-int boot_put_kernel(struct vm *vm, const struct kernel *k, const uint8_t *file, struct fail *why)
+int boot_put_kernel(struct memory *m, const struct kernel *k, const uint8_t *file, struct fail *why)
 {
 	for (unsigned i = 0; i < k->nsegments; i++) {
 		const struct kernel_segment *s = &k->segments[i];
 
-		if (boot_put(vm, s->gpa, file + s->at, s->len, s->zero, "kernel", why))
+		if (boot_put(m, s->gpa, file + s->at, s->len, s->zero, "kernel", why))
 			return -1;
 	}
 	return 0;

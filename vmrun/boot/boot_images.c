@@ -239,10 +239,3 @@ int images_take(struct vm *vm, const char *name, int fd, size_t len, struct fail
 	}
 	return images_adopt(vm, name, data, len, why);
 }
-
-void images_close(struct vm *vm)
-{
-	free(vm->images.kernel);
-	free(vm->images.initrd);
-	vm->images = (struct boot_images){ 0 };
-}

@@ -42,8 +42,6 @@ int images_take(struct vm *vm, const char *name, int fd, size_t len, struct fail
 /* The same from memory, malloc'd: taken over, on failure too. */
 int images_adopt(struct vm *vm, const char *name, uint8_t *data, size_t len, struct fail *why);
 
-void images_close(struct vm *vm);
-
 /* An initrd from what a user names: a cpio (compressed or not) as it is; a folder, or any other archive libarchive reads,
  * packed into a newc cpio in memory, sorted, owned by 0:0. *out is malloc'd, at most IMAGE_MAX_BYTES. */
 int initrd_read(const char *path, uint8_t **out, size_t *len, struct fail *why);

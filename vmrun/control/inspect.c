@@ -45,8 +45,8 @@ static void inspect_vm(struct vm *vm, const struct machine_sections *p, json_t *
 	clock_save(&vm->clock, &vm->clock_section);     /* as vm_save does: the part is a copy */
 	json_array_append_new(
 		list,
-		inspect_node("/vm", inspect_sections(sections, p->vm(p->arg, sections, MACHINE_SECTIONS_MAX)),
-			     json_pack("{s:I}", "dirty-words", (json_int_t)vm->dirty_words)));
+		inspect_node("/vm", inspect_sections(sections, p->vm_sections(p->arg, sections, MACHINE_SECTIONS_MAX)),
+			     json_pack("{s:I}", "dirty-words", (json_int_t)vm->dirty.words)));
 }
 
 static void inspect_cpu(struct vm *vm, const struct machine_sections *p, json_t *list, uint32_t cpu, const char *path)
@@ -64,7 +64,7 @@ static void inspect_cpu(struct vm *vm, const struct machine_sections *p, json_t 
 	n = vm->accel->ops->counters ? vm->accel->ops->counters(vm->accel, cpu, c, sizeof(c) / sizeof(c[0])) : 0;
 	for (size_t i = 0; i < n; i++)
 		json_object_set_new(counters, c[i].name, json_integer((json_int_t)c[i].value));
-	json_array_append_new(list, inspect_node(node, inspect_sections(sections, p->cpu(p->arg, cpu, sections, MACHINE_SECTIONS_MAX)), counters));
+	json_array_append_new(list, inspect_node(node, inspect_sections(sections, p->cpu_sections(p->arg, cpu, sections, MACHINE_SECTIONS_MAX)), counters));
 }
 
 static void inspect_device(struct vm *vm, const struct machine_sections *p, json_t *list, uint32_t i, const char *path)
@@ -81,7 +81,7 @@ static void inspect_device(struct vm *vm, const struct machine_sections *p, json
 	}
 	if (d->ops->counters)
 		d->ops->counters(d, counters);
-	json_array_append_new(list, inspect_node(node, inspect_sections(sections, p->device(p->arg, i, sections, MACHINE_SECTIONS_MAX)), counters));
+	json_array_append_new(list, inspect_node(node, inspect_sections(sections, p->device_sections(p->arg, i, sections, MACHINE_SECTIONS_MAX)), counters));
 }
 
 static json_t *inspect_regions(struct vm *vm)

@@ -95,11 +95,11 @@ int session_log_start(struct lease_session *g, struct session_call *call, struct
 	if (round < 0)
 		return -1;
 	g->consumer.map[i] = map;
-	if (!g->logging && dirty_consumer_add(vm, &g->consumer, why))
+	if (!g->logging && dirty_consumer_add(&vm->dirty, &g->consumer, why))
 		goto fail;
 	g->logging = true;
 	/* Listening first, then a harvest, then the look at what is there: a page that appears in between is in one of the two. */
-	if (dirty_sync(vm, &g->consumer, NULL, why))
+	if (dirty_sync(&vm->dirty, &g->consumer, NULL, why))
 		goto fail;
 	present = session_log_seed(r, map, why);
 	if (present < 0)
@@ -121,7 +121,7 @@ void session_log_stop(struct lease_session *g)
 
 	if (!g->logging)
 		return;
-	dirty_consumer_remove(vm, &g->consumer);
+	dirty_consumer_remove(&vm->dirty, &g->consumer);
 	g->logging = false;
 	for (unsigned i = 0; i < vm->memory.nregions; i++)
 		if (g->consumer.map[i]) {

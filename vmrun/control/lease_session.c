@@ -67,7 +67,7 @@ static void session_drop(struct lease_session *g)
 	g->throttled = false;
 	session_log_stop(g);
 	if (g->epoch)
-		dirty_epoch_abandon(vm);
+		dirty_epoch_abandon(&vm->dirty);
 	g->epoch = false;
 	if (g->samples)
 		blk_forget_samples(vm);

@@ -4,7 +4,7 @@
 
 #include "libcommon/fail.h"
 #include "libcommon/client/lease.h"
-#include "vmrun/devices/disks.h"
+#include "vmrun/blk_all.h"
 #include "vmrun/dirty.h"
 
 #include <jansson.h>

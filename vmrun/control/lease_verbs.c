@@ -7,7 +7,7 @@
 #include "vmrun/control/lease_handover.h"
 #include "vmrun/control/records.h"
 #include "vmrun/control/server.h"
-#include "vmrun/devices/disks.h"
+#include "vmrun/blk_all.h"
 #include "vmrun/vm.h"
 
 #include <assert.h>
@@ -84,7 +84,7 @@ static int verb_sync(struct lease_session *g, struct session_call *call, struct 
 
 	if (!g->logging)
 		return fail_set(why, FAIL_USAGE, "sync: dirty log not started");
-	if (dirty_sync(g->server->vm, &g->consumer, &call->out->a[0], why))
+	if (dirty_sync(&g->server->vm->dirty, &g->consumer, &call->out->a[0], why))
 		return -1;
 	call->out->a[1] = io_now_ns() - begin;
 	return 0;
@@ -207,7 +207,7 @@ static int verb_pause(struct lease_session *g, struct session_call *call, struct
 	g->hold_ns     = io_now_ns() - begin;
 	g->deadline_ns = call->begin_ns + ms * 1000000u;
 	/* What was written up to here belongs to the epoch that ends. */
-	if (dirty_sync(vm, g->logging ? &g->consumer : NULL, NULL, why) || dirty_epoch_begin(vm, &call->in->uuid, why)) {
+	if (dirty_sync(&vm->dirty, g->logging ? &g->consumer : NULL, NULL, why) || dirty_epoch_begin(&vm->dirty, &call->in->uuid, why)) {
 		verb_unpause(g, &undo);
 		return -1;
 	}
@@ -281,7 +281,7 @@ static int verb_finish(struct lease_session *g, struct session_call *call, struc
 	if (g->finished)
 		return 0;
 	if (g->epoch)
-		dirty_epoch_abandon(vm);
+		dirty_epoch_abandon(&vm->dirty);
 	g->epoch = false;
 	int rc = g->paused ? verb_unpause(g, why) : 0;
 
@@ -295,7 +295,7 @@ static int verb_commit(struct lease_session *g, struct session_call *call, struc
 {
 	if (!g->finished || !g->epoch)
 		return fail_set(why, FAIL_USAGE, "commit: no finished save in this lease");
-	if (dirty_epoch_commit(g->server->vm, &call->in->uuid, why))
+	if (dirty_epoch_commit(&g->server->vm->dirty, &call->in->uuid, why))
 		return -1;
 	g->epoch = false;
 	return 0;
@@ -324,7 +324,7 @@ static int verb_release(struct lease_session *g, struct session_call *call, stru
 	/* From here on the pause is not the lease's: losing the lease changes nothing. */
 	session_log_stop(g);
 	if (g->epoch)
-		dirty_epoch_abandon(vm);
+		dirty_epoch_abandon(&vm->dirty);
 	g->epoch = false;
 	return g->paused ? verb_unpause(g, why) : 0;
 }

@@ -4,7 +4,6 @@
 #include "libcommon/text.h"
 #include "vmrun/control/lease_session.h"
 #include "vmrun/control/server.h"
-#include "vmrun/devices/virtio_blk.h"
 #include "vmrun/boot/boot_images.h"
 #include "vmrun/vm.h"
 
@@ -131,7 +130,7 @@ int query_block(struct command_call *call, struct fail *why)
 		if (!h || h->cls != HOST_DISK)
 			continue;
 		pthread_mutex_lock(&call->vm->machine_lock);
-		full = d->ops == &virtio_blk_ops && virtio_blk_stalled(d, NULL);
+		full = d->ops->disk && d->ops->disk->stalled(d, NULL);
 		pthread_mutex_unlock(&call->vm->machine_lock);
 		machine_device_node(&cfg->devices[i], node);
 		json_array_append_new(call->ret, json_pack("{s:s, s:s, s:b, s:b, s:s, s:s, s:o}", "device", h->name, "qdev", node, "locked", 0,

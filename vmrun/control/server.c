@@ -132,6 +132,7 @@ int control_server_open(struct control_server **out, struct vm *vm, const char *
 		return -1;
 	}
 	events_attach(vm, s);
+	vm->on_event = control_server_event;
 	*out = s;
 	return 0;
 }

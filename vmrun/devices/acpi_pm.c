@@ -2,7 +2,6 @@
 #include "vmrun/devices/acpi_pm.h"
 
 #include "format/state/state_acpi_pm.h"
-#include "vmrun/vm.h"
 
 #include <jansson.h>
 
@@ -27,14 +26,14 @@ static void acpi_pm_update(struct acpi_pm *p)
 {
 	bool sci = (p->s.pm1_status & p->s.pm1_enable) || (p->s.gpe_status & p->s.gpe_enable);
 
-	if (sci && !p->d.line)
+	if (sci && !p->d.irq.level)
 		p->interrupts++;
-	board_irq(&p->d, sci);
+	irq_line_set(&p->d.irq, sci);
 }
 
 static uint32_t acpi_pm_timer(const struct acpi_pm *p)
 {
-	uint64_t ns = clock_now_ns(&p->d.vm->clock), second = 1000000000;
+	uint64_t ns = device_clock_ns(&p->d), second = 1000000000;
 
 	return (uint32_t)(ns / second * ACPI_PM_HZ + ns % second * ACPI_PM_HZ / second);
 }
@@ -73,10 +72,10 @@ static void acpi_pm_sleep(struct acpi_pm *p)
 	/* Other types are states that the DSDT does not offer. */
 	switch (CONTROL_TYPE(p->s.pm1_control)) {
 	case ACPI_PM_SLP_S5:
-		vm_event(p->d.vm, VM_EVENT_SHUTDOWN);
+		device_event(&p->d, VM_EVENT_SHUTDOWN);
 		break;
 	case ACPI_PM_SLP_S4:
-		vm_event(p->d.vm, VM_EVENT_HIBERNATED);
+		device_event(&p->d, VM_EVENT_HIBERNATED);
 		break;
 	default:
 		break;
@@ -126,14 +125,6 @@ static void acpi_pm_write(struct device *d, uint64_t at, unsigned size, uint64_t
 	for (unsigned i = 0; i < size && i < 8; i++)
 		acpi_pm_write_byte(p, at + i, (uint8_t)(value >> 8 * i));
 	acpi_pm_update(p);
-}
-
-struct device *acpi_pm_find(const struct board *b)
-{
-	for (unsigned i = 0; i < b->ndevices; i++)
-		if (b->devices[i]->ops == &acpi_pm_ops)
-			return b->devices[i];
-	return NULL;
 }
 
 void acpi_pm_button(struct device *d)
@@ -189,7 +180,7 @@ static void acpi_pm_counters(struct device *d, struct json_t *into)
 }
 
 const struct device_ops acpi_pm_ops = {
-	.type       = "acpi-pm",
+	.type       = ACPI_PM_TYPE,
 	.compatible = "acpi-pm",
 	.size       = sizeof(struct acpi_pm),
 	.reset      = acpi_pm_reset,

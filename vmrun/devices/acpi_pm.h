@@ -26,12 +26,11 @@
 /* General purpose events: \_GPE._Exx of the DSDT. */
 #define ACPI_GPE_VMGENID 5u
 
+#define ACPI_PM_TYPE "acpi-pm"
 extern const struct device_ops acpi_pm_ops;
 
-struct board;
-
-/* With machine_lock. The machine's, NULL when it has none; the power button is pressed; event `bit` (0 to 31) happens. */
-struct device *acpi_pm_find(const struct board *b);
+/* With the machine lock: the power button is pressed; general purpose event `bit` (0 to 31; others
+ * are ignored) happens. */
 void acpi_pm_button(struct device *d);
 void acpi_pm_gpe(struct device *d, unsigned bit);
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/cf9.h"
 
-#include "vmrun/vm.h"
 
 #define RST_CPU 0x04u
 
@@ -15,7 +14,7 @@ static void cf9_write(struct device *d, uint64_t at, unsigned size, uint64_t val
 {
 	(void)at, (void)size;
 	if (value & RST_CPU)
-		vm_event(d->vm, VM_EVENT_RESET);
+		device_event(d, VM_EVENT_RESET);
 }
 
 static void cf9_reset(struct device *d)
@@ -24,7 +23,7 @@ static void cf9_reset(struct device *d)
 }
 
 const struct device_ops cf9_ops = {
-	.type       = "reset",
+	.type       = CF9_TYPE,
 	.compatible = "reset",
 	.size       = sizeof(struct device),
 	.reset      = cf9_reset,

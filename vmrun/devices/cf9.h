@@ -8,6 +8,7 @@
 
 #define CF9_RESET 0x06u      /* RESET_VALUE */
 
+#define CF9_TYPE "reset"
 extern const struct device_ops cf9_ops;
 
 #endif

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/debugexit.h"
 
-#include "vmrun/vm.h"
-
-#include <stdio.h>
 
 static uint64_t debugexit_read(struct device *d, uint64_t at, unsigned size)
 {
@@ -17,12 +14,10 @@ static void debugexit_write(struct device *d, uint64_t at, unsigned size, uint64
 
 	(void)at, (void)size;
 	if (!number) {
-		vm_event(d->vm, VM_EVENT_SHUTDOWN);
+		device_event(d, VM_EVENT_SHUTDOWN);
 		return;
 	}
-	if (!d->vm->panic_text[0])
-		snprintf(d->vm->panic_text, sizeof(d->vm->panic_text), "debug exit %u", number);
-	vm_event(d->vm, VM_EVENT_PANIC);
+	device_panic(d, "debug exit %u", number);
 }
 
 static void debugexit_reset(struct device *d)
@@ -31,7 +26,7 @@ static void debugexit_reset(struct device *d)
 }
 
 const struct device_ops debugexit_ops = {
-	.type       = "debugexit",
+	.type       = DEBUGEXIT_TYPE,
 	.compatible = "debugexit",
 	.size       = sizeof(struct device),
 	.reset      = debugexit_reset,

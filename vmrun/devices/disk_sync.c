@@ -21,9 +21,11 @@ void disk_sync_signal(struct disk_sync *s)
 		return;     /* the counter is full: it is readable, which is all that is wanted */
 }
 
-void disk_sync_wrote(struct disk_sync *s, uint64_t at, uint64_t len)
+void disk_sync_wrote(void *arg, uint64_t at, uint64_t len)
 {
-	if (!s || !s->open || !len)
+	struct disk_sync *s = arg;
+
+	if (!s->open || !len)
 		return;
 	pthread_mutex_lock(&s->lock);
 	s->written++;

@@ -47,8 +47,9 @@ int disk_sync_open(struct disk_sync *s, const struct disk *disk, struct fail *wh
 /* Waits for a pass that is under way. */
 void disk_sync_close(struct disk_sync *s);
 
-/* All from any thread, with any lock held but this module's; s may be NULL in the first. */
-void disk_sync_wrote(struct disk_sync *s, uint64_t at, uint64_t len);     /* after the write */
+/* All from any thread, with any lock held but this module's. */
+/* For disk.wrote; arg is the struct disk_sync. */
+void disk_sync_wrote(void *arg, uint64_t at, uint64_t len);
 
 /* The guest's FLUSH: 0 or an errno. told: that request has been completed with an error. */
 int disk_sync_guest_flush(struct disk_sync *s);

@@ -3,7 +3,6 @@
 
 #include "format/snapshot/disk_digest.h"
 #include "libcommon/io.h"
-#include "vmrun/devices/disk_sync.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -79,11 +78,18 @@ static int disk_write_all(const struct disk *disk, const void *buf, uint64_t len
 	return 0;
 }
 
+/* After the write, failed or not: part of it may have reached the file. */
+static void disk_wrote(const struct disk *disk, uint64_t at, uint64_t len)
+{
+	if (disk->wrote)
+		disk->wrote(disk->wrote_arg, at, len);
+}
+
 int disk_write(const struct disk *disk, const void *buf, uint64_t len, uint64_t at)
 {
 	int error = disk_write_all(disk, buf, len, at);
 
-	disk_sync_wrote(disk->sync, at, len);
+	disk_wrote(disk, at, len);
 	return error;
 }
 
@@ -105,7 +111,7 @@ static int disk_fallocate(const struct disk *disk, int mode, uint64_t len, uint6
 		rc = fallocate(disk->fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)len);
 	} while (rc && errno == EINTR);
 	rc = rc ? errno : 0;
-	disk_sync_wrote(disk->sync, at, len);
+	disk_wrote(disk, at, len);
 	return rc;
 }
 
@@ -132,9 +138,9 @@ int disk_zero(const struct disk *disk, uint64_t len, uint64_t at, bool unmap, vo
 		error = disk_fallocate(disk, FALLOC_FL_ZERO_RANGE, len, at);
 	if (!len || !disk_cannot(error))
 		return len ? error : 0;
-	memset(buf, 0, DISK_ZERO_ROOM);
+	memset(buf, 0, DISK_ZERO_CAPACITY);
 	for (uint64_t n; len; at += n, len -= n) {
-		n     = len < DISK_ZERO_ROOM ? len : DISK_ZERO_ROOM;
+		n     = len < DISK_ZERO_CAPACITY ? len : DISK_ZERO_CAPACITY;
 		error = disk_write(disk, buf, n, at);
 		if (error)
 			return error;

@@ -11,9 +11,6 @@
 /* The host's side of a disk: one regular file or block device, never created, never truncated, held by OFD locks: one VM
  * writes, or several read (disk_lock.c). */
 
-struct vm;
-struct disk_sync;
-struct pollfd;
 
 /* DISK_HANDOVER: given away and not yet taken, or about to arrive. Nobody but the vmruns of that VM gets it. */
 enum disk_hold { DISK_FREE, DISK_HANDOVER, DISK_OWNED };
@@ -25,7 +22,9 @@ struct disk {
 	enum disk_hold hold;
 	uint64_t size;          /* bytes, at open */
 	char     name[VM_NAME_MAX + 1];
-	struct disk_sync *sync; /* is told of every write; NULL: nobody */
+	/* Called after each write, any thread (disk_sync_wrote); NULL: nobody wants to know. */
+	void   (*wrote)(void *arg, uint64_t at, uint64_t len);
+	void    *wrote_arg;
 };
 
 int disk_open(struct disk *disk, const struct machine_host *host, struct fail *why);     /* does not lock */
@@ -46,36 +45,8 @@ int disk_read(const struct disk *disk, void *buf, uint64_t len, uint64_t at);
 int disk_write(const struct disk *disk, const void *buf, uint64_t len, uint64_t at);
 int disk_flush(const struct disk *disk);
 int disk_discard(const struct disk *disk, uint64_t len, uint64_t at);      /* a hint: a file that can't is left as it is */
-/* Reads as zeros after it. unmap: the room may be given back. buf: room for disk_zero_capacity bytes. */
-#define DISK_ZERO_ROOM 65536u
+/* Reads as zeros after it. unmap: the room may be given back. buf: DISK_ZERO_CAPACITY bytes. */
+#define DISK_ZERO_CAPACITY 65536u
 int disk_zero(const struct disk *disk, uint64_t len, uint64_t at, bool unmap, void *buf);
-
-/* ---- blk_all.c: all disks of a VM ---- */
-
-/* Has the host cut one below what its guest knows? FAIL_SYSTEM names it. */
-int blk_sizes(struct vm *vm, struct fail *why);
-/* Size, mtime and digest of each disk, read now, into vm->cfg.hosts. */
-int blk_fingerprint(struct vm *vm, struct fail *why);
-
-/* What a save or a move needs of the disks. It can take long, so nobody waits with control_lock
- * held. One of these starts it:
- *   blk_sync_start   flushes what was written since the last flush, and reads the samples that were
- *                    written since they were read
- *   blk_hold         holds requests back that have not begun, until soon none is in flight; a resume
- *                    undoes it
- * and blk_wait waits for it. Only one thread waits at a time. */
-void blk_sync_start(struct vm *vm, bool sample);
-void blk_hold(struct vm *vm, bool hold);
-enum blk_wait { BLK_WAIT_SYNCED, BLK_WAIT_QUIET };
-/* True when it has. False: until_ns has passed (0: never), or one of `others` has an event. */
-bool blk_wait(struct vm *vm, enum blk_wait what, struct pollfd *others, unsigned n,
-	      uint64_t until_ns);
-
-/* Under control_lock, what came of it; all wait for nothing. */
-int blk_synced(struct vm *vm, struct fail *why);
-int blk_quiet(struct vm *vm, struct fail *why);
-/* As blk_fingerprint, from the samples that blk_sync_start has read. */
-int blk_sampled(struct vm *vm, struct fail *why);
-void blk_forget_samples(struct vm *vm);
 
 #endif

@@ -2,7 +2,6 @@
 #include "vmrun/devices/i8042.h"
 
 #include "format/state/state_i8042.h"
-#include "vmrun/vm.h"
 
 #include <jansson.h>
 
@@ -56,7 +55,7 @@ static void i8042_answer(struct i8042 *k, uint8_t v)
 static void i8042_pulse(struct i8042 *k)
 {
 	k->resets++;
-	vm_event(k->d.vm, VM_EVENT_RESET);
+	device_event(&k->d, VM_EVENT_RESET);
 }
 
 static uint64_t i8042_read(struct device *d, uint64_t at, unsigned size)
@@ -69,7 +68,7 @@ static uint64_t i8042_read(struct device *d, uint64_t at, unsigned size)
 		k->s.full = false;
 		return k->s.out;
 	case I8042_PORT_B:
-		return clock_now_ns(&d->vm->clock) / REFRESH_NS & 1 ? REFRESH : 0;
+		return device_clock_ns(d) / REFRESH_NS & 1 ? REFRESH : 0;
 	case I8042_COMMAND:
 		return STATUS_UNLOCKED | STATUS_COMMAND | (k->s.mode & MODE_SYSTEM ? STATUS_SYSTEM : 0) |
 		       (k->s.full ? STATUS_FULL : 0);
@@ -175,7 +174,7 @@ static void i8042_counters(struct device *d, struct json_t *into)
 }
 
 const struct device_ops i8042_ops = {
-	.type       = "i8042",
+	.type       = I8042_TYPE,
 	.compatible = "i8042",
 	.size       = sizeof(struct i8042),
 	.reset      = i8042_reset,

@@ -3,7 +3,7 @@
 
 #include "format/state/state_mc146818.h"
 #include "libcommon/io.h"
-#include "vmrun/vm.h"
+#include "vmrun/host/loop.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -49,16 +49,16 @@ struct mc146818 {
 
 static uint64_t mc_now(const struct mc146818 *m)
 {
-	return clock_realtime_ns(&m->d.vm->clock) + m->s.offset_ns;
+	return device_realtime_ns(&m->d) + m->s.offset_ns;
 }
 
 static void mc_update(struct mc146818 *m)
 {
 	bool level = (m->s.reg_b & m->s.reg_c & C_REASONS) != 0;
 
-	if (level && !m->d.line)
+	if (level && !m->d.irq.level)
 		m->interrupts++;
-	board_irq(&m->d, level);
+	irq_line_set(&m->d.irq, level);
 }
 
 /* --- numbers as register B wants them --- */
@@ -262,12 +262,12 @@ static void mc_timer(void *arg, uint32_t events)
 	struct mc146818 *m = arg;
 
 	(void)events;
-	pthread_mutex_lock(&m->d.vm->machine_lock);
+	device_lock(&m->d);
 	if (!m->paused) {
 		mc_catch_up(m, mc_now(m));
 		mc_rearm(m);
 	}
-	pthread_mutex_unlock(&m->d.vm->machine_lock);
+	device_unlock(&m->d);
 }
 
 /* --- registers --- */
@@ -391,7 +391,7 @@ static int mc_open(struct device *d, struct fail *why)
 	struct mc146818 *m = (struct mc146818 *)d;
 
 	m->paused = true;      /* until the first resume */
-	m->timer  = loop_timer_add(d->vm->loop, mc_timer, m, why);
+	m->timer  = loop_timer_add(d->host->loop, mc_timer, m, why);
 	return m->timer ? 0 : fail_prefix(why, "%s: ", d->node);
 }
 
@@ -447,11 +447,11 @@ static void mc_counters(struct device *d, struct json_t *into)
 
 static void mc_close(struct device *d)
 {
-	loop_timer_remove(d->vm->loop, ((struct mc146818 *)d)->timer);
+	loop_timer_remove(d->host->loop, ((struct mc146818 *)d)->timer);
 }
 
 const struct device_ops mc146818_ops = {
-	.type       = "mc146818",
+	.type       = MC146818_TYPE,
 	.compatible = "motorola,mc146818",
 	.size       = sizeof(struct mc146818),
 	.open       = mc_open,

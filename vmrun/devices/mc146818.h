@@ -9,6 +9,7 @@
 
 #define MC146818_CENTURY 0x32u      /* of the CMOS: for the FADT */
 
+#define MC146818_TYPE "mc146818"
 extern const struct device_ops mc146818_ops;
 
 #endif

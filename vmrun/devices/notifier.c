@@ -2,8 +2,8 @@
 #include "vmrun/devices/notifier.h"
 
 #include "libcommon/io.h"
+#include "vmrun/accel/accel.h"
 #include "vmrun/devices/virtio.h"
-#include "vmrun/vm.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ struct notify_line {
 };
 
 struct notifier {
-	struct vm         *vm;
+	const struct device_host *host;
 	pthread_t          thread;
 	bool               threaded;
 	int                epoll, stop;
@@ -33,11 +33,11 @@ static void notify_serve(struct notifier *n, struct notify_line *l)
 
 	if (read(l->fd, &count, sizeof(count)) < 0)
 		return;      /* taken already */
-	pthread_mutex_lock(&n->vm->machine_lock);
+	pthread_mutex_lock(n->host->lock);
 	while (l->v->draining)      /* a vCPU resets it */
-		pthread_cond_wait(&l->v->drained, &n->vm->machine_lock);
+		pthread_cond_wait(&l->v->drained, n->host->lock);
 	virtio_kick(l->v, l->queue);
-	pthread_mutex_unlock(&n->vm->machine_lock);
+	pthread_mutex_unlock(n->host->lock);
 }
 
 static void *notify_main(void *arg)
@@ -68,7 +68,7 @@ static int notify_watch(struct notifier *n, int fd, void *what, struct fail *why
 
 static int notify_line(struct notifier *n, struct virtio *v, unsigned queue, struct fail *why)
 {
-	struct accel       *a = n->vm->accel;
+	struct accel       *a = n->host->accel;
 	struct notify_line *l = &n->lines[n->nlines++];
 
 	*l = (struct notify_line){ .v = v, .queue = queue, .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
@@ -80,12 +80,13 @@ static int notify_line(struct notifier *n, struct virtio *v, unsigned queue, str
 	return 0;
 }
 
-static int notify_lines(struct notifier *n, struct board *b, struct fail *why)
+static int notify_lines(struct notifier *n, struct device *const *devices, unsigned ndevices,
+			struct fail *why)
 {
-	for (unsigned i = 0; i < b->ndevices; i++) {
-		struct virtio *v = (struct virtio *)b->devices[i];
+	for (unsigned i = 0; i < ndevices; i++) {
+		struct virtio *v = (struct virtio *)devices[i];
 
-		if (!b->devices[i]->ops->virtio)
+		if (!devices[i]->ops->virtio)
 			continue;
 		for (unsigned q = 0; q < v->cls->nqueues; q++)
 			if (notify_line(n, v, q, why))
@@ -94,24 +95,25 @@ static int notify_lines(struct notifier *n, struct board *b, struct fail *why)
 	return 0;
 }
 
-int notifier_open(struct notifier **out, struct board *b, struct fail *why)
+int notifier_open(struct notifier **out, const struct device_host *host,
+		  struct device *const *devices, unsigned ndevices, struct fail *why)
 {
 	struct notifier *n;
 
 	*out = NULL;
-	if (!b->vm->accel || !b->vm->accel->ops->notify)
+	if (!host->accel || !host->accel->ops->notify)
 		return 0;
 	n = calloc(1, sizeof(*n));
 	if (!n)
 		return fail_sys(why, "notifier");
-	n->vm    = b->vm;
+	n->host  = host;
 	n->epoll = epoll_create1(EPOLL_CLOEXEC);
 	n->stop  = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (n->epoll < 0 || n->stop < 0) {
 		fail_sys(why, "notifier");
 		goto fail;
 	}
-	if (notify_watch(n, n->stop, NULL, why) || notify_lines(n, b, why))
+	if (notify_watch(n, n->stop, NULL, why) || notify_lines(n, devices, ndevices, why))
 		goto fail;
 	errno = pthread_create(&n->thread, NULL, notify_main, n);
 	if (errno) {
@@ -142,7 +144,7 @@ void notifier_close(struct notifier *n)
 		struct notify_line *l = &n->lines[i];
 
 		if (l->set)
-			n->vm->accel->ops->notify(n->vm->accel, l->v->d.cfg.gpa + VIRTIO_MMIO_QUEUE_NOTIFY, l->queue, l->fd, false, &why);
+			n->host->accel->ops->notify(n->host->accel, l->v->d.cfg.gpa + VIRTIO_MMIO_QUEUE_NOTIFY, l->queue, l->fd, false, &why);
 		io_close(&l->fd);
 	}
 	io_close(&n->stop);

@@ -2,7 +2,7 @@
 #include "vmrun/devices/plic.h"
 
 #include "format/state/state_plic.h"
-#include "vmrun/vm.h"
+#include "vmrun/accel/accel.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -55,7 +55,7 @@ static uint32_t plic_best(const struct plic *p, uint32_t hart, uint32_t floor)
 
 static void plic_output(struct plic *p, bool force)
 {
-	struct vm *vm = p->d.vm;
+	struct accel *a = p->d.host->accel;
 
 	for (uint32_t h = 0; h < p->harts; h++) {
 		bool on = plic_best(p, h, p->context[h].threshold) != 0;
@@ -63,7 +63,7 @@ static void plic_output(struct plic *p, bool force)
 		if (on == p->out[h] && !force)
 			continue;
 		p->out[h] = on;
-		vm->accel->ops->irq(vm->accel, h, IRQ_S_EXT, on);
+		a->ops->irq(a, h, IRQ_S_EXT, on);
 	}
 }
 
@@ -166,7 +166,7 @@ static int plic_open(struct device *d, struct fail *why)
 {
 	struct plic *p = (struct plic *)d;
 
-	p->harts = d->vm->cfg.ncpus;
+	p->harts = d->host->cfg->ncpus;
 	if (p->harts == 0 || p->harts > PLIC_HARTS_MAX)
 		return fail_set(why, FAIL_LIMIT,
 				"%s: number of harts out of range: %u (valid: 1 to %u)", d->node,
@@ -214,7 +214,7 @@ static void plic_counters(struct device *d, struct json_t *into)
 }
 
 const struct device_ops plic_ops = {
-	.type       = "sifive-plic",
+	.type       = PLIC_TYPE,
 	.compatible = "sifive,plic-1.0.0",
 	.size       = sizeof(struct plic),
 	.open       = plic_open,

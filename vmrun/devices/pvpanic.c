@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/pvpanic.h"
 
-#include "vmrun/vm.h"
 
 #include <jansson.h>
-#include <stdio.h>
 
 #define PVPANIC_PANICKED     0x01u
 #define PVPANIC_CRASH_LOADED 0x02u
@@ -28,12 +26,10 @@ static void pvpanic_write(struct device *d, uint64_t at, unsigned size, uint64_t
 	(void)at, (void)size;
 	if (value & PVPANIC_PANICKED) {
 		p->panics++;
-		if (!d->vm->panic_text[0])
-			snprintf(d->vm->panic_text, sizeof(d->vm->panic_text), "guest panic");
-		vm_event(d->vm, VM_EVENT_PANIC);
+		device_panic(d, "guest panic");
 	} else if (value & PVPANIC_CRASH_LOADED) {
 		p->crash_loads++;
-		vm_event(d->vm, VM_EVENT_CRASH_LOADED);
+		device_event(d, VM_EVENT_CRASH_LOADED);
 	}
 }
 
@@ -51,7 +47,7 @@ static void pvpanic_counters(struct device *d, struct json_t *into)
 }
 
 const struct device_ops pvpanic_ops = {
-	.type       = "pvpanic",
+	.type       = PVPANIC_TYPE,
 	.compatible = "qemu,pvpanic",
 	.size       = sizeof(struct pvpanic),
 	.reset      = pvpanic_reset,

@@ -3,7 +3,7 @@
 
 #include "format/state/state_rtc.h"
 #include "libcommon/io.h"
-#include "vmrun/vm.h"
+#include "vmrun/host/loop.h"
 
 #include <jansson.h>
 
@@ -26,12 +26,12 @@ struct rtc {
 
 static uint64_t rtc_now(const struct rtc *r)
 {
-	return clock_realtime_ns(&r->d.vm->clock) + r->s.offset_ns;
+	return device_realtime_ns(&r->d) + r->s.offset_ns;
 }
 
 static void rtc_update(struct rtc *r)
 {
-	board_irq(&r->d, r->s.irq_pending && r->s.irq_enabled);
+	irq_line_set(&r->d.irq, r->s.irq_pending && r->s.irq_enabled);
 }
 
 /* Fires a due alarm, or sets the host's timer for it. Not while paused: the clock stands then. */
@@ -60,9 +60,9 @@ static void rtc_timer(void *arg, uint32_t events)
 	struct rtc *r = arg;
 
 	(void)events;
-	pthread_mutex_lock(&r->d.vm->machine_lock);
+	device_lock(&r->d);
 	rtc_alarm(r);
-	pthread_mutex_unlock(&r->d.vm->machine_lock);
+	device_unlock(&r->d);
 }
 
 static uint64_t rtc_read(struct device *d, uint64_t at, unsigned size)
@@ -142,7 +142,7 @@ static int rtc_open(struct device *d, struct fail *why)
 	struct rtc *r = (struct rtc *)d;
 
 	r->paused = true;      /* until the first resume */
-	r->timer  = loop_timer_add(d->vm->loop, rtc_timer, r, why);
+	r->timer  = loop_timer_add(d->host->loop, rtc_timer, r, why);
 	return r->timer ? 0 : fail_prefix(why, "%s: ", d->node);
 }
 
@@ -196,11 +196,11 @@ static void rtc_counters(struct device *d, struct json_t *into)
 
 static void rtc_close(struct device *d)
 {
-	loop_timer_remove(d->vm->loop, ((struct rtc *)d)->timer);
+	loop_timer_remove(d->host->loop, ((struct rtc *)d)->timer);
 }
 
 const struct device_ops rtc_ops = {
-	.type       = "goldfish-rtc",
+	.type       = RTC_TYPE,
 	.compatible = "google,goldfish-rtc",
 	.node       = "rtc",
 	.size       = sizeof(struct rtc),

@@ -3,7 +3,7 @@
 
 #include "format/state/state_uart.h"
 #include "libcommon/text.h"
-#include "vmrun/vm.h"
+#include "vmrun/host/chardev.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -87,7 +87,7 @@ static void uart_update(struct uart *u)
 	if (line && !u->line)
 		u->interrupts++;
 	u->line = line;
-	board_irq(&u->d, line);
+	irq_line_set(&u->d.irq, line);
 }
 
 static bool uart_thr_empty(struct uart *u)
@@ -252,7 +252,7 @@ static size_t uart_receive(void *arg, const uint8_t *data, size_t len)
 	struct uart *u = arg;
 	size_t       n = 0;
 
-	pthread_mutex_lock(&u->d.vm->machine_lock);
+	device_lock(&u->d);
 	/* Looped back, the wire is cut off; it is offered again when the guest reads or leaves the loop. */
 	while (n < len && !u->paused && !(u->s.mcr & MCR_LOOP) && u->s.rx_len < uart_capacity(u))
 		uart_receive_byte(u, data[n++]);
@@ -260,7 +260,7 @@ static size_t uart_receive(void *arg, const uint8_t *data, size_t len)
 		u->bytes_in += n;
 		uart_update(u);
 	}
-	pthread_mutex_unlock(&u->d.vm->machine_lock);
+	device_unlock(&u->d);
 	return n;
 }
 
@@ -268,25 +268,31 @@ static void uart_writable(void *arg)
 {
 	struct uart *u = arg;
 
-	pthread_mutex_lock(&u->d.vm->machine_lock);
+	device_lock(&u->d);
 	if (!u->paused && u->s.thre_owed) {
 		uart_sent(u);
 		uart_update(u);
 	}
-	pthread_mutex_unlock(&u->d.vm->machine_lock);
+	device_unlock(&u->d);
 }
 
 static void uart_quit(void *arg)
 {
-	vm_event(((struct uart *)arg)->d.vm, VM_EVENT_QUIT);
+	device_event(&((struct uart *)arg)->d, VM_EVENT_QUIT);
 }
 
-struct chardev *uart_chardev(struct device *d)
+/* Passes the registers by. Waits for the host: firmware calls have no flow control, so what the host
+ * does not take would be lost. */
+static void uart_console_write(struct device *d, const uint8_t *data, size_t len)
 {
-	return ((struct uart *)d)->chardev;
+	struct chardev *c = ((struct uart *)d)->chardev;
+
+	chardev_wait(c);
+	chardev_write(c, data, len);
 }
 
-size_t uart_take(struct device *d, uint8_t *data, size_t len)
+/* Out of the receive FIFO, so that each byte is read once, whichever way the guest reads it. */
+static size_t uart_console_read(struct device *d, uint8_t *data, size_t len)
 {
 	struct uart *u = (struct uart *)d;
 	size_t       n = uart_drop(u, data, len);
@@ -300,14 +306,14 @@ size_t uart_take(struct device *d, uint8_t *data, size_t len)
 static int uart_open(struct device *d, struct fail *why)
 {
 	struct uart               *u    = (struct uart *)d;
-	const struct machine_host *host = machine_host_find(&d->vm->cfg, d->cfg.host);
+	const struct machine_host *host = device_resource(d);
 	struct chardev_ops         ops  = { .receive = uart_receive, .quit = uart_quit, .writable = uart_writable, .arg = u };
 
 	u->paused = true;      /* until the first resume */
 	if (host && host->cls != HOST_SERIAL)
 		return fail_set(why, FAIL_USAGE, "%s: %s is not a serial port", d->node,
 				d->cfg.host);
-	return chardev_open(&u->chardev, host ? host->path : "none", d->vm->loop, &ops, why);
+	return chardev_open(&u->chardev, host ? host->path : "none", d->host->loop, &ops, why);
 }
 
 static void uart_reset(struct device *d)
@@ -373,7 +379,7 @@ static void uart_close(struct device *d)
 }
 
 const struct device_ops uart_ops = {
-	.type       = "ns16550a",
+	.type       = UART_TYPE,
 	.compatible = "ns16550a",
 	.node       = "serial",
 	.size       = sizeof(struct uart),
@@ -385,6 +391,8 @@ const struct device_ops uart_ops = {
 	.post_load  = uart_post_load,
 	.pause      = uart_pause,
 	.resume     = uart_resume,
+	.console_write = uart_console_write,
+	.console_read  = uart_console_read,
 	.counters   = uart_counters,
 	.close      = uart_close,
 };

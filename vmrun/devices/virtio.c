@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/virtio.h"
 
-#include "vmrun/vm.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -22,7 +21,7 @@ void virtio_open(struct virtio *v, const struct virtio_class *cls)
 	v->paused = true;      /* until the first resume */
 	pthread_cond_init(&v->drained, NULL);
 	for (unsigned i = 0; i < VIRTIO_QUEUES_MAX; i++)
-		v->q[i].mem = &v->d.vm->memory;
+		v->q[i].mem = v->d.host->memory;
 }
 
 void virtio_close(struct virtio *v)
@@ -33,7 +32,7 @@ void virtio_close(struct virtio *v)
 
 static void virtio_line(struct virtio *v)
 {
-	board_irq(&v->d, v->core.isr != 0);
+	irq_line_set(&v->d.irq, v->core.isr != 0);
 }
 
 static void virtio_raise(struct virtio *v, uint8_t why)

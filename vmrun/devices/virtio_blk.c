@@ -7,7 +7,6 @@
 #include "vmrun/devices/disk_sync.h"
 #include "vmrun/devices/virtio.h"
 #include "vmrun/devices/virtio_blk_request.h"
-#include "vmrun/vm.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -112,7 +111,7 @@ static void blk_stall(struct blk *b, const struct blk_request *r)
 	blk_keep(b, r);
 	b->stalled = true;
 	b->told    = false;
-	vm_event(b->v.d.vm, VM_EVENT_NO_SPACE);
+	device_event(&b->v.d, VM_EVENT_NO_SPACE);
 	blk_ended(b);
 }
 
@@ -144,7 +143,7 @@ static void blk_unpark(struct blk *b)
 		struct blk_request *r = NULL;
 
 		if (virtq_chain_at(q, (uint16_t)b->s.kept_heads[i], &c, &mistake) == 1)
-			r = blk_request_make(&b->v.d.vm->memory, &c, &mistake);
+			r = blk_request_make(b->v.d.host->memory, &c, &mistake);
 		if (!r) {
 			virtio_broken(&b->v, mistake ? mistake : "host: out of memory");
 			break;
@@ -172,29 +171,29 @@ static void *blk_thread(void *arg)
 {
 	struct blk_worker *w  = arg;
 	struct blk        *b  = w->b;
-	struct vm         *vm = b->v.d.vm;
+	struct device     *d  = &b->v.d;
 
-	pthread_mutex_lock(&vm->machine_lock);
+	device_lock(d);
 	while (!b->stop) {
 		struct blk_request *r;
 		enum blk_status     status;
 		uint32_t            written;
 
 		if (!b->first || b->held || b->stalled) {
-			pthread_cond_wait(&b->work, &vm->machine_lock);
+			pthread_cond_wait(&b->work, d->host->lock);
 			continue;
 		}
 		r = blk_next(b);
-		pthread_mutex_unlock(&vm->machine_lock);
-		status = blk_request_run(r, &b->disk, b->s.capacity, &vm->memory, w->buf, &written);
-		pthread_mutex_lock(&vm->machine_lock);
+		device_unlock(d);
+		status = blk_request_run(r, &b->sync, b->s.capacity, d->host->memory, w->buf, &written);
+		device_lock(d);
 		if (status == BLK_NOSPC)
 			blk_stall(b, r);
 		else
 			blk_done(b, r, status, written);
 		free(r);
 	}
-	pthread_mutex_unlock(&vm->machine_lock);
+	device_unlock(d);
 	return NULL;
 }
 
@@ -211,7 +210,7 @@ static void blk_kick(struct virtio *v, unsigned queue)
 	/* Bounded: nothing completes while we hold the lock, and a queue takes no more than it holds. */
 	do {
 		while ((rc = virtq_pop(q, &c, &mistake)) == 1) {
-			struct blk_request *r = blk_request_make(&v->d.vm->memory, &c, &mistake);
+			struct blk_request *r = blk_request_make(v->d.host->memory, &c, &mistake);
 
 			if (!r) {
 				virtq_unpop(q, 1);
@@ -254,7 +253,7 @@ static bool blk_drain_until(struct blk *b, uint64_t until_ns)
 				  .tv_nsec = (long)(until_ns % 1000000000u) };
 
 	while (b->busy)
-		if (pthread_cond_timedwait(&b->idle, &b->v.d.vm->machine_lock, &until) == ETIMEDOUT)
+		if (pthread_cond_timedwait(&b->idle, b->v.d.host->lock, &until) == ETIMEDOUT)
 			return !b->busy;
 	return true;
 }
@@ -265,7 +264,7 @@ static void blk_drain(struct virtio *v)
 
 	blk_put_back(b);
 	while (b->busy)
-		pthread_cond_wait(&b->idle, &v->d.vm->machine_lock);
+		pthread_cond_wait(&b->idle, v->d.host->lock);
 	blk_forget_kept(b);
 }
 
@@ -350,7 +349,7 @@ static int blk_workers(struct blk *b, struct fail *why)
 static int blk_open(struct device *d, struct fail *why)
 {
 	struct blk                *b    = (struct blk *)d;
-	const struct machine_host *host = machine_host_find(&d->vm->cfg, d->cfg.host);
+	const struct machine_host *host = device_resource(d);
 	pthread_condattr_t         monotonic;
 
 	b->disk.fd = b->disk.claim = -1;
@@ -363,11 +362,12 @@ static int blk_open(struct device *d, struct fail *why)
 	pthread_condattr_destroy(&monotonic);
 	if (!host || host->cls != HOST_DISK)
 		return fail_set(why, FAIL_USAGE, "%s: missing disk %s", d->node, d->cfg.host);
-	if (disk_open(&b->disk, host, why) || (!d->vm->disks_deferred && disk_lock(&b->disk, why)))
+	if (disk_open(&b->disk, host, why) || (!d->host->disks_deferred && disk_lock(&b->disk, why)))
 		return -1;
 	if (disk_sync_open(&b->sync, &b->disk, why))
 		return -1;
-	b->disk.sync  = &b->sync;
+	b->disk.wrote     = disk_sync_wrote;
+	b->disk.wrote_arg = &b->sync;
 	b->s.capacity = b->disk.size / BLK_SECTOR;
 	b->s.readonly = b->disk.readonly;
 	return blk_workers(b, why);
@@ -457,12 +457,12 @@ static void blk_close(struct device *d)
 
 	if (b->v.cls == NULL)
 		return;
-	pthread_mutex_lock(&d->vm->machine_lock);
+	device_lock(d);
 	b->v.paused = true;
 	blk_drain(&b->v);
 	b->stop = true;
 	pthread_cond_broadcast(&b->work);
-	pthread_mutex_unlock(&d->vm->machine_lock);
+	device_unlock(d);
 	for (unsigned i = 0; i < b->nworkers; i++) {
 		pthread_join(b->workers[i].thread, NULL);
 		free(b->workers[i].buf);
@@ -475,10 +475,11 @@ static void blk_close(struct device *d)
 }
 
 const struct device_ops virtio_blk_ops = {
-	.type       = "virtio-blk",
+	.type       = VIRTIO_BLK_TYPE,
 	.compatible = "virtio,mmio",
 	.virtio     = true,
 	.size       = sizeof(struct blk),
+	.disk       = &virtio_blk_disk_ops,
 	.open       = blk_open,
 	.reset      = blk_reset,
 	.read       = virtio_mmio_read,

@@ -111,9 +111,11 @@ static enum blk_status blk_ranges(const struct blk_request *r, const struct disk
 	return status;
 }
 
-enum blk_status blk_request_run(const struct blk_request *r, const struct disk *disk, uint64_t capacity, struct memory *m,
-				uint8_t *buf, uint32_t *written)
+enum blk_status blk_request_run(const struct blk_request *r, struct disk_sync *sync,
+				uint64_t capacity, struct memory *m, uint8_t *buf,
+				uint32_t *written)
 {
+	const struct disk *disk = sync->disk;
 	enum blk_status status;
 	uint8_t         byte;
 
@@ -125,7 +127,7 @@ enum blk_status blk_request_run(const struct blk_request *r, const struct disk *
 		status = blk_out(r, disk, capacity, m, buf);
 		break;
 	case BLK_FLUSH:
-		status = disk_sync_guest_flush(disk->sync) ? BLK_IOERR : BLK_OK;
+		status = disk_sync_guest_flush(sync) ? BLK_IOERR : BLK_OK;
 		break;
 	case BLK_GET_ID:
 		status = blk_id(r, disk, m);

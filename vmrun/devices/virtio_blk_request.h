@@ -5,6 +5,8 @@
 #include "vmrun/devices/disks.h"
 #include "vmrun/devices/virtqueue.h"
 
+struct disk_sync;
+
 /* What a request asks for, and doing it: no queues, no locks (VIRTIO 1.2, 5.2.6). */
 
 #define BLK_SECTOR       512u
@@ -37,7 +39,8 @@ struct blk_request *blk_request_make(struct memory *m, const struct virtq_chain 
 
 /* Does it, with buf of BLK_REQUEST_MAX bytes: reads and writes the guest's buffers, puts the status. *written: bytes
  * from the start of the writable part, for the used ring. */
-enum blk_status blk_request_run(const struct blk_request *r, const struct disk *disk, uint64_t capacity, struct memory *m,
-				uint8_t *buf, uint32_t *written);
+enum blk_status blk_request_run(const struct blk_request *r, struct disk_sync *sync,
+				uint64_t capacity, struct memory *m, uint8_t *buf,
+				uint32_t *written);
 
 #endif

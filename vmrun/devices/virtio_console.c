@@ -5,7 +5,6 @@
 #include "libcommon/text.h"
 #include "vmrun/host/chardev.h"
 #include "vmrun/devices/virtio.h"
-#include "vmrun/vm.h"
 
 #include <jansson.h>
 
@@ -112,12 +111,12 @@ static size_t console_receive(void *arg, const uint8_t *data, size_t len)
 	struct console *c = arg;
 	size_t          n = 0;
 
-	pthread_mutex_lock(&c->v.d.vm->machine_lock);
+	device_lock(&c->v.d);
 	if (virtio_live(&c->v) && c->v.q[QUEUE_RX].s.ready)
 		do {
 			n += console_fill(c, data + n, len - n);
 		} while (n < len && virtio_live(&c->v) && virtq_rearm(&c->v.q[QUEUE_RX]));
-	pthread_mutex_unlock(&c->v.d.vm->machine_lock);
+	device_unlock(&c->v.d);
 	return n;
 }
 
@@ -125,14 +124,14 @@ static void console_writable(void *arg)
 {
 	struct console *c = arg;
 
-	pthread_mutex_lock(&c->v.d.vm->machine_lock);
+	device_lock(&c->v.d);
 	virtio_kick(&c->v, QUEUE_TX);
-	pthread_mutex_unlock(&c->v.d.vm->machine_lock);
+	device_unlock(&c->v.d);
 }
 
 static void console_quit(void *arg)
 {
-	vm_event(((struct console *)arg)->v.d.vm, VM_EVENT_QUIT);
+	device_event(&((struct console *)arg)->v.d, VM_EVENT_QUIT);
 }
 
 static const struct virtio_class console_class = {
@@ -146,14 +145,14 @@ static const struct virtio_class console_class = {
 static int console_open(struct device *d, struct fail *why)
 {
 	struct console            *c    = (struct console *)d;
-	const struct machine_host *host = machine_host_find(&d->vm->cfg, d->cfg.host);
+	const struct machine_host *host = device_resource(d);
 	struct chardev_ops         ops  = { .receive = console_receive, .quit = console_quit, .writable = console_writable, .arg = c };
 
 	virtio_open(&c->v, &console_class);
 	if (host && host->cls != HOST_SERIAL)
 		return fail_set(why, FAIL_USAGE, "%s: %s is not a serial port", d->node,
 				d->cfg.host);
-	return chardev_open(&c->chardev, host ? host->path : "none", d->vm->loop, &ops, why);
+	return chardev_open(&c->chardev, host ? host->path : "none", d->host->loop, &ops, why);
 }
 
 static void console_reset(struct device *d)
@@ -189,7 +188,7 @@ static void console_close(struct device *d)
 }
 
 const struct device_ops virtio_console_ops = {
-	.type       = "virtio-console",
+	.type       = VIRTIO_CONSOLE_TYPE,
 	.compatible = "virtio,mmio",
 	.virtio     = true,
 	.size       = sizeof(struct console),

@@ -2,7 +2,6 @@
 #include "vmrun/devices/virtio.h"
 
 #include "libcommon/bytes.h"
-#include "vmrun/vm.h"
 
 /* VIRTIO 1.2, 4.2.2: the register window, version 2. */
 #define MMIO_MAGIC               0x000u
@@ -136,7 +135,7 @@ void virtio_mmio_write(struct device *d, uint64_t at, unsigned size, uint64_t va
 	if (size != 4 || at % 4 || at >= MMIO_CONFIG)      /* no device here has configuration to write */
 		return;
 	while (v->draining)      /* another vCPU resets it */
-		pthread_cond_wait(&v->drained, &d->vm->machine_lock);
+		pthread_cond_wait(&v->drained, d->host->lock);
 	switch (at) {
 	case MMIO_DEVICE_FEATURES_SEL:
 		v->mmio.device_features_sel = value;

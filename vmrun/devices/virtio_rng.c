@@ -87,7 +87,7 @@ static void rng_close(struct device *d)
 }
 
 const struct device_ops virtio_rng_ops = {
-	.type       = "virtio-rng",
+	.type       = VIRTIO_RNG_TYPE,
 	.compatible = "virtio,mmio",
 	.virtio     = true,
 	.size       = sizeof(struct rng),

@@ -5,6 +5,7 @@
 #include "vmrun/devices/device.h"
 
 /* Entropy from the host's getrandom. */
+#define VIRTIO_RNG_TYPE "virtio-rng"
 extern const struct device_ops virtio_rng_ops;
 
 #endif

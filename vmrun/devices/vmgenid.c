@@ -2,8 +2,7 @@
 #include "vmrun/devices/vmgenid.h"
 
 #include "format/state/state_vmgenid.h"
-#include "vmrun/devices/acpi_pm.h"
-#include "vmrun/vm.h"
+#include "vmrun/memory.h"
 
 #include <assert.h>
 #include <sys/random.h>
@@ -46,7 +45,7 @@ static void vmgenid_reset(struct device *d)
 
 static int vmgenid_put(struct vmgenid *g, struct fail *why)
 {
-	if (guest_copy_in(&g->d.vm->memory, VMGENID_GPA, g->s.guid, sizeof(g->s.guid)))
+	if (guest_copy_in(g->d.host->memory, VMGENID_GPA, g->s.guid, sizeof(g->s.guid)))
 		return fail_set(why, FAIL_REFUSED, "%s: no RAM at 0x%x for the generation ID",
 				g->d.node, VMGENID_GPA);
 	g->s.owed = false;
@@ -60,31 +59,18 @@ static int vmgenid_resume(struct device *d, struct fail *why)
 	return g->s.owed && vmgenid_in_memory(g) ? vmgenid_put(g, why) : 0;
 }
 
-int vmgenid_renew(struct device *d, struct fail *why)
+static int vmgenid_copied(struct device *d, struct fail *why)
 {
-	struct vmgenid *g  = (struct vmgenid *)d;
-	struct device  *pm = acpi_pm_find(d->vm->board);
+	struct vmgenid *g = (struct vmgenid *)d;
 
 	if (getrandom(g->s.guid, sizeof(g->s.guid), 0) != (ssize_t)sizeof(g->s.guid))
 		return fail_sys(why, "%s: getrandom", d->node);
-	if (!vmgenid_in_memory(g)) {
-		/* A pulse: the driver has nothing to acknowledge, and the interrupt controller keeps the request. */
-		board_irq(d, true);
-		board_irq(d, false);
-		return 0;
-	}
-	if (vmgenid_put(g, why))
-		return -1;
-	if (pm)
-		acpi_pm_gpe(pm, ACPI_GPE_VMGENID);
-	return 0;
-}
-
-int vmgenid_renew_all(struct board *b, struct fail *why)
-{
-	for (unsigned i = 0; i < b->ndevices; i++)
-		if (b->devices[i]->ops == &vmgenid_ops && vmgenid_renew(b->devices[i], why))
-			return -1;
+	if (vmgenid_in_memory(g))
+		return vmgenid_put(g, why);     /* the board notifies the guest: x86_64_copied */
+	/* A pulse: the driver has nothing to acknowledge, and the interrupt controller keeps the
+	 * request. */
+	irq_line_set(&d->irq, true);
+	irq_line_set(&d->irq, false);
 	return 0;
 }
 
@@ -97,7 +83,7 @@ static size_t vmgenid_sections(struct device *d, struct state_section *out, size
 }
 
 const struct device_ops vmgenid_ops = {
-	.type       = "vmgenid",
+	.type       = VMGENID_TYPE,
 	.compatible = "microsoft,vmgenid",
 	.node       = "rng",
 	.size       = sizeof(struct vmgenid),
@@ -105,4 +91,5 @@ const struct device_ops vmgenid_ops = {
 	.read       = vmgenid_read,
 	.sections      = vmgenid_sections,
 	.resume     = vmgenid_resume,
+	.copied     = vmgenid_copied,
 };

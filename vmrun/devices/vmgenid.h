@@ -14,13 +14,7 @@
 #define VMGENID_GPA   0xe8000u    /* the DSDT's ADDR; not RAM for the guest to use */
 #define VMGENID_BYTES 16u
 
-struct board;
-
+#define VMGENID_TYPE "vmgenid"
 extern const struct device_ops vmgenid_ops;
-
-/* With machine_lock, the VM paused: this guest is a copy. A new ID, and its notification. */
-int vmgenid_renew(struct device *d, struct fail *why);
-/* The same for every one that the board has; for board_ops.copied. */
-int vmgenid_renew_all(struct board *b, struct fail *why);
 
 #endif

@@ -4,7 +4,6 @@
 #include "format/state/state_plic.h"
 #include "libcommon/bytes.h"
 #include "vmrun/devices/plic.h"
-#include "vmrun/devices/vmgenid.h"
 
 #include <elf.h>
 #include <string.h>
@@ -23,7 +22,7 @@ static int riscv64_check(const struct machine *cfg, struct fail *why)
 	for (uint32_t i = 0; i < cfg->ndevices; i++) {
 		const struct machine_device *d = &cfg->devices[i];
 
-		irqchip |= !strcmp(d->type, "sifive-plic");
+		irqchip |= !strcmp(d->type, PLIC_TYPE);
 		if (d->irq >= PLIC_SOURCES)
 			return fail_set(why, FAIL_CORRUPT, "device %s: interrupt %u out of range",
 					d->type, d->irq);
@@ -50,5 +49,5 @@ const struct board_ops board_riscv64 = {
 	.bootable = riscv64_bootable,
 	.boot     = riscv64_boot,
 	.irq      = riscv64_irq,
-	.copied   = vmgenid_renew_all,
+	.irqchip  = &plic_ops,
 };

@@ -2,7 +2,8 @@
 #include "vmrun/board/riscv64/riscv64.h"
 
 #include "vmrun/board/place.h"
-#include "vmrun/vm.h"
+#include "vmrun/accel/accel.h"
+#include "vmrun/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +20,8 @@ int riscv64_bootable(const struct machine *cfg, const struct boot_images *images
 
 int riscv64_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why)
 {
-	struct vm           *vm  = b->vm;
-	const struct region *ram = &vm->memory.regions[0];
+	struct memory       *m   = b->host->memory;
+	const struct region *ram = &m->regions[0];
 	uint64_t             top = ram->cfg.gpa + ram->cfg.size, initrd = 0, dtb = 0;
 	struct kernel        k;
 	uint8_t             *fdt = NULL;
@@ -40,11 +41,11 @@ int riscv64_boot(struct board *b, const struct boot_images *images, struct boot_
 	if (board_fdt(b, initrd, images->initrd ? images->initrd_len : 0, &fdt, &fdt_len, why))
 		goto out;
 
-	if (boot_put_kernel(vm, &k, images->kernel, why))
+	if (boot_put_kernel(m, &k, images->kernel, why))
 		goto out;
-	if (images->initrd && boot_put(vm, initrd, images->initrd, images->initrd_len, 0, "initrd", why))
+	if (images->initrd && boot_put(m, initrd, images->initrd, images->initrd_len, 0, "initrd", why))
 		goto out;
-	if (boot_put(vm, dtb, fdt, fdt_len, 0, "device tree", why))
+	if (boot_put(m, dtb, fdt, fdt_len, 0, "device tree", why))
 		goto out;
 	*entry = (struct boot_entry){ .how = BOOT_RISCV, .pc = k.entry, .arg = dtb };
 	rc     = 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/board/riscv64/riscv64.h"
 
-#include "vmrun/vm.h"
+#include "vmrun/devices/uart.h"
+
 
 #include <errno.h>
 #include <inttypes.h>
@@ -176,14 +177,14 @@ static void tree_device(struct tree *t, const struct machine_device *d, const st
 	tree_reg(t, d->gpa, d->size);
 	tree_u32(t, "interrupt-parent", PHANDLE_PLIC);
 	tree_u32(t, "interrupts", d->irq);
-	if (!strcmp(ops->type, "ns16550a"))
+	if (!strcmp(ops->type, UART_TYPE))
 		tree_u32(t, "clock-frequency", RISCV64_UART_HZ);
 	tree_end(t);
 }
 
 static void tree_chosen(struct tree *t, const struct board *b, uint64_t initrd, uint64_t initrd_len)
 {
-	const struct machine *cfg = &b->vm->cfg;
+	const struct machine *cfg = b->host->cfg;
 	char                  path[64];
 
 	tree_node(t, "chosen");
@@ -204,7 +205,7 @@ static void tree_chosen(struct tree *t, const struct board *b, uint64_t initrd, 
 
 static void tree_write(struct tree *t, const struct board *b, uint64_t initrd, uint64_t initrd_len)
 {
-	const struct machine *cfg = &b->vm->cfg;
+	const struct machine *cfg = b->host->cfg;
 
 	tree_node(t, "%s", "");
 	tree_u32(t, "#address-cells", 2);

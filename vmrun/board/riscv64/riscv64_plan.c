@@ -3,17 +3,19 @@
 
 #include "vmrun/board/plan.h"
 #include "vmrun/devices/plic.h"
+#include "vmrun/devices/rtc.h"
+#include "vmrun/devices/uart.h"
 #include "vmrun/devices/vmgenid.h"
 
 #include <stdio.h>
 #include <string.h>
 
 static const struct machine_device fixed[] = {
-	{ .type = "sifive-plic", .gpa = RISCV64_PLIC, .size = PLIC_WINDOW, .slot = SLOT_NONE },
-	{ .type = "ns16550a", .host = "console", .gpa = RISCV64_UART, .size = RISCV64_UART_SIZE, .irq = RISCV64_UART_IRQ,
+	{ .type = PLIC_TYPE, .gpa = RISCV64_PLIC, .size = PLIC_WINDOW, .slot = SLOT_NONE },
+	{ .type = UART_TYPE, .host = "console", .gpa = RISCV64_UART, .size = RISCV64_UART_SIZE, .irq = RISCV64_UART_IRQ,
 	  .slot = SLOT_NONE },
-	{ .type = "goldfish-rtc", .gpa = RISCV64_RTC, .size = RISCV64_RTC_SIZE, .irq = RISCV64_RTC_IRQ, .slot = SLOT_NONE },
-	{ .type = "vmgenid", .gpa = RISCV64_VMGENID, .size = VMGENID_BYTES,
+	{ .type = RTC_TYPE, .gpa = RISCV64_RTC, .size = RISCV64_RTC_SIZE, .irq = RISCV64_RTC_IRQ, .slot = SLOT_NONE },
+	{ .type = VMGENID_TYPE, .gpa = RISCV64_VMGENID, .size = VMGENID_BYTES,
 	  .irq = RISCV64_VMGENID_IRQ, .slot = SLOT_NONE },
 };
 

@@ -4,7 +4,6 @@
 #include "libcommon/bytes.h"
 #include "vmrun/board/place.h"
 #include "vmrun/board/x86_64/x86_64.h"
-#include "vmrun/vm.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -105,8 +104,8 @@ int acpi_put(struct board *b, struct fail *why)
 		errno = ENOMEM;
 		return fail_sys(why, "ACPI tables");
 	}
-	if (acpi_build(&b->vm->cfg, tables, X86_64_ACPI_SIZE, &len, why) == 0)
-		rc = boot_put(b->vm, X86_64_ACPI, tables, X86_64_ACPI_SIZE, 0, "ACPI tables", why);
+	if (acpi_build(b->host->cfg, tables, X86_64_ACPI_SIZE, &len, why) == 0)
+		rc = boot_put(b->host->memory, X86_64_ACPI, tables, X86_64_ACPI_SIZE, 0, "ACPI tables", why);
 	free(tables);
 	return rc;
 }

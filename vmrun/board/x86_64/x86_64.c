@@ -3,7 +3,6 @@
 
 #include "vmrun/devices/acpi_pm.h"
 #include "vmrun/devices/vmgenid.h"
-#include "vmrun/vm.h"
 
 #include <inttypes.h>
 
@@ -77,15 +76,25 @@ static void x86_64_irq(struct board *b, uint32_t irq, bool level)
 		return;
 	b->pins_known |= pin;
 	b->pins = level ? b->pins | pin : b->pins & ~pin;
-	b->vm->accel->ops->gsi(b->vm->accel, irq, level);
+	b->host->accel->ops->gsi(b->host->accel, irq, level);
 }
 
 static void x86_64_button(struct board *b)
 {
-	struct device *pm = acpi_pm_find(b);
+	struct device *pm = board_device(b, &acpi_pm_ops);
 
 	if (pm)
 		acpi_pm_button(pm);
+}
+
+/* The generation ID has no interrupt here: ACPI's event tells the guest to look at it. */
+static void x86_64_copied(struct board *b)
+{
+	struct device *pm = board_device(b, &acpi_pm_ops);
+
+	for (unsigned i = 0; pm && i < b->ndevices; i++)
+		if (b->devices[i]->ops == &vmgenid_ops && !b->devices[i]->cfg.irq)
+			acpi_pm_gpe(pm, ACPI_GPE_VMGENID);
 }
 
 const struct board_ops board_x86_64 = {
@@ -98,5 +107,5 @@ const struct board_ops board_x86_64 = {
 	.boot     = x86_64_boot,
 	.irq      = x86_64_irq,
 	.button   = x86_64_button,
-	.copied   = vmgenid_renew_all,
+	.copied   = x86_64_copied,
 };

@@ -4,7 +4,7 @@
 #include "libcommon/bytes.h"
 #include "vmrun/board/x86_64/acpi.h"
 #include "vmrun/board/place.h"
-#include "vmrun/vm.h"
+#include "vmrun/memory.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -58,7 +58,7 @@ static void x86_64_zero(uint8_t page[4096], const struct x86_64_kernel *k, const
 }
 
 /* A guest without other entropy starts with this, a new one at each boot. */
-static int x86_64_seed(struct vm *vm, struct fail *why)
+static int x86_64_seed(struct memory *m, struct fail *why)
 {
 	uint8_t data[16 + SEED_BYTES] = { 0 };
 	int     rc = -1;
@@ -67,7 +67,7 @@ static int x86_64_seed(struct vm *vm, struct fail *why)
 	put_le32(data + 12, SEED_BYTES);
 	/* Up to 256 bytes come whole once the host's pool is ready. */
 	if (getrandom(data + 16, SEED_BYTES, 0) == SEED_BYTES)
-		rc = boot_put(vm, X86_64_SEED, data, sizeof(data), 0, "seed", why);
+		rc = boot_put(m, X86_64_SEED, data, sizeof(data), 0, "seed", why);
 	else
 		fail_sys(why, "seed: getrandom");
 	explicit_bzero(data, sizeof(data));
@@ -75,7 +75,7 @@ static int x86_64_seed(struct vm *vm, struct fail *why)
 }
 
 /* The first 4 GiB where they are, in pages of 2 MiB: present, writable; accessed and dirty, so that no CPU has to write here. */
-static int x86_64_tables(struct vm *vm, struct fail *why)
+static int x86_64_tables(struct memory *m, struct fail *why)
 {
 	uint8_t *t = calloc(6, 4096);
 	int      rc;
@@ -87,13 +87,13 @@ static int x86_64_tables(struct vm *vm, struct fail *why)
 		put_le64(t + 4096 + 8 * i, (X86_64_TABLES + 8192 + 4096 * i) | 0x23);
 	for (unsigned i = 0; i < 4 * 512; i++)
 		put_le64(t + 8192 + 8 * i, (uint64_t)i << 21 | 0xe3);
-	rc = boot_put(vm, X86_64_TABLES, t, (size_t)6 * 4096, 0, "page tables", why);
+	rc = boot_put(m, X86_64_TABLES, t, (size_t)6 * 4096, 0, "page tables", why);
 	free(t);
 	return rc;
 }
 
 /* 0x10 code and 0x18 data, flat; as accel.h's boot_entry says. */
-static int x86_64_gdt(struct vm *vm, enum boot_how how, struct boot_entry *entry, struct fail *why)
+static int x86_64_gdt(struct memory *m, enum boot_how how, struct boot_entry *entry, struct fail *why)
 {
 	uint8_t gdt[32] = { 0 };
 
@@ -101,28 +101,28 @@ static int x86_64_gdt(struct vm *vm, enum boot_how how, struct boot_entry *entry
 	put_le64(gdt + 0x18, 0x00cf93000000ffff);
 	entry->gdt       = X86_64_GDT;
 	entry->gdt_limit = sizeof(gdt) - 1;
-	return boot_put(vm, X86_64_GDT, gdt, sizeof(gdt), 0, "GDT", why);
+	return boot_put(m, X86_64_GDT, gdt, sizeof(gdt), 0, "GDT", why);
 }
 
-static int x86_64_pages(struct vm *vm, const struct x86_64_kernel *k, const struct x86_64_start *s, struct boot_entry *entry,
+static int x86_64_pages(struct memory *m, const struct x86_64_kernel *k, const struct x86_64_start *s, struct boot_entry *entry,
 			struct fail *why)
 {
 	uint8_t page[4096];
 
 	*entry = (struct boot_entry){ .how = k->how, .pc = k->k.entry, .is_linux = k->header != NULL };
-	if (x86_64_gdt(vm, k->how, entry, why))
+	if (x86_64_gdt(m, k->how, entry, why))
 		return -1;
 	if (k->how == BOOT_X86_PVH) {
 		entry->arg = X86_64_START;
 		x86_64_pvh(page, s);
-		return boot_put(vm, X86_64_START, page, sizeof(page), 0, "hvm_start_info", why);
+		return boot_put(m, X86_64_START, page, sizeof(page), 0, "hvm_start_info", why);
 	}
 	entry->arg = X86_64_ZERO;
 	entry->cr3 = X86_64_TABLES;
 	x86_64_zero(page, k, s);
-	if (boot_put(vm, X86_64_ZERO, page, sizeof(page), 0, "zero page", why) || x86_64_seed(vm, why))
+	if (boot_put(m, X86_64_ZERO, page, sizeof(page), 0, "zero page", why) || x86_64_seed(m, why))
 		return -1;
-	return x86_64_tables(vm, why);
+	return x86_64_tables(m, why);
 }
 
 static int x86_64_append(const struct machine *cfg, const struct x86_64_kernel *k, struct fail *why)
@@ -147,25 +147,26 @@ int x86_64_bootable(const struct machine *cfg, const struct boot_images *images,
 
 int x86_64_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why)
 {
-	struct vm           *vm  = b->vm;
-	const char          *append = vm->cfg.append;
-	struct x86_64_start  s   = { .cfg = &vm->cfg, .rsdp = X86_64_ACPI };
-	struct x86_64_kernel k;
-	uint64_t             top;
+	const struct machine *cfg    = b->host->cfg;
+	struct memory        *m      = b->host->memory;
+	const char           *append = cfg->append;
+	struct x86_64_start   s      = { .cfg = cfg, .rsdp = X86_64_ACPI };
+	struct x86_64_kernel  k;
+	uint64_t              top;
 
-	if (x86_64_parse(&k, images->kernel, images->kernel_len, vm->memory.regions[0].cfg.size, why))
+	if (x86_64_parse(&k, images->kernel, images->kernel_len, m->regions[0].cfg.size, why))
 		return -1;
-	if (x86_64_append(&vm->cfg, &k, why))
+	if (x86_64_append(cfg, &k, why))
 		return fail_prefix(why, "--");
 	top = k.initrd_end;
 	if (images->initrd) {
 		s.initrd_len = images->initrd_len;
 		if (boot_place(&k.k, X86_64_KERNEL, &top, s.initrd_len, &s.initrd, "initrd", why) ||
-		    boot_put(vm, s.initrd, images->initrd, images->initrd_len, 0, "initrd", why))
+		    boot_put(m, s.initrd, images->initrd, images->initrd_len, 0, "initrd", why))
 			return -1;
 	}
-	if (boot_put_kernel(vm, &k.k, images->kernel, why) || acpi_put(b, why) ||
-	    boot_put(vm, X86_64_CMDLINE, (const uint8_t *)append, strlen(append) + 1, 0, "command line", why))
+	if (boot_put_kernel(m, &k.k, images->kernel, why) || acpi_put(b, why) ||
+	    boot_put(m, X86_64_CMDLINE, (const uint8_t *)append, strlen(append) + 1, 0, "command line", why))
 		return -1;
-	return x86_64_pages(vm, &k, &s, entry, why);
+	return x86_64_pages(m, &k, &s, entry, why);
 }

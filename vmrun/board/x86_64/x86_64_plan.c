@@ -2,6 +2,14 @@
 #include "vmrun/board/x86_64/x86_64.h"
 
 #include "vmrun/board/plan.h"
+#include "vmrun/devices/acpi_pm.h"
+#include "vmrun/devices/cf9.h"
+#include "vmrun/devices/debugexit.h"
+#include "vmrun/devices/i8042.h"
+#include "vmrun/devices/mc146818.h"
+#include "vmrun/devices/pvpanic.h"
+#include "vmrun/devices/uart.h"
+#include "vmrun/devices/vmgenid.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,14 +17,14 @@
 #define PORTS(first, n) .gpa = MACHINE_IO + (first), .size = (n), .slot = SLOT_NONE
 
 static const struct machine_device fixed[] = {
-	{ .type = "ns16550a", .host = "console", .irq = X86_64_UART_IRQ, PORTS(X86_64_UART, 8) },
-	{ .type = "mc146818", .irq = X86_64_RTC_IRQ, PORTS(X86_64_RTC, 2) },
-	{ .type = "i8042", PORTS(X86_64_I8042, 5) },
-	{ .type = "acpi-pm", .irq = X86_64_SCI, PORTS(X86_64_PM, 0x40) },
-	{ .type = "reset", PORTS(X86_64_RESET, 1) },
-	{ .type = "pvpanic", PORTS(X86_64_PVPANIC, 1) },
-	{ .type = "debugexit", PORTS(X86_64_DEBUGEXIT, 4) },
-	{ .type = "vmgenid", .gpa = X86_64_VMGENID, .size = 0x1000, .slot = SLOT_NONE },
+	{ .type = UART_TYPE, .host = "console", .irq = X86_64_UART_IRQ, PORTS(X86_64_UART, 8) },
+	{ .type = MC146818_TYPE, .irq = X86_64_RTC_IRQ, PORTS(X86_64_RTC, 2) },
+	{ .type = I8042_TYPE, PORTS(X86_64_I8042, 5) },
+	{ .type = ACPI_PM_TYPE, .irq = X86_64_SCI, PORTS(X86_64_PM, 0x40) },
+	{ .type = CF9_TYPE, PORTS(X86_64_RESET, 1) },
+	{ .type = PVPANIC_TYPE, PORTS(X86_64_PVPANIC, 1) },
+	{ .type = DEBUGEXIT_TYPE, PORTS(X86_64_DEBUGEXIT, 4) },
+	{ .type = VMGENID_TYPE, .gpa = X86_64_VMGENID, .size = 0x1000, .slot = SLOT_NONE },
 };
 
 /* All of it in region 0, as asked for: what is above 3 GiB goes behind the devices. */

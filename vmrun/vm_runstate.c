@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/runstate.h"
 
-#include "vmrun/control/control.h"
 #include "vmrun/vm.h"
 
 const char *const run_status_names[RUN_STATUSES] = {
@@ -94,7 +93,7 @@ int runstate_hold(struct vm *vm, enum holder h, struct fail *why)
 	if (vm->run.ended)
 		return fail_set(why, FAIL_ENDED, "the VM has ended");
 	if (was_running)
-		control_server_event(vm, "STOP", NULL);
+		vm_send_event(vm, "STOP", NULL);
 	return 0;
 }
 
@@ -106,7 +105,7 @@ int runstate_drop(struct vm *vm, enum holder h, struct fail *why)
 	if (runstate_apply(vm, why))
 		return -1;
 	if (!was_running && vm->run.cpus_running)
-		control_server_event(vm, "RESUME", NULL);
+		vm_send_event(vm, "RESUME", NULL);
 	return 0;
 }
 
