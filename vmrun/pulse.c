@@ -2,6 +2,7 @@
 #include "vmrun/vm.h"
 
 #include "libcommon/populated.h"
+#include "vmrun/vm_sections.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -9,114 +10,102 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A copy of every part, in the order vm_sections walks: what a load must bring back, and what puts the VM right when it
- * does not. */
-struct pulse_section {
-	char              where[MACHINE_NODE_MAX];     /* "ns16550a@10000000", "cpu@0", "vm" */
-	struct state_section section;                        /* .s is the live struct */
-	void             *copy;
-};
-
+/* All state as it is now, in the order of vm_sections, with copies of it: what a load must bring
+ * back, and what restores the VM when it does not. */
 struct pulse {
-	struct pulse_section *sections;
-	size_t             n, capacity;
+	struct vm_sections sections;
+	void             **copies;      /* one for each section; NULL: without */
 };
 
 static void pulse_close(struct pulse *p)
 {
-	for (size_t i = 0; i < p->n; i++)
-		free(p->sections[i].copy);
-	free(p->sections);
-	*p = (struct pulse){ 0 };
+	for (size_t i = 0; p->copies && i < p->sections.n; i++)
+		free(p->copies[i]);
+	free(p->copies);
+	vm_sections_close(&p->sections);
+	p->copies = NULL;
 }
 
-static int pulse_add(struct pulse *p, const char *where, const struct state_section *sections, size_t n, bool copy, struct fail *why)
+static int pulse_copy(struct pulse *p, struct fail *why)
 {
-	for (size_t i = 0; i < n; i++) {
-		if (p->n == p->capacity) {
-			size_t             capacity = p->capacity ? p->capacity * 2 : 32;
-			struct pulse_section *more = realloc(p->sections, capacity * sizeof(*more));
+	p->copies = calloc(p->sections.n, sizeof(*p->copies));
+	for (size_t i = 0; p->copies && i < p->sections.n; i++) {
+		const struct state_section *section = &p->sections.list[i].section;
 
-			if (!more)
-				goto nomem;
-			p->sections = more;
-			p->capacity  = capacity;
-		}
-		struct pulse_section *e = &p->sections[p->n];
-
-		*e = (struct pulse_section){ .section = sections[i] };
-		snprintf(e->where, sizeof(e->where), "%s", where);
-		if (copy) {
-			e->copy = malloc(sections[i].table->size);
-			if (!e->copy)
-				goto nomem;
-			memcpy(e->copy, sections[i].s, sections[i].table->size);
-		}
-		p->n++;
+		p->copies[i] = malloc(section->table->size);
+		if (!p->copies[i])
+			break;
+		memcpy(p->copies[i], section->s, section->table->size);
 	}
-	return 0;
-nomem:
+	if (p->copies && p->copies[p->sections.n - 1])
+		return 0;
 	errno = ENOMEM;
 	return fail_sys(why, "pulse");
 }
 
-/* All parts of the VM as they are now; copy: with their content. */
-static int pulse_walk(struct pulse *p, struct vm *vm, bool copy, struct fail *why)
+/* "vm", "cpu@0", "ns16550a@10000000". */
+static const char *pulse_where(const struct vm *vm, const struct vm_section *s,
+			       char out[MACHINE_NODE_MAX])
 {
-	struct state_section    sections[MACHINE_SECTIONS_MAX];
-	struct machine_sections walk;
-	char                 where[MACHINE_NODE_MAX];
-
-	*p = (struct pulse){ 0 };
-	vm_sections(vm, &walk);
-	if (pulse_add(p, "vm", sections, walk.vm_sections(vm, sections, MACHINE_SECTIONS_MAX), copy, why))
-		return -1;
-	for (uint32_t i = 0; i < vm->cfg.ncpus; i++) {
-		snprintf(where, sizeof(where), "cpu@%" PRIx32, i);
-		if (pulse_add(p, where, sections, walk.cpu_sections(vm, i, sections, MACHINE_SECTIONS_MAX), copy, why))
-			return -1;
+	switch (s->owner) {
+	case OWNER_VM:
+		snprintf(out, MACHINE_NODE_MAX, "vm");
+		break;
+	case OWNER_CPU:
+		snprintf(out, MACHINE_NODE_MAX, "cpu@%" PRIx32, s->index);
+		break;
+	case OWNER_DEVICE:
+		machine_device_node(&vm->cfg.devices[s->index], out);
+		break;
 	}
-	for (uint32_t i = 0; i < vm->cfg.ndevices; i++) {
-		machine_device_node(&vm->cfg.devices[i], where);
-		if (pulse_add(p, where, sections, walk.device_sections(vm, i, sections, MACHINE_SECTIONS_MAX), copy, why))
-			return -1;
-	}
-	return 0;
+	return out;
 }
 
-static int pulse_differs(const struct pulse_section *was, const struct pulse_section *is, struct fail *why)
+static int pulse_differs(const struct vm *vm, const struct vm_section *at, const void *was,
+			 struct fail *why)
 {
-	uint32_t            at = 0;
-	char                index[16] = "";
-	const struct field *f = state_differs(was->section.table, was->copy, is->section.s, &at);
+	const struct state_section *is = &at->section;
+	uint32_t                    n  = 0;
+	const struct field         *f  = state_differs(is->table, was, is->s, &n);
+	char                        index[16] = "", where[MACHINE_NODE_MAX];
 
 	if (!f)
 		return 0;
+	pulse_where(vm, at, where);
 	if (f->type == FIELD_BYTES || f->type == FIELD_STR)
 		return fail_set(why, FAIL_CORRUPT, "pulse: %s: %s.%s differs at byte %" PRIu32,
-				was->where, was->section.node, f->name, at);
+				where, is->node, f->name, n);
 	if (f->count > 1)
-		snprintf(index, sizeof(index), "[%" PRIu32 "]", at);
-	uint64_t before = state_value(f, was->copy, at), after = state_value(f, is->section.s, at);
+		snprintf(index, sizeof(index), "[%" PRIu32 "]", n);
+	uint64_t before = state_value(f, was, n), after = state_value(f, is->s, n);
 
 	if (f->show == SHOW_HEX)
-		return fail_set(why, FAIL_CORRUPT, "pulse: %s: %s.%s%s: 0x%" PRIx64 " before, 0x%" PRIx64 " after", was->where,
-				was->section.node, f->name, index, before, after);
-	return fail_set(why, FAIL_CORRUPT, "pulse: %s: %s.%s%s: %" PRIu64 " before, %" PRIu64 " after", was->where, was->section.node,
-			f->name, index, before, after);
+		return fail_set(why, FAIL_CORRUPT,
+				"pulse: %s: %s.%s%s: 0x%" PRIx64 " before, 0x%" PRIx64 " after",
+				where, is->node, f->name, index, before, after);
+	return fail_set(why, FAIL_CORRUPT,
+			"pulse: %s: %s.%s%s: %" PRIu64 " before, %" PRIu64 " after", where,
+			is->node, f->name, index, before, after);
 }
 
-static int pulse_compare(const struct pulse *was, const struct pulse *is, struct fail *why)
+static int pulse_compare(const struct vm *vm, const struct pulse *was, const struct pulse *is,
+			 struct fail *why)
 {
-	if (was->n != is->n)
+	char where[MACHINE_NODE_MAX];
+
+	if (was->sections.n != is->sections.n)
 		return fail_set(why, FAIL_CORRUPT,
 				"pulse: number of state nodes differs: %zu before, %zu after",
-				was->n, is->n);
-	for (size_t i = 0; i < was->n; i++) {
-		if (strcmp(was->sections[i].where, is->sections[i].where) || strcmp(was->sections[i].section.node, is->sections[i].section.node))
-			return fail_set(why, FAIL_CORRUPT, "pulse: %s: %s before, %s after", was->sections[i].where, was->sections[i].section.node,
-					is->sections[i].section.node);
-		if (pulse_differs(&was->sections[i], &is->sections[i], why))
+				was->sections.n, is->sections.n);
+	for (size_t i = 0; i < was->sections.n; i++) {
+		const struct vm_section *a = &was->sections.list[i], *b = &is->sections.list[i];
+
+		if (a->owner != b->owner || a->index != b->index ||
+		    strcmp(a->section.node, b->section.node))
+			return fail_set(why, FAIL_CORRUPT, "pulse: %s: %s before, %s after",
+					pulse_where(vm, a, where), a->section.node,
+					b->section.node);
+		if (pulse_differs(vm, b, was->copies[i], why))
 			return -1;
 	}
 	return 0;
@@ -151,37 +140,56 @@ static void pulse_put_back(struct vm *vm, const struct pulse *was)
 {
 	struct fail ignored;
 
-	for (size_t i = 0; i < was->n; i++)
-		memcpy(was->sections[i].section.s, was->sections[i].copy, was->sections[i].section.table->size);
+	for (size_t i = 0; i < was->sections.n; i++) {
+		const struct state_section *section = &was->sections.list[i].section;
+
+		memcpy(section->s, was->copies[i], section->table->size);
+	}
 	if (vm_post_load(vm, CLOCK_FREEZE, &ignored))
-		return;     /* the first failure is the one to be told of */
+		return;     /* the first failure is the one that is reported */
 }
 
-/* While the VM stands. A failure leaves it as it was before. */
-static int pulse_once(struct vm *vm, struct fail *why)
+static int pulse_load(struct vm *vm, const struct pulse *was, const uint8_t *tree, size_t len,
+		      struct fail *why)
 {
-	struct pulse was = { 0 }, is = { 0 };
-	uint8_t     *tree = NULL, *again = NULL;
-	size_t       len, again_len;
+	struct pulse is    = { .copies = NULL };
+	uint8_t     *again = NULL;
+	size_t       again_len;
 	int          rc = -1;
 
-	if (dirty_sync(&vm->dirty, NULL, NULL, why) || vm_save(vm, &tree, &len, why) || pulse_walk(&was, vm, true, why))
-		goto out;
-	if (vm_reload(vm, tree, len, why) || vm_save(vm, &again, &again_len, why) || pulse_walk(&is, vm, false, why)) {
+	if (vm_reload(vm, tree, len, why) || vm_save(vm, &again, &again_len, why) ||
+	    vm_sections_open(vm, &is.sections, why)) {
 		fail_prefix(why, "pulse: ");
-		pulse_put_back(vm, &was);
 		goto out;
 	}
-	vm->clock_section.realtime_ns = ((const struct clock_state *)was.sections[0].copy)->realtime_ns;     /* the host's went on */
-	if (pulse_compare(&was, &is, why)) {
+	/* The first section is the clock; the host's time of the save has moved on. */
+	vm->clock_section.realtime_ns = ((const struct clock_state *)was->copies[0])->realtime_ns;
+	rc = pulse_compare(vm, was, &is, why);
+out:
+	pulse_close(&is);
+	free(again);
+	return rc;
+}
+
+/* While the VM is paused. A failure leaves it as it was before. */
+static int pulse_once(struct vm *vm, struct fail *why)
+{
+	struct pulse was  = { .copies = NULL };
+	uint8_t     *tree = NULL;
+	size_t       len;
+	int          rc = -1;
+
+	/* Syncs the dirty log first, so that pulse_ram sees what this writes and nothing else. */
+	if (dirty_sync(&vm->dirty, NULL, NULL, why) || vm_save(vm, &tree, &len, why) ||
+	    vm_sections_open(vm, &was.sections, why) || pulse_copy(&was, why))
+		goto out;
+	if (pulse_load(vm, &was, tree, len, why)) {
 		pulse_put_back(vm, &was);
 		goto out;
 	}
 	rc = pulse_ram(vm, why);
 out:
-	pulse_close(&is);
 	pulse_close(&was);
-	free(again);
 	free(tree);
 	return rc;
 }
@@ -196,7 +204,7 @@ int vm_pulse(struct vm *vm, struct fail *why)
 		return fail_set(why, FAIL_ENDED, "the VM has ended");
 	if (runstate_quiesce(vm, why))
 		return -1;
-	vm_process_events(vm);     /* a wish of the guest's must not be lost between two states */
+	vm_process_events(vm);     /* an event of the guest must not be lost between two states */
 	if (vm->run.ended)
 		return fail_set(why, FAIL_ENDED, "the VM has ended");
 	/* Twice: the second finds what the first load derived wrongly. */

@@ -266,7 +266,7 @@ static void restoring_done(void *arg, uint32_t events)
 			r->rc = -1;
 		if (r->rc) {
 			vm->end_why = r->why;
-			vm_end(vm, RUN_INTERNAL_ERROR, fail_status(r->why.kind), "host-error");
+			vm_end(vm, RUN_INTERNAL_ERROR, fail_status(r->why.kind), CAUSE_HOST_ERROR);
 		} else {
 			images_tell(vm);
 		}

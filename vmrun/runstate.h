@@ -26,6 +26,13 @@ enum run_status { RUN_PRELAUNCH, RUN_RUNNING, RUN_PAUSED, RUN_INMIGRATE, RUN_POS
 		  RUN_IO_ERROR, RUN_RESTORE_VM, RUN_SHUTDOWN, RUN_GUEST_PANICKED, RUN_INTERNAL_ERROR, RUN_STATUSES };
 extern const char *const run_status_names[RUN_STATUSES];
 
+/* Why it ended: QEMU's ShutdownCause words, of the SHUTDOWN event. */
+enum shutdown_cause {
+	CAUSE_GUEST_SHUTDOWN, CAUSE_GUEST_RESET, CAUSE_GUEST_PANIC,
+	CAUSE_HOST_ERROR, CAUSE_HOST_QMP_QUIT, CAUSE_HOST_SIGNAL, CAUSE_HOST_UI, SHUTDOWN_CAUSES
+};
+extern const char *const shutdown_cause_names[SHUTDOWN_CAUSES];
+
 struct runstate {
 	unsigned        holders;         /* set of enum holder */
 	bool            started;         /* vm_start was called: without it nothing runs, whoever holds or not */

@@ -15,7 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
-int setup_accel(const struct accel_ops **out, const char *name, enum machine_type type, struct fail *why)
+/* The accelerator asked for, or with "auto" the first that can run the machine. */
+static int setup_accel(const struct accel_ops **out, const char *name, enum machine_type type, struct fail *why)
 {
 	bool any = !strcmp(name, "auto"), tried = false;
 
@@ -117,7 +118,7 @@ static int setup_machine(struct machine *m, const struct options *o, struct fail
 
 int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o, struct loop *loop, struct fail *why)
 {
-	const struct accel_ops *accel;
+	const struct accel_ops *accel = NULL;
 	bool                    incoming = o->mode == MODE_INCOMING;
 
 	const struct accel_want want = { .cpu = o->cpu, .force_tsc = o->force_tsc };

@@ -22,9 +22,6 @@ int vm_incoming(struct vm **out, const struct options *o, struct loop *loop, str
  * incoming, takes its disks. *out is set as soon as there is something to close, also on failure. */
 int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o, struct loop *loop, struct fail *why);
 
-/* The accelerator asked for, or with "auto" the first that can run the machine. */
-int setup_accel(const struct accel_ops **out, const char *name, enum machine_type type, struct fail *why);
-
 /* Are recorded paths used (design.md 5)? Only those of a snapshot that this host has written. */
 struct trust {
 	bool recorded;

@@ -163,9 +163,11 @@ int vm_start(struct vm *vm, struct fail *why)
 	return 0;
 }
 
-void vm_end(struct vm *vm, enum run_status as, int exit_status, const char *cause)
+void vm_end(struct vm *vm, enum run_status as, int exit_status, enum shutdown_cause cause)
 {
-	struct fail why = { 0 };
+	struct fail why   = { 0 };
+	bool        guest = cause == CAUSE_GUEST_SHUTDOWN || cause == CAUSE_GUEST_RESET ||
+			    cause == CAUSE_GUEST_PANIC;
 
 	if (vm->run.ended)
 		return;
@@ -174,9 +176,8 @@ void vm_end(struct vm *vm, enum run_status as, int exit_status, const char *caus
 	vm->run.exit_status = exit_status;
 	if (runstate_end(vm, &why) && vm->end_why.kind == FAIL_NONE)
 		vm->end_why = why;
-	if (cause)
-		vm_send_event(vm, "SHUTDOWN",
-				     json_pack("{s:b,s:s}", "guest", strncmp(cause, "guest-", 6) == 0, "reason", cause));
+	vm_send_event(vm, "SHUTDOWN", json_pack("{s:b,s:s}", "guest", (int)guest, "reason",
+						shutdown_cause_names[cause]));
 	loop_stop(vm->loop);
 }
 

@@ -122,8 +122,6 @@ int vm_load(struct vm *vm, const void *fdt, size_t len, struct fail *why);
 /* pause, save, reset all, load, save, compare; twice. A failure names device and field. Under control_lock. */
 int vm_pulse(struct vm *vm, struct fail *why);
 
-/* The parts of everything that is saved, in place, for machine_write and machine_load_state; arg is the VM. */
-void vm_sections(struct vm *vm, struct machine_sections *out);
 /* For vm_pulse: a tree of this VM's own, just saved, back into it; and what follows when parts were put into place. */
 int vm_reload(struct vm *vm, const void *fdt, size_t len, struct fail *why);
 int vm_post_load(struct vm *vm, enum clock_policy policy, struct fail *why);
@@ -132,7 +130,8 @@ int vm_post_load(struct vm *vm, enum clock_policy policy, struct fail *why);
 void vm_signals_block(void);
 /* Main thread: runs the loop until the VM has ended. Returns the exit status of design.md 10, or -1 with *why. */
 int vm_run(struct vm *vm, struct fail *why);
-/* Under control_lock: the VM ends here; main's loop stops; SHUTDOWN event with QEMU's ShutdownCause word. */
-void vm_end(struct vm *vm, enum run_status as, int exit_status, const char *cause);
+/* Under control_lock: the VM ends here; main's loop stops; clients get SHUTDOWN. */
+void vm_end(struct vm *vm, enum run_status as, int exit_status,
+	    enum shutdown_cause cause);
 
 #endif

@@ -22,7 +22,7 @@ static void vm_reset_wait(struct vm *vm, const struct fail *reason)
 	vm_send_event(vm, "VMFERRY_RESET_PENDING", json_pack("{s:s}", "reason", text));
 	if (runstate_hold(vm, HOLD_USER, &why) && !vm->run.ended) {
 		vm->end_why = why;
-		vm_end(vm, RUN_INTERNAL_ERROR, 1, "host-error");
+		vm_end(vm, RUN_INTERNAL_ERROR, 1, CAUSE_HOST_ERROR);
 	}
 }
 
@@ -73,7 +73,7 @@ void vm_reset_asked(struct vm *vm)
 	struct fail why = { .at = FAIL_NOWHERE };
 
 	if (vm->cfg.on_reboot == REBOOT_EXIT) {
-		vm_end(vm, RUN_SHUTDOWN, 16, "guest-reset");
+		vm_end(vm, RUN_SHUTDOWN, 16, CAUSE_GUEST_RESET);
 		return;
 	}
 	if (vm->reset_pending)
@@ -89,6 +89,6 @@ void vm_reset_asked(struct vm *vm)
 	}
 	if (vm_reset_as(vm, true, "guest-reset", &why) && !vm->reset_pending && !vm->run.ended) {
 		vm->end_why = why;
-		vm_end(vm, RUN_SHUTDOWN, 16, "guest-reset");
+		vm_end(vm, RUN_SHUTDOWN, 16, CAUSE_GUEST_RESET);
 	}
 }

@@ -18,6 +18,16 @@ const char *const run_status_names[RUN_STATUSES] = {
 	[RUN_INTERNAL_ERROR] = "internal-error",
 };
 
+const char *const shutdown_cause_names[SHUTDOWN_CAUSES] = {
+	[CAUSE_GUEST_SHUTDOWN] = "guest-shutdown",
+	[CAUSE_GUEST_RESET]    = "guest-reset",
+	[CAUSE_GUEST_PANIC]    = "guest-panic",
+	[CAUSE_HOST_ERROR]     = "host-error",
+	[CAUSE_HOST_QMP_QUIT]  = "host-qmp-quit",
+	[CAUSE_HOST_SIGNAL]    = "host-signal",
+	[CAUSE_HOST_UI]        = "host-ui",
+};
+
 /* The one rule of who may run. */
 static bool runstate_may_run(const struct runstate *r)
 {

@@ -42,6 +42,7 @@ static void fake_gsi(struct accel *a, uint32_t gsi, bool level)
 }
 
 struct fake_notify fake_notify;
+bool               fake_own_irqchip;
 
 static int fake_notify_set(struct accel *a, uint64_t gpa, uint32_t value, int fd, bool on, struct fail *why)
 {
@@ -58,6 +59,7 @@ static int fake_notify_set(struct accel *a, uint64_t gpa, uint32_t value, int fd
 }
 
 static const struct accel_ops fake_ops = { .name = "fake", .irq = fake_irq, .gsi = fake_gsi };
+static const struct accel_ops fake_own_irqchip_ops = { .name = "fake", .gsi = fake_gsi };
 static const struct accel_ops fake_notify_ops = { .name = "fake", .irq = fake_irq, .gsi = fake_gsi, .notify = fake_notify_set };
 
 void fake_machine(struct machine *cfg)
@@ -100,7 +102,8 @@ int fake_try_planned(struct fake *f, const struct machine *cfg, struct fail *why
 {
 	memset(f, 0, sizeof(*f));
 	f->vm.cfg    = *cfg;
-	f->accel.ops = fake_notify.wanted ? &fake_notify_ops : &fake_ops;
+	f->accel.ops = fake_notify.wanted ? &fake_notify_ops
+		       : fake_own_irqchip ? &fake_own_irqchip_ops : &fake_ops;
 	f->accel.vm  = &f->vm;
 	f->vm.accel  = &f->accel;
 	pthread_mutex_init(&f->vm.control_lock, NULL);

@@ -30,6 +30,9 @@ extern struct fake_notify {
 	int      fd[8];
 } fake_notify;
 
+/* Set before fake_open: an accelerator without lines into vCPUs, as KVM on x86. */
+extern bool fake_own_irqchip;
+
 /* cfg: devices, hosts and ncpus wanted; the rest is filled in (RAM: 4 MiB). Exits when it can't. */
 void fake_machine(struct machine *cfg);
 void fake_disk(struct machine *cfg, const char *name, const char *path, bool readonly);

@@ -15,7 +15,7 @@ static void ok(bool good, const char *claim)
 	failed += !good;
 }
 
-void vm_end(struct vm *vm, enum run_status as, int exit_status, const char *cause)
+void vm_end(struct vm *vm, enum run_status as, int exit_status, enum shutdown_cause cause)
 {
 	(void)cause;
 	vm->run.ended       = true;

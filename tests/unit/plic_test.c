@@ -91,5 +91,9 @@ int main(void)
 	ok(rd(&f, PLIC + 0x5ffffc, 4) == 0 && rd(&f, PENDING + 1, 1) == 0, "other places read as zero");
 	wr(&f, PLIC + 0x5ffffc, 4, 1);
 	fake_close(&f);
+
+	fake_own_irqchip = true;
+	ok(fake_try(&f, &cfg, &why) == -1 && why.kind == FAIL_CORRUPT,
+	   "a machine whose accelerator has the interrupt controller takes none of these");
 	return done_testing();
 }

@@ -36,12 +36,12 @@ int vm_boot(struct vm *vm, struct fail *why)
 	return unbootable ? fail_set(why, FAIL_USAGE, "initrd: no room for it") : 0;
 }
 
-void vm_end(struct vm *vm, enum run_status as, int exit_status, const char *cause)
+void vm_end(struct vm *vm, enum run_status as, int exit_status, enum shutdown_cause cause)
 {
 	vm->run.ended       = true;
 	vm->run.ended_as    = as;
 	vm->run.exit_status = exit_status;
-	called(cause);
+	called(shutdown_cause_names[cause]);
 }
 
 void note(const char *fmt, ...)

@@ -26,7 +26,7 @@ struct accel_counter {
 	uint64_t    value;
 };
 
-enum accel_irq { IRQ_S_EXT, IRQ_LINES };     /* level lines into a vCPU */
+enum accel_irq { IRQ_S_EXT };     /* level lines into a vCPU */
 
 /* Where vCPU 0 starts after a boot, and in which state. */
 enum boot_how {

@@ -5,6 +5,7 @@
 #include "vmrun/control/lease_session.h"
 #include "vmrun/control/server.h"
 #include "vmrun/vm.h"
+#include "vmrun/vm_sections.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -109,27 +110,28 @@ int inspect_command(struct command_call *call, struct fail *why)
 	struct vm           *vm   = call->vm;
 	const char          *path = json_string_value(json_object_get(call->args, "path"));
 	json_t              *list = json_array();
-	struct machine_sections sections;
+	struct vm_sections   sections;
 
 	if (runstate_quiesce(vm, why)) {
 		json_decref(list);
 		return -1;
 	}
-	if (vm->accel->ops->sync_state && vm->accel->ops->sync_state(vm->accel, why)) {
+	if ((vm->accel->ops->sync_state && vm->accel->ops->sync_state(vm->accel, why)) ||
+	    vm_sections_open(vm, &sections, why)) {
 		struct fail second;
 
 		runstate_apply(vm, &second);
 		json_decref(list);
 		return -1;
 	}
-	vm_sections(vm, &sections);
 	pthread_mutex_lock(&vm->machine_lock);
-	inspect_vm(vm, &sections, list, path);
+	inspect_vm(vm, &sections.walk, list, path);
 	for (uint32_t i = 0; i < vm->cfg.ncpus; i++)
-		inspect_cpu(vm, &sections, list, i, path);
+		inspect_cpu(vm, &sections.walk, list, i, path);
 	for (uint32_t i = 0; i < vm->board->ndevices; i++)
-		inspect_device(vm, &sections, list, i, path);
+		inspect_device(vm, &sections.walk, list, i, path);
 	pthread_mutex_unlock(&vm->machine_lock);
+	vm_sections_close(&sections);
 	if (runstate_apply(vm, why)) {
 		json_decref(list);
 		return -1;

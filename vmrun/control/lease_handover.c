@@ -151,7 +151,7 @@ int handover_done(struct control_server *s, const struct uuid *move, uint64_t ge
 	if (records_write(s, MOVE_MOVED, move, generation, s->move.peer, why))
 		return -1;
 	fault_point("vmrun.source.done");
-	vm_end(s->vm, RUN_POSTMIGRATE, HANDOVER_MOVED_AWAY, "host-qmp-quit");
+	vm_end(s->vm, RUN_POSTMIGRATE, HANDOVER_MOVED_AWAY, CAUSE_HOST_QMP_QUIT);
 	return 0;
 }
 
@@ -209,7 +209,7 @@ int handover_ready(struct control_server *s, const struct uuid *move, const char
 
 static void handover_give_up(struct control_server *s)
 {
-	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_GIVEN_UP, "host-error");
+	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_GIVEN_UP, CAUSE_HOST_ERROR);
 }
 
 /* Decided here; it ends when the disk says so too. */
@@ -289,7 +289,7 @@ int handover_abort(struct control_server *s, const struct uuid *move, struct fai
 	if (handover_is_returned(s))
 		return handover_same(s, move, why);
 	fail_set(&s->vm->end_why, FAIL_PEER, "incoming: move aborted");
-	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_GIVEN_UP, "host-error");
+	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_GIVEN_UP, CAUSE_HOST_ERROR);
 	return 0;
 }
 
@@ -298,7 +298,7 @@ void handover_lost(struct control_server *s, const char *reason)
 	if (s->vm->run.ended || !runstate_held_by(s->vm, HOLD_INCOMING) || handover_in_doubt(s) || handover_is_returned(s))
 		return;
 	fail_set(&s->vm->end_why, FAIL_PEER, "incoming: lease lost before READY: %.200s", reason);
-	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_GIVEN_UP, "host-error");
+	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_GIVEN_UP, CAUSE_HOST_ERROR);
 }
 
 int handover_resolve(struct control_server *s, bool own, bool peer_is_dead, const struct uuid *move, struct fail *why)

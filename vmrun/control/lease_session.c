@@ -78,7 +78,7 @@ static void session_drop(struct lease_session *g)
 		/* What could not be resumed has no one left to be told: it is the VM's end, not a VM that stands for ever. */
 		if (runstate_drop(vm, HOLD_LEASE, &why)) {
 			vm->end_why = why;
-			vm_end(vm, RUN_INTERNAL_ERROR, 1, "host-error");
+			vm_end(vm, RUN_INTERNAL_ERROR, 1, CAUSE_HOST_ERROR);
 		}
 	}
 	if (g->moving)

@@ -167,7 +167,7 @@ static void flush_rehearse(struct lease_session *g)
 	blk_hold(vm, false);
 	if (runstate_apply(vm, &why)) {
 		vm->end_why = why;
-		vm_end(vm, RUN_INTERNAL_ERROR, 1, "host-error");
+		vm_end(vm, RUN_INTERNAL_ERROR, 1, CAUSE_HOST_ERROR);
 	}
 }
 
@@ -235,7 +235,7 @@ static int verb_quit(struct lease_session *g, struct session_call *call, struct 
 	(void)call;
 	if (!g->paused)
 		return fail_set(why, FAIL_USAGE, "quit: not paused");
-	vm_end(g->server->vm, RUN_SHUTDOWN, 0, "host-qmp-quit");
+	vm_end(g->server->vm, RUN_SHUTDOWN, 0, CAUSE_HOST_QMP_QUIT);
 	return 0;
 }
 

@@ -128,7 +128,7 @@ static int command_powerdown(struct command_call *call, struct fail *why)
 static int command_quit(struct command_call *call, struct fail *why)
 {
 	(void)why;
-	vm_end(call->vm, RUN_SHUTDOWN, 0, "host-qmp-quit");
+	vm_end(call->vm, RUN_SHUTDOWN, 0, CAUSE_HOST_QMP_QUIT);
 	return 0;
 }
 

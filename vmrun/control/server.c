@@ -178,7 +178,7 @@ void control_server_close(struct control_server *s)
 	/* A host failure takes vmrun down: that is the VM's end too, before a lease's pause is given back. */
 	pthread_mutex_lock(&s->vm->control_lock);
 	if (s->vm->control == s)
-		vm_end(s->vm, RUN_INTERNAL_ERROR, 1, "host-error");
+		vm_end(s->vm, RUN_INTERNAL_ERROR, 1, CAUSE_HOST_ERROR);
 	pthread_mutex_unlock(&s->vm->control_lock);
 	sessions_close(s);         /* their threads end; holders learn why */
 	pthread_mutex_lock(&s->vm->control_lock);

@@ -186,7 +186,7 @@ const struct device_ops acpi_pm_ops = {
 	.reset      = acpi_pm_reset,
 	.read       = acpi_pm_read,
 	.write      = acpi_pm_write,
-	.sections      = acpi_pm_sections,
+	.sections   = acpi_pm_sections,
 	.post_load  = acpi_pm_post_load,
 	.counters   = acpi_pm_counters,
 };

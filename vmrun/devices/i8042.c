@@ -180,6 +180,6 @@ const struct device_ops i8042_ops = {
 	.reset      = i8042_reset,
 	.read       = i8042_read,
 	.write      = i8042_write,
-	.sections      = i8042_sections,
+	.sections   = i8042_sections,
 	.counters   = i8042_counters,
 };

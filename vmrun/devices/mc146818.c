@@ -6,7 +6,7 @@
 #include "vmrun/host/loop.h"
 
 #include <jansson.h>
-#include <string.h>
+#include <time.h>
 
 /* How this works: nothing ticks. What the guest sees follows from the RTC's time; interrupt reasons are found when
  * somebody looks, or when the host's timer fires, by what lies between seen_ns and now (mc_catch_up). The timer is set
@@ -87,59 +87,45 @@ static uint32_t mc_decode_hour(const struct mc146818 *m, uint8_t v)
 	return mc_decode(m, v & 0x7fu) % 12 + (v & HOUR_PM ? 12 : 0);
 }
 
-/* --- the calendar; days are counted from 1970-01-01, years begin in March so that the leap day is the last --- */
-
-static uint64_t days_of(uint32_t year, uint32_t month, uint32_t day)
-{
-	uint64_t y   = year - (month <= 2), era = y / 400, of_era = y % 400;
-	uint64_t doy = (153u * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day;
-
-	return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + doy - 719469;
-}
-
-static void date_of(uint64_t days, uint32_t *year, uint32_t *month, uint32_t *day)
-{
-	uint64_t z      = days + 719468, era = z / 146097, doe = z % 146097;
-	uint64_t of_era = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-	uint64_t doy    = doe - (365 * of_era + of_era / 4 - of_era / 100);
-	uint64_t shifted = (5 * doy + 2) / 153;
-
-	*day   = (uint32_t)(doy - (153 * shifted + 2) / 5 + 1);
-	*month = (uint32_t)(shifted < 10 ? shifted + 3 : shifted - 9);
-	*year  = (uint32_t)(of_era + era * 400 + (*month <= 2));
-}
-
 /* The time into its CMOS bytes, unless it is being set: they are the guest's then. */
 static void mc_show(struct mc146818 *m, uint64_t now)
 {
-	uint64_t seconds = now / SECOND_NS, days = seconds / DAY_S;
-	uint32_t of_day  = (uint32_t)(seconds % DAY_S), year, month, day;
-	uint8_t *c       = m->s.cmos;
+	time_t    seconds = (time_t)(now / SECOND_NS);     /* until the year 2554: always a date */
+	uint8_t  *c       = m->s.cmos;
+	struct tm t;
+	uint32_t  year;
 
 	if (m->s.reg_b & B_SET)
 		return;
-	date_of(days, &year, &month, &day);
-	c[SECONDS] = mc_encode(m, of_day % 60);
-	c[MINUTES] = mc_encode(m, of_day / 60 % 60);
-	c[HOURS]   = mc_encode_hour(m, of_day / 3600);
-	c[WEEKDAY] = mc_encode(m, (uint32_t)((days + 4) % 7 + 1));      /* 1970-01-01 was a Thursday; 1 is Sunday */
-	c[DAY]     = mc_encode(m, day);
-	c[MONTH]   = mc_encode(m, month);
+	gmtime_r(&seconds, &t);
+	year       = (uint32_t)t.tm_year + 1900;
+	c[SECONDS] = mc_encode(m, (uint32_t)t.tm_sec);
+	c[MINUTES] = mc_encode(m, (uint32_t)t.tm_min);
+	c[HOURS]   = mc_encode_hour(m, (uint32_t)t.tm_hour);
+	c[WEEKDAY] = mc_encode(m, (uint32_t)t.tm_wday + 1);      /* 1 is Sunday */
+	c[DAY]     = mc_encode(m, (uint32_t)t.tm_mday);
+	c[MONTH]   = mc_encode(m, (uint32_t)t.tm_mon + 1);
 	c[YEAR]    = mc_encode(m, year % 100);
 	c[MC146818_CENTURY] = mc_encode(m, year / 100);
 }
 
-/* The CMOS bytes have become the time; within the second nothing changes. Nonsense becomes some time. */
+/* The CMOS bytes have become the time; within the second nothing changes. Invalid dates become valid
+ * ones: timegm carries what exceeds a field into the next. */
 static void mc_take(struct mc146818 *m, uint64_t now)
 {
 	const uint8_t *c     = m->s.cmos;
-	uint32_t       year  = mc_decode(m, c[MC146818_CENTURY]) * 100 + mc_decode(m, c[YEAR]), month = mc_decode(m, c[MONTH]);
-	uint64_t       days, seconds;
+	uint32_t       year  = mc_decode(m, c[MC146818_CENTURY]) * 100 + mc_decode(m, c[YEAR]);
+	uint32_t       month = mc_decode(m, c[MONTH]);
+	struct tm      t     = {
+		.tm_year = (int)(year < 1970 ? 1970 : year) - 1900,
+		.tm_mon  = (int)(month < 1 ? 1 : month > 12 ? 12 : month) - 1,
+		.tm_mday = (int)mc_decode(m, c[DAY]),
+		.tm_hour = (int)mc_decode_hour(m, c[HOURS]),
+		.tm_min  = (int)mc_decode(m, c[MINUTES]),
+		.tm_sec  = (int)mc_decode(m, c[SECONDS]),
+	};
 
-	month   = month < 1 ? 1 : month > 12 ? 12 : month;
-	days    = days_of(year < 1970 ? 1970 : year, month, mc_decode(m, c[DAY]));
-	seconds = days * DAY_S + mc_decode_hour(m, c[HOURS]) * 3600u + mc_decode(m, c[MINUTES]) * 60u + mc_decode(m, c[SECONDS]);
-	m->s.offset_ns += seconds * SECOND_NS + now % SECOND_NS - now;
+	m->s.offset_ns += (uint64_t)timegm(&t) * SECOND_NS + now % SECOND_NS - now;
 	m->s.seen_ns    = mc_now(m);
 }
 
@@ -458,7 +444,7 @@ const struct device_ops mc146818_ops = {
 	.reset      = mc_reset,
 	.read       = mc_read,
 	.write      = mc_write,
-	.sections      = mc_sections,
+	.sections   = mc_sections,
 	.post_load  = mc_post_load,
 	.pause      = mc_pause,
 	.resume     = mc_resume,

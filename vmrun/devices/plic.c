@@ -167,6 +167,9 @@ static int plic_open(struct device *d, struct fail *why)
 	struct plic *p = (struct plic *)d;
 
 	p->harts = d->host->cfg->ncpus;
+	/* A foreign tree may name one for a machine whose accelerator has its own controller. */
+	if (!d->host->accel->ops->irq)
+		return fail_set(why, FAIL_CORRUPT, "%s: not valid for this machine type", d->node);
 	if (p->harts == 0 || p->harts > PLIC_HARTS_MAX)
 		return fail_set(why, FAIL_LIMIT,
 				"%s: number of harts out of range: %u (valid: 1 to %u)", d->node,
@@ -221,7 +224,7 @@ const struct device_ops plic_ops = {
 	.reset      = plic_reset,
 	.read       = plic_read,
 	.write      = plic_write,
-	.sections      = plic_sections,
+	.sections   = plic_sections,
 	.post_load  = plic_post_load,
 	.counters   = plic_counters,
 };

@@ -89,7 +89,7 @@ const struct device_ops vmgenid_ops = {
 	.size       = sizeof(struct vmgenid),
 	.reset      = vmgenid_reset,
 	.read       = vmgenid_read,
-	.sections      = vmgenid_sections,
+	.sections   = vmgenid_sections,
 	.resume     = vmgenid_resume,
 	.copied     = vmgenid_copied,
 };

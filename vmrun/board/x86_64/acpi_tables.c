@@ -5,6 +5,7 @@
 #include "libcommon/bytes.h"
 #include "vmrun/board/x86_64/x86_64.h"
 #include "vmrun/devices/acpi_pm.h"
+#include "vmrun/devices/cf9.h"
 
 #include <string.h>
 
@@ -102,7 +103,7 @@ uint32_t acpi_fadt(struct acpi *t, uint32_t facs, uint32_t dsdt)
 	put_le16(p + FADT_BOOT_ARCH, BOOT_LEGACY | BOOT_NO_VGA);
 	put_le32(p + FADT_FLAGS, FLAG_WBINVD | FLAG_PROC_C1 | FLAG_SLP_BUTTON | FLAG_FIX_RTC | FLAG_TMR_32 | FLAG_RESET_REG);
 	acpi_ports(p + FADT_RESET, X86_64_RESET, 1, ACCESS_BYTE);
-	p[FADT_RESET_VALUE] = 6;
+	p[FADT_RESET_VALUE] = CF9_RESET;
 	p[FADT_MINOR]       = 5;
 	acpi_seal(p, FADT_LEN, "FACP", 6);
 	return gpa;

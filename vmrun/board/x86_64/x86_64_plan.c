@@ -20,7 +20,7 @@ static const struct machine_device fixed[] = {
 	{ .type = UART_TYPE, .host = "console", .irq = X86_64_UART_IRQ, PORTS(X86_64_UART, 8) },
 	{ .type = MC146818_TYPE, .irq = X86_64_RTC_IRQ, PORTS(X86_64_RTC, 2) },
 	{ .type = I8042_TYPE, PORTS(X86_64_I8042, 5) },
-	{ .type = ACPI_PM_TYPE, .irq = X86_64_SCI, PORTS(X86_64_PM, 0x40) },
+	{ .type = ACPI_PM_TYPE, .irq = X86_64_SCI, PORTS(X86_64_PM, ACPI_PM_SIZE) },
 	{ .type = CF9_TYPE, PORTS(X86_64_RESET, 1) },
 	{ .type = PVPANIC_TYPE, PORTS(X86_64_PVPANIC, 1) },
 	{ .type = DEBUGEXIT_TYPE, PORTS(X86_64_DEBUGEXIT, 4) },
