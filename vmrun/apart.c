@@ -31,7 +31,8 @@ int apart_from_hosts(const struct machine *m, struct fail *why)
 
 		if (h->cls == HOST_SERIAL || !h->path[0] || stat(h->path, &st))
 			continue;
-		snprintf(what, sizeof(what), "%s '%s' of this VM", host_class_names[h->cls], h->name);
+		snprintf(what, sizeof(what), "%s '%s' of this VM", host_class_names[h->cls],
+			 h->name);
 		if (apart_from(m, &st, what, why))
 			return -1;
 	}

@@ -5,9 +5,10 @@
 
 #include <stdatomic.h>
 
-/* A sequence lock without fences (ThreadSanitizer does not know them): the writer's fetch_add is a full barrier, each
- * field is loaded with acquire and stored with release. A reader that saw the same even number twice read the host's
- * clock before the writer did, so that time never goes back across a stop. Writers are serialised by control_lock. */
+/* A sequence lock without fences (ThreadSanitizer does not know them): the writer's fetch_add is a
+ * full barrier, each field is loaded with acquire and stored with release. A reader that saw the
+ * same even number twice read the host's clock before the writer did, so that time never goes back
+ * across a stop. Writers are serialised by control_lock. */
 
 static void clock_change_begin(struct vm_clock *c)
 {
@@ -82,8 +83,10 @@ void clock_load(struct vm_clock *c, const struct clock_state *s, enum clock_poli
 {
 	uint64_t now = io_realtime_ns(), guest = s->guest_ns;
 
-	/* A host whose wall clock is behind the saver's adds nothing: guest time never goes back. */
-	if (policy == CLOCK_ADVANCE && now > s->realtime_ns && now - s->realtime_ns <= UINT64_MAX - guest)
+	/* A host whose wall clock is behind the saver's adds nothing: guest time never goes
+	 * back. */
+	if (policy == CLOCK_ADVANCE && now > s->realtime_ns &&
+	    now - s->realtime_ns <= UINT64_MAX - guest)
 		guest += now - s->realtime_ns;
 	clock_change_begin(c);
 	atomic_store(&c->frozen_ns, guest);

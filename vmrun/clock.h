@@ -8,7 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The guest's clock: nanoseconds since power-on, standing still while the VM does not run. Saved as part "clock". */
+/* The guest's clock: nanoseconds since power-on, standing still while the VM does not run. Saved as
+ * part "clock". */
 
 
 struct vm_clock {
@@ -23,7 +24,8 @@ void clock_open(struct vm_clock *c);                     /* 0, standing, boot_re
 void clock_start(struct vm_clock *c);
 void clock_stop(struct vm_clock *c);
 uint64_t clock_now_ns(const struct vm_clock *c);         /* any thread; monotonic */
-uint64_t clock_realtime_ns(const struct vm_clock *c);    /* what the guest's RTC shows: boot_realtime + now */
+/* What the guest's RTC shows: boot_realtime + now. */
+uint64_t clock_realtime_ns(const struct vm_clock *c);
 void clock_save(const struct vm_clock *c, struct clock_state *s);
 /* advance: guest_ns and with it the RTC jump by the real time that has passed since the save. */
 void clock_load(struct vm_clock *c, const struct clock_state *s, enum clock_policy policy);

@@ -7,8 +7,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* What was written since a snapshot. A pending one collects from the pause of its save; the one before it stands still
- * meanwhile, so that it can be given the pages back. */
+/* What was written since a snapshot. A pending one collects from the pause of its save; the one
+ * before it stands still meanwhile, so that it can be given the pages back. */
 struct epoch {
 	struct dirty_consumer c;          /* first */
 	struct uuid           snapshot;
@@ -43,7 +43,8 @@ void dirty_consumer_remove(struct dirty_log *log, struct dirty_consumer *c)
 			*p      = c->next;
 			c->next = NULL;
 			if (!log->consumers)
-				dirty_log(log, false, &why);     /* logging on costs time, no correctness */
+				/* Logging on costs time, no correctness. */
+				dirty_log(log, false, &why);
 			return;
 		}
 }
@@ -88,15 +89,18 @@ static void dirty_take(struct dirty_log *log, struct region *r, uint64_t *taken)
 	}
 }
 
-/* Every mark that was taken goes to every consumer; where: into whose maps fresh pages are counted. */
-static uint64_t dirty_share(struct dirty_log *log, uint64_t *const taken[], const struct dirty_consumer *count)
+/* Every mark that was taken goes to every consumer; where: into whose maps fresh pages are
+ * counted. */
+static uint64_t dirty_share(struct dirty_log *log, uint64_t *const taken[],
+			    const struct dirty_consumer *count)
 {
 	uint64_t fresh = 0;
 
 	for (const struct dirty_consumer *c = log->consumers; c; c = c->next)
 		for (unsigned i = 0; i < log->memory->nregions; i++) {
 			uint64_t n = c->map[i]
-					     ? dirty_or(&log->memory->regions[i], c->map[i], taken[i])
+					     ? dirty_or(&log->memory->regions[i], c->map[i],
+							taken[i])
 					     : 0;
 
 			if (c == count)
@@ -105,7 +109,8 @@ static uint64_t dirty_share(struct dirty_log *log, uint64_t *const taken[], cons
 	return fresh;
 }
 
-int dirty_sync(struct dirty_log *log, const struct dirty_consumer *c, uint64_t *fresh, struct fail *why)
+int dirty_sync(struct dirty_log *log, const struct dirty_consumer *c, uint64_t *fresh,
+	       struct fail *why)
 {
 	uint64_t *taken[LIMIT_REGIONS] = { NULL };
 	int       rc = -1;
@@ -121,10 +126,12 @@ int dirty_sync(struct dirty_log *log, const struct dirty_consumer *c, uint64_t *
 	for (unsigned i = 0; i < log->memory->nregions; i++)
 		dirty_take(log, &log->memory->regions[i], taken[i]);
 
-	/* Only after the marks were taken: a vCPU that still writes under an old tag writes a page that is in taken[], and
-	 * nobody reads it before the tags are gone. */
-	if ((log->consumers || !log->accel->ops->log) && log->accel->ops->sync_dirty_log(log->accel, taken, why)) {
-		for (unsigned i = 0; i < log->memory->nregions; i++)     /* no mark is lost to a failure */
+	/* Only after the marks were taken: a vCPU that still writes under an old tag writes a page
+	 * that is in taken[], and nobody reads it before the tags are gone. */
+	if ((log->consumers || !log->accel->ops->log) &&
+	    log->accel->ops->sync_dirty_log(log->accel, taken, why)) {
+		/* No mark is lost to a failure. */
+		for (unsigned i = 0; i < log->memory->nregions; i++)
 			dirty_or(&log->memory->regions[i], log->memory->regions[i].dirty, taken[i]);
 		goto out;
 	}
@@ -149,12 +156,14 @@ static void epoch_close(struct dirty_log *log, struct epoch *e)
 	free(e);
 }
 
-static struct epoch *epoch_open(struct dirty_log *log, const struct uuid *snapshot, struct fail *why)
+static struct epoch *epoch_open(struct dirty_log *log, const struct uuid *snapshot,
+				struct fail *why)
 {
 	struct epoch *e = calloc(1, sizeof(*e));
 
 	for (unsigned i = 0; e && i < log->memory->nregions; i++) {
-		e->c.map[i] = calloc(bitmap_words(log->memory->regions[i].npages), sizeof(*e->c.map[i]));
+		e->c.map[i] = calloc(bitmap_words(log->memory->regions[i].npages),
+				     sizeof(*e->c.map[i]));
 		if (!e->c.map[i]) {
 			epoch_close(log, e);
 			e = NULL;

@@ -17,10 +17,14 @@ static const struct main_command {
 	int       (*run)(int argc, char **argv);
 	const char *operands, *does;
 } main_commands[] = {
-	{ "list",     list_main,     "[--json]",                   "list running VMs"                        },
-	{ "ctl",      ctl_main,      "VM COMMAND [key=value]...",  "run a command, or: VM wait EVENT"        },
-	{ "info",     info_main,     "[--json]",                   "show accelerators, capabilities, limits" },
-	{ "selftest", selftest_main, "[ACCELERATOR]",              "test each accelerator"                   },
+	{ "list",     list_main,     "[--json]",
+	  "list running VMs"                        },
+	{ "ctl",      ctl_main,      "VM COMMAND [key=value]...",
+	  "run a command, or: VM wait EVENT"        },
+	{ "info",     info_main,     "[--json]",
+	  "show accelerators, capabilities, limits" },
+	{ "selftest", selftest_main, "[ACCELERATOR]",
+	  "test each accelerator"                   },
 };
 #define MAIN_COMMANDS (sizeof(main_commands) / sizeof(main_commands[0]))
 
@@ -28,7 +32,8 @@ static void main_help(void)
 {
 	fputs(options_usage, stdout);
 	for (size_t i = 0; i < MAIN_COMMANDS; i++)
-		printf("       vmrun %-8s %-26s %s\n", main_commands[i].word, main_commands[i].operands, main_commands[i].does);
+		printf("       vmrun %-8s %-26s %s\n", main_commands[i].word,
+		       main_commands[i].operands, main_commands[i].does);
 }
 
 /* Whatever ends us, a terminal that was made raw is given back. */
@@ -40,16 +45,20 @@ static void main_fatal(int signal_number)
 
 static int main_prepare(struct fail *why)
 {
-	static const int fatal[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL };
-	struct sigaction act = { .sa_handler = main_fatal, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER) }, was;
+	static const int fatal[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGABRT, SIGSEGV, SIGBUS,
+				     SIGFPE, SIGILL };
+	struct sigaction act = { .sa_handler = main_fatal,
+				 .sa_flags = (int)(SA_RESETHAND | SA_NODEFER) }, was;
 
 	/* What was closed would be opened as something else, and written to. */
 	for (int fd = 0; fd < 3; fd++)
-		if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) != fd)
+		if (fcntl(fd, F_GETFD) == -1 &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) != fd)
 			return fail_sys(why, "/dev/null");
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
-		if (sigaction(fatal[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN)     /* nohup stays nohup */
+		/* Nohup stays nohup. */
+		if (sigaction(fatal[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN)
 			sigaction(fatal[i], &act, NULL);
 	return 0;
 }
@@ -93,7 +102,8 @@ static int main_vm(const struct options *o)
 	if (rc == 0)
 		rc = vm_run(vm, &why);
 	if (vm && rc >= 0)
-		why = vm->end_why;     /* why it ended, where there is more to say than the status does */
+		/* Why it ended, where there is more to say than the status does. */
+		why = vm->end_why;
 	vm_restore_end(vm);
 	if (vm)
 		control_server_close(vm->control);

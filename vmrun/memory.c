@@ -16,8 +16,8 @@ static int region_open(struct region *r, const struct machine_region *cfg, struc
 {
 	char name[48];
 
-	if (cfg->size == 0 || cfg->size > LIMIT_REGION_BYTES || cfg->size % GUEST_PAGE || cfg->gpa % GUEST_PAGE ||
-	    cfg->gpa > UINT64_MAX - cfg->size)
+	if (cfg->size == 0 || cfg->size > LIMIT_REGION_BYTES || cfg->size % GUEST_PAGE ||
+	    cfg->gpa % GUEST_PAGE || cfg->gpa > UINT64_MAX - cfg->size)
 		return fail_set(why, FAIL_LIMIT,
 				"region %s: out of range: %" PRIu64 " bytes at 0x%" PRIx64,
 				cfg->name, cfg->size, cfg->gpa);
@@ -29,16 +29,20 @@ static int region_open(struct region *r, const struct machine_region *cfg, struc
 	if (r->fd < 0)
 		return fail_sys(why, "region %s: memfd_create", cfg->name);
 	if (ftruncate(r->fd, (off_t)cfg->size))
-		return fail_sys(why, "region %s: %" PRIu64 " MiB of memory", cfg->name, cfg->size >> 20);
-	/* Never F_SEAL_WRITE: it would refuse the mapping. Size is what those who map it rely on. */
+		return fail_sys(why, "region %s: %" PRIu64 " MiB of memory", cfg->name,
+				cfg->size >> 20);
+	/* Never F_SEAL_WRITE: it would refuse the mapping. Size is what those who map it rely
+	 * on. */
 	if (fcntl(r->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
 		return fail_sys(why, "region %s: seal", cfg->name);
-	r->host = mmap(NULL, (size_t)cfg->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, r->fd, 0);
+	r->host = mmap(NULL, (size_t)cfg->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+		       r->fd, 0);
 	if (r->host == MAP_FAILED) {
 		r->host = NULL;
 		return fail_sys(why, "region %s: map %" PRIu64 " MiB", cfg->name, cfg->size >> 20);
 	}
-	madvise(r->host, (size_t)cfg->size, MADV_DONTDUMP);     /* a crash of ours must not spill the guest; best effort */
+	/* A crash of ours must not spill the guest; best effort. */
+	madvise(r->host, (size_t)cfg->size, MADV_DONTDUMP);
 
 	r->dirty    = calloc(bitmap_words(r->npages), sizeof(*r->dirty));
 	r->blocks   = calloc(populated_map_words(r->npages), sizeof(*r->blocks));
@@ -159,14 +163,19 @@ void region_mark(struct region *r, uint64_t first, uint64_t count)
 		return;
 	bitmap_mark_range(r->dirty, first, count);
 
-	/* A decoder sets the bit and then reads the bytes; we have written the bytes and now take the bit. Both are
-	 * read-modify-writes of one word, so either it sees our bytes or we see its bit: no plain look may come first. */
+	/* A decoder sets the bit and then reads the bytes; we have written the bytes and now take
+	 * the bit. Both are read-modify-writes of one word, so either it sees our bytes or we see
+	 * its bit: no plain look may come first. */
 	for (uint64_t w = first / 64; w <= (first + count - 1) / 64; w++) {
 		uint64_t mask = bitmap_mask(w, first, first + count);
-		uint64_t hit  = atomic_fetch_and_explicit(&r->code[w], ~mask, memory_order_acq_rel) & mask;
+		uint64_t hit  = atomic_fetch_and_explicit(&r->code[w], ~mask,
+							  memory_order_acq_rel) & mask;
 
-		for (; hit; hit &= hit - 1)
-			atomic_fetch_add_explicit(&r->code_gen[w * 64 + (uint64_t)__builtin_ctzll(hit)], 1, memory_order_acq_rel);
+		for (; hit; hit &= hit - 1) {
+			uint64_t page = w * 64 + (uint64_t)__builtin_ctzll(hit);
+
+			atomic_fetch_add_explicit(&r->code_gen[page], 1, memory_order_acq_rel);
+		}
 	}
 }
 
@@ -187,7 +196,8 @@ int region_present(const struct region *r, uint64_t *map, struct fail *why)
 		if (to > end)
 			to = end;
 		/* Whole pages: an end within a page belongs to it. */
-		uint64_t first = (uint64_t)from / GUEST_PAGE, last = ((uint64_t)to + GUEST_PAGE - 1) / GUEST_PAGE;
+		uint64_t first = (uint64_t)from / GUEST_PAGE,
+			last = ((uint64_t)to + GUEST_PAGE - 1) / GUEST_PAGE;
 
 		bitmap_set_range(map, first, last - first);
 		at = to;

@@ -12,10 +12,11 @@
 
 /* Guest memory: regions over memfds, one door in, and the marks of what was written (design.md 4).
  *
- * Whoever writes guest memory marks the page in `dirty` after the last byte is written: devices, loader and reset
- * through guest_write_begin/_end, the software CPU's slow store path by itself. Only dirty_sync() (dirty.h) takes
- * marks away. A page from which a software CPU has decoded instructions has its bit in `code` and loses its write
- * tags; a write to it clears the bit and counts code_gen up, so that decoded copies are seen to be stale. */
+ * Whoever writes guest memory marks the page in `dirty` after the last byte is written: devices,
+ * loader and reset through guest_write_begin/_end, the software CPU's slow store path by itself.
+ * Only dirty_sync() (dirty.h) takes marks away. A page from which a software CPU has decoded
+ * instructions has its bit in `code` and loses its write tags; a write to it clears the bit and
+ * counts code_gen up, so that decoded copies are seen to be stale. */
 
 #define GUEST_PAGE       4096u
 #define GUEST_PAGE_SHIFT 12
@@ -36,32 +37,38 @@ struct memory {
 	struct region regions[LIMIT_REGIONS];
 };
 
-int memory_open(struct memory *m, const struct machine *cfg, struct fail *why);     /* memfds, mapped, untouched */
+/* Memfds, mapped, untouched. */
+int memory_open(struct memory *m, const struct machine *cfg, struct fail *why);
 void memory_close(struct memory *m);
 
 /* The region that holds all of [gpa, gpa + len), len 1 or more; NULL when none does. */
 struct region *memory_region(struct memory *m, uint64_t gpa, uint64_t len);
 
-/* For reading. NULL unless the whole range lies in one region. Nothing else turns a gpa into a pointer. */
+/* For reading. NULL unless the whole range lies in one region. Nothing else turns a gpa into a
+ * pointer. */
 const void *guest_read(struct memory *m, uint64_t gpa, uint64_t len);
-int guest_copy_out(struct memory *m, void *dst, uint64_t gpa, uint64_t len);        /* -1: not memory */
+/* -1: not memory. */
+int guest_copy_out(struct memory *m, void *dst, uint64_t gpa, uint64_t len);
 
 struct guest_write {
 	struct region *r;
 	uint64_t       at, len;       /* in the region */
 };
 
-/* For writing: NULL unless the whole range lies in one writable region. guest_write_end marks, and is called after the
- * last byte has been written: for asynchronous I/O on its completion, at each used-ring update. */
+/* For writing: NULL unless the whole range lies in one writable region. guest_write_end marks, and
+ * is called after the last byte has been written: for asynchronous I/O on its completion, at each
+ * used-ring update. */
 void *guest_write_begin(struct memory *m, struct guest_write *w, uint64_t gpa, uint64_t len);
 void guest_write_end(struct guest_write *w);
-int guest_copy_in(struct memory *m, uint64_t gpa, const void *src, uint64_t len);   /* both steps; -1: not memory */
+/* Both steps; -1: not memory. */
+int guest_copy_in(struct memory *m, uint64_t gpa, const void *src, uint64_t len);
 
 /* Marks pages [first, first + count) of r written, after the write; drops decoded code. */
 void region_mark(struct region *r, uint64_t first, uint64_t count);
 
-/* Sets in map (bitmap_words long, zeroed by the caller) the pages that exist in the region's memfd. Looks at the holes
- * and touches nothing. A logger calls it after its logging is on: what appears later is marked as written. */
+/* Sets in map (bitmap_words long, zeroed by the caller) the pages that exist in the region's memfd.
+ * Looks at the holes and touches nothing. A logger calls it after its logging is on: what appears
+ * later is marked as written. */
 int region_present(const struct region *r, uint64_t *map, struct fail *why);
 
 #endif

@@ -32,7 +32,8 @@ static void lacks_add(struct lacks *l, const char *fmt, ...)
 	va_end(ap);
 	l->n++;
 	/* Room is kept for the count of those whose names do not fit. */
-	if (l->more || n < 0 || (size_t)n >= sizeof(one) || l->at + (size_t)n + 32 > sizeof(l->text)) {
+	if (l->more || n < 0 || (size_t)n >= sizeof(one) ||
+	    l->at + (size_t)n + 32 > sizeof(l->text)) {
 		l->more++;
 		return;
 	}
@@ -51,7 +52,8 @@ static void overrides_path(struct machine_host *h, const char *path)
 	snprintf(h->path, sizeof(h->path), "%s", path);
 }
 
-static int overrides_disks(struct machine *m, const struct options *o, bool given[LIMIT_HOSTS], struct fail *why)
+static int overrides_disks(struct machine *m, const struct options *o, bool given[LIMIT_HOSTS],
+			   struct fail *why)
 {
 	for (uint32_t i = 0; i < o->ndisks; i++) {
 		const struct options_disk *d = &o->disks[i];
@@ -89,8 +91,8 @@ static struct machine_host *overrides_serial(struct machine *m, const char *type
 	return NULL;
 }
 
-static int overrides_one(struct machine *m, struct machine_host *h, const char *option, const char *path, bool given[LIMIT_HOSTS],
-			 struct fail *why)
+static int overrides_one(struct machine *m, struct machine_host *h, const char *option,
+			 const char *path, bool given[LIMIT_HOSTS], struct fail *why)
 {
 	if (!path)
 		return 0;
@@ -101,9 +103,10 @@ static int overrides_one(struct machine *m, struct machine_host *h, const char *
 	return 0;
 }
 
-/* kernel and initrd: needed at a reset only, so that a VM can go on without them; a path that is not trusted is forgotten,
- * one that is given replaces what was recorded, digest included. */
-static int overrides_image(struct machine *m, const char *name, enum host_class cls, const char *path, bool trusted, struct fail *why)
+/* kernel and initrd: needed at a reset only, so that a VM can go on without them; a path that is
+ * not trusted is forgotten, one that is given replaces what was recorded, digest included. */
+static int overrides_image(struct machine *m, const char *name, enum host_class cls,
+			   const char *path, bool trusted, struct fail *why)
 {
 	struct machine_host *h = machine_host_find(m, name);
 
@@ -128,8 +131,10 @@ static int overrides_image(struct machine *m, const char *name, enum host_class 
 	return 0;
 }
 
-/* A serial line on a file or socket is created, appended to or unlinked by being opened: it has to be given anew. */
-static void overrides_lacking_serial(struct machine *m, const struct machine_host *h, struct lacks *l)
+/* A serial line on a file or socket is created, appended to or unlinked by being opened: it has to
+ * be given anew. */
+static void overrides_lacking_serial(struct machine *m, const struct machine_host *h,
+				     struct lacks *l)
 {
 	const char *option = h == overrides_serial(m, UART_TYPE)         ? "--serial"
 			     : h == overrides_serial(m, VIRTIO_CONSOLE_TYPE) ? "--virtio-console"
@@ -143,7 +148,8 @@ static void overrides_lacking_serial(struct machine *m, const struct machine_hos
 		lacks_add(l, "serial %s (no option available)", h->name);
 }
 
-static void overrides_lacking(struct machine *m, const struct machine_host *h, bool trusted, struct lacks *l)
+static void overrides_lacking(struct machine *m, const struct machine_host *h, bool trusted,
+			      struct lacks *l)
 {
 	struct stat st;
 
@@ -157,7 +163,8 @@ static void overrides_lacking(struct machine *m, const struct machine_host *h, b
 		lacks_add(l, "--disk %s=PATH (%.60s: %s)", h->name, h->path, strerror(errno));
 }
 
-/* A few bytes of a file or a peer's word claim any amount. What somebody asks for with --memory is their own business. */
+/* A few bytes of a file or a peer's word claim any amount. What somebody asks for with --memory is
+ * their own business. */
 static int overrides_memory(const struct machine *m, const struct options *o, struct fail *why)
 {
 	struct sysinfo host;
@@ -178,7 +185,8 @@ static int overrides_memory(const struct machine *m, const struct options *o, st
 			want >> 20, have >> 20);
 }
 
-int setup_overrides(struct machine *m, const struct options *o, const struct trust *trust, struct fail *why)
+int setup_overrides(struct machine *m, const struct options *o, const struct trust *trust,
+		    struct fail *why)
 {
 	bool         given[LIMIT_HOSTS + 2] = { false };
 	bool         trusted                = trust->recorded || o->trust_paths;
@@ -194,7 +202,8 @@ int setup_overrides(struct machine *m, const struct options *o, const struct tru
 		m->on_reboot = (enum reboot_policy)o->on_reboot;
 	if (overrides_disks(m, o, given, why) ||
 	    overrides_one(m, overrides_serial(m, UART_TYPE), "serial", o->serial, given, why) ||
-	    overrides_one(m, overrides_serial(m, VIRTIO_CONSOLE_TYPE), "virtio-console", o->virtio_console, given, why) ||
+	    overrides_one(m, overrides_serial(m, VIRTIO_CONSOLE_TYPE), "virtio-console",
+			  o->virtio_console, given, why) ||
 	    overrides_image(m, "kernel", HOST_KERNEL, o->kernel, trusted, why) ||
 	    overrides_image(m, "initrd", HOST_INITRD, o->initrd, trusted, why))
 		return -1;

@@ -22,7 +22,8 @@
 struct restore {
 	struct vm       *vm;
 	struct page_sink sinks[LIMIT_REGIONS];      /* one a region of vm->memory */
-	struct image_pieces images;                 /* kernel and initrd, as far as they have come */
+	/* Kernel and initrd, as far as they have come. */
+	struct image_pieces images;
 };
 
 static int restore_open(struct restore *r, struct vm *vm, const struct options *o, struct fail *why)
@@ -120,7 +121,8 @@ static struct trust restore_trust(const struct snap_stream *s, const struct fail
 }
 
 /* Reads on to the configuration and what says who wrote it; the header has been read. */
-static int restore_config(struct snap_stream *s, const struct options *o, struct machine *m, struct fail *why)
+static int restore_config(struct snap_stream *s, const struct options *o, struct machine *m,
+			  struct fail *why)
 {
 	const struct snap_header *h      = snap_stream_header(s);
 	struct fail               no_key = { 0 };
@@ -154,7 +156,8 @@ static int restore_config(struct snap_stream *s, const struct options *o, struct
 /* Recorded paths were used because the configuration is ours: so must be the rest. */
 static int restore_own(const struct snap_stream *s, const struct options *o, struct fail *why)
 {
-	if (o->trust_paths || snap_stream_auth_config(s) != SNAP_AUTH_OK || snap_stream_auth_all(s) == SNAP_AUTH_OK)
+	if (o->trust_paths || snap_stream_auth_config(s) != SNAP_AUTH_OK ||
+	    snap_stream_auth_all(s) == SNAP_AUTH_OK)
 		return 0;
 	return fail_set(why, FAIL_REFUSED,
 		"%s: modified after it was written by this host; use --trust-paths to ignore",
@@ -191,12 +194,14 @@ static void restore_stopped(struct vm *vm, const struct options *o)
 	     vm->cfg.name, vm->cfg.name);
 }
 
-/* The reading of a snapshot: a thread of its own, so that a pipe that stalls keeps nobody waiting. */
+/* The reading of a snapshot: a thread of its own, so that a pipe that stalls keeps nobody
+ * waiting. */
 struct restoring {
 	struct vm            *vm;
 	const struct options *o;
 	struct snap_stream   *stream;
-	int                   fd, cancel, done;      /* the source; eventfds: to give up, to say that it has ended */
+	/* The source; eventfds: to give up, to say that it has ended. */
+	int                   fd, cancel, done;
 	struct loop_watch    *watch;
 	pthread_t             thread;
 	bool                  running;               /* the thread is to be joined */
@@ -231,7 +236,8 @@ static int restoring_load(struct restoring *r, struct fail *why)
 	pthread_mutex_lock(&vm->control_lock);
 	rc = vm_load(vm, fdt, len, why);
 	pthread_mutex_unlock(&vm->control_lock);
-	/* Without the lock, since it reads disks. Others may go on from the same snapshot: the guest is told that it is a copy. */
+	/* Without the lock, since it reads disks. Others may go on from the same snapshot: the
+	 * guest is told that it is a copy. */
 	if (rc || vm_disks_check(vm, why) || board_copied(vm->board, why))
 		return -1;
 	pthread_mutex_lock(&vm->control_lock);
@@ -262,7 +268,8 @@ static void restoring_done(void *arg, uint32_t events)
 	r->running = false;
 	pthread_mutex_lock(&vm->control_lock);
 	if (!vm->run.ended) {
-		if (r->rc == 0 && (runstate_drop(vm, HOLD_RESTORE, &r->why) || vm_start(vm, &r->why)))
+		if (r->rc == 0 && (runstate_drop(vm, HOLD_RESTORE, &r->why) ||
+				   vm_start(vm, &r->why)))
 			r->rc = -1;
 		if (r->rc) {
 			vm->end_why = r->why;
@@ -329,9 +336,10 @@ int vm_restore(struct vm **out, const struct options *o, struct loop *loop, stru
 	*r = (struct restoring){ .o = o, .cancel = -1, .done = -1, .why = { .at = FAIL_NOWHERE } };
 	/* Up to here a signal ends us at once, and nothing is left behind. */
 	r->fd = setup_source(o->source, why);
-	if (r->fd < 0 || snap_header_load(r->fd, o->source, file, "vmrun --restore -", header, why) ||
-	    snap_stream_open_at(&r->stream, r->fd, header, o->source, why) || restore_config(r->stream, o, m, why) ||
-	    setup_apart(m, r->fd, "the snapshot", why))
+	if (r->fd < 0 || snap_header_load(r->fd, o->source, file, "vmrun --restore -", header,
+					  why) ||
+	    snap_stream_open_at(&r->stream, r->fd, header, o->source, why) ||
+	    restore_config(r->stream, o, m, why) || setup_apart(m, r->fd, "the snapshot", why))
 		goto out;
 	vm_signals_block();
 	rc = setup_vm(out, m, o, loop, why);

@@ -15,8 +15,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#define MEMORY_DEFAULT ((uint64_t)256 << 20)
+
 /* The accelerator asked for, or with "auto" the first that can run the machine. */
-static int setup_accel(const struct accel_ops **out, const char *name, enum machine_type type, struct fail *why)
+static int setup_accel(const struct accel_ops **out, const char *name, enum machine_type type,
+		       struct fail *why)
 {
 	bool any = !strcmp(name, "auto"), tried = false;
 
@@ -38,7 +41,8 @@ static int setup_accel(const struct accel_ops **out, const char *name, enum mach
 			machine_type_names[type]);
 }
 
-static int setup_host(struct machine *m, const char *name, enum host_class cls, const char *path, bool readonly, struct fail *why)
+static int setup_host(struct machine *m, const char *name, enum host_class cls, const char *path,
+		      bool readonly, struct fail *why)
 {
 	struct machine_host *h;
 
@@ -93,8 +97,9 @@ static int setup_machine(struct machine *m, const struct options *o, struct fail
 		.on_reboot = o->on_reboot < 0 ? REBOOT_RESET : (enum reboot_policy)o->on_reboot,
 		.nregions  = 1,
 	};
-	m->regions[0] = (struct machine_region){ .id = 0, .kind = REGION_RAM, .name = "ram", .page_size = GUEST_PAGE,
-						 .size = o->memory ? o->memory : (uint64_t)256 << 20 };
+	m->regions[0] = (struct machine_region){ .id = 0, .kind = REGION_RAM, .name = "ram",
+						 .page_size = GUEST_PAGE,
+						 .size = o->memory ? o->memory : MEMORY_DEFAULT };
 	snprintf(m->name, sizeof(m->name), "%s", o->name ? o->name : "vm");
 	snprintf(m->append, sizeof(m->append), "%s", o->append ? o->append : "");
 	if (uuid_is_nil(&m->uuid) && uuid_random(&m->uuid, why))
@@ -105,20 +110,24 @@ static int setup_machine(struct machine *m, const struct options *o, struct fail
 	    setup_host(m, "console", HOST_SERIAL, o->serial ? o->serial : "stdio", false, why))
 		return -1;
 	for (uint32_t i = 0; i < o->ndisks; i++)
-		if (setup_host(m, o->disks[i].name, HOST_DISK, o->disks[i].path, o->disks[i].readonly, why) ||
+		if (setup_host(m, o->disks[i].name, HOST_DISK, o->disks[i].path,
+			       o->disks[i].readonly, why) ||
 		    setup_device(m, VIRTIO_BLK_TYPE, o->disks[i].name, why))
 			return -1;
-	if (o->rng && (setup_host(m, "rng", HOST_RNG, "", true, why) || setup_device(m, VIRTIO_RNG_TYPE, "rng", why)))
+	if (o->rng && (setup_host(m, "rng", HOST_RNG, "", true, why) ||
+		       setup_device(m, VIRTIO_RNG_TYPE, "rng", why)))
 		return -1;
-	if (o->virtio_console && (setup_host(m, "hvc0", HOST_SERIAL, o->virtio_console, false, why) ||
-				  setup_device(m, VIRTIO_CONSOLE_TYPE, "hvc0", why)))
+	if (o->virtio_console &&
+	    (setup_host(m, "hvc0", HOST_SERIAL, o->virtio_console, false, why) ||
+	     setup_device(m, VIRTIO_CONSOLE_TYPE, "hvc0", why)))
 		return -1;
 	return board_plan(m, why);
 }
 
-int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o, struct loop *loop, struct fail *why)
+int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o, struct loop *loop,
+	     struct fail *why)
 {
-	const struct accel_ops *accel = NULL;
+	const struct accel_ops *accel    = NULL;
 	bool                    incoming = o->mode == MODE_INCOMING;
 
 	const struct accel_want want = { .cpu = o->cpu, .force_tsc = o->force_tsc };
@@ -127,7 +136,8 @@ int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o
 
 	if (setup_accel(&accel, o->accel, cfg->type, why))
 		return -1;
-	/* Before a disk is opened: a VM that was given away must not touch what is not its own any more. */
+	/* Before a disk is opened: a VM that was given away must not touch what is not its own any
+	 * more. */
 	if (!incoming && records_may_start(&cfg->uuid, cfg->name, why))
 		return -1;
 	if (!accel->plan && (o->cpu || o->force_tsc))
@@ -141,7 +151,9 @@ int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o
 	}
 	*m = *cfg;
 	if (apart_from_hosts(m, why) == 0 && (!accel->plan || accel->plan(m, &want, why) == 0) &&
-	    (incoming ? vm_open_incoming(out, m, accel, &want, loop, why) : vm_open(out, m, accel, &want, loop, why)) == 0)
+	    (incoming
+	     ? vm_open_incoming(out, m, accel, &want, loop, why)
+	     : vm_open(out, m, accel, &want, loop, why)) == 0)
 		rc = 0;
 	free(m);
 	if (rc)
@@ -155,7 +167,8 @@ int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o
 	if (o->mode == MODE_RESTORE)
 		vm->run.holders |= HOLD_RESTORE;
 	/* A serial line may have made the file that was missing before. */
-	if (apart_from_hosts(&vm->cfg, why) || control_server_open(&vm->control, vm, o->control, o->token, why))
+	if (apart_from_hosts(&vm->cfg, why) ||
+	    control_server_open(&vm->control, vm, o->control, o->token, why))
 		return -1;
 	return incoming ? 0 : board_own(vm->board, true, why);
 }
@@ -169,8 +182,8 @@ int vm_power_on(struct vm **out, const struct options *o, struct loop *loop, str
 		errno = ENOMEM;
 		return fail_sys(why, "machine");
 	}
-	if (setup_machine(cfg, o, why) == 0 && setup_vm(out, cfg, o, loop, why) == 0 && setup_images_given(*out, o, why) == 0 &&
-	    vm_boot(*out, why) == 0)
+	if (setup_machine(cfg, o, why) == 0 && setup_vm(out, cfg, o, loop, why) == 0 &&
+	    setup_images_given(*out, o, why) == 0 && vm_boot(*out, why) == 0)
 		rc = 0;
 	free(cfg);
 	return rc;
@@ -178,7 +191,8 @@ int vm_power_on(struct vm **out, const struct options *o, struct loop *loop, str
 
 int setup_images_given(struct vm *vm, const struct options *o, struct fail *why)
 {
-	if ((o->kernel && images_load(vm, "kernel", why)) || (o->initrd && images_load(vm, "initrd", why)))
+	if ((o->kernel && images_load(vm, "kernel", why)) ||
+	    (o->initrd && images_load(vm, "initrd", why)))
 		return -1;
 	return 0;
 }
@@ -204,7 +218,8 @@ int setup_source(const char *source, struct fail *why)
 	fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
 	if (fd < 0)
 		return fail_sys(why, "standard input");
-	/* A console on stdio must not eat the stream. Someone at a terminal types there; else there is nobody. */
+	/* A console on stdio must not eat the stream. Someone at a terminal types there; else there
+	 * is nobody. */
 	console = isatty(STDOUT_FILENO) ? open("/dev/tty", O_RDWR | O_CLOEXEC) : -1;
 	if (console < 0)
 		console = open("/dev/null", O_RDWR | O_CLOEXEC);

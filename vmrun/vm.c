@@ -53,8 +53,8 @@ static int vm_open_devices(struct vm *vm, const struct accel_ops *accel, bool in
 	/* Threads are born with these blocked, so that they are main's alone. */
 	vm_signals(&block);
 	pthread_sigmask(SIG_BLOCK, &block, &before);
-	/* The board's check comes first: an accelerator that is asked for what no board has fails as
-	 * the host's error, not as the file's. */
+	/* The board's check comes first: an accelerator that is asked for what no board has fails
+	 * as the host's error, not as the file's. */
 	if (board_check(&vm->cfg, why) || memory_open(&vm->memory, &vm->cfg, why))
 		goto out;
 	if (accel->open(&vm->accel, vm, why))
@@ -80,7 +80,8 @@ out:
 }
 
 static int vm_open_as(struct vm **out, const struct machine *cfg, const struct accel_ops *accel,
-		      const struct accel_want *want, struct loop *loop, bool incoming, struct fail *why)
+		      const struct accel_want *want, struct loop *loop, bool incoming,
+		      struct fail *why)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 
@@ -111,14 +112,14 @@ fail:
 	return -1;
 }
 
-int vm_open(struct vm **out, const struct machine *cfg, const struct accel_ops *accel, const struct accel_want *want, struct loop *loop,
-	    struct fail *why)
+int vm_open(struct vm **out, const struct machine *cfg, const struct accel_ops *accel,
+	    const struct accel_want *want, struct loop *loop, struct fail *why)
 {
 	return vm_open_as(out, cfg, accel, want, loop, false, why);
 }
 
-int vm_open_incoming(struct vm **out, const struct machine *cfg, const struct accel_ops *accel, const struct accel_want *want,
-		     struct loop *loop, struct fail *why)
+int vm_open_incoming(struct vm **out, const struct machine *cfg, const struct accel_ops *accel,
+		     const struct accel_want *want, struct loop *loop, struct fail *why)
 {
 	return vm_open_as(out, cfg, accel, want, loop, true, why);
 }
@@ -133,7 +134,8 @@ void vm_close(struct vm *vm)
 		runstate_end(vm, &why);
 	if (vm->run.stuck)
 		return;
-	/* The board first: its threads raise lines of the accelerator, while vCPUs that stand touch no device. */
+	/* The board first: its threads raise lines of the accelerator, while vCPUs that stand touch
+	 * no device. */
 	board_close(vm->board);
 	vm->board = NULL;
 	dirty_epoch_close(&vm->dirty);     /* its end turns the accelerator's log off */

@@ -24,14 +24,17 @@ static const char *disk_change(const struct machine_host *then, const struct mac
 	if (!now->readonly && now->mtime_ns != then->mtime_ns)
 		return "modification time";
 	/* Counted in another boot, or on another host: nobody can tell. */
-	if (!now->readonly && now->written != then->written && memcmp(now->instance, nil, sizeof(nil)) &&
+	if (!now->readonly && now->written != then->written &&
+	    memcmp(now->instance, nil, sizeof(nil)) &&
 	    !memcmp(now->instance, then->instance, sizeof(nil)))
 		return "written to";
 	return NULL;
 }
 
-/* The disks of the n hosts as they are now, against what is recorded of them: a list of those that differ; "": none. */
-static void disks_changed(const struct vm *vm, const struct machine_host *then, uint32_t n, char *list, size_t capacity)
+/* The disks of the n hosts as they are now, against what is recorded of them: a list of those that
+ * differ; "": none. */
+static void disks_changed(const struct vm *vm, const struct machine_host *then, uint32_t n,
+			  char *list, size_t capacity)
 {
 	static const uint8_t nil[sizeof(then->digest)];
 	size_t               at = 0;
@@ -43,13 +46,15 @@ static void disks_changed(const struct vm *vm, const struct machine_host *then, 
 
 		if (then[i].cls != HOST_DISK || !now || now->cls != HOST_DISK)
 			continue;
-		/* No digest: nothing is known of it. The guest's memory holds parts of a disk that it writes. */
+		/* No digest: nothing is known of it. The guest's memory holds parts of a disk that
+		 * it writes. */
 		if (memcmp(then[i].digest, nil, sizeof(nil)))
 			what = disk_change(&then[i], now);
 		else if (!now->readonly)
 			what = "not recorded";
 		if (what && at < capacity)
-			at += (size_t)snprintf(list + at, capacity - at, "%s%s (%s)", at ? ", " : "", now->name, what);
+			at += (size_t)snprintf(list + at, capacity - at, "%s%s (%s)",
+					       at ? ", " : "", now->name, what);
 	}
 }
 
@@ -125,8 +130,8 @@ void vm_disks_full(struct vm *vm)
 						"operation", "write", "action", "stop", "nospace",
 						1, "reason", strerror(ENOSPC)));
 	}
-	/* It may have been resumed in the meantime, and have found space. A pause that fails resumes,
-	 * and the disk tries again. */
+	/* It may have been resumed in the meantime, and have found space. A pause that fails
+	 * resumes, and the disk tries again. */
 	if (any)
 		runstate_hold(vm, HOLD_IO, &why);
 }

@@ -42,7 +42,8 @@ void vm_process_events(struct vm *vm)
 		vm_send_event(vm, "GUEST_CRASHLOADED", json_pack("{s:s}", "action", "run"));
 	if (e & 1u << VM_EVENT_NO_SPACE)
 		vm_disks_full(vm);
-	/* A guest whose reset does not come at once tries other ways, a triple fault at last: it gets its reset. */
+	/* A guest whose reset does not come at once tries other ways, a triple fault at last: it
+	 * gets its reset. */
 	if (e & 1u << VM_EVENT_RESET || vm->reset_pending)
 		e &= ~(1u << VM_EVENT_DEAD);
 	if (e & 1u << VM_EVENT_DEAD) {

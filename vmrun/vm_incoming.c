@@ -57,7 +57,8 @@ int vm_incoming(struct vm **out, const struct options *o, struct loop *loop, str
 	if (incoming_tree(fd, o->source, &tree, &len, why) || machine_read(m, tree, len, why))
 		goto out;
 	*recorded = *m;
-	if (setup_overrides(m, o, &incoming_trust, why) || setup_apart(m, fd, "the tree", why) || setup_vm(out, m, o, loop, why))
+	if (setup_overrides(m, o, &incoming_trust, why) || setup_apart(m, fd, "the tree", why) ||
+	    setup_vm(out, m, o, loop, why))
 		goto out;
 	/* The state that is loaded later has to agree with it. */
 	(*out)->recorded = recorded;

@@ -6,8 +6,9 @@
 
 #include <jansson.h>
 
-/* Resets. One that the guest has asked for and that can't be done, for want of a kernel or initrd, is not the VM's end: it
- * is pending, and the user holds the VM until it can be done. Nothing runs meanwhile; saves and moves take it along. */
+/* Resets. One that the guest has asked for and that can't be done, for want of a kernel or initrd,
+ * is not the VM's end: it is pending, and the user holds the VM until it can be done. Nothing runs
+ * meanwhile; saves and moves take it along. */
 
 /* What the guest was before the reset is no longer to be run. */
 static void vm_reset_wait(struct vm *vm, const struct fail *reason)
@@ -30,7 +31,8 @@ static int vm_reset_as(struct vm *vm, bool guest, const char *cause, struct fail
 {
 	bool was_running = vm->run.cpus_running;
 
-	/* Before anything is touched: a VM whose kernel is not at hand runs on when it was not its own wish. */
+	/* Before anything is touched: a VM whose kernel is not at hand runs on when it was not its
+	 * own wish. */
 	if (images_need(vm, why) || runstate_quiesce(vm, why))
 		return -1;
 	if (vm_boot(vm, why)) {
@@ -57,14 +59,16 @@ int vm_reset_pending(struct vm *vm, struct fail *why)
 	return fail_prefix(why, "guest reset pending: ");
 }
 
-/* The VM did not quiesce in time, as with a disk that does not answer: not its end either. Pausing waits, so this does not spin. */
+/* The VM did not quiesce in time, as with a disk that does not answer: not its end either. Pausing
+ * waits, so this does not spin. */
 static void vm_reset_later(struct vm *vm, const struct fail *reason)
 {
 	char text[600];
 
 	if (vm->run.ended)
 		return;
-	note("%s: the guest's reset is delayed: %s; trying again", vm->cfg.name, fail_text(reason, text, sizeof(text)));
+	note("%s: the guest's reset is delayed: %s; trying again", vm->cfg.name,
+	     fail_text(reason, text, sizeof(text)));
 	vm_event(vm, VM_EVENT_RESET);
 }
 
@@ -82,8 +86,10 @@ void vm_reset_asked(struct vm *vm)
 		vm_reset_wait(vm, &why);
 		return;
 	}
-	/* Pause: reset, and wait for cont; a save made meanwhile is one of a machine that was just switched on. */
-	if (vm->cfg.on_reboot == REBOOT_PAUSE ? runstate_hold(vm, HOLD_USER, &why) : runstate_quiesce(vm, &why)) {
+	/* Pause: reset, and wait for cont; a save made meanwhile is one of a machine that was just
+	 * switched on. */
+	if (vm->cfg.on_reboot == REBOOT_PAUSE
+	    ? runstate_hold(vm, HOLD_USER, &why) : runstate_quiesce(vm, &why)) {
 		vm_reset_later(vm, &why);
 		return;
 	}

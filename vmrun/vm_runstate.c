@@ -97,7 +97,8 @@ int runstate_hold(struct vm *vm, enum holder h, struct fail *why)
 			vm->run.holders &= ~(unsigned)h;
 		return -1;
 	}
-	/* The guest may have asked for its end or a reset just before it stopped: that belongs before the pause. */
+	/* The guest may have asked for its end or a reset just before it stopped: that belongs
+	 * before the pause. */
 	if (was_running)
 		vm_process_events(vm);
 	if (vm->run.ended)

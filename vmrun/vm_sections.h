@@ -8,9 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The way of a register into a snapshot: the accelerator puts it into a struct (sync_state); here the
- * structs of vCPUs and devices are gathered, once; format/ writes what the list names. Nothing on
- * the way calls back into an earlier step. A load goes the same way, up to post_load. */
+/* The way of a register into a snapshot: the accelerator puts it into a struct (sync_state); here
+ * the structs of vCPUs and devices are gathered, once; format/ writes what the list names. Nothing
+ * on the way calls back into an earlier step. A load goes the same way, up to post_load. */
 
 struct vm;
 
@@ -26,8 +26,8 @@ struct vm_sections {
 	size_t                  n, capacity;
 };
 
-/* Of a paused VM; valid as long as its board is open. *s must stay where it is, since walk points to
- * it. Takes the machine lock. On failure there is nothing to close. */
+/* Of a paused VM; valid as long as its board is open. *s must stay where it is, since walk points
+ * to it. Takes the machine lock. On failure there is nothing to close. */
 int vm_sections_open(struct vm *vm, struct vm_sections *s, struct fail *why);
 void vm_sections_close(struct vm_sections *s);
 

@@ -52,8 +52,8 @@ int vm_save(struct vm *vm, uint8_t **fdt, size_t *len, struct fail *why)
 }
 
 #ifdef VMFERRY_FAULTS
-/* A planted bug, for any row of any table: "state.skip.TABLE.FIELD" leaves that field at what it was
- * before the load. */
+/* A planted bug, for any row of any table: "state.skip.TABLE.FIELD" leaves that field at what it
+ * was before the load. */
 static size_t vm_field_bytes(const struct field *f)
 {
 	static const size_t one[] = {

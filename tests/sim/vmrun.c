@@ -20,9 +20,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A vmrun: vm.c, runstate.c, the control server, leases, hand-over and records as they are, over an accelerator and a board
- * that do nothing but remember whether the guest runs. The guest writes a number into its first page each time it stops:
- * whoever goes on from it must have the newest. */
+/* A vmrun: vm.c, runstate.c, the control server, leases, hand-over and records as they are, over an
+ * accelerator and a board that do nothing but remember whether the guest runs. The guest writes a
+ * number into its first page each time it stops: whoever goes on from it must have the newest. */
 
 #define GUEST_RAM  (4 * 4096u)
 #define GUEST_BASE 0x80000000u
@@ -42,7 +42,8 @@ static uint64_t *guest_number(struct instance *i)
 
 bool instance_newest(const struct instance *i)
 {
-	return i->running || (i->vm && i->loaded && *guest_number((struct instance *)(uintptr_t)i) == i->guest->newest);
+	return i->running || (i->vm && i->loaded &&
+			      *guest_number((struct instance *)(uintptr_t)i) == i->guest->newest);
 }
 
 void sim_instances_reset(void)
@@ -58,11 +59,15 @@ static void fake_resume(struct accel *a)
 		return;
 	for (struct instance *o = sim_instances; o; o = o->next)
 		if (o != i && o->guest == i->guest && o->running)
-			sim_broken("%s runs twice: on %s (pid %d) and on %s (pid %d)", i->guest->name, o->proc->host->name, (int)o->proc->pid,
+			sim_broken("%s runs twice: on %s (pid %d) and on %s (pid %d)",
+				   i->guest->name, o->proc->host->name, (int)o->proc->pid,
 				   i->proc->host->name, (int)i->proc->pid);
 	if (*guest_number(i) != i->guest->newest)
-		sim_broken("%s runs on %s from an old state: %llu, and it has run on elsewhere until %llu", i->guest->name, i->proc->host->name,
-			   (unsigned long long)*guest_number(i), (unsigned long long)i->guest->newest);
+		sim_broken("%s runs on %s from an old state: %llu, "
+			   "and it has run on elsewhere until %llu",
+			   i->guest->name, i->proc->host->name,
+			   (unsigned long long)*guest_number(i),
+			   (unsigned long long)i->guest->newest);
 	i->running = i->ran = true;
 	sim_trace("== %s runs", i->guest->name);
 	world_runs(i);
@@ -119,7 +124,8 @@ static size_t fake_sections(struct accel *a, uint32_t cpu, struct state_section 
 {
 	(void)cpu;
 	(void)max;
-	out[0] = (struct state_section){ .node = "hart", .table = &hart_state_table, .s = &((struct fake_accel *)a)->hart };
+	out[0] = (struct state_section){ .node = "hart", .table = &hart_state_table,
+					 .s = &((struct fake_accel *)a)->hart };
 	return 1;
 }
 
@@ -148,8 +154,9 @@ static void fake_close(struct accel *a)
 }
 
 const struct accel_ops sim_accel_ops = {
-	.name = "sim", .open = fake_open, .reset = fake_reset, .resume = fake_resume, .pause = fake_pause, .sync_dirty_log = fake_sync_dirty_log,
-	.sections = fake_sections, .post_load = fake_post_load, .throttle = fake_throttle, .close = fake_close,
+	.name = "sim", .open = fake_open, .reset = fake_reset, .resume = fake_resume,
+	.pause = fake_pause, .sync_dirty_log = fake_sync_dirty_log, .sections = fake_sections,
+	.post_load = fake_post_load, .throttle = fake_throttle, .close = fake_close,
 };
 
 /* ---- the board ---- */
@@ -169,7 +176,8 @@ void board_close(struct board *b)
 	free(b);
 }
 
-int board_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why)
+int board_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry,
+	       struct fail *why)
 {
 	(void)b;
 	(void)images;
@@ -197,7 +205,8 @@ int board_resume(struct board *b, struct fail *why)
 
 	(void)b;
 	sim_step("board_resume");
-	/* One that has run here and can't go on is a VM that has crashed: that is not our matter. */
+	/* One that has run here and can't go on is a VM that has crashed: that is not our
+	 * matter. */
 	if (i->incoming && !i->ran && sim_odd_board && sim_chance(sim_odd_board)) {
 		i->guest->unstartable_at = i->guest->newest;
 		return fail_set(why, FAIL_SYSTEM, "a device does not resume");
@@ -230,7 +239,8 @@ int board_own(struct board *b, bool own, struct fail *why)
 		return 0;
 	}
 	if (i->guest->disk && i->guest->disk != i)
-		return fail_set(why, FAIL_REFUSED, "disk already in use by pid %d", (int)i->guest->disk->proc->pid);
+		return fail_set(why, FAIL_REFUSED, "disk already in use by pid %d",
+				(int)i->guest->disk->proc->pid);
 	if (i->incoming && !i->ran && sim_odd_board && sim_chance(sim_odd_board)) {
 		i->guest->unstartable_at = i->guest->newest;
 		return fail_set(why, FAIL_REFUSED, "the disk has another size here");
@@ -265,7 +275,8 @@ void blk_hold(struct vm *vm, bool hold)
 }
 
 /* Disks take their time, now and then long. */
-bool blk_wait(struct vm *vm, enum blk_wait what, struct pollfd *others, unsigned n, uint64_t until_ns)
+bool blk_wait(struct vm *vm, enum blk_wait what, struct pollfd *others, unsigned n,
+	      uint64_t until_ns)
 {
 	uint64_t takes = sim_chance(30) ? sim_below(8 * SIM_SECOND) : sim_below(5 * SIM_MS);
 	bool     late  = until_ns && sim_now + takes > until_ns;
@@ -361,11 +372,15 @@ int vm_pulse(struct vm *vm, struct fail *why)
 	return 0;
 }
 
-/* A tree is made in a buffer of the largest size that there may be, which libfdt clears: here a small one will do. */
-int __real_machine_write(const struct machine *m, const struct machine_sections *sections, void *buf, size_t capacity, size_t *len, struct fail *why);
-int __wrap_machine_write(const struct machine *m, const struct machine_sections *sections, void *buf, size_t capacity, size_t *len, struct fail *why)
+/* A tree is made in a buffer of the largest size that there may be, which libfdt clears: here a
+ * small one will do. */
+int __real_machine_write(const struct machine *m, const struct machine_sections *sections,
+			 void *buf, size_t capacity, size_t *len, struct fail *why);
+int __wrap_machine_write(const struct machine *m, const struct machine_sections *sections,
+			 void *buf, size_t capacity, size_t *len, struct fail *why)
 {
-	return __real_machine_write(m, sections, buf, capacity < 32768 ? capacity : 32768, len, why);
+	return __real_machine_write(m, sections, buf, capacity < 32768 ? capacity : 32768, len,
+				    why);
 }
 
 /* ---- the process ---- */
@@ -379,7 +394,9 @@ void sim_machine(struct machine *m, const char *name, const struct uuid *uuid)
 	m->timebase_hz = 10000000;
 	m->on_reboot   = REBOOT_RESET;
 	m->nregions    = 1;
-	m->regions[0]  = (struct machine_region){ .id = 0, .kind = REGION_RAM, .name = "ram", .gpa = GUEST_BASE, .size = GUEST_RAM, .page_size = 4096 };
+	m->regions[0]  = (struct machine_region){ .id = 0, .kind = REGION_RAM, .name = "ram",
+						  .gpa = GUEST_BASE, .size = GUEST_RAM,
+						  .page_size = 4096 };
 	snprintf(m->name, sizeof(m->name), "%s", name);
 	snprintf(m->cpu_model, sizeof(m->cpu_model), "rv64imafdc_zicntr_zicsr_zifencei_sstc");
 }
@@ -434,20 +451,25 @@ static int vmrun_words(const struct fail *why)
 }
 
 /* As vmrun's setup.c: may it start, the machine, the control server, the disks. */
-static int vmrun_open(struct vm **out, const struct vmrun_args *a, const struct instance *i, const struct machine *m, struct loop *loop, struct fail *why)
+static int vmrun_open(struct vm **out, const struct vmrun_args *a, const struct instance *i,
+		      const struct machine *m, struct loop *loop, struct fail *why)
 {
 	const struct accel_want want = { 0 };
 
 	if (!i->incoming && records_may_start(&m->uuid, m->name, why))
 		return -1;
-	if (i->incoming ? vm_open_incoming(out, m, &sim_accel_ops, &want, loop, why) : vm_open(out, m, &sim_accel_ops, &want, loop, why))
+	if (i->incoming
+	    ? vm_open_incoming(out, m, &sim_accel_ops, &want, loop, why)
+	    : vm_open(out, m, &sim_accel_ops, &want, loop, why))
 		return -1;
-	if (control_server_open(&(*out)->control, *out, vmrun_option(a, "--control"), plant("claim") ? NULL : vmrun_option(a, "--token"), why))
+	if (control_server_open(&(*out)->control, *out, vmrun_option(a, "--control"),
+				plant("claim") ? NULL : vmrun_option(a, "--token"), why))
 		return -1;
 	return i->incoming ? 0 : board_own((*out)->board, true, why);
 }
 
-static int vmrun_life(const struct vmrun_args *a, struct instance *i, struct machine *m, struct fail *why)
+static int vmrun_life(const struct vmrun_args *a, struct instance *i, struct machine *m,
+		      struct fail *why)
 {
 	struct loop *loop = NULL;
 	struct vm   *vm   = NULL;

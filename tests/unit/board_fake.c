@@ -44,7 +44,8 @@ static void fake_gsi(struct accel *a, uint32_t gsi, bool level)
 struct fake_notify fake_notify;
 bool               fake_own_irqchip;
 
-static int fake_notify_set(struct accel *a, uint64_t gpa, uint32_t value, int fd, bool on, struct fail *why)
+static int fake_notify_set(struct accel *a, uint64_t gpa, uint32_t value, int fd, bool on,
+			   struct fail *why)
 {
 	(void)a;
 	if (on && fake_notify.fail_at && fake_notify.set + 1 == fake_notify.fail_at)
@@ -60,15 +61,19 @@ static int fake_notify_set(struct accel *a, uint64_t gpa, uint32_t value, int fd
 
 static const struct accel_ops fake_ops = { .name = "fake", .irq = fake_irq, .gsi = fake_gsi };
 static const struct accel_ops fake_own_irqchip_ops = { .name = "fake", .gsi = fake_gsi };
-static const struct accel_ops fake_notify_ops = { .name = "fake", .irq = fake_irq, .gsi = fake_gsi, .notify = fake_notify_set };
+static const struct accel_ops fake_notify_ops = { .name = "fake", .irq = fake_irq, .gsi = fake_gsi,
+						  .notify = fake_notify_set };
 
 void fake_machine(struct machine *cfg)
 {
-	*cfg = (struct machine){ .type = MACHINE_RISCV64_1, .name = "fake", .ncpus = 1, .nregions = 1 };
-	cfg->regions[0] = (struct machine_region){ .kind = REGION_RAM, .name = "ram", .size = 4u << 20, .page_size = 4096 };
+	*cfg = (struct machine){ .type = MACHINE_RISCV64_1, .name = "fake", .ncpus = 1,
+				 .nregions = 1 };
+	cfg->regions[0] = (struct machine_region){ .kind = REGION_RAM, .name = "ram",
+						   .size = 4u << 20, .page_size = 4096 };
 }
 
-static void fake_host(struct machine *cfg, enum host_class cls, const char *name, const char *path, bool readonly)
+static void fake_host(struct machine *cfg, enum host_class cls, const char *name, const char *path,
+		      bool readonly)
 {
 	struct machine_host *h = &cfg->hosts[cfg->nhosts++];
 

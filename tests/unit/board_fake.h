@@ -5,8 +5,8 @@
 #include "tests/unit/tap.h"
 #include "vmrun/vm.h"
 
-/* A VM with memory, clock, loop and board, and an accelerator that only notes its interrupt lines. One thread: what
- * waits for the host runs the loop until a line changes or a time is over. */
+/* A VM with memory, clock, loop and board, and an accelerator that only notes its interrupt lines.
+ * One thread: what waits for the host runs the loop until a line changes or a time is over. */
 
 #define RAM 0x80000000u
 
@@ -20,7 +20,8 @@ struct fake {
 	unsigned      asked;               /* set of 1 << enum vm_event */
 };
 
-/* An accelerator that signals eventfds instead of the board, when wanted is set before fake_open. */
+/* An accelerator that signals eventfds instead of the board, when wanted is set before
+ * fake_open. */
 extern struct fake_notify {
 	bool     wanted;
 	unsigned fail_at;              /* the how manieth fails; 0: none */

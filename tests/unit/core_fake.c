@@ -25,7 +25,8 @@ static int fake_pause(struct accel *a, struct fail *why)
 {
 	(void)a;
 	note("pause");
-	return core_fake.fail_pause ? fail_set(why, FAIL_SYSTEM, "vCPU 1: timed out waiting for it to stop") : 0;
+	return core_fake.fail_pause
+	       ? fail_set(why, FAIL_SYSTEM, "vCPU 1: timed out waiting for it to stop") : 0;
 }
 
 static int fake_sync_dirty_log(struct accel *a, uint64_t *const taken[], struct fail *why)
@@ -37,7 +38,9 @@ static int fake_sync_dirty_log(struct accel *a, uint64_t *const taken[], struct 
 	return 0;
 }
 
-static const struct accel_ops fake_ops = { .name = "fake", .resume = fake_resume, .pause = fake_pause, .sync_dirty_log = fake_sync_dirty_log };
+static const struct accel_ops fake_ops = { .name = "fake", .resume = fake_resume,
+					   .pause = fake_pause,
+					   .sync_dirty_log = fake_sync_dirty_log };
 
 int board_pause(struct board *b, struct fail *why)
 {
@@ -89,8 +92,10 @@ void core_fake_open(struct vm *vm, unsigned npages)
 	if (!cfg)
 		abort();
 	cfg->nregions   = 2;
-	cfg->regions[0] = (struct machine_region){ .name = "ram", .gpa = 0x80000000, .size = (uint64_t)npages * GUEST_PAGE };
-	cfg->regions[1] = (struct machine_region){ .id = 1, .kind = REGION_VRAM, .name = "vram", .gpa = 0x40000000, .size = 8 * GUEST_PAGE };
+	cfg->regions[0] = (struct machine_region){ .name = "ram", .gpa = 0x80000000,
+						   .size = (uint64_t)npages * GUEST_PAGE };
+	cfg->regions[1] = (struct machine_region){ .id = 1, .kind = REGION_VRAM, .name = "vram",
+						   .gpa = 0x40000000, .size = 8 * GUEST_PAGE };
 	if (memory_open(&vm->memory, cfg, &why))
 		abort();
 	free(cfg);

@@ -11,8 +11,10 @@ struct core_fake {
 	char         calls[512];       /* "pause board_pause STOP ..." since the last reset of it */
 	bool         fail_pause, fail_board_pause, fail_board_resume, fail_sync;
 	bool         ends_at_pause;    /* the guest powers off just before it stops */
-	void       (*on_process)(struct vm *vm);      /* what else the guest has asked for by then; once */
-	uint64_t     own_marks;        /* what the accelerator adds to a harvest, word 0 of region 0 */
+	/* What else the guest has asked for by then; once. */
+	void       (*on_process)(struct vm *vm);
+	/* What the accelerator adds to a harvest, word 0 of region 0. */
+	uint64_t     own_marks;
 };
 
 extern struct core_fake core_fake;

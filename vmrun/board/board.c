@@ -65,7 +65,8 @@ int board_plan(struct machine *cfg, struct fail *why)
 
 	if (!ops)
 		return fail_set(why, FAIL_USAGE, "machine type %s not supported by this build",
-				(unsigned)cfg->type < MACHINE_TYPES ? machine_type_names[cfg->type] : "?");
+				(unsigned)cfg->type < MACHINE_TYPES
+				? machine_type_names[cfg->type] : "?");
 	return ops->plan(cfg, why);
 }
 
@@ -201,7 +202,8 @@ static void board_lines(struct board *b)
 		irq_line_set(&b->devices[i]->irq, b->devices[i]->irq.level);
 }
 
-int board_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why)
+int board_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry,
+	       struct fail *why)
 {
 	board_reset(b);
 	return b->ops->boot(b, images, entry, why);

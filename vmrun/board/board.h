@@ -10,9 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The machine around the CPUs: addresses, devices, interrupt wiring, the guest's device tree or ACPI
- * tables, boot. A board knows of its VM what struct device_host says; nothing here takes the control
- * lock. I/O ports are addresses from MACHINE_IO on (format/tree/machine.h). */
+/* The machine around the CPUs: addresses, devices, interrupt wiring, the guest's device tree or
+ * ACPI tables, boot. A board knows of its VM what struct device_host says; nothing here takes the
+ * control lock. I/O ports are addresses from MACHINE_IO on (format/tree/machine.h). */
 
 struct boot_entry;
 struct board_ops;
@@ -42,7 +42,8 @@ struct boot_images {
 struct board_ops {
 	enum machine_type        type;
 	uint32_t                 cpus_max;
-	const struct device_ops *irqchip;      /* its interrupt controller; NULL: the accelerator's */
+	/* Its interrupt controller; NULL: the accelerator's. */
+	const struct device_ops *irqchip;
 
 	/* Is that the beginning of a kernel for this machine? BOARD_KERNEL_HEAD bytes, or all of a
 	 * shorter file. */
@@ -106,8 +107,8 @@ int board_copied(struct board *b, struct fail *why);
 bool board_button(struct board *b);                          /* false: there is no power button */
 /* Takes (own) or hands over the locks on the host's disks, which say who runs this VM. Idempotent;
  * all or none are taken. Taken before the first start. Handed over by a released VM, and by an
- * incoming one before READY: then two vmruns of this VM share what keeps everybody else out, and one
- * of them takes the rest at START or RETAKE. */
+ * incoming one before READY: then two vmruns of this VM share what keeps everybody else out, and
+ * one of them takes the rest at START or RETAKE. */
 int board_own(struct board *b, bool own, struct fail *why);
 
 /* From vCPU threads, without the machine lock. False: nothing there (access fault). */

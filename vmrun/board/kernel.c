@@ -20,7 +20,8 @@ int kernel_elf_open(struct kernel_elf *e, const struct kernel_file *f, struct fa
 	Elf32_Ehdr n;
 	size_t     entsize, row;
 
-	*e = (struct kernel_elf){ .file = f, .wide = f->len > EI_CLASS && f->data[EI_CLASS] == ELFCLASS64 };
+	*e = (struct kernel_elf){ .file = f, .wide = f->len > EI_CLASS &&
+				  f->data[EI_CLASS] == ELFCLASS64 };
 	if (f->len < (e->wide ? sizeof(h) : sizeof(n)))
 		return fail_set(why, FAIL_CORRUPT, "kernel: truncated ELF header");
 	if ((!e->wide && f->data[EI_CLASS] != ELFCLASS32) || f->data[EI_DATA] != ELFDATA2LSB)
@@ -58,12 +59,14 @@ uint64_t kernel_elf_header(const struct kernel_elf *e, unsigned i, Elf64_Phdr *o
 		return at;
 	}
 	memcpy(&n, e->file->data + at, sizeof(n));
-	*out = (Elf64_Phdr){ .p_type = n.p_type, .p_flags = n.p_flags, .p_offset = n.p_offset, .p_vaddr = n.p_vaddr, .p_paddr = n.p_paddr,
+	*out = (Elf64_Phdr){ .p_type = n.p_type, .p_flags = n.p_flags, .p_offset = n.p_offset,
+			     .p_vaddr = n.p_vaddr, .p_paddr = n.p_paddr,
 			     .p_filesz = n.p_filesz, .p_memsz = n.p_memsz, .p_align = n.p_align };
 	return at;
 }
 
-static int kernel_elf_segment(struct kernel *k, const struct kernel_elf *e, unsigned i, struct fail *why)
+static int kernel_elf_segment(struct kernel *k, const struct kernel_elf *e, unsigned i,
+			      struct fail *why)
 {
 	const struct kernel_file *f = e->file;
 	Elf64_Phdr                p;
@@ -78,13 +81,15 @@ static int kernel_elf_segment(struct kernel *k, const struct kernel_elf *e, unsi
 		return fail_at(why, FAIL_USAGE, at,
 			       "kernel: does not fit into RAM: %" PRIu64 " KiB at 0x%" PRIx64
 			       " (RAM: 0x%" PRIx64 ", %" PRIu64 " MiB)",
-			       (uint64_t)(p.p_memsz / 1024 + (p.p_memsz % 1024 != 0)), (uint64_t)p.p_paddr, f->ram, f->ram_size >> 20);
+			       (uint64_t)(p.p_memsz / 1024 + (p.p_memsz % 1024 != 0)),
+			       (uint64_t)p.p_paddr, f->ram, f->ram_size >> 20);
 	if (k->nsegments == KERNEL_SEGMENTS_MAX)
 		return fail_at(why, FAIL_LIMIT, at,
 				"kernel: number of ELF segments exceeds the limit of %u",
 				KERNEL_SEGMENTS_MAX);
 	k->segments[k->nsegments++] = (struct kernel_segment){
-		.gpa = p.p_paddr, .at = (size_t)p.p_offset, .len = (size_t)p.p_filesz, .zero = p.p_memsz - p.p_filesz,
+		.gpa = p.p_paddr, .at = (size_t)p.p_offset, .len = (size_t)p.p_filesz,
+		.zero = p.p_memsz - p.p_filesz,
 	};
 	if (p.p_paddr < k->lo)
 		k->lo = p.p_paddr;

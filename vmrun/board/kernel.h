@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A kernel: where its parts go. Pure; the file is hostile. Each machine type tells its formats apart (riscv64_kernel.c,
- * x86_64_kernel.c); here is what ELF files have in common. */
+/* A kernel: where its parts go. Pure; the file is hostile. Each machine type tells its formats
+ * apart (riscv64_kernel.c, x86_64_kernel.c); here is what ELF files have in common. */
 #define KERNEL_SEGMENTS_MAX 32u
 struct kernel_segment {
 	uint64_t gpa;

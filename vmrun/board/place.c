@@ -6,7 +6,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-int boot_put(struct memory *m, uint64_t gpa, const uint8_t *data, size_t len, uint64_t zero, const char *what, struct fail *why)
+int boot_put(struct memory *m, uint64_t gpa, const uint8_t *data, size_t len, uint64_t zero,
+	     const char *what, struct fail *why)
 {
 	struct guest_write w;
 	uint8_t           *p;
@@ -35,7 +36,8 @@ int boot_put_kernel(struct memory *m, const struct kernel *k, const uint8_t *fil
 	return 0;
 }
 
-int boot_place(const struct kernel *k, uint64_t ram, uint64_t *top, uint64_t len, uint64_t *gpa, const char *what, struct fail *why)
+int boot_place(const struct kernel *k, uint64_t ram, uint64_t *top, uint64_t len, uint64_t *gpa,
+	       const char *what, struct fail *why)
 {
 	uint64_t floor = *top >= k->hi ? k->hi : ram;
 

@@ -7,11 +7,14 @@
 struct memory;
 
 /* Data and zero bytes behind it into RAM; marked as written. what: for the message. */
-int boot_put(struct memory *m, uint64_t gpa, const uint8_t *data, size_t len, uint64_t zero, const char *what, struct fail *why);
-int boot_put_kernel(struct memory *m, const struct kernel *k, const uint8_t *file, struct fail *why);
+int boot_put(struct memory *m, uint64_t gpa, const uint8_t *data, size_t len, uint64_t zero,
+	     const char *what, struct fail *why);
+int boot_put_kernel(struct memory *m, const struct kernel *k, const uint8_t *file,
+		    struct fail *why);
 
-/* Room of len bytes below *top and above the kernel, or below the kernel, from ram on; *top sinks to it. */
-int boot_place(const struct kernel *k, uint64_t ram, uint64_t *top, uint64_t len, uint64_t *gpa, const char *what,
-	       struct fail *why);
+/* Room of len bytes below *top and above the kernel, or below the kernel, from ram on; *top sinks
+ * to it. */
+int boot_place(const struct kernel *k, uint64_t ram, uint64_t *top, uint64_t len, uint64_t *gpa,
+	       const char *what, struct fail *why);
 
 #endif

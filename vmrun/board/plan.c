@@ -12,7 +12,8 @@ static bool plan_has(const struct machine *cfg, const char *type)
 	return false;
 }
 
-int plan_fixed(struct machine *cfg, const struct machine_device *rows, size_t nrows, struct fail *why)
+int plan_fixed(struct machine *cfg, const struct machine_device *rows, size_t nrows,
+	       struct fail *why)
 {
 	uint32_t at = 0;
 
@@ -22,7 +23,8 @@ int plan_fixed(struct machine *cfg, const struct machine_device *rows, size_t nr
 		if (cfg->ndevices >= LIMIT_DEVICES)
 			return fail_set(why, FAIL_LIMIT,
 					"number of devices exceeds the limit of %u", LIMIT_DEVICES);
-		memmove(&cfg->devices[at + 1], &cfg->devices[at], (cfg->ndevices - at) * sizeof(cfg->devices[0]));
+		memmove(&cfg->devices[at + 1], &cfg->devices[at],
+			(cfg->ndevices - at) * sizeof(cfg->devices[0]));
 		cfg->devices[at++] = rows[i];
 		cfg->ndevices++;
 	}

@@ -11,7 +11,8 @@
 #define CONTROL_TYPE(c) ((c) >> 10 & 7u)
 #define CONTROL_SLP_EN  0x2000u
 
-/* The blocks' halves, and the high byte of the control register, which holds both SLP_TYP and SLP_EN. */
+/* The blocks' halves, and the high byte of the control register, which holds both SLP_TYP and
+ * SLP_EN. */
 #define ENABLE       (ACPI_PM_EVENT + 2)
 #define CONTROL_HIGH (ACPI_PM_CONTROL + 1)
 #define GPE0_ENABLE  (ACPI_PM_GPE0 + 4)
@@ -38,7 +39,8 @@ static uint32_t acpi_pm_timer(const struct acpi_pm *p)
 	return (uint32_t)(ns / second * ACPI_PM_HZ + ns % second * ACPI_PM_HZ / second);
 }
 
-/* Registers are seen as bytes, so that every size and offset is served; a guest may read half of one. */
+/* Registers are seen as bytes, so that every size and offset is served; a guest may read half of
+ * one. */
 static uint8_t acpi_pm_byte(const struct acpi_pm *p, uint64_t at, uint32_t timer)
 {
 	const struct { uint64_t at, len; uint32_t value; } registers[] = {
@@ -98,11 +100,13 @@ static void acpi_pm_write_byte(struct acpi_pm *p, uint64_t at, uint8_t v)
 		break;
 	case ENABLE:
 	case ENABLE + 1:
-		s->pm1_enable = (uint16_t)(with_byte(s->pm1_enable, at - ENABLE, v) & ACPI_PM1_ENABLE);
+		s->pm1_enable  = (uint16_t)with_byte(s->pm1_enable, at - ENABLE, v);
+		s->pm1_enable &= ACPI_PM1_ENABLE;
 		break;
 	case ACPI_PM_CONTROL:
 	case CONTROL_HIGH:
-		s->pm1_control = (uint16_t)(with_byte(s->pm1_control, at - ACPI_PM_CONTROL, v) & ACPI_PM1_CONTROL);
+		s->pm1_control  = (uint16_t)with_byte(s->pm1_control, at - ACPI_PM_CONTROL, v);
+		s->pm1_control &= ACPI_PM1_CONTROL;
 		s->pm1_control |= CONTROL_SCI_EN;
 		if (at == CONTROL_HIGH && v & CONTROL_SLP_EN >> 8)
 			acpi_pm_sleep(p);
@@ -159,7 +163,8 @@ static size_t acpi_pm_sections(struct device *d, struct state_section *out, size
 {
 	if (max == 0)
 		return 0;
-	out[0] = (struct state_section){ .node = "acpi-pm", .table = &acpi_pm_state_table, .s = &((struct acpi_pm *)d)->s };
+	out[0] = (struct state_section){ .node = "acpi-pm", .table = &acpi_pm_state_table,
+					 .s = &((struct acpi_pm *)d)->s };
 	return 1;
 }
 

@@ -4,7 +4,8 @@
 
 #include "vmrun/devices/device.h"
 
-/* ACPI's fixed hardware and general purpose events, ACPI 6.5, 4.8. Always in ACPI mode: the FADT has no SMI_CMD. */
+/* ACPI's fixed hardware and general purpose events, ACPI 6.5, 4.8. Always in ACPI mode: the FADT
+ * has no SMI_CMD. */
 
 /* Where the blocks lie in its window of ports, and their bytes: for the FADT. */
 #define ACPI_PM_EVENT     0x00u     /* PM1a_EVT_BLK: status, enable */

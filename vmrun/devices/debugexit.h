@@ -4,7 +4,8 @@
 
 #include "vmrun/devices/device.h"
 
-/* How a test guest ends its machine, at port 0xf4: 0 written is a power-off, anything else a panic that says the number. */
+/* How a test guest ends its machine, at port 0xf4: 0 written is a power-off, anything else a panic
+ * that says the number. */
 #define DEBUGEXIT_TYPE "debugexit"
 extern const struct device_ops debugexit_ops;
 

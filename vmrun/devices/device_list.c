@@ -17,8 +17,8 @@
 
 #include <string.h>
 
-/* The whole list. Address and interrupt follow from the slot, are recorded in the tree, and come from the tree at a
- * restore: a new row here moves nothing. */
+/* The whole list. Address and interrupt follow from the slot, are recorded in the tree, and come
+ * from the tree at a restore: a new row here moves nothing. */
 const struct device_ops *const device_types[] = {
 	&plic_ops,
 	&uart_ops,

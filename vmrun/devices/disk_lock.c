@@ -8,7 +8,8 @@
 #include <poll.h>
 #include <stdio.h>
 
-/* Two ranges of OFD locks beside each other, far behind the data of any disk but for their beginning (docs/control.md 8):
+/* Two ranges of OFD locks beside each other, far behind the data of any disk but for their
+ * beginning (docs/control.md 8):
  *
  *              range of the owner    range of the hand-over
  *   owner      exclusive             shared
@@ -16,8 +17,9 @@
  *   READY      -                     shared
  *   reader     shared                -
  *
- * A VM that is started wants the second range for itself alone before it takes the first, so that it never gets a disk
- * between the RELEASE of one vmrun and the START of the other, whichever of the two dies meanwhile. */
+ * A VM that is started wants the second range for itself alone before it takes the first, so that
+ * it never gets a disk between the RELEASE of one vmrun and the START of the other, whichever of
+ * the two dies meanwhile. */
 #define OWNER_START     0
 #define OWNER_LENGTH    ((off_t)1 << 62)
 #define HANDOVER_START  OWNER_LENGTH
@@ -51,7 +53,8 @@ static int disk_take(const struct disk *disk, enum range range, int type, struct
 	return fail_sys(why, "disk %s: lock", disk->name);
 }
 
-static int disk_take_patiently(const struct disk *disk, enum range range, int type, struct fail *why)
+static int disk_take_patiently(const struct disk *disk, enum range range, int type,
+			       struct fail *why)
 {
 	uint64_t until = io_now_ns() + LOCK_PATIENCE_NS;
 	int      taken;
@@ -103,7 +106,8 @@ static int disk_refuse_moving(const struct disk *disk, struct fail *why)
 			disk->name);
 }
 
-/* A reader shares with readers. Its range keeps owners out, and one that is between two owners is seen behind it. */
+/* A reader shares with readers. Its range keeps owners out, and one that is between two owners is
+ * seen behind it. */
 static int disk_lock_reader(struct disk *disk, struct fail *why)
 {
 	int taken = disk_take_patiently(disk, RANGE_OWNER, F_RDLCK, why), moving;
@@ -148,9 +152,10 @@ static int disk_lock_handed_over(struct disk *disk, struct fail *why)
 
 /* ---- the claim of a block device ----
  *
- * Locks belong to a device's node, of which there may be several. What the kernel lets one holder on a host have is the
- * device opened with O_EXCL: a mount has it as well, a device mapper's table, mkfs. It is a descriptor of its own, because
- * on one host the vmrun of an incoming VM opens the device while the other still has the claim. */
+ * Locks belong to a device's node, of which there may be several. What the kernel lets one holder
+ * on a host have is the device opened with O_EXCL: a mount has it as well, a device mapper's table,
+ * mkfs. It is a descriptor of its own, because on one host the vmrun of an incoming VM opens the
+ * device while the other still has the claim. */
 
 static int disk_claim_once(struct disk *disk)
 {
@@ -199,7 +204,8 @@ int disk_lock(struct disk *disk, struct fail *why)
 	if (disk->readonly)
 		rc = disk->hold == DISK_HANDOVER ? 0 : disk_lock_reader(disk, why);
 	else
-		rc = disk->hold == DISK_HANDOVER ? disk_lock_handed_over(disk, why) : disk_lock_stranger(disk, why);
+		rc = disk->hold == DISK_HANDOVER
+		     ? disk_lock_handed_over(disk, why) : disk_lock_stranger(disk, why);
 	if (rc)
 		return -1;
 	disk->hold = DISK_OWNED;

@@ -8,7 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Flushes of a disk and samples of its content (format/snapshot/disk_digest.h), for a save or a move.
+/* Flushes of a disk and samples of its content (format/snapshot/disk_digest.h), for a save or a
+ * move.
  *
  * Both can take long, so each disk has a thread that does them with no lock of the VM held; whoever
  * asked waits on an eventfd, as long as it wants to. A pass flushes and reads only what was written
@@ -30,7 +31,8 @@ struct disk_sync {
 	pthread_mutex_t    lock;          /* of what follows; a leaf */
 	pthread_cond_t     work;
 	bool               stop, wanted, busy;
-	bool               sample, keep;  /* of the pass that is wanted; samples are kept behind it */
+	/* Of the pass that is wanted; samples are kept behind it. */
+	bool               sample, keep;
 	uint64_t           written;       /* writes that have ended */
 	uint64_t           flushed;       /* those that a successful flush covers */
 	int                untold;        /* errno that the guest has not been told of; 0: none */

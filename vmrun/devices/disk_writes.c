@@ -55,11 +55,14 @@ bool disk_writes(int fd, bool flush, uint64_t *written, uint8_t instance[16])
 	    !writes_read("/proc/sys/kernel/random/boot_id", of.boot, sizeof(of.boot)))
 		return false;
 	of.device = st.st_rdev;
-	snprintf(device, sizeof(device), "/sys/dev/block/%u:%u", major(st.st_rdev), minor(st.st_rdev));
+	snprintf(device, sizeof(device), "/sys/dev/block/%u:%u", major(st.st_rdev),
+		 minor(st.st_rdev));
 	snprintf(path, sizeof(path), "%s/stat", device);
-	if (!writes_counted(device) || (flush && fdatasync(fd)) || !writes_read(path, text, sizeof(text)))
+	if (!writes_counted(device) || (flush && fdatasync(fd)) ||
+	    !writes_read(path, text, sizeof(text)))
 		return false;
-	if (sscanf(text, "%*u %*u %*u %*u %*u %*u %" SCNu64 " %*u %*u %*u %*u %*u %*u %" SCNu64, &sectors, &discarded) != 2)
+	if (sscanf(text, "%*u %*u %*u %*u %*u %*u %" SCNu64 " %*u %*u %*u %*u %*u %*u %" SCNu64,
+		   &sectors, &discarded) != 2)
 		return false;
 	*written = sectors + discarded;
 	XXH128_canonicalFromHash(&hash, XXH3_128bits(&of, sizeof(of)));

@@ -19,8 +19,10 @@ int disk_open(struct disk *disk, const struct machine_host *host, struct fail *w
 
 	*disk = (struct disk){ .fd = -1, .claim = -1, .readonly = host->readonly };
 	snprintf(disk->name, sizeof(disk->name), "%s", host->name);
-	/* O_NONBLOCK for the open alone: a recorded path that leads to a FIFO or a tape must not hang us. */
-	disk->fd = open(host->path, (host->readonly ? O_RDONLY : O_RDWR) | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+	/* O_NONBLOCK for the open alone: a recorded path that leads to a FIFO or a tape must not
+	 * hang us. */
+	disk->fd = open(host->path,
+			(host->readonly ? O_RDONLY : O_RDWR) | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
 	if (disk->fd < 0)
 		return fail_sys(why, "disk %s: %s", host->name, host->path);
 	if (fstat(disk->fd, &st) || (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)))

@@ -24,7 +24,8 @@ enum { I8042_DATA = 0, I8042_PORT_B = 1, I8042_COMMAND = 4 };      /* in its win
 #define COMMAND_READ_PORT   0xd0u
 #define COMMAND_WRITE_PORT  0xd1u
 #define COMMAND_WRITE_KEY   0xd2u      /* as if the keyboard had sent it */
-#define COMMAND_WRITE_AUX   0xd3u      /* as if the mouse had; it is the looped-back byte that shows a mouse port */
+/* As if the mouse had; it is the looped-back byte that shows a mouse port. */
+#define COMMAND_WRITE_AUX   0xd3u
 #define COMMAND_SEND_AUX    0xd4u
 #define COMMAND_PULSE       0xf0u      /* 0xf0 to 0xff: output lines with a 0 bit pulse low */
 
@@ -70,7 +71,8 @@ static uint64_t i8042_read(struct device *d, uint64_t at, unsigned size)
 	case I8042_PORT_B:
 		return device_clock_ns(d) / REFRESH_NS & 1 ? REFRESH : 0;
 	case I8042_COMMAND:
-		return STATUS_UNLOCKED | STATUS_COMMAND | (k->s.mode & MODE_SYSTEM ? STATUS_SYSTEM : 0) |
+		return STATUS_UNLOCKED | STATUS_COMMAND |
+		       (k->s.mode & MODE_SYSTEM ? STATUS_SYSTEM : 0) |
 		       (k->s.full ? STATUS_FULL : 0);
 	default:
 		return 0;
@@ -136,7 +138,8 @@ static void i8042_data(struct i8042 *k, uint8_t v)
 			i8042_pulse(k);
 		break;
 	case COMMAND_WRITE_KEY:
-	case COMMAND_WRITE_AUX:      /* comes back on the keyboard's side: there is no port for a mouse */
+	/* Comes back on the keyboard's side: there is no port for a mouse. */
+	case COMMAND_WRITE_AUX:
 		i8042_answer(k, v);
 		break;
 	default:
@@ -164,7 +167,8 @@ static size_t i8042_sections(struct device *d, struct state_section *out, size_t
 {
 	if (max == 0)
 		return 0;
-	out[0] = (struct state_section){ .node = "i8042", .table = &i8042_state_table, .s = &((struct i8042 *)d)->s };
+	out[0] = (struct state_section){ .node = "i8042", .table = &i8042_state_table,
+					 .s = &((struct i8042 *)d)->s };
 	return 1;
 }
 

@@ -8,12 +8,13 @@
 #include <jansson.h>
 #include <time.h>
 
-/* How this works: nothing ticks. What the guest sees follows from the RTC's time; interrupt reasons are found when
- * somebody looks, or when the host's timer fires, by what lies between seen_ns and now (mc_catch_up). The timer is set
- * only for what is enabled and not yet told, so that a guest can't make the host busier than it is itself. */
+/* How this works: nothing ticks. What the guest sees follows from the RTC's time; interrupt reasons
+ * are found when somebody looks, or when the host's timer fires, by what lies between seen_ns and
+ * now (mc_catch_up). The timer is set only for what is enabled and not yet told, so that a guest
+ * can't make the host busier than it is itself. */
 
-enum { SECONDS = 0, SECONDS_ALARM, MINUTES, MINUTES_ALARM, HOURS, HOURS_ALARM, WEEKDAY, DAY, MONTH, YEAR,
-       REG_A, REG_B, REG_C, REG_D };
+enum { SECONDS = 0, SECONDS_ALARM, MINUTES, MINUTES_ALARM, HOURS, HOURS_ALARM, WEEKDAY, DAY,
+       MONTH, YEAR, REG_A, REG_B, REG_C, REG_D };
 
 #define A_UIP     0x80u
 #define A_DIVIDER 0x70u
@@ -109,8 +110,8 @@ static void mc_show(struct mc146818 *m, uint64_t now)
 	c[MC146818_CENTURY] = mc_encode(m, year / 100);
 }
 
-/* The CMOS bytes have become the time; within the second nothing changes. Invalid dates become valid
- * ones: timegm carries what exceeds a field into the next. */
+/* The CMOS bytes have become the time; within the second nothing changes. Invalid dates become
+ * valid ones: timegm carries what exceeds a field into the next. */
 static void mc_take(struct mc146818 *m, uint64_t now)
 {
 	const uint8_t *c     = m->s.cmos;
@@ -132,7 +133,7 @@ static void mc_take(struct mc146818 *m, uint64_t now)
 /* --- what comes when --- */
 
 /* The part of the day that an alarm byte names; -1: any. */
-static int alarm_section(const struct mc146818 *m, unsigned at)
+static int alarm_field(const struct mc146818 *m, unsigned at)
 {
 	uint8_t v = m->s.cmos[at];
 
@@ -141,17 +142,21 @@ static int alarm_section(const struct mc146818 *m, unsigned at)
 	return (int)(at == HOURS_ALARM ? mc_decode_hour(m, v) : mc_decode(m, v));
 }
 
-/* The first second of the day from `from` on that the alarm names; DAY_S when there is none in this day. */
+/* The first second of the day from `from` on that the alarm names; DAY_S when there is none in this
+ * day. */
 static uint32_t alarm_in_day(const struct mc146818 *m, uint32_t from)
 {
-	int want_h = alarm_section(m, HOURS_ALARM), want_m = alarm_section(m, MINUTES_ALARM), want_s = alarm_section(m, SECONDS_ALARM);
+	int want_h = alarm_field(m, HOURS_ALARM);
+	int want_m = alarm_field(m, MINUTES_ALARM);
+	int want_s = alarm_field(m, SECONDS_ALARM);
 
 	if (want_h > 23 || want_m > 59 || want_s > 59)
 		return DAY_S;
 	for (uint32_t minute = from / 60; minute < DAY_S / 60; minute++) {
 		uint32_t first = minute == from / 60 ? from % 60 : 0;
 
-		if ((want_h >= 0 && minute / 60 != (uint32_t)want_h) || (want_m >= 0 && minute % 60 != (uint32_t)want_m))
+		if ((want_h >= 0 && minute / 60 != (uint32_t)want_h) ||
+		    (want_m >= 0 && minute % 60 != (uint32_t)want_m))
 			continue;
 		if (want_s < 0)
 			return minute * 60 + first;
@@ -214,12 +219,14 @@ static const uint8_t reasons[] = { C_PERIODIC, C_ALARM, C_UPDATE };
 static void mc_catch_up(struct mc146818 *m, uint64_t now)
 {
 	for (size_t i = 0; i < sizeof(reasons); i++)
-		if (now > m->s.seen_ns && !(m->s.reg_c & reasons[i]) && reason_next(m, reasons[i], m->s.seen_ns) <= now)
+		if (now > m->s.seen_ns && !(m->s.reg_c & reasons[i]) &&
+		    reason_next(m, reasons[i], m->s.seen_ns) <= now)
 			m->s.reg_c |= reasons[i];
 	m->s.seen_ns = now;
 }
 
-/* Lines and the host's timer after anything has changed. Not while paused: the clock stands then. */
+/* Lines and the host's timer after anything has changed. Not while paused: the clock stands
+ * then. */
 static void mc_rearm(struct mc146818 *m)
 {
 	uint64_t next = UINT64_MAX, host = io_now_ns(), wait;
@@ -267,7 +274,9 @@ static bool mc_is_time(uint8_t index)
 
 static uint8_t mc_read_a(const struct mc146818 *m, uint64_t now)
 {
-	return m->s.reg_a | (uint8_t)(!(m->s.reg_b & B_SET) && now % SECOND_NS >= SECOND_NS - UIP_NS ? A_UIP : 0);
+	bool updating = !(m->s.reg_b & B_SET) && now % SECOND_NS >= SECOND_NS - UIP_NS;
+
+	return m->s.reg_a | (uint8_t)(updating ? A_UIP : 0);
 }
 
 static uint8_t mc_read_c(struct mc146818 *m)
@@ -299,7 +308,8 @@ static uint8_t mc_read_data(struct mc146818 *m)
 	}
 }
 
-/* The divider held in reset, as a guest does while it sets the time, starts half a second before the next update. */
+/* The divider held in reset, as a guest does while it sets the time, starts half a second before
+ * the next update. */
 static void mc_write_a(struct mc146818 *m, uint8_t v, uint64_t now)
 {
 	bool was_held = (m->s.reg_a & 0x60u) == 0x60u, held = (v & 0x60u) == 0x60u;
@@ -385,7 +395,8 @@ static void mc_reset(struct device *d)
 {
 	struct mc146818 *m = (struct mc146818 *)d;
 
-	m->s = (struct mc146818_state){ .reg_a = 0x26, .reg_b = B_24H };      /* 32768 Hz, 1024 interrupts a second if enabled */
+	/* 32768 Hz, 1024 interrupts a second if enabled. */
+	m->s = (struct mc146818_state){ .reg_a = 0x26, .reg_b = B_24H };
 	m->s.seen_ns = mc_now(m);
 	mc_update(m);
 }
@@ -394,7 +405,8 @@ static size_t mc_sections(struct device *d, struct state_section *out, size_t ma
 {
 	if (max == 0)
 		return 0;
-	out[0] = (struct state_section){ .node = "mc146818", .table = &mc146818_state_table, .s = &((struct mc146818 *)d)->s };
+	out[0] = (struct state_section){ .node = "mc146818", .table = &mc146818_state_table,
+					 .s = &((struct mc146818 *)d)->s };
 	return 1;
 }
 
@@ -428,7 +440,8 @@ static int mc_resume(struct device *d, struct fail *why)
 
 static void mc_counters(struct device *d, struct json_t *into)
 {
-	json_object_set_new(into, "interrupts", json_integer((json_int_t)((struct mc146818 *)d)->interrupts));
+	json_object_set_new(into, "interrupts",
+			    json_integer((json_int_t)((struct mc146818 *)d)->interrupts));
 }
 
 static void mc_close(struct device *d)

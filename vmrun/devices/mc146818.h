@@ -4,8 +4,8 @@
 
 #include "vmrun/devices/device.h"
 
-/* A PC's clock and CMOS at ports 0x70 and 0x71: the VM's real time, settable, with alarm, periodic and update interrupts.
- * Source: Motorola MC146818A data sheet; the century as PCs keep it. */
+/* A PC's clock and CMOS at ports 0x70 and 0x71: the VM's real time, settable, with alarm, periodic
+ * and update interrupts. Source: Motorola MC146818A data sheet; the century as PCs keep it. */
 
 #define MC146818_CENTURY 0x32u      /* of the CMOS: for the FADT */
 

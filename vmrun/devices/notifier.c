@@ -55,7 +55,8 @@ static void *notify_main(void *arg)
 			notify_serve(n, e[i].data.ptr);
 		}
 		if (got < 0 && errno != EINTR)
-			abort();      /* EBADF, EFAULT: a bug of ours; a VM whose disks hang for ever is worse */
+			/* EBADF, EFAULT: a bug of ours; a VM whose disks hang for ever is worse. */
+			abort();
 	}
 }
 
@@ -71,10 +72,12 @@ static int notify_line(struct notifier *n, struct virtio *v, unsigned queue, str
 	struct accel       *a = n->host->accel;
 	struct notify_line *l = &n->lines[n->nlines++];
 
-	*l = (struct notify_line){ .v = v, .queue = queue, .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
+	*l = (struct notify_line){ .v = v, .queue = queue,
+				   .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
 	if (l->fd < 0)
 		return fail_sys(why, "%s: eventfd", v->d.node);
-	if (notify_watch(n, l->fd, l, why) || a->ops->notify(a, v->d.cfg.gpa + VIRTIO_MMIO_QUEUE_NOTIFY, queue, l->fd, true, why))
+	if (notify_watch(n, l->fd, l, why) ||
+	    a->ops->notify(a, v->d.cfg.gpa + VIRTIO_MMIO_QUEUE_NOTIFY, queue, l->fd, true, why))
 		return -1;
 	l->set = true;
 	return 0;
@@ -144,7 +147,9 @@ void notifier_close(struct notifier *n)
 		struct notify_line *l = &n->lines[i];
 
 		if (l->set)
-			n->host->accel->ops->notify(n->host->accel, l->v->d.cfg.gpa + VIRTIO_MMIO_QUEUE_NOTIFY, l->queue, l->fd, false, &why);
+			n->host->accel->ops->notify(n->host->accel,
+						    l->v->d.cfg.gpa + VIRTIO_MMIO_QUEUE_NOTIFY,
+						    l->queue, l->fd, false, &why);
 		io_close(&l->fd);
 	}
 	io_close(&n->stop);

@@ -16,7 +16,8 @@ struct plic {
 	struct device             d;
 	struct plic_state         s;
 	struct plic_context_state context[PLIC_HARTS_MAX];
-	bool                      out[PLIC_HARTS_MAX];      /* what each hart's line was last set to */
+	/* What each hart's line was last set to. */
+	bool                      out[PLIC_HARTS_MAX];
 	uint32_t                  harts;
 	uint64_t                  claims;
 };
@@ -33,7 +34,8 @@ static void plic_bit_set(uint32_t *words, uint32_t irq, bool on)
 	words[irq / 32] = on ? words[irq / 32] | bit : words[irq / 32] & ~bit;
 }
 
-/* The source a hart would claim: highest priority above floor, lowest number among equals; 0 for none. */
+/* The source a hart would claim: highest priority above floor, lowest number among equals; 0 for
+ * none. */
 static uint32_t plic_best(const struct plic *p, uint32_t hart, uint32_t floor)
 {
 	uint32_t best = 0;
@@ -67,7 +69,8 @@ static void plic_output(struct plic *p, bool force)
 	}
 }
 
-/* The gateway: a high line becomes a request unless one is being served. A request stays when the line falls. */
+/* The gateway: a high line becomes a request unless one is being served. A request stays when the
+ * line falls. */
 static void plic_gate(struct plic *p, uint32_t irq)
 {
 	if (plic_bit(p->s.level, irq) && !plic_bit(p->s.claimed, irq))
@@ -87,7 +90,8 @@ void plic_line(struct device *d, uint32_t irq, bool level)
 
 static uint32_t plic_claim(struct plic *p, uint32_t hart)
 {
-	uint32_t irq = plic_best(p, hart, 0);     /* the threshold holds back notifications, not claims */
+	/* The threshold holds back notifications, not claims. */
+	uint32_t irq = plic_best(p, hart, 0);
 
 	if (irq) {
 		plic_bit_set(p->s.pending, irq, false);
@@ -128,7 +132,8 @@ static uint64_t plic_read(struct device *d, uint64_t at, unsigned size)
 	if (at >= PLIC_ENABLE && at < PLIC_CONTEXT) {
 		uint64_t word = at % 0x80 / 4;
 
-		return plic_hart(p, (at - PLIC_ENABLE) / 0x80, &hart) && word < PLIC_WORDS ? p->context[hart].enable[word] : 0;
+		return plic_hart(p, (at - PLIC_ENABLE) / 0x80, &hart) &&
+		       word < PLIC_WORDS ? p->context[hart].enable[word] : 0;
 	}
 	if (at < PLIC_CONTEXT || !plic_hart(p, (at - PLIC_CONTEXT) / 0x1000, &hart))
 		return 0;
@@ -193,9 +198,11 @@ static size_t plic_sections(struct device *d, struct state_section *out, size_t 
 	size_t       n = 0;
 
 	if (n < max)
-		out[n++] = (struct state_section){ .node = "plic", .table = &plic_state_table, .s = &p->s };
+		out[n++] = (struct state_section){ .node = "plic", .table = &plic_state_table,
+						   .s = &p->s };
 	for (uint32_t h = 0; h < p->harts && n < max; h++) {
-		out[n] = (struct state_section){ .table = &plic_context_state_table, .s = &p->context[h] };
+		out[n] = (struct state_section){ .table = &plic_context_state_table,
+						 .s = &p->context[h] };
 		snprintf(out[n].node, sizeof(out[n].node), "plic-context@%x", h);
 		n++;
 	}

@@ -4,8 +4,8 @@
 
 #include "vmrun/devices/device.h"
 
-/* SiFive's PLIC with a supervisor context a hart (numbers 2N + 1, as on QEMU's virt); the machine contexts between them
- * read as zero. Its outputs are the harts' IRQ_S_EXT lines. */
+/* SiFive's PLIC with a supervisor context a hart (numbers 2N + 1, as on QEMU's virt); the machine
+ * contexts between them read as zero. Its outputs are the harts' IRQ_S_EXT lines. */
 #define PLIC_TYPE "sifive-plic"
 extern const struct device_ops plic_ops;
 

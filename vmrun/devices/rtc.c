@@ -158,7 +158,8 @@ static size_t rtc_sections(struct device *d, struct state_section *out, size_t m
 {
 	if (max == 0)
 		return 0;
-	out[0] = (struct state_section){ .node = "goldfish-rtc", .table = &rtc_state_table, .s = &((struct rtc *)d)->s };
+	out[0] = (struct state_section){ .node = "goldfish-rtc", .table = &rtc_state_table,
+					 .s = &((struct rtc *)d)->s };
 	return 1;
 }
 

@@ -108,7 +108,8 @@ static void uart_receive_byte(struct uart *u, uint8_t b)
 {
 	if (u->s.rx_len >= uart_capacity(u)) {
 		u->s.lsr_errors |= LSR_OVERRUN;
-		if (u->s.fcr & FCR_ENABLE)      /* the FIFO keeps what it has, the holding register takes the new byte */
+		/* The FIFO keeps what it has, the holding register takes the new byte. */
+		if (u->s.fcr & FCR_ENABLE)
 			return;
 		u->s.rx_len = 0;
 	}
@@ -134,8 +135,10 @@ static void uart_modem(struct uart *u)
 	uint8_t now = MSR_DCD | MSR_DSR | MSR_CTS, was = u->s.msr & 0xf0u, delta;
 
 	if (u->s.mcr & MCR_LOOP)
-		now = (uint8_t)((u->s.mcr & MCR_RTS ? MSR_CTS : 0) | (u->s.mcr & MCR_DTR ? MSR_DSR : 0) |
-				(u->s.mcr & MCR_OUT1 ? MSR_RI : 0) | (u->s.mcr & MCR_OUT2 ? MSR_DCD : 0));
+		now = (uint8_t)((u->s.mcr & MCR_RTS ? MSR_CTS : 0) |
+				(u->s.mcr & MCR_DTR ? MSR_DSR : 0) |
+				(u->s.mcr & MCR_OUT1 ? MSR_RI : 0) |
+				(u->s.mcr & MCR_OUT2 ? MSR_DCD : 0));
 	delta = (uint8_t)((now ^ was) >> 4);
 	if (!(was & MSR_RI) || now & MSR_RI)     /* of RI only the trailing edge counts */
 		delta &= 0x0bu;
@@ -167,7 +170,8 @@ static uint64_t uart_read(struct device *d, uint64_t at, unsigned size)
 	case UART_MCR:
 		return u->s.mcr;
 	case UART_LSR:
-		v = (uint8_t)(u->s.lsr_errors | (u->s.rx_len ? LSR_DATA : 0) | (uart_thr_empty(u) ? LSR_THRE | LSR_TEMT : 0));
+		v = (uint8_t)(u->s.lsr_errors | (u->s.rx_len ? LSR_DATA : 0) |
+			      (uart_thr_empty(u) ? LSR_THRE | LSR_TEMT : 0));
 		u->s.lsr_errors = 0;
 		break;
 	case UART_MSR:
@@ -196,7 +200,8 @@ static void uart_write_thr(struct uart *u, uint8_t b)
 
 static void uart_write_fcr(struct uart *u, uint8_t v)
 {
-	/* Switching the FIFO on or off empties it, as the bit that says so does. The other bits count only when it is on. */
+	/* Switching the FIFO on or off empties it, as the bit that says so does. The other bits
+	 * count only when it is on. */
 	if ((v ^ u->s.fcr) & FCR_ENABLE || (v & FCR_ENABLE && v & FCR_CLEAR_RX))
 		uart_drop(u, NULL, UART_FIFO);
 	u->s.fcr = v & FCR_ENABLE ? v & FCR_KEPT : 0;
@@ -253,7 +258,8 @@ static size_t uart_receive(void *arg, const uint8_t *data, size_t len)
 	size_t       n = 0;
 
 	device_lock(&u->d);
-	/* Looped back, the wire is cut off; it is offered again when the guest reads or leaves the loop. */
+	/* Looped back, the wire is cut off; it is offered again when the guest reads or leaves the
+	 * loop. */
 	while (n < len && !u->paused && !(u->s.mcr & MCR_LOOP) && u->s.rx_len < uart_capacity(u))
 		uart_receive_byte(u, data[n++]);
 	if (n) {
@@ -281,8 +287,8 @@ static void uart_quit(void *arg)
 	device_event(&((struct uart *)arg)->d, VM_EVENT_QUIT);
 }
 
-/* Passes the registers by. Waits for the host: firmware calls have no flow control, so what the host
- * does not take would be lost. */
+/* Passes the registers by. Waits for the host: firmware calls have no flow control, so what the
+ * host does not take would be lost. */
 static void uart_console_write(struct device *d, const uint8_t *data, size_t len)
 {
 	struct chardev *c = ((struct uart *)d)->chardev;
@@ -307,7 +313,8 @@ static int uart_open(struct device *d, struct fail *why)
 {
 	struct uart               *u    = (struct uart *)d;
 	const struct machine_host *host = device_resource(d);
-	struct chardev_ops         ops  = { .receive = uart_receive, .quit = uart_quit, .writable = uart_writable, .arg = u };
+	struct chardev_ops         ops  = { .receive = uart_receive, .quit = uart_quit,
+					    .writable = uart_writable, .arg = u };
 
 	u->paused = true;      /* until the first resume */
 	if (host && host->cls != HOST_SERIAL)
@@ -328,7 +335,8 @@ static size_t uart_sections(struct device *d, struct state_section *out, size_t 
 {
 	if (max == 0)
 		return 0;
-	out[0] = (struct state_section){ .node = "uart", .table = &uart_state_table, .s = &((struct uart *)d)->s };
+	out[0] = (struct state_section){ .node = "uart", .table = &uart_state_table,
+					 .s = &((struct uart *)d)->s };
 	return 1;
 }
 

@@ -50,7 +50,8 @@ void virtio_ack(struct virtio *v, uint32_t bits)
 
 bool virtio_live(const struct virtio *v)
 {
-	return v->core.status & VIRTIO_STATUS_DRIVER_OK && !(v->core.status & (VIRTIO_STATUS_NEEDS_RESET | VIRTIO_STATUS_FAILED)) &&
+	return v->core.status & VIRTIO_STATUS_DRIVER_OK &&
+	       !(v->core.status & (VIRTIO_STATUS_NEEDS_RESET | VIRTIO_STATUS_FAILED)) &&
 	       !v->paused && !v->draining;
 }
 
@@ -67,7 +68,8 @@ void virtio_broken(struct virtio *v, const char *mistake)
 	if (v->core.status & VIRTIO_STATUS_NEEDS_RESET)
 		return;
 	v->core.status |= VIRTIO_STATUS_NEEDS_RESET;
-	if (v->core.status & VIRTIO_STATUS_DRIVER_OK)      /* 2.1.2: told as a change of configuration */
+	/* 2.1.2: told as a change of configuration. */
+	if (v->core.status & VIRTIO_STATUS_DRIVER_OK)
 		virtio_raise(v, ISR_CONFIG);
 }
 
@@ -79,7 +81,8 @@ void virtio_kick(struct virtio *v, unsigned queue)
 	v->cls->kick(v, queue);
 }
 
-/* Power-on, but for the pause: what a reset by the guest or of the machine leaves. Nothing is in flight. */
+/* Power-on, but for the pause: what a reset by the guest or of the machine leaves. Nothing is in
+ * flight. */
 static void virtio_clear(struct virtio *v)
 {
 	v->core = (struct virtio_state){ .device_features = virtio_offers(v) };
@@ -96,7 +99,8 @@ void virtio_reset(struct device *d)
 	virtio_clear((struct virtio *)d);
 }
 
-/* On a vCPU: no request may reach guest memory or the host's file once the register write has returned. */
+/* On a vCPU: no request may reach guest memory or the host's file once the register write has
+ * returned. */
 static void virtio_drain(struct virtio *v)
 {
 	if (!v->cls->drain)
@@ -127,7 +131,8 @@ void virtio_set_status(struct virtio *v, uint8_t status)
 	/* Bits are only ever added (2.1.1), NEEDS_RESET is ours. */
 	set = status & (uint8_t)~was & (uint8_t)~VIRTIO_STATUS_NEEDS_RESET & 0x8fu;
 	if (set & VIRTIO_STATUS_FEATURES_OK) {
-		if (v->core.driver_features & ~v->core.device_features || !(v->core.driver_features & VIRTIO_F_VERSION_1))
+		if (v->core.driver_features & ~v->core.device_features ||
+		    !(v->core.driver_features & VIRTIO_F_VERSION_1))
 			set &= (uint8_t)~VIRTIO_STATUS_FEATURES_OK;
 		else
 			virtio_agree(v);
@@ -135,7 +140,8 @@ void virtio_set_status(struct virtio *v, uint8_t status)
 	if (set & VIRTIO_STATUS_DRIVER_OK && !((was | set) & VIRTIO_STATUS_FEATURES_OK))
 		set &= (uint8_t)~VIRTIO_STATUS_DRIVER_OK;
 	v->core.status = was | set;
-	if (set & VIRTIO_STATUS_DRIVER_OK)      /* what was made available before is looked at now */
+	/* What was made available before is looked at now. */
+	if (set & VIRTIO_STATUS_DRIVER_OK)
 		for (unsigned i = 0; i < v->cls->nqueues; i++)
 			virtio_kick(v, i);
 }
@@ -168,14 +174,17 @@ size_t virtio_sections(struct device *d, struct state_section *out, size_t max)
 
 	if (max < 3 + (size_t)v->cls->nqueues)
 		return 0;
-	out[n++] = (struct state_section){ .node = "virtio", .table = &virtio_state_table, .s = &v->core };
+	out[n++] = (struct state_section){ .node = "virtio", .table = &virtio_state_table,
+					   .s = &v->core };
 	for (unsigned i = 0; i < v->cls->nqueues; i++) {
 		out[n] = (struct state_section){ .table = &virtqueue_state_table, .s = &v->q[i].s };
 		snprintf(out[n].node, sizeof(out[n].node), "virtqueue@%x", i);
 		n++;
 	}
-	out[n++] = (struct state_section){ .node = "virtio-mmio", .table = &virtio_mmio_state_table, .s = &v->mmio };
-	out[n]   = (struct state_section){ .table = v->cls->table, .s = (char *)v + v->cls->state_at };
+	out[n++] = (struct state_section){ .node = "virtio-mmio", .table = &virtio_mmio_state_table,
+					   .s = &v->mmio };
+	out[n]   = (struct state_section){ .table = v->cls->table,
+					   .s = (char *)v + v->cls->state_at };
 	snprintf(out[n].node, sizeof(out[n].node), "%s", v->cls->table->name);
 	return n + 1;
 }
@@ -188,7 +197,8 @@ int virtio_post_load(struct device *d, struct fail *why)
 	if (v->core.device_features & ~virtio_offers(v))
 		return fail_set(why, FAIL_VERSION, "%s: unsupported features 0x%llx", d->node,
 				(unsigned long long)(v->core.device_features & ~virtio_offers(v)));
-	if (v->core.driver_features & ~v->core.device_features && v->core.status & VIRTIO_STATUS_FEATURES_OK)
+	if (v->core.driver_features & ~v->core.device_features &&
+	    v->core.status & VIRTIO_STATUS_FEATURES_OK)
 		return fail_set(why, FAIL_CORRUPT,
 				"%s: driver accepted features that were not offered", d->node);
 	for (unsigned i = 0; i < v->cls->nqueues; i++)
@@ -218,7 +228,8 @@ int virtio_resume(struct device *d, struct fail *why)
 
 	(void)why;
 	v->paused = false;
-	/* Requests that were put back at the pause, or lay in the rings when the state was saved: no kick comes for them. */
+	/* Requests that were put back at the pause, or lay in the rings when the state was saved:
+	 * no kick comes for them. */
 	for (unsigned i = 0; i < v->cls->nqueues; i++)
 		virtio_kick(v, i);
 	return 0;

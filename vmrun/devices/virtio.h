@@ -8,13 +8,15 @@
 
 #include <pthread.h>
 
-/* Virtio in three layers: the transport (virtio_mmio.c) knows registers, the core (virtio.c) knows the life of a device
- * and its queues, a device knows its requests. A device's struct begins with struct virtio; its device_ops take
- * virtio_mmio_read/_write and virtio_reset/_parts/_loaded/_pause/_resume/_counters as they are. */
+/* Virtio in three layers: the transport (virtio_mmio.c) knows registers, the core (virtio.c) knows
+ * the life of a device and its queues, a device knows its requests. A device's struct begins with
+ * struct virtio; its device_ops take virtio_mmio_read/_write and
+ * virtio_reset/_parts/_loaded/_pause/_resume/_counters as they are. */
 
 #define VIRTIO_QUEUES_MAX 2u
 #define VIRTIO_CONFIG_MAX 64u
-#define VIRTIO_MMIO_QUEUE_NOTIFY 0x050u     /* the register a driver writes a queue's number to: VIRTIO 1.2, 4.2.2 */
+/* The register a driver writes a queue's number to: VIRTIO 1.2, 4.2.2. */
+#define VIRTIO_MMIO_QUEUE_NOTIFY 0x050u
 
 struct virtio;
 
@@ -24,12 +26,17 @@ struct virtio_class {
 	const struct state_table *table;        /* the device's own part ... */
 	size_t                    state_at;     /* ... and where it lies in its struct */
 
-	uint64_t (*features)(const struct virtio *v);                                /* beyond the ring's own */
-	size_t   (*config)(const struct virtio *v, uint8_t out[VIRTIO_CONFIG_MAX]);  /* NULL: no configuration space */
-	void     (*kick)(struct virtio *v, unsigned queue);      /* pops, serves, pushes; only while live */
-	void     (*drain)(struct virtio *v);                     /* nothing in flight after it; drops machine_lock while it
-								  * waits. NULL: requests complete in the kick */
-	int      (*post_load)(struct virtio *v, struct fail *why);  /* NULL: nothing of its own to check */
+	/* Beyond the ring's own. */
+	uint64_t (*features)(const struct virtio *v);
+	/* NULL: no configuration space. */
+	size_t   (*config)(const struct virtio *v, uint8_t out[VIRTIO_CONFIG_MAX]);
+	/* Pops, serves, pushes; only while live. */
+	void     (*kick)(struct virtio *v, unsigned queue);
+	/* Nothing in flight after it; drops machine_lock while it waits. NULL: requests complete in
+	 * the kick. */
+	void     (*drain)(struct virtio *v);
+	/* NULL: nothing of its own to check. */
+	int      (*post_load)(struct virtio *v, struct fail *why);
 };
 
 struct virtio {
@@ -39,7 +46,8 @@ struct virtio {
 	struct virtio_mmio_state   mmio;
 	struct virtqueue           q[VIRTIO_QUEUES_MAX];
 	bool                       paused;
-	bool                       draining;      /* a vCPU waits for the end of what is in flight: no kicks, no writes */
+	/* A vCPU waits for the end of what is in flight: no kicks, no writes. */
+	bool                       draining;
 	pthread_cond_t             drained;
 	const char                *mistake;       /* the guest's last, for the counters */
 	uint64_t                   kicks, interrupts, mistakes;
@@ -60,9 +68,12 @@ int virtio_resume(struct device *d, struct fail *why);
 void virtio_counters(struct device *d, struct json_t *into);
 
 /* For devices. */
-bool virtio_live(const struct virtio *v);                       /* the driver runs, and we may touch its rings */
-void virtio_used(struct virtio *v, unsigned queue);             /* after pushes: interrupts if the driver wants it */
-void virtio_broken(struct virtio *v, const char *mistake);      /* the guest's mistake: NEEDS_RESET */
+/* The driver runs, and we may touch its rings. */
+bool virtio_live(const struct virtio *v);
+/* After pushes: interrupts if the driver wants it. */
+void virtio_used(struct virtio *v, unsigned queue);
+/* The guest's mistake: NEEDS_RESET. */
+void virtio_broken(struct virtio *v, const char *mistake);
 
 /* For the transport. */
 void virtio_kick(struct virtio *v, unsigned queue);

@@ -39,12 +39,15 @@ struct blk {
 	unsigned                busy;               /* requests that have begun */
 	bool                    stop;
 	bool                    held;               /* requests that have not begun wait */
-	bool                    stalled, told;      /* the host has no space; and vm_process_events has heard of it */
-	bool                    parked;             /* the queue's last_avail counts s.kept as not popped */
+	/* The host has no space; and vm_process_events has heard of it. */
+	bool                    stalled, told;
+	/* The queue's last_avail counts s.kept as not popped. */
+	bool                    parked;
 	pthread_cond_t          work, idle;
 	struct blk_worker {
 		struct blk *b;
-		uint8_t    *buf;                    /* BLK_REQUEST_MAX, touched as far as requests reach */
+		/* BLK_REQUEST_MAX, touched as far as requests reach. */
+		uint8_t    *buf;
 		pthread_t   thread;
 	} workers[BLK_THREADS];
 	unsigned                nworkers;
@@ -77,7 +80,8 @@ static void blk_ended(struct blk *b)
 	}
 }
 
-static void blk_done(struct blk *b, const struct blk_request *r, enum blk_status status, uint32_t written)
+static void blk_done(struct blk *b, const struct blk_request *r, enum blk_status status,
+		     uint32_t written)
 {
 	b->requests++;
 	b->errors += status != BLK_OK;
@@ -95,9 +99,10 @@ static void blk_done(struct blk *b, const struct blk_request *r, enum blk_status
 
 /* --- no space on the host ---
  *
- * As QEMU's werror=enospc: the request is kept, no other begins, and the VM is held until the user has made room and says
- * cont. Requests that follow it may have been completed, so that it can't go back into the ring by counting alone: its head
- * is part of the state, and it is made anew from its descriptors when the VM goes on, here or elsewhere. */
+ * As QEMU's werror=enospc: the request is kept, no other begins, and the VM is held until the user
+ * has made room and says cont. Requests that follow it may have been completed, so that it can't go
+ * back into the ring by counting alone: its head is part of the state, and it is made anew from its
+ * descriptors when the VM goes on, here or elsewhere. */
 
 static_assert(BLK_THREADS <= VIRTIO_BLK_KEPT_MAX, "each thread may have a request to keep");
 
@@ -185,7 +190,8 @@ static void *blk_thread(void *arg)
 		}
 		r = blk_next(b);
 		device_unlock(d);
-		status = blk_request_run(r, &b->sync, b->s.capacity, d->host->memory, w->buf, &written);
+		status = blk_request_run(r, &b->sync, b->s.capacity, d->host->memory, w->buf,
+					 &written);
 		device_lock(d);
 		if (status == BLK_NOSPC)
 			blk_stall(b, r);
@@ -207,7 +213,8 @@ static void blk_kick(struct virtio *v, unsigned queue)
 	const char        *mistake;
 	int                rc;
 
-	/* Bounded: nothing completes while we hold the lock, and a queue takes no more than it holds. */
+	/* Bounded: nothing completes while we hold the lock, and a queue takes no more than it
+	 * holds. */
 	do {
 		while ((rc = virtq_pop(q, &c, &mistake)) == 1) {
 			struct blk_request *r = blk_request_make(v->d.host->memory, &c, &mistake);
@@ -229,8 +236,9 @@ static void blk_kick(struct virtio *v, unsigned queue)
 		virtio_broken(v, mistake);
 }
 
-/* Requests not begun go back into the ring: they are the last popped, so that the ring's order says which they are, and
- * the next kick takes them again. A pause is no longer than what the host's disk is doing just now. */
+/* Requests not begun go back into the ring: they are the last popped, so that the ring's order says
+ * which they are, and the next kick takes them again. A pause is no longer than what the host's
+ * disk is doing just now. */
 static void blk_put_back(struct blk *b)
 {
 	struct blk_request *r;
@@ -272,7 +280,9 @@ static uint64_t blk_features(const struct virtio *v)
 {
 	const struct blk *b = (const struct blk *)v;
 
-	return F_SIZE_MAX | F_SEG_MAX | F_BLK_SIZE | F_FLUSH | (b->disk.readonly ? F_RO : F_DISCARD | F_WRITE_ZEROES);
+	return F_SIZE_MAX | F_SEG_MAX | F_BLK_SIZE | F_FLUSH | (b->disk.readonly
+								? F_RO
+								: F_DISCARD | F_WRITE_ZEROES);
 }
 
 static size_t blk_config(const struct virtio *v, uint8_t out[VIRTIO_CONFIG_MAX])
@@ -362,7 +372,8 @@ static int blk_open(struct device *d, struct fail *why)
 	pthread_condattr_destroy(&monotonic);
 	if (!host || host->cls != HOST_DISK)
 		return fail_set(why, FAIL_USAGE, "%s: missing disk %s", d->node, d->cfg.host);
-	if (disk_open(&b->disk, host, why) || (!d->host->disks_deferred && disk_lock(&b->disk, why)))
+	if (disk_open(&b->disk, host, why) ||
+	    (!d->host->disks_deferred && disk_lock(&b->disk, why)))
 		return -1;
 	if (disk_sync_open(&b->sync, &b->disk, why))
 		return -1;
@@ -379,7 +390,8 @@ static void blk_reset(struct device *d)
 
 	blk_drain(&b->v);
 	virtio_reset(d);
-	b->s = (struct virtio_blk_state){ .capacity = b->disk.size / BLK_SECTOR, .readonly = b->disk.readonly };
+	b->s = (struct virtio_blk_state){ .capacity = b->disk.size / BLK_SECTOR,
+					  .readonly = b->disk.readonly };
 }
 
 /* Nothing is flushed here: only a save and a move need that, and they ask for it themselves

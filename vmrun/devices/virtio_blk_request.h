@@ -10,7 +10,8 @@ struct disk_sync;
 /* What a request asks for, and doing it: no queues, no locks (VIRTIO 1.2, 5.2.6). */
 
 #define BLK_SECTOR       512u
-#define BLK_SEG_MAX      126u                      /* data buffers a request: with header and status, half a queue */
+/* Data buffers a request: with header and status, half a queue. */
+#define BLK_SEG_MAX      126u
 #define BLK_SIZE_MAX     (32u << 10)               /* of one buffer */
 #define BLK_REQUEST_MAX  (BLK_SEG_MAX * BLK_SIZE_MAX)
 #define BLK_DISCARD_MAX  (1u << 21)                /* sectors a range: 1 GiB */
@@ -18,8 +19,10 @@ struct disk_sync;
 #define BLK_RANGES_MAX   16u                       /* ranges a discard or write-zeroes request */
 #define BLK_ID_BYTES     20u
 
-enum blk_type { BLK_IN = 0, BLK_OUT = 1, BLK_FLUSH = 4, BLK_GET_ID = 8, BLK_DISCARD = 11, BLK_WRITE_ZEROES = 13 };
-/* BLK_NOSPC is ours: nothing has been told to the guest, the request can be done again as a whole. */
+enum blk_type { BLK_IN = 0, BLK_OUT = 1, BLK_FLUSH = 4, BLK_GET_ID = 8, BLK_DISCARD = 11,
+		BLK_WRITE_ZEROES = 13 };
+/* BLK_NOSPC is ours: nothing has been told to the guest, the request can be done again as a
+ * whole. */
 enum blk_status { BLK_OK = 0, BLK_IOERR = 1, BLK_UNSUPP = 2, BLK_NOSPC = 0x100 };
 
 struct blk_request {
@@ -34,11 +37,13 @@ struct blk_request {
 	struct virtq_seg    seg[];
 };
 
-/* Copies the chain and its header. NULL: *mistake of the guest's (nowhere to put a status), or *mistake NULL: no memory. */
-struct blk_request *blk_request_make(struct memory *m, const struct virtq_chain *c, const char **mistake);
+/* Copies the chain and its header. NULL: *mistake of the guest's (nowhere to put a status), or
+ * *mistake NULL: no memory. */
+struct blk_request *blk_request_make(struct memory *m, const struct virtq_chain *c,
+				     const char **mistake);
 
-/* Does it, with buf of BLK_REQUEST_MAX bytes: reads and writes the guest's buffers, puts the status. *written: bytes
- * from the start of the writable part, for the used ring. */
+/* Does it, with buf of BLK_REQUEST_MAX bytes: reads and writes the guest's buffers, puts the
+ * status. *written: bytes from the start of the writable part, for the used ring. */
 enum blk_status blk_request_run(const struct blk_request *r, struct disk_sync *sync,
 				uint64_t capacity, struct memory *m, uint8_t *buf,
 				uint32_t *written);

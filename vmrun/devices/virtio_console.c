@@ -10,7 +10,8 @@
 
 enum { QUEUE_RX, QUEUE_TX };
 
-#define CONSOLE_REQUEST_MAX ((uint64_t)1 << 20)     /* bytes of one chain: what the host's backlog holds at most */
+/* Bytes of one chain: what the host's backlog holds at most. */
+#define CONSOLE_REQUEST_MAX ((uint64_t)1 << 20)
 #define CONSOLE_PIECE       4096u
 
 struct console {
@@ -26,7 +27,8 @@ static bool console_send(struct console *c, const struct virtq_chain *chain)
 	uint64_t at = 0;
 
 	while (at < chain->read_len) {
-		uint64_t n = chain->read_len - at < sizeof(buf) ? chain->read_len - at : sizeof(buf);
+		uint64_t n = chain->read_len - at < sizeof(buf)
+			     ? chain->read_len - at : sizeof(buf);
 
 		if (virtq_copy_out(c->v.q[QUEUE_TX].mem, chain->seg, chain->nread, at, buf, n))
 			return false;
@@ -47,8 +49,10 @@ static void console_tx(struct console *c)
 	bool               capacity = true;
 
 	do {
-		/* While the host takes no more, text waits in the ring; console_writable goes on. */
-		while ((capacity = chardev_capacity(c->chardev)) && (rc = virtq_pop(q, &chain, &mistake)) == 1) {
+		/* While the host takes no more, text waits in the ring; console_writable goes
+		 * on. */
+		while ((capacity = chardev_capacity(c->chardev)) &&
+		       (rc = virtq_pop(q, &chain, &mistake)) == 1) {
 			mistake = "console buffer exceeds the limit of 1 MiB";
 			if (chain.read_len > CONSOLE_REQUEST_MAX || !console_send(c, &chain)) {
 				virtq_unpop(q, 1);
@@ -92,7 +96,8 @@ static size_t console_fill(struct console *c, const uint8_t *data, size_t len)
 	while (done < len && n < VIRTQ_CHAINS_MAX && (rc = virtq_pop(q, &chain, &mistake)) == 1) {
 		uint64_t take = len - done < chain.write_len ? len - done : chain.write_len;
 
-		if (virtq_copy_in(q->mem, chain.seg + chain.nread, chain.nwrite, 0, data + done, take))
+		if (virtq_copy_in(q->mem, chain.seg + chain.nread, chain.nwrite, 0, data + done,
+				  take))
 			take = 0;
 		virtq_push(q, chain.head, (uint32_t)take);
 		done += (size_t)take;
@@ -146,7 +151,8 @@ static int console_open(struct device *d, struct fail *why)
 {
 	struct console            *c    = (struct console *)d;
 	const struct machine_host *host = device_resource(d);
-	struct chardev_ops         ops  = { .receive = console_receive, .quit = console_quit, .writable = console_writable, .arg = c };
+	struct chardev_ops         ops  = { .receive = console_receive, .quit = console_quit,
+					    .writable = console_writable, .arg = c };
 
 	virtio_open(&c->v, &console_class);
 	if (host && host->cls != HOST_SERIAL)

@@ -23,7 +23,8 @@
 #define MMIO_QUEUE_DRIVER        0x090u
 #define MMIO_QUEUE_DEVICE        0x0a0u
 #define MMIO_SHM_SEL             0x0acu
-#define MMIO_SHM_LEN             0x0b0u      /* to SHM_BASE_HIGH at 0x0bc: all ones, there is none */
+/* To SHM_BASE_HIGH at 0x0bc: all ones, there is none. */
+#define MMIO_SHM_LEN             0x0b0u
 #define MMIO_SHM_END             0x0c0u
 #define MMIO_CONFIG_GENERATION   0x0fcu
 #define MMIO_CONFIG              0x100u
@@ -68,7 +69,9 @@ uint64_t virtio_mmio_read(struct device *d, uint64_t at, unsigned size)
 	case MMIO_VENDOR_ID:
 		return VENDOR_VALUE;
 	case MMIO_DEVICE_FEATURES:
-		return v->mmio.device_features_sel < 2 ? (uint32_t)(v->core.device_features >> (32 * v->mmio.device_features_sel)) : 0;
+		return v->mmio.device_features_sel < 2
+		       ? (uint32_t)(v->core.device_features >> (32 * v->mmio.device_features_sel))
+		       : 0;
 	case MMIO_QUEUE_NUM_MAX:
 		return q ? VIRTQUEUE_MAX : 0;
 	case MMIO_QUEUE_READY:
@@ -86,7 +89,10 @@ uint64_t virtio_mmio_read(struct device *d, uint64_t at, unsigned size)
 
 static void mmio_half(uint64_t *word, bool high, uint32_t value)
 {
-	*word = high ? (*word & UINT32_MAX) | (uint64_t)value << 32 : (*word & ~(uint64_t)UINT32_MAX) | value;
+	if (high)
+		*word = (*word & UINT32_MAX) | (uint64_t)value << 32;
+	else
+		*word = (*word & ~(uint64_t)UINT32_MAX) | value;
 }
 
 /* Registers of the selected queue; only readiness can be written while it is ready. */
@@ -104,7 +110,8 @@ static void mmio_queue_write(struct virtio *v, uint64_t at, uint32_t value)
 		return;
 	switch (at) {
 	case MMIO_QUEUE_NUM:
-		/* A size no queue may have is refused here, so that what is saved always has one. */
+		/* A size no queue may have is refused here, so that what is saved always has
+		 * one. */
 		if (value <= VIRTQUEUE_MAX && !(value & (value - 1)))
 			q->s.size = (uint16_t)value;
 		else
@@ -132,7 +139,8 @@ void virtio_mmio_write(struct device *d, uint64_t at, unsigned size, uint64_t va
 	struct virtio *v     = (struct virtio *)d;
 	uint32_t       value = (uint32_t)value64;
 
-	if (size != 4 || at % 4 || at >= MMIO_CONFIG)      /* no device here has configuration to write */
+	/* No device here has configuration to write. */
+	if (size != 4 || at % 4 || at >= MMIO_CONFIG)
 		return;
 	while (v->draining)      /* another vCPU resets it */
 		pthread_cond_wait(&v->drained, d->host->lock);
@@ -144,7 +152,8 @@ void virtio_mmio_write(struct device *d, uint64_t at, unsigned size, uint64_t va
 		v->mmio.driver_features_sel = value;
 		break;
 	case MMIO_DRIVER_FEATURES:
-		if (v->mmio.driver_features_sel < 2 && !(v->core.status & VIRTIO_STATUS_FEATURES_OK))
+		if (v->mmio.driver_features_sel < 2 &&
+		    !(v->core.status & VIRTIO_STATUS_FEATURES_OK))
 			mmio_half(&v->core.driver_features, v->mmio.driver_features_sel, value);
 		break;
 	case MMIO_QUEUE_SEL:

@@ -21,7 +21,8 @@ static uint32_t rng_serve(struct rng *r, const struct virtq_chain *c)
 	uint64_t want = c->write_len < sizeof(buf) ? c->write_len : sizeof(buf);
 	ssize_t  got  = want ? getrandom(buf, (size_t)want, 0) : 0;
 
-	if (got > 0 && virtq_copy_in(r->v.q[0].mem, c->seg + c->nread, c->nwrite, 0, buf, (uint64_t)got))
+	if (got > 0 && virtq_copy_in(r->v.q[0].mem, c->seg + c->nread, c->nwrite, 0, buf,
+				     (uint64_t)got))
 		got = 0;
 	explicit_bzero(buf, sizeof(buf));
 	return got > 0 ? (uint32_t)got : 0;
@@ -78,7 +79,8 @@ static void rng_reset(struct device *d)
 static void rng_counters(struct device *d, struct json_t *into)
 {
 	virtio_counters(d, into);
-	json_object_set_new(into, "bytes-served", json_integer((json_int_t)((struct rng *)d)->s.bytes_served));
+	json_object_set_new(into, "bytes-served",
+			    json_integer((json_int_t)((struct rng *)d)->s.bytes_served));
 }
 
 static void rng_close(struct device *d)

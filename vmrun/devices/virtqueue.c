@@ -20,8 +20,8 @@ struct desc {
 	uint16_t flags, next;
 };
 
-/* Ring indices and flags are shared with vCPUs that run meanwhile: one aligned load or store each. The areas' alignment
- * was checked when the queue was made ready. */
+/* Ring indices and flags are shared with vCPUs that run meanwhile: one aligned load or store each.
+ * The areas' alignment was checked when the queue was made ready. */
 static bool virtq_load16(struct virtqueue *q, uint64_t gpa, uint16_t *v, memory_order order)
 {
 	const _Atomic uint16_t *p = guest_read(q->mem, gpa, 2);
@@ -56,7 +56,8 @@ bool virtq_valid(const struct virtqueue *q, const char **mistake)
 	struct region *used = memory_region(q->mem, s->used, 6 + 8 * (uint64_t)s->size);
 
 	return memory_region(q->mem, s->desc, DESC_BYTES * (uint64_t)s->size) &&
-	       memory_region(q->mem, s->avail, 6 + 2 * (uint64_t)s->size) && used && used->cfg.kind != REGION_ROM;
+	       memory_region(q->mem, s->avail, 6 + 2 * (uint64_t)s->size) && used &&
+	       used->cfg.kind != REGION_ROM;
 }
 
 static int virtq_desc(struct virtqueue *q, uint64_t table, uint16_t i, struct desc *d)
@@ -65,12 +66,14 @@ static int virtq_desc(struct virtqueue *q, uint64_t table, uint16_t i, struct de
 
 	if (guest_copy_out(q->mem, raw, table + DESC_BYTES * (uint64_t)i, sizeof(raw)))
 		return -1;
-	*d = (struct desc){ .addr = get_le64(raw), .len = get_le32(raw + 8), .flags = get_le16(raw + 12), .next = get_le16(raw + 14) };
+	*d = (struct desc){ .addr = get_le64(raw), .len = get_le32(raw + 8),
+			    .flags = get_le16(raw + 12), .next = get_le16(raw + 14) };
 	return 0;
 }
 
 /* One buffer more, judged. */
-static bool virtq_add(struct virtqueue *q, struct virtq_chain *c, const struct desc *d, const char **mistake)
+static bool virtq_add(struct virtqueue *q, struct virtq_chain *c, const struct desc *d,
+		      const char **mistake)
 {
 	unsigned       n = c->nread + c->nwrite;
 	struct region *r = memory_region(q->mem, d->addr, d->len);
@@ -95,9 +98,10 @@ static bool virtq_add(struct virtqueue *q, struct virtq_chain *c, const struct d
 	return true;
 }
 
-/* Walks one table; the count of steps is bounded by the table's size, so that a loop ends as a mistake. */
-static bool virtq_walk(struct virtqueue *q, struct virtq_chain *c, uint64_t table, uint32_t entries, uint16_t at, bool nested,
-		       struct desc *indirect, const char **mistake)
+/* Walks one table; the count of steps is bounded by the table's size, so that a loop ends as a
+ * mistake. */
+static bool virtq_walk(struct virtqueue *q, struct virtq_chain *c, uint64_t table, uint32_t entries,
+		       uint16_t at, bool nested, struct desc *indirect, const char **mistake)
 {
 	for (uint32_t steps = 0; ; steps++) {
 		struct desc d;
@@ -165,8 +169,8 @@ int virtq_pop(struct virtqueue *q, struct virtq_chain *c, const char **mistake)
 	*mistake = "number of requests exceeds the queue size";
 	if ((uint16_t)(q->s.last_avail - q->s.used_idx) >= q->s.size)
 		return -1;
-	if (!virtq_load16(q, q->s.avail + 4 + 2 * (uint64_t)(q->s.last_avail & mask), &head, memory_order_relaxed) ||
-	    virtq_chain_at(q, head, c, mistake) < 0)
+	if (!virtq_load16(q, q->s.avail + 4 + 2 * (uint64_t)(q->s.last_avail & mask), &head,
+			  memory_order_relaxed) || virtq_chain_at(q, head, c, mistake) < 0)
 		return -1;
 	q->s.last_avail++;
 	return 1;
@@ -189,9 +193,11 @@ void virtq_push(struct virtqueue *q, uint16_t head, uint32_t written)
 
 	put_le32(elem, head);
 	put_le32(elem + 4, written);
-	guest_copy_in(q->mem, q->s.used + 4 + 8 * (uint64_t)(q->s.used_idx & mask), elem, sizeof(elem));
+	guest_copy_in(q->mem, q->s.used + 4 + 8 * (uint64_t)(q->s.used_idx & mask), elem,
+		      sizeof(elem));
 	q->s.used_idx++;
-	virtq_store16(q, q->s.used + 2, q->s.used_idx);     /* release: behind the element and the buffers */
+	/* Release: after the element and the buffers. */
+	virtq_store16(q, q->s.used + 2, q->s.used_idx);
 }
 
 bool virtq_wants_interrupt(struct virtqueue *q)
@@ -199,13 +205,16 @@ bool virtq_wants_interrupt(struct virtqueue *q)
 	uint16_t was = q->s.signalled_used, now = q->s.used_idx, event, flags;
 	bool     valid = q->s.signalled_valid;
 
-	/* The driver writes its wish, then looks at our index; we wrote our index and now look at its wish. */
+	/* The driver writes its wish, then looks at our index; we wrote our index and now look at
+	 * its wish. */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!q->event_idx)
-		return !virtq_load16(q, q->s.avail, &flags, memory_order_relaxed) || !(flags & AVAIL_NO_INTERRUPT);
+		return !virtq_load16(q, q->s.avail, &flags, memory_order_relaxed) ||
+		       !(flags & AVAIL_NO_INTERRUPT);
 	q->s.signalled_used  = now;
 	q->s.signalled_valid = true;
-	if (!valid || !virtq_load16(q, q->s.avail + 4 + 2 * (uint64_t)q->s.size, &event, memory_order_relaxed))
+	if (!valid || !virtq_load16(q, q->s.avail + 4 + 2 * (uint64_t)q->s.size, &event,
+				    memory_order_relaxed))
 		return true;
 	return (uint16_t)(now - event - 1) < (uint16_t)(now - was);
 }
@@ -220,10 +229,12 @@ bool virtq_rearm(struct virtqueue *q)
 		virtq_store16(q, q->s.used + 4 + 8 * (uint64_t)q->s.size, q->s.last_avail);
 	/* As above: our wish first, then the driver's index. */
 	atomic_thread_fence(memory_order_seq_cst);
-	return virtq_load16(q, q->s.avail + 2, &avail, memory_order_acquire) && avail != q->s.last_avail;
+	return virtq_load16(q, q->s.avail + 2, &avail, memory_order_acquire) &&
+	       avail != q->s.last_avail;
 }
 
-int virtq_copy_out(struct memory *m, const struct virtq_seg *seg, unsigned nseg, uint64_t at, void *dst, uint64_t len)
+int virtq_copy_out(struct memory *m, const struct virtq_seg *seg, unsigned nseg, uint64_t at,
+		   void *dst, uint64_t len)
 {
 	uint8_t *to = dst;
 
@@ -244,7 +255,8 @@ int virtq_copy_out(struct memory *m, const struct virtq_seg *seg, unsigned nseg,
 	return len ? -1 : 0;
 }
 
-int virtq_copy_in(struct memory *m, const struct virtq_seg *seg, unsigned nseg, uint64_t at, const void *src, uint64_t len)
+int virtq_copy_in(struct memory *m, const struct virtq_seg *seg, unsigned nseg, uint64_t at,
+		  const void *src, uint64_t len)
 {
 	const uint8_t *from = src;
 

@@ -12,7 +12,8 @@ struct vmgenid {
 	struct vmgenid_state s;
 };
 
-static_assert(sizeof(((struct vmgenid_state *)0)->guid) == VMGENID_BYTES, "the window holds the ID");
+static_assert(sizeof(((struct vmgenid_state *)0)->guid) == VMGENID_BYTES,
+	      "the window holds the ID");
 
 /* Its ID is read from guest memory, not from its window. */
 static bool vmgenid_in_memory(const struct vmgenid *g)
@@ -32,8 +33,8 @@ static uint64_t vmgenid_read(struct device *d, uint64_t at, unsigned size)
 	return v;
 }
 
-/* The ID goes into memory only when the VM starts: a reset that is followed by a load must leave the guest's memory, and the ID
- * in it, alone. */
+/* The ID goes into memory only when the VM starts: a reset that is followed by a load must leave
+ * the guest's memory, and the ID in it, alone. */
 static void vmgenid_reset(struct device *d)
 {
 	struct vmgenid *g = (struct vmgenid *)d;
@@ -78,7 +79,8 @@ static size_t vmgenid_sections(struct device *d, struct state_section *out, size
 {
 	if (max == 0)
 		return 0;
-	out[0] = (struct state_section){ .node = "vmgenid", .table = &vmgenid_state_table, .s = &((struct vmgenid *)d)->s };
+	out[0] = (struct state_section){ .node = "vmgenid", .table = &vmgenid_state_table,
+					 .s = &((struct vmgenid *)d)->s };
 	return 1;
 }
 

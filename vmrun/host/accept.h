@@ -5,8 +5,8 @@
 #include "vmrun/host/loop.h"
 
 /* A listening socket on the main loop. While there are no descriptors for a connection the socket
- * stays readable: it is left alone for IO_ACCEPT_REST_NS then, and what waits in its queue is served
- * once there are some again. */
+ * stays readable: it is left alone for IO_ACCEPT_REST_NS then, and what waits in its queue is
+ * served once there are some again. */
 
 struct acceptor;
 typedef void acceptor_fn(void *arg, int fd);      /* takes fd: non-blocking, CLOEXEC */

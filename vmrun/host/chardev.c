@@ -14,7 +14,8 @@
 
 #define BACKLOG_MAX   ((size_t)1 << 20)
 #define BACKLOG_BUSY  ((size_t)64 << 10)     /* from here on a backend that waits has no room */
-#define BLOCKING_MAX  512u                   /* one write to a descriptor that could block, after poll said it will not */
+/* One write to a descriptor that could block, after poll said it will not. */
+#define BLOCKING_MAX  512u
 #define WAIT_MS       2000
 
 /* For a terminal, which was left to end lines by itself (chardev_host.c). */
@@ -39,11 +40,14 @@ static ssize_t chardev_try(struct chardev *c, const uint8_t *data, size_t len)
 			len = BLOCKING_MAX;
 	}
 	do {
-		n = c->out_socket ? send(c->out, data, len, MSG_DONTWAIT | MSG_NOSIGNAL) : write(c->out, data, len);
+		n = c->out_socket
+		    ? send(c->out, data, len, MSG_DONTWAIT | MSG_NOSIGNAL)
+		    : write(c->out, data, len);
 	} while (n < 0 && errno == EINTR);
 	if (n >= 0 || errno == EAGAIN || errno == EWOULDBLOCK)
 		return n < 0 ? 0 : n;
-	if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG) {     /* a full disk: this text is lost, later text may fit */
+	/* A full disk: this text is lost, later text may fit. */
+	if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG) {
 		c->lost += len;
 		return (ssize_t)len;
 	}
@@ -253,7 +257,8 @@ static bool chardev_may_read(const struct chardev *c)
 /* True when there is room to read more. */
 static bool chardev_offer(struct chardev *c)
 {
-	/* Said before the offer: a guest that makes room right behind it kicks us, however the two race. */
+	/* Said before the offer: a guest that makes room right behind it kicks us, however the two
+	 * race. */
 	atomic_store(&c->stopped, true);
 	if (c->input_len) {
 		size_t n = c->ops.receive(c->ops.arg, c->input + c->input_at, c->input_len);
@@ -265,7 +270,8 @@ static bool chardev_offer(struct chardev *c)
 		atomic_store(&c->stopped, false);
 	if (chardev_may_read(c))
 		return true;
-	loop_remove(c->loop, c->in_watch);     /* not just masked: a hangup would be reported for ever */
+	/* Not just masked: a hangup would be reported for ever. */
+	loop_remove(c->loop, c->in_watch);
 	c->in_watch = NULL;
 	return false;
 }
@@ -317,7 +323,8 @@ int chardev_input_start(struct chardev *c, struct fail *why)
 	c->in_watch = loop_add(c->loop, c->in, EPOLLIN, chardev_in_ready, c, why);
 	if (!c->in_watch && why->sys != EPERM)
 		return -1;
-	if (!c->in_watch) {     /* a regular file or /dev/null: always readable, and epoll refuses it */
+	/* A regular file or /dev/null: always readable, and epoll refuses it. */
+	if (!c->in_watch) {
 		c->in_file = true;
 		chardev_input_again(c);
 	}
@@ -344,7 +351,8 @@ void chardev_hangup(struct chardev *c)
 
 /* --- life --- */
 
-int chardev_open(struct chardev **out, const char *spec, struct loop *loop, const struct chardev_ops *ops, struct fail *why)
+int chardev_open(struct chardev **out, const char *spec, struct loop *loop,
+		 const struct chardev_ops *ops, struct fail *why)
 {
 	struct chardev    *c = calloc(1, sizeof(*c));
 	pthread_condattr_t attr;
@@ -406,7 +414,8 @@ void chardev_close(struct chardev *c)
 		return;
 	pthread_mutex_lock(&c->lock);
 	chardev_flush(c);
-	/* The last words of a guest whose output is piped to a slow reader; a socket or pty has had its chance. */
+	/* The last words of a guest whose output is piped to a slow reader; a socket or pty has had
+	 * its chance. */
 	while (c->waits && c->out >= 0 && c->backlog_len && io_now_ns() < until) {
 		struct pollfd p = { .fd = c->out, .events = POLLOUT };
 

@@ -11,16 +11,18 @@
 
 /* Where a serial line ends on the host: "stdio", "pty", "file:F", "unix:P", "none".
  *
- * stdio on a terminal is raw and restored on every exit, signals included (chardev_restore_terminal is also called from
- * main's fatal paths); Ctrl-a x quits, Ctrl-a h shows the keys, Ctrl-a Ctrl-a sends one. file: O_APPEND. unix: listens,
- * one client at a time, output while none is there is dropped. Output never blocks the VM: a reader that is too slow
- * loses text beyond 1 MiB of backlog (stdio to a pipe or file is waited for instead). An input at its end (/dev/null, a
- * closed stdin) is left alone. SIGPIPE must be ignored. */
+ * stdio on a terminal is raw and restored on every exit, signals included (chardev_restore_terminal
+ * is also called from main's fatal paths); Ctrl-a x quits, Ctrl-a h shows the keys, Ctrl-a Ctrl-a
+ * sends one. file: O_APPEND. unix: listens, one client at a time, output while none is there is
+ * dropped. Output never blocks the VM: a reader that is too slow loses text beyond 1 MiB of backlog
+ * (stdio to a pipe or file is waited for instead). An input at its end (/dev/null, a closed stdin)
+ * is left alone. SIGPIPE must be ignored. */
 
 struct chardev;
 
-/* receive: bytes for the guest, on the main thread, without locks; returns how many it took, the rest is offered again
- * after chardev_ready. quit: Ctrl-a x. writable: there is room again after chardev_capacity said no. */
+/* receive: bytes for the guest, on the main thread, without locks; returns how many it took, the
+ * rest is offered again after chardev_ready. quit: Ctrl-a x. writable: there is room again after
+ * chardev_capacity said no. */
 struct chardev_ops {
 	size_t (*receive)(void *arg, const uint8_t *data, size_t len);
 	void   (*quit)(void *arg);
@@ -28,16 +30,24 @@ struct chardev_ops {
 	void   *arg;
 };
 
-int chardev_open(struct chardev **out, const char *spec, struct loop *loop, const struct chardev_ops *ops, struct fail *why);
-void chardev_write(struct chardev *c, const uint8_t *data, size_t len);     /* any thread; never waits */
-/* What is waited for is waited for by the guest: while there is no room its transmitter stays busy. Without a device
- * that can say so (SBI), chardev_wait waits, at most 2 s. Always room where text may be lost. Any thread. */
+int chardev_open(struct chardev **out, const char *spec, struct loop *loop,
+		 const struct chardev_ops *ops, struct fail *why);
+/* Any thread; never waits. */
+void chardev_write(struct chardev *c, const uint8_t *data, size_t len);
+/* What is waited for is waited for by the guest: while there is no room its transmitter stays busy.
+ * Without a device that can say so (SBI), chardev_wait waits, at most 2 s. Always room where text
+ * may be lost. Any thread. */
 bool chardev_capacity(struct chardev *c);
 void chardev_wait(struct chardev *c);
-void chardev_ready(struct chardev *c);                                      /* the guest can take more input; any thread */
-const char *chardev_where(const struct chardev *c);                        /* "/dev/pts/3": for query and messages */
-void chardev_counts(struct chardev *c, uint64_t *out, uint64_t *lost);     /* bytes written, and of those lost */
-void chardev_close(struct chardev *c);                                      /* writes what waits, for at most 2 s; NULL allowed */
-void chardev_restore_terminal(void);                                        /* async-signal-safe, idempotent */
+/* The guest can take more input; any thread. */
+void chardev_ready(struct chardev *c);
+/* "/dev/pts/3": for query and messages. */
+const char *chardev_where(const struct chardev *c);
+/* Bytes written, and of those lost. */
+void chardev_counts(struct chardev *c, uint64_t *out, uint64_t *lost);
+/* Writes what waits, for at most 2 s; NULL allowed. */
+void chardev_close(struct chardev *c);
+/* Async-signal-safe, idempotent. */
+void chardev_restore_terminal(void);
 
 #endif

@@ -50,7 +50,8 @@ static int chardev_raw(struct chardev *c, struct fail *why)
 	if (tcgetattr(STDIN_FILENO, &tty.before))
 		return fail_sys(why, "terminal");
 	if (tty.fd < 0)
-		tty.fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);     /* kept: it is needed last of all */
+		/* Kept open: it is needed at the very end. */
+		tty.fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
 	if (tty.fd < 0)
 		return fail_sys(why, "terminal");
 	if (!registered && atexit(chardev_restore_terminal))
@@ -61,18 +62,20 @@ static int chardev_raw(struct chardev *c, struct fail *why)
 	t.c_iflag &= (tcflag_t)~(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
 	t.c_lflag &= (tcflag_t)~(ECHO | ECHONL | ICANON | ISIG | IEXTEN);
 	t.c_cflag = (t.c_cflag & (tcflag_t)~(CSIZE | PARENB)) | CS8;
-	/* c_oflag stays: our own messages keep their line ends, and the guest's carriage returns do no harm. */
+	/* c_oflag stays: our own messages keep their line ends, and the guest's carriage returns do
+	 * no harm. */
 	t.c_cc[VMIN]  = 1;
 	t.c_cc[VTIME] = 0;
 	c->terminal   = true;
-	atomic_store(&tty.raw, true);      /* first: a signal in between restores what nobody has changed */
+	/* First: a signal in between restores what nobody has changed. */
+	atomic_store(&tty.raw, true);
 	if (tcsetattr(STDIN_FILENO, TCSANOW, &t))
 		return fail_sys(why, "terminal");
 	return 0;
 }
 
-/* A descriptor of stdout's file that can be written without waiting and without making stdout itself non-blocking: that
- * mode is shared with every other process that has it. */
+/* A descriptor of stdout's file that can be written without waiting and without making stdout
+ * itself non-blocking: that mode is shared with every other process that has it. */
 static int chardev_stdout(struct chardev *c, struct fail *why)
 {
 	struct stat st;
@@ -114,7 +117,8 @@ static int chardev_pty(struct chardev *c, struct fail *why)
 
 	c->kind = CHARDEV_PTY;
 	c->in   = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
-	if (c->in < 0 || grantpt(c->in) || unlockpt(c->in) || ptsname_r(c->in, c->where, sizeof(c->where)))
+	if (c->in < 0 || grantpt(c->in) || unlockpt(c->in) ||
+	    ptsname_r(c->in, c->where, sizeof(c->where)))
 		return fail_sys(why, "pseudo-terminal");
 	c->slave = open(c->where, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (c->slave < 0 || tcgetattr(c->slave, &t))
@@ -134,7 +138,8 @@ static int chardev_file(struct chardev *c, const char *path, struct fail *why)
 
 	c->kind = CHARDEV_FILE;
 	/* O_NONBLOCK: a FIFO nobody reads is refused instead of waited for. */
-	c->out = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC | O_NONBLOCK, 0600);
+	c->out = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC | O_NONBLOCK,
+		      0600);
 	if (c->out < 0 || fstat(c->out, &st))
 		return fail_sys(why, "%s", path);
 	if (S_ISBLK(st.st_mode))
@@ -182,7 +187,8 @@ static int chardev_unix(struct chardev *c, const char *path, struct fail *why)
 	c->kind     = CHARDEV_UNIX;
 	c->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	/* Set before bind, which takes the mode over: at no moment may others connect. */
-	if (c->listener < 0 || fchmod(c->listener, 0600) || bind(c->listener, (struct sockaddr *)&a, sizeof(a)))
+	if (c->listener < 0 || fchmod(c->listener, 0600) ||
+	    bind(c->listener, (struct sockaddr *)&a, sizeof(a)))
 		return fail_sys(why, "%s", path);
 	if (lstat(path, &st) == 0) {
 		c->listen_ino = st.st_ino;
@@ -198,8 +204,8 @@ void chardev_unlink(struct chardev *c)
 
 	if (c->kind == CHARDEV_STDIO)
 		atomic_store(&tty.taken, false);
-	if (c->kind == CHARDEV_UNIX && c->listen_ino && lstat(c->where, &st) == 0 && st.st_ino == c->listen_ino &&
-	    st.st_dev == c->listen_dev)
+	if (c->kind == CHARDEV_UNIX && c->listen_ino && lstat(c->where, &st) == 0 &&
+	    st.st_ino == c->listen_ino && st.st_dev == c->listen_dev)
 		unlink(c->where);
 }
 
@@ -221,7 +227,8 @@ void chardev_accept(void *arg, int fd)
 
 	if (chardev_client_gone(c))
 		chardev_hangup(c);
-	if (c->in >= 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) || (peer.uid != geteuid() && peer.uid != 0)) {
+	if (c->in >= 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) ||
+	    (peer.uid != geteuid() && peer.uid != 0)) {
 		close(fd);
 		return;
 	}

@@ -27,7 +27,8 @@ struct chardev {
 
 	/* Input: the main thread's, but for `stopped`. */
 	int                in;               /* -1: none, or at its end */
-	struct loop_watch *in_watch;         /* NULL while nothing is read, and for files: epoll refuses */
+	/* NULL while nothing is read, and for files: epoll refuses. */
+	struct loop_watch *in_watch;
 	bool               in_file;
 	int                kick;             /* eventfd: offer again */
 	struct loop_watch *kick_watch;

@@ -37,7 +37,8 @@ struct loop {
 	struct loop_watch *dead;
 };
 
-/* The dead are freed only here, behind a batch: what epoll_wait returned may name one that another thread removed since. */
+/* The dead are freed only here, behind a batch: what epoll_wait returned may name one that another
+ * thread removed since. */
 static void loop_bury(struct loop *l)
 {
 	struct loop_watch *w;
@@ -103,7 +104,8 @@ void loop_close(struct loop *l)
 	free(l);
 }
 
-struct loop_watch *loop_add(struct loop *l, int fd, uint32_t events, loop_fn *fn, void *arg, struct fail *why)
+struct loop_watch *loop_add(struct loop *l, int fd, uint32_t events, loop_fn *fn, void *arg,
+			    struct fail *why)
 {
 	struct loop_watch *w  = calloc(1, sizeof(*w));
 	struct epoll_event ev = { .events = events, .data.ptr = w };

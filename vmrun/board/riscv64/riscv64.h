@@ -5,8 +5,8 @@
 #include "vmrun/board/board.h"
 #include "vmrun/board/kernel.h"
 
-/* Machine type riscv64-1: addresses and interrupts as QEMU's virt has them. They never change; what differs is another
- * machine type. */
+/* Machine type riscv64-1: addresses and interrupts as QEMU's virt has them. They never change; what
+ * differs is another machine type. */
 #define RISCV64_RAM         0x80000000u
 #define RISCV64_PLIC        0x0c000000u
 #define RISCV64_UART        0x10000000u
@@ -26,14 +26,19 @@
 #define RISCV64_ISA         "rv64imafdc_zicntr_zicsr_zifencei_sstc"
 
 int riscv64_plan(struct machine *cfg, struct fail *why);
-int riscv64_append(const struct machine *cfg, struct fail *why);      /* is its command line short enough? */
+/* Is its command line short enough? */
+int riscv64_append(const struct machine *cfg, struct fail *why);
 int riscv64_bootable(const struct machine *cfg, const struct boot_images *images, struct fail *why);
-int riscv64_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why);
+int riscv64_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry,
+		 struct fail *why);
 
 /* The guest's device tree with fresh seeds; initrd_len 0 for none. *fdt is malloc'd. */
-int board_fdt(const struct board *b, uint64_t initrd, uint64_t initrd_len, uint8_t **fdt, size_t *len, struct fail *why);
+int board_fdt(const struct board *b, uint64_t initrd, uint64_t initrd_len, uint8_t **fdt,
+	      size_t *len, struct fail *why);
 
-/* ELF64 by physical addresses, or a Linux Image; all of it within [ram, ram + ram_size). Pure; data is hostile. */
-int riscv64_parse(struct kernel *k, const uint8_t *data, size_t len, uint64_t ram, uint64_t ram_size, struct fail *why);
+/* ELF64 by physical addresses, or a Linux Image; all of it within [ram, ram + ram_size). Pure; data
+ * is hostile. */
+int riscv64_parse(struct kernel *k, const uint8_t *data, size_t len, uint64_t ram,
+		  uint64_t ram_size, struct fail *why);
 
 #endif

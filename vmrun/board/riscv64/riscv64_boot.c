@@ -15,10 +15,13 @@ int riscv64_bootable(const struct machine *cfg, const struct boot_images *images
 
 	if (riscv64_append(cfg, why))
 		return -1;
-	return images->kernel ? riscv64_parse(&k, images->kernel, images->kernel_len, ram->gpa, ram->size, why) : 0;
+	return images->kernel
+	       ? riscv64_parse(&k, images->kernel, images->kernel_len, ram->gpa, ram->size, why)
+	       : 0;
 }
 
-int riscv64_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why)
+int riscv64_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry,
+		 struct fail *why)
 {
 	struct memory       *m   = b->host->memory;
 	const struct region *ram = &m->regions[0];
@@ -30,11 +33,13 @@ int riscv64_boot(struct board *b, const struct boot_images *images, struct boot_
 
 	if (riscv64_parse(&k, images->kernel, images->kernel_len, ram->cfg.gpa, ram->cfg.size, why))
 		return -1;
-	/* The tree's length does not depend on where things lie: a first one tells how much room it takes. */
+	/* The tree's length does not depend on where things lie: a first one tells how much room it
+	 * takes. */
 	if (board_fdt(b, top, images->initrd ? images->initrd_len : 0, &fdt, &fdt_len, why))
 		goto out;
 	if (boot_place(&k, ram->cfg.gpa, &top, fdt_len, &dtb, "device tree", why) ||
-	    (images->initrd && boot_place(&k, ram->cfg.gpa, &top, images->initrd_len, &initrd, "initrd", why)))
+	    (images->initrd && boot_place(&k, ram->cfg.gpa, &top, images->initrd_len, &initrd,
+					  "initrd", why)))
 		goto out;
 	free(fdt);
 	fdt = NULL;
@@ -43,7 +48,8 @@ int riscv64_boot(struct board *b, const struct boot_images *images, struct boot_
 
 	if (boot_put_kernel(m, &k, images->kernel, why))
 		goto out;
-	if (images->initrd && boot_put(m, initrd, images->initrd, images->initrd_len, 0, "initrd", why))
+	if (images->initrd && boot_put(m, initrd, images->initrd, images->initrd_len, 0, "initrd",
+				       why))
 		goto out;
 	if (boot_put(m, dtb, fdt, fdt_len, 0, "device tree", why))
 		goto out;

@@ -90,7 +90,8 @@ static void tree_random(struct tree *t, const char *name, size_t len)
 	explicit_bzero(seed, sizeof(seed));
 }
 
-/* riscv,isa-extensions from the isa string: single letters behind rv64, then names between underscores. */
+/* riscv,isa-extensions from the isa string: single letters behind rv64, then names between
+ * underscores. */
 static void tree_extensions(struct tree *t, const char *isa)
 {
 	char   list[2 * sizeof(((struct machine *)0)->cpu_model)];
@@ -157,7 +158,8 @@ static void tree_plic(struct tree *t, const struct machine *cfg, const struct ma
 	tree_flag(t, "interrupt-controller");
 	tree_u32(t, "riscv,ndev", 95);
 	tree_u32(t, "phandle", PHANDLE_PLIC);
-	/* Two contexts a hart, numbered by their place here; supervisors pass over the machine's. */
+	/* Two contexts a hart, numbered by their place here; supervisors pass over the
+	 * machine's. */
 	for (uint32_t i = 0; i < cfg->ncpus; i++) {
 		ext[n++] = cpu_to_fdt32(PHANDLE_CPU + i);
 		ext[n++] = cpu_to_fdt32(11);
@@ -168,7 +170,8 @@ static void tree_plic(struct tree *t, const struct machine *cfg, const struct ma
 	tree_end(t);
 }
 
-static void tree_device(struct tree *t, const struct machine_device *d, const struct device_ops *ops)
+static void tree_device(struct tree *t, const struct machine_device *d,
+			const struct device_ops *ops)
 {
 	const char *name = ops->virtio ? "virtio_mmio" : ops->node ? ops->node : ops->type;
 
@@ -239,7 +242,8 @@ static void tree_write(struct tree *t, const struct board *b, uint64_t initrd, u
 	tree_end(t);
 }
 
-int board_fdt(const struct board *b, uint64_t initrd, uint64_t initrd_len, uint8_t **fdt, size_t *len, struct fail *why)
+int board_fdt(const struct board *b, uint64_t initrd, uint64_t initrd_len, uint8_t **fdt,
+	      size_t *len, struct fail *why)
 {
 	struct tree t = { .fdt = malloc(FDT_ROOM) };
 

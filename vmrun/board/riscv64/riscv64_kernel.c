@@ -26,7 +26,8 @@ static int riscv64_elf(struct kernel *k, const struct kernel_file *f, struct fai
 /* Documentation/arch/riscv/boot-image-header.rst */
 static int riscv64_image(struct kernel *k, const struct kernel_file *f, struct fail *why)
 {
-	uint64_t offset = get_le64(f->data + 8), size = get_le64(f->data + 16), flags = get_le64(f->data + 24), ram = f->ram;
+	uint64_t offset = get_le64(f->data + 8), size = get_le64(f->data + 16);
+	uint64_t flags  = get_le64(f->data + 24), ram = f->ram;
 
 	if (flags & 1)
 		return fail_set(why, FAIL_USAGE, "kernel: big-endian Linux Image not supported");
@@ -49,14 +50,16 @@ static int riscv64_image(struct kernel *k, const struct kernel_file *f, struct f
 	return 0;
 }
 
-int riscv64_parse(struct kernel *k, const uint8_t *data, size_t len, uint64_t ram, uint64_t ram_size, struct fail *why)
+int riscv64_parse(struct kernel *k, const uint8_t *data, size_t len, uint64_t ram,
+		  uint64_t ram_size, struct fail *why)
 {
 	const struct kernel_file f = { .data = data, .len = len, .ram = ram, .ram_size = ram_size };
 
 	*k = (struct kernel){ 0 };
 	if (kernel_is_elf(&f))
 		return riscv64_elf(k, &f, why);
-	if (len >= IMAGE_HEADER && !memcmp(data + 0x30, "RISCV\0\0", 8) && !memcmp(data + 0x38, "RSC\x05", 4))
+	if (len >= IMAGE_HEADER && !memcmp(data + 0x30, "RISCV\0\0", 8) &&
+	    !memcmp(data + 0x38, "RSC\x05", 4))
 		return riscv64_image(k, &f, why);
 	if (len >= 2 && data[0] == 0x1f && data[1] == 0x8b)
 		return fail_set(why, FAIL_USAGE,

@@ -12,9 +12,10 @@
 
 static const struct machine_device fixed[] = {
 	{ .type = PLIC_TYPE, .gpa = RISCV64_PLIC, .size = PLIC_WINDOW, .slot = SLOT_NONE },
-	{ .type = UART_TYPE, .host = "console", .gpa = RISCV64_UART, .size = RISCV64_UART_SIZE, .irq = RISCV64_UART_IRQ,
+	{ .type = UART_TYPE, .host = "console", .gpa = RISCV64_UART, .size = RISCV64_UART_SIZE,
+	  .irq = RISCV64_UART_IRQ, .slot = SLOT_NONE },
+	{ .type = RTC_TYPE, .gpa = RISCV64_RTC, .size = RISCV64_RTC_SIZE, .irq = RISCV64_RTC_IRQ,
 	  .slot = SLOT_NONE },
-	{ .type = RTC_TYPE, .gpa = RISCV64_RTC, .size = RISCV64_RTC_SIZE, .irq = RISCV64_RTC_IRQ, .slot = SLOT_NONE },
 	{ .type = VMGENID_TYPE, .gpa = RISCV64_VMGENID, .size = VMGENID_BYTES,
 	  .irq = RISCV64_VMGENID_IRQ, .slot = SLOT_NONE },
 };

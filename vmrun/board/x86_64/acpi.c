@@ -74,7 +74,8 @@ static void acpi_rsdp(uint8_t *p, uint32_t xsdt)
 	p[32] = acpi_sum(p, RSDP_LEN);
 }
 
-int acpi_build(const struct machine *cfg, uint8_t *out, size_t capacity, size_t *len, struct fail *why)
+int acpi_build(const struct machine *cfg, uint8_t *out, size_t capacity, size_t *len,
+	       struct fail *why)
 {
 	struct acpi t = { .cfg = cfg, .out = out, .capacity = capacity };
 	uint32_t    gpa, xsdt, facs, tables[2];
@@ -105,7 +106,8 @@ int acpi_put(struct board *b, struct fail *why)
 		return fail_sys(why, "ACPI tables");
 	}
 	if (acpi_build(b->host->cfg, tables, X86_64_ACPI_SIZE, &len, why) == 0)
-		rc = boot_put(b->host->memory, X86_64_ACPI, tables, X86_64_ACPI_SIZE, 0, "ACPI tables", why);
+		rc = boot_put(b->host->memory, X86_64_ACPI, tables, X86_64_ACPI_SIZE, 0,
+			      "ACPI tables", why);
 	free(tables);
 	return rc;
 }

@@ -7,14 +7,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* ACPI tables of x86-64-1 (ACPI 6.5): RSDP, XSDT, FADT, FACS, MADT, DSDT, in this guest's memory from X86_64_ACPI on. They are
- * memory: a restore brings them with it. */
+/* ACPI tables of x86-64-1 (ACPI 6.5): RSDP, XSDT, FADT, FACS, MADT, DSDT, in this guest's memory
+ * from X86_64_ACPI on. They are memory: a restore brings them with it. */
 
 struct board;
 struct machine;
 
-/* All tables as they go to X86_64_ACPI, the RSDP first; at most X86_64_ACPI_SIZE. *len is what they take. */
-int acpi_build(const struct machine *cfg, uint8_t *out, size_t capacity, size_t *len, struct fail *why);
+/* All tables as they go to X86_64_ACPI, the RSDP first; at most X86_64_ACPI_SIZE. *len is what they
+ * take. */
+int acpi_build(const struct machine *cfg, uint8_t *out, size_t capacity, size_t *len,
+	       struct fail *why);
 int acpi_put(struct board *b, struct fail *why);
 
 #endif

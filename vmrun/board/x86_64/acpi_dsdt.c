@@ -13,7 +13,8 @@
 #include <string.h>
 
 /* A device at its ports, with its ISA interrupt: edge, as those are. */
-static void dsdt_ports(struct aml *a, const struct machine_device *d, const char *name, const char *id)
+static void dsdt_ports(struct aml *a, const struct machine_device *d, const char *name,
+		       const char *id)
 {
 	struct aml_resources r = { .len = 0 };
 

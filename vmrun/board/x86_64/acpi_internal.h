@@ -15,7 +15,8 @@ struct acpi {
 	bool     full;
 };
 
-/* Room for len bytes, which are zero, aligned; their place in guest memory in *gpa. NULL when full. */
+/* Room for len bytes, which are zero, aligned; their place in guest memory in *gpa. NULL when
+ * full. */
 uint8_t *acpi_capacity(struct acpi *t, size_t len, size_t align, uint32_t *gpa);
 /* The header of a table, once its body is there; the checksum. */
 #define ACPI_HEADER 36u

@@ -55,7 +55,8 @@ uint32_t acpi_facs(struct acpi *t)
 #define BOOT_LEGACY     0x0001u
 #define BOOT_NO_VGA     0x0004u
 
-/* PWR_BUTTON is clear: the power button is in the fixed registers. A sleep button and waking by RTC there are not. */
+/* PWR_BUTTON is clear: the power button is in the fixed registers. A sleep button and waking by RTC
+ * there are not. */
 #define FLAG_WBINVD     (1u << 0)
 #define FLAG_PROC_C1    (1u << 2)
 #define FLAG_SLP_BUTTON (1u << 5)
@@ -94,14 +95,17 @@ uint32_t acpi_fadt(struct acpi *t, uint32_t facs, uint32_t dsdt)
 	p[FADT_PM_TMR_LEN]  = ACPI_PM_TIMER_LEN;
 	p[FADT_GPE0_LEN]    = ACPI_PM_GPE0_LEN;
 	acpi_ports(p + FADT_X_PM1A_EVT, X86_64_PM + ACPI_PM_EVENT, ACPI_PM_EVENT_LEN, ACCESS_WORD);
-	acpi_ports(p + FADT_X_PM1A_CNT, X86_64_PM + ACPI_PM_CONTROL, ACPI_PM_CONTROL_LEN, ACCESS_WORD);
+	acpi_ports(p + FADT_X_PM1A_CNT, X86_64_PM + ACPI_PM_CONTROL, ACPI_PM_CONTROL_LEN,
+		   ACCESS_WORD);
 	acpi_ports(p + FADT_X_PM_TMR, X86_64_PM + ACPI_PM_TIMER, ACPI_PM_TIMER_LEN, ACCESS_DWORD);
 	acpi_ports(p + FADT_X_GPE0, X86_64_PM + ACPI_PM_GPE0, ACPI_PM_GPE0_LEN, ACCESS_BYTE);
 	/* Above 100 and 1000 us: there is no C2 and no C3. */
 	put_le16(p + FADT_C2_LATENCY, 101);
 	put_le16(p + FADT_C3_LATENCY, 1001);
 	put_le16(p + FADT_BOOT_ARCH, BOOT_LEGACY | BOOT_NO_VGA);
-	put_le32(p + FADT_FLAGS, FLAG_WBINVD | FLAG_PROC_C1 | FLAG_SLP_BUTTON | FLAG_FIX_RTC | FLAG_TMR_32 | FLAG_RESET_REG);
+	put_le32(p + FADT_FLAGS,
+		 FLAG_WBINVD | FLAG_PROC_C1 | FLAG_SLP_BUTTON | FLAG_FIX_RTC | FLAG_TMR_32 |
+		 FLAG_RESET_REG);
 	acpi_ports(p + FADT_RESET, X86_64_RESET, 1, ACCESS_BYTE);
 	p[FADT_RESET_VALUE] = CF9_RESET;
 	p[FADT_MINOR]       = 5;
@@ -134,7 +138,8 @@ static uint32_t acpi_isa_levels(const struct machine *cfg)
 	uint32_t pins = 1u << X86_64_SCI;
 
 	for (uint32_t i = 0; i < cfg->ndevices; i++)
-		if (cfg->devices[i].slot != SLOT_NONE && cfg->devices[i].irq < 16 && cfg->devices[i].irq)
+		if (cfg->devices[i].slot != SLOT_NONE && cfg->devices[i].irq < 16 &&
+		    cfg->devices[i].irq)
 			pins |= 1u << cfg->devices[i].irq;
 	return pins;
 }

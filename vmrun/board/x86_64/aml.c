@@ -7,8 +7,9 @@
 #include <string.h>
 
 enum {
-	AML_NAME = 0x08, AML_BYTE = 0x0a, AML_WORD = 0x0b, AML_DWORD = 0x0c, AML_STRING = 0x0d, AML_QWORD = 0x0e, AML_SCOPE = 0x10,
-	AML_BUFFER = 0x11, AML_PACKAGE = 0x12, AML_METHOD = 0x14, AML_DUAL_NAME = 0x2e, AML_EXT = 0x5b, AML_ROOT = 0x5c,
+	AML_NAME = 0x08, AML_BYTE = 0x0a, AML_WORD = 0x0b, AML_DWORD = 0x0c, AML_STRING = 0x0d,
+	AML_QWORD = 0x0e, AML_SCOPE = 0x10, AML_BUFFER = 0x11, AML_PACKAGE = 0x12,
+	AML_METHOD = 0x14, AML_DUAL_NAME = 0x2e, AML_EXT = 0x5b, AML_ROOT = 0x5c,
 	AML_EXT_DEVICE = 0x82, AML_NOTIFY = 0x86,
 };
 
@@ -39,8 +40,10 @@ static void aml_begin(struct aml *a, unsigned op)
 /* PkgLength counts itself: 6 bits in one byte, or 4 and 8 in each of up to three more. */
 void aml_end(struct aml *a)
 {
-	size_t  at  = a->begun[--a->depth], body = a->len - at, n = body + 1 < 1u << 6 ? 1 : body + 2 < 1u << 12 ? 2 : 3, len = body + n;
-	uint8_t enc[3] = { (uint8_t)(n == 1 ? len : (n - 1) << 6 | (len & 15)), (uint8_t)(len >> 4), (uint8_t)(len >> 12) };
+	size_t  at   = a->begun[--a->depth], body = a->len - at;
+	size_t  n    = body + 1 < 1u << 6 ? 1 : body + 2 < 1u << 12 ? 2 : 3, len = body + n;
+	uint8_t enc[3] = { (uint8_t)(n == 1 ? len : (n - 1) << 6 | (len & 15)), (uint8_t)(len >> 4),
+			   (uint8_t)(len >> 12) };
 
 	if (a->full || n > a->capacity - a->len || len >= 1u << 20) {
 		a->full = true;
@@ -93,7 +96,10 @@ void aml_int(struct aml *a, uint64_t v)
 		aml_byte(a, (unsigned)v);
 		return;
 	}
-	aml_byte(a, v < 1u << 8 ? AML_BYTE : v < 1u << 16 ? AML_WORD : v <= UINT32_MAX ? AML_DWORD : AML_QWORD);
+	aml_byte(a, v < 1u << 8      ? AML_BYTE
+		    : v < 1u << 16   ? AML_WORD
+		    : v <= UINT32_MAX ? AML_DWORD
+				      : AML_QWORD);
 	aml_bytes(a, bytes, v < 1u << 8 ? 1 : v < 1u << 16 ? 2 : v <= UINT32_MAX ? 4 : 8);
 }
 

@@ -10,8 +10,8 @@ static int x86_64_check_regions(const struct machine *cfg, struct fail *why)
 {
 	const struct machine_region *low = machine_region_find(cfg, 0);
 
-	if (!low || low != &cfg->regions[0] || low->kind != REGION_RAM || low->gpa != 0 || low->size < X86_64_RAM_MIN ||
-	    low->size > X86_64_LOW_MAX)
+	if (!low || low != &cfg->regions[0] || low->kind != REGION_RAM || low->gpa != 0 ||
+	    low->size < X86_64_RAM_MIN || low->size > X86_64_LOW_MAX)
 		return fail_set(why, FAIL_CORRUPT,
 			"x86-64-1: invalid region 0 (valid: RAM at address 0, %u MiB to 3 GiB)",
 			X86_64_RAM_MIN >> 20);
@@ -59,7 +59,8 @@ static int x86_64_check(const struct machine *cfg, struct fail *why)
 		for (uint32_t j = 0; j < i; j++) {
 			const struct machine_device *o = &cfg->devices[j];
 
-			if (d->irq && d->irq == o->irq && (d->slot == SLOT_NONE || o->slot == SLOT_NONE))
+			if (d->irq && d->irq == o->irq &&
+			    (d->slot == SLOT_NONE || o->slot == SLOT_NONE))
 				return fail_set(why, FAIL_CORRUPT,
 						"devices %s and %s: duplicate interrupt %u",
 						d->type, o->type, d->irq);

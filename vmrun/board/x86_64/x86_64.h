@@ -6,11 +6,13 @@
 #include "vmrun/board/board.h"
 #include "vmrun/board/kernel.h"
 
-/* Machine type x86-64-1. Its addresses never change; what differs is another machine type. It has no firmware: the board puts
- * a Linux kernel, or another by PVH, into RAM and starts it. Interrupt controllers and timer (IOAPIC, LAPICs, PICs, PIT) are
- * the accelerator's. Interrupts are pins of the IOAPIC; below 16 also of the PICs. */
+/* Machine type x86-64-1. Its addresses never change; what differs is another machine type. It has
+ * no firmware: the board puts a Linux kernel, or another by PVH, into RAM and starts it. Interrupt
+ * controllers and timer (IOAPIC, LAPICs, PICs, PIT) are the accelerator's. Interrupts are pins of
+ * the IOAPIC; below 16 also of the PICs. */
 
-/* RAM is region 0 from 0 on, up to 3 GiB; what is more, is region 1 from 4 GiB on. Between them lie the devices. */
+/* RAM is region 0 from 0 on, up to 3 GiB; what is more, is region 1 from 4 GiB on. Between them lie
+ * the devices. */
 #define X86_64_LOW_MAX   0xc0000000u
 #define X86_64_HIGH      0x100000000u
 #define X86_64_RAM_MIN   (4u << 20)
@@ -30,27 +32,34 @@
 #define X86_64_SCI       9u
 #define X86_64_RESET     0xcf9u
 #define X86_64_VMGENID   0xfed40000u              /* its registers, which read zero */
-/* Virtio slots: pins 16 to 23 for 0 to 7; 5, 10, 11, 3, 6, 7, 14, 15 for 8 to 15; 16 to 31 share with 0 to 15. */
+/* Virtio slots: pins 16 to 23 for 0 to 7; 5, 10, 11, 3, 6, 7, 14, 15 for 8 to 15; 16 to 31 share
+ * with 0 to 15. */
 #define X86_64_VIRTIO      0xd0000000u            /* slot 0, then one every 0x1000 */
 #define X86_64_VIRTIO_SIZE 0x1000u
 #define X86_64_SLOTS       32u
 #define X86_64_PINS        24u
 
-/* What the board puts below 1 MiB; the guest may use it as RAM up to X86_64_EBDA once it has read it. */
+/* What the board puts below 1 MiB; the guest may use it as RAM up to X86_64_EBDA once it has read
+ * it. */
 #define X86_64_GDT       0x1000u
-#define X86_64_START     0x2000u                  /* hvm_start_info, its module and its memory map */
-#define X86_64_SEED      0x3000u                  /* setup_data with seeds for the guest's random numbers */
+/* hvm_start_info, its module and its memory map. */
+#define X86_64_START     0x2000u
+/* setup_data with seeds for the guest's random numbers. */
+#define X86_64_SEED      0x3000u
 #define X86_64_ZERO      0x7000u                  /* the zero page: boot_params */
 #define X86_64_TABLES    0x9000u                  /* PML4, PDPT, 4 page directories: 4 GiB */
 #define X86_64_CMDLINE   0x20000u
-#define X86_64_EBDA      0x9fc00u                 /* from here to 1 MiB nothing is the guest's RAM */
+/* From here to 1 MiB nothing is the guest's RAM. */
+#define X86_64_EBDA      0x9fc00u
 #define X86_64_ACPI      0xe0000u                 /* RSDP, then the other tables */
-#define X86_64_ACPI_SIZE 0x8000u                  /* behind it: VMGENID_GPA, vmrun/devices/vmgenid.h */
+/* Behind it: VMGENID_GPA, vmrun/devices/vmgenid.h. */
+#define X86_64_ACPI_SIZE 0x8000u
 #define X86_64_KERNEL    0x100000u                /* kernels and initrd lie from here on */
 
 int x86_64_plan(struct machine *cfg, struct fail *why);
 int x86_64_bootable(const struct machine *cfg, const struct boot_images *images, struct fail *why);
-int x86_64_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why);
+int x86_64_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry,
+		struct fail *why);
 
 /* What the guest is told of its memory, ascending. Types of E820 and PVH. */
 enum { X86_64_MAP_RAM = 1, X86_64_MAP_RESERVED = 2, X86_64_MAP_MAX = 4 };
@@ -63,15 +72,17 @@ unsigned x86_64_map(const struct machine *cfg, struct x86_64_map out[X86_64_MAP_
 struct x86_64_kernel {
 	struct kernel  k;
 	enum boot_how  how;
-	const uint8_t *header;             /* bzImage: its setup header, from 0x1f1 of the file on; else NULL */
+	/* bzImage: its setup header, from 0x1f1 of the file on; else NULL. */
+	const uint8_t *header;
 	size_t         header_len;
 	uint64_t       initrd_end;         /* the initrd lies below it */
 	uint64_t       cmdline_max;        /* characters */
 };
 bool x86_64_kernel(const uint8_t *head, size_t len);
-/* A bzImage, an ELF file with a PVH note, or a 64-bit one without; all of it in RAM from X86_64_KERNEL up to ram_end. Pure;
- * data is hostile. */
-int x86_64_parse(struct x86_64_kernel *k, const uint8_t *data, size_t len, uint64_t ram_end, struct fail *why);
+/* A bzImage, an ELF file with a PVH note, or a 64-bit one without; all of it in RAM from
+ * X86_64_KERNEL up to ram_end. Pure; data is hostile. */
+int x86_64_parse(struct x86_64_kernel *k, const uint8_t *data, size_t len, uint64_t ram_end,
+		 struct fail *why);
 
 /* What the guest is started with. */
 struct x86_64_start {

@@ -30,7 +30,8 @@
 #define SETUP_RNG_SEED    9u
 #define SEED_BYTES        64u
 
-static void x86_64_zero(uint8_t page[4096], const struct x86_64_kernel *k, const struct x86_64_start *s)
+static void x86_64_zero(uint8_t page[4096], const struct x86_64_kernel *k,
+			const struct x86_64_start *s)
 {
 	struct x86_64_map map[X86_64_MAP_MAX];
 	unsigned          n = x86_64_map(s->cfg, map);
@@ -74,7 +75,8 @@ static int x86_64_seed(struct memory *m, struct fail *why)
 	return rc;
 }
 
-/* The first 4 GiB where they are, in pages of 2 MiB: present, writable; accessed and dirty, so that no CPU has to write here. */
+/* The first 4 GiB where they are, in pages of 2 MiB: present, writable; accessed and dirty, so that
+ * no CPU has to write here. */
 static int x86_64_tables(struct memory *m, struct fail *why)
 {
 	uint8_t *t = calloc(6, 4096);
@@ -93,7 +95,8 @@ static int x86_64_tables(struct memory *m, struct fail *why)
 }
 
 /* 0x10 code and 0x18 data, flat; as accel.h's boot_entry says. */
-static int x86_64_gdt(struct memory *m, enum boot_how how, struct boot_entry *entry, struct fail *why)
+static int x86_64_gdt(struct memory *m, enum boot_how how, struct boot_entry *entry,
+		      struct fail *why)
 {
 	uint8_t gdt[32] = { 0 };
 
@@ -104,12 +107,13 @@ static int x86_64_gdt(struct memory *m, enum boot_how how, struct boot_entry *en
 	return boot_put(m, X86_64_GDT, gdt, sizeof(gdt), 0, "GDT", why);
 }
 
-static int x86_64_pages(struct memory *m, const struct x86_64_kernel *k, const struct x86_64_start *s, struct boot_entry *entry,
-			struct fail *why)
+static int x86_64_pages(struct memory *m, const struct x86_64_kernel *k,
+			const struct x86_64_start *s, struct boot_entry *entry, struct fail *why)
 {
 	uint8_t page[4096];
 
-	*entry = (struct boot_entry){ .how = k->how, .pc = k->k.entry, .is_linux = k->header != NULL };
+	*entry = (struct boot_entry){ .how = k->how, .pc = k->k.entry,
+				      .is_linux = k->header != NULL };
 	if (x86_64_gdt(m, k->how, entry, why))
 		return -1;
 	if (k->how == BOOT_X86_PVH) {
@@ -120,7 +124,8 @@ static int x86_64_pages(struct memory *m, const struct x86_64_kernel *k, const s
 	entry->arg = X86_64_ZERO;
 	entry->cr3 = X86_64_TABLES;
 	x86_64_zero(page, k, s);
-	if (boot_put(m, X86_64_ZERO, page, sizeof(page), 0, "zero page", why) || x86_64_seed(m, why))
+	if (boot_put(m, X86_64_ZERO, page, sizeof(page), 0, "zero page", why) ||
+	    x86_64_seed(m, why))
 		return -1;
 	return x86_64_tables(m, why);
 }
@@ -145,7 +150,8 @@ int x86_64_bootable(const struct machine *cfg, const struct boot_images *images,
 	return x86_64_append(cfg, &k, why);
 }
 
-int x86_64_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry, struct fail *why)
+int x86_64_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry,
+		struct fail *why)
 {
 	const struct machine *cfg    = b->host->cfg;
 	struct memory        *m      = b->host->memory;
@@ -166,7 +172,8 @@ int x86_64_boot(struct board *b, const struct boot_images *images, struct boot_e
 			return -1;
 	}
 	if (boot_put_kernel(m, &k.k, images->kernel, why) || acpi_put(b, why) ||
-	    boot_put(m, X86_64_CMDLINE, (const uint8_t *)append, strlen(append) + 1, 0, "command line", why))
+	    boot_put(m, X86_64_CMDLINE, (const uint8_t *)append, strlen(append) + 1, 0,
+		     "command line", why))
 		return -1;
 	return x86_64_pages(m, &k, &s, entry, why);
 }

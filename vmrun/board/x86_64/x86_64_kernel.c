@@ -6,7 +6,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* Linux' setup header, Documentation/arch/x86/boot.rst: offsets in the file and in the zero page. */
+/* Linux' setup header, Documentation/arch/x86/boot.rst: offsets in the file and in the zero
+ * page. */
 #define SETUP_HEADER    0x1f1u
 #define SETUP_SECTS     0x1f1u
 #define SETUP_SYSSIZE   0x1f4u          /* of 16 bytes */
@@ -34,18 +35,22 @@ bool x86_64_kernel(const uint8_t *head, size_t len)
 {
 	if (len >= sizeof(Elf32_Ehdr) && !memcmp(head, ELFMAG, SELFMAG))
 		return get_le16(head + 18) == EM_X86_64 || get_le16(head + 18) == EM_386;
-	return len >= SETUP_END && get_le16(head + 0x1fe) == 0xaa55 && !memcmp(head + SETUP_MAGIC, "HdrS", 4);
+	return len >= SETUP_END && get_le16(head + 0x1fe) == 0xaa55 &&
+	       !memcmp(head + SETUP_MAGIC, "HdrS", 4);
 }
 
-/* Notes in a row, names and contents each filled up to a multiple of 4. True when PVH's is among them. */
+/* Notes in a row, names and contents each filled up to a multiple of 4. True when PVH's is among
+ * them. */
 static bool x86_64_note(const uint8_t *p, uint64_t len, uint64_t *entry)
 {
 	while (len >= 12) {
-		uint64_t name = get_le32(p), content = get_le32(p + 4), skip = (name + 3) & ~(uint64_t)3;
+		uint64_t name = get_le32(p), content = get_le32(p + 4);
+		uint64_t skip = (name + 3) & ~(uint64_t)3;
 
 		if (skip > len - 12 || content > len - 12 - skip)
 			return false;
-		if (get_le32(p + 8) == PVH_NOTE && name == 4 && !memcmp(p + 12, "Xen", 4) && (content == 4 || content == 8)) {
+		if (get_le32(p + 8) == PVH_NOTE && name == 4 && !memcmp(p + 12, "Xen", 4) &&
+		    (content == 4 || content == 8)) {
 			*entry = content == 4 ? get_le32(p + 16) : get_le64(p + 16);
 			return true;
 		}
@@ -64,7 +69,8 @@ static bool x86_64_pvh_entry(const struct kernel_elf *e, uint64_t *entry)
 
 	for (unsigned i = 0; i < e->phnum; i++) {
 		kernel_elf_header(e, i, &p);
-		if (p.p_type == PT_NOTE && p.p_offset <= e->file->len && p.p_filesz <= e->file->len - p.p_offset &&
+		if (p.p_type == PT_NOTE && p.p_offset <= e->file->len &&
+		    p.p_filesz <= e->file->len - p.p_offset &&
 		    x86_64_note(e->file->data + p.p_offset, p.p_filesz, entry))
 			return true;
 	}
@@ -92,8 +98,10 @@ static int x86_64_elf(struct x86_64_kernel *k, const struct kernel_file *f, stru
 	return kernel_elf_entry(&k->k, pvh ? entry : e.entry, why);
 }
 
-/* Where it wants to be, or as low as it may be: its protected-mode part, and size bytes in all once it runs. */
-static int x86_64_bzimage_place(struct x86_64_kernel *k, const struct kernel_file *f, uint64_t size, struct fail *why)
+/* Where it wants to be, or as low as it may be: its protected-mode part, and size bytes in all once
+ * it runs. */
+static int x86_64_bzimage_place(struct x86_64_kernel *k, const struct kernel_file *f, uint64_t size,
+				struct fail *why)
 {
 	uint64_t at = get_le64(f->data + SETUP_PREFERRED), align = get_le32(f->data + SETUP_ALIGN);
 
@@ -122,8 +130,10 @@ static int x86_64_bzimage(struct x86_64_kernel *k, const struct kernel_file *f, 
 {
 	const uint8_t *d = f->data;
 	unsigned       version = get_le16(d + SETUP_VERSION);
-	size_t         setup = ((d[SETUP_SECTS] ? d[SETUP_SECTS] : 4u) + 1u) * 512u, end = SETUP_MAGIC + d[SETUP_JUMP];
-	uint64_t       code = (uint64_t)get_le32(d + SETUP_SYSSIZE) * 16, size = get_le32(d + SETUP_INIT_SIZE);
+	size_t         setup = ((d[SETUP_SECTS] ? d[SETUP_SECTS] : 4u) + 1u) * 512u;
+	size_t         end   = SETUP_MAGIC + d[SETUP_JUMP];
+	uint64_t       code  = (uint64_t)get_le32(d + SETUP_SYSSIZE) * 16;
+	uint64_t       size  = get_le32(d + SETUP_INIT_SIZE);
 
 	/* Which has xloadflags; 3.8 and later. */
 	if (version < 0x020c)
@@ -146,19 +156,23 @@ static int x86_64_bzimage(struct x86_64_kernel *k, const struct kernel_file *f, 
 	if (x86_64_bzimage_place(k, f, size > code ? size : code, why))
 		return -1;
 	k->k.nsegments   = 1;
-	k->k.segments[0] = (struct kernel_segment){ .gpa = k->k.lo, .at = setup, .len = (size_t)code };
+	k->k.segments[0] = (struct kernel_segment){ .gpa = k->k.lo, .at = setup,
+						    .len = (size_t)code };
 	k->how           = BOOT_X86_64;
 	k->header        = d + SETUP_HEADER;
-	k->header_len    = (end < SETUP_END ? SETUP_END : end > SETUP_MAX ? SETUP_MAX : end) - SETUP_HEADER;
+	end              = end < SETUP_END ? SETUP_END : end > SETUP_MAX ? SETUP_MAX : end;
+	k->header_len    = end - SETUP_HEADER;
 	k->cmdline_max   = get_le32(d + SETUP_CMDLINE);
 	if (get_le32(d + SETUP_INITRD) < k->initrd_end)
 		k->initrd_end = (uint64_t)get_le32(d + SETUP_INITRD) + 1;
 	return 0;
 }
 
-int x86_64_parse(struct x86_64_kernel *k, const uint8_t *data, size_t len, uint64_t ram_end, struct fail *why)
+int x86_64_parse(struct x86_64_kernel *k, const uint8_t *data, size_t len, uint64_t ram_end,
+		 struct fail *why)
 {
-	const struct kernel_file f = { .data = data, .len = len, .ram = X86_64_KERNEL, .ram_size = ram_end - X86_64_KERNEL };
+	const struct kernel_file f = { .data = data, .len = len, .ram = X86_64_KERNEL,
+				       .ram_size = ram_end - X86_64_KERNEL };
 
 	*k = (struct x86_64_kernel){ .initrd_end = ram_end, .cmdline_max = UINT64_MAX };
 	if (kernel_is_elf(&f))

@@ -43,7 +43,8 @@ static int x86_64_ram(struct machine *cfg, struct fail *why)
 	if (cfg->nregions != 1)
 		return fail_set(why, FAIL_USAGE,
 				"x86-64-1: duplicate region 1, used for RAM above 3 GiB");
-	*high = (struct machine_region){ .id = 1, .kind = REGION_RAM, .gpa = X86_64_HIGH, .size = low->size - X86_64_LOW_MAX,
+	*high = (struct machine_region){ .id = 1, .kind = REGION_RAM, .gpa = X86_64_HIGH,
+					 .size = low->size - X86_64_LOW_MAX,
 					 .page_size = low->page_size };
 	plan_ram(high, "ram-high");
 	low->size     = X86_64_LOW_MAX;
@@ -83,7 +84,8 @@ int x86_64_plan(struct machine *cfg, struct fail *why)
 				cfg->ncpus, X86_64_CPUS_MAX);
 	if (cfg->nregions == 0)
 		return fail_set(why, FAIL_USAGE, "x86-64-1: missing main RAM");
-	if (x86_64_ram(cfg, why) || plan_fixed(cfg, fixed, sizeof(fixed) / sizeof(fixed[0]), why) || plan_console(cfg, why))
+	if (x86_64_ram(cfg, why) || plan_fixed(cfg, fixed, sizeof(fixed) / sizeof(fixed[0]), why) ||
+	    plan_console(cfg, why))
 		return -1;
 	return x86_64_slots(cfg, why);
 }
@@ -94,9 +96,13 @@ unsigned x86_64_map(const struct machine *cfg, struct x86_64_map out[X86_64_MAP_
 	unsigned                     n = 0;
 
 	out[n++] = (struct x86_64_map){ .gpa = 0, .size = X86_64_EBDA, .type = X86_64_MAP_RAM };
-	out[n++] = (struct x86_64_map){ .gpa = X86_64_EBDA, .size = X86_64_KERNEL - X86_64_EBDA, .type = X86_64_MAP_RESERVED };
-	out[n++] = (struct x86_64_map){ .gpa = X86_64_KERNEL, .size = cfg->regions[0].size - X86_64_KERNEL, .type = X86_64_MAP_RAM };
+	out[n++] = (struct x86_64_map){ .gpa = X86_64_EBDA, .size = X86_64_KERNEL - X86_64_EBDA,
+					.type = X86_64_MAP_RESERVED };
+	out[n++] = (struct x86_64_map){ .gpa = X86_64_KERNEL,
+					.size = cfg->regions[0].size - X86_64_KERNEL,
+					.type = X86_64_MAP_RAM };
 	if (high && high->kind == REGION_RAM)
-		out[n++] = (struct x86_64_map){ .gpa = high->gpa, .size = high->size, .type = X86_64_MAP_RAM };
+		out[n++] = (struct x86_64_map){ .gpa = high->gpa, .size = high->size,
+						.type = X86_64_MAP_RAM };
 	return n;
 }
