@@ -7,10 +7,10 @@
 
 #include <sys/stat.h>
 
-/* A serial line appends to the file it is given: that must not be one which the VM uses otherwise,
- * under whatever name. */
+/* A serial port appends to its file: that must not be a file which the VM uses otherwise, under
+ * whatever name. */
 
-/* The file st is in use, as `what` ("the snapshot"): refused as the file of a serial line of m. */
+/* The file st is in use, as `what` ("the snapshot"): refused as the file of a serial port of m. */
 int apart_from(const struct machine *m, const struct stat *st, const char *what, struct fail *why);
 /* The same for its disks, kernel and initrd. */
 int apart_from_hosts(const struct machine *m, struct fail *why);

@@ -7,14 +7,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* What was written since a snapshot. A pending one collects from the pause of its save; the one
- * before it stands still meanwhile, so that it can be given the pages back. */
+/* What was written since a snapshot. A pending epoch collects from the pause of its save. The one
+ * before it collects nothing in the meantime, and gets the pages back if the save fails. */
 struct epoch {
 	struct dirty_consumer c;          /* first */
 	struct uuid           snapshot;
 };
 
-/* The accelerator logs as long as anybody wants to know. */
+/* The accelerator logs while there is a consumer: logging costs a fault for each page. */
 static int dirty_log(struct dirty_log *log, bool on, struct fail *why)
 {
 	return log->accel->ops->log ? log->accel->ops->log(log->accel, on, why) : 0;
@@ -43,7 +43,7 @@ void dirty_consumer_remove(struct dirty_log *log, struct dirty_consumer *c)
 			*p      = c->next;
 			c->next = NULL;
 			if (!log->consumers)
-				/* Logging on costs time, no correctness. */
+				/* A log that stays on costs time only. */
 				dirty_log(log, false, &why);
 			return;
 		}
@@ -79,7 +79,7 @@ static uint64_t dirty_or(const struct region *r, bitmap_word *dst, const uint64_
 	return fresh;
 }
 
-/* Moves r's marks into taken. */
+/* Moves r's marks into taken: a mark is never in two places. */
 static void dirty_take(struct dirty_log *log, struct region *r, uint64_t *taken)
 {
 	populated_look(r->blocks, r->fd, r->npages);
@@ -89,8 +89,7 @@ static void dirty_take(struct dirty_log *log, struct region *r, uint64_t *taken)
 	}
 }
 
-/* Every mark that was taken goes to every consumer; where: into whose maps fresh pages are
- * counted. */
+/* Every mark that was taken goes to every consumer. Returns how many are new to `count`. */
 static uint64_t dirty_share(struct dirty_log *log, uint64_t *const taken[],
 			    const struct dirty_consumer *count)
 {
@@ -126,8 +125,9 @@ int dirty_sync(struct dirty_log *log, const struct dirty_consumer *c, uint64_t *
 	for (unsigned i = 0; i < log->memory->nregions; i++)
 		dirty_take(log, &log->memory->regions[i], taken[i]);
 
-	/* Only after the marks were taken: a vCPU that still writes under an old tag writes a page
-	 * that is in taken[], and nobody reads it before the tags are gone. */
+	/* Only after the marks were taken: a vCPU that still writes under an old write tag writes a
+	 * page that is in taken[], and no page is read before the tags are gone. The other order
+	 * would lose a write between the two. */
 	if ((log->consumers || !log->accel->ops->log) &&
 	    log->accel->ops->sync_dirty_log(log->accel, taken, why)) {
 		/* No mark is lost to a failure. */
@@ -182,7 +182,7 @@ int dirty_epoch_begin(struct dirty_log *log, const struct uuid *snapshot, struct
 {
 	struct epoch *e;
 
-	dirty_epoch_abandon(log);     /* of a save that never came to its end */
+	dirty_epoch_abandon(log);     /* of a save that was given up */
 	e = epoch_open(log, snapshot, why);
 	if (!e)
 		return -1;
@@ -221,7 +221,7 @@ void dirty_epoch_abandon(struct dirty_log *log)
 		for (unsigned i = 0; i < log->memory->nregions; i++)
 			dirty_or(&log->memory->regions[i], log->epoch->c.map[i],
 				 (const uint64_t *)(const void *)gone->c.map[i]);
-		/* Never the first: the one that goes is still there, so that nothing can fail. */
+		/* Not the first consumer: the pending one is still linked, so this cannot fail. */
 		dirty_link(log, &log->epoch->c);
 	}
 	epoch_close(log, gone);

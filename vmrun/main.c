@@ -36,7 +36,7 @@ static void main_help(void)
 		       main_commands[i].operands, main_commands[i].does);
 }
 
-/* Whatever ends us, a terminal that was made raw is given back. */
+/* Restores a terminal that was made raw, whatever ends us. */
 static void main_fatal(int signal_number)
 {
 	chardev_restore_terminal();
@@ -50,7 +50,7 @@ static int main_prepare(struct fail *why)
 	struct sigaction act = { .sa_handler = main_fatal,
 				 .sa_flags = (int)(SA_RESETHAND | SA_NODEFER) }, was;
 
-	/* What was closed would be opened as something else, and written to. */
+	/* A closed standard descriptor would be reused for another file, and written to. */
 	for (int fd = 0; fd < 3; fd++)
 		if (fcntl(fd, F_GETFD) == -1 &&
 		    open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) != fd)

@@ -10,13 +10,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Guest memory: regions over memfds, one door in, and the marks of what was written (design.md 4).
+/* Guest memory: regions over memfds, one way to reach them, and the marks of what was written.
  *
- * Whoever writes guest memory marks the page in `dirty` after the last byte is written: devices,
- * loader and reset through guest_write_begin/_end, the software CPU's slow store path by itself.
- * Only dirty_sync() (dirty.h) takes marks away. A page from which a software CPU has decoded
+ * Whoever writes guest memory marks the page in `dirty` after the last byte is written: a mark made
+ * before the write could be taken by a sync in between, and the page would be lost. Devices, loader
+ * and reset use guest_write_begin/_end; the software CPU marks in its slow store path. Only
+ * dirty_sync() (dirty.h) takes marks away. A page from which a software CPU has decoded
  * instructions has its bit in `code` and loses its write tags; a write to it clears the bit and
- * counts code_gen up, so that decoded copies are seen to be stale. */
+ * counts code_gen up, so that decoded copies are known to be stale. */
 
 #define GUEST_PAGE       4096u
 #define GUEST_PAGE_SHIFT 12
@@ -26,7 +27,7 @@ struct region {
 	int                   fd;          /* memfd, sealed SHRINK|GROW|SEAL */
 	uint8_t              *host;        /* MAP_SHARED, cfg.size */
 	uint64_t              npages;
-	bitmap_word          *dirty;       /* pages written since the last harvest */
+	bitmap_word          *dirty;       /* pages written since the last dirty_sync */
 	uint64_t             *blocks;      /* libcommon/populated.h, under control_lock */
 	bitmap_word          *code;        /* pages with decoded code somewhere */
 	_Atomic uint32_t     *code_gen;    /* a page; counts up when code on it may have changed */
@@ -37,7 +38,7 @@ struct memory {
 	struct region regions[LIMIT_REGIONS];
 };
 
-/* Memfds, mapped, untouched. */
+/* Creates and maps the memfds; touches no page. */
 int memory_open(struct memory *m, const struct machine *cfg, struct fail *why);
 void memory_close(struct memory *m);
 

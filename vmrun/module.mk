@@ -3,15 +3,25 @@
 #   host/       the host's side: event loop, character devices, accepting connections
 #   boot/       kernel and initrd: read, packed, kept for reboots and moves
 #   commands/   vmrun's commands for users beside running a VM: list, ctl, info, selftest
-#   vm*, ...    the VM itself: start, run state, save, load, reset, memory, dirty log, clock
+# The VM itself, which names no room but host, boot, board and devices, and knows control as a
+# callback (tests/tools/lint-includes):
+#   vm, vm_runstate          open, run, end; who may run it
+#   vm_events, vm_event.h    what guest, devices and terminal ask for
+#   vm_sections, vm_state    state gathered, saved, loaded; pulse: all of it in place
+#   vm_disks, blk_all        disks of the VM: fingerprints, flushes, a full host
+#   vm_boot, vm_reset        power-on and resets
+#   memory, dirty, clock     guest memory, the dirty log, guest time
+# The command line:
+#   main, options, setup, overrides, apart, restore, vm_incoming
 include vmrun/accel/module.mk vmrun/board/module.mk vmrun/devices/module.mk vmrun/control/module.mk
 
 PROGS += vmrun
 host_SRCS     := loop.c chardev.c chardev_host.c accept.c
 boot_SRCS     := boot_images.c image_pieces.c initrd.c initrd_modules.c cpio.c set_boot.c
 commands_SRCS := list.c ctl.c ctl_wait.c info.c selftest.c
-vmrun_SRCS    := main.c options.c setup.c overrides.c apart.c vm.c vm_boot.c vm_state.c vm_sections.c vm_disks.c blk_all.c vm_events.c vm_reset.c vm_incoming.c memory.c \
-		 dirty.c clock.c vm_runstate.c restore.c note.c pulse.c \
+vmrun_SRCS    := main.c options.c setup.c overrides.c apart.c vm.c vm_boot.c vm_runstate.c vm_state.c \
+		 vm_sections.c vm_disks.c blk_all.c vm_events.c vm_reset.c vm_incoming.c memory.c \
+		 dirty.c clock.c restore.c note.c pulse.c \
 		 $(foreach r,host boot commands accel board devices control,$(addprefix $(r)/,$($(r)_SRCS)))
 vmrun_USES    := format libcommon
 vmrun_LDLIBS  := -larchive -lfdt -ljansson -lzstd -lxxhash -lcrypto -lm -pthread

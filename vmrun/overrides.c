@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 
-/* What a restore lacks, gathered so that one message names all of it. */
+/* What a restore is missing, gathered so that one message names all of it. */
 struct lacks {
 	char     text[720];
 	size_t   at;
@@ -31,7 +31,7 @@ static void lacks_add(struct lacks *l, const char *fmt, ...)
 	n = vsnprintf(one, sizeof(one), fmt, ap);
 	va_end(ap);
 	l->n++;
-	/* Room is kept for the count of those whose names do not fit. */
+	/* 32 bytes are kept for the count of those whose names do not fit. */
 	if (l->more || n < 0 || (size_t)n >= sizeof(one) ||
 	    l->at + (size_t)n + 32 > sizeof(l->text)) {
 		l->more++;
@@ -103,8 +103,8 @@ static int overrides_one(struct machine *m, struct machine_host *h, const char *
 	return 0;
 }
 
-/* kernel and initrd: needed at a reset only, so that a VM can go on without them; a path that is
- * not trusted is forgotten, one that is given replaces what was recorded, digest included. */
+/* Kernel and initrd are needed at a reset only, so a VM can continue without them: a path that is
+ * not trusted is dropped, one that is given replaces what was recorded, digest included. */
 static int overrides_image(struct machine *m, const char *name, enum host_class cls,
 			   const char *path, bool trusted, struct fail *why)
 {
@@ -131,8 +131,8 @@ static int overrides_image(struct machine *m, const char *name, enum host_class 
 	return 0;
 }
 
-/* A serial line on a file or socket is created, appended to or unlinked by being opened: it has to
- * be given anew. */
+/* Opening a serial port on a file or socket creates, appends to or unlinks it: a recorded one must
+ * be given again. */
 static void overrides_lacking_serial(struct machine *m, const struct machine_host *h,
 				     struct lacks *l)
 {
@@ -163,8 +163,8 @@ static void overrides_lacking(struct machine *m, const struct machine_host *h, b
 		lacks_add(l, "--disk %s=PATH (%.60s: %s)", h->name, h->path, strerror(errno));
 }
 
-/* A few bytes of a file or a peer's word claim any amount. What somebody asks for with --memory is
- * their own business. */
+/* A few bytes of a file or from a peer can claim any amount of memory; --memory is the user's own
+ * decision. */
 static int overrides_memory(const struct machine *m, const struct options *o, struct fail *why)
 {
 	struct sysinfo host;

@@ -111,7 +111,7 @@ static int pulse_compare(const struct vm *vm, const struct pulse *was, const str
 	return 0;
 }
 
-/* RAM belongs to the guest: neither saving nor loading may have written any. */
+/* Memory belongs to the guest: neither saving nor loading may write any. */
 static int pulse_ram(struct vm *vm, struct fail *why)
 {
 	for (unsigned i = 0; i < vm->memory.nregions; i++) {
@@ -213,7 +213,7 @@ int vm_pulse(struct vm *vm, struct fail *why)
 		*why = late;
 		rc   = -1;
 	}
-	/* A reset that the guest asked for just before may have left it to its user. */
+	/* A reset that the guest asked for just before may have left the VM paused. */
 	if (was_running && !vm->run.cpus_running)
 		vm_send_event(vm, "STOP", NULL);
 	return rc;

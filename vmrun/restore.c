@@ -22,7 +22,7 @@
 struct restore {
 	struct vm       *vm;
 	struct page_sink sinks[LIMIT_REGIONS];      /* one a region of vm->memory */
-	/* Kernel and initrd, as far as they have come. */
+	/* Kernel and initrd, as far as they were read. */
 	struct image_pieces images;
 };
 
@@ -56,8 +56,8 @@ static int restore_batch(struct restore *r, const struct page_batch *b, struct f
 			b->region);
 }
 
-/* Everything up to END, verified; into memory that nobody runs on yet. The chunk behind the
- * configuration has been read already. */
+/* Reads and verifies everything up to END, into the memory of a VM that does not run yet. The chunk
+ * after the configuration has been read already. */
 static int restore_pages(struct vm *vm, struct snap_stream *s, const struct options *o,
 			 struct fail *why)
 {
@@ -84,7 +84,7 @@ static int restore_pages(struct vm *vm, struct snap_stream *s, const struct opti
 	return rc;
 }
 
-/* The key by which snapshots of this host are known. Without one none is. */
+/* The key that authenticates snapshots of this host. Without it none is authentic. */
 static void restore_key(struct snap_stream *s, struct fail *why)
 {
 	struct hostkey k;
@@ -120,7 +120,7 @@ static struct trust restore_trust(const struct snap_stream *s, const struct fail
 	return t;
 }
 
-/* Reads on to the configuration and what says who wrote it; the header has been read. */
+/* Reads the configuration and the chunk that authenticates it; the header has been read. */
 static int restore_config(struct snap_stream *s, const struct options *o, struct machine *m,
 			  struct fail *why)
 {
@@ -153,7 +153,7 @@ static int restore_config(struct snap_stream *s, const struct options *o, struct
 	return setup_overrides(m, o, &trust, why);
 }
 
-/* Recorded paths were used because the configuration is ours: so must be the rest. */
+/* Recorded paths were used because the configuration is authentic: the rest must be, too. */
 static int restore_own(const struct snap_stream *s, const struct options *o, struct fail *why)
 {
 	if (o->trust_paths || snap_stream_auth_config(s) != SNAP_AUTH_OK ||
@@ -164,7 +164,7 @@ static int restore_own(const struct snap_stream *s, const struct options *o, str
 		o->source);
 }
 
-/* Its guest waits for a reset: --cont does it, if it can be done. */
+/* The guest waits for a reset: --cont does it, if it can be done. */
 static void restore_pending(struct vm *vm, const struct options *o)
 {
 	struct fail why = { .at = FAIL_NOWHERE };
@@ -180,7 +180,7 @@ static void restore_pending(struct vm *vm, const struct options *o)
 	     fail_text(&why, text, sizeof(text)), vm->cfg.name);
 }
 
-/* A VM that its user had stopped stays stopped, as in a move. */
+/* A VM that its user had stopped stays paused, as in a move. */
 static void restore_stopped(struct vm *vm, const struct options *o)
 {
 	if (vm->reset_pending) {
@@ -194,13 +194,13 @@ static void restore_stopped(struct vm *vm, const struct options *o)
 	     vm->cfg.name, vm->cfg.name);
 }
 
-/* The reading of a snapshot: a thread of its own, so that a pipe that stalls keeps nobody
- * waiting. */
+/* Reading a snapshot has a thread of its own, so that the control socket is served while a pipe
+ * stalls. */
 struct restoring {
 	struct vm            *vm;
 	const struct options *o;
 	struct snap_stream   *stream;
-	/* The source; eventfds: to give up, to say that it has ended. */
+	/* The source; eventfds: cancels the thread, signals that it has ended. */
 	int                   fd, cancel, done;
 	struct loop_watch    *watch;
 	pthread_t             thread;
@@ -236,8 +236,8 @@ static int restoring_load(struct restoring *r, struct fail *why)
 	pthread_mutex_lock(&vm->control_lock);
 	rc = vm_load(vm, fdt, len, why);
 	pthread_mutex_unlock(&vm->control_lock);
-	/* Without the lock, since it reads disks. Others may go on from the same snapshot: the
-	 * guest is told that it is a copy. */
+	/* Without control_lock, since it reads disks. Others may continue from the same snapshot:
+	 * board_copied lets the guest know. */
 	if (rc || vm_disks_check(vm, why) || board_copied(vm->board, why))
 		return -1;
 	pthread_mutex_lock(&vm->control_lock);
@@ -296,7 +296,7 @@ static int restoring_start(struct restoring *r, struct fail *why)
 	if (!r->watch)
 		return -1;
 	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);     /* signals are the main thread's */
+	pthread_sigmask(SIG_SETMASK, &all, &before);     /* signals go to the main thread */
 	errno = pthread_create(&r->thread, NULL, restoring_main, r);
 	r->running = errno == 0;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -334,7 +334,7 @@ int vm_restore(struct vm **out, const struct options *o, struct loop *loop, stru
 		return -1;
 	}
 	*r = (struct restoring){ .o = o, .cancel = -1, .done = -1, .why = { .at = FAIL_NOWHERE } };
-	/* Up to here a signal ends us at once, and nothing is left behind. */
+	/* Up to here there is nothing to clean up, and a signal ends us at once. */
 	r->fd = setup_source(o->source, why);
 	if (r->fd < 0 || snap_header_load(r->fd, o->source, file, "vmrun --restore -", header,
 					  why) ||

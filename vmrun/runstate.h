@@ -7,27 +7,28 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Who may run the VM (design.md 3). It runs if and only if its set of pause holders is empty, it
- * has been started, and it has not ended. Each holder adds and removes only itself. All under
- * vm->control_lock. */
+/* Who may run the VM (docs/architecture.md). It runs if and only if its set of holders is empty, it
+ * has been started, and it has not ended. Each holder adds and removes only itself, so that no two
+ * reasons for a pause can undo each other. All under vm->control_lock. */
 
 struct vm;
 
 enum holder {
-	HOLD_USER     = 1 << 0,     /* stop/cont, --paused, a policy of pausing at reboot */
-	HOLD_LEASE    = 1 << 1,     /* a logging lease's pause */
-	HOLD_INCOMING = 1 << 2,     /* being filled; removed by start only */
+	HOLD_USER     = 1 << 0,     /* stop, --paused, --on-reboot=pause, a pending reset */
+	HOLD_LEASE    = 1 << 1,     /* the pause of a save or move; ends with its lease */
+	HOLD_INCOMING = 1 << 2,     /* being filled by a move; removed by its start only */
+	HOLD_RELEASED = 1 << 3,     /* given away; removed by `vmmigrate resolve --own`, or by the
+				     * peer that returns the VM */
 	HOLD_IO       = 1 << 4,     /* the host has no space for a disk; removed by cont */
-	/* Given away; removed by nothing but `vmmigrate resolve --own` or a RETURNED peer. */
-	HOLD_RELEASED = 1 << 3,
 	HOLD_RESTORE  = 1 << 5,     /* being read from a snapshot */
 };
 
 /* QEMU's RunState words: query-status. */
-enum run_status { RUN_PRELAUNCH, RUN_RUNNING, RUN_PAUSED, RUN_INMIGRATE, RUN_POSTMIGRATE,
-		  RUN_FINISH_MIGRATE, RUN_SAVE_VM,
-		  RUN_IO_ERROR, RUN_RESTORE_VM, RUN_SHUTDOWN, RUN_GUEST_PANICKED,
-			  RUN_INTERNAL_ERROR, RUN_STATUSES };
+enum run_status {
+	RUN_PRELAUNCH, RUN_RUNNING, RUN_PAUSED, RUN_INMIGRATE, RUN_POSTMIGRATE,
+	RUN_FINISH_MIGRATE, RUN_SAVE_VM, RUN_IO_ERROR, RUN_RESTORE_VM, RUN_SHUTDOWN,
+	RUN_GUEST_PANICKED, RUN_INTERNAL_ERROR, RUN_STATUSES
+};
 extern const char *const run_status_names[RUN_STATUSES];
 
 /* Why it ended: QEMU's ShutdownCause words, of the SHUTDOWN event. */
@@ -39,32 +40,28 @@ extern const char *const shutdown_cause_names[SHUTDOWN_CAUSES];
 
 struct runstate {
 	unsigned        holders;         /* set of enum holder */
-	/* vm_start was called: without it nothing runs, whoever holds or not. */
-	bool            started;
-	/* It has run, here or before a save: tells prelaunch from paused. */
-	bool            ran;
-	/* A lease's pause is a move's (finish-migrate), else a save's (save-vm); set by who holds.
-	 * */
-	bool            moving;
-	bool            cpus_running;    /* what accel and board were last told */
-	bool            stuck;           /* did not stop at its end: nothing of it may be freed */
-	bool            ended;           /* shutdown, panic, dead hart, moved: never runs again */
+	bool            started;         /* by vm_start; nothing runs before */
+	bool            ran;             /* here or before a save: prelaunch becomes paused */
+	bool            moving;          /* HOLD_LEASE is a move's, else a save's */
+	bool            cpus_running;    /* what accelerator and board were last told */
+	bool            stuck;           /* a thread did not stop at the end: free nothing */
+	bool            ended;           /* shutdown, panic, failed vCPU, moved; for good */
 	enum run_status ended_as;
-	int             exit_status;     /* once ended: 0, 16.. (design.md 10) */
+	int             exit_status;     /* once ended: vmrun(1) */
 };
 
-/* Adds the holder; when it is the first, stops vCPUs, then devices, then the clock, and sends
- * STOP. */
+/* Adds the holder. The first one stops vCPUs, then devices, then the clock, and sends STOP: devices
+ * must still answer the access that a vCPU is in. -1: not paused, the holder is not added. */
 int runstate_hold(struct vm *vm, enum holder h, struct fail *why);
-/* Removes the holder; when none is left, starts clock, devices, vCPUs, and sends RESUME. */
+/* Removes the holder. With the last one, clock, devices and vCPUs start, and RESUME is sent. */
 int runstate_drop(struct vm *vm, enum holder h, struct fail *why);
-/* Stops vCPUs, devices and clock without a holder and without events, for the length of one
- * operation under control_lock (reset, pulse); runstate_apply then makes it run again if nothing
- * speaks against it. Both idempotent. */
+/* Stops vCPUs, devices and clock without a holder and without events, for one operation under
+ * control_lock (reset, pulse); runstate_apply then lets the VM run again if the rule above allows
+ * it. Both idempotent. */
 int runstate_quiesce(struct vm *vm, struct fail *why);
 int runstate_apply(struct vm *vm, struct fail *why);
-/* The VM's end: stops vCPUs, devices and clock, each whatever the others do; nothing runs again.
- * -1: one did not (stuck). */
+/* The VM's end: stops vCPUs, devices and clock, each whether or not the others stop; nothing runs
+ * again. -1: one did not stop (stuck). */
 int runstate_end(struct vm *vm, struct fail *why);
 bool runstate_held_by(const struct vm *vm, enum holder h);
 enum run_status runstate_status(const struct vm *vm);

@@ -12,7 +12,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-/* What ends a VM from outside: taken by vm_run's signalfd, in no other thread. */
+/* Signals that end the VM: read from the signalfd of vm_run, by no other thread. */
 static void vm_signals(sigset_t *set)
 {
 	sigemptyset(set);
@@ -50,7 +50,7 @@ static int vm_open_devices(struct vm *vm, const struct accel_ops *accel, bool in
 	sigset_t block, before;
 	int      rc = -1;
 
-	/* Threads are born with these blocked, so that they are main's alone. */
+	/* Threads inherit the mask: so these signals reach the main thread alone. */
 	vm_signals(&block);
 	pthread_sigmask(SIG_BLOCK, &block, &before);
 	/* The board's check comes first: an accelerator that is asked for what no board has fails
@@ -134,11 +134,11 @@ void vm_close(struct vm *vm)
 		runstate_end(vm, &why);
 	if (vm->run.stuck)
 		return;
-	/* The board first: its threads raise lines of the accelerator, while vCPUs that stand touch
-	 * no device. */
+	/* The board first: its threads raise interrupts of the accelerator; paused vCPUs touch no
+	 * device. */
 	board_close(vm->board);
 	vm->board = NULL;
-	dirty_epoch_close(&vm->dirty);     /* its end turns the accelerator's log off */
+	dirty_epoch_close(&vm->dirty);     /* switches the accelerator's log off */
 	if (vm->accel)
 		vm->accel->ops->close(vm->accel);
 	memory_close(&vm->memory);

@@ -12,7 +12,7 @@
 /* At the VM's end nothing else limits how long a disk of the host may take. */
 #define VM_FLUSH_NS UINT64_C(60000000000)
 
-/* What tells that somebody else has written a disk; NULL: nothing does. */
+/* What shows that a disk was written by somebody else; NULL: nothing. */
 static const char *disk_change(const struct machine_host *then, const struct machine_host *now)
 {
 	static const uint8_t nil[sizeof(then->instance)];
@@ -23,7 +23,7 @@ static const char *disk_change(const struct machine_host *then, const struct mac
 		return "content";
 	if (!now->readonly && now->mtime_ns != then->mtime_ns)
 		return "modification time";
-	/* Counted in another boot, or on another host: nobody can tell. */
+	/* Counts of another boot or host cannot be compared. */
 	if (!now->readonly && now->written != then->written &&
 	    memcmp(now->instance, nil, sizeof(nil)) &&
 	    !memcmp(now->instance, then->instance, sizeof(nil)))
@@ -31,8 +31,7 @@ static const char *disk_change(const struct machine_host *then, const struct mac
 	return NULL;
 }
 
-/* The disks of the n hosts as they are now, against what is recorded of them: a list of those that
- * differ; "": none. */
+/* Lists the disks among n host resources that differ from what is recorded of them; "": none. */
 static void disks_changed(const struct vm *vm, const struct machine_host *then, uint32_t n,
 			  char *list, size_t capacity)
 {
@@ -46,8 +45,8 @@ static void disks_changed(const struct vm *vm, const struct machine_host *then, 
 
 		if (then[i].cls != HOST_DISK || !now || now->cls != HOST_DISK)
 			continue;
-		/* No digest: nothing is known of it. The guest's memory holds parts of a disk that
-		 * it writes. */
+		/* Without a digest nothing is known of it. That is accepted of read-only disks
+		 * alone: of others the guest's page cache holds blocks. */
 		if (memcmp(then[i].digest, nil, sizeof(nil)))
 			what = disk_change(&then[i], now);
 		else if (!now->readonly)
@@ -102,7 +101,7 @@ int vm_disks_retaken(struct vm *vm, struct fail *why)
 	rc = blk_fingerprint(vm, why);
 	if (rc == 0)
 		disks_changed(vm, then, vm->cfg.nhosts, list, sizeof(list));
-	/* The next RETAKE is measured by the same. */
+	/* A later attempt compares with the same. */
 	memcpy(vm->cfg.hosts, then, sizeof(then));
 	if (rc || !list[0])
 		return rc;
@@ -130,8 +129,8 @@ void vm_disks_full(struct vm *vm)
 						"operation", "write", "action", "stop", "nospace",
 						1, "reason", strerror(ENOSPC)));
 	}
-	/* It may have been resumed in the meantime, and have found space. A pause that fails
-	 * resumes, and the disk tries again. */
+	/* The VM may have been resumed in the meantime, and the disk have found space. A pause that
+	 * fails resumes the VM, and the disk tries again. */
 	if (any)
 		runstate_hold(vm, HOLD_IO, &why);
 }

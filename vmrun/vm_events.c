@@ -6,7 +6,8 @@
 
 #include <unistd.h>
 
-/* What the guest, a chip or a terminal asks for, from when it is said until it is done. */
+/* Events from the guest, a device or a terminal: posted by any thread, carried out by the main
+ * loop under control_lock. */
 
 void vm_event(struct vm *vm, enum vm_event e)
 {
@@ -14,7 +15,7 @@ void vm_event(struct vm *vm, enum vm_event e)
 
 	atomic_fetch_or(&vm->events, 1u << e);
 	if (write(vm->event_fd, &one, sizeof(one)) < 0)
-		return;     /* the counter is full: it is readable, which is all that is wanted */
+		return;     /* the counter is full, and so the eventfd readable: that is all */
 }
 
 void vm_panic(struct vm *vm, const char *text)
@@ -42,8 +43,8 @@ void vm_process_events(struct vm *vm)
 		vm_send_event(vm, "GUEST_CRASHLOADED", json_pack("{s:s}", "action", "run"));
 	if (e & 1u << VM_EVENT_NO_SPACE)
 		vm_disks_full(vm);
-	/* A guest whose reset does not come at once tries other ways, a triple fault at last: it
-	 * gets its reset. */
+	/* A guest whose reset does not come at once tries other ways, in the end a triple fault:
+	 * that is a reset too, not a failure. */
 	if (e & 1u << VM_EVENT_RESET || vm->reset_pending)
 		e &= ~(1u << VM_EVENT_DEAD);
 	if (e & 1u << VM_EVENT_DEAD) {

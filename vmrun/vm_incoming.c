@@ -11,7 +11,7 @@
 
 #define INCOMING_MAGIC 0xd00dfeedu     /* a flattened device tree */
 
-/* The tree says itself how long it is, so that a pipe need not be closed behind it. */
+/* The tree has its length in its header, so that the pipe need not be closed after it. */
 static int incoming_tree(int fd, const char *what, uint8_t **out, size_t *len, struct fail *why)
 {
 	uint8_t head[8];
@@ -35,7 +35,7 @@ static int incoming_tree(int fd, const char *what, uint8_t **out, size_t *len, s
 	return io_read(fd, *out + sizeof(head), total - sizeof(head), what, why);
 }
 
-/* A peer wrote it, whatever file it lies in. */
+/* Written by a peer, whichever file it comes from. */
 static const struct trust incoming_trust = { .why = "received from another host" };
 
 int vm_incoming(struct vm **out, const struct options *o, struct loop *loop, struct fail *why)
@@ -60,7 +60,7 @@ int vm_incoming(struct vm **out, const struct options *o, struct loop *loop, str
 	if (setup_overrides(m, o, &incoming_trust, why) || setup_apart(m, fd, "the tree", why) ||
 	    setup_vm(out, m, o, loop, why))
 		goto out;
-	/* The state that is loaded later has to agree with it. */
+	/* The state that is loaded later must agree with it. */
 	(*out)->recorded = recorded;
 	recorded         = NULL;
 	if (setup_images_given(*out, o, why))

@@ -6,11 +6,11 @@
 
 #include <jansson.h>
 
-/* Resets. One that the guest has asked for and that can't be done, for want of a kernel or initrd,
- * is not the VM's end: it is pending, and the user holds the VM until it can be done. Nothing runs
- * meanwhile; saves and moves take it along. */
+/* Resets. One that the guest asked for and that cannot be done, because kernel or initrd are not
+ * available, does not end the VM: it is pending, and HOLD_USER is set until it can be done. Nothing
+ * runs in the meantime; saves and moves record it. */
 
-/* What the guest was before the reset is no longer to be run. */
+/* The guest must not continue without the reset that it asked for. */
 static void vm_reset_wait(struct vm *vm, const struct fail *reason)
 {
 	struct fail why = { .at = FAIL_NOWHERE };
@@ -31,8 +31,8 @@ static int vm_reset_as(struct vm *vm, bool guest, const char *cause, struct fail
 {
 	bool was_running = vm->run.cpus_running;
 
-	/* Before anything is touched: a VM whose kernel is not at hand runs on when it was not its
-	 * own wish. */
+	/* Before anything is touched: a VM whose kernel is not available continues when the reset
+	 * was not its own request. */
 	if (images_need(vm, why) || runstate_quiesce(vm, why))
 		return -1;
 	if (vm_boot(vm, why)) {
@@ -59,8 +59,8 @@ int vm_reset_pending(struct vm *vm, struct fail *why)
 	return fail_prefix(why, "guest reset pending: ");
 }
 
-/* The VM did not quiesce in time, as with a disk that does not answer: not its end either. Pausing
- * waits, so this does not spin. */
+/* The VM did not pause in time, for example because a disk does not answer: that does not end it
+ * either. The event is posted again; pausing waits 10 s, so the retries do not spin. */
 static void vm_reset_later(struct vm *vm, const struct fail *reason)
 {
 	char text[600];
@@ -86,8 +86,8 @@ void vm_reset_asked(struct vm *vm)
 		vm_reset_wait(vm, &why);
 		return;
 	}
-	/* Pause: reset, and wait for cont; a save made meanwhile is one of a machine that was just
-	 * switched on. */
+	/* REBOOT_PAUSE resets now and waits for cont, so that a save in the meantime is one of a
+	 * machine that was just switched on. */
 	if (vm->cfg.on_reboot == REBOOT_PAUSE
 	    ? runstate_hold(vm, HOLD_USER, &why) : runstate_quiesce(vm, &why)) {
 		vm_reset_later(vm, &why);

@@ -41,7 +41,7 @@ int runstate_quiesce(struct vm *vm, struct fail *why)
 	if (!vm->run.cpus_running)
 		return 0;
 	if (vm->accel->ops->pause(vm->accel, why)) {
-		vm->accel->ops->resume(vm->accel);     /* those that did stop */
+		vm->accel->ops->resume(vm->accel);     /* the vCPUs that did stop */
 		return -1;
 	}
 	if (board_pause(vm->board, why)) {
@@ -61,7 +61,7 @@ int runstate_end(struct vm *vm, struct fail *why)
 
 	if (!vm->run.cpus_running)
 		return 0;
-	/* A vCPU that did not stop in time still stops when it can: it is not told to go on. */
+	/* A vCPU that did not stop in time is not resumed: it stops when it can. */
 	cpus    = vm->accel->ops->pause(vm->accel, why) == 0;
 	devices = board_pause(vm->board, cpus ? why : &second) == 0;
 	clock_stop(&vm->clock);
@@ -97,8 +97,8 @@ int runstate_hold(struct vm *vm, enum holder h, struct fail *why)
 			vm->run.holders &= ~(unsigned)h;
 		return -1;
 	}
-	/* The guest may have asked for its end or a reset just before it stopped: that belongs
-	 * before the pause. */
+	/* The guest may have asked for a shutdown or reset just before it stopped: that happens
+	 * before the pause, or the event would be lost to whoever loads the state. */
 	if (was_running)
 		vm_process_events(vm);
 	if (vm->run.ended)

@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A kernel: where its parts go. Pure; the file is hostile. Each machine type tells its formats
- * apart (riscv64_kernel.c, x86_64_kernel.c); here is what ELF files have in common. */
+/* Where the segments of a kernel go. No side effects; the file is hostile. Each machine type tells
+ * its formats apart (riscv64_kernel.c, x86_64_kernel.c); here is what ELF files have in common. */
 #define KERNEL_SEGMENTS_MAX 32u
 struct kernel_segment {
 	uint64_t gpa;
@@ -44,7 +44,7 @@ struct kernel_elf {
 };
 bool kernel_is_elf(const struct kernel_file *f);
 int kernel_elf_open(struct kernel_elf *e, const struct kernel_file *f, struct fail *why);
-/* Of 32 bits too, widened; its place in the file is returned. i below phnum. */
+/* Program header i (below phnum), widened if of 32 bits; returns its offset in the file. */
 uint64_t kernel_elf_header(const struct kernel_elf *e, unsigned i, Elf64_Phdr *out);
 /* Every PT_LOAD by its physical address; k is zeroed. The entry is the caller's. */
 int kernel_elf_load(struct kernel *k, const struct kernel_elf *e, struct fail *why);

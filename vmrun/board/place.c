@@ -42,7 +42,7 @@ int boot_place(const struct kernel *k, uint64_t ram, uint64_t *top, uint64_t len
 	uint64_t floor = *top >= k->hi ? k->hi : ram;
 
 	if (len > *top || ((*top - len) & ~(uint64_t)4095) < floor) {
-		/* No room above: below, where a kernel at an offset leaves some. */
+		/* No space above: below the kernel, if it was loaded at an offset. */
 		if (floor == ram || len > k->lo || ((k->lo - len) & ~(uint64_t)4095) < ram)
 			return fail_set(why, FAIL_USAGE,
 					"%s: does not fit into RAM: %" PRIu64

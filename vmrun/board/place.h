@@ -6,14 +6,15 @@
 
 struct memory;
 
-/* Data and zero bytes behind it into RAM; marked as written. what: for the message. */
+/* Puts len bytes of data and then `zero` zero bytes into RAM, and marks them as written. what: for
+ * the message. */
 int boot_put(struct memory *m, uint64_t gpa, const uint8_t *data, size_t len, uint64_t zero,
 	     const char *what, struct fail *why);
 int boot_put_kernel(struct memory *m, const struct kernel *k, const uint8_t *file,
 		    struct fail *why);
 
-/* Room of len bytes below *top and above the kernel, or below the kernel, from ram on; *top sinks
- * to it. */
+/* Reserves len bytes, page aligned, below *top and above the kernel, or from ram on below it; *top
+ * becomes their address. */
 int boot_place(const struct kernel *k, uint64_t ram, uint64_t *top, uint64_t len, uint64_t *gpa,
 	       const char *what, struct fail *why);
 

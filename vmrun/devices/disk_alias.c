@@ -12,9 +12,9 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-/* Locks and claims belong to an inode. A loop device and the file behind it are two inodes, and one
- * disk. Whoever takes one looks, with his own lock in hand, whether somebody has the other: of two
- * at a time at least one sees the other. */
+/* Locks and claims belong to an inode. A loop device and its backing file are two inodes and one
+ * disk. Each user takes its own lock first and then checks the other inode: of two at a time at
+ * least one sees the other. */
 
 static int alias_refuse(const struct disk *disk, const char *path, const char *what,
 			struct fail *why)
@@ -24,7 +24,7 @@ static int alias_refuse(const struct disk *disk, const char *path, const char *w
 		disk->name, path, what);
 }
 
-/* What can't be opened is not for this user to judge. */
+/* What this user cannot open, it cannot check. */
 static int alias_check(const struct disk *disk, const char *path, const struct stat *st,
 		       const char *what, struct fail *why)
 {
@@ -43,7 +43,7 @@ static int alias_check(const struct disk *disk, const char *path, const struct s
 	return locked;
 }
 
-/* The files that a loop device is made of, one behind the other. */
+/* The backing files of a loop device, through all layers. */
 static int alias_behind(const struct disk *disk, struct stat st, struct fail *why)
 {
 	char        path[PATH_MAX];

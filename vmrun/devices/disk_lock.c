@@ -8,8 +8,7 @@
 #include <poll.h>
 #include <stdio.h>
 
-/* Two ranges of OFD locks beside each other, far behind the data of any disk but for their
- * beginning (docs/control.md 8):
+/* Two ranges of OFD locks side by side (docs/control.md 8):
  *
  *              range of the owner    range of the hand-over
  *   owner      exclusive             shared
@@ -17,15 +16,15 @@
  *   READY      -                     shared
  *   reader     shared                -
  *
- * A VM that is started wants the second range for itself alone before it takes the first, so that
- * it never gets a disk between the RELEASE of one vmrun and the START of the other, whichever of
- * the two dies meanwhile. */
+ * A VM that is started needs the second range exclusively before it takes the first, so that it
+ * never gets a disk between the RELEASE of one vmrun and the START of the other, whichever of the
+ * two dies in between. */
 #define OWNER_START     0
 #define OWNER_LENGTH    ((off_t)1 << 62)
 #define HANDOVER_START  OWNER_LENGTH
 #define HANDOVER_LENGTH 1
 
-/* A stranger that is about to be refused may hold a range for a moment. */
+/* A process that is about to be refused may hold a range for a moment: retry for so long. */
 #define LOCK_PATIENCE_NS 1000000000ull
 #define LOCK_RETRY_MS    5
 
@@ -106,8 +105,8 @@ static int disk_refuse_moving(const struct disk *disk, struct fail *why)
 			disk->name);
 }
 
-/* A reader shares with readers. Its range keeps owners out, and one that is between two owners is
- * seen behind it. */
+/* Readers share their range. It keeps owners out, and the second range shows a disk that is between
+ * two owners. */
 static int disk_lock_reader(struct disk *disk, struct fail *why)
 {
 	int taken = disk_take_patiently(disk, RANGE_OWNER, F_RDLCK, why), moving;
@@ -132,7 +131,7 @@ static int disk_lock_stranger(struct disk *disk, struct fail *why)
 	if (taken <= 0)
 		return taken < 0 ? -1 : disk_refuse_moving(disk, why);
 	taken = disk_take(disk, RANGE_OWNER, F_WRLCK, why);
-	/* Exclusive to shared is one step: nobody gets in between. */
+	/* Exclusive to shared is one step, so that no other process gets in between. */
 	if (taken == 1 && (taken = disk_take(disk, RANGE_HANDOVER, F_RDLCK, why)) == 1)
 		return 0;
 	disk_drop(disk, RANGE_OWNER);
@@ -152,10 +151,10 @@ static int disk_lock_handed_over(struct disk *disk, struct fail *why)
 
 /* ---- the claim of a block device ----
  *
- * Locks belong to a device's node, of which there may be several. What the kernel lets one holder
- * on a host have is the device opened with O_EXCL: a mount has it as well, a device mapper's table,
- * mkfs. It is a descriptor of its own, because on one host the vmrun of an incoming VM opens the
- * device while the other still has the claim. */
+ * Locks belong to a device node, of which there may be several. What the kernel gives to one holder
+ * on a host is the device opened with O_EXCL: mounts, device mapper and mkfs use it, too. It is a
+ * descriptor of its own, because on one host the vmrun of an incoming VM opens the device while
+ * the other still has the claim. */
 
 static int disk_claim_once(struct disk *disk)
 {

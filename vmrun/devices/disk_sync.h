@@ -11,9 +11,9 @@
 /* Flushes of a disk and samples of its content (format/snapshot/disk_digest.h), for a save or a
  * move.
  *
- * Both can take long, so each disk has a thread that does them with no lock of the VM held; whoever
- * asked waits on an eventfd, as long as it wants to. A pass flushes and reads only what was written
- * since the last pass: one just before a pause makes the one in it short.
+ * Both can take long, so each disk has a thread that does them with no lock of the VM held; the
+ * requester waits on an eventfd, as long as it likes. A pass flushes and reads only what was
+ * written since the last pass: one just before a pause makes the one in it short.
  *
  * Linux reports a write-back error once for each open file. When a pass takes that report, the
  * error is kept for the guest: its next FLUSH fails with it, and until then every pass fails. */
@@ -31,7 +31,7 @@ struct disk_sync {
 	pthread_mutex_t    lock;          /* of what follows; a leaf */
 	pthread_cond_t     work;
 	bool               stop, wanted, busy;
-	/* Of the pass that is wanted; samples are kept behind it. */
+	/* Of the pass that was requested: read samples; keep them for the next pass. */
 	bool               sample, keep;
 	uint64_t           written;       /* writes that have ended */
 	uint64_t           flushed;       /* those that a successful flush covers */

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What stands in for the mtime that a block device does not have: how much has been written and
+/* Instead of the mtime, which a block device does not have: how much has been written and
  * discarded through it, by anybody, as the kernel counts it (Documentation/block/stat.rst).
  * *written is in sectors of 512 bytes; the count is of one instance: this boot of this host, and
  * this attachment of the device. False: the kernel does not say, or fd is a regular file. flush:

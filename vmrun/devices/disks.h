@@ -12,8 +12,8 @@
  * by OFD locks: one VM writes, or several read (disk_lock.c). */
 
 
-/* DISK_HANDOVER: given away and not yet taken, or about to arrive. Nobody but the vmruns of that VM
- * gets it. */
+/* DISK_HANDOVER: released and not yet taken by the target, or of an incoming VM. Only vmruns of
+ * this VM can get the disk. */
 enum disk_hold { DISK_FREE, DISK_HANDOVER, DISK_OWNED };
 
 struct disk {
@@ -24,7 +24,7 @@ struct disk {
 	enum disk_hold hold;
 	uint64_t size;          /* bytes, at open */
 	char     name[VM_NAME_MAX + 1];
-	/* Called after each write, any thread (disk_sync_wrote); NULL: nobody wants to know. */
+	/* Called after each write, by any thread (disk_sync_wrote); NULL: not wanted. */
 	void   (*wrote)(void *arg, uint64_t at, uint64_t len);
 	void    *wrote_arg;
 };
@@ -32,25 +32,25 @@ struct disk {
 /* Does not lock. */
 int disk_open(struct disk *disk, const struct machine_host *host, struct fail *why);
 void disk_close(struct disk *disk);
-/* Both idempotent. disk_lock: to DISK_OWNED; from DISK_FREE as any VM that is started, from
- * DISK_HANDOVER as START and RETAKE, which wait up to a second for a range that somebody holds who
- * is about to be refused. disk_hand_over: to DISK_HANDOVER; from DISK_FREE as an incoming VM,
- * beside the vmrun that still owns the disk. */
+/* Both idempotent. disk_lock: to DISK_OWNED; from DISK_FREE for a VM that is started, from
+ * DISK_HANDOVER for START and RETAKE, which wait up to 1 s for a range: a process that is about to
+ * be refused may hold it for a moment. disk_hand_over: to DISK_HANDOVER; from DISK_FREE for an
+ * incoming VM, while the source's vmrun still owns the disk. */
 int disk_lock(struct disk *disk, struct fail *why);
 int disk_hand_over(struct disk *disk, struct fail *why);
-/* Does anybody else hold a lock on fd's file that would keep a user like disk out? 1, 0, -1. */
+/* Does another process hold a lock on fd's file that conflicts with a user like disk? 1, 0, -1. */
 int disk_locked(int fd, const struct disk *disk, struct fail *why);
-/* disk_alias.c: refuses a disk that somebody has as the loop device over it, or as the file behind
- * it. */
+/* disk_alias.c: refuses a disk that is in use as the loop device over it, or as its backing
+ * file. */
 int disk_aliases(const struct disk *disk, struct fail *why);
 
-/* Requests: 0, or an errno. All any thread, all at once. */
+/* Requests: 0, or an errno. Any thread, also concurrently. */
 int disk_read(const struct disk *disk, void *buf, uint64_t len, uint64_t at);
 int disk_write(const struct disk *disk, const void *buf, uint64_t len, uint64_t at);
 int disk_flush(const struct disk *disk);
-/* A hint: a file that can't is left as it is. */
+/* A hint: nothing is done where the file system cannot. */
 int disk_discard(const struct disk *disk, uint64_t len, uint64_t at);
-/* Reads as zeros after it. unmap: the room may be given back. buf: DISK_ZERO_CAPACITY bytes. */
+/* Reads as zeros after it. unmap: the space may be freed. buf: DISK_ZERO_CAPACITY bytes. */
 #define DISK_ZERO_CAPACITY 65536u
 int disk_zero(const struct disk *disk, uint64_t len, uint64_t at, bool unmap, void *buf);
 

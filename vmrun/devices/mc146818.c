@@ -132,7 +132,7 @@ static void mc_take(struct mc146818 *m, uint64_t now)
 
 /* --- what comes when --- */
 
-/* The part of the day that an alarm byte names; -1: any. */
+/* The hour, minute or second that an alarm byte names; -1: any. */
 static int alarm_field(const struct mc146818 *m, unsigned at)
 {
 	uint8_t v = m->s.cmos[at];
@@ -225,8 +225,8 @@ static void mc_catch_up(struct mc146818 *m, uint64_t now)
 	m->s.seen_ns = now;
 }
 
-/* Lines and the host's timer after anything has changed. Not while paused: the clock stands
- * then. */
+/* The interrupt line and the host's timer, after anything changed. No timer while paused: guest
+ * time stops then. */
 static void mc_rearm(struct mc146818 *m)
 {
 	uint64_t next = UINT64_MAX, host = io_now_ns(), wait;

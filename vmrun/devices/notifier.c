@@ -55,7 +55,8 @@ static void *notify_main(void *arg)
 			notify_serve(n, e[i].data.ptr);
 		}
 		if (got < 0 && errno != EINTR)
-			/* EBADF, EFAULT: a bug of ours; a VM whose disks hang for ever is worse. */
+			/* EBADF or EFAULT is a bug here; a VM whose disks hang for ever is
+			 * worse. */
 			abort();
 	}
 }

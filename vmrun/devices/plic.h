@@ -9,10 +9,10 @@
 #define PLIC_TYPE "sifive-plic"
 extern const struct device_ops plic_ops;
 
-#define PLIC_HARTS_MAX 32u     /* each is a part of its own */
+#define PLIC_HARTS_MAX 32u     /* each is a state section */
 #define PLIC_WINDOW    0x600000u
 
-/* A device's level line; with machine_lock. irq is below PLIC_SOURCES, 0 does nothing. */
+/* A level line into it; with the machine lock. Out of range, or 0: ignored. */
 void plic_line(struct device *d, uint32_t irq, bool level);
 
 #endif

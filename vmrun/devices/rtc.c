@@ -34,7 +34,7 @@ static void rtc_update(struct rtc *r)
 	irq_line_set(&r->d.irq, r->s.irq_pending && r->s.irq_enabled);
 }
 
-/* Fires a due alarm, or sets the host's timer for it. Not while paused: the clock stands then. */
+/* Fires a due alarm, or sets the host's timer for it. Not while paused: guest time stops then. */
 static void rtc_alarm(struct rtc *r)
 {
 	uint64_t now = rtc_now(r), host = io_now_ns(), wait;

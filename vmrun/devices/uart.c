@@ -360,7 +360,7 @@ static int uart_resume(struct device *d, struct fail *why)
 
 	(void)why;
 	u->paused = false;
-	if (u->s.thre_owed) {     /* this host may have the room that the one before had not */
+	if (u->s.thre_owed) {     /* this host may take what the one before did not */
 		uart_sent(u);
 		uart_update(u);
 	}

@@ -68,7 +68,7 @@ void virtio_broken(struct virtio *v, const char *mistake)
 	if (v->core.status & VIRTIO_STATUS_NEEDS_RESET)
 		return;
 	v->core.status |= VIRTIO_STATUS_NEEDS_RESET;
-	/* 2.1.2: told as a change of configuration. */
+	/* VIRTIO 1.2, 2.1.2: sent as a configuration change. */
 	if (v->core.status & VIRTIO_STATUS_DRIVER_OK)
 		virtio_raise(v, ISR_CONFIG);
 }
@@ -140,7 +140,7 @@ void virtio_set_status(struct virtio *v, uint8_t status)
 	if (set & VIRTIO_STATUS_DRIVER_OK && !((was | set) & VIRTIO_STATUS_FEATURES_OK))
 		set &= (uint8_t)~VIRTIO_STATUS_DRIVER_OK;
 	v->core.status = was | set;
-	/* What was made available before is looked at now. */
+	/* Serves what the driver made available before DRIVER_OK. */
 	if (set & VIRTIO_STATUS_DRIVER_OK)
 		for (unsigned i = 0; i < v->cls->nqueues; i++)
 			virtio_kick(v, i);
@@ -228,7 +228,7 @@ int virtio_resume(struct device *d, struct fail *why)
 
 	(void)why;
 	v->paused = false;
-	/* Requests that were put back at the pause, or lay in the rings when the state was saved:
+	/* Requests that were put back by the pause, or were in the rings when the state was saved:
 	 * no kick comes for them. */
 	for (unsigned i = 0; i < v->cls->nqueues; i++)
 		virtio_kick(v, i);

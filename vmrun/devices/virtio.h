@@ -11,7 +11,7 @@
 /* Virtio in three layers: the transport (virtio_mmio.c) knows registers, the core (virtio.c) knows
  * the life of a device and its queues, a device knows its requests. A device's struct begins with
  * struct virtio; its device_ops take virtio_mmio_read/_write and
- * virtio_reset/_parts/_loaded/_pause/_resume/_counters as they are. */
+ * virtio_reset/_sections/_post_load/_pause/_resume/_counters as they are. */
 
 #define VIRTIO_QUEUES_MAX 2u
 #define VIRTIO_CONFIG_MAX 64u
@@ -23,17 +23,17 @@ struct virtio;
 struct virtio_class {
 	uint32_t                  id;           /* VIRTIO 1.2, 5 */
 	unsigned                  nqueues;
-	const struct state_table *table;        /* the device's own part ... */
-	size_t                    state_at;     /* ... and where it lies in its struct */
+	const struct state_table *table;        /* of the device's own section ... */
+	size_t                    state_at;     /* ... and its offset in the private struct */
 
-	/* Beyond the ring's own. */
+	/* Feature bits beyond those of the queues. */
 	uint64_t (*features)(const struct virtio *v);
 	/* NULL: no configuration space. */
 	size_t   (*config)(const struct virtio *v, uint8_t out[VIRTIO_CONFIG_MAX]);
-	/* Pops, serves, pushes; only while live. */
+	/* Pops, serves, pushes; called only while virtio_live. */
 	void     (*kick)(struct virtio *v, unsigned queue);
-	/* Nothing in flight after it; drops machine_lock while it waits. NULL: requests complete in
-	 * the kick. */
+	/* Nothing is in flight when it returns; drops the machine lock while it waits. NULL:
+	 * requests complete in the kick. */
 	void     (*drain)(struct virtio *v);
 	/* NULL: nothing of its own to check. */
 	int      (*post_load)(struct virtio *v, struct fail *why);
@@ -46,14 +46,14 @@ struct virtio {
 	struct virtio_mmio_state   mmio;
 	struct virtqueue           q[VIRTIO_QUEUES_MAX];
 	bool                       paused;
-	/* A vCPU waits for the end of what is in flight: no kicks, no writes. */
+	/* A vCPU waits in drain() without the lock: other vCPUs may not kick or write. */
 	bool                       draining;
 	pthread_cond_t             drained;
 	const char                *mistake;       /* the guest's last, for the counters */
 	uint64_t                   kicks, interrupts, mistakes;
 };
 
-/* First in open; _close last in close. */
+/* virtio_open comes first in the device's open, virtio_close last in its close. */
 void virtio_open(struct virtio *v, const struct virtio_class *cls);
 void virtio_close(struct virtio *v);
 
@@ -67,12 +67,12 @@ int virtio_pause(struct device *d, struct fail *why);
 int virtio_resume(struct device *d, struct fail *why);
 void virtio_counters(struct device *d, struct json_t *into);
 
-/* For devices. */
+/* For devices; all with the machine lock. */
 /* The driver runs, and we may touch its rings. */
 bool virtio_live(const struct virtio *v);
-/* After pushes: interrupts if the driver wants it. */
+/* After pushes: interrupts if the driver asked for it. */
 void virtio_used(struct virtio *v, unsigned queue);
-/* The guest's mistake: NEEDS_RESET. */
+/* The driver broke a rule: sets DEVICE_NEEDS_RESET (VIRTIO 1.2, 2.1.2). */
 void virtio_broken(struct virtio *v, const char *mistake);
 
 /* For the transport. */

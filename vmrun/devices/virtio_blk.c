@@ -17,7 +17,7 @@
 #include <time.h>
 
 #define BLK_THREADS   2u
-#define BLK_DRAIN_NS UINT64_C(10000000000)     /* as long as a vCPU is given to stop */
+#define BLK_DRAIN_NS UINT64_C(10000000000)     /* as long as a vCPU has to stop */
 
 #define F_SIZE_MAX     ((uint64_t)1 << 1)
 #define F_SEG_MAX      ((uint64_t)1 << 2)
@@ -39,7 +39,7 @@ struct blk {
 	unsigned                busy;               /* requests that have begun */
 	bool                    stop;
 	bool                    held;               /* requests that have not begun wait */
-	/* The host has no space; and vm_process_events has heard of it. */
+	/* The host has no space; and that was reported. */
 	bool                    stalled, told;
 	/* The queue's last_avail counts s.kept as not popped. */
 	bool                    parked;
@@ -85,7 +85,7 @@ static void blk_done(struct blk *b, const struct blk_request *r, enum blk_status
 {
 	b->requests++;
 	b->errors += status != BLK_OK;
-	/* Under a reset of the guest's nobody looks at what became of its requests. */
+	/* While the guest resets the device it does not see the status of its requests. */
 	if (status == BLK_IOERR && r->type == BLK_FLUSH && !b->v.draining)
 		disk_sync_told(&b->sync);
 	if (status == BLK_OK && r->type == BLK_IN)
@@ -99,10 +99,10 @@ static void blk_done(struct blk *b, const struct blk_request *r, enum blk_status
 
 /* --- no space on the host ---
  *
- * As QEMU's werror=enospc: the request is kept, no other begins, and the VM is held until the user
- * has made room and says cont. Requests that follow it may have been completed, so that it can't go
- * back into the ring by counting alone: its head is part of the state, and it is made anew from its
- * descriptors when the VM goes on, here or elsewhere. */
+ * As QEMU's werror=enospc: the request is kept, no other begins, and the VM is paused until the
+ * user has freed up space and sends cont. Requests after it may have completed, so it cannot go
+ * back into the ring by counting alone: its head is part of the state, and the request is made
+ * again from its descriptors when the VM continues, here or on another host. */
 
 static_assert(BLK_THREADS <= VIRTIO_BLK_KEPT_MAX, "each thread may have a request to keep");
 
@@ -127,7 +127,7 @@ static void blk_forget_kept(struct blk *b)
 	b->stalled = b->parked = false;
 }
 
-/* What is saved has nothing in flight. */
+/* Saved state has nothing in flight: kept requests count as not popped. */
 static void blk_park(struct blk *b)
 {
 	if (!b->parked)
@@ -135,7 +135,7 @@ static void blk_park(struct blk *b)
 	b->parked = true;
 }
 
-/* At a resume: those that were kept are the first to be done. */
+/* At a resume: kept requests are done first. */
 static void blk_unpark(struct blk *b)
 {
 	struct virtqueue  *q       = &b->v.q[0];
@@ -213,8 +213,7 @@ static void blk_kick(struct virtio *v, unsigned queue)
 	const char        *mistake;
 	int                rc;
 
-	/* Bounded: nothing completes while we hold the lock, and a queue takes no more than it
-	 * holds. */
+	/* Bounded: nothing completes while we hold the lock, so at most the size of the queue. */
 	do {
 		while ((rc = virtq_pop(q, &c, &mistake)) == 1) {
 			struct blk_request *r = blk_request_make(v->d.host->memory, &c, &mistake);
@@ -236,9 +235,9 @@ static void blk_kick(struct virtio *v, unsigned queue)
 		virtio_broken(v, mistake);
 }
 
-/* Requests not begun go back into the ring: they are the last popped, so that the ring's order says
- * which they are, and the next kick takes them again. A pause is no longer than what the host's
- * disk is doing just now. */
+/* Requests that have not begun go back into the ring: they are the last popped, so counting
+ * identifies them, and the next kick takes them again. A pause then waits only for what the host's
+ * disk is doing already. */
 static void blk_put_back(struct blk *b)
 {
 	struct blk_request *r;
@@ -308,7 +307,7 @@ static int blk_post_load(struct virtio *v, struct fail *why)
 {
 	struct blk *b = (struct blk *)v;
 
-	/* A disk that has grown is told to the guest at its next reset. */
+	/* The guest sees a disk that has grown at the device's next reset. */
 	if (b->s.capacity > b->disk.size / BLK_SECTOR)
 		return fail_set(why, FAIL_REFUSED,
 				"disk %s: size differs: this host has %" PRIu64
@@ -394,8 +393,7 @@ static void blk_reset(struct device *d)
 					  .readonly = b->disk.readonly };
 }
 
-/* Nothing is flushed here: only a save and a move need that, and they ask for it themselves
- * (disk_sync.h). */
+/* Flushes nothing: only saves and moves need that, and they request it (disk_sync.h). */
 static int blk_pause(struct device *d, struct fail *why)
 {
 	struct blk *b = (struct blk *)d;

@@ -20,8 +20,8 @@ struct blk_request *blk_request_make(struct memory *m, const struct virtq_chain 
 	struct blk_request *r;
 	uint8_t             header[HEADER_BYTES];
 
-	/* How the bytes are cut into buffers is the driver's business (2.7.4): header and status
-	 * are found by place. */
+	/* The driver may split the bytes into buffers as it likes (2.7.4): header and status are
+	 * found by offset. */
 	*mistake = "disk request without header or status";
 	if (c->read_len < HEADER_BYTES || c->write_len < 1 ||
 	    virtq_copy_out(m, c->seg, c->nread, 0, header, HEADER_BYTES))
@@ -45,7 +45,7 @@ static bool blk_within(uint64_t sector, uint64_t len, uint64_t capacity)
 	return len % BLK_SECTOR == 0 && sector <= capacity && len / BLK_SECTOR <= capacity - sector;
 }
 
-/* Not a flush: what it could not write is no longer there to be written again. */
+/* Not for a flush: what it failed to write is gone from the page cache. */
 static enum blk_status blk_written(int error)
 {
 	if (error == ENOSPC || error == EDQUOT)
@@ -118,7 +118,7 @@ static enum blk_status blk_ranges(const struct blk_request *r, const struct disk
 		return BLK_IOERR;
 	if (virtq_copy_out(m, r->seg, r->nread, HEADER_BYTES, ranges, r->read_len))
 		return BLK_IOERR;
-	/* All are judged before the first is done. */
+	/* All ranges are checked before the first is done. */
 	for (int act = 0; act < 2; act++)
 		for (uint64_t at = 0; at < r->read_len && status == BLK_OK; at += RANGE_BYTES)
 			status = blk_range(r, disk, capacity, ranges + at, buf, act);
@@ -159,8 +159,8 @@ enum blk_status blk_request_run(const struct blk_request *r, struct disk_sync *s
 		return status;
 	byte = (uint8_t)status;
 	virtq_copy_in(m, r->seg + r->nread, r->nwrite, r->write_len, &byte, 1);
-	/* Only what is certain: the status alone when nothing lies before it, all of a read that
-	 * went well. */
+	/* Only what was certainly written: the status alone when no data comes before it, all of a
+	 * read that succeeded. */
 	*written = r->write_len == 0 ? 1 : 0;
 	if (status == BLK_OK && r->type == BLK_IN)
 		*written = (uint32_t)r->write_len + 1;

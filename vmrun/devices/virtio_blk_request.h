@@ -21,8 +21,8 @@ struct disk_sync;
 
 enum blk_type { BLK_IN = 0, BLK_OUT = 1, BLK_FLUSH = 4, BLK_GET_ID = 8, BLK_DISCARD = 11,
 		BLK_WRITE_ZEROES = 13 };
-/* BLK_NOSPC is ours: nothing has been told to the guest, the request can be done again as a
- * whole. */
+/* BLK_NOSPC is not of the specification: no status was written for the guest, and the whole request
+ * can be done again. */
 enum blk_status { BLK_OK = 0, BLK_IOERR = 1, BLK_UNSUPP = 2, BLK_NOSPC = 0x100 };
 
 struct blk_request {
@@ -32,18 +32,19 @@ struct blk_request {
 	uint32_t            type;        /* enum blk_type, or what the guest made up */
 	uint64_t            sector;
 	unsigned            nread, nwrite;
-	uint64_t            read_len;    /* behind the header */
+	uint64_t            read_len;    /* after the header */
 	uint64_t            write_len;   /* before the status byte */
 	struct virtq_seg    seg[];
 };
 
-/* Copies the chain and its header. NULL: *mistake of the guest's (nowhere to put a status), or
- * *mistake NULL: no memory. */
+/* Copies the chain and its header. NULL: *mistake is the driver's error (no byte for a status), or
+ * NULL when the host is out of memory. */
 struct blk_request *blk_request_make(struct memory *m, const struct virtq_chain *c,
 				     const char **mistake);
 
-/* Does it, with buf of BLK_REQUEST_MAX bytes: reads and writes the guest's buffers, puts the
- * status. *written: bytes from the start of the writable part, for the used ring. */
+/* Does the request, with a buf of BLK_REQUEST_MAX bytes: reads and writes the guest's buffers and
+ * the status. Any thread, without the machine lock. *written: bytes from the start of the writable
+ * part, for the used ring. */
 enum blk_status blk_request_run(const struct blk_request *r, struct disk_sync *sync,
 				uint64_t capacity, struct memory *m, uint8_t *buf,
 				uint32_t *written);

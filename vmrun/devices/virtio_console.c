@@ -49,8 +49,8 @@ static void console_tx(struct console *c)
 	bool               capacity = true;
 
 	do {
-		/* While the host takes no more, text waits in the ring; console_writable goes
-		 * on. */
+		/* While the host takes no more, text waits in the ring; console_writable
+		 * continues. */
 		while ((capacity = chardev_capacity(c->chardev)) &&
 		       (rc = virtq_pop(q, &chain, &mistake)) == 1) {
 			mistake = "console buffer exceeds the limit of 1 MiB";

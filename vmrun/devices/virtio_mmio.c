@@ -110,8 +110,7 @@ static void mmio_queue_write(struct virtio *v, uint64_t at, uint32_t value)
 		return;
 	switch (at) {
 	case MMIO_QUEUE_NUM:
-		/* A size no queue may have is refused here, so that what is saved always has
-		 * one. */
+		/* Invalid sizes are ignored here, so that the saved size is always valid. */
 		if (value <= VIRTQUEUE_MAX && !(value & (value - 1)))
 			q->s.size = (uint16_t)value;
 		else

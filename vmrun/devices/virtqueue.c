@@ -20,8 +20,8 @@ struct desc {
 	uint16_t flags, next;
 };
 
-/* Ring indices and flags are shared with vCPUs that run meanwhile: one aligned load or store each.
- * The areas' alignment was checked when the queue was made ready. */
+/* Ring indices and flags are shared with running vCPUs: one aligned load or store each. The areas'
+ * alignment was checked when the queue was made ready. */
 static bool virtq_load16(struct virtqueue *q, uint64_t gpa, uint16_t *v, memory_order order)
 {
 	const _Atomic uint16_t *p = guest_read(q->mem, gpa, 2);
@@ -71,7 +71,7 @@ static int virtq_desc(struct virtqueue *q, uint64_t table, uint16_t i, struct de
 	return 0;
 }
 
-/* One buffer more, judged. */
+/* Checks a buffer and adds it to the chain. */
 static bool virtq_add(struct virtqueue *q, struct virtq_chain *c, const struct desc *d,
 		      const char **mistake)
 {
@@ -98,8 +98,8 @@ static bool virtq_add(struct virtqueue *q, struct virtq_chain *c, const struct d
 	return true;
 }
 
-/* Walks one table; the count of steps is bounded by the table's size, so that a loop ends as a
- * mistake. */
+/* Walks one table. The number of steps is bounded by the table's size, so that a loop in the chain
+ * ends as an error of the driver. */
 static bool virtq_walk(struct virtqueue *q, struct virtq_chain *c, uint64_t table, uint32_t entries,
 		       uint16_t at, bool nested, struct desc *indirect, const char **mistake)
 {
@@ -158,7 +158,7 @@ int virtq_pop(struct virtqueue *q, struct virtq_chain *c, const char **mistake)
 	uint16_t avail, head, mask = (uint16_t)(q->s.size - 1);
 
 	*mistake = "queue address out of range";
-	/* Acquire: what the driver wrote before it moved the index is seen behind it. */
+	/* Acquire: what the driver wrote before it moved the index is seen after it. */
 	if (!q->s.ready || !virtq_load16(q, q->s.avail + 2, &avail, memory_order_acquire))
 		return q->s.ready ? -1 : 0;
 	if (avail == q->s.last_avail)
@@ -205,8 +205,8 @@ bool virtq_wants_interrupt(struct virtqueue *q)
 	uint16_t was = q->s.signalled_used, now = q->s.used_idx, event, flags;
 	bool     valid = q->s.signalled_valid;
 
-	/* The driver writes its wish, then looks at our index; we wrote our index and now look at
-	 * its wish. */
+	/* The driver writes its flag or event index and then reads our index; we wrote our index
+	 * and now read its flag. Without the full barrier both could miss the other's write. */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!q->event_idx)
 		return !virtq_load16(q, q->s.avail, &flags, memory_order_relaxed) ||
@@ -227,7 +227,7 @@ bool virtq_rearm(struct virtqueue *q)
 		return false;
 	if (q->event_idx)
 		virtq_store16(q, q->s.used + 4 + 8 * (uint64_t)q->s.size, q->s.last_avail);
-	/* As above: our wish first, then the driver's index. */
+	/* As above: our event index first, then the driver's index. */
 	atomic_thread_fence(memory_order_seq_cst);
 	return virtq_load16(q, q->s.avail + 2, &avail, memory_order_acquire) &&
 	       avail != q->s.last_avail;

@@ -5,9 +5,10 @@
 #include "format/state/state_virtio.h"
 #include "vmrun/memory.h"
 
-/* Split rings (VIRTIO 1.2, 2.7). Everything in them is the guest's and may change under our eyes:
- * each entry is copied out before it is judged, a chain is at most as long as the queue, and every
- * buffer of it lies in RAM before a device sees it. All calls with machine_lock. */
+/* Split rings (VIRTIO 1.2, 2.7). Everything in them is the guest's and may change at any time: each
+ * entry is copied out before it is checked, a chain is at most as long as the queue, and every
+ * buffer of it lies in RAM before a device sees it. All calls with the machine lock, where nothing
+ * else is said. */
 
 struct virtqueue {
 	struct virtqueue_state s;
@@ -28,8 +29,8 @@ struct virtq_chain {
 	struct virtq_seg seg[VIRTQUEUE_MAX];
 };
 
-/* A driver that adds faster than one kick can serve would keep a vCPU and machine_lock for ever. No
- * sane driver reaches this many chains a kick; one that does is told so. */
+/* A driver that adds chains faster than a kick serves them would keep a vCPU and the machine lock
+ * for ever. No sane driver reaches this many in a kick; one that does gets DEVICE_NEEDS_RESET. */
 #define VIRTQ_CHAINS_MAX 65536u
 extern const char virtq_endless[];
 
@@ -40,17 +41,17 @@ bool virtq_valid(const struct virtqueue *q, const char **mistake);
 int virtq_pop(struct virtqueue *q, struct virtq_chain *c, const char **mistake);
 /* The last n chains popped and not pushed go back, to be popped again. */
 void virtq_unpop(struct virtqueue *q, uint16_t n);
-/* Such a chain that has gone back out of order: its head is known, and its place in the ring is
- * another's. As virtq_pop: 1, or -1; then virtq_repop counts n of them as popped. */
+/* A chain that went back out of order: its head is known, its slot in the ring is another's. As
+ * virtq_pop: 1, or -1. virtq_repop then counts n of them as popped. */
 int virtq_chain_at(struct virtqueue *q, uint16_t head, struct virtq_chain *c, const char **mistake);
 void virtq_repop(struct virtqueue *q, uint16_t n);
-/* Gives a chain back with what was written from the start of its writable part, marks the ring
- * written. */
+/* Returns a chain with the number of bytes written from the start of its writable part; marks the
+ * ring's page as written. */
 void virtq_push(struct virtqueue *q, uint16_t head, uint32_t written);
-/* After one or more pushes: does the driver want an interrupt? Counts as told. */
+/* After one or more pushes: does the driver want an interrupt? Assumes that it gets it. */
 bool virtq_wants_interrupt(struct virtqueue *q);
-/* After popping until nothing was left: asks to be kicked for the next. True when there is more
- * already. */
+/* After popping until the ring was empty: asks the driver to kick for the next chain. True when
+ * there is more already, because it may have been added before the driver saw the request. */
 bool virtq_rearm(struct virtqueue *q);
 
 /* Bytes of the chain's readable or writable part, from byte `at` of it; the range must lie within.

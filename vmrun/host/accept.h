@@ -4,9 +4,9 @@
 
 #include "vmrun/host/loop.h"
 
-/* A listening socket on the main loop. While there are no descriptors for a connection the socket
- * stays readable: it is left alone for IO_ACCEPT_REST_NS then, and what waits in its queue is
- * served once there are some again. */
+/* A listening socket on the main loop. When the process is out of descriptors the socket stays
+ * readable and would keep the loop busy: it is ignored for IO_ACCEPT_REST_NS then, and its queue
+ * is served when there are descriptors again. */
 
 struct acceptor;
 typedef void acceptor_fn(void *arg, int fd);      /* takes fd: non-blocking, CLOEXEC */

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #define BACKLOG_MAX   ((size_t)1 << 20)
-#define BACKLOG_BUSY  ((size_t)64 << 10)     /* from here on a backend that waits has no room */
-/* One write to a descriptor that could block, after poll said it will not. */
+#define BACKLOG_BUSY  ((size_t)64 << 10)     /* from here on chardev_capacity is false */
+/* One write to a descriptor that could block, after poll said it would not. */
 #define BLOCKING_MAX  512u
 #define WAIT_MS       2000
 
@@ -27,7 +27,7 @@ static const char help_text[] =
 
 /* --- output --- */
 
-/* Writes without waiting: what was taken, -1 when the other side is gone for good. */
+/* Writes without waiting: the bytes taken, -1 when the other end is gone for good. */
 static ssize_t chardev_try(struct chardev *c, const uint8_t *data, size_t len)
 {
 	struct pollfd p = { .fd = c->out, .events = POLLOUT };
@@ -64,7 +64,7 @@ void chardev_out_gone(struct chardev *c)
 	pthread_cond_broadcast(&c->drained);
 }
 
-/* Under lock: as much of the backlog as goes without waiting. */
+/* Under lock: writes as much of the backlog as does not block. */
 static void chardev_flush(struct chardev *c)
 {
 	while (c->out >= 0 && c->backlog_len) {
@@ -162,7 +162,7 @@ void chardev_write(struct chardev *c, const uint8_t *data, size_t len)
 	chardev_append(c, data, len);
 	if (c->backlog_len && !c->out_watch) {
 		c->out_watch = loop_add(c->loop, c->out, EPOLLOUT, chardev_out_ready, c, &why);
-		if (!c->out_watch)     /* nobody would ever write it */
+		if (!c->out_watch)     /* nothing would ever write it */
 			chardev_out_gone(c);
 	}
 out:
@@ -254,11 +254,11 @@ static bool chardev_may_read(const struct chardev *c)
 	return !c->input_len || (c->escape && c->input_len < sizeof(c->input));
 }
 
-/* True when there is room to read more. */
+/* True when there is space to read more. */
 static bool chardev_offer(struct chardev *c)
 {
-	/* Said before the offer: a guest that makes room right behind it kicks us, however the two
-	 * race. */
+	/* Set before the offer: a guest that reads right after it must see it and kick us, however
+	 * the two race. */
 	atomic_store(&c->stopped, true);
 	if (c->input_len) {
 		size_t n = c->ops.receive(c->ops.arg, c->input + c->input_at, c->input_len);
@@ -270,7 +270,7 @@ static bool chardev_offer(struct chardev *c)
 		atomic_store(&c->stopped, false);
 	if (chardev_may_read(c))
 		return true;
-	/* Not just masked: a hangup would be reported for ever. */
+	/* Not only masked: epoll would report a hangup for ever. */
 	loop_remove(c->loop, c->in_watch);
 	c->in_watch = NULL;
 	return false;
@@ -414,8 +414,8 @@ void chardev_close(struct chardev *c)
 		return;
 	pthread_mutex_lock(&c->lock);
 	chardev_flush(c);
-	/* The last words of a guest whose output is piped to a slow reader; a socket or pty has had
-	 * its chance. */
+	/* The end of the output of a guest, piped to a slow reader; sockets and ptys may lose
+	 * it. */
 	while (c->waits && c->out >= 0 && c->backlog_len && io_now_ns() < until) {
 		struct pollfd p = { .fd = c->out, .events = POLLOUT };
 

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Where a serial line ends on the host: "stdio", "pty", "file:F", "unix:P", "none".
+/* The host's end of a serial port: "stdio", "pty", "file:F", "unix:P", "none".
  *
  * stdio on a terminal is raw and restored on every exit, signals included (chardev_restore_terminal
  * is also called from main's fatal paths); Ctrl-a x quits, Ctrl-a h shows the keys, Ctrl-a Ctrl-a
@@ -20,13 +20,13 @@
 
 struct chardev;
 
-/* receive: bytes for the guest, on the main thread, without locks; returns how many it took, the
- * rest is offered again after chardev_ready. quit: Ctrl-a x. writable: there is room again after
- * chardev_capacity said no. */
+/* Main thread, without locks. receive: bytes for the guest; returns how many it took, the rest is
+ * offered again after chardev_ready. quit: Ctrl-a x was typed. writable: output is taken again,
+ * after chardev_capacity returned false. */
 struct chardev_ops {
 	size_t (*receive)(void *arg, const uint8_t *data, size_t len);
 	void   (*quit)(void *arg);
-	void   (*writable)(void *arg);      /* NULL: never asked for room */
+	void   (*writable)(void *arg);      /* NULL: chardev_capacity is not used */
 	void   *arg;
 };
 
@@ -34,9 +34,9 @@ int chardev_open(struct chardev **out, const char *spec, struct loop *loop,
 		 const struct chardev_ops *ops, struct fail *why);
 /* Any thread; never waits. */
 void chardev_write(struct chardev *c, const uint8_t *data, size_t len);
-/* What is waited for is waited for by the guest: while there is no room its transmitter stays busy.
- * Without a device that can say so (SBI), chardev_wait waits, at most 2 s. Always room where text
- * may be lost. Any thread. */
+/* Where output must not be lost the guest waits: while chardev_capacity is false its transmitter
+ * stays busy. Firmware calls (SBI) cannot be busy: for them chardev_wait waits, 2 s at most. Always
+ * true where output may be lost. Any thread. */
 bool chardev_capacity(struct chardev *c);
 void chardev_wait(struct chardev *c);
 /* The guest can take more input; any thread. */
@@ -45,7 +45,7 @@ void chardev_ready(struct chardev *c);
 const char *chardev_where(const struct chardev *c);
 /* Bytes written, and of those lost. */
 void chardev_counts(struct chardev *c, uint64_t *out, uint64_t *lost);
-/* Writes what waits, for at most 2 s; NULL allowed. */
+/* Writes the backlog, for 2 s at most; NULL allowed. */
 void chardev_close(struct chardev *c);
 /* Async-signal-safe, idempotent. */
 void chardev_restore_terminal(void);

@@ -17,7 +17,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-/* --- the terminal: one a process, so its old settings are the process's --- */
+/* --- the terminal: one for the process, and so are its saved settings --- */
 
 static struct {
 	_Atomic bool   raw;
@@ -33,7 +33,7 @@ void chardev_restore_terminal(void)
 
 	if (!atomic_exchange(&tty.raw, false))
 		return;
-	/* Behind `bg` or a shell that took the terminal back, SIGTTOU would stop us instead. */
+	/* In the background SIGTTOU would stop us instead. */
 	sigemptyset(&block);
 	sigaddset(&block, SIGTTOU);
 	pthread_sigmask(SIG_BLOCK, &block, &before);
@@ -62,12 +62,12 @@ static int chardev_raw(struct chardev *c, struct fail *why)
 	t.c_iflag &= (tcflag_t)~(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
 	t.c_lflag &= (tcflag_t)~(ECHO | ECHONL | ICANON | ISIG | IEXTEN);
 	t.c_cflag = (t.c_cflag & (tcflag_t)~(CSIZE | PARENB)) | CS8;
-	/* c_oflag stays: our own messages keep their line ends, and the guest's carriage returns do
-	 * no harm. */
+	/* c_oflag stays, so that our own messages keep their line ends; the guest's carriage
+	 * returns do no harm. */
 	t.c_cc[VMIN]  = 1;
 	t.c_cc[VTIME] = 0;
 	c->terminal   = true;
-	/* First: a signal in between restores what nobody has changed. */
+	/* Set first: a signal in between then restores unchanged settings, which is harmless. */
 	atomic_store(&tty.raw, true);
 	if (tcsetattr(STDIN_FILENO, TCSANOW, &t))
 		return fail_sys(why, "terminal");
@@ -137,7 +137,7 @@ static int chardev_file(struct chardev *c, const char *path, struct fail *why)
 	struct stat st;
 
 	c->kind = CHARDEV_FILE;
-	/* O_NONBLOCK: a FIFO nobody reads is refused instead of waited for. */
+	/* O_NONBLOCK: a FIFO without a reader fails instead of blocking. */
 	c->out = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC | O_NONBLOCK,
 		      0600);
 	if (c->out < 0 || fstat(c->out, &st))
@@ -150,7 +150,7 @@ static int chardev_file(struct chardev *c, const char *path, struct fail *why)
 
 /* --- unix socket --- */
 
-/* A socket nobody listens on any more is a dead VM's. */
+/* A socket without a listener was left by a VM that died. */
 static int chardev_unix_clear(const struct sockaddr_un *a, struct fail *why)
 {
 	struct stat st;
@@ -186,7 +186,7 @@ static int chardev_unix(struct chardev *c, const char *path, struct fail *why)
 		return -1;
 	c->kind     = CHARDEV_UNIX;
 	c->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	/* Set before bind, which takes the mode over: at no moment may others connect. */
+	/* Before bind, which inherits the mode: at no time may others connect. */
 	if (c->listener < 0 || fchmod(c->listener, 0600) ||
 	    bind(c->listener, (struct sockaddr *)&a, sizeof(a)))
 		return fail_sys(why, "%s", path);
@@ -239,7 +239,7 @@ void chardev_accept(void *arg, int fd)
 	}
 	c->in = fd;
 	pthread_mutex_lock(&c->lock);
-	chardev_out_gone(c);      /* a client's that sends no more, and now has to make room */
+	chardev_out_gone(c);      /* of a client that half closed, and is replaced now */
 	c->out        = out;
 	c->out_socket = true;
 	pthread_mutex_unlock(&c->lock);

@@ -10,7 +10,7 @@
 
 /* Between chardev.c (bytes in and out) and chardev_host.c (what a spec opens). */
 
-/* Read at once; of a terminal, where Ctrl-a is looked for, read ahead of the guest. */
+/* Bytes read at once; read ahead of the guest from a terminal, to see Ctrl-a. */
 #define CHARDEV_INPUT_ONCE 512u
 #define CHARDEV_INPUT_MAX  16384u
 
@@ -21,8 +21,8 @@ struct chardev {
 	struct loop       *loop;
 	struct chardev_ops ops;
 	char               where[256];
-	bool               escape;           /* Ctrl-a is ours */
-	bool               waits;            /* output is not lost but waited for */
+	bool               escape;           /* Ctrl-a is an escape */
+	bool               waits;            /* the guest waits, output is not lost */
 	bool               terminal;         /* made raw */
 
 	/* Input: the main thread's, but for `stopped`. */
@@ -62,7 +62,7 @@ void chardev_unlink(struct chardev *c);
 
 /* Main thread: begins to read c->in. */
 int chardev_input_start(struct chardev *c, struct fail *why);
-/* Main thread: both ends go, the text that waits too. */
+/* Main thread: closes both ends and drops the backlog. */
 void chardev_hangup(struct chardev *c);
 /* Under lock: nothing more is written to c->out. */
 void chardev_out_gone(struct chardev *c);

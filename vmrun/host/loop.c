@@ -17,7 +17,7 @@ struct loop_watch {
 	int                fd;
 	loop_fn           *fn;
 	void              *arg;
-	_Atomic bool       dead;       /* removed: a batch that still names it passes over it */
+	_Atomic bool       dead;       /* removed: skipped by a batch that still names it */
 	struct loop_watch *next;       /* among the dead */
 };
 
@@ -37,7 +37,7 @@ struct loop {
 	struct loop_watch *dead;
 };
 
-/* The dead are freed only here, behind a batch: what epoll_wait returned may name one that another
+/* Removed watches are freed here, after a batch: what epoll_wait returned may name one that another
  * thread removed since. */
 static void loop_bury(struct loop *l)
 {
@@ -149,7 +149,7 @@ static void loop_timer_ready(void *arg, uint32_t events)
 	struct loop_timer *t = arg;
 	uint64_t           n;
 
-	/* Nothing to read: it was set anew or disarmed between epoll_wait and here. */
+	/* Nothing to read: set again or disarmed between epoll_wait and here. */
 	if (read(t->fd, &n, sizeof(n)) == sizeof(n))
 		t->fn(t->arg, events);
 }
@@ -197,7 +197,7 @@ void loop_timer_remove(struct loop *l, struct loop_timer *t)
 
 int loop_run(struct loop *l, struct fail *why)
 {
-	/* A stop that came before is obeyed too; each run takes the one it obeys. */
+	/* A stop from before the run counts, too. */
 	while (!atomic_exchange(&l->stop, false)) {
 		struct epoll_event ev[LOOP_BATCH];
 		int                n = epoll_wait(l->epoll, ev, LOOP_BATCH, -1);

@@ -8,8 +8,8 @@
 
 /* The main thread's epoll loop: console, control socket, signals, requests from vCPUs. Callbacks
  * run on the main thread without any lock held. loop_add, _change and _remove may be called from
- * any thread; a removed watch's callback does not run after loop_remove has returned when it is
- * called on the main thread. */
+ * any thread; once loop_remove, called on the main thread, has returned, the callback does not
+ * run any more. */
 
 struct loop;
 struct loop_watch;
@@ -17,7 +17,7 @@ typedef void loop_fn(void *arg, uint32_t events);      /* EPOLLIN ... */
 
 int loop_open(struct loop **out, struct fail *why);
 void loop_close(struct loop *l);
-/* NULL: *why. */
+/* NULL on failure. */
 struct loop_watch *loop_add(struct loop *l, int fd, uint32_t events, loop_fn *fn, void *arg,
 			    struct fail *why);
 void loop_change(struct loop *l, struct loop_watch *w, uint32_t events);

@@ -36,8 +36,8 @@ int riscv64_boot(struct board *b, const struct boot_images *images, struct boot_
 int board_fdt(const struct board *b, uint64_t initrd, uint64_t initrd_len, uint8_t **fdt,
 	      size_t *len, struct fail *why);
 
-/* ELF64 by physical addresses, or a Linux Image; all of it within [ram, ram + ram_size). Pure; data
- * is hostile. */
+/* ELF64 by physical addresses, or a Linux Image; all of it within [ram, ram + ram_size). No side
+ * effects; data is hostile. */
 int riscv64_parse(struct kernel *k, const uint8_t *data, size_t len, uint64_t ram,
 		  uint64_t ram_size, struct fail *why);
 

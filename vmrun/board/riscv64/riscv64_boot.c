@@ -33,8 +33,8 @@ int riscv64_boot(struct board *b, const struct boot_images *images, struct boot_
 
 	if (riscv64_parse(&k, images->kernel, images->kernel_len, ram->cfg.gpa, ram->cfg.size, why))
 		return -1;
-	/* The tree's length does not depend on where things lie: a first one tells how much room it
-	 * takes. */
+	/* The length of the tree does not depend on the addresses in it: a first one is made to
+	 * know how much space to reserve. */
 	if (board_fdt(b, top, images->initrd ? images->initrd_len : 0, &fdt, &fdt_len, why))
 		goto out;
 	if (boot_place(&k, ram->cfg.gpa, &top, fdt_len, &dtb, "device tree", why) ||

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define FDT_ROOM     (256u << 10)      /* 32 harts and 64 devices take less than 40 KiB */
+#define FDT_CAPACITY     (256u << 10)      /* 32 harts and 64 devices take less than 40 KiB */
 #define RNG_SEED     64u
 #define PHANDLE_PLIC 1u
 #define PHANDLE_CPU  2u                /* and one a hart */
@@ -90,7 +90,7 @@ static void tree_random(struct tree *t, const char *name, size_t len)
 	explicit_bzero(seed, sizeof(seed));
 }
 
-/* riscv,isa-extensions from the isa string: single letters behind rv64, then names between
+/* riscv,isa-extensions from the isa string: single letters after rv64, then names between
  * underscores. */
 static void tree_extensions(struct tree *t, const char *isa)
 {
@@ -158,8 +158,7 @@ static void tree_plic(struct tree *t, const struct machine *cfg, const struct ma
 	tree_flag(t, "interrupt-controller");
 	tree_u32(t, "riscv,ndev", 95);
 	tree_u32(t, "phandle", PHANDLE_PLIC);
-	/* Two contexts a hart, numbered by their place here; supervisors pass over the
-	 * machine's. */
+	/* Two contexts a hart, numbered in this order: machine (11) and supervisor (9) external. */
 	for (uint32_t i = 0; i < cfg->ncpus; i++) {
 		ext[n++] = cpu_to_fdt32(PHANDLE_CPU + i);
 		ext[n++] = cpu_to_fdt32(11);
@@ -245,18 +244,18 @@ static void tree_write(struct tree *t, const struct board *b, uint64_t initrd, u
 int board_fdt(const struct board *b, uint64_t initrd, uint64_t initrd_len, uint8_t **fdt,
 	      size_t *len, struct fail *why)
 {
-	struct tree t = { .fdt = malloc(FDT_ROOM) };
+	struct tree t = { .fdt = malloc(FDT_CAPACITY) };
 
 	if (!t.fdt)
 		return fail_sys(why, "device tree");
-	t.err = fdt_create(t.fdt, FDT_ROOM);
+	t.err = fdt_create(t.fdt, FDT_CAPACITY);
 	if (!t.err)
 		t.err = fdt_finish_reservemap(t.fdt);
 	tree_write(&t, b, initrd, initrd_len);
 	if (!t.err)
 		t.err = fdt_finish(t.fdt);
 	if (t.err) {
-		explicit_bzero(t.fdt, FDT_ROOM);
+		explicit_bzero(t.fdt, FDT_CAPACITY);
 		free(t.fdt);
 		return fail_set(why, FAIL_LIMIT, "guest device tree: %s", fdt_strerror(t.err));
 	}

@@ -36,7 +36,7 @@ static int riscv64_slots(struct machine *cfg, struct fail *why)
 	return 0;
 }
 
-/* Linux cuts off what is behind it without a word. */
+/* Linux silently truncates longer ones. */
 int riscv64_append(const struct machine *cfg, struct fail *why)
 {
 	if (strlen(cfg->append) > RISCV64_CMDLINE_MAX)

@@ -125,7 +125,7 @@ static void dsdt_write(struct aml *a, const struct machine *cfg)
 	dsdt_sleep(a, "_S5_", ACPI_PM_SLP_S5);
 }
 
-/* How long it gets is known at the end: it takes all the room, and gives back the rest. */
+/* The length is known at the end only: reserves all that is left, and returns the rest. */
 uint32_t acpi_dsdt(struct acpi *t)
 {
 	uint32_t   gpa;

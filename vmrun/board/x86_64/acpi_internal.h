@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-/* Tables one behind the other. What does not fit sets `full`, and is written nowhere. */
+/* Tables, one after the other. What does not fit sets `full` and is not written. */
 struct acpi {
 	const struct machine *cfg;
 	uint8_t *out;
@@ -15,8 +15,7 @@ struct acpi {
 	bool     full;
 };
 
-/* Room for len bytes, which are zero, aligned; their place in guest memory in *gpa. NULL when
- * full. */
+/* Reserves len zero bytes, aligned; their guest address in *gpa. NULL when full. */
 uint8_t *acpi_capacity(struct acpi *t, size_t len, size_t align, uint32_t *gpa);
 /* The header of a table, once its body is there; the checksum. */
 #define ACPI_HEADER 36u

@@ -14,7 +14,7 @@ struct aml {
 	size_t   capacity, len;
 	bool     full;
 	unsigned depth;
-	size_t   begun[AML_DEPTH];       /* where the lengths of what is open belong */
+	size_t   begun[AML_DEPTH];       /* offsets of the lengths of open packages */
 };
 
 void aml_scope(struct aml *a, const char *root);                 /* "_SB_": \_SB_ */

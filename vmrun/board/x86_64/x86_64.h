@@ -11,8 +11,8 @@
  * controllers and timer (IOAPIC, LAPICs, PICs, PIT) are the accelerator's. Interrupts are pins of
  * the IOAPIC; below 16 also of the PICs. */
 
-/* RAM is region 0 from 0 on, up to 3 GiB; what is more, is region 1 from 4 GiB on. Between them lie
- * the devices. */
+/* RAM is region 0 at 0, of 3 GiB at most; the rest is region 1 at 4 GiB. Devices are between
+ * them. */
 #define X86_64_LOW_MAX   0xc0000000u
 #define X86_64_HIGH      0x100000000u
 #define X86_64_RAM_MIN   (4u << 20)
@@ -52,9 +52,9 @@
 /* From here to 1 MiB nothing is the guest's RAM. */
 #define X86_64_EBDA      0x9fc00u
 #define X86_64_ACPI      0xe0000u                 /* RSDP, then the other tables */
-/* Behind it: VMGENID_GPA, vmrun/devices/vmgenid.h. */
+/* After it: VMGENID_GPA, vmrun/devices/vmgenid.h. */
 #define X86_64_ACPI_SIZE 0x8000u
-#define X86_64_KERNEL    0x100000u                /* kernels and initrd lie from here on */
+#define X86_64_KERNEL    0x100000u                /* kernels and initrd start here or above */
 
 int x86_64_plan(struct machine *cfg, struct fail *why);
 int x86_64_bootable(const struct machine *cfg, const struct boot_images *images, struct fail *why);
@@ -80,7 +80,7 @@ struct x86_64_kernel {
 };
 bool x86_64_kernel(const uint8_t *head, size_t len);
 /* A bzImage, an ELF file with a PVH note, or a 64-bit one without; all of it in RAM from
- * X86_64_KERNEL up to ram_end. Pure; data is hostile. */
+ * X86_64_KERNEL up to ram_end. No side effects; data is hostile. */
 int x86_64_parse(struct x86_64_kernel *k, const uint8_t *data, size_t len, uint64_t ram_end,
 		 struct fail *why);
 

@@ -11,7 +11,7 @@
 #define SETUP_HEADER    0x1f1u
 #define SETUP_SECTS     0x1f1u
 #define SETUP_SYSSIZE   0x1f4u          /* of 16 bytes */
-#define SETUP_JUMP      0x201u          /* the header ends that far behind 0x202 */
+#define SETUP_JUMP      0x201u          /* the header ends that far after 0x202 */
 #define SETUP_MAGIC     0x202u
 #define SETUP_VERSION   0x206u
 #define SETUP_LOADFLAGS 0x211u
@@ -23,11 +23,11 @@
 #define SETUP_PREFERRED 0x258u
 #define SETUP_INIT_SIZE 0x260u
 #define SETUP_END       0x264u
-#define SETUP_MAX       0x290u          /* the zero page goes on with something else */
+#define SETUP_MAX       0x290u          /* other fields of the zero page follow */
 
 #define LOADED_HIGH   0x01u
 #define XLF_KERNEL_64 0x01u
-#define ENTRY_64      0x200u            /* of the 64-bit entry behind where it is loaded */
+#define ENTRY_64      0x200u            /* of the 64-bit entry, from the load address */
 
 #define PVH_NOTE 18u                    /* XEN_ELFNOTE_PHYS32_ENTRY */
 
@@ -39,8 +39,7 @@ bool x86_64_kernel(const uint8_t *head, size_t len)
 	       !memcmp(head + SETUP_MAGIC, "HdrS", 4);
 }
 
-/* Notes in a row, names and contents each filled up to a multiple of 4. True when PVH's is among
- * them. */
+/* ELF notes, names and contents each padded to a multiple of 4. True when one of them is PVH's. */
 static bool x86_64_note(const uint8_t *p, uint64_t len, uint64_t *entry)
 {
 	while (len >= 12) {
@@ -98,8 +97,8 @@ static int x86_64_elf(struct x86_64_kernel *k, const struct kernel_file *f, stru
 	return kernel_elf_entry(&k->k, pvh ? entry : e.entry, why);
 }
 
-/* Where it wants to be, or as low as it may be: its protected-mode part, and size bytes in all once
- * it runs. */
+/* Its preferred address, or as low as it can be relocated: the protected-mode part, which needs
+ * size bytes in all once it runs. */
 static int x86_64_bzimage_place(struct x86_64_kernel *k, const struct kernel_file *f, uint64_t size,
 				struct fail *why)
 {
