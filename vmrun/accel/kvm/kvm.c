@@ -272,25 +272,45 @@ static int kvm_post_load(struct accel *a, enum clock_policy policy, struct fail 
 	return -1;
 }
 
+/* Relaxed: vCPUs may be counting, and no two counters need to be of one instant. */
+static uint64_t counter(const _Atomic uint64_t *c)
+{
+	return atomic_load_explicit(c, memory_order_relaxed);
+}
+
+/* Appends as many of list as fit; the new count. */
+static size_t counters_add(struct accel_counter *out, size_t n, size_t max,
+			   const struct accel_counter *list, size_t count)
+{
+	for (size_t i = 0; i < count && n < max; i++)
+		out[n++] = list[i];
+	return n;
+}
+
 static size_t kvm_counters(struct accel *a, uint32_t cpu, struct accel_counter *out, size_t max)
 {
 	struct kvm *k = kvm_of(a);
-	size_t      n = 0;
+	size_t      n;
 
 	if (cpu >= k->nvcpus)
 		return 0;
-#define COUNT(label, from) \
-	if (n < max) \
-		out[n++] = (struct accel_counter){ label, atomic_load_explicit(&(from), memory_order_relaxed) }
-	COUNT("exits", k->vcpus[cpu].n_exits);
-	COUNT("mmio-exits", k->vcpus[cpu].n_mmio);
-	COUNT("port-exits", k->vcpus[cpu].n_pio);
-	COUNT("kicks", k->vcpus[cpu].n_kicks);
-	if (cpu == 0) {      /* the VM's */
-		COUNT("log-syncs", k->syncs);
-		COUNT("log-sync-ns", k->sync_ns);
-	}
-#undef COUNT
+
+	const struct kvm_vcpu     *v        = &k->vcpus[cpu];
+	const struct accel_counter of_cpu[] = {
+		{ "exits",      counter(&v->n_exits) },
+		{ "mmio-exits", counter(&v->n_mmio)  },
+		{ "port-exits", counter(&v->n_pio)   },
+		{ "kicks",      counter(&v->n_kicks) },
+	};
+	/* What belongs to no vCPU is listed with the first one. */
+	const struct accel_counter of_vm[] = {
+		{ "log-syncs",   counter(&k->syncs)   },
+		{ "log-sync-ns", counter(&k->sync_ns) },
+	};
+
+	n = counters_add(out, 0, max, of_cpu, sizeof(of_cpu) / sizeof(of_cpu[0]));
+	if (cpu == 0)
+		n = counters_add(out, n, max, of_vm, sizeof(of_vm) / sizeof(of_vm[0]));
 	return n;
 }
 

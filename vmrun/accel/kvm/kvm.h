@@ -164,6 +164,8 @@ int kvm_cpuid_put(struct kvm_vcpu *v, struct fail *why);      /* cfg's CPUID wit
 int kvm_cpu_fetch(struct kvm_vcpu *v, struct fail *why);      /* into v->s */
 int kvm_cpu_put(struct kvm_vcpu *v, struct fail *why);        /* from v->s */
 void kvm_cpu_entry(struct kvm_vcpu *v, const struct boot_entry *e);      /* v->s is power-on state: vCPU 0 is to start at e */
+/* The sections of s, in a fixed order; kvm_cpu_sections: of a vCPU's own. */
+size_t kvm_cpu_state_sections(struct x86_cpu_state *s, struct state_section *out, size_t max);
 size_t kvm_cpu_sections(struct accel *a, uint32_t cpu, struct state_section *out, size_t max);
 
 /* kvm_msrs.c. Ascending numbers of the MSRs that are saved on this host, as far as this vCPU (any fd) can read them; the

@@ -101,7 +101,7 @@ static int self_round_trip(struct accel *a, struct fail *why)
 {
 	struct kvm          *k = (struct kvm *)(void *)a;
 	struct x86_cpu_state was;
-	struct state_section    sections[SELF_SECTIONS];
+	struct state_section sections[SELF_SECTIONS], before[SELF_SECTIONS];
 	size_t               n = a->ops->vm_sections(a, sections, SELF_SECTIONS);
 
 	for (size_t i = 0; i < n; i++)
@@ -112,16 +112,19 @@ static int self_round_trip(struct accel *a, struct fail *why)
 		if (self_tree(&sections[i], why))
 			return -1;
 	was = k->vcpus[0].s;
+	kvm_cpu_state_sections(&was, before, SELF_SECTIONS);
 	if (a->ops->reset(a, NULL, why))
 		return -1;
 	k->vcpus[0].s = was;
 	if (a->ops->post_load(a, CLOCK_FREEZE, why) || a->ops->sync_state(a, why))
 		return -1;
 	for (size_t i = 0; i < n; i++) {
-		const char         *then = (const char *)&was + ((const char *)sections[i].s - (const char *)&k->vcpus[0].s);
+		const struct field *f;
 		uint32_t            element;
-		const struct field *f = self_moves(sections[i].table) ? NULL : state_differs(sections[i].table, then, sections[i].s, &element);
 
+		if (self_moves(sections[i].table))
+			continue;
+		f = state_differs(sections[i].table, before[i].s, sections[i].s, &element);
 		if (f)
 			return fail_set(why, FAIL_SYSTEM,
 					"%s: %s changed between setting and reading the vCPU",

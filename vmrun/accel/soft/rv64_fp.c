@@ -161,10 +161,10 @@ static inline uint64_t s_out(float f)
 static inline double wide_s(uint64_t v) { return (double)s_in(v); }
 static inline double wide_d(uint64_t v) { return d_in(v); }
 
-static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a, double b, double c)
+static uint64_t rmm(struct hart *h, enum rv64_softfp_op op, bool is_double, double a, double b, double c)
 {
 	unsigned flags = 0;
-	uint64_t v = softfp_rmm(op, is_double, a, b, c, &flags);
+	uint64_t v = rv64_softfp_rmm(op, is_double, a, b, c, &flags);
 
 	flag(h, flags);
 	return is_double ? v : BOX | v;
@@ -173,7 +173,7 @@ static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a,
 /* ---- arithmetic ---- */
 
 #define ARITH(name, p, ctype, operator, soft, is_double) \
-	uint64_t fp_##name##_##p(struct hart *h, uint64_t a, uint64_t b, unsigned rm) \
+	uint64_t rv64_fp_##name##_##p(struct hart *h, uint64_t a, uint64_t b, unsigned rm) \
 	{ \
 		ctype x = p##_in(a), y = p##_in(b), r; \
 		if (rm == RM_RMM && !p##_nan(a) && !p##_nan(b)) \
@@ -194,7 +194,7 @@ static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a,
 	ARITH(div, p, ctype, /, SOFTFP_DIV, is_double) \
 	\
 	/* A square root is never a tie, and never subnormal: RMM is RNE. */ \
-	uint64_t fp_sqrt_##p(struct hart *h, uint64_t a, unsigned rm) \
+	uint64_t rv64_fp_sqrt_##p(struct hart *h, uint64_t a, unsigned rm) \
 	{ \
 		ctype x = p##_in(a), r; \
 		(void)h; \
@@ -206,7 +206,7 @@ static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a,
 		return p##_out(r); \
 	} \
 	\
-	uint64_t fp_fma_##p(struct hart *h, uint64_t a, uint64_t b, uint64_t c, bool neg_product, bool neg_c, unsigned rm) \
+	uint64_t rv64_fp_fma_##p(struct hart *h, uint64_t a, uint64_t b, uint64_t c, bool neg_product, bool neg_c, unsigned rm) \
 	{ \
 		ctype x = p##_in(a), y = p##_in(b), z = p##_in(c), r; \
 		/* hosts differ here: infinity times zero is invalid even when a quiet NaN is added */ \
@@ -230,7 +230,7 @@ static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a,
 		return p##_out(r); \
 	} \
 	\
-	uint64_t fp_minmax_##p(struct hart *h, uint64_t a, uint64_t b, bool max) \
+	uint64_t rv64_fp_minmax_##p(struct hart *h, uint64_t a, uint64_t b, bool max) \
 	{ \
 		ctype x = p##_in(a), y = p##_in(b); \
 		bool  first; \
@@ -247,7 +247,7 @@ static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a,
 		return p##_out(first ? x : y); \
 	} \
 	\
-	uint64_t fp_eq_##p(struct hart *h, uint64_t a, uint64_t b) \
+	uint64_t rv64_fp_eq_##p(struct hart *h, uint64_t a, uint64_t b) \
 	{ \
 		if (p##_nan(a) || p##_nan(b)) { \
 			if (p##_snan(a) || p##_snan(b)) \
@@ -257,7 +257,7 @@ static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a,
 		return p##_in(a) == p##_in(b); \
 	} \
 	\
-	uint64_t fp_lt_##p(struct hart *h, uint64_t a, uint64_t b) \
+	uint64_t rv64_fp_lt_##p(struct hart *h, uint64_t a, uint64_t b) \
 	{ \
 		if (p##_nan(a) || p##_nan(b)) { \
 			flag(h, FP_NV); \
@@ -266,7 +266,7 @@ static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a,
 		return p##_in(a) < p##_in(b); \
 	} \
 	\
-	uint64_t fp_le_##p(struct hart *h, uint64_t a, uint64_t b) \
+	uint64_t rv64_fp_le_##p(struct hart *h, uint64_t a, uint64_t b) \
 	{ \
 		if (p##_nan(a) || p##_nan(b)) { \
 			flag(h, FP_NV); \
@@ -275,7 +275,7 @@ static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a,
 		return p##_in(a) <= p##_in(b); \
 	} \
 	\
-	uint64_t fp_class_##p(uint64_t a) \
+	uint64_t rv64_fp_class_##p(uint64_t a) \
 	{ \
 		ctype x = p##_in(a); \
 		bool  neg = signbit(x); \
@@ -289,11 +289,11 @@ static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a,
 		} \
 	} \
 	\
-	uint64_t fp_from_int_##p(struct hart *h, uint64_t a, bool is_signed, unsigned rm) \
+	uint64_t rv64_fp_from_int_##p(struct hart *h, uint64_t a, bool is_signed, unsigned rm) \
 	{ \
 		bool     sign = is_signed && a >> 63; \
 		unsigned flags = 0; \
-		uint64_t v = softfp_pack(is_double, sign, 0, sign ? 0 - a : a, rm, &flags); \
+		uint64_t v = rv64_softfp_pack(is_double, sign, 0, sign ? 0 - a : a, rm, &flags); \
 		flag(h, flags); \
 		return is_double ? v : BOX | v; \
 	}
@@ -301,39 +301,39 @@ static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a,
 FLOATS(d, double, true, host_sqrt, fma, NAN_D)
 FLOATS(s, float, false, host_sqrtf, fmaf, (BOX | NAN_S))
 
-uint64_t fp_sign_d(uint64_t a, uint64_t b, unsigned how)
+uint64_t rv64_fp_sign_d(uint64_t a, uint64_t b, unsigned how)
 {
 	const uint64_t top = (uint64_t)1 << 63;
 
 	return (a & ~top) | ((how == 0 ? b : how == 1 ? ~b : a ^ b) & top);
 }
 
-uint64_t fp_sign_s(uint64_t a, uint64_t b, unsigned how)
+uint64_t rv64_fp_sign_s(uint64_t a, uint64_t b, unsigned how)
 {
 	const uint32_t top = 1u << 31, x = s_bits(a), y = s_bits(b);
 
 	return BOX | (x & ~top) | ((how == 0 ? y : how == 1 ? ~y : x ^ y) & top);
 }
 
-uint64_t fp_to_int_d(struct hart *h, uint64_t a, bool is_signed, unsigned width, unsigned rm)
+uint64_t rv64_fp_to_int_d(struct hart *h, uint64_t a, bool is_signed, unsigned width, unsigned rm)
 {
 	unsigned flags = 0;
-	uint64_t v = softfp_to_int(a, is_signed, width, rm, &flags);
+	uint64_t v = rv64_softfp_to_int(a, is_signed, width, rm, &flags);
 
 	flag(h, flags);
 	return v;
 }
 
-uint64_t fp_to_int_s(struct hart *h, uint64_t a, bool is_signed, unsigned width, unsigned rm)
+uint64_t rv64_fp_to_int_s(struct hart *h, uint64_t a, bool is_signed, unsigned width, unsigned rm)
 {
 	double   d = s_nan(a) ? (double)NAN : (double)s_in(a);     /* exact, and no signalling NaN to raise a flag */
 	uint64_t bits;
 
 	memcpy(&bits, &d, sizeof(bits));
-	return fp_to_int_d(h, bits, is_signed, width, rm);
+	return rv64_fp_to_int_d(h, bits, is_signed, width, rm);
 }
 
-uint64_t fp_s_from_d(struct hart *h, uint64_t a, unsigned rm)
+uint64_t rv64_fp_s_from_d(struct hart *h, uint64_t a, unsigned rm)
 {
 	double d = d_in(a);
 	float  f;
@@ -343,7 +343,7 @@ uint64_t fp_s_from_d(struct hart *h, uint64_t a, unsigned rm)
 		uint64_t mant = a & (((uint64_t)1 << 52) - 1), v;
 		int      exp = (int)(a >> 52 & 0x7ff);
 
-		v = softfp_pack(false, a >> 63, (exp ? exp : 1) - 1075, exp ? mant | (uint64_t)1 << 52 : mant, rm, &flags);
+		v = rv64_softfp_pack(false, a >> 63, (exp ? exp : 1) - 1075, exp ? mant | (uint64_t)1 << 52 : mant, rm, &flags);
 		flag(h, flags);
 		return BOX | v;
 	}
@@ -355,7 +355,7 @@ uint64_t fp_s_from_d(struct hart *h, uint64_t a, unsigned rm)
 	return s_out(f);
 }
 
-uint64_t fp_d_from_s(struct hart *h, uint64_t a)
+uint64_t rv64_fp_d_from_s(struct hart *h, uint64_t a)
 {
 	float  f = s_in(a);
 	double d;

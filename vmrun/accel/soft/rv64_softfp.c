@@ -39,7 +39,7 @@ static uint64_t shift_round(uint64_t m, unsigned shift, unsigned rm, bool sign, 
 	return q + round_up(rm, sign, q & 1, rest != 0, (rest & half) != 0, (rest & (half - 1)) != 0);
 }
 
-uint64_t softfp_pack(bool is_double, bool sign, int exp, uint64_t mant, unsigned rm, unsigned *flags)
+uint64_t rv64_softfp_pack(bool is_double, bool sign, int exp, uint64_t mant, unsigned rm, unsigned *flags)
 {
 	const int      prec = is_double ? 53 : 24, emin = is_double ? -1022 : -126, emax = is_double ? 1023 : 127;
 	const uint64_t top = (uint64_t)sign << (is_double ? 63 : 31);
@@ -76,7 +76,7 @@ uint64_t softfp_pack(bool is_double, bool sign, int exp, uint64_t mant, unsigned
 	return top | result;
 }
 
-uint64_t softfp_to_int(uint64_t bits, bool is_signed, unsigned width, unsigned rm, unsigned *flags)
+uint64_t rv64_softfp_to_int(uint64_t bits, bool is_signed, unsigned width, unsigned rm, unsigned *flags)
 {
 	const bool     sign = bits >> 63;
 	const int      exp = (int)(bits >> 52 & 0x7ff);
@@ -115,7 +115,7 @@ typedef long double wide;      /* binary128 on the other 64 bit hosts */
 #endif
 _Static_assert(sizeof(wide) == 16, "needs a binary128 type");
 
-uint64_t softfp_rmm(enum softfp_op op, bool is_double, double a, double b, double c, unsigned *flags)
+uint64_t rv64_softfp_rmm(enum rv64_softfp_op op, bool is_double, double a, double b, double c, unsigned *flags)
 {
 	volatile wide x = (wide)a, y = (wide)b, z = (wide)c, r;
 	unsigned __int128 bits, mant;
@@ -155,5 +155,5 @@ uint64_t softfp_rmm(enum softfp_op op, bool is_double, double a, double b, doubl
 		mant |= (unsigned __int128)1 << 112;
 	/* 113 bits to 63, what is lost again kept in the last */
 	bits = mant & (((unsigned __int128)1 << 50) - 1);
-	return softfp_pack(is_double, sign, (exp ? exp : 1) - 16383 - 112 + 50, (uint64_t)(mant >> 50) | (bits || inexact), RM_RMM, flags);
+	return rv64_softfp_pack(is_double, sign, (exp ? exp : 1) - 16383 - 112 + 50, (uint64_t)(mant >> 50) | (bits || inexact), RM_RMM, flags);
 }

@@ -256,6 +256,12 @@ static void soft_throttle(struct accel *a, unsigned percent)
 	pthread_mutex_unlock(&m->lock);
 }
 
+/* The hart may be counting: the value is exact only while it is paused. */
+static uint64_t counter(const uint64_t *c)
+{
+	return __atomic_load_n(c, __ATOMIC_RELAXED);
+}
+
 static size_t soft_counters(struct accel *a, uint32_t cpu, struct accel_counter *out, size_t max)
 {
 	struct soft       *m = soft_of(a);
@@ -264,19 +270,20 @@ static size_t soft_counters(struct accel *a, uint32_t cpu, struct accel_counter 
 
 	if (!h)
 		return 0;
-	/* Read while it runs: each is near the truth. */
-#define COUNT(label, member) \
-	if (n < max) \
-		out[n++] = (struct accel_counter){ label, __atomic_load_n(&h->member, __ATOMIC_RELAXED) }
-	COUNT("instructions", s.instret);
-	COUNT("traps", n_traps);
-	COUNT("interrupts", n_irqs);
-	COUNT("page-walks", n_walks);
-	COUNT("code-pages", n_pages);
-	COUNT("code-pages-stale", n_stale);
-	COUNT("device-accesses", n_mmio);
-	COUNT("sbi-calls", n_sbi);
-#undef COUNT
+
+	const struct accel_counter all[] = {
+		{ "instructions",     counter(&h->s.instret) },
+		{ "traps",            counter(&h->n_traps)   },
+		{ "interrupts",       counter(&h->n_irqs)    },
+		{ "page-walks",       counter(&h->n_walks)   },
+		{ "code-pages",       counter(&h->n_pages)   },
+		{ "code-pages-stale", counter(&h->n_stale)   },
+		{ "device-accesses",  counter(&h->n_mmio)    },
+		{ "sbi-calls",        counter(&h->n_sbi)     },
+	};
+
+	for (; n < sizeof(all) / sizeof(all[0]) && n < max; n++)
+		out[n] = all[n];
 	return n;
 }
 

@@ -9,10 +9,23 @@
 
 /* State of the in-kernel 8259As, IOAPIC and 8254. None of these calls touches guest memory. */
 
-#define PIC(X) X(last_irr) X(irr) X(imr) X(isr) X(priority_add) X(irq_base) X(read_reg_select) X(poll) X(special_mask) X(init_state) \
-	X(auto_eoi) X(rotate_on_auto_eoi) X(special_fully_nested_mode) X(init4) X(elcr) X(elcr_mask)
-#define PIT(X) X(count) X(latched_count) X(count_latched) X(status_latched) X(status) X(read_state) X(write_state) X(write_latch) \
-	X(rw_mode) X(mode) X(bcd) X(gate)
+/* Members that have the same name here and in KVM's structs; to and from are pointers. */
+#define COPY(to, from, name) (to)->name = (from)->name;
+#define PIC(X, to, from) \
+	X(to, from, last_irr) X(to, from, irr) X(to, from, imr) X(to, from, isr) \
+	X(to, from, priority_add) X(to, from, irq_base) X(to, from, read_reg_select) \
+	X(to, from, poll) X(to, from, special_mask) X(to, from, init_state) X(to, from, auto_eoi) \
+	X(to, from, rotate_on_auto_eoi) X(to, from, special_fully_nested_mode) \
+	X(to, from, init4) X(to, from, elcr) X(to, from, elcr_mask)
+
+/* s has an array a member, with one element a channel; c is KVM's struct of channel i. */
+#define PIT_GET(s, i, c, name) (s)->name[i] = (c)->name;
+#define PIT_PUT(s, i, c, name) (c)->name = (__typeof__((c)->name))(s)->name[i];
+#define PIT(X, s, i, c) \
+	X(s, i, c, count) X(s, i, c, latched_count) X(s, i, c, count_latched) \
+	X(s, i, c, status_latched) X(s, i, c, status) X(s, i, c, read_state) \
+	X(s, i, c, write_state) X(s, i, c, write_latch) X(s, i, c, rw_mode) \
+	X(s, i, c, mode) X(s, i, c, bcd) X(s, i, c, gate)
 
 static int pic_fetch(struct kvm *k, unsigned i, struct fail *why)
 {
@@ -21,9 +34,7 @@ static int pic_fetch(struct kvm *k, unsigned i, struct fail *why)
 
 	if (kvm_call(k->fd, KVM_GET_IRQCHIP, &chip, "KVM_GET_IRQCHIP, 8259A", why) < 0)
 		return -1;
-#define GET(name) s->name = chip.chip.pic.name;
-	PIC(GET)
-#undef GET
+	PIC(COPY, s, &chip.chip.pic)
 	return 0;
 }
 
@@ -32,9 +43,7 @@ static int pic_put(struct kvm *k, unsigned i, struct fail *why)
 	struct kvm_irqchip          chip = { .chip_id = i ? KVM_IRQCHIP_PIC_SLAVE : KVM_IRQCHIP_PIC_MASTER };
 	const struct x86_pic_state *s    = &k->s.pic[i];
 
-#define PUT(name) chip.chip.pic.name = s->name;
-	PIC(PUT)
-#undef PUT
+	PIC(COPY, &chip.chip.pic, s)
 	return kvm_call(k->fd, KVM_SET_IRQCHIP, &chip, "KVM_SET_IRQCHIP, 8259A", why) < 0 ? -1 : 0;
 }
 
@@ -81,9 +90,8 @@ static int pit_fetch(struct kvm *k, struct fail *why)
 		return -1;
 	for (unsigned i = 0; i < 3; i++) {
 		uint64_t began = (uint64_t)p.channels[i].count_load_time;
-#define GET(name) s->name[i] = p.channels[i].name;
-		PIT(GET)
-#undef GET
+
+		PIT(PIT_GET, s, i, &p.channels[i])
 		s->count_load_ns[i] = k->clock_stopped && p.channels[i].count_load_time > 0 && began < k->stopped_ns ? k->stopped_ns - began : 0;
 	}
 	s->flags = p.flags;
@@ -100,9 +108,7 @@ static int pit_set(struct kvm *k, bool ticks, struct fail *why)
 	struct kvm_pit_state2       p = { .flags = s->flags };
 
 	for (unsigned i = 0; i < 3; i++) {
-#define PUT(name) p.channels[i].name = (__typeof__(p.channels[i].name))s->name[i];
-		PIT(PUT)
-#undef PUT
+		PIT(PIT_PUT, s, i, &p.channels[i])
 	}
 	if (!ticks)
 		p.channels[0].mode = PIT_IDLE;
