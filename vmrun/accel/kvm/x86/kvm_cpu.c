@@ -8,18 +8,22 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A vCPU's state: fetched, put, reset.
+/* A vCPU's state: fetch, put, reset.
  *
- * None of the getters writes guest memory by itself; but each loads the vCPU, and leaving it may set the guest's "preempted" byte
- * of KVM_STEAL_TIME. So collect runs before the last harvest. KVM_GET_MP_STATE takes pending INITs and SIPIs, which changes
- * registers and the local APIC: it is first.
+ * Fetch: none of the ioctls writes guest memory by itself, but each loads the vCPU, and when the
+ * vCPU is put back KVM may set the guest's "preempted" byte of KVM_STEAL_TIME. So a last dirty log
+ * sync must follow sync_state. KVM_GET_MP_STATE comes first: it processes pending INITs and SIPIs,
+ * which changes registers and the local APIC.
  *
- * Put: sregs before xsave and MSRs (CR4, EFER and the APIC's mode decide what those take), MSRs before the local APIC (TSC and
- * timer), IA32_TSC_DEADLINE after it (KVM drops it while the timer is in another mode), mp_state last. */
+ * Put: sregs before XSAVE and MSRs, because CR4, EFER and the APIC's mode decide what those take;
+ * MSRs before the local APIC, whose timer counts by the TSC; IA32_TSC_DEADLINE after it, because
+ * KVM drops it while the timer is in another mode; mp_state last. */
 
+/* Current count of the timer (Intel SDM 3A, "Local APIC Register Address Map"). */
 #define LAPIC_TMCCT 0x390u
 
-static int kvm_cpu_ioctl(const struct kvm_vcpu *v, unsigned long request, void *arg, const char *name, struct fail *why)
+static int kvm_cpu_ioctl(const struct kvm_vcpu *v, unsigned long request, void *arg,
+			 const char *name, struct fail *why)
 {
 	if (kvm_call(v->fd, request, arg, name, why) < 0)
 		return fail_prefix(why, "vCPU %" PRIu32 ": ", v->id);
@@ -65,8 +69,9 @@ static void seg_get(struct x86_sregs_state *s, enum x86_seg i, const struct kvm_
 	s->seg_base[i]     = g->base;
 	s->seg_limit[i]    = g->limit;
 	s->seg_selector[i] = g->selector;
-	s->seg_attr[i]     = (g->type & 15u) | (g->s & 1u) << 4 | (g->dpl & 3u) << 5 | (g->present & 1u) << 7 | (g->avl & 1u) << 12 |
-			 (g->l & 1u) << 13 | (g->db & 1u) << 14 | (g->g & 1u) << 15 | (g->unusable & 1u) << 16;
+	s->seg_attr[i]     = (g->type & 15u) | (g->s & 1u) << 4 | (g->dpl & 3u) << 5 |
+			     (g->present & 1u) << 7 | (g->avl & 1u) << 12 | (g->l & 1u) << 13 |
+			     (g->db & 1u) << 14 | (g->g & 1u) << 15 | (g->unusable & 1u) << 16;
 }
 
 static struct kvm_segment seg_put(const struct x86_sregs_state *s, enum x86_seg i)
@@ -74,9 +79,18 @@ static struct kvm_segment seg_put(const struct x86_sregs_state *s, enum x86_seg 
 	const uint32_t a = s->seg_attr[i];
 
 	return (struct kvm_segment){
-		.base = s->seg_base[i], .limit = s->seg_limit[i], .selector = (uint16_t)s->seg_selector[i],
-		.type = a & 15, .s = a >> 4 & 1, .dpl = a >> 5 & 3, .present = a >> 7 & 1, .avl = a >> 12 & 1,
-		.l = a >> 13 & 1, .db = a >> 14 & 1, .g = a >> 15 & 1, .unusable = a >> 16 & 1,
+		.base     = s->seg_base[i],
+		.limit    = s->seg_limit[i],
+		.selector = (uint16_t)s->seg_selector[i],
+		.type     = a & 15,
+		.s        = a >> 4 & 1,
+		.dpl      = a >> 5 & 3,
+		.present  = a >> 7 & 1,
+		.avl      = a >> 12 & 1,
+		.l        = a >> 13 & 1,
+		.db       = a >> 14 & 1,
+		.g        = a >> 15 & 1,
+		.unusable = a >> 16 & 1,
 	};
 }
 
@@ -121,15 +135,18 @@ static int sregs2_fetch(struct kvm_vcpu *v, struct fail *why)
 static int sregs2_put(struct kvm_vcpu *v, struct fail *why)
 {
 	const struct x86_sregs_state *s = &v->s.sregs;
-	struct kvm_sregs2             k = { .flags = s->pdptrs_valid ? KVM_SREGS2_FLAGS_PDPTRS_VALID : 0 };
+	struct kvm_sregs2             k = { 0 };
 
+	if (s->pdptrs_valid)
+		k.flags = KVM_SREGS2_FLAGS_PDPTRS_VALID;
 	SREGS_PUT(s, &k);
 	for (unsigned i = 0; i < 4; i++)
 		k.pdptrs[i] = s->pdptrs[i];
 	return CPU_CALL(v, KVM_SET_SREGS2, &k, why);
 }
 
-/* Before Linux 5.14: KVM reads the PDPTRs from guest memory again, as the CPU does when it loads CR3. */
+/* Before Linux 5.14. KVM reads the PDPTRs from guest memory again, as a CPU does that loads CR3:
+ * they are right unless the guest has changed that memory since. */
 static int sregs_fetch(struct kvm_vcpu *v, struct fail *why)
 {
 	struct x86_sregs_state *s = &v->s.sregs;
@@ -146,7 +163,8 @@ static int sregs_fetch(struct kvm_vcpu *v, struct fail *why)
 static int sregs_put(struct kvm_vcpu *v, struct fail *why)
 {
 	const struct x86_sregs_state *s = &v->s.sregs;
-	struct kvm_sregs              k = { 0 };      /* no interrupt_bitmap: what is injected is in the events */
+	/* interrupt_bitmap stays 0: an interrupt that is being injected is in the events. */
+	struct kvm_sregs              k = { 0 };
 
 	SREGS_PUT(s, &k);
 	return CPU_CALL(v, KVM_SET_SREGS, &k, why);
@@ -159,7 +177,8 @@ union xsave_area {
 	uint8_t          b[X86_XSAVE_MAX];
 };
 
-/* cfg says how long the area is that the guest was promised; a host with more of it has zeroes there. */
+/* cfg has the size of the area that the guest was started with; a host whose area is larger has
+ * zeroes past that, because the guest cannot enable the states there. */
 static int xsave_fetch(struct kvm_vcpu *v, struct fail *why)
 {
 	const uint32_t   len  = v->k->a.vm->cfg.xsave_bytes;
@@ -171,7 +190,9 @@ static int xsave_fetch(struct kvm_vcpu *v, struct fail *why)
 				v->k->caps.xsave_bytes, sizeof(area));
 	if (v->k->caps.xcrs && CPU_CALL(v, KVM_GET_XCRS, &x, why))
 		return -1;
-	if (v->k->caps.xsave_bytes > (int)sizeof(struct kvm_xsave) ? CPU_CALL(v, KVM_GET_XSAVE2, &area, why) : CPU_CALL(v, KVM_GET_XSAVE, &area, why))
+	if (v->k->caps.xsave_bytes > (int)sizeof(struct kvm_xsave)
+		    ? CPU_CALL(v, KVM_GET_XSAVE2, &area, why)
+		    : CPU_CALL(v, KVM_GET_XSAVE, &area, why))
 		return -1;
 	v->s.xsave          = (struct x86_xsave_state){ .area_len = len };
 	v->s.xsave.xcr0     = x.nr_xcrs ? x.xcrs[0].value : 1;
@@ -182,7 +203,7 @@ static int xsave_fetch(struct kvm_vcpu *v, struct fail *why)
 static int xsave_put(struct kvm_vcpu *v, struct fail *why)
 {
 	union xsave_area area = { .b = { 0 } };
-	struct kvm_xcrs  x    = { .nr_xcrs = 1, .xcrs = { { .xcr = 0, .value = v->s.xsave.xcr0 } } };
+	struct kvm_xcrs  x    = { .nr_xcrs = 1, .xcrs = { { .value = v->s.xsave.xcr0 } } };
 
 	if (v->s.xsave.area_len > v->k->a.vm->cfg.xsave_bytes)
 		return fail_set(why, FAIL_CORRUPT,
@@ -275,20 +296,30 @@ static int events_put(struct kvm_vcpu *v, struct fail *why)
 	const struct x86_events_state *s = &v->s.events;
 	struct kvm_vcpu_events         k = {
 		.flags                 = s->flags,
-		.exception             = { .injected = s->exception_injected, .pending = s->exception_pending, .nr = s->exception_nr,
-					   .has_error_code = s->exception_has_error, .error_code = s->exception_error },
+		.exception             = { .injected       = s->exception_injected,
+					   .pending        = s->exception_pending,
+					   .nr             = s->exception_nr,
+					   .has_error_code = s->exception_has_error,
+					   .error_code     = s->exception_error },
 		.exception_has_payload = s->exception_has_payload,
 		.exception_payload     = s->exception_payload,
-		.interrupt             = { .injected = s->interrupt_injected, .soft = s->interrupt_soft, .nr = s->interrupt_nr,
-					   .shadow = s->interrupt_shadow },
-		.nmi                   = { .injected = s->nmi_injected, .masked = s->nmi_masked, .pending = s->nmi_pending },
+		.interrupt             = { .injected = s->interrupt_injected,
+					   .soft     = s->interrupt_soft,
+					   .nr       = s->interrupt_nr,
+					   .shadow   = s->interrupt_shadow },
+		.nmi                   = { .injected = s->nmi_injected,
+					   .masked   = s->nmi_masked,
+					   .pending  = s->nmi_pending },
 		.sipi_vector           = s->sipi_vector,
-		.smi                   = { .smm = s->smm, .pending = s->smm_pending, .smm_inside_nmi = s->smm_inside_nmi,
-					   .latched_init = s->smm_latched_init },
+		.smi                   = { .smm            = s->smm,
+					   .pending        = s->smm_pending,
+					   .smm_inside_nmi = s->smm_inside_nmi,
+					   .latched_init   = s->smm_latched_init },
 		.triple_fault          = { .pending = s->triple_fault_pending },
 	};
 
-	/* A host that can't be told of these has none of them pending either; one that is pending must not be lost. */
+	/* Where KVM lacks these, flags that say "valid, nothing pending" are dropped; what is
+	 * pending must not be lost, and is refused. */
 	if (!v->k->caps.exception_payload && s->flags & KVM_VCPUEVENT_VALID_PAYLOAD) {
 		if (s->exception_pending || s->exception_has_payload)
 			return fail_set(why, FAIL_REFUSED,
@@ -348,8 +379,10 @@ static int msrs_fetch(struct kvm_vcpu *v, struct fail *why)
 
 int kvm_cpu_fetch(struct kvm_vcpu *v, struct fail *why)
 {
-	if (mp_state_fetch(v, why) || regs_fetch(v, why) || (v->k->caps.sregs2 ? sregs2_fetch(v, why) : sregs_fetch(v, why)) ||
-	    xsave_fetch(v, why) || msrs_fetch(v, why) || lapic_fetch(v, why) || debugregs_fetch(v, why))
+	if (mp_state_fetch(v, why) || regs_fetch(v, why) ||
+	    (v->k->caps.sregs2 ? sregs2_fetch(v, why) : sregs_fetch(v, why)) ||
+	    xsave_fetch(v, why) || msrs_fetch(v, why) || lapic_fetch(v, why) ||
+	    debugregs_fetch(v, why))
 		return -1;
 	return events_fetch(v, why);
 }
@@ -361,10 +394,16 @@ int kvm_cpu_put(struct kvm_vcpu *v, struct fail *why)
 	if ((v->k->caps.sregs2 ? sregs2_put(v, why) : sregs_put(v, why)) || xsave_put(v, why))
 		return -1;
 	kvm_tsc_away(v);
-	if (kvm_msrs_put(v, why) || lapic_put(v, why) ||
-	    kvm_msrs_put_deadline(v, why) || events_put(v, why) || debugregs_put(v, why) || regs_put(v, why) || mp_state_put(v, why))
+	if (kvm_msrs_put(v, why) || lapic_put(v, why) || kvm_msrs_put_deadline(v, why) ||
+	    events_put(v, why) || debugregs_put(v, why) || regs_put(v, why) ||
+	    mp_state_put(v, why))
 		return -1;
-	v->frozen = (struct kvm_frozen){ .valid = true, .tsc = tsc ? *tsc : 0, .tmcct = get_le32(v->s.lapic.regs + LAPIC_TMCCT) };
+	/* A save before the next resume has what was loaded, not what KVM has advanced since. */
+	v->frozen = (struct kvm_frozen){
+		.valid = true,
+		.tsc   = tsc ? *tsc : 0,
+		.tmcct = get_le32(v->s.lapic.regs + LAPIC_TMCCT),
+	};
 	return 0;
 }
 
@@ -431,7 +470,9 @@ void kvm_cpu_entry(struct kvm_vcpu *v, const struct boot_entry *e)
 	entry_seg(s, X86_TR, 0, ATTR_TSS);
 	s->gdt_base  = e->gdt;
 	s->gdt_limit = e->gdt_limit;
-	s->idt_base  = 0;      /* any exception before the guest has its own: a triple fault, not a walk through its memory */
+	/* Without an IDT an exception is a triple fault, which is reported, instead of a jump to
+	 * whatever is at address 0. */
+	s->idt_base  = 0;
 	s->idt_limit = 0;
 	s->cr0  = CR0_PE | CR0_ET | (is64 ? CR0_NE | CR0_WP | CR0_PG : 0);
 	s->cr3  = is64 ? e->cr3 : 0;
