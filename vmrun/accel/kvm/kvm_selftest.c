@@ -40,7 +40,7 @@ static int self_wait(struct vm *vm, struct fail *why)
 	const uint64_t  until = io_now_ns() + SELF_NS;
 
 	while (!__atomic_load_n(done, __ATOMIC_ACQUIRE)) {
-		if (vm->panic_text[0])
+		if (atomic_load(&vm->events) & 1u << VM_EVENT_DEAD)
 			return fail_set(why, FAIL_SYSTEM, "%s", vm->panic_text);
 		if (io_now_ns() > until)
 			return fail_set(why, FAIL_SYSTEM, "vCPU: timed out after 10 s");

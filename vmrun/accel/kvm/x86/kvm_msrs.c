@@ -24,34 +24,33 @@ union msrs_call {
 				 MSRS_CALL * sizeof(struct kvm_msr_entry)];
 };
 
-/* Not saved, though KVM lists them; `because` is for the reader of this table. */
+/* Not saved, though KVM lists them. */
 static const struct {
 	uint32_t from, to;
-	const char *because;
 } left_out[] = {
-	{ 0x11, 0x12, "the same as KVM_WALL_CLOCK_NEW and KVM_SYSTEM_TIME_NEW" },
-	{ 0x1b, 0x1b, "in x86-sregs" },
-	{ 0xc1, 0xd8, "counts events of the host's CPU: not offered" },
-	{ 0x179, 0x179, "fixed when a vCPU is made" },
-	{ 0x186, 0x197, "counts events: not offered" },
-	{ 0x309, 0x30f, "counts events: not offered" },
-	{ 0x345, 0x345, "of the counters that are not offered" },
-	{ 0x38d, 0x390, "counts events: not offered" },
-	{ 0x3f1, 0x3f2, "counts events: not offered" },
-	{ 0x480, 0x493, "guests of guests: not offered" },
-	{ 0x4c1, 0x4c8, "counts events: not offered" },
-	{ 0x560, 0x58f, "processor trace: not offered" },
-	{ 0x6a0, 0x6a8, "control-flow enforcement: not offered" },
-	{ 0x14ce, 0x14cf, "branch records: not offered" },
-	{ 0x40000000, 0x400001ff, "Hyper-V's: not offered" },
-	{ 0x4b564d00, 0x4b564d00, "a command to write the time of boot to guest memory, no state" },
-	{ 0x4b564d07, 0x4b564d08, "commands to KVM, which keeps nothing of them" },
-	{ 0xc0000080, 0xc0000080, "in x86-sregs" },
-	{ 0xc0000100, 0xc0000101, "in x86-sregs" },
-	{ 0xc0000300, 0xc0000303, "counts events: not offered" },
-	{ 0xc0010000, 0xc0010007, "counts events: not offered" },
-	{ 0xc0010117, 0xc0010117, "guests of guests: not offered" },
-	{ 0xc0010200, 0xc001020b, "counts events: not offered" },
+	{ 0x11, 0x12 },                  /* old numbers of KVM_WALL_CLOCK and KVM_SYSTEM_TIME */
+	{ 0x1b, 0x1b },                  /* in x86-sregs */
+	{ 0xc1, 0xd8 },                  /* counts events of the host's CPU: not offered */
+	{ 0x179, 0x179 },                /* fixed when a vCPU is made */
+	{ 0x186, 0x197 },                /* counts events: not offered */
+	{ 0x309, 0x30f },                /* counts events: not offered */
+	{ 0x345, 0x345 },                /* of the counters that are not offered */
+	{ 0x38d, 0x390 },                /* counts events: not offered */
+	{ 0x3f1, 0x3f2 },                /* counts events: not offered */
+	{ 0x480, 0x493 },                /* guests of guests: not offered */
+	{ 0x4c1, 0x4c8 },                /* counts events: not offered */
+	{ 0x560, 0x58f },                /* processor trace: not offered */
+	{ 0x6a0, 0x6a8 },                /* control-flow enforcement: not offered */
+	{ 0x14ce, 0x14cf },              /* branch records: not offered */
+	{ 0x40000000, 0x400001ff },      /* Hyper-V's: not offered */
+	{ 0x4b564d00, 0x4b564d00 },      /* a command: writes the time of boot to memory */
+	{ 0x4b564d07, 0x4b564d08 },      /* commands to KVM, which keeps nothing of them */
+	{ 0xc0000080, 0xc0000080 },      /* in x86-sregs */
+	{ 0xc0000100, 0xc0000101 },      /* in x86-sregs */
+	{ 0xc0000300, 0xc0000303 },      /* counts events: not offered */
+	{ 0xc0010000, 0xc0010007 },      /* counts events: not offered */
+	{ 0xc0010117, 0xc0010117 },      /* guests of guests: not offered */
+	{ 0xc0010200, 0xc001020b },      /* counts events: not offered */
 };
 
 static bool msrs_left_out(uint32_t msr)
