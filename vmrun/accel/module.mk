@@ -18,7 +18,8 @@
 #   kvm_vcpu       a vCPU's thread; kvm_exit: why it left the guest
 #   kvm_irq        interrupts; kvm_selftest
 # kvm/x86/:
-#   kvm_cpuid      what CPUID answers the guest (_models: --cpu; _topology)
+#   kvm_cpuid      what CPUID answers the guest (_features: what can be offered; _models: --cpu;
+#                  _topology)
 #   kvm_cpu        a vCPU's state; kvm_msrs: which MSRs
 #   kvm_chips      the in-kernel interrupt controllers and PIT; kvm_time: kvm-clock and TSC
 accel_soft_SRCS := $(addprefix soft/,soft.c soft_hart.c soft_timer.c soft_selftest.c \
@@ -27,7 +28,7 @@ accel_soft_SRCS := $(addprefix soft/,soft.c soft_hart.c soft_timer.c soft_selfte
 ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
 accel_kvm_SRCS := $(addprefix kvm/,kvm.c kvm_caps.c kvm_slots.c kvm_vcpu.c kvm_exit.c kvm_irq.c \
 		  kvm_selftest.c) \
-		  $(addprefix kvm/x86/,kvm_cpuid.c kvm_cpuid_models.c kvm_cpuid_topology.c \
-		  kvm_cpu.c kvm_msrs.c kvm_chips.c kvm_time.c)
+		  $(addprefix kvm/x86/,kvm_cpuid.c kvm_cpuid_features.c kvm_cpuid_models.c \
+		  kvm_cpuid_topology.c kvm_cpu.c kvm_msrs.c kvm_chips.c kvm_time.c)
 endif
 accel_SRCS := accel_list.c $(accel_soft_SRCS) $(accel_kvm_SRCS)

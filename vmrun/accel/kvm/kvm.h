@@ -22,8 +22,8 @@
  *   kvm_irq.c    GSI routing, interrupt lines, irqfd, ioeventfd
  *   kvm_selftest.c  a VM without a board
  * x86/:
- *   kvm_cpuid.c  CPUID and MSRs in the configuration: plan; kvm_cpuid_models.c: --cpu;
- *                kvm_cpuid_topology.c: cores and APIC ids
+ *   kvm_cpuid.c  CPUID and MSRs in the configuration: plan; kvm_cpuid_features.c: what can be
+ *                offered; kvm_cpuid_models.c: --cpu; kvm_cpuid_topology.c: cores and APIC ids
  *   kvm_cpu.c    a vCPU's state: fetch, put, reset
  *   kvm_msrs.c   which MSRs are state
  *   kvm_chips.c  state of the in-kernel irqchip and PIT
@@ -225,10 +225,13 @@ int kvm_clock_put(struct kvm *k, enum clock_policy policy, struct fail *why);
 int kvm_clock_stop(struct kvm *k, struct fail *why);
 int kvm_clock_start(struct kvm *k, struct fail *why);
 
-/* Between the kvm_cpuid*.c: --cpu applied to what the host has, CPUs as cores of one socket. */
+/* Between the kvm_cpuid*.c: entries; features without what is not saved, and without those that
+ * lack what they require, XSAVE's sizes to match; --cpu; CPUs as cores of one socket. */
 struct machine_cpuid *kvm_cpuid_find(struct machine *m, uint32_t leaf,
 				     uint32_t index);         /* NULL: none */
 uint32_t *kvm_cpuid_reg(struct machine_cpuid *e, enum x86_reg reg);
+void kvm_cpuid_strip(struct machine *m, bool tsc_deadline);
+void kvm_cpuid_consistent(struct machine *m);
 int kvm_cpuid_model(struct machine *m, const char *cpu, struct fail *why);
 void kvm_cpuid_topology(struct machine *m);
 void kvm_cpuid_apic_id(struct machine_cpuid *e, uint32_t id);      /* in one entry, for one vCPU */
