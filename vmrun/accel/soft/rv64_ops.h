@@ -208,8 +208,7 @@ struct rv64_op {
 	uint16_t code;
 	uint8_t  rd, rs1, rs2;      /* rd of an instruction that writes x0 is RV64_SINK */
 	uint8_t  aux;               /* rs3 of R4 */
-	/* instructions from here to the end of the block, this one included */
-	uint16_t n;
+	uint16_t n;                 /* instructions from this one to the end of the block */
 	int64_t  imm;               /* R4, FR, FRX: rounding mode; CSR: number | raw << 32 */
 };
 _Static_assert(sizeof(struct rv64_op) == 16, "pc is the op's address shifted");

@@ -4,8 +4,8 @@
 
 /* The executor: threaded dispatch over decoded ops (rv64_ops.h).
  *
- * op is the only program counter: op - ops[0] of its page is the offset in halfwords, so that pc
- * = pcbase + (op >> 3), and pcbase changes only when the page does. icount runs ahead: entering
+ * op is the only program counter: op - ops[0] of its page is the offset in halfwords, so that
+ * pc = pcbase + (op >> 3), and pcbase changes only when the page does. icount runs ahead: entering
  * a block adds its length, a trap subtracts what was not executed. Both live in registers; s.pc
  * and s.instret are written where other code may read them.
  *
@@ -57,8 +57,9 @@ static inline uint64_t run_rem(int64_t a, int64_t b)
 
 static inline uint64_t run_divw(int32_t a, int32_t b)
 {
-	return b == 0 ? UINT64_MAX : a == INT32_MIN &&
-	       b == -1 ? (uint64_t)(int64_t)a : (uint64_t)(int64_t)(a / b);
+	if (b == 0)
+		return UINT64_MAX;
+	return (uint64_t)(int64_t)(a == INT32_MIN && b == -1 ? a : a / b);
 }
 
 static inline uint64_t run_remw(int32_t a, int32_t b)

@@ -92,8 +92,7 @@ uint64_t rv64_softfp_to_int(uint64_t bits, bool is_signed, unsigned width, unsig
 	const bool     sign = bits >> 63;
 	const int      exp = (int)(bits >> 52 & 0x7ff);
 	uint64_t       mant = bits & (((uint64_t)1 << 52) - 1);
-	const uint64_t max = is_signed ? ((uint64_t)1 << (width - 1)) - 1
-			     : UINT64_MAX >> (64 - width);
+	const uint64_t max = UINT64_MAX >> (64 - width) >> is_signed;
 	const uint64_t min = is_signed ? max + 1 : 0;      /* as a magnitude */
 	const bool     nan = exp == 0x7ff && mant;
 	bool           inexact = false;
@@ -155,8 +154,8 @@ uint64_t rv64_softfp_rmm(enum rv64_softfp_op op, bool is_double, double a, doubl
 		break;
 	}
 	inexact = fetestexcept(FE_INEXACT);
-	*flags |= (fetestexcept(FE_INVALID) ? FP_NV : 0u) |
-		(fetestexcept(FE_DIVBYZERO) ? FP_DZ : 0u);
+	*flags |= fetestexcept(FE_INVALID) ? FP_NV : 0u;
+	*flags |= fetestexcept(FE_DIVBYZERO) ? FP_DZ : 0u;
 	fesetenv(&env);
 
 	memcpy(&bits, (const void *)&r, sizeof(bits));
