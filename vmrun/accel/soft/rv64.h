@@ -214,6 +214,9 @@ bool soft_event(struct hart *h);
 void soft_ask(struct soft *m, struct hart *self, uint64_t mask, uint32_t req);
 /* The same; false: a hart has not done it after ns. It will before it touches memory again. */
 bool soft_ask_within(struct soft *m, uint64_t mask, uint32_t req, uint64_t ns);
+/* Requests of the harts in mask, taken at their next safe points; returns the seq that their acks
+ * must reach. Any thread; does not wait. */
+uint64_t soft_send(struct soft *m, uint64_t mask, uint32_t req);
 /* Have all harts but self done the request of that seq? Does not wait. */
 bool soft_asked(const struct soft *m, const struct hart *self, uint64_t seq);
 

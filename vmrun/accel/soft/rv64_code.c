@@ -170,10 +170,7 @@ static void page_begin(struct hart *h, struct codepage *cp)
 	cp->clean = h->soft->nharts == 1;
 	if (cp->clean)
 		return;
-	cp->seq = atomic_fetch_add(&h->soft->seq, 1) + 1;
-	for (uint32_t i = 0; i < h->soft->nharts; i++)
-		if (h->soft->harts[i] != h)
-			soft_post(h->soft->harts[i], REQ_CODE);
+	cp->seq = soft_send(h->soft, ~((uint64_t)1 << h->id), REQ_CODE);
 }
 
 static bool page_fresh(struct hart *h, struct codepage *cp)

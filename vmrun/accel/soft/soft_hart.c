@@ -16,8 +16,9 @@
  * executes nothing, and takes its requests before it does again: for everybody else they are done.
  * It also takes them before it goes outside, so that the writes it made until then have been
  * reported (REQ_CODE). `ack` is the value that soft->seq had when a hart began to take its
- * requests: a requester counts seq up, then sets the bit, and waits for an ack at least as high, or
- * for outside. */
+ * requests: a requester sets the bit, then counts seq up, and waits for an ack at least as high, or
+ * for outside. In the other order a hart that looks in between would acknowledge what it has not
+ * taken, and go on to store through write tags that a dirty log sync believes dropped. */
 
 /* Polls before a requester sleeps: harts that run answer within a microsecond, which is less than
  * a sleep and a wakeup take. */
@@ -46,6 +47,20 @@ void soft_post(struct hart *h, uint32_t req)
 {
 	atomic_fetch_or(&h->req, req);
 	atomic_store(&h->limit, 0);
+}
+
+uint64_t soft_send(struct soft *m, uint64_t mask, uint32_t req)
+{
+	uint64_t seq;
+
+	for (uint32_t i = 0; i < m->nharts; i++)
+		if (mask >> i & 1)
+			atomic_fetch_or(&m->harts[i]->req, req);
+	seq = atomic_fetch_add(&m->seq, 1) + 1;
+	for (uint32_t i = 0; i < m->nharts; i++)
+		if (mask >> i & 1)
+			atomic_store(&m->harts[i]->limit, 0);
+	return seq;
 }
 
 /* No wakeup is lost: this side writes req, then reads sleeping; the hart writes sleeping, then
@@ -132,10 +147,7 @@ static bool soft_request(struct soft *m, struct hart *self, uint64_t mask, uint3
 	bool            done;
 
 	pthread_mutex_lock(&m->lock);
-	seq = atomic_fetch_add(&m->seq, 1) + 1;
-	for (uint32_t i = 0; i < m->nharts; i++)
-		if (mask >> i & 1)
-			soft_post(m->harts[i], req);
+	seq = soft_send(m, mask, req);
 	/* Two harts may ask each other: outside, this one's answer is not waited for. */
 	if (self)
 		outside_enter(self);
