@@ -9,7 +9,7 @@
 
 #define BLK_OTHERS_MAX 8u
 
-struct device *blk_next(struct vm *vm, unsigned *i)
+struct device *blk_next_disk(struct vm *vm, unsigned *i)
 {
 	while (*i < vm->board->ndevices) {
 		struct device *d = vm->board->devices[(*i)++];
@@ -24,7 +24,7 @@ int blk_sizes(struct vm *vm, struct fail *why)
 {
 	struct device *d;
 
-	for (unsigned i = 0; (d = blk_next(vm, &i)); )
+	for (unsigned i = 0; (d = blk_next_disk(vm, &i)); )
 		if (d->ops->disk->check_size(d, why))
 			return -1;
 	return 0;
@@ -34,7 +34,7 @@ static int blk_fingerprints(struct vm *vm, bool sampled, struct fail *why)
 {
 	struct device *d;
 
-	for (unsigned i = 0; (d = blk_next(vm, &i)); ) {
+	for (unsigned i = 0; (d = blk_next_disk(vm, &i)); ) {
 		struct machine_host *host = machine_host_find(&vm->cfg, d->cfg.host);
 
 		if (host && d->ops->disk->fingerprint(d, host, sampled, why))
@@ -52,7 +52,7 @@ void blk_sync_start(struct vm *vm, bool sample)
 {
 	struct device *d;
 
-	for (unsigned i = 0; (d = blk_next(vm, &i)); )
+	for (unsigned i = 0; (d = blk_next_disk(vm, &i)); )
 		d->ops->disk->sync_start(d, sample);
 }
 
@@ -61,7 +61,7 @@ void blk_hold(struct vm *vm, bool hold)
 	struct device *d;
 
 	pthread_mutex_lock(&vm->machine_lock);
-	for (unsigned i = 0; (d = blk_next(vm, &i)); )
+	for (unsigned i = 0; (d = blk_next_disk(vm, &i)); )
 		d->ops->disk->hold(d, hold);
 	pthread_mutex_unlock(&vm->machine_lock);
 }
@@ -113,7 +113,7 @@ bool blk_wait(struct vm *vm, enum blk_wait what, struct pollfd *others, unsigned
 
 	if (n > BLK_OTHERS_MAX)
 		n = BLK_OTHERS_MAX;
-	for (unsigned i = 0; (d = blk_next(vm, &i)); )
+	for (unsigned i = 0; (d = blk_next_disk(vm, &i)); )
 		if (!blk_wait_disk(d, what, others, n, until_ns))
 			return false;
 	return true;
@@ -123,7 +123,7 @@ int blk_synced(struct vm *vm, struct fail *why)
 {
 	struct device *d;
 
-	for (unsigned i = 0; (d = blk_next(vm, &i)); )
+	for (unsigned i = 0; (d = blk_next_disk(vm, &i)); )
 		if (d->ops->disk->sync_result(d, why))
 			return -1;
 	return 0;
@@ -133,7 +133,7 @@ int blk_quiet(struct vm *vm, struct fail *why)
 {
 	struct device *d;
 
-	for (unsigned i = 0; (d = blk_next(vm, &i)); )
+	for (unsigned i = 0; (d = blk_next_disk(vm, &i)); )
 		if (!blk_done(d, BLK_WAIT_QUIET))
 			return fail_set(why, FAIL_SYSTEM,
 					"disk %s: requests in flight at the pause deadline",
@@ -153,6 +153,6 @@ void blk_forget_samples(struct vm *vm)
 {
 	struct device *d;
 
-	for (unsigned i = 0; (d = blk_next(vm, &i)); )
+	for (unsigned i = 0; (d = blk_next_disk(vm, &i)); )
 		d->ops->disk->sync_forget(d);
 }

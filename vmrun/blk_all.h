@@ -14,7 +14,7 @@ struct pollfd;
 struct vm;
 
 /* The next disk of the VM at or after *i, which moves past it; NULL when there is none. */
-struct device *blk_next(struct vm *vm, unsigned *i);
+struct device *blk_next_disk(struct vm *vm, unsigned *i);
 
 /* Has the host truncated a disk below what its guest knows? FAIL_SYSTEM names it. */
 int blk_sizes(struct vm *vm, struct fail *why);

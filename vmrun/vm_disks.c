@@ -116,7 +116,7 @@ void vm_disks_full(struct vm *vm)
 	struct fail    why;
 	bool           any = false;
 
-	for (unsigned i = 0; (d = blk_next(vm, &i)); ) {
+	for (unsigned i = 0; (d = blk_next_disk(vm, &i)); ) {
 		bool stalled, told;
 
 		pthread_mutex_lock(&vm->machine_lock);

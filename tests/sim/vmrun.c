@@ -309,7 +309,7 @@ void blk_forget_samples(struct vm *vm)
 }
 
 /* No device is one: the VM has no disks that could be full. */
-struct device *blk_next(struct vm *vm, unsigned *i)
+struct device *blk_next_disk(struct vm *vm, unsigned *i)
 {
 	(void)vm;
 	(void)i;

@@ -7,13 +7,14 @@
 #   virtqueue            split rings of a hostile driver
 #   virtio               the life of a virtio device; virtio_mmio: its registers
 #   notifier             queue notifications that stop no vCPU
-#   virtio_blk           a disk's queue and threads; virtio_blk_request: what a request does
-#   disks                the host's file behind a disk; disk_lock: who may have it; disk_alias: by another
-#                        inode too; disk_sync: its flushes and samples for a save
+#   virtio_blk           a disk's queue and threads; virtio_blk_request: what a request does;
+#                        virtio_blk_kept: requests without space on the host
+#   disks                the host's file behind a disk; disk_lock: who may have it; disk_alias: by
+#                        another inode too; disk_sync: its flushes and samples for a save
 #   disk_writes          how much has been written to a block device, as the kernel counts it
 #   virtio_blk_disk      what saves and moves need of a disk
 #   virtio_console, virtio_rng
-devices_SRCS := device.c device_list.c plic.c uart.c rtc.c virtio.c virtio_mmio.c virtqueue.c virtio_blk.c virtio_blk_request.c disks.c \
-		disk_lock.c disk_alias.c disk_sync.c disk_writes.c virtio_blk_disk.c \
-		virtio_console.c virtio_rng.c notifier.c \
-		mc146818.c i8042.c acpi_pm.c cf9.c pvpanic.c debugexit.c vmgenid.c
+devices_SRCS := device.c device_list.c plic.c uart.c rtc.c virtio.c virtio_mmio.c virtqueue.c \
+		virtio_blk.c virtio_blk_kept.c virtio_blk_request.c virtio_blk_disk.c disks.c \
+		disk_lock.c disk_alias.c disk_sync.c disk_writes.c virtio_console.c virtio_rng.c \
+		notifier.c mc146818.c i8042.c acpi_pm.c cf9.c pvpanic.c debugexit.c vmgenid.c

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "vmrun/devices/virtio_blk.h"
+#include "vmrun/devices/virtio_blk_internal.h"
 
 #include "format/state/state_virtio_blk.h"
 #include "libcommon/bytes.h"
 #include "libcommon/io.h"
-#include "vmrun/devices/disk_sync.h"
-#include "vmrun/devices/virtio.h"
 #include "vmrun/devices/virtio_blk_request.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -16,7 +13,6 @@
 #include <string.h>
 #include <time.h>
 
-#define BLK_THREADS   2u
 #define BLK_DRAIN_NS UINT64_C(10000000000)     /* as long as a vCPU has to stop */
 
 #define F_SIZE_MAX     ((uint64_t)1 << 1)
@@ -26,34 +22,6 @@
 #define F_FLUSH        ((uint64_t)1 << 9)
 #define F_DISCARD      ((uint64_t)1 << 13)
 #define F_WRITE_ZEROES ((uint64_t)1 << 14)
-
-struct blk {
-	struct virtio           v;
-	struct virtio_blk_state s;
-	struct disk             disk;
-	struct disk_sync        sync;
-
-	/* All with machine_lock. */
-	struct blk_request     *first, **last;      /* popped and not begun, in order */
-	uint16_t                waiting;            /* how many */
-	unsigned                busy;               /* requests that have begun */
-	bool                    stop;
-	bool                    held;               /* requests that have not begun wait */
-	/* The host has no space; and that was reported. */
-	bool                    stalled, told;
-	/* The queue's last_avail counts s.kept as not popped. */
-	bool                    parked;
-	pthread_cond_t          work, idle;
-	struct blk_worker {
-		struct blk *b;
-		/* BLK_REQUEST_MAX, touched as far as requests reach. */
-		uint8_t    *buf;
-		pthread_t   thread;
-	} workers[BLK_THREADS];
-	unsigned                nworkers;
-
-	uint64_t                requests, errors, bytes_read, bytes_written;
-};
 
 /* --- the threads --- */
 
@@ -97,81 +65,6 @@ static void blk_done(struct blk *b, const struct blk_request *r, enum blk_status
 	blk_ended(b);
 }
 
-/* --- no space on the host ---
- *
- * As QEMU's werror=enospc: the request is kept, no other begins, and the VM is paused until the
- * user has freed up space and sends cont. Requests after it may have completed, so it cannot go
- * back into the ring by counting alone: its head is part of the state, and the request is made
- * again from its descriptors when the VM continues, here or on another host. */
-
-static_assert(BLK_THREADS <= VIRTIO_BLK_KEPT_MAX, "each thread may have a request to keep");
-
-static void blk_keep(struct blk *b, const struct blk_request *r)
-{
-	b->s.kept_heads[b->s.kept++] = r->head;
-}
-
-static void blk_stall(struct blk *b, const struct blk_request *r)
-{
-	blk_keep(b, r);
-	b->stalled = true;
-	b->told    = false;
-	device_event(&b->v.d, VM_EVENT_NO_SPACE);
-	blk_ended(b);
-}
-
-static void blk_forget_kept(struct blk *b)
-{
-	b->s.kept = 0;
-	memset(b->s.kept_heads, 0, sizeof(b->s.kept_heads));
-	b->stalled = b->parked = false;
-}
-
-/* Saved state has nothing in flight: kept requests count as not popped. */
-static void blk_park(struct blk *b)
-{
-	if (!b->parked)
-		virtq_unpop(&b->v.q[0], b->s.kept);
-	b->parked = true;
-}
-
-/* At a resume: kept requests are done first. */
-static void blk_unpark(struct blk *b)
-{
-	struct virtqueue  *q       = &b->v.q[0];
-	const char        *mistake = NULL;
-	struct virtq_chain c;
-
-	if (b->parked)
-		virtq_repop(q, b->s.kept);
-	for (unsigned i = 0; i < b->s.kept; i++) {
-		struct blk_request *r = NULL;
-
-		if (virtq_chain_at(q, (uint16_t)b->s.kept_heads[i], &c, &mistake) == 1)
-			r = blk_request_make(b->v.d.host->memory, &c, &mistake);
-		if (!r) {
-			virtio_broken(&b->v, mistake ? mistake : "host: out of memory");
-			break;
-		}
-		r->again = true;
-		*b->last = r;
-		b->last  = &r->next;
-	}
-	blk_forget_kept(b);
-	pthread_cond_broadcast(&b->work);
-}
-
-bool virtio_blk_stalled(struct device *d, bool *told)
-{
-	struct blk *b = (struct blk *)d;
-
-	if (told) {
-		*told   = b->told;
-		b->told = true;
-	}
-	return b->stalled;
-}
-
 static void *blk_thread(void *arg)
 {
 	struct blk_worker *w  = arg;
@@ -193,10 +86,12 @@ static void *blk_thread(void *arg)
 		status = blk_request_run(r, &b->sync, b->s.capacity, d->host->memory, w->buf,
 					 &written);
 		device_lock(d);
-		if (status == BLK_NOSPC)
-			blk_stall(b, r);
-		else
+		if (status == BLK_NOSPC) {
+			blk_kept_stall(b, r);
+			blk_ended(b);
+		} else {
 			blk_done(b, r, status, written);
+		}
 		free(r);
 	}
 	device_unlock(d);
@@ -246,7 +141,7 @@ static void blk_put_back(struct blk *b)
 	while ((r = b->first)) {
 		b->first = r->next;
 		if (r->again)
-			blk_keep(b, r);
+			blk_kept_add(b, r);
 		free(r);
 	}
 	b->last    = &b->first;
@@ -272,7 +167,7 @@ static void blk_drain(struct virtio *v)
 	blk_put_back(b);
 	while (b->busy)
 		pthread_cond_wait(&b->idle, v->d.host->lock);
-	blk_forget_kept(b);
+	blk_kept_forget(b);
 }
 
 static uint64_t blk_features(const struct virtio *v)
@@ -401,7 +296,7 @@ static int blk_pause(struct device *d, struct fail *why)
 	b->v.paused = true;
 	blk_put_back(b);
 	if (blk_drain_until(b, io_now_ns() + BLK_DRAIN_NS)) {
-		blk_park(b);
+		blk_kept_park(b);
 		return 0;
 	}
 	return fail_set(why, FAIL_SYSTEM, "disk %s: requests in flight after %u s",
@@ -410,7 +305,7 @@ static int blk_pause(struct device *d, struct fail *why)
 
 static int blk_resume(struct device *d, struct fail *why)
 {
-	blk_unpark((struct blk *)d);
+	blk_kept_unpark((struct blk *)d);
 	virtio_blk_hold(d, false);
 	return virtio_resume(d, why);
 }
