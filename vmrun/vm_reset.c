@@ -11,7 +11,7 @@
 /* What the guest was before the reset is no longer to be run. */
 static void vm_reset_wait(struct vm *vm, const struct fail *reason)
 {
-	struct fail why = { .at = FAIL_NOWHERE };
+	struct fail why = { 0 };
 	char        text[600];
 
 	fail_text(reason, text, sizeof(text));
@@ -69,7 +69,7 @@ static void vm_reset_later(struct vm *vm, const struct fail *reason)
 
 void vm_reset_asked(struct vm *vm)
 {
-	struct fail why = { .at = FAIL_NOWHERE };
+	struct fail why = { 0 };
 
 	if (vm->cfg.on_reboot == REBOOT_EXIT) {
 		vm_end(vm, RUN_SHUTDOWN, 16, "guest-reset");

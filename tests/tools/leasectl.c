@@ -214,7 +214,7 @@ static int execute(char **w, struct fail *why)
 int main(int argc, char **argv)
 {
 	static const char *const kinds[] = { "read", "log", "incoming" };
-	struct fail     why = { .at = FAIL_NOWHERE };
+	struct fail     why = { 0 };
 	struct control *c    = NULL;
 	int             kind = 0;
 	char            line[8192], text[512];
@@ -242,7 +242,7 @@ int main(int argc, char **argv)
 			continue;
 		if (!strcmp(w[0], "end"))
 			break;
-		why = (struct fail){ .at = FAIL_NOWHERE };
+		why = (struct fail){ 0 };
 		rc  = execute(w, &why);
 		if (rc < 0)
 			printf("error %s %d: %s\n", w[0], fail_status(why.kind), fail_text(&why, text, sizeof(text)));

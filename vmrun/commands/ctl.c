@@ -129,7 +129,7 @@ static int ctl_command(struct control *c, const char *command, char *out, size_t
 static int ctl_execute(const char *vm, const char *command, json_t *args)
 {
 	struct control *c = NULL;
-	struct fail     why = { .at = FAIL_NOWHERE };
+	struct fail     why = { 0 };
 	json_t         *ret = NULL;
 	char            name[128], class[64] = "";
 	int             rc, fd = -1;
@@ -154,7 +154,7 @@ static int ctl_execute(const char *vm, const char *command, json_t *args)
 
 static int ctl_wait_main(const char *vm, int argc, char **argv)
 {
-	struct fail why = { .at = FAIL_NOWHERE };
+	struct fail why = { 0 };
 	json_t     *event;
 	double      seconds = 0;
 	char       *end;
@@ -178,7 +178,7 @@ static int ctl_wait_main(const char *vm, int argc, char **argv)
 
 int ctl_main(int argc, char **argv)
 {
-	struct fail why = { .at = FAIL_NOWHERE };
+	struct fail why = { 0 };
 	json_t     *args;
 	int         rc;
 

@@ -132,7 +132,7 @@ static void list_print(const json_t *vms, bool json)
 
 int list_main(int argc, char **argv)
 {
-	struct fail why = { .at = FAIL_NOWHERE };
+	struct fail why = { 0 };
 	char        dir[PATHS_MAX];
 	char      **names = NULL;
 	size_t      n     = 0;

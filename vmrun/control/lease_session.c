@@ -161,7 +161,7 @@ static bool session_wait_disks(struct lease_session *g, const struct session_cal
 static bool session_answer(struct lease_session *g, struct session_call *call)
 {
 	struct vm       *vm  = g->server->vm;
-	struct fail      why = { .at = FAIL_NOWHERE };
+	struct fail      why = { 0 };
 	struct lease_msg *out = call->out;
 	enum blk_wait    what = BLK_WAIT_SYNCED;
 	bool             there = true;
@@ -196,7 +196,7 @@ static int session_send_regions(struct lease_session *g, uint32_t serial, uint64
 {
 	for (uint32_t i = 0; i < count; i++) {
 		struct lease_msg m;
-		struct fail      why = { .at = FAIL_NOWHERE };
+		struct fail      why = { 0 };
 		int              fd  = -1, rc;
 
 		if (session_region(g, i, &m, &fd, &why)) {
