@@ -74,38 +74,31 @@ static int control_capacity(struct control *c, struct fail *why)
 	return 0;
 }
 
-/* Keeps the one descriptor that may come with an answer; more than one, or a second unclaimed one, is closed. */
+/* Keeps the one descriptor that may come with an answer; a second one is closed. */
 static void control_take_fds(struct control *c, struct msghdr *m)
 {
-	for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h)) {
-		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
-			continue;
-		size_t count = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	size_t capacity = c->fd < 0;
+	int    fd;
 
-		for (size_t i = 0; i < count; i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(h) + i * sizeof(int), sizeof(fd));
-			if (c->fd < 0)
-				c->fd = fd;
-			else
-				close(fd);
-		}
-	}
+	if (io_fds_take(m, &fd, capacity) && capacity)
+		c->fd = fd;
 }
 
 static int control_fill(struct control *c, uint64_t deadline_ns, struct fail *why)
 {
 	union {
 		struct cmsghdr align;
-		char           capacity[CMSG_SPACE(4 * sizeof(int))];
+		char           bytes[CMSG_SPACE(4 * sizeof(int))];
 	} ctl = { 0 };
 
 	if (control_capacity(c, why))
 		return -1;
 
 	struct iovec  iov = { .iov_base = c->buf + c->len, .iov_len = c->capacity - c->len };
-	struct msghdr m   = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl.capacity, .msg_controllen = sizeof(ctl.capacity) };
+	struct msghdr m   = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = ctl.bytes, .msg_controllen = sizeof(ctl.bytes),
+	};
 
 	for (;;) {
 		if (deadline_ns) {

@@ -58,25 +58,9 @@ void client_sweep(struct control_server *s)
 /* Sends one line as far as it goes. The descriptor travels with the first byte, once. */
 static ssize_t client_put(struct server_client *c, struct server_line *l)
 {
-	struct iovec iov = { .iov_base = l->text + l->sent, .iov_len = l->len - l->sent };
-	union {
-		struct cmsghdr align;
-		char           capacity[CMSG_SPACE(sizeof(int))];
-	} ctl = { 0 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
-	ssize_t       n;
+	ssize_t n = io_fds_send(c->fd, l->text + l->sent, l->len - l->sent, &l->fd, l->fd >= 0,
+				MSG_DONTWAIT);
 
-	if (l->fd >= 0) {
-		m.msg_control    = ctl.capacity;
-		m.msg_controllen = sizeof(ctl.capacity);
-		struct cmsghdr *h = CMSG_FIRSTHDR(&m);
-
-		h->cmsg_level = SOL_SOCKET;
-		h->cmsg_type  = SCM_RIGHTS;
-		h->cmsg_len   = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(h), &l->fd, sizeof(int));
-	}
-	n = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (n > 0)
 		io_close(&l->fd);
 	return n;
