@@ -140,7 +140,7 @@ static int io_wait(int fd, short events, uint64_t deadline_ns, const char *what,
 			uint64_t now  = io_now_ns();
 			uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
 
-			/* Rounded up, so that poll does not end before the deadline; an hour fits an int. */
+			/* Rounded up, so that poll does not end before it; an hour fits an int. */
 			left = (left + 999999) / 1000000;
 			ms   = left > 3600000 ? 3600000 : (int)left;
 		}
