@@ -125,16 +125,24 @@ int images_adopt(struct vm *vm, const char *name, uint8_t *data, size_t len, str
 	return 0;
 }
 
-static int images_load_as(struct vm *vm, const char *name, bool at_once, struct fail *why)
+/* *advised: the failure says already what to do about it. */
+static int images_load_as(struct vm *vm, const char *name, bool at_once, bool *advised,
+			  struct fail *why)
 {
-	struct machine_host *h = machine_host_find(&vm->cfg, name);
+	struct machine_host *h = images_find(vm, name, why);
 	uint8_t             *data;
 	size_t               len;
 
-	if (!h || !h->path[0])
-		return images_missing(vm, !strcmp(name, "kernel"), strcmp(name, "kernel") != 0, why);
+	*advised = false;
+	if (!h)
+		return -1;
+	*advised = true;
+	if (!h->path[0])
+		return images_missing(vm, h->cls == HOST_KERNEL, h->cls == HOST_INITRD, why);
+	*advised = false;
 	if (images_read(h, at_once, &data, &len, why))
 		return fail_prefix(why, "%s: ", name);
+	*advised = true;
 	if (images_adopt(vm, name, data, len, why))
 		return fail_set(why, FAIL_REFUSED,
 			"%s: %.120s: digest mismatch: not the image that the VM was started with: "
@@ -146,20 +154,24 @@ static int images_load_as(struct vm *vm, const char *name, bool at_once, struct 
 
 int images_load(struct vm *vm, const char *name, struct fail *why)
 {
-	return images_load_as(vm, name, false, why);
+	bool advised;
+
+	return images_load_as(vm, name, false, &advised, why);
 }
 
 /* Of a VM that runs: nobody waits for a file. A failure says what to do. */
 static int images_reload(struct vm *vm, const char *name, struct fail *why)
 {
 	char text[400];
+	bool advised;
 
-	if (images_load_as(vm, name, true, why) == 0)
+	if (images_load_as(vm, name, true, &advised, why) == 0)
 		return 0;
 	fail_text(why, text, sizeof(text));
-	if (strstr(text, "set-boot"))
+	if (advised)
 		return fail_set(why, FAIL_REFUSED, "%s", text);
-	return fail_set(why, FAIL_REFUSED, "%s: use 'vmrun ctl %s set-boot %s=PATH'", text, vm->cfg.name, name);
+	return fail_set(why, FAIL_REFUSED, "%s: use 'vmrun ctl %s set-boot %s=PATH'", text,
+			vm->cfg.name, name);
 }
 
 /* A kernel is the file itself, an initrd may have been packed from a folder. */
