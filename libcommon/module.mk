@@ -19,12 +19,12 @@
 #   hostkey     the key in the state folder by which a host knows its own snapshots; HMAC-SHA-256
 #   fault       ways to fail, in test builds only
 #   client/     a VM seen from outside; may use format/, and nothing else here may use it
-#     lease     the client's end of a VM's lease
+#     lease     the client's end of a VM's lease; lease_kinds: what it is for, of both ends
 #     control   the client's end of a VM's control socket (QMP)
 #     precopy   rounds over the dirty bitmap, the pause, the rest
 #     progress  a live line or JSON lines on stderr
 #     moves     records of who owns a VM across a move; moves_file: on disk; moves_lock: the claim of a VM
 LIBS += libcommon
-libcommon_client_SRCS := lease.c control.c precopy.c progress.c moves.c moves_file.c moves_lock.c
+libcommon_client_SRCS := lease.c lease_kinds.c control.c precopy.c progress.c moves.c moves_file.c moves_lock.c
 libcommon_SRCS := fail.c io.c bitmap.c pageset.c populated.c uuid.c paths.c pages.c page_sink.c fault.c note.c units.c publish.c \
 		  samefile.c text.c hostkey.c $(addprefix client/,$(libcommon_client_SRCS))

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +29,9 @@
 #define LEASE_DEATH_MS   1000
 #define LEASE_AHEAD      32u                     /* clears on their way at once: far below a socket buffer */
 
-static_assert(sizeof(struct lease_region) <= sizeof(((struct lease_msg *)0)->text), "a region travels in text");
+/* What docs/control.md 6 promises of the bytes on the channel. */
+static_assert(sizeof(struct lease_msg) == 336 && offsetof(struct lease_msg, text) == 80 &&
+	      sizeof(struct lease_region) == 72, "the messages of a lease have changed");
 static_assert(sizeof(((struct lease *)0)->rams) / sizeof(struct lease_ram) <= IO_FDS_MAX, "as many as format allows");
 
 /* From here on every call fails the same way: what vmrun said, once, is why. */
@@ -163,7 +166,7 @@ static int lease_regions(struct lease *l, struct fail *why)
 
 		if (lease_answer(l, LEASE_REGIONS, l->serial, &m, &ram->fd, 1, LEASE_ANSWER_MS, why))
 			return -1;
-		memcpy(&ram->r, m.text, sizeof(ram->r));
+		ram->r = m.region;
 		ram->r.name[sizeof(ram->r.name) - 1] = '\0';
 		if (lease_region_check(l, ram, why)) {
 			io_close(&ram->fd);
@@ -211,9 +214,9 @@ int lease_adopt(struct lease **out, int fd, const char *vm, struct fail *why)
 int lease_open_token(struct lease **out, struct control *c, enum lease_kind kind, const char *holder, const char *token,
 		     struct fail *why)
 {
-	static const char *const kinds[] = { [LEASE_KIND_READ] = "read", [LEASE_KIND_LOG] = "log", [LEASE_KIND_INCOMING] = "incoming" };
 	uint64_t until = io_now_ns() + (uint64_t)LEASE_WAIT_MS * 1000000u;
-	json_t  *args  = json_pack("{s:s, s:s, s:s*}", "kind", kinds[kind], "holder", holder, "token", token);
+	json_t  *args  = json_pack("{s:s, s:s, s:s*}", "kind", lease_kinds[kind].name,
+			     "holder", holder, "token", token);
 	int      fd = -1, rc;
 
 	if (!args) {
@@ -222,7 +225,7 @@ int lease_open_token(struct lease **out, struct control *c, enum lease_kind kind
 	}
 	while ((rc = control_execute(c, "vmferry-lease", args, NULL, &fd, NULL, LEASE_ANSWER_MS, why))) {
 		/* Refused by a VM that lives: FAIL_PEER. */
-		if (why->kind != FAIL_PEER || kind == LEASE_KIND_READ || io_now_ns() >= until)
+		if (why->kind != FAIL_PEER || !lease_kinds[kind].exclusive || io_now_ns() >= until)
 			break;
 		poll(NULL, 0, LEASE_TRY_MS);
 	}
@@ -378,13 +381,6 @@ int lease_sync(struct lease *l, uint64_t *fresh, uint64_t *took_ns, struct fail 
 	if (took_ns)
 		*took_ns = m.a[1];
 	return 0;
-}
-
-int lease_clear(struct lease *l, uint32_t region, uint64_t first, uint64_t count, struct fail *why)
-{
-	struct lease_range r = { .first = first, .count = count };
-
-	return lease_clear_ranges(l, region, &r, 1, why);
 }
 
 int lease_clear_ranges(struct lease *l, uint32_t region, const struct lease_range *r, size_t n, struct fail *why)
@@ -563,9 +559,9 @@ int lease_abort(struct lease *l, const struct uuid *move, struct fail *why)
 	return lease_call_uuid(l, LEASE_ABORT, move, NULL, 0, why);
 }
 
-int lease_retake(struct lease *l, const struct uuid *move, bool by_word, struct fail *why)
+int lease_retake(struct lease *l, const struct uuid *move, bool confirmed, struct fail *why)
 {
-	return lease_call_uuid(l, LEASE_RETAKE, move, NULL, by_word ? 1 : 0, why);
+	return lease_call_uuid(l, LEASE_RETAKE, move, NULL, confirmed ? 1 : 0, why);
 }
 
 int lease_retaking(struct lease *l, const struct uuid *move, bool on, struct fail *why)

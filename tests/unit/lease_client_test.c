@@ -60,7 +60,7 @@ static void regions(struct peer *p, struct lease_msg *m)
 	if (p->script == BAD_REGION)
 		r.size = UINT64_MAX - 4095;
 	memset(r.name, 'x', sizeof(r.name));       /* not terminated: the client's business */
-	memcpy(m->text, &r, sizeof(r));
+	m->region = r;
 	for (uint64_t i = 0; i < m->a[0] && i < 2; i++)
 		answer(p, m, sizeof(*m), &fd, 1);
 	close(fd);

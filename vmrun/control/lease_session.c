@@ -46,12 +46,11 @@ bool sessions_state_moving(const struct control_server *s)
 
 json_t *sessions_json(const struct control_server *s)
 {
-	static const char *const kinds[] = { [LEASE_KIND_READ] = "read", [LEASE_KIND_LOG] = "log", [LEASE_KIND_INCOMING] = "incoming" };
 	json_t *list = json_array();
 
 	for (const struct lease_session *g = s->sessions; g; g = g->next)
 		if (!g->gone)
-			json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:b, s:b}", "kind", kinds[g->kind], "holder", g->holder,
+			json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:b, s:b}", "kind", lease_kinds[g->kind].name, "holder", g->holder,
 							      "logging", (int)g->logging, "paused", (int)g->paused, "lost", (int)g->lost));
 	return list;
 }
@@ -313,16 +312,20 @@ void sessions_drop_ended(struct control_server *s)
 }
 
 /* May there be a lease of that kind now? */
-static int session_allowed(const struct control_server *s, enum lease_kind kind, const char *what, const char *token, struct fail *why)
+static int session_allowed(const struct control_server *s, enum lease_kind kind, const char *token,
+			   struct fail *why)
 {
-	static const unsigned allowed[] = {
+	static const unsigned allowed[LEASE_KINDS] = {
 		[LEASE_KIND_READ]     = PHASE_FREE | PHASE_LEASED | PHASE_RELEASED,
 		[LEASE_KIND_LOG]      = PHASE_FREE | PHASE_LEASED | PHASE_RELEASED,
 		[LEASE_KIND_INCOMING] = PHASE_INCOMING | PHASE_DOUBT,
 	};
+	const char  *what   = lease_kinds[kind].title, *holder = NULL;
 	enum phase   phase  = command_phase(s);
-	const char  *holder = kind == LEASE_KIND_READ ? NULL : sessions_holder(s, kind, NULL);
 	unsigned     n      = 0;
+
+	if (lease_kinds[kind].exclusive)
+		holder = sessions_holder(s, kind, NULL);
 
 	for (const struct lease_session *g = s->sessions; g; g = g->next)
 		n++;
@@ -362,12 +365,11 @@ static void session_free(struct lease_session *g)
 
 int session_open(struct control_server *s, enum lease_kind kind, const char *holder, const char *token, int *fd, struct fail *why)
 {
-	static const char *const whats[] = { "lease", "logging lease", "incoming lease" };
 	struct lease_session *g;
 	int           pair[2];
 
 	sessions_drop_ended(s);
-	if (session_allowed(s, kind, whats[kind], token, why))
+	if (session_allowed(s, kind, token, why))
 		return -1;
 	if (!holder[0] || strlen(holder) >= GRANT_HOLDER_MAX)
 		return fail_set(why, FAIL_USAGE, "Parameter 'holder' expects 1 to %d characters", GRANT_HOLDER_MAX - 1);

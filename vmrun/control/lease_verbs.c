@@ -18,8 +18,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static_assert(sizeof(struct lease_region) <= sizeof(((struct lease_msg *)0)->text), "a region travels in text");
-
 int session_region(struct lease_session *g, uint32_t i, struct lease_msg *out, int *fd, struct fail *why)
 {
 	struct vm    *vm = g->server->vm;
@@ -27,15 +25,14 @@ int session_region(struct lease_session *g, uint32_t i, struct lease_msg *out, i
 	bool     writable;
 
 	pthread_mutex_lock(&vm->control_lock);
-	writable = g->kind == LEASE_KIND_INCOMING && command_phase(g->server) == PHASE_INCOMING;
+	writable = lease_kinds[g->kind].writes && command_phase(g->server) == PHASE_INCOMING;
 	pthread_mutex_unlock(&vm->control_lock);
-	*out = (struct lease_msg){ .verb = LEASE_REGIONS };
-
-	struct lease_region lr = { .id = r->cfg.id, .kind = (uint32_t)r->cfg.kind, .size = r->cfg.size, .gpa = r->cfg.gpa,
-				   .page_size = r->cfg.page_size };
-
-	snprintf(lr.name, sizeof(lr.name), "%s", r->cfg.name);
-	memcpy(out->text, &lr, sizeof(lr));
+	*out = (struct lease_msg){
+		.verb = LEASE_REGIONS,
+		.region = { .id = r->cfg.id, .kind = (uint32_t)r->cfg.kind, .size = r->cfg.size,
+			    .gpa = r->cfg.gpa, .page_size = r->cfg.page_size },
+	};
+	snprintf(out->region.name, sizeof(out->region.name), "%s", r->cfg.name);
 	if (!writable)
 		*fd = session_fd_readonly(r->fd, r->cfg.name, why);
 	else if ((*fd = fcntl(r->fd, F_DUPFD_CLOEXEC, 0)) < 0)

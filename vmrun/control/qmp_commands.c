@@ -146,19 +146,19 @@ static int command_events(struct command_call *call, struct fail *why)
 
 static int command_lease(struct command_call *call, struct fail *why)
 {
-	static const char *const kinds[] = { [LEASE_KIND_READ] = "read", [LEASE_KIND_LOG] = "log", [LEASE_KIND_INCOMING] = "incoming" };
-	const char *kind   = json_string_value(json_object_get(call->args, "kind"));
+	const char *name   = json_string_value(json_object_get(call->args, "kind"));
 	const char *holder = json_string_value(json_object_get(call->args, "holder"));
 	const char *token  = json_string_value(json_object_get(call->args, "token"));
 
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if (!strcmp(kind, kinds[i])) {
-			if (session_open(call->server, (enum lease_kind)i, holder, token ? token : "", &call->fd, why))
-				return -1;
-			call->ret = json_pack("{s:s, s:s}", "kind", kinds[i], "holder", holder);
-			return 0;
-		}
-	return fail_set(why, FAIL_USAGE, "Parameter 'kind' expects 'read', 'log' or 'incoming'");
+	enum lease_kind kind;
+
+	if (!lease_kind_parse(&kind, name))
+		return fail_set(why, FAIL_USAGE,
+				"Parameter 'kind' expects 'read', 'log' or 'incoming'");
+	if (session_open(call->server, kind, holder, token ? token : "", &call->fd, why))
+		return -1;
+	call->ret = json_pack("{s:s, s:s}", "kind", name, "holder", holder);
+	return 0;
 }
 
 static int command_moves(struct command_call *call, struct fail *why)
