@@ -126,8 +126,8 @@ void hostkey_clear(struct hostkey *k)
 	explicit_bzero(k, sizeof(*k));
 }
 
-int hostkey_mac(const struct hostkey *k, const struct mac_part *parts, size_t n,
-		uint8_t out[MAC_BYTES], struct fail *why)
+int hostkey_mac(const struct hostkey *k, const struct hostkey_part *parts, size_t n,
+		uint8_t out[HOSTKEY_MAC_BYTES], struct fail *why)
 {
 	static char      digest[] = "SHA256";
 	const OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
@@ -145,7 +145,7 @@ int hostkey_mac(const struct hostkey *k, const struct mac_part *parts, size_t n,
 		good = EVP_MAC_update(c, length, sizeof(length)) &&
 		       EVP_MAC_update(c, parts[i].data, parts[i].len);
 	}
-	good = good && EVP_MAC_final(c, out, &len, MAC_BYTES) && len == MAC_BYTES;
+	good = good && EVP_MAC_final(c, out, &len, HOSTKEY_MAC_BYTES) && len == HOSTKEY_MAC_BYTES;
 	EVP_MAC_CTX_free(c);
 	EVP_MAC_free(mac);
 	return good ? 0 : fail_set(why, FAIL_SYSTEM, "HMAC-SHA-256: libcrypto error");
@@ -154,15 +154,15 @@ int hostkey_mac(const struct hostkey *k, const struct mac_part *parts, size_t n,
 int hostkey_id(const struct hostkey *k, uint8_t out[HOSTKEY_ID_BYTES], struct fail *why)
 {
 	static const char purpose[] = "vmferry key id";
-	uint8_t           mac[MAC_BYTES];
+	uint8_t           mac[HOSTKEY_MAC_BYTES];
 
-	if (hostkey_mac(k, &(struct mac_part){ purpose, strlen(purpose) }, 1, mac, why))
+	if (hostkey_mac(k, &(struct hostkey_part){ purpose, strlen(purpose) }, 1, mac, why))
 		return -1;
 	memcpy(out, mac, HOSTKEY_ID_BYTES);
 	return 0;
 }
 
-bool mac_same(const uint8_t a[MAC_BYTES], const uint8_t b[MAC_BYTES])
+bool hostkey_mac_same(const uint8_t a[HOSTKEY_MAC_BYTES], const uint8_t b[HOSTKEY_MAC_BYTES])
 {
-	return CRYPTO_memcmp(a, b, MAC_BYTES) == 0;
+	return CRYPTO_memcmp(a, b, HOSTKEY_MAC_BYTES) == 0;
 }

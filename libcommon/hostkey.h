@@ -15,7 +15,7 @@
 
 #define HOSTKEY_BYTES    32u
 #define HOSTKEY_ID_BYTES 16u
-#define MAC_BYTES        32u
+#define HOSTKEY_MAC_BYTES        32u
 
 struct hostkey {
 	uint8_t b[HOSTKEY_BYTES];
@@ -30,17 +30,17 @@ void hostkey_clear(struct hostkey *k);
 
 /* HMAC-SHA-256 under the key over the parts, each preceded by its length as 8 bytes, little-endian.
  * The first part should be a text that names the purpose. */
-struct mac_part {
+struct hostkey_part {
 	const void *data;
 	size_t      len;
 };
-int hostkey_mac(const struct hostkey *k, const struct mac_part *parts, size_t n,
-		uint8_t out[MAC_BYTES], struct fail *why);
+int hostkey_mac(const struct hostkey *k, const struct hostkey_part *parts, size_t n,
+		uint8_t out[HOSTKEY_MAC_BYTES], struct fail *why);
 
 /* Tells keys apart without giving them away. */
 int hostkey_id(const struct hostkey *k, uint8_t out[HOSTKEY_ID_BYTES], struct fail *why);
 
 /* In constant time. */
-bool mac_same(const uint8_t a[MAC_BYTES], const uint8_t b[MAC_BYTES]);
+bool hostkey_mac_same(const uint8_t a[HOSTKEY_MAC_BYTES], const uint8_t b[HOSTKEY_MAC_BYTES]);
 
 #endif

@@ -164,30 +164,6 @@ static int io_peer_error(const char *what, const char *verb, struct fail *why)
 	return -1;
 }
 
-int io_recv(int fd, void *buf, size_t len, uint64_t deadline_ns, const char *what, struct fail *why)
-{
-	uint8_t *p = buf;
-
-	while (len) {
-		ssize_t n = recv(fd, p, len, deadline_ns ? MSG_DONTWAIT : 0);
-
-		if (n > 0) {
-			p += n;
-			len -= (size_t)n;
-			continue;
-		}
-		if (n == 0)
-			return fail_set(why, FAIL_PEER, "%s: connection closed by peer", what);
-		if (errno == EINTR)
-			continue;
-		if (errno != EAGAIN)
-			return io_peer_error(what, "receive", why);
-		if (io_wait(fd, POLLIN, deadline_ns, what, why))
-			return -1;
-	}
-	return 0;
-}
-
 int io_send(int fd, const void *buf, size_t len, uint64_t deadline_ns, const char *what,
 	    struct fail *why)
 {

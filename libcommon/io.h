@@ -48,7 +48,7 @@ int io_read_cancel(int fd, int cancel, void *buf, size_t len, size_t *got, const
 		   struct fail *why);
 
 /**
- * io_recv - receive or send exactly @len bytes over a stream socket
+ * io_send - send exactly @len bytes over a stream socket
  * @fd:          socket, blocking or not
  * @buf:         @len bytes
  * @len:         0 is valid
@@ -59,8 +59,6 @@ int io_read_cancel(int fd, int cancel, void *buf, size_t len, size_t *got, const
  *
  * Return: 0 or -1.
  */
-int io_recv(int fd, void *buf, size_t len, uint64_t deadline_ns, const char *what,
-	    struct fail *why);
 int io_send(int fd, const void *buf, size_t len, uint64_t deadline_ns, const char *what,
 	    struct fail *why);
 

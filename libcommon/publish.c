@@ -141,7 +141,7 @@ int publish_open(struct publish *p, const char *path, mode_t mode, bool force, s
 int publish_keep(const struct publish *p, const struct stat *st, const char *what,
 		 struct fail *why)
 {
-	if (p->replaces && same_file(&p->old, st))
+	if (p->replaces && samefile(&p->old, st))
 		return fail_set(why, FAIL_USAGE, "%.200s: is %.80s, not overwritten; name another file",
 				p->path, what);
 	return 0;

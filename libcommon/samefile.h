@@ -8,9 +8,9 @@
 
 /* Does writing to one write to the other? One inode; two nodes of one block device; a loop device, or
  * a partition of one, and the file behind it. What other devices are made of is not looked at. */
-bool same_file(const struct stat *a, const struct stat *b);
+bool samefile(const struct stat *a, const struct stat *b);
 
 /* The file behind a loop device: its path, and *st. False: it is none, or this host does not tell. */
-bool loop_backing(const struct stat *device, char *path, size_t capacity, struct stat *st);
+bool samefile_loop_backing(const struct stat *device, char *path, size_t capacity, struct stat *st);
 
 #endif

@@ -196,7 +196,7 @@ unsigned images_lacking(const struct vm *vm)
 	return lacks;
 }
 
-int images_at_hand(const struct vm *vm, struct fail *why)
+static int images_available(const struct vm *vm, struct fail *why)
 {
 	unsigned lacks = images_lacking(vm);
 
@@ -207,13 +207,13 @@ void images_tell(const struct vm *vm)
 {
 	struct fail why;
 
-	if (vm->cfg.on_reboot != REBOOT_EXIT && images_at_hand(vm, &why))
+	if (vm->cfg.on_reboot != REBOOT_EXIT && images_available(vm, &why))
 		note("%s: %s; until then a reboot pauses the VM", vm->cfg.name, why.what);
 }
 
 int images_need(struct vm *vm, struct fail *why)
 {
-	if (images_at_hand(vm, why) || (!vm->images.kernel && images_reload(vm, "kernel", why)))
+	if (images_available(vm, why) || (!vm->images.kernel && images_reload(vm, "kernel", why)))
 		return -1;
 	return !vm->images.initrd && machine_host_find(&vm->cfg, "initrd") ? images_reload(vm, "initrd", why) : 0;
 }

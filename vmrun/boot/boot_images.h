@@ -23,10 +23,8 @@ int images_load(struct vm *vm, const char *name, struct fail *why);
  * FAIL_REFUSED names the command that gives what is missing. */
 int images_need(struct vm *vm, struct fail *why);
 
-/* As images_need, without reading anything: is there a file of the recorded size where an image was?
- * FAIL_REFUSED as there. */
-int images_at_hand(const struct vm *vm, struct fail *why);
-/* The same as a set of 1 << HOST_KERNEL and 1 << HOST_INITRD: what is missing. */
+/* What images_need() would find missing, without reading any file: a set of 1 << HOST_KERNEL and
+ * 1 << HOST_INITRD. An image is available in memory, or as a file of the recorded size. */
 unsigned images_lacking(const struct vm *vm);
 /* A VM has arrived: a line on standard error when its next reboot can't be done. */
 void images_tell(const struct vm *vm);
@@ -46,8 +44,6 @@ void images_close(struct vm *vm);
 
 /* An initrd from what a user names: a cpio (compressed or not) as it is; a folder, or any other archive libarchive reads,
  * packed into a newc cpio in memory, sorted, owned by 0:0. *out is malloc'd, at most IMAGE_MAX_BYTES. */
-int initrd_read(const char *path, uint8_t **out, size_t *len, struct fail *why);
-/* The same of an open file or folder; path is what it is called by. */
 int initrd_read_fd(int fd, const char *path, uint8_t **out, size_t *len, struct fail *why);
 
 #endif

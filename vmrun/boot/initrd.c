@@ -293,15 +293,3 @@ int initrd_read_fd(int fd, const char *path, uint8_t **out, size_t *len, struct 
 	cpio_close(&c);
 	return rc;
 }
-
-int initrd_read(const char *path, uint8_t **out, size_t *len, struct fail *why)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	int rc;
-
-	if (fd < 0)
-		return fail_sys(why, "%s", path);
-	rc = initrd_read_fd(fd, path, out, len, why);
-	close(fd);
-	return rc;
-}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/commands/ctl.h"
 
-#include "vmrun/control/control.h"
+#include "vmrun/commands/commands.h"
 
 #include <errno.h>
 #include <math.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "vmrun/control/control.h"
+#include "vmrun/commands/commands.h"
 
 #include "libcommon/client/control.h"
 #include "libcommon/paths.h"

@@ -121,7 +121,8 @@ void client_send(struct server_client *c, const char *text, size_t len, int fd)
 	c->out_bytes += l->len;
 }
 
-void client_send_json(struct server_client *c, json_t *m, int fd)
+/* Takes m and fd. */
+static void client_send_json(struct server_client *c, json_t *m, int fd)
 {
 	char *text = m ? json_dumps(m, JSON_COMPACT) : NULL;
 

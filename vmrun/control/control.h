@@ -35,8 +35,4 @@ void control_server_event(struct vm *vm, const char *name, json_t *data);
  * names move, peer and what settles it. For --incoming it is not asked: the READY verb compares generations. */
 int records_may_start(const struct uuid *vm, const char *name, struct fail *why);
 
-/* Commands of vmrun, argv[0] is "list" or "ctl"; they print, and return the exit status. */
-int list_main(int argc, char **argv);
-int ctl_main(int argc, char **argv);
-
 #endif

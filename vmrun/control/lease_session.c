@@ -19,7 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define GRANT_SEND_NS 5000000000u      /* a holder that does not read its answers */
+#define SESSION_SEND_NS 5000000000u      /* a holder that does not read its answers */
 
 /* An open one of that kind: one that was revoked, or whose channel has ended, stands in nobody's way. */
 static struct lease_session *sessions_find(const struct control_server *s, enum lease_kind kind)
@@ -81,14 +81,14 @@ static void session_drop(struct lease_session *g)
 		}
 	}
 	if (g->moving)
-		handover_unmove(g->server);
+		lease_handover_unmove(g->server);
 	g->moving = false;
 }
 
-/* Waits for room within GRANT_SEND_NS: a holder that reads nothing does not keep this thread, nor a pause behind it. */
+/* Waits for room within SESSION_SEND_NS: a holder that reads nothing does not keep this thread, nor a pause behind it. */
 static int session_send(struct lease_session *g, const struct lease_msg *m, const int *fds, size_t nfds)
 {
-	uint64_t    until = io_now_ns() + GRANT_SEND_NS, deadline = g->deadline_ns;
+	uint64_t    until = io_now_ns() + SESSION_SEND_NS, deadline = g->deadline_ns;
 	struct fail why;
 
 	if (deadline && deadline < until)
@@ -112,7 +112,7 @@ static void session_fill_lost(const struct lease_session *g, struct lease_msg *m
 	snprintf(m->text, sizeof(m->text), "%s", g->lost_why);
 }
 
-void session_revoke(struct lease_session *g, enum fail_kind kind, const char *reason)
+static void session_revoke(struct lease_session *g, enum fail_kind kind, const char *reason)
 {
 	if (g->lost)
 		return;
@@ -151,7 +151,7 @@ static bool session_wait_disks(struct lease_session *g, const struct session_cal
 	uint64_t      until     = g->deadline_ns, ms = call->in->a[0];
 
 	if (what == BLK_WAIT_QUIET)      /* the deadline of a pause counts from the request for it */
-		until = call->begin_ns + (ms < GRANT_PAUSE_MS_MAX ? ms : GRANT_PAUSE_MS_MAX) * 1000000u;
+		until = call->begin_ns + (ms < SESSION_PAUSE_MS_MAX ? ms : SESSION_PAUSE_MS_MAX) * 1000000u;
 	return blk_wait(g->server->vm, what, others, 2, until) || !others[1].revents;
 }
 
@@ -264,7 +264,7 @@ static void session_leave(struct lease_session *g)
 		session_drop(g);
 	g->gone = true;
 	if (g->kind == LEASE_KIND_INCOMING && !sessions_find(g->server, LEASE_KIND_INCOMING))
-		handover_lost(g->server, g->lost ? g->lost_why : "lease closed by its holder");
+		lease_handover_lost(g->server, g->lost ? g->lost_why : "lease closed by its holder");
 	pthread_mutex_unlock(&vm->control_lock);
 	/* The holder sees the end only now: by then what was its is given back. */
 	shutdown(g->fd, SHUT_RDWR);
@@ -318,7 +318,7 @@ static int session_allowed(const struct control_server *s, enum lease_kind kind,
 	static const unsigned allowed[LEASE_KINDS] = {
 		[LEASE_KIND_READ]     = PHASE_FREE | PHASE_LEASED | PHASE_RELEASED,
 		[LEASE_KIND_LOG]      = PHASE_FREE | PHASE_LEASED | PHASE_RELEASED,
-		[LEASE_KIND_INCOMING] = PHASE_INCOMING | PHASE_DOUBT,
+		[LEASE_KIND_INCOMING] = PHASE_INCOMING | PHASE_UNRESOLVED,
 	};
 	const char  *what   = lease_kinds[kind].title, *holder = NULL;
 	enum phase   phase  = command_phase(s);
@@ -329,10 +329,10 @@ static int session_allowed(const struct control_server *s, enum lease_kind kind,
 
 	for (const struct lease_session *g = s->sessions; g; g = g->next)
 		n++;
-	if (n >= GRANTS_MAX)
+	if (n >= SESSIONS_MAX)
 		return fail_set(why, FAIL_LIMIT,
 				"%s: number of open leases exceeds the limit of %u", what, n);
-	if (!(allowed[kind] & phase) && !(kind == LEASE_KIND_INCOMING && handover_arrived(s)))
+	if (!(allowed[kind] & phase) && !(kind == LEASE_KIND_INCOMING && lease_handover_arrived(s)))
 		return command_refuse(s, what, why);
 	if (holder)
 		return fail_set(why, FAIL_REFUSED, "%s: already in use by %s", what, holder);
@@ -371,8 +371,8 @@ int session_open(struct control_server *s, enum lease_kind kind, const char *hol
 	sessions_drop_ended(s);
 	if (session_allowed(s, kind, token, why))
 		return -1;
-	if (!holder[0] || strlen(holder) >= GRANT_HOLDER_MAX)
-		return fail_set(why, FAIL_USAGE, "Parameter 'holder' expects 1 to %d characters", GRANT_HOLDER_MAX - 1);
+	if (!holder[0] || strlen(holder) >= SESSION_HOLDER_MAX)
+		return fail_set(why, FAIL_USAGE, "Parameter 'holder' expects 1 to %d characters", SESSION_HOLDER_MAX - 1);
 	g = calloc(1, sizeof(*g));
 	if (!g) {
 		errno = ENOMEM;

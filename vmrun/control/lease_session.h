@@ -16,9 +16,9 @@
 /* vmrun's end of a lease (libcommon/client/lease.h is the holder's): a channel, a thread that serves it, and what the holder may
  * ask for. All verbs run under vm->control_lock; what a grant has taken of the VM is given back when its channel ends. */
 
-#define GRANT_HOLDER_MAX    64
-#define GRANTS_MAX          32u
-#define GRANT_PAUSE_MS_MAX  600000u
+#define SESSION_HOLDER_MAX    64
+#define SESSIONS_MAX          32u
+#define SESSION_PAUSE_MS_MAX  600000u
 
 struct control_server;
 
@@ -26,7 +26,7 @@ struct lease_session {
 	struct lease_session          *next;       /* in control_server.grants, under control_lock */
 	struct control_server *server;
 	enum lease_kind        kind;
-	char                   holder[GRANT_HOLDER_MAX];
+	char                   holder[SESSION_HOLDER_MAX];
 	int                    fd;         /* channel, non-blocking */
 	int                    kick;       /* eventfd: the server closes */
 	pthread_t              thread;
@@ -60,8 +60,6 @@ struct session_call {
 
 /* Main thread. *fd is the holder's end. A second logging lease is refused with the name of who has the first. token: "" for none. */
 int session_open(struct control_server *s, enum lease_kind kind, const char *holder, const char *token, int *fd, struct fail *why);
-/* Takes the lease away: pause, throttle, log and epoch are given back, and the holder is told. */
-void session_revoke(struct lease_session *g, enum fail_kind kind, const char *reason);
 /* Main thread, without control_lock: joins threads that have ended. */
 void sessions_reap(struct control_server *s);
 /* Main thread, without control_lock: ends all, tells the holders why the VM ended, joins. */

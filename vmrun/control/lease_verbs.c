@@ -189,9 +189,9 @@ static int verb_pause(struct lease_session *g, struct session_call *call, struct
 
 	if (g->paused)
 		return fail_set(why, FAIL_USAGE, "pause: already paused");
-	if (ms == 0 || ms > GRANT_PAUSE_MS_MAX)
+	if (ms == 0 || ms > SESSION_PAUSE_MS_MAX)
 		return fail_set(why, FAIL_USAGE, "pause: deadline out of range (valid: 1 to %u ms)",
-				GRANT_PAUSE_MS_MAX);
+				SESSION_PAUSE_MS_MAX);
 	if (blk_quiet(vm, why))
 		return -1;
 	vm->run.moving = g->moving;
@@ -218,9 +218,9 @@ static int verb_renew(struct lease_session *g, struct session_call *call, struct
 
 	if (!g->paused)
 		return fail_set(why, FAIL_USAGE, "renew: not paused");
-	if (ms == 0 || ms > GRANT_PAUSE_MS_MAX)
+	if (ms == 0 || ms > SESSION_PAUSE_MS_MAX)
 		return fail_set(why, FAIL_USAGE, "renew: deadline out of range (valid: 1 to %u ms)",
-				GRANT_PAUSE_MS_MAX);
+				SESSION_PAUSE_MS_MAX);
 	g->deadline_ns = io_now_ns() + ms * 1000000u;
 	return 0;
 }
@@ -283,7 +283,7 @@ static int verb_finish(struct lease_session *g, struct session_call *call, struc
 	int rc = g->paused ? verb_unpause(g, why) : 0;
 
 	if (g->moving)
-		handover_unmove(g->server);
+		lease_handover_unmove(g->server);
 	g->moving = false;
 	return rc;
 }
@@ -300,7 +300,7 @@ static int verb_commit(struct lease_session *g, struct session_call *call, struc
 
 static int verb_moving(struct lease_session *g, struct session_call *call, struct fail *why)
 {
-	if (handover_moving(g->server, &call->in->uuid, call->in->text, why))
+	if (lease_handover_moving(g->server, &call->in->uuid, call->in->text, why))
 		return -1;
 	g->moving = true;
 	return 0;
@@ -315,7 +315,7 @@ static int verb_release(struct lease_session *g, struct session_call *call, stru
 	/* What the target reads must not depend on what this host still has in its memory. */
 	if (!runstate_held_by(vm, HOLD_RELEASED) && blk_synced(vm, why))
 		return -1;
-	if (handover_release(g->server, &call->in->uuid, why))
+	if (lease_handover_release(g->server, &call->in->uuid, why))
 		return -1;
 	g->moving = false;
 	/* From here on the pause is not the lease's: losing the lease changes nothing. */
@@ -330,7 +330,7 @@ static int verb_retaking(struct lease_session *g, struct session_call *call, str
 {
 	if (call->in->a[0] > 1)
 		return fail_set(why, FAIL_USAGE, "retaking: invalid value (valid: 0, 1)");
-	if (handover_retaking(g->server, &call->in->uuid, call->in->a[0] == 1, why))
+	if (lease_handover_retaking(g->server, &call->in->uuid, call->in->a[0] == 1, why))
 		return -1;
 	g->moving = call->in->a[0] == 1;
 	return 0;
@@ -340,12 +340,12 @@ static int verb_retake(struct lease_session *g, struct session_call *call, struc
 {
 	if (call->in->a[0] > 1)
 		return fail_set(why, FAIL_USAGE, "retake: invalid value (valid: 0, 1)");
-	return handover_retake(g->server, &call->in->uuid, call->in->a[0] == 1, why);
+	return lease_handover_retake(g->server, &call->in->uuid, call->in->a[0] == 1, why);
 }
 
 static int verb_done(struct lease_session *g, struct session_call *call, struct fail *why)
 {
-	return handover_done(g->server, &call->in->uuid, call->in->a[0], why);
+	return lease_handover_done(g->server, &call->in->uuid, call->in->a[0], why);
 }
 
 /* The VM's lock, which our starter has held since before it started us. */
@@ -417,17 +417,17 @@ static int verb_load(struct lease_session *g, struct session_call *call, struct 
 
 static int verb_ready(struct lease_session *g, struct session_call *call, struct fail *why)
 {
-	return handover_ready(g->server, &call->in->uuid, call->in->text, call->in->a[0], why);
+	return lease_handover_ready(g->server, &call->in->uuid, call->in->text, call->in->a[0], why);
 }
 
 static int verb_start(struct lease_session *g, struct session_call *call, struct fail *why)
 {
-	return handover_start(g->server, &call->in->uuid, why);
+	return lease_handover_start(g->server, &call->in->uuid, why);
 }
 
 static int verb_abort(struct lease_session *g, struct session_call *call, struct fail *why)
 {
-	return handover_abort(g->server, &call->in->uuid, why);
+	return lease_handover_abort(g->server, &call->in->uuid, why);
 }
 
 #define READ     (1u << LEASE_KIND_READ)
@@ -435,7 +435,7 @@ static int verb_abort(struct lease_session *g, struct session_call *call, struct
 #define INCOMING (1u << LEASE_KIND_INCOMING)
 #define OURS     (PHASE_FREE | PHASE_LEASED)
 #define LIVE     (OURS | PHASE_RELEASED)
-#define FILLED   (PHASE_INCOMING | PHASE_DOUBT)
+#define FILLED   (PHASE_INCOMING | PHASE_UNRESOLVED)
 
 /* What a verb needs of the disks before it runs. */
 enum session_disks { DISKS_ANY, DISKS_QUIET, DISKS_FLUSHED, DISKS_SAMPLED };

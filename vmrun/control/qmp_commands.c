@@ -10,8 +10,6 @@
 
 #include <string.h>
 
-const char *const phase_names[PHASES] = { "free", "leased", "incoming", "in-doubt", "released", "ended", "restore" };
-
 enum phase command_phase(const struct control_server *s)
 {
 	if (s->vm->run.ended)
@@ -19,7 +17,7 @@ enum phase command_phase(const struct control_server *s)
 	if (runstate_held_by(s->vm, HOLD_RELEASED))
 		return PHASE_RELEASED;
 	if (runstate_held_by(s->vm, HOLD_INCOMING))
-		return handover_in_doubt(s) ? PHASE_DOUBT : PHASE_INCOMING;
+		return lease_handover_unresolved(s) ? PHASE_UNRESOLVED : PHASE_INCOMING;
 	if (runstate_held_by(s->vm, HOLD_RESTORE))
 		return PHASE_RESTORE;
 	return runstate_held_by(s->vm, HOLD_LEASE) ? PHASE_LEASED : PHASE_FREE;
@@ -37,7 +35,7 @@ int command_refuse(const struct control_server *s, const char *what, struct fail
 	case PHASE_RELEASED:
 		return fail_set(why, FAIL_OWNER, "%s: the VM was released to %s (move %s) and may run there; see vmmigrate status %s",
 				what, s->move.peer, move, vm);
-	case PHASE_DOUBT:
+	case PHASE_UNRESOLVED:
 		return fail_set(why, FAIL_OWNER,
 			"%s: ownership of the VM is unresolved: READY for move %s from %s; "
 			"see vmmigrate resolve %s",
@@ -168,7 +166,7 @@ static int command_moves(struct command_call *call, struct fail *why)
 
 	if (!record)
 		return fail_set(why, FAIL_SYSTEM, "vmferry-moves: out of memory");
-	call->ret = json_pack("{s:o, s:I, s:b}", "record", record, "generation", (json_int_t)handover_generation(s), "stale", (int)s->stale);
+	call->ret = json_pack("{s:o, s:I, s:b}", "record", record, "generation", (json_int_t)lease_handover_generation(s), "stale", (int)s->stale);
 	return 0;
 }
 
@@ -183,7 +181,7 @@ static int command_resolve(struct command_call *call, struct fail *why)
 	if (disks && strcmp(disks, "accept"))
 		return fail_set(why, FAIL_USAGE, "Parameter 'disk-changed' expects 'accept'");
 	call->vm->disk_changed_ok = disks != NULL;
-	int rc = handover_resolve(call->server, json_is_true(json_object_get(call->args, "own")),
+	int rc = lease_handover_resolve(call->server, json_is_true(json_object_get(call->args, "own")),
 				  json_is_true(json_object_get(call->args, "peer-is-dead")), move ? &id : NULL, why);
 
 	call->vm->disk_changed_ok = false;
@@ -222,7 +220,7 @@ const struct command commands[] = {
 	{ .name = "vmferry-pulse", .run = command_pulse, .allowed = PHASE_FREE },
 	{ .name = "vmferry-inspect", .run = inspect_command, .allowed = WHOLE, .args = args_inspect },
 	{ .name = "vmferry-moves", .run = command_moves, .allowed = PHASE_ANY },
-	{ .name = "vmferry-resolve", .run = command_resolve, .allowed = PHASE_RELEASED | PHASE_DOUBT, .args = args_resolve },
+	{ .name = "vmferry-resolve", .run = command_resolve, .allowed = PHASE_RELEASED | PHASE_UNRESOLVED, .args = args_resolve },
 	{ 0 },
 };
 

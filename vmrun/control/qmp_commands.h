@@ -28,13 +28,12 @@ enum phase {
 	PHASE_FREE     = 1 << 0,     /* ours, and no lease holds the pause (it may be logging) */
 	PHASE_LEASED   = 1 << 1,     /* a logging lease holds the pause */
 	PHASE_INCOMING = 1 << 2,     /* being filled */
-	PHASE_DOUBT    = 1 << 3,     /* filled, READY said, GO not heard */
+	PHASE_UNRESOLVED    = 1 << 3,     /* filled, READY said, GO not heard */
 	PHASE_RELEASED = 1 << 4,     /* given away */
 	PHASE_ENDED    = 1 << 5,
 	PHASE_RESTORE  = 1 << 6,     /* being read from a snapshot */
 };
 #define PHASE_ANY 0x7fu
-#define PHASES    7
 
 struct command_arg {
 	const char *name;
@@ -51,7 +50,6 @@ struct command {
 	const struct command_arg *args;
 };
 extern const struct command commands[];     /* name NULL at the end */
-extern const char *const phase_names[PHASES];
 
 /* Runs what a request asks for; takes control_lock by itself. */
 int command_execute(struct command_call *call, const struct qmp_request *r, struct fail *why);

@@ -145,7 +145,7 @@ void records_retry(void *server, uint32_t events)
 	} else if (s->have_move) {
 		note("%s: record of the move written: %s", s->vm->cfg.name,
 			move_state_names[s->move.state]);
-		handover_recorded(s);
+		lease_handover_recorded(s);
 	}
 	pthread_mutex_unlock(&s->vm->control_lock);
 }
@@ -186,7 +186,7 @@ void records_closing(struct control_server *s)
 	struct fail why;
 
 	/* Should the disk refuse: READY without a vmrun becomes RETURNED, and MOVING ABORTED, as soon as somebody asks. */
-	if (handover_in_doubt(s))
+	if (lease_handover_unresolved(s))
 		records_decide(s, MOVE_RETURNED, s->move.generation, &why);
 	else if (s->have_move && s->move.state == MOVE_MOVING)
 		records_decide(s, MOVE_ABORTED, s->move.generation, &why);

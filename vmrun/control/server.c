@@ -51,7 +51,7 @@ static void server_alone(void *arg, uint32_t events)
 	(void)events;
 	pthread_mutex_lock(&s->vm->control_lock);
 	if (!sessions_holder(s, LEASE_KIND_INCOMING, NULL))
-		handover_lost(s, "no lease within 120 s");
+		lease_handover_lost(s, "no lease within 120 s");
 	pthread_mutex_unlock(&s->vm->control_lock);
 }
 
@@ -65,7 +65,7 @@ static void server_orphaned(void *arg, uint32_t events)
 	loop_remove(s->vm->loop, s->starter_watch);
 	s->starter_watch = NULL;
 	if (!s->token_used)
-		handover_lost(s, "process that started vmrun has ended");
+		lease_handover_lost(s, "process that started vmrun has ended");
 	pthread_mutex_unlock(&s->vm->control_lock);
 }
 

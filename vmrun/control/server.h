@@ -91,7 +91,6 @@ struct control_server {
 /* socket.c: NAME.sock, its lock, and what the lock file says of a VM that has gone. */
 int  socket_open(struct control_server *s, const char *path, struct fail *why);
 void socket_close(struct control_server *s, json_t *epitaph);      /* steals it */
-int  socket_lock_path(char out[PATHS_MAX], const char *socket, struct fail *why);
 bool socket_is_live(const char *socket);                           /* somebody holds its lock */
 /* The epitaph of the VM that had this socket: a new reference, NULL when it lives or none is known. wait_ms: a VM that
  * is just ending is given that long. */
@@ -102,7 +101,6 @@ void client_accept(void *server, int fd);
 void client_close(struct server_client *c);
 /* Queues text and a newline; fd (-1 for none) is taken. A client that is too far behind is marked dead. */
 void client_send(struct server_client *c, const char *text, size_t len, int fd);
-void client_send_json(struct server_client *c, json_t *m, int fd);      /* steals m; takes fd */
 void client_flush(struct server_client *c);
 void client_sweep(struct control_server *s);                            /* closes the dead */
 

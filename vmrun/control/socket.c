@@ -22,7 +22,7 @@
 
 #define SOCKET_LOCK_MAX (64u << 10)
 
-int socket_lock_path(char out[PATHS_MAX], const char *socket, struct fail *why)
+static int socket_lock_path(char out[PATHS_MAX], const char *socket, struct fail *why)
 {
 	size_t n = strlen(socket);
 
