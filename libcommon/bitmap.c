@@ -47,7 +47,7 @@ uint64_t bitmap_count(const uint64_t *map, uint64_t npages)
 	return n;
 }
 
-/* The first bit at or after from that equals want; npages when there is none. */
+/* The first bit at or after `from` that equals want; npages when there is none. */
 static uint64_t bitmap_find(const uint64_t *map, uint64_t npages, uint64_t from, bool want)
 {
 	while (from < npages) {

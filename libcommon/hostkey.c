@@ -20,7 +20,8 @@
 
 #define HOSTKEY_FILE "snapshot.key"
 
-/* The folder, opened: ours, no link, and nobody else can put a key of his own into it. */
+/* Opens the folder, which must be ours and not a link, so that nobody else can put a key into
+ * it. */
 static int hostkey_folder(char path[PATHS_MAX], bool create, struct fail *why)
 {
 	struct stat st;
@@ -69,8 +70,8 @@ static int hostkey_read(struct hostkey *k, int dir, const char *path, struct fai
 	return rc;
 }
 
-/* The key complete and on disk under a name of its own, which is then linked: who finds the key
- * finds all of it, and of several that make one the first wins. */
+/* Writes the complete key to disk under a temporary name, which is then linked: who finds the key
+ * finds all of it, and of several processes that make one the first wins. */
 static int hostkey_make(int dir, const char *path, struct fail *why)
 {
 	uint8_t  key[HOSTKEY_BYTES];

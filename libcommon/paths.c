@@ -34,7 +34,7 @@ static const char *paths_env(const char *name)
 	return v && v[0] ? v : NULL;
 }
 
-/* dir, and its parents when they are missing, 0700. */
+/* Makes dir, and its parents when they are missing, 0700. */
 static int paths_mkdirs(const char *dir, struct fail *why)
 {
 	char path[PATHS_MAX];
@@ -53,7 +53,7 @@ static int paths_mkdirs(const char *dir, struct fail *why)
 	return 0;
 }
 
-/* A folder we own, not a link, that nobody else can write. */
+/* Is it a folder of our own, not a link, that nobody else can write? */
 static int paths_check(const char *dir, struct fail *why)
 {
 	struct stat st;

@@ -80,7 +80,7 @@ static int publish_create(struct publish *p, struct fail *why)
 	return 0;
 }
 
-/* What has the name: p->old when it is a regular file, which needs force. */
+/* Examines what has the name: p->old when it is a regular file, which requires force. */
 static int publish_look(struct publish *p, bool force, struct fail *why)
 {
 	p->old_fd = openat(p->dir, p->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
@@ -103,7 +103,8 @@ static bool publish_same(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* Who could not read the old file can't read the new one. Another group's members are others. */
+/* Whoever could not read the old file cannot read the new one. Members of another group count as
+ * others. */
 static mode_t publish_mode(const struct publish *p, const struct stat *old, gid_t gid)
 {
 	mode_t was = old->st_mode & 0777;
@@ -113,7 +114,7 @@ static mode_t publish_mode(const struct publish *p, const struct stat *old, gid_
 	return p->mode & (was | S_IRUSR);
 }
 
-/* Also just before the name is given: what has it may have been changed by then. */
+/* Called again just before the name is given: the file may have been changed in the meantime. */
 static int publish_set_mode(struct publish *p, struct fail *why)
 {
 	mode_t      mode = p->mode;
@@ -147,7 +148,7 @@ int publish_keep(const struct publish *p, const struct stat *st, const char *wha
 	return 0;
 }
 
-/* Links the nameless file to a name. */
+/* Gives the nameless file a name. */
 static int publish_link(const struct publish *p, const char *name)
 {
 	char self[40];
@@ -155,7 +156,8 @@ static int publish_link(const struct publish *p, const char *name)
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", p->fd);
 	if (linkat(AT_FDCWD, self, p->dir, name, AT_SYMLINK_FOLLOW) == 0)
 		return 0;
-	/* Without /proc: allowed to the opener since Linux 6.10, before it to CAP_DAC_READ_SEARCH. */
+	/* Without /proc: allowed to who has opened the file since Linux 6.10, before that to
+	 * CAP_DAC_READ_SEARCH. */
 	return errno == ENOENT ? linkat(p->fd, "", p->dir, name, AT_EMPTY_PATH) : -1;
 }
 
@@ -167,14 +169,14 @@ static int publish_rename(const struct publish *p)
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)
 		return -1;
-	/* A file system without NOREPLACE: a link never replaces. */
+	/* A file system without RENAME_NOREPLACE: link(2) never replaces. */
 	if (linkat(p->dir, p->temp, p->dir, p->name, 0))
 		return -1;
 	unlinkat(p->dir, p->temp, 0);
 	return 0;
 }
 
-/* Writing takes minutes: is the file to be replaced still the one that was judged? */
+/* Writing can take minutes: is the file to be replaced still the one that was checked? */
 static int publish_look_again(struct publish *p, struct fail *why)
 {
 	struct stat st;
@@ -203,7 +205,8 @@ int publish_finish(struct publish *p, struct fail *why)
 	if (p->temp[0]) {
 		rc = publish_rename(p);
 	} else if (p->replaces) {
-		/* A link can't replace: it gets a name for a moment, which rename then moves. */
+		/* link(2) cannot replace: the file gets a temporary name, which rename then
+		 * moves. */
 		if (publish_temp_name(p, why))
 			return -1;
 		rc = publish_link(p, p->temp);
@@ -219,7 +222,7 @@ int publish_finish(struct publish *p, struct fail *why)
 	if (rc)
 		return fail_sys(why, "%s: link the finished file", p->path);
 	p->temp[0] = '\0';
-	/* Some file systems have no such fsync and say so. */
+	/* Some file systems do not support fsync of a folder, and say so. */
 	if (fsync(p->dir) && errno != EINVAL)
 		return fail_sys(why, "%s: complete, but its directory could not be synced", p->path);
 	return 0;

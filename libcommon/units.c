@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Digits at the start of text into *n; returns what follows, NULL when there are none or too many. */
+/* Parses the digits at the start of text into *n; returns what follows, NULL when there are none or
+ * too many. */
 static const char *units_digits(uint64_t *n, const char *text)
 {
 	const char *p = text;

@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Numbers as people give and read them on command lines. Each parser takes the whole text, refuses signs, spaces and what
- * does not fit, and leaves *out untouched when it returns false. */
+/* Numbers as people write and read them. Each parser takes the whole text, refuses signs, spaces
+ * and what does not fit, and leaves *out untouched when it returns false. */
 
 bool units_number(uint64_t *out, const char *text, uint64_t min, uint64_t max);     /* decimal */
 bool units_size(uint64_t *out, const char *text);           /* "4096", "256M", "1G": K, M, G, T are powers of 1024 */

@@ -13,16 +13,16 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define CONTROL_LINE_MAX    (16u << 20)            /* an answer: vmferry-inspect of a large VM is the longest */
-#define CONTROL_EVENTS_MAX  4096u                  /* queued while nobody asks for them; the oldest go first */
-#define CONTROL_GREETING_MS 15000u                 /* vmrun may be stopping vCPUs meanwhile, which takes 10 s at most */
+#define CONTROL_LINE_MAX    (16u << 20)            /* an answer; that of vmferry-inspect for a large VM is the longest */
+#define CONTROL_EVENTS_MAX  4096u                  /* queued until they are asked for; the oldest are dropped */
+#define CONTROL_GREETING_MS 15000u                 /* vmrun may be stopping vCPUs, which takes at most 10 s */
 
 struct control {
 	int      sock;
-	int      fd;               /* came with what was read last, not handed out yet; -1 for none */
+	int      fd;               /* came with what was read last, not passed on yet; -1 for none */
 	uint64_t serial;           /* id of the last command */
 	json_t  *events;           /* array, oldest first */
-	char    *buf;              /* bytes [start, len) are not parsed yet; those before `seen` hold no newline */
+	char    *buf;              /* [start, len) is not parsed yet; no newline before `seen` */
 	size_t   start, seen, len, capacity;
 	char     vm[PATHS_MAX];
 };
@@ -48,7 +48,7 @@ static uint64_t control_deadline(unsigned timeout_ms)
 	return timeout_ms ? io_now_ns() + (uint64_t)timeout_ms * 1000000u : 0;
 }
 
-/* Room for more bytes behind buf[len]: moves what is left to the front, then grows. */
+/* Makes space for more bytes behind buf[len]: moves what is left to the front, then grows. */
 static int control_capacity(struct control *c, struct fail *why)
 {
 	if (c->start) {
@@ -126,7 +126,7 @@ static int control_fill(struct control *c, uint64_t deadline_ns, struct fail *wh
 			return fail_set(why, FAIL_ENDED, "%s: connection closed by vmrun", c->vm);
 		if (errno == EINTR)
 			continue;
-		if (errno == EAGAIN)           /* SO_RCVTIMEO is never set: not reached */
+		if (errno == EAGAIN)           /* not reached: SO_RCVTIMEO is never set */
 			continue;
 		return fail_sys(why, "%s: receive", c->vm);
 	}
@@ -172,7 +172,7 @@ static int control_connect(struct control *c, const char *vm, struct fail *why)
 
 	if (paths_socket(path, vm, false, why))
 		return -1;
-	memcpy(to.sun_path, path, strlen(path) + 1);     /* paths_socket has checked that it fits */
+	memcpy(to.sun_path, path, strlen(path) + 1);     /* its length was checked by paths_socket() */
 	c->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (c->sock < 0)
 		return fail_sys(why, "%s: socket", vm);
@@ -214,7 +214,7 @@ int control_open(struct control **out, const char *vm, struct fail *why)
 		goto out;
 	if (control_message(c, &m, control_deadline(CONTROL_GREETING_MS), why)) {
 		if (why->kind == FAIL_ENDED)
-			why->kind = FAIL_PEER;     /* it was not there to be waited for */
+			why->kind = FAIL_PEER;     /* it ended before it could be asked anything */
 		goto out;
 	}
 	if (!json_is_object(json_object_get(m, "QMP"))) {
@@ -247,7 +247,7 @@ static int control_send(struct control *c, const char *command, json_t *args, st
 
 	size_t len = strlen(text);
 
-	text[len] = '\n';     /* in the place of the NUL: one write, one line */
+	text[len] = '\n';     /* replaces the NUL: one line by one write */
 	rc = io_send(c->sock, text, len + 1, control_deadline(CONTROL_GREETING_MS), c->vm, why);
 	free(text);
 	if (rc && (why->sys == EPIPE || why->sys == ECONNRESET))
@@ -298,7 +298,7 @@ int control_execute(struct control *c, const char *command, json_t *args, json_t
 			json_decref(m);
 			continue;
 		}
-		/* An answer to a command we gave up waiting for earlier carries another id. */
+		/* The answer to a command that timed out earlier has another id. */
 		json_t *id = json_object_get(m, "id");
 
 		if (id && (uint64_t)json_integer_value(id) != c->serial) {

@@ -17,24 +17,26 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* One request, one answer; the channel is ours alone, so an answer with another verb or serial is a broken peer and
- * ends the lease on our side too. Nothing waits for ever: a vmrun that is stopped or stuck is a peer that went away. */
+/* One request, one answer: the channel is ours alone, so an answer with another verb or serial
+ * comes from a broken peer and ends the lease on our side too. Every wait has a limit: a vmrun that
+ * is stopped or hangs is a peer that went away. */
 
 #define LEASE_TREE_MAX   (4u << 20)              /* LIMIT_TREE_BYTES of format/limits.h */
 #define LEASE_RAM_MAX    ((uint64_t)1 << 44)     /* LIMIT_REGION_BYTES */
 #define LEASE_ANSWER_MS  60000u
-#define LEASE_SLOW_MS    300000u                 /* answers that wait for fsyncs, a pager or a whole load */
-#define LEASE_TRY_MS     20                      /* between two tries to get a lease */
+#define LEASE_SLOW_MS    300000u                 /* answers that wait for fsync, a pager or a whole load */
+#define LEASE_TRY_MS     20                      /* between two attempts to get a lease */
 #define LEASE_TICK_MS    100
 #define LEASE_DEATH_MS   1000
-#define LEASE_AHEAD      32u                     /* clears on their way at once: far below a socket buffer */
+#define LEASE_AHEAD      32u                     /* unanswered clears: far below what a socket buffer holds */
 
 /* What docs/control.md 6 promises of the bytes on the channel. */
 static_assert(sizeof(struct lease_msg) == 336 && offsetof(struct lease_msg, text) == 80 &&
 	      sizeof(struct lease_region) == 72, "the messages of a lease have changed");
 static_assert(sizeof(((struct lease *)0)->rams) / sizeof(struct lease_ram) <= IO_FDS_MAX, "as many as format allows");
 
-/* From here on every call fails the same way: what vmrun said, once, is why. */
+/* From here on every call fails in the same way: the first reason is the true one, later ones
+ * follow from it. */
 static int lease_lost(struct lease *l, enum fail_kind kind, int sys, const char *reason, struct fail *why)
 {
 	if (l->lost == FAIL_NONE) {
@@ -47,7 +49,9 @@ static int lease_lost(struct lease *l, enum fail_kind kind, int sys, const char 
 	return -1;
 }
 
-/* The channel has ended without a last word. A process closes it a little before it is gone. */
+/* The channel has ended without LEASE_LOST. A process that is killed closes it a little before its
+ * pidfd becomes readable, hence the wait: only that tells a dead vmrun from one that ended the
+ * lease. */
 static int lease_closed(struct lease *l, struct fail *why)
 {
 	struct pollfd p = { .fd = l->vmrun, .events = POLLIN };
@@ -62,13 +66,14 @@ static enum fail_kind lease_kind_of(const struct lease_msg *m)
 	return m->kind > FAIL_NONE && m->kind < FAIL_KINDS ? (enum fail_kind)m->kind : FAIL_PEER;
 }
 
-/* One message whatever it is; the end of the channel is a lost lease. */
+/* One message of any kind; the end of the channel is a lost lease. */
 static int lease_receive(struct lease *l, struct lease_msg *m, int *fds, size_t *nfds, unsigned timeout_ms, struct fail *why)
 {
 	uint64_t deadline = io_now_ns() + (uint64_t)timeout_ms * 1000000u;
 	size_t   got = 0, capacity = nfds ? *nfds : 0;
 
-	/* Twice: a peer that closed with our request unread is first seen as a reset, its last words come after. */
+	/* Twice: a peer that closed with our request unread is first seen as a reset; what it sent
+	 * before comes after that. */
 	for (int i = 0; i < 2 && !got; i++) {
 		if (nfds)
 			*nfds = capacity;
@@ -99,7 +104,7 @@ static int lease_send(struct lease *l, struct lease_msg *m, int fd, struct fail 
 	if (io_packet_send(l->fd, m, sizeof(*m), &fd, fd >= 0 ? 1 : 0, "vmrun", why) == 0)
 		return 0;
 
-	/* The reason for a closed channel may be waiting in it. */
+	/* The reason for a closed channel may be unread in it. */
 	struct lease_msg last;
 	int              fds[IO_FDS_MAX];
 	size_t           nfds = IO_FDS_MAX;
@@ -178,7 +183,8 @@ static int lease_regions(struct lease *l, struct fail *why)
 	return 0;
 }
 
-/* Who made the channel: for a socketpair(2) the kernel tells both ends. -1 from another PID namespace, or when it is gone. */
+/* pidfd of who made the channel: for a socketpair(2) the kernel tells both ends. -1 in another PID
+ * namespace, or when the process is gone. */
 static int lease_process(int fd)
 {
 	struct ucred cred;
@@ -224,7 +230,8 @@ int lease_open_token(struct lease **out, struct control *c, enum lease_kind kind
 		return fail_sys(why, "lease");
 	}
 	while ((rc = control_execute(c, "vmferry-lease", args, NULL, &fd, NULL, LEASE_ANSWER_MS, why))) {
-		/* Refused by a VM that lives: FAIL_PEER. */
+		/* Refused by a running VM: FAIL_PEER. Another client may be about to close the
+		 * lease. */
 		if (why->kind != FAIL_PEER || !lease_kinds[kind].exclusive || io_now_ns() >= until)
 			break;
 		poll(NULL, 0, LEASE_TRY_MS);
@@ -317,7 +324,8 @@ int lease_state(struct lease *l, uint8_t **fdt, size_t *len, struct fail *why)
 	return lease_tree(l, LEASE_STATE, fdt, len, why);
 }
 
-/* Maps a bitmap of the region, which must be there whole: a short file would be SIGBUS later. */
+/* Maps a bitmap of the region. The file must be long enough: reading past its end would be SIGBUS
+ * later. */
 static void *lease_map(const struct lease *l, const struct lease_ram *ram, int fd, int prot, struct fail *why)
 {
 	size_t      len = bitmap_bytes(ram->npages);
@@ -401,7 +409,7 @@ int lease_clear_ranges(struct lease *l, uint32_t region, const struct lease_rang
 
 		answered++;
 		if (lease_answer(l, LEASE_CLEAR, serial + (uint32_t)answered, &m, NULL, 0, LEASE_ANSWER_MS, why)) {
-			/* The other answers would be taken for those of later calls. */
+			/* The answers still to come would be taken for those of later calls. */
 			if (answered < asked && l->lost == FAIL_NONE)
 				lease_lost(l, why->kind, 0, "clear request refused", &(struct fail){ 0 });
 			return -1;
@@ -431,7 +439,7 @@ int lease_flush(struct lease *l, int (*tick)(void *arg, struct fail *why), void 
 		if (poll(&p, 1, LEASE_TICK_MS) > 0)
 			break;
 		if (tick && tick(arg, why)) {
-			/* Its answer would be taken for that of a later call. */
+			/* The answer still to come would be taken for that of a later call. */
 			lease_lost(l, why->kind, why->sys, why->what, &(struct fail){ 0 });
 			l->flushing = false;
 			return -1;

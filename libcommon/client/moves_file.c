@@ -53,7 +53,8 @@ static int moves_sync_folder(const char *dir, struct fail *why)
 	return rc;
 }
 
-/* The folder, made when it is missing; then the names of the new folders are on disk too. */
+/* The folder of records. make: creates it when it is missing, and fsyncs the folders above, so that
+ * a record in it is not lost with its folder. */
 static int moves_folder(char dir[PATHS_MAX], bool make, struct fail *why)
 {
 	struct fail ignored;
@@ -70,7 +71,7 @@ static int moves_folder(char dir[PATHS_MAX], bool make, struct fail *why)
 	snprintf(up, sizeof(up), "%s", dir);
 	for (char *slash = strrchr(up, '/'); slash && slash > up; slash = strrchr(up, '/')) {
 		*slash = '\0';
-		/* Folders above ours may be nobody's to open: they are older then. */
+		/* A folder above ours may not be ours to open: it existed before, then. */
 		moves_sync_folder(up, &ignored);
 	}
 	return 0;
@@ -157,7 +158,7 @@ int moves_read_synced(const struct uuid *vm, struct move_record *r, bool *found,
 	return rc;
 }
 
-/* A folder entry that is a record: its VM. */
+/* Is this folder entry a record? Then *vm is its VM. */
 static bool moves_entry(const char *name, struct uuid *vm)
 {
 	char id[UUID_TEXT];
@@ -235,7 +236,8 @@ out:
 	return rc;
 }
 
-/* text into place; the folder is fsynced last. */
+/* Puts the text in place by rename; the folder is fsynced last, so that a record whose write was
+ * reported as done survives a power cut. */
 static int moves_replace(const struct move_record *r, const char *text, struct fail *why)
 {
 	char dir[PATHS_MAX], path[PATHS_MAX], tmp[PATHS_MAX];

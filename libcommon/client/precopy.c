@@ -11,30 +11,34 @@
 
 /* How this works.
  *
- * own[] is what we still have to send. Each sync moves the shared round bitmap into it by exchange, so a bit is at any
- * time in exactly one place: in vmrun's map (written since we took it), or in own (taken, not yet sent). A bit leaves own
- * after its page has been copied; a page written during or after that copy is marked again by its writer.
+ * pending[] is what still has to be sent. Each sync moves the shared round bitmap into it by atomic
+ * exchange, so that a bit is at any time in exactly one place: in vmrun's map (written since we
+ * took it) or in pending (taken, not yet sent). A bit leaves pending after its page has been
+ * copied; a page written during or after that copy is marked again by its writer.
  *
- * Pages are read with pread into a batch, straight into its slots; zero pages are found in the copy, and what follows
- * them closes the gap. Nothing ever looks at guest memory itself.
+ * Pages are read with pread into a batch, straight into its slots; zero pages are detected in the
+ * copy, and the pages after them close the gap. Guest memory itself is never examined: the guest
+ * could change it between a check and the use.
  *
- * During the pause the copy goes into `held`, one mapping of batches that is populated before the pause is asked for:
- * first touches of fresh memory cost more than the copy. Populating takes time in which the guest runs on, so after it
- * the dirty pages are taken and weighed again.
+ * During the pause the copy goes into pause_buffer, a mapping of batches that is populated before
+ * the pause is asked for: first touches of fresh memory cost more than the copy. Populating takes
+ * time in which the guest runs on, so the dirty pages are synced and the forecast is made again
+ * after it.
  *
  * The disks are flushed and sampled just before the pause, which then has only to flush what was
- * written since. Flushes are repeated while each takes half the time of the one before; the time of
- * the last one counts as part of the pause, as does the time that vmrun has measured for pausing
- * and saving state. The guest runs on during a flush, so a sync follows it.
+ * written since. Flushes are repeated while each takes at most half the time of the one before; the
+ * time of the last one counts as part of the pause, as does the time that vmrun has measured for
+ * pausing and saving state. The guest runs on during a flush, so a sync follows it.
  *
- * A rest that fits max_downtime still goes another round while each round at least halves it and it is worth the sync:
- * the pause gets shorter, and all these rounds together send less than the first of them would have left. */
+ * A rest that fits max_downtime still gets another round while each round at least halves it and it
+ * is worth the sync: the pause gets shorter, and all these rounds together send less than the first
+ * of them would have left. */
 
 #define PRECOPY_ROOM_MIN  64u          /* free slots below which a batch is sent: short reads cost more than short chunks */
-#define PRECOPY_SAMPLE    256u         /* pages from which a round's rate is believed */
-#define PRECOPY_SMALL     64u          /* pages that are copied faster than a pause is asked for and answered */
-#define PRECOPY_FIXED_NS  1000000u     /* resume and requests: what vmrun does not measure */
-#define PRECOPY_RENEWALS  4u           /* in each deadline of a pause that is renewed */
+#define PRECOPY_SAMPLE    256u         /* a round of fewer pages is too short to measure a rate */
+#define PRECOPY_SMALL     64u          /* copied faster than a pause is asked for and answered */
+#define PRECOPY_FIXED_NS  1000000u     /* resume and requests, which vmrun does not measure */
+#define PRECOPY_RENEWALS  4u           /* per deadline of a pause that is renewed */
 #define PRECOPY_FLUSHES   8u           /* in a row, at most */
 #define PRECOPY_REGIONS   (sizeof(((struct lease *)0)->rams) / sizeof(struct lease_ram))
 
@@ -46,17 +50,17 @@ struct precopy {
 	struct precopy_sink         sink;
 	struct precopy_report       report;
 	uint64_t                   *pending[PRECOPY_REGIONS];
-	uint64_t *blocks[PRECOPY_REGIONS]; /* populated.h: the others of own are empty */
-	struct page_batch          *batch;          /* of the rounds, and of what the held ones have no room for */
-	struct page_batch          *pause_buffer;           /* mapping of held_max */
+	uint64_t *blocks[PRECOPY_REGIONS]; /* populated.h: pending is empty in all others */
+	struct page_batch          *batch;          /* of the rounds, and of what pause_buffer has no space for */
+	struct page_batch          *pause_buffer;           /* mapping of pause_buffer_max batches */
 	size_t                      pause_buffer_max, pause_buffer_ready, paused_batches;
-	struct precopy_rate         now, last, all; /* this round, the last one worth believing, all */
+	struct precopy_rate         now, last, all; /* this round; the last one that could be measured; all */
 	uint64_t                    sync_ns, barrier_ns;
 	uint64_t flush_ns, fixed_ns; /* of the last flush; of pause and state */
 	bool                        flushed;        /* since the last round */
-	bool                        no_flush;       /* a vmrun that does not know it */
+	bool                        no_flush;       /* vmrun does not support it */
 	uint64_t                    round_done, round_of;
-	uint64_t                    renewed_ns;     /* when the deadline of the pause was last set */
+	uint64_t                    renewed_ns;     /* when the pause's deadline was last set */
 	bool                        by_sink;        /* the rest goes to the sink while paused */
 	bool                        paused;
 };
@@ -125,7 +129,7 @@ const struct precopy_report *precopy_report(const struct precopy *p)
 	return &p->report;
 }
 
-/* Takes what vmrun has marked; returns all pages we now owe. */
+/* Moves what vmrun has marked into pending; returns how many pages are pending. */
 static uint64_t precopy_take(struct precopy *p)
 {
 	uint64_t n = 0;
@@ -134,7 +138,8 @@ static uint64_t precopy_take(struct precopy *p)
 		struct lease_ram *ram = &p->l->rams[i];
 		uint64_t         *pending = p->pending[i], first, end;
 
-		/* A page exists before vmrun names it. */
+		/* A page is present before vmrun marks it, so the map of present blocks is
+		 * refreshed first. */
 		if (ram->r.backing == 0)
 			populated_look(p->blocks[i], ram->fd, ram->npages);
 		else
@@ -144,7 +149,7 @@ static uint64_t precopy_take(struct precopy *p)
 			size_t w = (size_t)(first / 64);
 
 			bitmap_take(pending + w, ram->round + w, end - first);
-			if (end % 64)      /* no page there, whatever the bits say */
+			if (end % 64)      /* past the last page, whatever the bits say */
 				pending[end / 64] &= ((uint64_t)1 << end % 64) - 1;
 			n += bitmap_count(pending + w, end - first);
 			p->report.map_words += bitmap_words(end - first);
@@ -163,7 +168,7 @@ static int precopy_renew(struct precopy *p, struct fail *why)
 	return 0;
 }
 
-/* Between two batches: a holder that still writes renews the deadline, one that is stuck in a write
+/* Between two batches: a holder that still writes renews the deadline, one that hangs in a write
  * does not. */
 static int precopy_tick(struct precopy *p, struct fail *why)
 {
@@ -184,7 +189,7 @@ static int precopy_sink_pages(struct precopy *p, const struct page_batch *b, str
 	return 0;
 }
 
-/* The batch is full or its region ends: hands it on, and sets *b to an empty one. */
+/* The batch is full or its region ends: passes it on, and sets *b to an empty one. */
 static int precopy_hand_on(struct precopy *p, struct page_batch **b, uint32_t region,
 			   struct fail *why)
 {
@@ -201,7 +206,8 @@ static int precopy_hand_on(struct precopy *p, struct page_batch **b, uint32_t re
 	return 0;
 }
 
-/* Reads `count` pages from `first` into the batch, which has room for them as data pages and as runs. */
+/* Reads `count` pages from `first` into the batch, which has capacity for them as data pages and as
+ * runs. */
 static int precopy_read(struct page_batch *b, const struct lease_ram *ram, uint64_t first, uint64_t count, uint64_t *zeros,
 			struct fail *why)
 {
@@ -223,7 +229,7 @@ static int precopy_read(struct page_batch *b, const struct lease_ram *ram, uint6
 	return 0;
 }
 
-/* The next run of own at or after `from`. */
+/* The next run of pending at or after `from`. */
 static bool precopy_next_run(const struct precopy *p, uint32_t i, uint64_t from,
 			     struct lease_range *r)
 {
@@ -235,7 +241,8 @@ static bool precopy_next_run(const struct precopy *p, uint32_t i, uint64_t from,
 	return false;
 }
 
-/* The next runs of own at or after *from that are sure to fit the batch; *from moves behind them. */
+/* The next runs of pending at or after *from that are sure to fit the batch; *from moves past
+ * them. */
 static size_t precopy_plan(const struct precopy *p, uint32_t i, const struct page_batch *b, uint64_t *from, struct lease_range *plan)
 {
 	uint64_t capacity = BATCH_PAGES - b->ndata;
@@ -253,8 +260,9 @@ static size_t precopy_plan(const struct precopy *p, uint32_t i, const struct pag
 	return n;
 }
 
-/* Copies all of own, counting into *pages and *zeros. While the guest runs a range is cleared before it is read; while it
- * stands still nobody can write, and no clear is needed. */
+/* Copies all that is pending, counting into *pages and *zeros. While the guest runs a range is
+ * cleared before it is read, so that a later write is logged; while it is paused nobody can write,
+ * and no clear is needed. */
 static int precopy_copy(struct precopy *p, uint64_t *pages, uint64_t *zeros, struct fail *why)
 {
 	struct page_batch *b = p->paused && p->paused_batches < p->pause_buffer_max ? &p->pause_buffer[p->paused_batches] : p->batch;
@@ -297,7 +305,7 @@ static int precopy_copy(struct precopy *p, uint64_t *pages, uint64_t *zeros, str
 	return 0;
 }
 
-/* Ends the measuring of a round. */
+/* Ends the measurement of a round. */
 static void precopy_measure(struct precopy *p)
 {
 	p->all.pages   += p->now.pages;
@@ -308,7 +316,7 @@ static void precopy_measure(struct precopy *p)
 	p->now = (struct precopy_rate){ 0 };
 }
 
-/* How long the guest would stand still for `rest` pages. */
+/* Forecast of the downtime with `rest` pages left. */
 static uint64_t precopy_forecast_ns(const struct precopy *p, uint64_t rest)
 {
 	const struct precopy_rate *r = p->last.pages ? &p->last : &p->all;
@@ -317,13 +325,14 @@ static uint64_t precopy_forecast_ns(const struct precopy *p, uint64_t rest)
 
 	if (r->pages)
 		page = (double)(r->copy_ns + (p->by_sink ? r->sink_ns : 0)) / (double)r->pages;
-	/* Scattered pages into a buffer that no cache holds take twice what the rounds' batch takes (measured: 8 and 3.5 GB/s). */
+	/* Scattered pages into a buffer that no cache holds take twice as long as into the batch of
+	 * the rounds (measured: 3.5 against 8 GB/s). */
 	page *= p->by_sink ? 1.25 : 2;
 	fixed += p->fixed_ns + p->flush_ns + p->sync_ns + (p->by_sink ? p->barrier_ns : 0);
 	return (uint64_t)(page * (double)rest) + fixed;
 }
 
-/* Held batches that `rest` pages need at worst. */
+/* Batches of the pause buffer that `rest` pages need at worst. */
 static size_t precopy_need(const struct precopy *p, uint64_t rest)
 {
 	return (size_t)(rest / (BATCH_PAGES - PRECOPY_ROOM_MIN)) + p->l->nrams;
@@ -331,14 +340,15 @@ static size_t precopy_need(const struct precopy *p, uint64_t rest)
 
 static bool precopy_fits(const struct precopy *p, uint64_t rest)
 {
-	if (rest == 0 && p->o.max_downtime_ns == 0)     /* as good as it gets */
+	if (rest == 0 && p->o.max_downtime_ns == 0)     /* nothing to gain by another round */
 		return true;
 	if (!p->by_sink && precopy_need(p, rest) > p->pause_buffer_max)
 		return false;
 	return precopy_forecast_ns(p, rest) <= p->o.max_downtime_ns;
 }
 
-/* One more round than needed, for a shorter pause? sent: pages of the round that left this rest. */
+/* Is one more round than needed worth it, for a shorter pause? sent: pages of the round that left
+ * this rest. */
 static bool precopy_worth(uint64_t rest, uint64_t sent)
 {
 	return rest <= sent / 2 && rest > PRECOPY_SMALL;
@@ -355,7 +365,7 @@ static int precopy_sync(struct precopy *p, uint64_t *rest, struct fail *why)
 	return 0;
 }
 
-/* Touches the held batches that `rest` pages will need; true when that took some doing. */
+/* Populates the batches of the pause buffer that `rest` pages will need; true when it had to. */
 static bool precopy_populate(struct precopy *p, uint64_t rest)
 {
 	size_t need = precopy_need(p, rest + rest / 4);
@@ -420,14 +430,16 @@ static int precopy_flush_disks(struct precopy *p, struct fail *why)
 	return 0;
 }
 
-/* What the pause needs besides the pages. *again: it took time, so that another sync is needed. */
+/* Prepares what the pause needs besides the pages. *again: it took time, so that another sync is
+ * needed. */
 static int precopy_ready(struct precopy *p, uint64_t rest, bool *again, struct fail *why)
 {
 	*again = precopy_populate(p, rest) || !p->flushed;
 	return p->flushed ? 0 : precopy_flush_disks(p, why);
 }
 
-/* One round: all of own, then the sink's barrier, then what the guest has written meanwhile. */
+/* One round: all that is pending, the sink's barrier, then what the guest has written in the
+ * meantime. */
 static int precopy_round(struct precopy *p, uint64_t *rest, struct precopy_round *r, struct fail *why)
 {
 	uint64_t begin = io_now_ns(), barrier;

@@ -16,7 +16,7 @@
 
 static const uint8_t images_nil[16];
 
-/* at_once: whatever could make the reader wait, a FIFO or a device, is not opened at all. */
+/* at_once: a FIFO or device, which could make us wait, is not opened at all. */
 static int images_open(const struct machine_host *h, bool at_once, struct fail *why)
 {
 	struct stat st;
@@ -29,7 +29,7 @@ static int images_open(const struct machine_host *h, bool at_once, struct fail *
 			return fail_set(why, FAIL_USAGE, "%s: not a regular file%s", h->path,
 					h->cls == HOST_INITRD ? " or directory" : "");
 	}
-	/* Non-blocking: what was replaced just now must not make it wait either. */
+	/* Non-blocking: the file may have been replaced by a FIFO since stat. */
 	fd = open(h->path, O_RDONLY | O_CLOEXEC | (at_once ? O_NONBLOCK : 0));
 	return fd < 0 ? fail_sys(why, "%s", h->path) : fd;
 }
@@ -72,7 +72,7 @@ int images_read_new(struct machine_host *h, uint8_t **out, size_t *len, struct f
 	return 0;
 }
 
-/* Names what lacks, and the command that gives it. */
+/* Names what is missing, and the command that provides it. */
 static int images_missing(const struct vm *vm, bool kernel, bool initrd, struct fail *why)
 {
 	return fail_set(why, FAIL_REFUSED, "%s%s%s: not available: use 'vmrun ctl %s set-boot%s%s'",
@@ -125,7 +125,7 @@ int images_adopt(struct vm *vm, const char *name, uint8_t *data, size_t len, str
 	return 0;
 }
 
-/* *advised: the failure says already what to do about it. */
+/* *advised: the failure names a remedy already. */
 static int images_load_as(struct vm *vm, const char *name, bool at_once, bool *advised,
 			  struct fail *why)
 {
@@ -159,7 +159,7 @@ int images_load(struct vm *vm, const char *name, struct fail *why)
 	return images_load_as(vm, name, false, &advised, why);
 }
 
-/* Of a VM that runs: nobody waits for a file. A failure says what to do. */
+/* For a running VM: never waits for a file. A failure names a remedy. */
 static int images_reload(struct vm *vm, const char *name, struct fail *why)
 {
 	char text[400];
@@ -174,7 +174,8 @@ static int images_reload(struct vm *vm, const char *name, struct fail *why)
 			vm->cfg.name, name);
 }
 
-/* A kernel is the file itself, an initrd may have been packed from a folder. */
+/* A kernel is the file itself; an initrd may have been packed from a folder, so its size tells
+ * nothing. */
 static bool images_file_there(const struct machine_host *h)
 {
 	struct stat st;

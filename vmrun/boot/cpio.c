@@ -19,7 +19,7 @@ static int cpio_nomem(struct fail *why)
 	return fail_sys(why, "initrd");
 }
 
-/* "./a//b/" to "a/b"; out has room for PATH_MAX. */
+/* "./a//b/" to "a/b"; out has space for PATH_MAX. */
 static int cpio_clean(const char *path, char out[PATH_MAX], struct fail *why)
 {
 	size_t at = 0;
@@ -45,7 +45,8 @@ static int cpio_clean(const char *path, char out[PATH_MAX], struct fail *why)
 	return 0;
 }
 
-/* What is known by a path. It outlives a change of the entry's path, which then is another. */
+/* What a path stands for. It outlives a change of the entry's path, to which it then no longer
+ * belongs. */
 struct cpio_name {
 	struct cpio *of;
 	size_t       entry;
@@ -60,7 +61,7 @@ static int cpio_name_order(const void *a, const void *b)
 	return strcmp(x->path, y->path);
 }
 
-/* Entry i is from now on what its path names. */
+/* From now on entry i is what its path stands for. */
 static int cpio_name(struct cpio *c, size_t i, struct fail *why)
 {
 	size_t            len  = strlen(c->entries[i].path) + 1;
@@ -116,7 +117,7 @@ int cpio_add(struct cpio *c, const char *path, const struct cpio_entry *e, struc
 	}
 	c->n++;
 	c->bytes += e->len + strlen(clean) + CPIO_HEADER;
-	return cpio_name(c, c->n - 1, why);      /* the data is the entry's now */
+	return cpio_name(c, c->n - 1, why);      /* the entry owns the data now */
 fail:
 	free(e->data);
 	return -1;
@@ -145,8 +146,9 @@ int cpio_shorten(struct cpio *c, size_t i, size_t len, struct fail *why)
 	return cpio_name(c, i, why);
 }
 
-/* Tree order: '/' before everything else, so that a folder is followed by all that is in it. The same path: in the order
- * they came, which addresses tell, entries[] being one array. */
+/* Tree order: '/' sorts before everything else, so that a folder is followed by all that it
+ * contains. Equal paths stay in the order in which they came, which is that of their addresses:
+ * entries[] is one array. */
 static int cpio_order(const void *a, const void *b)
 {
 	const struct cpio_entry *const *x = a, *const *y = b;
@@ -171,8 +173,8 @@ static int cpio_put(struct cpio_out *o, const void *data, size_t len, struct fai
 {
 	size_t pad = (4 - (o->len + len) % 4) % 4;
 
-	/* Folders that an archive leaves out are written all the same: 2000 of them for a path of
-	 * "a/a/a/...". */
+	/* Folders that an archive leaves out are written all the same: up to 2000 of them for a
+	 * path of "a/a/a/...". */
 	if (len + pad > o->max - o->len)
 		return fail_set(why, FAIL_LIMIT, "initrd: exceeds the limit of %zu MiB",
 				o->max >> 20);
@@ -205,8 +207,9 @@ static int cpio_put_entry(struct cpio_out *o, const char *path, const struct cpi
 	return e->len ? cpio_put(o, e->data, e->len, why) : 0;
 }
 
-/* Zips and hand-made tars leave folders out, and Linux does not make them by itself. In tree order a folder has been
- * written exactly if the path before is it or lies in it. */
+/* Zip files and hand-made tar files leave folders out, and Linux does not create them by itself. In
+ * tree order a folder has been written if and only if the path before it is the folder or lies in
+ * it. */
 static int cpio_put_parents(struct cpio_out *o, const char *before, const char *path, struct fail *why)
 {
 	static const struct cpio_entry folder = { .mode = S_IFDIR | 0755 };

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Twice as much each time, and never more than there will be. */
+/* Doubles the buffer, up to the size that is expected. */
 static int image_pieces_capacity(struct image_gathered *g, const struct image_piece *piece,
 			     struct fail *why)
 {

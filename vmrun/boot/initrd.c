@@ -21,7 +21,7 @@ static int initrd_name_order(const FTSENT **a, const FTSENT **b)
 	return strcmp((*a)->fts_name, (*b)->fts_name);
 }
 
-/* A file's bytes or a link's target; others have none. */
+/* Reads a file's bytes or a link's target; other types have none. */
 static int initrd_data(const FTSENT *f, uint8_t **data, size_t *len, size_t max, struct fail *why)
 {
 	int fd, rc;
@@ -176,7 +176,8 @@ static int initrd_archive_entry(struct archive *a, struct archive_entry *x, stru
 	return cpio_add(c, path, &e, why);
 }
 
-/* Not archive_read_support_*_all: mtree opens files that its text names, and rare filters run programs. */
+/* Not archive_read_support_*_all: mtree opens files that its text names, and some filters run
+ * programs. */
 static struct archive *initrd_archive_open(const uint8_t *data, size_t len)
 {
 	struct archive *a = archive_read_new();
@@ -223,13 +224,14 @@ static int initrd_archive(struct archive *a, struct archive_entry *x, struct cpi
 	}
 }
 
-/* Compressions that Linux unpacks itself and libarchive may not know: lzo, and the kernel's own lz4 frames. */
+/* Formats that Linux unpacks itself and libarchive may not support: lzo, and the kernel's own lz4
+ * frames. */
 static bool initrd_kernel_only(const uint8_t *data, size_t len)
 {
 	return len >= 4 && (!memcmp(data, "\x89LZO", 4) || !memcmp(data, "\x02\x21\x4c\x18", 4));
 }
 
-/* Packs the archive in data into *out; verbatim set when it is a cpio and is to be taken as it is. */
+/* Packs the archive in data into *out; *verbatim: it is a cpio, to be used as it is. */
 static int initrd_repack(const uint8_t *data, size_t len, const char *what, bool *verbatim, uint8_t **out, size_t *outlen,
 			 struct fail *why)
 {
@@ -263,7 +265,7 @@ static int initrd_file(int fd, const char *path, uint8_t **out, size_t *len, str
 
 	if (io_slurp(fd, &data, &n, IMAGE_MAX_BYTES, path, why))
 		return -1;
-	/* A plain newc, or one with firmware parts in front; what is behind its first part is the kernel's to judge. */
+	/* A plain newc, or one that begins with firmware: what follows is checked by the kernel. */
 	if ((n >= 6 && (!memcmp(data, "070701", 6) || !memcmp(data, "070702", 6))) || initrd_kernel_only(data, n))
 		verbatim = true;
 	else if (initrd_repack(data, n, path, &verbatim, out, len, why)) {

@@ -9,12 +9,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Kernel modules lie compressed in many a package, and a small userland's insmod does not take them so. In an initrd that is
- * packed here NAME.ko.xz, .zst or .gz becomes NAME.ko, unless that is there as well. */
+/* Many distributions compress kernel modules, and the insmod of a small userland cannot load those.
+ * In an initrd that is packed here NAME.ko.xz, .zst or .gz becomes NAME.ko, unless that exists as
+ * well. */
 
 static const char *const suffixes[] = { ".xz", ".zst", ".gz" };
 
-/* Where the suffix of a compressed module begins; 0: the path is of none. */
+/* Offset of the suffix of a compressed module in its path; 0: not such a module. */
 static size_t module_suffix(const char *path)
 {
 	size_t len = strlen(path);
@@ -28,8 +29,8 @@ static size_t module_suffix(const char *path)
 	return 0;
 }
 
-/* Is the file that it would become there already, or is it not the last of its name, so that it
- * counts for nothing? */
+/* Is there a file of the uncompressed name already, or a later entry of this name, which would be
+ * used instead of this one? */
 static bool module_stays(struct cpio *c, const struct cpio_entry *e, size_t suffix)
 {
 	char plain[PATH_MAX];
@@ -51,7 +52,7 @@ static struct archive *module_open(const struct cpio_entry *e)
 	archive_read_support_filter_gzip(a);
 	archive_read_support_format_raw(a);
 	if (archive_read_open_memory(a, e->data, e->len) == ARCHIVE_OK && archive_read_next_header(a, &x) >= ARCHIVE_WARN &&
-	    archive_filter_code(a, 0) != ARCHIVE_FILTER_NONE)      /* raw takes anything */
+	    archive_filter_code(a, 0) != ARCHIVE_FILTER_NONE)      /* the raw format accepts anything */
 		return a;
 	archive_read_free(a);
 	return NULL;

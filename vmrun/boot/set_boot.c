@@ -74,7 +74,7 @@ static int set_boot_machine(const struct vm *vm, const char *path, const struct 
 			machine_type_names[vm->cfg.type]);
 }
 
-/* What is new, else what is here: *all is borrowed. */
+/* New images, else those that the VM has; *all borrows them. */
 static void set_boot_all(const struct vm *vm, const struct boot_images *got, struct boot_images *all)
 {
 	*all = vm->images;
@@ -103,7 +103,7 @@ static int set_boot_try(const struct vm *vm, struct machine *m, const struct boo
 	return vm->board->ops->bootable(m, &all, why);
 }
 
-/* What was there is left to be freed. */
+/* The old image is left in *with, for the caller to free. */
 static void set_boot_swap(uint8_t **data, size_t *len, uint8_t **with, size_t with_len)
 {
 	uint8_t *was = *data;
@@ -115,7 +115,7 @@ static void set_boot_swap(uint8_t **data, size_t *len, uint8_t **with, size_t wi
 	*with = was;
 }
 
-/* Row by row: threads of devices look at others. */
+/* Row by row: threads of devices read other rows at the same time. */
 static void set_boot_put(struct vm *vm, const struct machine *m, struct boot_images *got)
 {
 	snprintf(vm->cfg.append, sizeof(vm->cfg.append), "%s", m->append);

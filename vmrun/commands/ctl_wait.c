@@ -9,7 +9,7 @@
 #include <strings.h>
 
 #define WAIT_ANSWER_MS 30000u
-#define WAIT_LAST_WORD_MS 3000u     /* a VM that is ending tells its clients first, then writes what it leaves behind */
+#define WAIT_LAST_WORD_MS 3000u     /* a VM that ends tells its clients first and then writes its epitaph */
 
 static bool wait_is(const json_t *event, const char *name)
 {
@@ -18,7 +18,8 @@ static bool wait_is(const json_t *event, const char *name)
 	return is && !strcasecmp(is, name);
 }
 
-/* Among remembered events ({"events": [...]}): a new reference, NULL when it is not there. */
+/* The event of that name among remembered ones ({"events": [...]}): a new reference, NULL for
+ * none. */
 static json_t *wait_find(const json_t *remembered, const char *name)
 {
 	json_t *e;
@@ -30,7 +31,8 @@ static json_t *wait_find(const json_t *remembered, const char *name)
 	return NULL;
 }
 
-/* The VM has gone: did it happen before? *why is kept when it left no word and `gone` does not say that it was here. */
+/* The VM has ended: did the event happen before? *why is kept when there is no epitaph and was_here
+ * does not tell that the VM was running. */
 static int wait_late(const char *vm, const char *name, bool was_here, json_t **out, struct fail *why)
 {
 	struct fail ignored;
@@ -77,7 +79,8 @@ int ctl_wait(const char *vm, const char *event, unsigned timeout_ms, json_t **ou
 	*out = NULL;
 	if (control_open(&c, vm, why))
 		return why->kind == FAIL_PEER || why->kind == FAIL_ENDED ? wait_late(vm, event, why->kind == FAIL_ENDED, out, why) : -1;
-	/* Events come from now on; what has happened before is asked for. In this order nothing falls in between. */
+	/* From now on events come by themselves; earlier ones are asked for. In this order none is
+	 * missed. */
 	if (control_execute(c, "vmferry-events", NULL, &past, NULL, NULL, WAIT_ANSWER_MS, why)) {
 		if (why->kind == FAIL_ENDED)
 			rc = wait_late(vm, event, true, out, why);

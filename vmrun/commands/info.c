@@ -45,7 +45,7 @@ static json_t *info_accelerators(void)
 	return list;
 }
 
-/* As the pager will open it: the syscall, else the device. */
+/* As a pager opens it: by the syscall, else by the device. */
 static const char *info_userfaultfd(void)
 {
 #ifdef UFFD_USER_MODE_ONLY
@@ -126,7 +126,7 @@ static void info_object(const json_t *object, int indent)
 	}
 }
 
-/* What the accelerator itself has told. */
+/* What the accelerator itself has added. */
 static void info_accelerator_more(json_t *one)
 {
 	static const char *const ours[] = { "name", "machine", "available", "cpus", "reason" };

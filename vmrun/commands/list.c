@@ -15,7 +15,7 @@
 
 #define LIST_TIMEOUT_MS 5000u
 
-/* NAME of NAME.sock; false for anything else. */
+/* The name in NAME.sock; false for any other file name. */
 static bool list_name(const char *file, char name[VM_NAME_MAX + 1])
 {
 	size_t n = strlen(file);
@@ -27,7 +27,7 @@ static bool list_name(const char *file, char name[VM_NAME_MAX + 1])
 	return paths_name_ok(name);
 }
 
-/* What one VM says of itself, or {"name", "status": "stale" or "silent"}. */
+/* What one VM answers, or {"name", "status": "stale" or "silent"}. */
 static json_t *list_vm(const char *name)
 {
 	struct control *c      = NULL;
@@ -50,7 +50,8 @@ static json_t *list_vm(const char *name)
 	}
 	json_decref(info);
 	json_decref(status);
-	/* Its lock is held: a process that is stopped, starting or ending. Nobody holds it: a socket that was left behind. */
+	/* silent: its lock is taken, by a process that is stopped, starting or ending. stale:
+	 * nobody has the lock, the socket was left behind. */
 	live = paths_socket(path, name, false, &(struct fail){ 0 }) == 0 && socket_is_live(path);
 	return json_pack("{s:s, s:s, s:o}", "name", name, "status", live ? "silent" : "stale", "note", text_json(why.what));
 }
@@ -60,7 +61,7 @@ static int list_compare(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* The names in the runtime folder, sorted, malloc'd each. A folder that is not there holds none. */
+/* The names in the runtime folder, sorted, each malloc'd. A missing folder has none. */
 static int list_names(const char *dir, char ***out, size_t *count, struct fail *why)
 {
 	struct dirent *e;

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* vmferry-inspect: the live tree. vCPUs and devices stand still for as long as their state is read, without a holder and
- * without events: a glance of milliseconds that no one else sees. */
+/* vmferry-inspect: the live tree. vCPUs and devices are quiesced while their state is read, without
+ * a holder and without events: a pause of milliseconds that no client has to know about. */
 
 static json_t *inspect_sections(const struct state_section *sections, size_t n)
 {
@@ -42,7 +42,7 @@ static void inspect_vm(struct vm *vm, const struct machine_sections *p, json_t *
 
 	if (!inspect_selected(path, "/vm"))
 		return;
-	clock_save(&vm->clock, &vm->clock_section);     /* as vm_save does: the part is a copy */
+	clock_save(&vm->clock, &vm->clock_section);     /* as vm_save() does: the section is a copy */
 	json_array_append_new(
 		list,
 		inspect_node("/vm", inspect_sections(sections, p->vm(p->arg, sections, MACHINE_SECTIONS_MAX)),

@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HANDOVER_MOVED_AWAY 20     /* vmrun's exit status: design.md 10 */
-#define HANDOVER_GIVEN_UP   4      /* an incoming VM that never became ours */
+#define HANDOVER_MOVED_AWAY 20     /* vmrun's exit statuses, vmrun(1) */
+#define HANDOVER_ABORTED   4      /* incoming, and never ours */
 
 bool lease_handover_unresolved(const struct control_server *s)
 {
@@ -28,7 +28,7 @@ uint64_t lease_handover_generation(const struct control_server *s)
 	return s->have_move ? s->move.generation : 0;
 }
 
-/* The record is of that move, and of no other. */
+/* Is the record of that move? */
 static int lease_handover_same(const struct control_server *s, const struct uuid *move, struct fail *why)
 {
 	char ours[UUID_TEXT], theirs[UUID_TEXT];
@@ -82,7 +82,7 @@ int lease_handover_release(struct control_server *s, const struct uuid *move, st
 	struct fail undo;
 
 	if (runstate_held_by(vm, HOLD_RELEASED))
-		return lease_handover_same(s, move, why);     /* asked again: it is done */
+		return lease_handover_same(s, move, why);     /* asked again: done already */
 	if (!runstate_held_by(vm, HOLD_LEASE))
 		return fail_set(why, FAIL_REFUSED, "release: VM not paused by this lease");
 	if (lease_handover_same(s, move, why))
@@ -93,19 +93,20 @@ int lease_handover_release(struct control_server *s, const struct uuid *move, st
 	if (vm_disks_known(vm, why))
 		return -1;
 	fault_point("vmrun.source.paused");
-	/* Held before the record is written: from its rename on nothing may run this VM, whatever fails after it. */
+	/* Held before the record is written: once it is renamed into place nothing may run this VM,
+	 * whatever fails afterwards. */
 	if (runstate_hold(vm, HOLD_RELEASED, why))
 		return -1;
 	if (records_write(s, MOVE_RELEASED, move, lease_handover_generation(s), s->move.peer, why)) {
-		runstate_drop(vm, HOLD_RELEASED, &undo);     /* the lease still holds it */
+		runstate_drop(vm, HOLD_RELEASED, &undo);     /* still paused by the lease */
 		return -1;
 	}
 	fault_point("vmrun.source.released");
-	board_own(vm->board, false, &undo);     /* to the target and to nobody else */
+	board_own(vm->board, false, &undo);     /* only the target may take the disks now */
 	return 0;
 }
 
-/* RELEASED, and of that move. */
+/* Is the VM released, by that move? */
 static int lease_handover_released(const struct control_server *s, const char *what, const struct uuid *move, struct fail *why)
 {
 	if (!runstate_held_by(s->vm, HOLD_RELEASED))
@@ -133,7 +134,8 @@ int lease_handover_retake(struct control_server *s, const struct uuid *move, boo
 		board_own(vm->board, false, &undo);
 		return -1;
 	}
-	/* The peer may have owned it, and would know a later generation than we offer it the next time. */
+	/* The peer may have owned it, and would then refuse the generation that we offer the next
+	 * time. */
 	if (records_write(s, MOVE_RETAKEN, move, s->move.generation + (confirmed ? 1 : 0), s->move.peer, why)) {
 		board_own(vm->board, false, &undo);
 		return -1;
@@ -157,7 +159,8 @@ int lease_handover_done(struct control_server *s, const struct uuid *move, uint6
 
 /* ---- target ---- */
 
-/* May this move be READY here? What its record says of earlier moves is settled by its generation, or stands in its way. */
+/* May this move be READY here? The record of an earlier move is superseded by a later generation;
+ * else it prevents this one. */
 static int lease_handover_ready_record(struct control_server *s, const struct uuid *move, uint64_t generation, struct fail *why)
 {
 	enum move_state state;
@@ -175,7 +178,8 @@ static int lease_handover_ready_record(struct control_server *s, const struct uu
 				(unsigned long long)generation);
 	if (moves_final(s->move.state))
 		return 0;
-	/* We gave this VM away, and whoever offers it now has it from before that: not from whom we gave it to. */
+	/* We released this VM, and who offers it now has the same generation: a copy from before
+	 * that release, not from the peer that we gave it to. */
 	if (s->move.state == MOVE_READY || s->move.generation == generation)
 		return fail_set(why, FAIL_OWNER,
 			"ready: unexpected in state %s (peer %.80s, generation %llu; offered: "
@@ -183,7 +187,7 @@ static int lease_handover_ready_record(struct control_server *s, const struct uu
 			move_state_names[s->move.state], s->move.peer,
 			(unsigned long long)s->move.generation,
 			(unsigned long long)generation);
-	/* It was run on behind that release, and comes back. */
+	/* A later generation: it has run elsewhere since that release, and comes back. */
 	s->move.state      = MOVE_MOVED;
 	s->move.generation = generation;
 	return 0;
@@ -200,7 +204,8 @@ int lease_handover_ready(struct control_server *s, const struct uuid *move, cons
 	if (lease_handover_ready_record(s, move, generation, why))
 		return -1;
 	fault_point("vmrun.target.loaded");
-	/* Before the source can release: from then on the disks are never without one of us. */
+	/* Before the source can release: from now on one of the two hosts has the disks' locks at
+	 * any time. */
 	if (board_own(s->vm->board, false, why) || records_write(s, MOVE_READY, move, generation, peer, why))
 		return -1;
 	fault_point("vmrun.target.ready");
@@ -209,10 +214,10 @@ int lease_handover_ready(struct control_server *s, const struct uuid *move, cons
 
 static void lease_handover_end(struct control_server *s)
 {
-	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_GIVEN_UP, "host-error");
+	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_ABORTED, "host-error");
 }
 
-/* Decided here; it ends when the disk says so too. */
+/* RETURNED was decided here; vmrun ends when it is on disk too. */
 static bool lease_handover_is_returned(const struct control_server *s)
 {
 	return s->spoilt && s->have_move && s->move.state == MOVE_RETURNED && runstate_held_by(s->vm, HOLD_INCOMING);
@@ -224,8 +229,8 @@ void lease_handover_recorded(struct control_server *s)
 		lease_handover_end(s);
 }
 
-/* Nobody ran here and nobody will: the source may take it back. Until the disk says so too, it is this process alone that
- * knows: it ends only then. */
+/* No vCPU ran here and none will: the source may take the VM back. Until that is on disk only this
+ * process knows it, so it ends only then. */
 static int lease_handover_return(struct control_server *s, const char *reason, struct fail *why)
 {
 	int rc = records_decide(s, MOVE_RETURNED, s->move.generation, why);
@@ -267,8 +272,8 @@ int lease_handover_start(struct control_server *s, const struct uuid *move, stru
 	if (records_write(s, MOVE_OWNED, move, generation + 1, s->move.peer, why))
 		return lease_handover_start_failed(s, why);
 	fault_point("vmrun.target.owned");
-	/* started is false up to here, so dropping the holder cannot run anything yet; devices that do not resume fail before
-	 * a vCPU has run an instruction. */
+	/* started is false up to here, so dropping the holder cannot run anything yet; devices that
+	 * cannot resume fail before a vCPU has executed an instruction. */
 	if (runstate_drop(vm, HOLD_INCOMING, why) || vm_start(vm, why)) {
 		vm->run.holders |= HOLD_INCOMING;
 		vm->run.started    = false;
@@ -289,7 +294,7 @@ int lease_handover_abort(struct control_server *s, const struct uuid *move, stru
 	if (lease_handover_is_returned(s))
 		return lease_handover_same(s, move, why);
 	fail_set(&s->vm->end_why, FAIL_PEER, "incoming: move aborted");
-	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_GIVEN_UP, "host-error");
+	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_ABORTED, "host-error");
 	return 0;
 }
 
@@ -298,14 +303,14 @@ void lease_handover_lost(struct control_server *s, const char *reason)
 	if (s->vm->run.ended || !runstate_held_by(s->vm, HOLD_INCOMING) || lease_handover_unresolved(s) || lease_handover_is_returned(s))
 		return;
 	fail_set(&s->vm->end_why, FAIL_PEER, "incoming: lease lost before READY: %.200s", reason);
-	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_GIVEN_UP, "host-error");
+	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_ABORTED, "host-error");
 }
 
 int lease_handover_resolve(struct control_server *s, bool own, bool peer_is_dead, const struct uuid *move, struct fail *why)
 {
 	struct uuid id = move ? *move : s->move.move;
 
-	/* Nothing was asked of the peer: vmmigrate resolve does that. */
+	/* The peer was not asked: vmmigrate resolve does that. */
 	if (own && !peer_is_dead)
 		return fail_set(why, FAIL_OWNER,
 				"ownership of the VM is unresolved: peer %.80s not queried: "

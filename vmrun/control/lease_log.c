@@ -13,7 +13,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* What a logging lease sees of guest memory: a round bitmap a region, shared, into which every harvest ORs. */
+/* What a logging lease sees of guest memory: a shared round bitmap per region, into which every
+ * dirty log sync is merged. */
 
 int session_fd_readonly(int fd, const char *what, struct fail *why)
 {
@@ -25,7 +26,8 @@ int session_fd_readonly(int fd, const char *what, struct fail *why)
 	return out < 0 ? fail_sys(why, "%s: reopen read-only", what) : out;
 }
 
-/* A zeroed map both sides write: fixed in size, so that neither can make the other fault. */
+/* A zeroed map that both sides write. Its size is sealed, so that neither can truncate it and make
+ * the other fault. */
 static int session_log_map(size_t len, bitmap_word **map, struct fail *why)
 {
 	int fd = memfd_create("vmferry-round", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -48,7 +50,8 @@ static int session_log_map(size_t len, bitmap_word **map, struct fail *why)
 	return fd;
 }
 
-/* Every present page is dirty from the start, and the present map goes to the holder too. */
+/* Marks every present page as dirty, and returns a read-only copy of the present bitmap for the
+ * holder. */
 static int session_log_seed(const struct region *r, bitmap_word *round, struct fail *why)
 {
 	size_t    words   = bitmap_words(r->npages);
@@ -98,7 +101,8 @@ int session_log_start(struct lease_session *g, struct session_call *call, struct
 	if (!g->logging && dirty_consumer_add(vm, &g->consumer, why))
 		goto fail;
 	g->logging = true;
-	/* Listening first, then a harvest, then the look at what is there: a page that appears in between is in one of the two. */
+	/* In this order: log, sync, then look which pages are present. A page that becomes present
+	 * in between is named by one of the two. */
 	if (dirty_sync(vm, &g->consumer, NULL, why))
 		goto fail;
 	present = session_log_seed(r, map, why);

@@ -19,9 +19,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define SESSION_SEND_NS 5000000000u      /* a holder that does not read its answers */
+#define SESSION_SEND_NS 5000000000u      /* limit for a holder that does not read its answers */
 
-/* An open one of that kind: one that was revoked, or whose channel has ended, stands in nobody's way. */
+/* The lease of that kind. One that was revoked, or whose channel has ended, does not count. */
 static struct lease_session *sessions_find(const struct control_server *s, enum lease_kind kind)
 {
 	for (struct lease_session *g = s->sessions; g; g = g->next)
@@ -55,7 +55,7 @@ json_t *sessions_json(const struct control_server *s)
 	return list;
 }
 
-/* Gives back what it has of the VM. After RELEASE the pause is no longer its own. */
+/* Gives back what the session has of the VM. After RELEASE the pause is no longer its own. */
 static void session_drop(struct lease_session *g)
 {
 	struct vm  *vm = g->server->vm;
@@ -74,7 +74,8 @@ static void session_drop(struct lease_session *g)
 	if (g->paused) {
 		g->paused      = false;
 		g->deadline_ns = 0;
-		/* What could not be resumed has no one left to be told: it is the VM's end, not a VM that stands for ever. */
+		/* A VM that cannot be resumed ends: there is no client left to tell, and it must
+		 * not stay paused for ever. */
 		if (runstate_drop(vm, HOLD_LEASE, &why)) {
 			vm->end_why = why;
 			vm_end(vm, RUN_INTERNAL_ERROR, 1, "host-error");
@@ -85,7 +86,8 @@ static void session_drop(struct lease_session *g)
 	g->moving = false;
 }
 
-/* Waits for room within SESSION_SEND_NS: a holder that reads nothing does not keep this thread, nor a pause behind it. */
+/* Waits at most SESSION_SEND_NS for the socket: a holder that reads nothing must not keep this
+ * thread, nor a pause with it. */
 static int session_send(struct lease_session *g, const struct lease_msg *m, const int *fds, size_t nfds)
 {
 	uint64_t    until = io_now_ns() + SESSION_SEND_NS, deadline = g->deadline_ns;
@@ -127,7 +129,7 @@ static bool session_overdue(const struct lease_session *g)
 	return g->paused && io_now_ns() >= g->deadline_ns;
 }
 
-/* Under control_lock. True when it was lost now or before. */
+/* Under control_lock. True: the lease is lost, now or since before. */
 static bool session_check(struct lease_session *g)
 {
 	char reason[200], cause[64];
@@ -142,21 +144,21 @@ static bool session_check(struct lease_session *g)
 	return g->lost;
 }
 
-/* Until the disks have done what a verb needs, its time is up, or the server closes. False: the
- * holder has gone. */
+/* Waits until the disks have done what a verb needs, its time is up, or the server closes. False:
+ * the holder has closed the channel. */
 static bool session_wait_disks(struct lease_session *g, const struct session_call *call, enum blk_wait what)
 {
-	/* Of fd only that it hangs up. */
+	/* of fd only hang-up is waited for */
 	struct pollfd others[2] = { { .fd = g->kick, .events = POLLIN }, { .fd = g->fd } };
 	uint64_t      until     = g->deadline_ns, ms = call->in->a[0];
 
-	if (what == BLK_WAIT_QUIET)      /* the deadline of a pause counts from the request for it */
+	if (what == BLK_WAIT_QUIET)      /* a pause's deadline counts from its request */
 		until = call->begin_ns + (ms < SESSION_PAUSE_MS_MAX ? ms : SESSION_PAUSE_MS_MAX) * 1000000u;
 	return blk_wait(g->server->vm, what, others, 2, until) || !others[1].revents;
 }
 
-/* One request. The deadline is looked at before and after, under the lock: a revocation and a
- * release cannot both win. False: there is nobody to answer. */
+/* One request. The deadline is checked before and after, under the lock, so that a revocation and a
+ * release cannot both succeed. False: there is nobody to answer. */
 static bool session_answer(struct lease_session *g, struct session_call *call)
 {
 	struct vm       *vm  = g->server->vm;
@@ -179,7 +181,7 @@ static bool session_answer(struct lease_session *g, struct session_call *call)
 	}
 	if (what == BLK_WAIT_QUIET)
 		blk_hold(vm, false);
-	/* An answer that ended the VM (done, abort) is still its answer. */
+	/* A request that ended the VM (DONE, ABORT) still gets its own answer. */
 	if (!g->lost && session_overdue(g))
 		session_check(g);
 	if (g->lost) {
@@ -239,7 +241,7 @@ static bool session_serve(struct lease_session *g)
 	return alive;
 }
 
-/* Tells a holder who asks for nothing: of the deadline, of the VM's end. */
+/* Tells a holder that sends no requests that its deadline has passed, or that the VM has ended. */
 static void session_tell(struct lease_session *g)
 {
 	struct lease_msg m;
@@ -266,7 +268,7 @@ static void session_leave(struct lease_session *g)
 	if (g->kind == LEASE_KIND_INCOMING && !sessions_find(g->server, LEASE_KIND_INCOMING))
 		lease_handover_lost(g->server, g->lost ? g->lost_why : "lease closed by its holder");
 	pthread_mutex_unlock(&vm->control_lock);
-	/* The holder sees the end only now: by then what was its is given back. */
+	/* Closed only now: when the holder sees it, all that it had has been given back. */
 	shutdown(g->fd, SHUT_RDWR);
 	server_wake(g->server);
 }
@@ -294,7 +296,7 @@ static void *session_main(void *arg)
 	return NULL;
 }
 
-/* Its holder has closed the channel. Requests of its that wait are nobody's any more. Its thread sees that too, soon. */
+/* Has the holder closed the channel? Its thread will see that too, but perhaps later. */
 static bool session_hung_up(const struct lease_session *g)
 {
 	struct pollfd p = { .fd = g->fd };
@@ -302,8 +304,8 @@ static bool session_hung_up(const struct lease_session *g)
 	return poll(&p, 1, 0) == 1 && p.revents & (POLLHUP | POLLERR);
 }
 
-/* Who asks for a lease when the last holder's process has ended must not be told that it is held. (An incoming lease is left to its
- * thread: its loss may end the VM.) */
+/* A new lease must not be refused because of one whose holder has just ended. (An incoming lease is
+ * left to its own thread: losing it may end the VM.) */
 void sessions_drop_ended(struct control_server *s)
 {
 	for (struct lease_session *g = s->sessions; g; g = g->next)
@@ -311,7 +313,7 @@ void sessions_drop_ended(struct control_server *s)
 			session_revoke(g, FAIL_PEER, "lease closed by its holder");
 }
 
-/* May there be a lease of that kind now? */
+/* May a lease of that kind be opened now? */
 static int session_allowed(const struct control_server *s, enum lease_kind kind, const char *token,
 			   struct fail *why)
 {
@@ -336,7 +338,8 @@ static int session_allowed(const struct control_server *s, enum lease_kind kind,
 		return command_refuse(s, what, why);
 	if (holder)
 		return fail_set(why, FAIL_REFUSED, "%s: already in use by %s", what, holder);
-	/* Until READY it belongs to who started it, and to nobody who only knows its name. */
+	/* Until READY only the process that started this vmrun may fill it: knowing its name is not
+	 * enough. */
 	if (kind == LEASE_KIND_INCOMING && phase == PHASE_INCOMING && strcmp(s->token, token))
 		return fail_set(why, FAIL_REFUSED,
 				"%s: invalid token: vmrun was started by another process", what);
@@ -349,7 +352,7 @@ static int session_thread(struct lease_session *g, struct fail *why)
 	int      err;
 
 	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);     /* signals are the main thread's */
+	pthread_sigmask(SIG_SETMASK, &all, &before);     /* the main thread takes the signals */
 	err = pthread_create(&g->thread, NULL, session_main, g);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	errno = err;
@@ -393,7 +396,7 @@ int session_open(struct control_server *s, enum lease_kind kind, const char *hol
 		fail_sys(why, "lease");
 		goto fail;
 	}
-	g->next = s->sessions;     /* before its thread asks who there is */
+	g->next = s->sessions;     /* before its thread looks for other sessions */
 	s->sessions = g;
 	if (session_thread(g, why)) {
 		s->sessions = g->next;
@@ -408,7 +411,7 @@ fail:
 	return -1;
 }
 
-/* Unlinks the first whose thread has ended, or any. */
+/* Takes the first session out of the list whose thread has ended, or any. */
 static struct lease_session *sessions_take(struct control_server *s, bool any)
 {
 	struct lease_session *found = NULL;
@@ -442,7 +445,7 @@ void sessions_close(struct control_server *s)
 	pthread_mutex_lock(&s->vm->control_lock);
 	for (g = s->sessions; g; g = g->next)
 		if (write(g->kick, &one, sizeof(one)) < 0) {
-			/* Kicked already. */
+			/* The counter is full: it was woken before. */
 		}
 	pthread_mutex_unlock(&s->vm->control_lock);
 	while ((g = sessions_take(s, true))) {

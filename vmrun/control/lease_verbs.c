@@ -47,7 +47,7 @@ static int verb_regions(struct lease_session *g, struct session_call *call, stru
 	return 0;
 }
 
-/* A tree to the holder, in a memfd of its size. */
+/* Answers with a memfd that holds the tree. */
 static int verb_give_tree(struct session_call *call, const void *fdt, size_t len, struct fail *why)
 {
 	call->fds[0] = io_memfd("vmferry-tree", fdt, len, why);
@@ -87,7 +87,7 @@ static int verb_sync(struct lease_session *g, struct session_call *call, struct 
 	return 0;
 }
 
-/* a[0] region, a[1] first page, a[2] pages: all of it must be there. */
+/* Checks a range: a[0] region, a[1] first page, a[2] pages. */
 static int verb_range(const struct lease_session *g, const struct lease_msg *in, struct fail *why)
 {
 	const struct memory *m = &g->server->vm->memory;
@@ -102,13 +102,14 @@ static int verb_range(const struct lease_session *g, const struct lease_msg *in,
 	return fail_set(why, FAIL_USAGE, "invalid region %llu", (unsigned long long)in->a[0]);
 }
 
-/* The software CPU's harvest has cleared what it named; there is nothing left to arm. */
+/* Nothing to do: the sync of the software CPU's dirty log has cleared what it named. */
 static int verb_clear(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	return verb_range(g, call->in, why);
 }
 
-/* Plain RAM: a page that is absent reads as zero for good, nobody has to be asked for it. */
+/* Nothing to do for plain RAM: an absent page reads as zero, and no pager has to be asked for
+ * it. */
 static int verb_fill(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	return verb_range(g, call->in, why);
@@ -126,7 +127,7 @@ static int verb_throttle(struct lease_session *g, struct session_call *call, str
 	return 0;
 }
 
-/* Removes the lease's pause; the epoch that began with it goes on collecting. */
+/* Removes the lease's pause; the epoch that began with it goes on. */
 static int verb_unpause(struct lease_session *g, struct fail *why)
 {
 	g->paused      = false;
@@ -140,9 +141,8 @@ static void pause_took(struct control_server *s, uint64_t ns)
 	s->pause_ns[0] = ns;
 }
 
-/* Pauses the VM, saves its state for nobody, and resumes: a saver must know how long that takes
- * before it pauses for good. Once a lease; without requests of the guest in flight, which might
- * take long. */
+/* Measures what pausing the VM and saving its state take: a saver must know that before it pauses
+ * for good. Once per lease, and with no requests of the guest in flight, which might take long. */
 static void flush_rehearse(struct lease_session *g)
 {
 	struct vm  *vm = g->server->vm;
@@ -176,7 +176,7 @@ static int verb_flush(struct lease_session *g, struct session_call *call, struct
 		return -1;
 	call->out->a[0] = io_now_ns() - call->begin_ns;
 	flush_rehearse(g);
-	/* The shorter of two: the other may have met a busy host. */
+	/* The shorter of the last two: the other may have been measured on a busy host. */
 	call->out->a[1] = known[1] && known[1] < known[0] ? known[1] : known[0];
 	return 0;
 }
@@ -225,8 +225,8 @@ static int verb_renew(struct lease_session *g, struct session_call *call, struct
 	return 0;
 }
 
-/* Under the lock under which a deadline revokes the lease: a save that has lost its lease never ends
- * a VM that has run on. */
+/* Under the lock under which a deadline revokes the lease: a save that has lost its lease cannot
+ * end a VM that has run on. */
 static int verb_quit(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	(void)call;
@@ -262,7 +262,7 @@ static int verb_state(struct lease_session *g, struct session_call *call, struct
 	return rc;
 }
 
-/* The pause stays, so that what was saved can be published before the VM goes on (or never goes on). */
+/* The pause stays, so that the snapshot can be published before the VM continues (or ends). */
 static int verb_finish(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	struct vm *vm = g->server->vm;
@@ -312,13 +312,13 @@ static int verb_release(struct lease_session *g, struct session_call *call, stru
 
 	if (!g->paused && !runstate_held_by(vm, HOLD_RELEASED))
 		return fail_set(why, FAIL_USAGE, "release: not paused");
-	/* What the target reads must not depend on what this host still has in its memory. */
+	/* The target must not read what is only in this host's page cache. */
 	if (!runstate_held_by(vm, HOLD_RELEASED) && blk_synced(vm, why))
 		return -1;
 	if (lease_handover_release(g->server, &call->in->uuid, why))
 		return -1;
 	g->moving = false;
-	/* From here on the pause is not the lease's: losing the lease changes nothing. */
+	/* From here on the VM is paused by `released`: losing the lease changes nothing. */
 	session_log_stop(g);
 	if (g->epoch)
 		dirty_epoch_abandon(vm);
@@ -348,7 +348,7 @@ static int verb_done(struct lease_session *g, struct session_call *call, struct 
 	return lease_handover_done(g->server, &call->in->uuid, call->in->a[0], why);
 }
 
-/* The VM's lock, which our starter has held since before it started us. */
+/* The VM's lock, which our starter has had since before it started us. */
 static int verb_claim(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	int fd = fcntl(call->in_fd, F_DUPFD_CLOEXEC, 3);
@@ -362,7 +362,7 @@ static int verb_claim(struct lease_session *g, struct session_call *call, struct
 	return 0;
 }
 
-/* The holder has written RAM through its own descriptor: those pages count as written now. */
+/* The holder has written RAM through its descriptor: these pages count as written now. */
 static int verb_written(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	struct vm *vm = g->server->vm;
@@ -409,7 +409,7 @@ static int verb_load(struct lease_session *g, struct session_call *call, struct 
 	if (io_pread(call->in_fd, fdt, (size_t)len, 0, "VM tree", why) == 0) {
 		rc = vm_load(s->vm, fdt, (size_t)len, why);
 		s->loaded = rc == 0;
-		s->spoilt = rc != 0;     /* half of it may be in place */
+		s->spoilt = rc != 0;     /* part of it may be in place */
 	}
 	free(fdt);
 	return rc;
@@ -437,7 +437,7 @@ static int verb_abort(struct lease_session *g, struct session_call *call, struct
 #define LIVE     (OURS | PHASE_RELEASED)
 #define FILLED   (PHASE_INCOMING | PHASE_UNRESOLVED)
 
-/* What a verb needs of the disks before it runs. */
+/* What must be true of the disks before a verb runs. */
 enum session_disks { DISKS_ANY, DISKS_QUIET, DISKS_FLUSHED, DISKS_SAMPLED };
 
 static const struct session_verb {
@@ -445,7 +445,7 @@ static const struct session_verb {
 	int       (*run)(struct lease_session *g, struct session_call *call, struct fail *why);
 	unsigned    kinds;       /* of lease */
 	unsigned    phases;      /* of the VM */
-	bool        fd;          /* a descriptor comes with it */
+	bool        fd;          /* a descriptor must come */
 	enum session_disks disks;
 } session_verbs[LEASE_VERBS] = {
 	[LEASE_REGIONS]   = { "regions",   verb_regions,    READ | LOG | INCOMING, PHASE_ANY,      false, DISKS_ANY },
@@ -478,7 +478,7 @@ static const struct session_verb {
 	[LEASE_ABORT]     = { "abort",     verb_abort,      INCOMING,              PHASE_ANY,      false, DISKS_ANY },
 };
 
-/* NULL with *why: not to be asked for, or not now. */
+/* The verb's row; NULL with *why when it may not be asked for, or not now. */
 static const struct session_verb *session_verb(const struct lease_session *g, const struct session_call *call,
 					   struct fail *why)
 {
@@ -505,7 +505,7 @@ bool session_begin(struct lease_session *g, struct session_call *call, enum blk_
 	struct fail              why;
 	const struct session_verb *v  = session_verb(g, call, &why);
 
-	/* A released VM's disks are another host's. */
+	/* A released VM's disks belong to another host. */
 	if (!v || v->disks == DISKS_ANY || runstate_held_by(vm, HOLD_RELEASED) ||
 	    (v->disks == DISKS_QUIET && g->paused))
 		return false;

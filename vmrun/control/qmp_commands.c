@@ -65,7 +65,8 @@ static int command_capabilities(struct command_call *call, struct fail *why)
 	return 0;
 }
 
-/* A move that has the state knows whether the user had stopped the VM; what is asked for now would be lost on the way. */
+/* A move that has the state knows whether the user had stopped the VM: a later stop would not reach
+ * the target. */
 static int command_stop(struct command_call *call, struct fail *why)
 {
 	if (command_phase(call->server) == PHASE_LEASED && sessions_state_moving(call->server))
@@ -83,7 +84,8 @@ static int command_cont(struct command_call *call, struct fail *why)
 	return runstate_drop(call->vm, (enum holder)(HOLD_USER | HOLD_IO), why);
 }
 
-/* Whoever logs has the configuration, or will have it, and the state must agree with it. */
+/* A holder of the logging lease has read the configuration, or will: the state that it saves must
+ * match it. */
 static int command_set_boot(struct command_call *call, struct fail *why)
 {
 	const struct boot_given given = {

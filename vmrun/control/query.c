@@ -13,7 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Names and shapes are QEMU's (the QAPI schema of 7.2); what it has and we have not is given the value that says so. */
+/* Names and shapes are those of QEMU 7.2 (its QAPI schema); members for what this VM cannot have
+ * get the value that says so. */
 
 json_t *query_boot(const struct vm *vm)
 {
@@ -108,7 +109,7 @@ static json_t *query_inserted(const struct machine_host *h)
 	m = json_pack("{s:o, s:b, s:s, s:b, s:i, s:s, s:i, s:o, s:{s:b, s:b, s:b}}", "file", text_json(h->path), "ro", (int)h->readonly, "drv", "raw",
 		      "encrypted", 0, "backing_file_depth", 0, "detect_zeroes", "off", "write_threshold", 0, "image", image,
 		      "cache", "writeback", 1, "direct", 0, "no-flush", 0);
-	/* No throttling: zero says so. */
+	/* Zero means that there is no limit. */
 	static const char *const limits[] = { "bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr" };
 
 	for (size_t i = 0; m && i < sizeof(limits) / sizeof(limits[0]); i++)

@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* query-qmp-schema, from the table of commands. Answers are of type "any": their shapes are in docs/control.md. */
+/* query-qmp-schema, generated from the table of commands. Answers have the type "any": their shapes
+ * are in docs/control.md 4. */
 
 static void schema_builtin(json_t *list, const char *name, const char *json_type)
 {
@@ -16,7 +17,8 @@ static const char *schema_type(char type)
 	return type == 's' ? "str" : type == 'b' ? "bool" : type == 'a' ? "[any]" : "int";
 }
 
-/* The object type "NAME-arg" with a member a row; returns its name, the empty object's without rows. */
+/* The object type "NAME-arg", with a member per row; name is that of the empty object when there
+ * are no rows. */
 static void schema_arguments(json_t *list, const struct command *c, char *name, size_t capacity)
 {
 	json_t *members = json_array();
