@@ -15,8 +15,15 @@ typedef _Atomic uint64_t bitmap_word;   /* words that threads or processes share
 static inline size_t bitmap_words(uint64_t npages) { return (size_t)((npages + 63) / 64); }
 static inline size_t bitmap_bytes(uint64_t npages) { return bitmap_words(npages) * 8; }
 
-static inline bool bitmap_test(const uint64_t *map, uint64_t page) { return map[page / 64] >> (page % 64) & 1; }
-static inline void bitmap_set(uint64_t *map, uint64_t page) { map[page / 64] |= (uint64_t)1 << (page % 64); }
+static inline bool bitmap_test(const uint64_t *map, uint64_t page)
+{
+	return map[page / 64] >> (page % 64) & 1;
+}
+
+static inline void bitmap_set(uint64_t *map, uint64_t page)
+{
+	map[page / 64] |= (uint64_t)1 << (page % 64);
+}
 
 /* The bits of word w that belong to pages [first, end), of which it has at least one. */
 static inline uint64_t bitmap_mask(uint64_t w, uint64_t first, uint64_t end)
@@ -49,6 +56,7 @@ uint64_t bitmap_take(uint64_t *dst, bitmap_word *src, uint64_t npages);
 uint64_t bitmap_count(const uint64_t *map, uint64_t npages);
 
 /* The next run of set bits at or after `from`: *first, *count; false when there is none. */
-bool bitmap_next_run(const uint64_t *map, uint64_t npages, uint64_t from, uint64_t *first, uint64_t *count);
+bool bitmap_next_run(const uint64_t *map, uint64_t npages, uint64_t from, uint64_t *first,
+		     uint64_t *count);
 
 #endif

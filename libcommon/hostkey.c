@@ -35,7 +35,8 @@ static int hostkey_folder(char path[PATHS_MAX], bool create, struct fail *why)
 	if (fstat(dir, &st)) {
 		fail_sys(why, "%s", path);
 	} else if (st.st_uid != geteuid() || st.st_mode & 022) {
-		fail_set(why, FAIL_SYSTEM, "%s: owned by another user, or writable by others", path);
+		fail_set(why, FAIL_SYSTEM, "%s: owned by another user, or writable by others",
+			 path);
 	} else {
 		return dir;
 	}
@@ -61,7 +62,8 @@ static int hostkey_read(struct hostkey *k, int dir, const char *path, struct fai
 	else if (io_read_some(fd, buf, sizeof(buf), &got, HOSTKEY_FILE, why) == 0)
 		rc = got == HOSTKEY_BYTES
 			   ? 0
-			   : fail_set(why, FAIL_SYSTEM, "%s/%s: invalid key length, expected %u bytes: remove it",
+			   : fail_set(why, FAIL_SYSTEM,
+				      "%s/%s: invalid key length, expected %u bytes: remove it",
 				      path, HOSTKEY_FILE, HOSTKEY_BYTES);
 	if (rc == 0)
 		memcpy(k->b, buf, HOSTKEY_BYTES);

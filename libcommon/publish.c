@@ -39,7 +39,8 @@ static int publish_place(struct publish *p, const char *path, struct fail *why)
 	snprintf(p->name, sizeof(p->name), "%s", name);
 	if (!name[0] || !strcmp(name, ".") || !strcmp(name, ".."))
 		return fail_set(why, FAIL_USAGE, "'%.80s': not a file name", path);
-	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - path + 1) : 2, slash ? path : "./");
+	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - path + 1) : 2,
+		 slash ? path : "./");
 	p->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return p->dir < 0 ? fail_sys(why, "%s", path) : 0;
 }
@@ -60,14 +61,16 @@ static int publish_create(struct publish *p, struct fail *why)
 	errno = EOPNOTSUPP;
 	if (!fault_hit("publish.no-tmpfile"))
 		p->fd = openat(p->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (p->fd < 0 && errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL)
+	if (p->fd < 0 && errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT &&
+	    errno != EINVAL)
 		return fail_sys(why, "%s: create", p->path);
 	for (int tries = 0; p->fd < 0 && tries < 100; tries++) {
 		char temp[sizeof(p->temp)];
 
 		if (publish_temp_name(p, why))
 			return -1;
-		p->fd = openat(p->dir, p->temp, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
+		p->fd = openat(p->dir, p->temp, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW,
+			       0600);
 		if (p->fd >= 0)
 			break;
 		memcpy(temp, p->temp, sizeof(temp));
@@ -89,11 +92,13 @@ static int publish_look(struct publish *p, bool force, struct fail *why)
 	if (fstat(p->old_fd, &p->old))
 		return fail_sys(why, "%s", p->path);
 	if (S_ISLNK(p->old.st_mode))
-		return fail_set(why, FAIL_SYSTEM, "%.220s: is a symbolic link, not overwritten; name the file "
-				"it points to", p->path);
+		return fail_set(why, FAIL_SYSTEM,
+				"%.220s: is a symbolic link, not overwritten; name the file it "
+				"points to", p->path);
 	if (!S_ISREG(p->old.st_mode))
-		return fail_set(why, FAIL_SYSTEM, "%.220s: not a regular file, not overwritten; redirect "
-				"standard output to write into it", p->path);
+		return fail_set(why, FAIL_SYSTEM,
+				"%.220s: not a regular file, not overwritten; redirect standard "
+				"output to write into it", p->path);
 	p->replaces = true;
 	return force ? 0 : publish_exists(p, why);
 }
@@ -143,8 +148,9 @@ int publish_keep(const struct publish *p, const struct stat *st, const char *wha
 		 struct fail *why)
 {
 	if (p->replaces && samefile(&p->old, st))
-		return fail_set(why, FAIL_USAGE, "%.200s: is %.80s, not overwritten; name another file",
-				p->path, what);
+		return fail_set(why, FAIL_USAGE,
+				"%.200s: is %.80s, not overwritten; name another file", p->path,
+				what);
 	return 0;
 }
 
@@ -190,8 +196,9 @@ static int publish_look_again(struct publish *p, struct fail *why)
 		return 0;
 	}
 	if (!publish_same(&p->old, &st))
-		return fail_set(why, FAIL_SYSTEM, "%.220s: replaced by another program in the meantime, "
-				"not overwritten", p->path);
+		return fail_set(why, FAIL_SYSTEM,
+				"%.220s: replaced by another program in the meantime, not "
+				"overwritten", p->path);
 	p->old = st;
 	return publish_set_mode(p, why);
 }
@@ -224,7 +231,8 @@ int publish_finish(struct publish *p, struct fail *why)
 	p->temp[0] = '\0';
 	/* Some file systems do not support fsync of a folder, and say so. */
 	if (fsync(p->dir) && errno != EINVAL)
-		return fail_sys(why, "%s: complete, but its directory could not be synced", p->path);
+		return fail_sys(why, "%s: complete, but its directory could not be synced",
+				p->path);
 	return 0;
 }
 

@@ -13,13 +13,16 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define CONTROL_LINE_MAX    (16u << 20)            /* an answer; that of vmferry-inspect for a large VM is the longest */
-#define CONTROL_EVENTS_MAX  4096u                  /* queued until they are asked for; the oldest are dropped */
-#define CONTROL_GREETING_MS 15000u                 /* vmrun may be stopping vCPUs, which takes at most 10 s */
+/* Bytes of an answer: that of vmferry-inspect for a large VM is the longest. */
+#define CONTROL_LINE_MAX    (16u << 20)
+/* Events are queued until they are asked for; beyond this the oldest are dropped. */
+#define CONTROL_EVENTS_MAX  4096u
+/* vmrun may be stopping vCPUs, which takes at most 10 s. */
+#define CONTROL_GREETING_MS 15000u
 
 struct control {
 	int      sock;
-	int      fd;               /* came with what was read last, not passed on yet; -1 for none */
+	int      fd;               /* came with the last read, not passed on yet; -1: none */
 	uint64_t serial;           /* id of the last command */
 	json_t  *events;           /* array, oldest first */
 	char    *buf;              /* [start, len) is not parsed yet; no newline before `seen` */
@@ -60,16 +63,17 @@ static int control_capacity(struct control *c, struct fail *why)
 	if (c->len < c->capacity)
 		return 0;
 	if (c->capacity >= CONTROL_LINE_MAX)
-		return fail_set(why, FAIL_PEER, "%s: reply line longer than %u MiB", c->vm, CONTROL_LINE_MAX >> 20);
+		return fail_set(why, FAIL_PEER, "%s: reply line longer than %u MiB", c->vm,
+				CONTROL_LINE_MAX >> 20);
 
 	size_t capacity = c->capacity ? c->capacity * 2 : 64u << 10;
-	char  *buf  = realloc(c->buf, capacity);
+	char  *buf      = realloc(c->buf, capacity);
 
 	if (!buf) {
 		errno = ENOMEM;
 		return fail_sys(why, "%s: line buffer", c->vm);
 	}
-	c->buf  = buf;
+	c->buf      = buf;
 	c->capacity = capacity;
 	return 0;
 }
@@ -102,14 +106,15 @@ static int control_fill(struct control *c, uint64_t deadline_ns, struct fail *wh
 
 	for (;;) {
 		if (deadline_ns) {
-			uint64_t      now = io_now_ns();
-			struct pollfd p   = { .fd = c->sock, .events = POLLIN };
-			int           ms  = now >= deadline_ns ? 0 : (int)((deadline_ns - now) / 1000000u) + 1;
-			int           n   = poll(&p, 1, ms);
+			uint64_t      now  = io_now_ns();
+			struct pollfd p    = { .fd = c->sock, .events = POLLIN };
+			uint64_t      left = now < deadline_ns ? deadline_ns - now : 0;
+			int           n    = poll(&p, 1, left ? (int)(left / 1000000u) + 1 : 0);
 
 			if (n == 0 || (n < 0 && errno == EINTR)) {
 				if (io_now_ns() >= deadline_ns)
-					return fail_set(why, FAIL_PEER, "%s: timed out waiting for a reply", c->vm);
+					return fail_set(why, FAIL_PEER,
+							"%s: timed out waiting for a reply", c->vm);
 				continue;
 			}
 		}
@@ -136,7 +141,8 @@ static int control_fill(struct control *c, uint64_t deadline_ns, struct fail *wh
 static int control_message(struct control *c, json_t **out, uint64_t deadline_ns, struct fail *why)
 {
 	for (;;) {
-		char *end = c->len > c->seen ? memchr(c->buf + c->seen, '\n', c->len - c->seen) : NULL;
+		size_t more = c->len - c->seen;
+		char  *end  = more ? memchr(c->buf + c->seen, '\n', more) : NULL;
 
 		if (end) {
 			json_error_t err;
@@ -149,7 +155,8 @@ static int control_message(struct control *c, json_t **out, uint64_t deadline_ns
 				return 0;
 			json_decref(*out);
 			*out = NULL;
-			return fail_set(why, FAIL_PEER, "%s: not a control socket: invalid JSON", c->vm);
+			return fail_set(why, FAIL_PEER, "%s: not a control socket: invalid JSON",
+					c->vm);
 		}
 		c->seen = c->len;
 		if (control_fill(c, deadline_ns, why))
@@ -172,7 +179,8 @@ static int control_connect(struct control *c, const char *vm, struct fail *why)
 
 	if (paths_socket(path, vm, false, why))
 		return -1;
-	memcpy(to.sun_path, path, strlen(path) + 1);     /* its length was checked by paths_socket() */
+	/* Its length was checked by paths_socket(). */
+	memcpy(to.sun_path, path, strlen(path) + 1);
 	c->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (c->sock < 0)
 		return fail_sys(why, "%s: socket", vm);
@@ -221,7 +229,8 @@ int control_open(struct control **out, const char *vm, struct fail *why)
 		fail_set(why, FAIL_PEER, "%s: not a control socket: missing QMP greeting", vm);
 		goto out;
 	}
-	if (control_execute(c, "qmp_capabilities", NULL, NULL, NULL, NULL, CONTROL_GREETING_MS, why))
+	if (control_execute(c, "qmp_capabilities", NULL, NULL, NULL, NULL, CONTROL_GREETING_MS,
+			    why))
 		goto out;
 	*out = c;
 	c    = NULL;
@@ -243,7 +252,8 @@ static int control_send(struct control *c, const char *command, json_t *args, st
 	text = m ? json_dumps(m, JSON_COMPACT) : NULL;
 	json_decref(m);
 	if (!text)
-		return fail_set(why, FAIL_USAGE, "%s: %s: arguments are not valid JSON", c->vm, command);
+		return fail_set(why, FAIL_USAGE, "%s: %s: arguments are not valid JSON", c->vm,
+				command);
 
 	size_t len = strlen(text);
 
@@ -256,7 +266,8 @@ static int control_send(struct control *c, const char *command, json_t *args, st
 }
 
 /* "return" or "error" of m, our answer. */
-static int control_answer(struct control *c, json_t *m, json_t **ret, char cls[64], struct fail *why)
+static int control_answer(struct control *c, json_t *m, json_t **ret, char cls[64],
+			  struct fail *why)
 {
 	json_t *value = json_object_get(m, "return"), *error = json_object_get(m, "error");
 
@@ -270,11 +281,12 @@ static int control_answer(struct control *c, json_t *m, json_t **ret, char cls[6
 
 	if (cls)
 		snprintf(cls, 64, "%s", class ? class : "GenericError");
-	return fail_set(why, FAIL_PEER, "%s: %s", c->vm, desc ? desc : "invalid reply: neither return nor error");
+	return fail_set(why, FAIL_PEER, "%s: %s", c->vm,
+			desc ? desc : "invalid reply: neither return nor error");
 }
 
-int control_execute(struct control *c, const char *command, json_t *args, json_t **ret, int *fd, char cls[64],
-		    unsigned timeout_ms, struct fail *why)
+int control_execute(struct control *c, const char *command, json_t *args, json_t **ret, int *fd,
+		    char cls[64], unsigned timeout_ms, struct fail *why)
 {
 	uint64_t deadline = control_deadline(timeout_ms);
 	int      rc;

@@ -24,25 +24,28 @@
 #define LEASE_TREE_MAX   (4u << 20)              /* LIMIT_TREE_BYTES of format/limits.h */
 #define LEASE_RAM_MAX    ((uint64_t)1 << 44)     /* LIMIT_REGION_BYTES */
 #define LEASE_ANSWER_MS  60000u
-#define LEASE_SLOW_MS    300000u                 /* answers that wait for fsync, a pager or a whole load */
+#define LEASE_SLOW_MS    300000u                 /* where vmrun waits for fsync or a load */
 #define LEASE_TRY_MS     20                      /* between two attempts to get a lease */
 #define LEASE_TICK_MS    100
 #define LEASE_DEATH_MS   1000
-#define LEASE_AHEAD      32u                     /* unanswered clears: far below what a socket buffer holds */
+#define LEASE_AHEAD      32u                     /* unanswered clears: they fit a socket buffer */
 
 /* What docs/control.md 6 promises of the bytes on the channel. */
 static_assert(sizeof(struct lease_msg) == 336 && offsetof(struct lease_msg, text) == 80 &&
 	      sizeof(struct lease_region) == 72, "the messages of a lease have changed");
-static_assert(sizeof(((struct lease *)0)->rams) / sizeof(struct lease_ram) <= IO_FDS_MAX, "as many as format allows");
+static_assert(sizeof(((struct lease *)0)->rams) / sizeof(struct lease_ram) <= IO_FDS_MAX,
+	      "as many as format allows");
 
 /* From here on every call fails in the same way: the first reason is the true one, later ones
  * follow from it. */
-static int lease_lost(struct lease *l, enum fail_kind kind, int sys, const char *reason, struct fail *why)
+static int lease_lost(struct lease *l, enum fail_kind kind, int sys, const char *reason,
+		      struct fail *why)
 {
 	if (l->lost == FAIL_NONE) {
 		l->lost     = kind;
 		l->lost_sys = sys;
-		snprintf(l->lost_why, sizeof(l->lost_why), "%.*s", (int)sizeof(l->lost_why) - 1, reason);
+		snprintf(l->lost_why, sizeof(l->lost_why), "%.*s", (int)sizeof(l->lost_why) - 1,
+			 reason);
 	}
 	fail_set(why, l->lost, "%s: lease lost: %s", l->vm, l->lost_why);
 	why->sys = l->lost_sys;
@@ -67,7 +70,8 @@ static enum fail_kind lease_kind_of(const struct lease_msg *m)
 }
 
 /* One message of any kind; the end of the channel is a lost lease. */
-static int lease_receive(struct lease *l, struct lease_msg *m, int *fds, size_t *nfds, unsigned timeout_ms, struct fail *why)
+static int lease_receive(struct lease *l, struct lease_msg *m, int *fds, size_t *nfds,
+			 unsigned timeout_ms, struct fail *why)
 {
 	uint64_t deadline = io_now_ns() + (uint64_t)timeout_ms * 1000000u;
 	size_t   got = 0, capacity = nfds ? *nfds : 0;
@@ -118,23 +122,26 @@ static int lease_send(struct lease *l, struct lease_msg *m, int fd, struct fail 
 }
 
 /* The answer to serial with exactly `want` descriptors. */
-static int lease_answer(struct lease *l, uint32_t verb, uint32_t serial, struct lease_msg *m, int *fds, size_t want,
-			unsigned timeout_ms, struct fail *why)
+static int lease_answer(struct lease *l, uint32_t verb, uint32_t serial, struct lease_msg *m,
+			int *fds, size_t want, unsigned timeout_ms, struct fail *why)
 {
 	size_t nfds = want;
 
 	if (lease_receive(l, m, fds, want ? &nfds : NULL, timeout_ms, why))
 		return -1;
-	if (m->verb == verb && m->serial == serial && m->status == LEASE_OK && (!want || nfds == want))
+	if (m->verb == verb && m->serial == serial && m->status == LEASE_OK &&
+	    (!want || nfds == want))
 		return 0;
 	for (size_t i = 0; want && i < nfds; i++)
 		close(fds[i]);
 	if (m->verb != verb || m->serial != serial || m->status == LEASE_OK)
 		return lease_lost(l, FAIL_PEER, 0, "unexpected reply from vmrun", why);
-	return fail_set(why, lease_kind_of(m), "%s: %s", l->vm, m->text[0] ? m->text : "refused without giving a reason");
+	return fail_set(why, lease_kind_of(m), "%s: %s", l->vm,
+			m->text[0] ? m->text : "refused without giving a reason");
 }
 
-static int lease_call(struct lease *l, struct lease_msg *m, int fd, int *fds, size_t want, unsigned timeout_ms, struct fail *why)
+static int lease_call(struct lease *l, struct lease_msg *m, int fd, int *fds, size_t want,
+		      unsigned timeout_ms, struct fail *why)
 {
 	uint32_t verb = m->verb;
 
@@ -147,8 +154,9 @@ static int lease_region_check(const struct lease *l, const struct lease_ram *ram
 {
 	const struct lease_region *r = &ram->r;
 
-	if (r->page_size < 4096 || (r->page_size & (r->page_size - 1)) || r->size == 0 || r->size > LEASE_RAM_MAX ||
-	    r->size % r->page_size || r->backing > 1 || r->base > INT64_MAX - r->size)
+	if (r->page_size < 4096 || (r->page_size & (r->page_size - 1)) || r->size == 0 ||
+	    r->size > LEASE_RAM_MAX || r->size % r->page_size || r->backing > 1 ||
+	    r->base > INT64_MAX - r->size)
 		return fail_set(why, FAIL_PEER, "%s: invalid region %u", l->vm, r->id);
 	for (uint32_t i = 0; i < l->nrams; i++)
 		if (l->rams[i].r.id == r->id)
@@ -165,11 +173,13 @@ static int lease_regions(struct lease *l, struct fail *why)
 	uint64_t count = m.a[0];
 
 	if (count > sizeof(l->rams) / sizeof(l->rams[0]))
-		return fail_set(why, FAIL_LIMIT, "%s: too many regions: %llu", l->vm, (unsigned long long)count);
+		return fail_set(why, FAIL_LIMIT, "%s: too many regions: %llu", l->vm,
+				(unsigned long long)count);
 	while (l->nrams < count) {
 		struct lease_ram *ram = &l->rams[l->nrams];
 
-		if (lease_answer(l, LEASE_REGIONS, l->serial, &m, &ram->fd, 1, LEASE_ANSWER_MS, why))
+		if (lease_answer(l, LEASE_REGIONS, l->serial, &m, &ram->fd, 1, LEASE_ANSWER_MS,
+				 why))
 			return -1;
 		ram->r = m.region;
 		ram->r.name[sizeof(ram->r.name) - 1] = '\0';
@@ -217,8 +227,8 @@ int lease_adopt(struct lease **out, int fd, const char *vm, struct fail *why)
 	return 0;
 }
 
-int lease_open_token(struct lease **out, struct control *c, enum lease_kind kind, const char *holder, const char *token,
-		     struct fail *why)
+int lease_open_token(struct lease **out, struct control *c, enum lease_kind kind,
+		     const char *holder, const char *token, struct fail *why)
 {
 	uint64_t until = io_now_ns() + (uint64_t)LEASE_WAIT_MS * 1000000u;
 	json_t  *args  = json_pack("{s:s, s:s, s:s*}", "kind", lease_kinds[kind].name,
@@ -229,7 +239,8 @@ int lease_open_token(struct lease **out, struct control *c, enum lease_kind kind
 		errno = ENOMEM;
 		return fail_sys(why, "lease");
 	}
-	while ((rc = control_execute(c, "vmferry-lease", args, NULL, &fd, NULL, LEASE_ANSWER_MS, why))) {
+	while ((rc = control_execute(c, "vmferry-lease", args, NULL, &fd, NULL, LEASE_ANSWER_MS,
+				     why))) {
 		/* Refused by a running VM: FAIL_PEER. Another client may be about to close the
 		 * lease. */
 		if (why->kind != FAIL_PEER || !lease_kinds[kind].exclusive || io_now_ns() >= until)
@@ -240,11 +251,13 @@ int lease_open_token(struct lease **out, struct control *c, enum lease_kind kind
 	if (rc)
 		return -1;
 	if (fd < 0)
-		return fail_set(why, FAIL_PEER, "invalid reply to vmferry-lease: missing file descriptor");
+		return fail_set(why, FAIL_PEER,
+				"invalid reply to vmferry-lease: missing file descriptor");
 	return lease_adopt(out, fd, control_vm(c), why);
 }
 
-int lease_open(struct lease **out, struct control *c, enum lease_kind kind, const char *holder, struct fail *why)
+int lease_open(struct lease **out, struct control *c, enum lease_kind kind, const char *holder,
+	       struct fail *why)
 {
 	return lease_open_token(out, c, kind, holder, NULL, why);
 }
@@ -268,7 +281,8 @@ void lease_close(struct lease *l)
 }
 
 /* A tree in a memfd. */
-static int lease_tree(struct lease *l, enum lease_verb verb, uint8_t **fdt, size_t *len, struct fail *why)
+static int lease_tree(struct lease *l, enum lease_verb verb, uint8_t **fdt, size_t *len,
+		      struct fail *why)
 {
 	struct lease_msg m = { .verb = verb };
 	uint8_t         *buf;
@@ -278,7 +292,8 @@ static int lease_tree(struct lease *l, enum lease_verb verb, uint8_t **fdt, size
 		return -1;
 	if (m.a[0] == 0 || m.a[0] > LEASE_TREE_MAX) {
 		close(fd);
-		return fail_set(why, FAIL_LIMIT, "%s: invalid VM tree size: %llu bytes", l->vm, (unsigned long long)m.a[0]);
+		return fail_set(why, FAIL_LIMIT, "%s: invalid VM tree size: %llu bytes", l->vm,
+				(unsigned long long)m.a[0]);
 	}
 	buf = malloc((size_t)m.a[0]);
 	if (!buf)
@@ -326,7 +341,8 @@ int lease_state(struct lease *l, uint8_t **fdt, size_t *len, struct fail *why)
 
 /* Maps a bitmap of the region. The file must be long enough: reading past its end would be SIGBUS
  * later. */
-static void *lease_map(const struct lease *l, const struct lease_ram *ram, int fd, int prot, struct fail *why)
+static void *lease_map(const struct lease *l, const struct lease_ram *ram, int fd, int prot,
+		       struct fail *why)
 {
 	size_t      len = bitmap_bytes(ram->npages);
 	struct stat st;
@@ -391,14 +407,16 @@ int lease_sync(struct lease *l, uint64_t *fresh, uint64_t *took_ns, struct fail 
 	return 0;
 }
 
-int lease_clear_ranges(struct lease *l, uint32_t region, const struct lease_range *r, size_t n, struct fail *why)
+int lease_clear_ranges(struct lease *l, uint32_t region, const struct lease_range *r, size_t n,
+		       struct fail *why)
 {
 	size_t   asked = 0, answered = 0;
 	uint32_t serial = l->serial;
 
 	while (answered < n) {
 		if (asked < n && asked - answered < LEASE_AHEAD) {
-			struct lease_msg m = { .verb = LEASE_CLEAR, .a = { region, r[asked].first, r[asked].count } };
+			struct lease_msg m = { .verb = LEASE_CLEAR,
+					       .a = { region, r[asked].first, r[asked].count } };
 
 			if (lease_send(l, &m, -1, why))
 				return -1;
@@ -408,10 +426,12 @@ int lease_clear_ranges(struct lease *l, uint32_t region, const struct lease_rang
 		struct lease_msg m;
 
 		answered++;
-		if (lease_answer(l, LEASE_CLEAR, serial + (uint32_t)answered, &m, NULL, 0, LEASE_ANSWER_MS, why)) {
+		if (lease_answer(l, LEASE_CLEAR, serial + (uint32_t)answered, &m, NULL, 0,
+				 LEASE_ANSWER_MS, why)) {
 			/* The answers still to come would be taken for those of later calls. */
 			if (answered < asked && l->lost == FAIL_NONE)
-				lease_lost(l, why->kind, 0, "clear request refused", &(struct fail){ 0 });
+				lease_lost(l, why->kind, 0, "clear request refused",
+					   &(struct fail){ 0 });
 			return -1;
 		}
 	}
@@ -496,7 +516,8 @@ int lease_finish(struct lease *l, bool done, struct fail *why)
 }
 
 /* Verbs about a snapshot or a move, named by uuid; text may be NULL. */
-static int lease_call_uuid(struct lease *l, enum lease_verb verb, const struct uuid *uuid, const char *text, uint64_t a0, struct fail *why)
+static int lease_call_uuid(struct lease *l, enum lease_verb verb, const struct uuid *uuid,
+			   const char *text, uint64_t a0, struct fail *why)
 {
 	struct lease_msg m = { .verb = verb, .a = { a0 }, .uuid = *uuid };
 
@@ -552,7 +573,8 @@ int lease_load(struct lease *l, const void *fdt, size_t len, struct fail *why)
 	return rc;
 }
 
-int lease_ready(struct lease *l, const struct uuid *move, const char *peer, uint64_t generation, struct fail *why)
+int lease_ready(struct lease *l, const struct uuid *move, const char *peer, uint64_t generation,
+		struct fail *why)
 {
 	return lease_call_uuid(l, LEASE_READY, move, peer, generation, why);
 }

@@ -5,10 +5,10 @@
 #include <string.h>
 
 const struct lease_kind_info lease_kinds[] = {
-	[LEASE_KIND_READ]     = { .name = "read",     .title = "lease" },
-	[LEASE_KIND_LOG]      = { .name = "log",      .title = "logging lease",  .exclusive = true },
-	[LEASE_KIND_INCOMING] = { .name = "incoming", .title = "incoming lease", .exclusive = true,
-				  .writes = true },
+	/*                        name        title             exclusive  writes */
+	[LEASE_KIND_READ]     = { "read",     "lease",          false,     false },
+	[LEASE_KIND_LOG]      = { "log",      "logging lease",  true,      false },
+	[LEASE_KIND_INCOMING] = { "incoming", "incoming lease", true,      true  },
 };
 static_assert(sizeof(lease_kinds) / sizeof(lease_kinds[0]) == LEASE_KINDS, "a kind has no row");
 

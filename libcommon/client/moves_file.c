@@ -19,7 +19,9 @@
 
 static int moves_doubt(struct fail *why, const char *path, const char *what)
 {
-	return fail_set(why, FAIL_OWNER, "%s: %s: ownership of the VM is unresolved; see vmmigrate resolve", path, what);
+	return fail_set(why, FAIL_OWNER,
+			"%s: %s: ownership of the VM is unresolved; see vmmigrate resolve", path,
+			what);
 }
 
 /* Faults of one step of the write of one state: "moves.owned.fsync-folder". */
@@ -77,7 +79,8 @@ static int moves_folder(char dir[PATHS_MAX], bool make, struct fail *why)
 	return 0;
 }
 
-int moves_path(char out[PATHS_MAX], const struct uuid *vm, const char *suffix, bool make, struct fail *why)
+int moves_path(char out[PATHS_MAX], const struct uuid *vm, const char *suffix, bool make,
+	       struct fail *why)
 {
 	char dir[PATHS_MAX], id[UUID_TEXT];
 
@@ -91,7 +94,8 @@ int moves_path(char out[PATHS_MAX], const struct uuid *vm, const char *suffix, b
 
 /* ---- reading ---- */
 
-static int moves_read_at(const char *path, const struct uuid *vm, struct move_record *r, bool *found, struct fail *why)
+static int moves_read_at(const char *path, const struct uuid *vm, struct move_record *r,
+			 bool *found, struct fail *why)
 {
 	struct move_record got = { 0 };
 	struct stat        st;
@@ -163,13 +167,15 @@ static bool moves_entry(const char *name, struct uuid *vm)
 {
 	char id[UUID_TEXT];
 
-	if (strlen(name) != UUID_TEXT - 1 + strlen(".json") || strcmp(name + UUID_TEXT - 1, ".json"))
+	if (strlen(name) != UUID_TEXT - 1 + strlen(".json") ||
+	    strcmp(name + UUID_TEXT - 1, ".json"))
 		return false;
 	snprintf(id, sizeof(id), "%.*s", UUID_TEXT - 1, name);
 	return uuid_parse(vm, id);
 }
 
-int moves_list(int (*each)(void *arg, const struct move_record *r, struct fail *why), void *arg, struct fail *why)
+int moves_list(int (*each)(void *arg, const struct move_record *r, struct fail *why), void *arg,
+	       struct fail *why)
 {
 	struct fail         damage = { 0 };
 	struct move_record *r      = malloc(sizeof(*r));
@@ -194,7 +200,8 @@ int moves_list(int (*each)(void *arg, const struct move_record *r, struct fail *
 		struct uuid vm;
 		bool        found;
 
-		if (!moves_entry(e->d_name, &vm) || moves_read(&vm, r, &found, damage.kind ? &(struct fail){ 0 } : &damage))
+		if (!moves_entry(e->d_name, &vm) ||
+		    moves_read(&vm, r, &found, damage.kind ? &(struct fail){ 0 } : &damage))
 			continue;
 		if (found && each(arg, r, why))
 			goto out;
@@ -268,8 +275,9 @@ int moves_write(const struct move_record *r, struct fail *why)
 	int                rc;
 
 	if (r->generation > INT64_MAX || (unsigned)r->state >= MOVE_STATES)
-		return fail_set(why, FAIL_LIMIT, "move record: generation %" PRIu64 " or state %d out of range", r->generation,
-				(int)r->state);
+		return fail_set(why, FAIL_LIMIT,
+				"move record: generation %" PRIu64 " or state %d out of range",
+				r->generation, (int)r->state);
 	now.when_ns = io_realtime_ns();
 	j    = moves_json(&now);
 	text = j ? json_dumps(j, JSON_INDENT(1)) : NULL;

@@ -55,7 +55,8 @@ static bool moves_lock_is(int fd, const char *path)
 {
 	struct stat a, b;
 
-	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
 }
 
 /* Writes who we are, for the messages of others that find it locked. */
@@ -67,7 +68,8 @@ static int moves_sign(int fd, const char *socket, const char *path, struct fail 
 	/* A path need not be UTF-8, JSON must be. */
 	for (size_t i = 0; socket && socket[i] && i < PATHS_MAX; i++)
 		snprintf(hex + 2 * i, 3, "%02x", (unsigned char)socket[i]);
-	j = json_pack("{s:I, s:I, s:o, s:s}", "pid", (json_int_t)getpid(), "start", (json_int_t)moves_start_time(getpid()),
+	j = json_pack("{s:I, s:I, s:o, s:s}", "pid", (json_int_t)getpid(),
+		      "start", (json_int_t)moves_start_time(getpid()),
 		      "socket", text_json(socket ? socket : ""), "socket-hex", hex);
 
 	char   *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
@@ -96,8 +98,11 @@ static void moves_signed(int fd, struct moves_holder *h)
 	const char *hex = json_string_value(json_object_get(j, "socket-hex"));
 	unsigned    byte;
 
-	for (size_t i = 0; hex && i < sizeof(h->socket) - 1 && sscanf(hex + 2 * i, "%2x", &byte) == 1; i++)
+	for (size_t i = 0; hex && i < sizeof(h->socket) - 1; i++) {
+		if (sscanf(hex + 2 * i, "%2x", &byte) != 1)
+			break;
 		h->socket[i] = (char)byte;
+	}
 	h->pid   = (pid_t)json_integer_value(json_object_get(j, "pid"));
 	h->start = (uint64_t)json_integer_value(json_object_get(j, "start"));
 	json_decref(j);
@@ -125,7 +130,8 @@ static int moves_try(const char *path, int *fd, struct fail *why)
 	}
 }
 
-int moves_lock(const struct uuid *vm, const char *socket, unsigned wait_ms, int *fd, struct fail *why)
+int moves_lock(const struct uuid *vm, const char *socket, unsigned wait_ms, int *fd,
+	       struct fail *why)
 {
 	uint64_t            until = io_now_ns() + (uint64_t)wait_ms * 1000000u;
 	struct moves_holder h;
@@ -139,8 +145,9 @@ int moves_lock(const struct uuid *vm, const char *socket, unsigned wait_ms, int 
 		moves_signed(*fd, &h);
 		io_close(fd);
 		if (io_now_ns() >= until)
-			return fail_set(why, FAIL_OWNER, "%s: locked by pid %ld%s%s", path, (long)h.pid,
-					h.socket[0] ? ", which runs the VM at " : "", h.socket);
+			return fail_set(why, FAIL_OWNER, "%s: locked by pid %ld%s%s", path,
+					(long)h.pid, h.socket[0] ? ", which runs the VM at " : "",
+					h.socket);
 		poll(NULL, 0, MOVES_LOCK_TRY);
 	}
 	if (rc == 0 && moves_sign(*fd, socket, path, why)) {
@@ -160,7 +167,8 @@ int moves_lock_adopt(const struct uuid *vm, const char *socket, int fd, struct f
 	/* Locking again through the same open file description succeeds; through another it would
 	 * fail. */
 	if (!moves_lock_is(fd, path) || fcntl(fd, F_OFD_SETLK, &whole))
-		return fail_set(why, FAIL_OWNER, "%s: the file descriptor does not hold this lock", path);
+		return fail_set(why, FAIL_OWNER, "%s: the file descriptor does not hold this lock",
+				path);
 	return moves_sign(fd, socket, path, why);
 }
 
@@ -204,8 +212,9 @@ void moves_unlock(const struct uuid *vm, int *fd)
 
 	if (*fd < 0)
 		return;
-	if (moves_path(path, vm, ".lock", false, &ignored) == 0 && moves_path(record, vm, ".json", false, &ignored) == 0 &&
-	    access(record, F_OK) && moves_lock_is(*fd, path))
+	if (moves_path(path, vm, ".lock", false, &ignored) == 0 &&
+	    moves_path(record, vm, ".json", false, &ignored) == 0 && access(record, F_OK) &&
+	    moves_lock_is(*fd, path))
 		unlink(path);
 	io_close(fd);
 }

@@ -34,7 +34,8 @@
  * is worth the sync: the pause gets shorter, and all these rounds together send less than the first
  * of them would have left. */
 
-#define PRECOPY_ROOM_MIN  64u          /* free slots below which a batch is sent: short reads cost more than short chunks */
+/* A batch with fewer free slots is sent: short reads cost more than short chunks. */
+#define PRECOPY_FREE_MIN  64u
 #define PRECOPY_SAMPLE    256u         /* a round of fewer pages is too short to measure a rate */
 #define PRECOPY_SMALL     64u          /* copied faster than a pause is asked for and answered */
 #define PRECOPY_FIXED_NS  1000000u     /* resume and requests, which vmrun does not measure */
@@ -50,13 +51,14 @@ struct precopy {
 	struct precopy_sink         sink;
 	struct precopy_report       report;
 	uint64_t                   *pending[PRECOPY_REGIONS];
-	uint64_t *blocks[PRECOPY_REGIONS]; /* populated.h: pending is empty in all others */
-	struct page_batch          *batch;          /* of the rounds, and of what pause_buffer has no space for */
-	struct page_batch          *pause_buffer;           /* mapping of pause_buffer_max batches */
+	uint64_t                   *blocks[PRECOPY_REGIONS];   /* populated.h: pending is empty
+								* in all others */
+	struct page_batch          *batch;          /* of rounds, or pause_buffer is full */
+	struct page_batch          *pause_buffer;   /* mapping of pause_buffer_max batches */
 	size_t                      pause_buffer_max, pause_buffer_ready, paused_batches;
-	struct precopy_rate         now, last, all; /* this round; the last one that could be measured; all */
+	struct precopy_rate         now, last, all; /* this round; the last one measured; all */
 	uint64_t                    sync_ns, barrier_ns;
-	uint64_t flush_ns, fixed_ns; /* of the last flush; of pause and state */
+	uint64_t                    flush_ns, fixed_ns;        /* last flush; pause and state */
 	bool                        flushed;        /* since the last round */
 	bool                        no_flush;       /* vmrun does not support it */
 	uint64_t                    round_done, round_of;
@@ -65,8 +67,8 @@ struct precopy {
 	bool                        paused;
 };
 
-int precopy_open(struct precopy **out, struct lease *l, const struct precopy_options *o, const struct precopy_sink *sink,
-		 struct fail *why)
+int precopy_open(struct precopy **out, struct lease *l, const struct precopy_options *o,
+		 const struct precopy_sink *sink, struct fail *why)
 {
 	struct precopy *p = calloc(1, sizeof(*p));
 
@@ -78,7 +80,8 @@ int precopy_open(struct precopy **out, struct lease *l, const struct precopy_opt
 	p->by_sink = o->pause_by_sink || o->pause_buffer == 0;
 	for (uint32_t i = 0; i < l->nrams; i++) {
 		if (l->rams[i].r.page_size != PAGE_SIZE_4K) {
-			fail_set(why, FAIL_LIMIT, "region %s: unsupported page size: %u bytes", l->rams[i].r.name, l->rams[i].r.page_size);
+			fail_set(why, FAIL_LIMIT, "region %s: unsupported page size: %u bytes",
+				 l->rams[i].r.name, l->rams[i].r.page_size);
 			goto fail;
 		}
 		p->report.ram_pages += l->rams[i].npages;
@@ -94,8 +97,9 @@ int precopy_open(struct precopy **out, struct lease *l, const struct precopy_opt
 		p->pause_buffer_max = (size_t)(o->pause_buffer / sizeof(*p->pause_buffer));
 		if (p->pause_buffer_max < l->nrams)        /* a batch is of one region */
 			p->pause_buffer_max = l->nrams;
-		p->pause_buffer = mmap(NULL, p->pause_buffer_max * sizeof(*p->pause_buffer), PROT_READ | PROT_WRITE,
-			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		p->pause_buffer = mmap(NULL, p->pause_buffer_max * sizeof(*p->pause_buffer),
+				       PROT_READ | PROT_WRITE,
+				       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (p->pause_buffer == MAP_FAILED) {
 			p->pause_buffer = NULL;
 			goto memory;
@@ -174,7 +178,8 @@ static int precopy_tick(struct precopy *p, struct fail *why)
 {
 	uint64_t every_ns = (uint64_t)p->o.pause_deadline_ms * 1000000u / PRECOPY_RENEWALS;
 
-	if (p->paused && p->o.pause_renew && io_now_ns() - p->renewed_ns >= every_ns && precopy_renew(p, why))
+	if (p->paused && p->o.pause_renew && io_now_ns() - p->renewed_ns >= every_ns &&
+	    precopy_renew(p, why))
 		return -1;
 	return p->sink.tick ? p->sink.tick(p->sink.arg, why) : 0;
 }
@@ -189,6 +194,14 @@ static int precopy_sink_pages(struct precopy *p, const struct page_batch *b, str
 	return 0;
 }
 
+/* The batch to be filled next: of the pause buffer while there is one. */
+static struct page_batch *precopy_batch(struct precopy *p)
+{
+	if (p->paused && p->paused_batches < p->pause_buffer_max)
+		return &p->pause_buffer[p->paused_batches];
+	return p->batch;
+}
+
 /* The batch is full or its region ends: passes it on, and sets *b to an empty one. */
 static int precopy_hand_on(struct precopy *p, struct page_batch **b, uint32_t region,
 			   struct fail *why)
@@ -201,20 +214,21 @@ static int precopy_hand_on(struct precopy *p, struct page_batch **b, uint32_t re
 	} else {
 		p->paused_batches++;
 	}
-	*b = p->paused && p->paused_batches < p->pause_buffer_max ? &p->pause_buffer[p->paused_batches] : p->batch;
+	*b = precopy_batch(p);
 	page_batch_begin(*b, region);
 	return 0;
 }
 
 /* Reads `count` pages from `first` into the batch, which has capacity for them as data pages and as
  * runs. */
-static int precopy_read(struct page_batch *b, const struct lease_ram *ram, uint64_t first, uint64_t count, uint64_t *zeros,
-			struct fail *why)
+static int precopy_read(struct page_batch *b, const struct lease_ram *ram, uint64_t first,
+			uint64_t count, uint64_t *zeros, struct fail *why)
 {
 	const uint8_t *from = page_batch_slot(b);
 	uint64_t       at = first * PAGE_SIZE_4K + (ram->r.backing ? ram->r.base : 0);
 
-	if (io_pread(ram->fd, page_batch_slot(b), (size_t)count * PAGE_SIZE_4K, at, ram->r.name, why))
+	if (io_pread(ram->fd, page_batch_slot(b), (size_t)count * PAGE_SIZE_4K, at, ram->r.name,
+		     why))
 		return -1;
 	for (uint64_t i = 0; i < count; i++, from += PAGE_SIZE_4K) {
 		if (page_is_zero(from, PAGE_SIZE_4K)) {
@@ -243,7 +257,8 @@ static bool precopy_next_run(const struct precopy *p, uint32_t i, uint64_t from,
 
 /* The next runs of pending at or after *from that are sure to fit the batch; *from moves past
  * them. */
-static size_t precopy_plan(const struct precopy *p, uint32_t i, const struct page_batch *b, uint64_t *from, struct lease_range *plan)
+static size_t precopy_plan(const struct precopy *p, uint32_t i, const struct page_batch *b,
+			   uint64_t *from, struct lease_range *plan)
 {
 	uint64_t capacity = BATCH_PAGES - b->ndata;
 	size_t   n = 0;
@@ -265,7 +280,7 @@ static size_t precopy_plan(const struct precopy *p, uint32_t i, const struct pag
  * and no clear is needed. */
 static int precopy_copy(struct precopy *p, uint64_t *pages, uint64_t *zeros, struct fail *why)
 {
-	struct page_batch *b = p->paused && p->paused_batches < p->pause_buffer_max ? &p->pause_buffer[p->paused_batches] : p->batch;
+	struct page_batch *b = precopy_batch(p);
 	struct lease_range plan[BATCH_PAGES];
 
 	for (uint32_t i = 0; i < p->l->nrams; i++) {
@@ -290,14 +305,16 @@ static int precopy_copy(struct precopy *p, uint64_t *pages, uint64_t *zeros, str
 			p->now.copy_ns += io_now_ns() - begin;
 			p->now.pages   += count;
 			*pages         += count;
-			if (b->ndata > BATCH_PAGES - PRECOPY_ROOM_MIN || b->nruns > BATCH_RUNS - PRECOPY_ROOM_MIN)
+			if (b->ndata > BATCH_PAGES - PRECOPY_FREE_MIN ||
+			    b->nruns > BATCH_RUNS - PRECOPY_FREE_MIN)
 				if (precopy_hand_on(p, &b, ram->r.id, why))
 					return -1;
 			if (precopy_tick(p, why))
 				return -1;
 			p->round_done += count;
 			if (!p->paused && p->o.progress && p->o.progress->copied)
-				p->o.progress->copied(p->o.progress_arg, p->report.nrounds, p->round_done, p->round_of);
+				p->o.progress->copied(p->o.progress_arg, p->report.nrounds,
+						      p->round_done, p->round_of);
 		}
 		if (precopy_hand_on(p, &b, ram->r.id, why))
 			return -1;
@@ -320,7 +337,8 @@ static void precopy_measure(struct precopy *p)
 static uint64_t precopy_forecast_ns(const struct precopy *p, uint64_t rest)
 {
 	const struct precopy_rate *r = p->last.pages ? &p->last : &p->all;
-	uint64_t fixed = PRECOPY_FIXED_NS < p->o.max_downtime_ns / 8 ? PRECOPY_FIXED_NS : p->o.max_downtime_ns / 8;
+	uint64_t limit = p->o.max_downtime_ns / 8;
+	uint64_t fixed = PRECOPY_FIXED_NS < limit ? PRECOPY_FIXED_NS : limit;
 	double   page = 0;
 
 	if (r->pages)
@@ -335,7 +353,7 @@ static uint64_t precopy_forecast_ns(const struct precopy *p, uint64_t rest)
 /* Batches of the pause buffer that `rest` pages need at worst. */
 static size_t precopy_need(const struct precopy *p, uint64_t rest)
 {
-	return (size_t)(rest / (BATCH_PAGES - PRECOPY_ROOM_MIN)) + p->l->nrams;
+	return (size_t)(rest / (BATCH_PAGES - PRECOPY_FREE_MIN)) + p->l->nrams;
 }
 
 static bool precopy_fits(const struct precopy *p, uint64_t rest)
@@ -440,7 +458,8 @@ static int precopy_ready(struct precopy *p, uint64_t rest, bool *again, struct f
 
 /* One round: all that is pending, the sink's barrier, then what the guest has written in the
  * meantime. */
-static int precopy_round(struct precopy *p, uint64_t *rest, struct precopy_round *r, struct fail *why)
+static int precopy_round(struct precopy *p, uint64_t *rest, struct precopy_round *r,
+			 struct fail *why)
 {
 	uint64_t begin = io_now_ns(), barrier;
 
@@ -477,7 +496,8 @@ int precopy_rounds(struct precopy *p, struct fail *why)
 	if (lease_log_start(p->l, why))
 		return -1;
 	for (uint32_t i = 0; i < p->l->nrams; i++)
-		p->report.present_pages += bitmap_count(p->l->rams[i].present, p->l->rams[i].npages);
+		p->report.present_pages += bitmap_count(p->l->rams[i].present,
+							p->l->rams[i].npages);
 	rest = precopy_take(p);
 	while (p->report.nrounds < p->o.max_rounds) {
 		if (precopy_round(p, &rest, &r, why))
@@ -498,7 +518,8 @@ int precopy_rounds(struct precopy *p, struct fail *why)
 	return precopy_ready(p, rest, &again, why);
 }
 
-int precopy_pause(struct precopy *p, const struct uuid *epoch, uint8_t **state, size_t *len, struct fail *why)
+int precopy_pause(struct precopy *p, const struct uuid *epoch, uint8_t **state, size_t *len,
+		  struct fail *why)
 {
 	uint64_t rest, zeros = 0;
 
@@ -511,7 +532,7 @@ int precopy_pause(struct precopy *p, const struct uuid *epoch, uint8_t **state, 
 	/* Saving state and stopping backends can dirty memory: the last sync comes after. */
 	if (lease_state(p->l, state, len, why))
 		return -1;
-	/* No RESUME or RELEASE follows: RENEW confirms that nothing ran while the rest was copied. */
+	/* No RESUME or RELEASE follows: RENEW confirms that nothing ran during the copy. */
 	if (precopy_sync(p, &rest, why) || precopy_copy(p, &p->report.pages_paused, &zeros, why) ||
 	    (p->o.pause_renew && precopy_renew(p, why))) {
 		free(*state);

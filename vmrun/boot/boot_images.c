@@ -34,14 +34,18 @@ static int images_open(const struct machine_host *h, bool at_once, struct fail *
 	return fd < 0 ? fail_sys(why, "%s", h->path) : fd;
 }
 
-static int images_read(const struct machine_host *h, bool at_once, uint8_t **out, size_t *len, struct fail *why)
+static int images_read(const struct machine_host *h, bool at_once, uint8_t **out, size_t *len,
+		       struct fail *why)
 {
 	int fd = images_open(h, at_once, why);
 	int rc;
 
 	if (fd < 0)
 		return -1;
-	rc = h->cls == HOST_INITRD ? initrd_read_fd(fd, h->path, out, len, why) : io_slurp(fd, out, len, IMAGE_MAX_BYTES, h->path, why);
+	if (h->cls == HOST_INITRD)
+		rc = initrd_read_fd(fd, h->path, out, len, why);
+	else
+		rc = io_slurp(fd, out, len, IMAGE_MAX_BYTES, h->path, why);
 	close(fd);
 	return rc;
 }
@@ -59,7 +63,8 @@ static void images_mtime(struct machine_host *h)
 	struct stat st;
 
 	if (stat(h->path, &st) == 0)
-		h->mtime_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
+		h->mtime_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000u +
+			      (uint64_t)st.st_mtim.tv_nsec;
 }
 
 int images_read_new(struct machine_host *h, uint8_t **out, size_t *len, struct fail *why)
@@ -76,7 +81,8 @@ int images_read_new(struct machine_host *h, uint8_t **out, size_t *len, struct f
 static int images_missing(const struct vm *vm, bool kernel, bool initrd, struct fail *why)
 {
 	return fail_set(why, FAIL_REFUSED, "%s%s%s: not available: use 'vmrun ctl %s set-boot%s%s'",
-			kernel ? "kernel" : "", kernel && initrd ? " and " : "", initrd ? "initrd" : "", vm->cfg.name,
+			kernel ? "kernel" : "", kernel && initrd ? " and " : "",
+			initrd ? "initrd" : "", vm->cfg.name,
 			kernel ? " kernel=PATH" : "", initrd ? " initrd=PATH" : "");
 }
 
@@ -110,7 +116,8 @@ int images_adopt(struct vm *vm, const char *name, uint8_t *data, size_t len, str
 		return -1;
 	}
 	images_digest(data, len, digest);
-	if (memcmp(h->digest, images_nil, sizeof(images_nil)) && (h->size != len || memcmp(h->digest, digest, sizeof(digest)))) {
+	if (memcmp(h->digest, images_nil, sizeof(images_nil)) &&
+	    (h->size != len || memcmp(h->digest, digest, sizeof(digest)))) {
 		free(data);
 		return fail_set(why, FAIL_REFUSED,
 				"%s: digest mismatch: not the image that the VM was started with",
@@ -182,12 +189,15 @@ static bool images_file_there(const struct machine_host *h)
 
 	if (!h || !h->path[0] || stat(h->path, &st))
 		return false;
-	return h->cls == HOST_KERNEL ? S_ISREG(st.st_mode) && (uint64_t)st.st_size == h->size : S_ISREG(st.st_mode) || S_ISDIR(st.st_mode);
+	if (h->cls == HOST_KERNEL)
+		return S_ISREG(st.st_mode) && (uint64_t)st.st_size == h->size;
+	return S_ISREG(st.st_mode) || S_ISDIR(st.st_mode);
 }
 
 unsigned images_lacking(const struct vm *vm)
 {
-	const struct machine_host *kernel = machine_host_find(&vm->cfg, "kernel"), *initrd = machine_host_find(&vm->cfg, "initrd");
+	const struct machine_host *kernel = machine_host_find(&vm->cfg, "kernel");
+	const struct machine_host *initrd = machine_host_find(&vm->cfg, "initrd");
 	unsigned                   lacks  = 0;
 
 	if (!vm->images.kernel && !images_file_there(kernel))
@@ -201,7 +211,9 @@ static int images_available(const struct vm *vm, struct fail *why)
 {
 	unsigned lacks = images_lacking(vm);
 
-	return lacks ? images_missing(vm, lacks >> HOST_KERNEL & 1, lacks >> HOST_INITRD & 1, why) : 0;
+	if (!lacks)
+		return 0;
+	return images_missing(vm, lacks >> HOST_KERNEL & 1, lacks >> HOST_INITRD & 1, why);
 }
 
 void images_tell(const struct vm *vm)
@@ -216,7 +228,9 @@ int images_need(struct vm *vm, struct fail *why)
 {
 	if (images_available(vm, why) || (!vm->images.kernel && images_reload(vm, "kernel", why)))
 		return -1;
-	return !vm->images.initrd && machine_host_find(&vm->cfg, "initrd") ? images_reload(vm, "initrd", why) : 0;
+	if (vm->images.initrd || !machine_host_find(&vm->cfg, "initrd"))
+		return 0;
+	return images_reload(vm, "initrd", why);
 }
 
 int images_give(struct vm *vm, const char *name, int *fd, size_t *len, struct fail *why)

@@ -9,7 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Kernel and initrd: kept in memory for resets, recorded as host resources "kernel" and "initrd". */
+/* Kernel and initrd: kept in memory for resets, recorded as host resources "kernel" and
+ * "initrd". */
 
 struct vm;
 

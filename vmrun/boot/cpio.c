@@ -93,7 +93,8 @@ int cpio_add(struct cpio *c, const char *path, const struct cpio_entry *e, struc
 		free(e->data);
 		return 0;
 	}
-	if (c->n >= CPIO_ENTRIES || e->len > c->max - c->bytes || strlen(clean) + CPIO_HEADER > c->max - c->bytes - e->len) {
+	if (c->n >= CPIO_ENTRIES || e->len > c->max - c->bytes ||
+	    strlen(clean) + CPIO_HEADER > c->max - c->bytes - e->len) {
 		fail_set(why, FAIL_LIMIT, "initrd: exceeds the limit of %zu MiB or %zu files",
 				c->max >> 20, CPIO_ENTRIES);
 		goto fail;
@@ -125,8 +126,8 @@ fail:
 
 const struct cpio_entry *cpio_find(struct cpio *c, const char *path)
 {
-	char               capacity[sizeof(struct cpio_name) + PATH_MAX] __attribute__((aligned(16)));
-	struct cpio_name  *name = (struct cpio_name *)capacity, **at;
+	char               space[sizeof(struct cpio_name) + PATH_MAX] __attribute__((aligned(16)));
+	struct cpio_name  *name = (struct cpio_name *)space, **at;
 	struct cpio_entry *e;
 	struct fail        why;
 
@@ -194,13 +195,15 @@ static int cpio_put(struct cpio_out *o, const void *data, size_t len, struct fai
 	return 0;
 }
 
-static int cpio_put_entry(struct cpio_out *o, const char *path, const struct cpio_entry *e, struct fail *why)
+static int cpio_put_entry(struct cpio_out *o, const char *path, const struct cpio_entry *e,
+			  struct fail *why)
 {
 	char   head[CPIO_HEADER + PATH_MAX + 1];
 	size_t name = strlen(path) + 1;
 
-	snprintf(head, sizeof(head), "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", ++o->ino, (unsigned)e->mode, 0u, 0u,
-		 S_ISDIR(e->mode) ? 2u : 1u, e->mtime, (unsigned)e->len, 0u, 0u, major(e->rdev), minor(e->rdev), (unsigned)name, 0u);
+	snprintf(head, sizeof(head), "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X",
+		 ++o->ino, (unsigned)e->mode, 0u, 0u, S_ISDIR(e->mode) ? 2u : 1u, e->mtime,
+		 (unsigned)e->len, 0u, 0u, major(e->rdev), minor(e->rdev), (unsigned)name, 0u);
 	memcpy(head + CPIO_HEADER, path, name);
 	if (cpio_put(o, head, CPIO_HEADER + name, why))
 		return -1;
@@ -210,7 +213,8 @@ static int cpio_put_entry(struct cpio_out *o, const char *path, const struct cpi
 /* Zip files and hand-made tar files leave folders out, and Linux does not create them by itself. In
  * tree order a folder has been written if and only if the path before it is the folder or lies in
  * it. */
-static int cpio_put_parents(struct cpio_out *o, const char *before, const char *path, struct fail *why)
+static int cpio_put_parents(struct cpio_out *o, const char *before, const char *path,
+			    struct fail *why)
 {
 	static const struct cpio_entry folder = { .mode = S_IFDIR | 0755 };
 	char                           dir[PATH_MAX];
@@ -248,7 +252,8 @@ int cpio_finish(struct cpio *c, uint8_t **out, size_t *len, struct fail *why)
 
 		if (i + 1 < c->n && !strcmp(e->path, sorted[i + 1]->path))
 			continue;
-		if (cpio_put_parents(&o, before, e->path, why) || cpio_put_entry(&o, e->path, e, why))
+		if (cpio_put_parents(&o, before, e->path, why) ||
+		    cpio_put_entry(&o, e->path, e, why))
 			goto fail;
 		before = e->path;
 	}

@@ -26,7 +26,7 @@ struct cpio {
 	size_t             n, capacity;
 	size_t             bytes;      /* data and paths so far */
 	size_t             max;        /* limit, of the output too */
-	void              *names;      /* tsearch(3), path to entry: logarithmic whatever the names */
+	void              *names;      /* tsearch(3), path to entry: logarithmic */
 	uint64_t           compares;   /* of paths so far; tests bound it */
 };
 

@@ -23,7 +23,8 @@ static size_t module_suffix(const char *path)
 	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
 		size_t n = strlen(suffixes[i]);
 
-		if (len > n + 3 && !strcmp(path + len - n, suffixes[i]) && !strncmp(path + len - n - 3, ".ko", 3))
+		if (len > n + 3 && !strcmp(path + len - n, suffixes[i]) &&
+		    !strncmp(path + len - n - 3, ".ko", 3))
 			return len - n;
 	}
 	return 0;
@@ -51,8 +52,10 @@ static struct archive *module_open(const struct cpio_entry *e)
 	archive_read_support_filter_zstd(a);
 	archive_read_support_filter_gzip(a);
 	archive_read_support_format_raw(a);
-	if (archive_read_open_memory(a, e->data, e->len) == ARCHIVE_OK && archive_read_next_header(a, &x) >= ARCHIVE_WARN &&
-	    archive_filter_code(a, 0) != ARCHIVE_FILTER_NONE)      /* the raw format accepts anything */
+	if (archive_read_open_memory(a, e->data, e->len) == ARCHIVE_OK &&
+	    archive_read_next_header(a, &x) >= ARCHIVE_WARN &&
+	    /* Without a filter: the raw format accepts anything. */
+	    archive_filter_code(a, 0) != ARCHIVE_FILTER_NONE)
 		return a;
 	archive_read_free(a);
 	return NULL;

@@ -107,7 +107,8 @@ static json_t *ctl_arguments(const char *command, int argc, char **argv, struct 
 }
 
 /* The name by which this VM knows the command: with the prefix if it knows only that one. */
-static int ctl_command(struct control *c, const char *command, char *out, size_t capacity, struct fail *why)
+static int ctl_command(struct control *c, const char *command, char *out, size_t capacity,
+		       struct fail *why)
 {
 	json_t *list, *row;
 	size_t  i;
@@ -167,10 +168,14 @@ static int ctl_wait_main(const char *vm, int argc, char **argv)
 		if (strncmp(argv[1], "timeout=", 8))
 			return ctl_usage();
 		seconds = strtod(argv[1] + 8, &end);
-		if (end == argv[1] + 8 || *end || !isfinite(seconds) || seconds <= 0 || seconds > 4000000)
+		if (end == argv[1] + 8 || *end || !isfinite(seconds) || seconds <= 0 ||
+		    seconds > 4000000)
 			return ctl_usage();
 	}
-	if (ctl_wait(vm, argv[0], seconds * 1000 < 1 && seconds > 0 ? 1 : (unsigned)(seconds * 1000), &event, &why))
+	/* 0 would be no limit. */
+	unsigned ms = seconds > 0 && seconds * 1000 < 1 ? 1 : (unsigned)(seconds * 1000);
+
+	if (ctl_wait(vm, argv[0], ms, &event, &why))
 		return fail_report("vmrun", &why);
 	int rc = ctl_print(event);
 

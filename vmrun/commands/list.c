@@ -36,8 +36,10 @@ static json_t *list_vm(const char *name)
 	char            path[PATHS_MAX];
 	bool            live;
 	bool            spoken = control_open(&c, name, &why) == 0 &&
-				 control_execute(c, "vmferry-info", NULL, &info, NULL, NULL, LIST_TIMEOUT_MS, &why) == 0 &&
-				 control_execute(c, "query-status", NULL, &status, NULL, NULL, LIST_TIMEOUT_MS, &why) == 0;
+				 control_execute(c, "vmferry-info", NULL, &info, NULL, NULL,
+						 LIST_TIMEOUT_MS, &why) == 0 &&
+				 control_execute(c, "query-status", NULL, &status, NULL, NULL,
+						 LIST_TIMEOUT_MS, &why) == 0;
 
 	control_close(c);
 	if (spoken) {
@@ -53,7 +55,8 @@ static json_t *list_vm(const char *name)
 	/* silent: its lock is taken, by a process that is stopped, starting or ending. stale:
 	 * nobody has the lock, the socket was left behind. */
 	live = paths_socket(path, name, false, &(struct fail){ 0 }) == 0 && socket_is_live(path);
-	return json_pack("{s:s, s:s, s:o}", "name", name, "status", live ? "silent" : "stale", "note", text_json(why.what));
+	return json_pack("{s:s, s:s, s:o}", "name", name, "status", live ? "silent" : "stale",
+			 "note", text_json(why.what));
 }
 
 static int list_compare(const void *a, const void *b)
@@ -107,12 +110,16 @@ static void list_row(const json_t *vm)
 	char memory[32] = "-", pid[24] = "-", cpus[16] = "-";
 
 	if (json_object_get(vm, "pid")) {
-		snprintf(memory, sizeof(memory), "%" PRIu64 "M", (uint64_t)json_integer_value(json_object_get(vm, "memory")) >> 20);
-		snprintf(pid, sizeof(pid), "%lld", (long long)json_integer_value(json_object_get(vm, "pid")));
-		snprintf(cpus, sizeof(cpus), "%lld", (long long)json_integer_value(json_object_get(vm, "cpus")));
+		snprintf(memory, sizeof(memory), "%" PRIu64 "M",
+			 (uint64_t)json_integer_value(json_object_get(vm, "memory")) >> 20);
+		snprintf(pid, sizeof(pid), "%lld",
+			 (long long)json_integer_value(json_object_get(vm, "pid")));
+		snprintf(cpus, sizeof(cpus), "%lld",
+			 (long long)json_integer_value(json_object_get(vm, "cpus")));
 	}
-	printf("%-20s %8s %-15s %4s %8s %-6s %s\n", list_text(vm, "name"), pid, list_text(vm, "status"), cpus, memory,
-	       list_text(vm, "accel"), list_text(vm, "uuid"));
+	printf("%-20s %8s %-15s %4s %8s %-6s %s\n", list_text(vm, "name"), pid,
+	       list_text(vm, "status"), cpus, memory, list_text(vm, "accel"),
+	       list_text(vm, "uuid"));
 }
 
 static void list_print(const json_t *vms, bool json)
@@ -126,7 +133,8 @@ static void list_print(const json_t *vms, bool json)
 		return;
 	}
 	if (json_array_size(vms))
-		printf("%-20s %8s %-15s %4s %8s %-6s %s\n", "NAME", "PID", "STATUS", "CPUS", "MEMORY", "ACCEL", "UUID");
+		printf("%-20s %8s %-15s %4s %8s %-6s %s\n", "NAME", "PID", "STATUS", "CPUS",
+		       "MEMORY", "ACCEL", "UUID");
 	json_array_foreach(vms, i, vm)
 		list_row(vm);
 }

@@ -93,7 +93,9 @@ void client_flush(struct server_client *c)
 	if (c->doomed && !c->out)
 		c->dead = true;
 	if (!c->dead && c->watch)
-		loop_change(c->server->vm->loop, c->watch, (c->doomed ? 0u : (uint32_t)EPOLLIN) | (c->out ? (uint32_t)EPOLLOUT : 0u));
+		loop_change(c->server->vm->loop, c->watch,
+			    (c->doomed ? 0u : (uint32_t)EPOLLIN) |
+			    (c->out ? (uint32_t)EPOLLOUT : 0u));
 }
 
 void client_send(struct server_client *c, const char *text, size_t len, int fd)
@@ -154,12 +156,14 @@ static void client_request(struct server_client *c, const char *text, size_t len
 {
 	struct qmp_request r;
 	struct fail        why = { 0 };
-	struct command_call call = { .server = c->server, .vm = c->server->vm, .negotiated = &c->negotiated, .fd = -1,
+	struct command_call call = { .server = c->server, .vm = c->server->vm,
+				     .negotiated = &c->negotiated, .fd = -1,
 				     .class = "GenericError" };
 	char line[512];
 
 	if (qmp_parse(&r, text, len, &why) || command_execute(&call, &r, &why)) {
-		client_answer(c, qmp_error(r.id, call.class, fail_text(&why, line, sizeof(line))), -1);
+		client_answer(c, qmp_error(r.id, call.class, fail_text(&why, line, sizeof(line))),
+			      -1);
 		json_decref(call.ret);
 		io_close(&call.fd);
 	} else {
@@ -256,7 +260,8 @@ static bool client_is_ours(int fd, pid_t *pid)
 	struct ucred cred;
 	socklen_t    len = sizeof(cred);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) || (cred.uid != geteuid() && cred.uid != 0))
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) ||
+	    (cred.uid != geteuid() && cred.uid != 0))
 		return false;
 	*pid = cred.pid;
 	return true;

@@ -15,12 +15,14 @@
 
 bool lease_handover_unresolved(const struct control_server *s)
 {
-	return s->have_move && s->move.state == MOVE_READY && runstate_held_by(s->vm, HOLD_INCOMING);
+	return s->have_move && s->move.state == MOVE_READY &&
+	       runstate_held_by(s->vm, HOLD_INCOMING);
 }
 
 bool lease_handover_arrived(const struct control_server *s)
 {
-	return s->loaded && s->have_move && s->move.state == MOVE_OWNED && !runstate_held_by(s->vm, HOLD_INCOMING);
+	return s->loaded && s->have_move && s->move.state == MOVE_OWNED &&
+	       !runstate_held_by(s->vm, HOLD_INCOMING);
 }
 
 uint64_t lease_handover_generation(const struct control_server *s)
@@ -29,7 +31,8 @@ uint64_t lease_handover_generation(const struct control_server *s)
 }
 
 /* Is the record of that move? */
-static int lease_handover_same(const struct control_server *s, const struct uuid *move, struct fail *why)
+static int lease_handover_same(const struct control_server *s, const struct uuid *move,
+			       struct fail *why)
 {
 	char ours[UUID_TEXT], theirs[UUID_TEXT];
 
@@ -45,7 +48,8 @@ static int lease_handover_same(const struct control_server *s, const struct uuid
 
 /* ---- source ---- */
 
-int lease_handover_moving(struct control_server *s, const struct uuid *move, const char *peer, struct fail *why)
+int lease_handover_moving(struct control_server *s, const struct uuid *move, const char *peer,
+			  struct fail *why)
 {
 	enum move_state state;
 	uint64_t        generation;
@@ -97,7 +101,8 @@ int lease_handover_release(struct control_server *s, const struct uuid *move, st
 	 * whatever fails afterwards. */
 	if (runstate_hold(vm, HOLD_RELEASED, why))
 		return -1;
-	if (records_write(s, MOVE_RELEASED, move, lease_handover_generation(s), s->move.peer, why)) {
+	if (records_write(s, MOVE_RELEASED, move, lease_handover_generation(s), s->move.peer,
+			  why)) {
 		runstate_drop(vm, HOLD_RELEASED, &undo);     /* still paused by the lease */
 		return -1;
 	}
@@ -107,23 +112,27 @@ int lease_handover_release(struct control_server *s, const struct uuid *move, st
 }
 
 /* Is the VM released, by that move? */
-static int lease_handover_released(const struct control_server *s, const char *what, const struct uuid *move, struct fail *why)
+static int lease_handover_released(const struct control_server *s, const char *what,
+				   const struct uuid *move, struct fail *why)
 {
 	if (!runstate_held_by(s->vm, HOLD_RELEASED))
 		return fail_set(why, FAIL_OWNER, "%s: VM not released", what);
 	return lease_handover_same(s, move, why);
 }
 
-int lease_handover_retaking(struct control_server *s, const struct uuid *move, bool on, struct fail *why)
+int lease_handover_retaking(struct control_server *s, const struct uuid *move, bool on,
+			    struct fail *why)
 {
 	if (lease_handover_released(s, "retaking", move, why))
 		return -1;
 	if ((s->move.state == MOVE_RETAKING) == on)
 		return 0;
-	return records_write(s, on ? MOVE_RETAKING : MOVE_RELEASED, move, s->move.generation, s->move.peer, why);
+	return records_write(s, on ? MOVE_RETAKING : MOVE_RELEASED, move, s->move.generation,
+			     s->move.peer, why);
 }
 
-int lease_handover_retake(struct control_server *s, const struct uuid *move, bool confirmed, struct fail *why)
+int lease_handover_retake(struct control_server *s, const struct uuid *move, bool confirmed,
+			  struct fail *why)
 {
 	struct vm  *vm = s->vm;
 	struct fail undo;
@@ -136,7 +145,8 @@ int lease_handover_retake(struct control_server *s, const struct uuid *move, boo
 	}
 	/* The peer may have owned it, and would then refuse the generation that we offer the next
 	 * time. */
-	if (records_write(s, MOVE_RETAKEN, move, s->move.generation + (confirmed ? 1 : 0), s->move.peer, why)) {
+	if (records_write(s, MOVE_RETAKEN, move, s->move.generation + (confirmed ? 1 : 0),
+			  s->move.peer, why)) {
 		board_own(vm->board, false, &undo);
 		return -1;
 	}
@@ -144,7 +154,8 @@ int lease_handover_retake(struct control_server *s, const struct uuid *move, boo
 	return runstate_drop(vm, HOLD_RELEASED, why);
 }
 
-int lease_handover_done(struct control_server *s, const struct uuid *move, uint64_t generation, struct fail *why)
+int lease_handover_done(struct control_server *s, const struct uuid *move, uint64_t generation,
+			struct fail *why)
 {
 	if (lease_handover_released(s, "done", move, why))
 		return -1;
@@ -161,7 +172,8 @@ int lease_handover_done(struct control_server *s, const struct uuid *move, uint6
 
 /* May this move be READY here? The record of an earlier move is superseded by a later generation;
  * else it prevents this one. */
-static int lease_handover_ready_record(struct control_server *s, const struct uuid *move, uint64_t generation, struct fail *why)
+static int lease_handover_ready_record(struct control_server *s, const struct uuid *move,
+				       uint64_t generation, struct fail *why)
 {
 	enum move_state state;
 	uint64_t        of;
@@ -193,7 +205,8 @@ static int lease_handover_ready_record(struct control_server *s, const struct uu
 	return 0;
 }
 
-int lease_handover_ready(struct control_server *s, const struct uuid *move, const char *peer, uint64_t generation, struct fail *why)
+int lease_handover_ready(struct control_server *s, const struct uuid *move, const char *peer,
+			 uint64_t generation, struct fail *why)
 {
 	if (lease_handover_unresolved(s))
 		return lease_handover_same(s, move, why);
@@ -206,7 +219,8 @@ int lease_handover_ready(struct control_server *s, const struct uuid *move, cons
 	fault_point("vmrun.target.loaded");
 	/* Before the source can release: from now on one of the two hosts has the disks' locks at
 	 * any time. */
-	if (board_own(s->vm->board, false, why) || records_write(s, MOVE_READY, move, generation, peer, why))
+	if (board_own(s->vm->board, false, why) ||
+	    records_write(s, MOVE_READY, move, generation, peer, why))
 		return -1;
 	fault_point("vmrun.target.ready");
 	return 0;
@@ -220,7 +234,8 @@ static void lease_handover_end(struct control_server *s)
 /* RETURNED was decided here; vmrun ends when it is on disk too. */
 static bool lease_handover_is_returned(const struct control_server *s)
 {
-	return s->spoilt && s->have_move && s->move.state == MOVE_RETURNED && runstate_held_by(s->vm, HOLD_INCOMING);
+	return s->spoilt && s->have_move && s->move.state == MOVE_RETURNED &&
+	       runstate_held_by(s->vm, HOLD_INCOMING);
 }
 
 void lease_handover_recorded(struct control_server *s)
@@ -259,7 +274,8 @@ int lease_handover_start(struct control_server *s, const struct uuid *move, stru
 	struct vm *vm = s->vm;
 
 	if (lease_handover_arrived(s))
-		return lease_handover_same(s, move, why);     /* GO is repeated until it is answered */
+		/* GO is repeated until it is answered. */
+		return lease_handover_same(s, move, why);
 	if (!lease_handover_unresolved(s) || s->spoilt)
 		return fail_set(why, FAIL_OWNER, "start: VM not in state READY");
 	if (lease_handover_same(s, move, why))
@@ -289,8 +305,11 @@ int lease_handover_abort(struct control_server *s, const struct uuid *move, stru
 {
 	if (!runstate_held_by(s->vm, HOLD_INCOMING))
 		return fail_set(why, FAIL_OWNER, "abort: VM owned by this host and may be running");
-	if (lease_handover_unresolved(s))
-		return lease_handover_same(s, move, why) ? -1 : lease_handover_return(s, "move aborted", why);
+	if (lease_handover_unresolved(s)) {
+		if (lease_handover_same(s, move, why))
+			return -1;
+		return lease_handover_return(s, "move aborted", why);
+	}
 	if (lease_handover_is_returned(s))
 		return lease_handover_same(s, move, why);
 	fail_set(&s->vm->end_why, FAIL_PEER, "incoming: move aborted");
@@ -300,13 +319,15 @@ int lease_handover_abort(struct control_server *s, const struct uuid *move, stru
 
 void lease_handover_lost(struct control_server *s, const char *reason)
 {
-	if (s->vm->run.ended || !runstate_held_by(s->vm, HOLD_INCOMING) || lease_handover_unresolved(s) || lease_handover_is_returned(s))
+	if (s->vm->run.ended || !runstate_held_by(s->vm, HOLD_INCOMING) ||
+	    lease_handover_unresolved(s) || lease_handover_is_returned(s))
 		return;
 	fail_set(&s->vm->end_why, FAIL_PEER, "incoming: lease lost before READY: %.200s", reason);
 	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_ABORTED, "host-error");
 }
 
-int lease_handover_resolve(struct control_server *s, bool own, bool peer_is_dead, const struct uuid *move, struct fail *why)
+int lease_handover_resolve(struct control_server *s, bool own, bool peer_is_dead,
+			   const struct uuid *move, struct fail *why)
 {
 	struct uuid id = move ? *move : s->move.move;
 

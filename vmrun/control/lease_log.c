@@ -34,7 +34,8 @@ static int session_log_map(size_t len, bitmap_word **map, struct fail *why)
 
 	if (fd < 0)
 		return fail_sys(why, "round bitmap");
-	if (ftruncate(fd, (off_t)len) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
+	if (ftruncate(fd, (off_t)len) ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
 		fail_sys(why, "round bitmap");
 		close(fd);
 		return -1;

@@ -50,8 +50,13 @@ json_t *sessions_json(const struct control_server *s)
 
 	for (const struct lease_session *g = s->sessions; g; g = g->next)
 		if (!g->gone)
-			json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:b, s:b}", "kind", lease_kinds[g->kind].name, "holder", g->holder,
-							      "logging", (int)g->logging, "paused", (int)g->paused, "lost", (int)g->lost));
+			json_array_append_new(list,
+					      json_pack("{s:s, s:s, s:b, s:b, s:b}",
+							"kind", lease_kinds[g->kind].name,
+							"holder", g->holder,
+							"logging", (int)g->logging,
+							"paused", (int)g->paused,
+							"lost", (int)g->lost));
 	return list;
 }
 
@@ -88,7 +93,8 @@ static void session_drop(struct lease_session *g)
 
 /* Waits at most SESSION_SEND_NS for the socket: a holder that reads nothing must not keep this
  * thread, nor a pause with it. */
-static int session_send(struct lease_session *g, const struct lease_msg *m, const int *fds, size_t nfds)
+static int session_send(struct lease_session *g, const struct lease_msg *m, const int *fds,
+			size_t nfds)
 {
 	uint64_t    until = io_now_ns() + SESSION_SEND_NS, deadline = g->deadline_ns;
 	struct fail why;
@@ -96,7 +102,8 @@ static int session_send(struct lease_session *g, const struct lease_msg *m, cons
 	if (deadline && deadline < until)
 		until = deadline;
 	while (io_packet_send(g->fd, m, sizeof(*m), fds, nfds, g->holder, &why)) {
-		struct pollfd p[2] = { { .fd = g->fd, .events = POLLOUT }, { .fd = g->kick, .events = POLLIN } };
+		struct pollfd p[2] = { { .fd = g->fd, .events = POLLOUT },
+				       { .fd = g->kick, .events = POLLIN } };
 		uint64_t      now  = io_now_ns();
 
 		if (why.sys != EAGAIN || now >= until)
@@ -110,7 +117,8 @@ static int session_send(struct lease_session *g, const struct lease_msg *m, cons
 
 static void session_fill_lost(const struct lease_session *g, struct lease_msg *m, uint32_t serial)
 {
-	*m = (struct lease_msg){ .verb = LEASE_LOST, .serial = serial, .status = LEASE_FAILED, .kind = (uint32_t)g->lost_kind };
+	*m = (struct lease_msg){ .verb = LEASE_LOST, .serial = serial, .status = LEASE_FAILED,
+				 .kind = (uint32_t)g->lost_kind };
 	snprintf(m->text, sizeof(m->text), "%s", g->lost_why);
 }
 
@@ -146,14 +154,17 @@ static bool session_check(struct lease_session *g)
 
 /* Waits until the disks have done what a verb needs, its time is up, or the server closes. False:
  * the holder has closed the channel. */
-static bool session_wait_disks(struct lease_session *g, const struct session_call *call, enum blk_wait what)
+static bool session_wait_disks(struct lease_session *g, const struct session_call *call,
+			       enum blk_wait what)
 {
 	/* of fd only hang-up is waited for */
 	struct pollfd others[2] = { { .fd = g->kick, .events = POLLIN }, { .fd = g->fd } };
 	uint64_t      until     = g->deadline_ns, ms = call->in->a[0];
 
+	if (ms > SESSION_PAUSE_MS_MAX)
+		ms = SESSION_PAUSE_MS_MAX;
 	if (what == BLK_WAIT_QUIET)      /* a pause's deadline counts from its request */
-		until = call->begin_ns + (ms < SESSION_PAUSE_MS_MAX ? ms : SESSION_PAUSE_MS_MAX) * 1000000u;
+		until = call->begin_ns + ms * 1000000u;
 	return blk_wait(g->server->vm, what, others, 2, until) || !others[1].revents;
 }
 
@@ -161,11 +172,11 @@ static bool session_wait_disks(struct lease_session *g, const struct session_cal
  * release cannot both succeed. False: there is nobody to answer. */
 static bool session_answer(struct lease_session *g, struct session_call *call)
 {
-	struct vm       *vm  = g->server->vm;
-	struct fail      why = { 0 };
-	struct lease_msg *out = call->out;
-	enum blk_wait    what = BLK_WAIT_SYNCED;
-	bool             there = true;
+	struct vm        *vm    = g->server->vm;
+	struct fail       why   = { 0 };
+	struct lease_msg *out   = call->out;
+	enum blk_wait     what  = BLK_WAIT_SYNCED;
+	bool              there = true;
 
 	*out = (struct lease_msg){ .verb = call->in->verb, .serial = call->in->serial };
 	pthread_mutex_lock(&vm->control_lock);
@@ -201,7 +212,8 @@ static int session_send_regions(struct lease_session *g, uint32_t serial, uint64
 		int              fd  = -1, rc;
 
 		if (session_region(g, i, &m, &fd, &why)) {
-			m = (struct lease_msg){ .verb = LEASE_REGIONS, .status = LEASE_FAILED, .kind = (uint32_t)why.kind };
+			m = (struct lease_msg){ .verb = LEASE_REGIONS, .status = LEASE_FAILED,
+						.kind = (uint32_t)why.kind };
 			fail_text(&why, m.text, sizeof(m.text));
 		}
 		m.serial = serial;
@@ -216,11 +228,11 @@ static int session_send_regions(struct lease_session *g, uint32_t serial, uint64
 /* False when the channel has ended. */
 static bool session_serve(struct lease_session *g)
 {
-	struct lease_msg  in, out;
+	struct lease_msg    in, out;
 	struct session_call call = { .in = &in, .in_fd = -1, .out = &out };
-	struct fail       why;
-	size_t            got, nfds = 1;
-	bool              alive;
+	struct fail         why;
+	size_t              got, nfds = 1;
+	bool                alive;
 
 	if (io_packet_recv(g->fd, &in, sizeof(in), &got, &call.in_fd, &nfds, 0, g->holder, &why))
 		return why.sys == EAGAIN || why.sys == EINTR;
@@ -235,7 +247,8 @@ static bool session_serve(struct lease_session *g)
 	alive = session_answer(g, &call) && session_send(g, &out, call.fds, call.nfds) == 0;
 	while (call.nfds)
 		close(call.fds[--call.nfds]);
-	if (alive && in.verb == LEASE_REGIONS && out.verb == LEASE_REGIONS && out.status == LEASE_OK)
+	if (alive && in.verb == LEASE_REGIONS && out.verb == LEASE_REGIONS &&
+	    out.status == LEASE_OK)
 		alive = session_send_regions(g, in.serial, out.a[0]) == 0;
 	io_close(&call.in_fd);
 	return alive;
@@ -266,7 +279,8 @@ static void session_leave(struct lease_session *g)
 		session_drop(g);
 	g->gone = true;
 	if (g->kind == LEASE_KIND_INCOMING && !sessions_find(g->server, LEASE_KIND_INCOMING))
-		lease_handover_lost(g->server, g->lost ? g->lost_why : "lease closed by its holder");
+		lease_handover_lost(g->server,
+				    g->lost ? g->lost_why : "lease closed by its holder");
 	pthread_mutex_unlock(&vm->control_lock);
 	/* Closed only now: when the holder sees it, all that it had has been given back. */
 	shutdown(g->fd, SHUT_RDWR);
@@ -278,7 +292,8 @@ static void *session_main(void *arg)
 	struct lease_session *g = arg;
 
 	for (;;) {
-		struct pollfd p[2] = { { .fd = g->fd, .events = POLLIN }, { .fd = g->kick, .events = POLLIN } };
+		struct pollfd p[2] = { { .fd = g->fd, .events = POLLIN },
+				       { .fd = g->kick, .events = POLLIN } };
 		uint64_t      now  = io_now_ns(), deadline = g->deadline_ns;
 		int           ms   = -1;
 
@@ -366,16 +381,18 @@ static void session_free(struct lease_session *g)
 	free(g);
 }
 
-int session_open(struct control_server *s, enum lease_kind kind, const char *holder, const char *token, int *fd, struct fail *why)
+int session_open(struct control_server *s, enum lease_kind kind, const char *holder,
+		 const char *token, int *fd, struct fail *why)
 {
 	struct lease_session *g;
-	int           pair[2];
+	int                   pair[2];
 
 	sessions_drop_ended(s);
 	if (session_allowed(s, kind, token, why))
 		return -1;
 	if (!holder[0] || strlen(holder) >= SESSION_HOLDER_MAX)
-		return fail_set(why, FAIL_USAGE, "Parameter 'holder' expects 1 to %d characters", SESSION_HOLDER_MAX - 1);
+		return fail_set(why, FAIL_USAGE, "Parameter 'holder' expects 1 to %d characters",
+				SESSION_HOLDER_MAX - 1);
 	g = calloc(1, sizeof(*g));
 	if (!g) {
 		errno = ENOMEM;
@@ -440,7 +457,7 @@ void sessions_reap(struct control_server *s)
 void sessions_close(struct control_server *s)
 {
 	struct lease_session *g;
-	uint64_t      one = 1;
+	uint64_t              one = 1;
 
 	pthread_mutex_lock(&s->vm->control_lock);
 	for (g = s->sessions; g; g = g->next)

@@ -18,7 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
-int session_region(struct lease_session *g, uint32_t i, struct lease_msg *out, int *fd, struct fail *why)
+int session_region(struct lease_session *g, uint32_t i, struct lease_msg *out, int *fd,
+		   struct fail *why)
 {
 	struct vm    *vm = g->server->vm;
 	struct region *r = &vm->memory.regions[i];
@@ -94,7 +95,8 @@ static int verb_range(const struct lease_session *g, const struct lease_msg *in,
 
 	for (unsigned i = 0; i < m->nregions; i++)
 		if (m->regions[i].cfg.id == in->a[0]) {
-			if (in->a[1] <= m->regions[i].npages && in->a[2] <= m->regions[i].npages - in->a[1])
+			if (in->a[1] <= m->regions[i].npages &&
+			    in->a[2] <= m->regions[i].npages - in->a[1])
 				return 0;
 			return fail_set(why, FAIL_USAGE, "page numbers out of range of region %u",
 					m->regions[i].cfg.id);
@@ -204,7 +206,8 @@ static int verb_pause(struct lease_session *g, struct session_call *call, struct
 	g->hold_ns     = io_now_ns() - begin;
 	g->deadline_ns = call->begin_ns + ms * 1000000u;
 	/* What was written up to here belongs to the epoch that ends. */
-	if (dirty_sync(vm, g->logging ? &g->consumer : NULL, NULL, why) || dirty_epoch_begin(vm, &call->in->uuid, why)) {
+	if (dirty_sync(vm, g->logging ? &g->consumer : NULL, NULL, why) ||
+	    dirty_epoch_begin(vm, &call->in->uuid, why)) {
 		verb_unpause(g, &undo);
 		return -1;
 	}
@@ -381,8 +384,12 @@ static int verb_written(struct lease_session *g, struct session_call *call, stru
 			free(map);
 			return -1;
 		}
-		for (uint64_t at = 0; bitmap_next_run(map, r->npages, at, &first, &count); at = first + count)
+		uint64_t at = 0;
+
+		while (bitmap_next_run(map, r->npages, at, &first, &count)) {
 			region_mark(r, first, count);
+			at = first + count;
+		}
 		free(map);
 	}
 	g->server->written = true;
@@ -417,7 +424,8 @@ static int verb_load(struct lease_session *g, struct session_call *call, struct 
 
 static int verb_ready(struct lease_session *g, struct session_call *call, struct fail *why)
 {
-	return lease_handover_ready(g->server, &call->in->uuid, call->in->text, call->in->a[0], why);
+	return lease_handover_ready(g->server, &call->in->uuid, call->in->text, call->in->a[0],
+				    why);
 }
 
 static int verb_start(struct lease_session *g, struct session_call *call, struct fail *why)
@@ -433,59 +441,68 @@ static int verb_abort(struct lease_session *g, struct session_call *call, struct
 #define READ     (1u << LEASE_KIND_READ)
 #define LOG      (1u << LEASE_KIND_LOG)
 #define INCOMING (1u << LEASE_KIND_INCOMING)
-#define OURS     (PHASE_FREE | PHASE_LEASED)
-#define LIVE     (OURS | PHASE_RELEASED)
+#define READ_LOG (READ | LOG)
+#define ALL      (READ | LOG | INCOMING)
+
+#define PAUSED   PHASE_LEASED
+#define OURS     (PHASE_FREE | PAUSED)
+#define GIVEN    PHASE_RELEASED
+#define GIVING   (PAUSED | GIVEN)
+#define LIVE     (OURS | GIVEN)
+#define EMPTY    PHASE_INCOMING
 #define FILLED   (PHASE_INCOMING | PHASE_UNRESOLVED)
+#define ANY      PHASE_ANY
 
 /* What must be true of the disks before a verb runs. */
-enum session_disks { DISKS_ANY, DISKS_QUIET, DISKS_FLUSHED, DISKS_SAMPLED };
+enum session_disks { NONE, QUIET, FLUSHED, SAMPLED };
 
+/* docs/control.md 6. */
 static const struct session_verb {
 	const char *name;
 	int       (*run)(struct lease_session *g, struct session_call *call, struct fail *why);
 	unsigned    kinds;       /* of lease */
 	unsigned    phases;      /* of the VM */
-	bool        fd;          /* a descriptor must come */
 	enum session_disks disks;
+	bool        fd;          /* a descriptor must come */
 } session_verbs[LEASE_VERBS] = {
-	[LEASE_REGIONS]   = { "regions",   verb_regions,    READ | LOG | INCOMING, PHASE_ANY,      false, DISKS_ANY },
-	[LEASE_CONFIG]    = { "config",    verb_config,     READ | LOG | INCOMING, PHASE_ANY,      false, DISKS_ANY },
-	[LEASE_LOG_START] = { "log-start", session_log_start, LOG,                   OURS,           false, DISKS_ANY },
-	[LEASE_SYNC]      = { "sync",      verb_sync,       LOG,                   OURS,           false, DISKS_ANY },
-	[LEASE_CLEAR]     = { "clear",     verb_clear,      LOG,                   OURS,           false, DISKS_ANY },
-	[LEASE_THROTTLE]  = { "throttle",  verb_throttle,   LOG,                   OURS,           false, DISKS_ANY },
-	[LEASE_FLUSH]     = { "flush",     verb_flush,      LOG,                   OURS,           false, DISKS_SAMPLED },
-	[LEASE_PAUSE]     = { "pause",     verb_pause,      LOG,                   OURS,           false, DISKS_QUIET },
-	[LEASE_RESUME]    = { "resume",    verb_resume,     LOG,                   PHASE_LEASED,   false, DISKS_ANY },
-	[LEASE_STATE]     = { "state",     verb_state,      LOG,                   PHASE_LEASED,   false, DISKS_SAMPLED },
-	[LEASE_FILL]      = { "fill",      verb_fill,       READ | LOG,            LIVE,           false, DISKS_ANY },
-	[LEASE_FINISH]    = { "finish",    verb_finish,     LOG,                   OURS,           false, DISKS_ANY },
-	[LEASE_COMMIT]    = { "commit",    verb_commit,     LOG,                   OURS,           false, DISKS_ANY },
-	[LEASE_RELEASE]   = { "release",   verb_release,    LOG,                   PHASE_LEASED | PHASE_RELEASED, false, DISKS_FLUSHED },
-	[LEASE_RETAKE]    = { "retake",    verb_retake,     LOG,                   PHASE_RELEASED, false, DISKS_ANY },
-	[LEASE_DONE]      = { "done",      verb_done,       LOG,                   PHASE_RELEASED, false, DISKS_ANY },
-	[LEASE_CLAIM]     = { "claim",     verb_claim,      INCOMING,              PHASE_INCOMING, true, DISKS_ANY },
-	[LEASE_MOVING]    = { "moving",    verb_moving,     LOG,                   OURS,           false, DISKS_ANY },
-	[LEASE_RETAKING]  = { "retaking",  verb_retaking,   LOG,                   PHASE_RELEASED, false, DISKS_ANY },
-	[LEASE_WRITTEN]   = { "written",   verb_written,    INCOMING,              PHASE_INCOMING, false, DISKS_ANY },
-	[LEASE_LOAD]      = { "load",      verb_load,       INCOMING,              PHASE_INCOMING, true, DISKS_ANY },
-	[LEASE_READY]     = { "ready",     verb_ready,      INCOMING,              FILLED,         false, DISKS_ANY },
-	[LEASE_QUIT]      = { "quit",      verb_quit,       LOG,                   PHASE_LEASED,   false, DISKS_ANY },
-	[LEASE_RENEW]     = { "renew",     verb_renew,      LOG,                   PHASE_LEASED,   false, DISKS_ANY },
-	[LEASE_IMAGE]     = { "image",     session_image,     READ | LOG,            LIVE,           false, DISKS_ANY },
-	[LEASE_IMAGE_PUT] = { "image-put", session_image_put, INCOMING,              PHASE_INCOMING, true, DISKS_ANY },
-	[LEASE_START]     = { "start",     verb_start,      INCOMING,              PHASE_ANY,      false, DISKS_ANY },
-	[LEASE_ABORT]     = { "abort",     verb_abort,      INCOMING,              PHASE_ANY,      false, DISKS_ANY },
+	[LEASE_REGIONS]   = { "regions",   verb_regions,      ALL,      ANY,    NONE,    false },
+	[LEASE_CONFIG]    = { "config",    verb_config,       ALL,      ANY,    NONE,    false },
+	[LEASE_LOG_START] = { "log-start", session_log_start, LOG,      OURS,   NONE,    false },
+	[LEASE_SYNC]      = { "sync",      verb_sync,         LOG,      OURS,   NONE,    false },
+	[LEASE_CLEAR]     = { "clear",     verb_clear,        LOG,      OURS,   NONE,    false },
+	[LEASE_THROTTLE]  = { "throttle",  verb_throttle,     LOG,      OURS,   NONE,    false },
+	[LEASE_FLUSH]     = { "flush",     verb_flush,        LOG,      OURS,   SAMPLED, false },
+	[LEASE_PAUSE]     = { "pause",     verb_pause,        LOG,      OURS,   QUIET,   false },
+	[LEASE_RESUME]    = { "resume",    verb_resume,       LOG,      PAUSED, NONE,    false },
+	[LEASE_STATE]     = { "state",     verb_state,        LOG,      PAUSED, SAMPLED, false },
+	[LEASE_FILL]      = { "fill",      verb_fill,         READ_LOG, LIVE,   NONE,    false },
+	[LEASE_FINISH]    = { "finish",    verb_finish,       LOG,      OURS,   NONE,    false },
+	[LEASE_COMMIT]    = { "commit",    verb_commit,       LOG,      OURS,   NONE,    false },
+	[LEASE_RELEASE]   = { "release",   verb_release,      LOG,      GIVING, FLUSHED, false },
+	[LEASE_RETAKE]    = { "retake",    verb_retake,       LOG,      GIVEN,  NONE,    false },
+	[LEASE_DONE]      = { "done",      verb_done,         LOG,      GIVEN,  NONE,    false },
+	[LEASE_CLAIM]     = { "claim",     verb_claim,        INCOMING, EMPTY,  NONE,    true },
+	[LEASE_MOVING]    = { "moving",    verb_moving,       LOG,      OURS,   NONE,    false },
+	[LEASE_RETAKING]  = { "retaking",  verb_retaking,     LOG,      GIVEN,  NONE,    false },
+	[LEASE_WRITTEN]   = { "written",   verb_written,      INCOMING, EMPTY,  NONE,    false },
+	[LEASE_LOAD]      = { "load",      verb_load,         INCOMING, EMPTY,  NONE,    true },
+	[LEASE_READY]     = { "ready",     verb_ready,        INCOMING, FILLED, NONE,    false },
+	[LEASE_QUIT]      = { "quit",      verb_quit,         LOG,      PAUSED, NONE,    false },
+	[LEASE_RENEW]     = { "renew",     verb_renew,        LOG,      PAUSED, NONE,    false },
+	[LEASE_IMAGE]     = { "image",     session_image,     READ_LOG, LIVE,   NONE,    false },
+	[LEASE_IMAGE_PUT] = { "image-put", session_image_put, INCOMING, EMPTY,  NONE,    true },
+	[LEASE_START]     = { "start",     verb_start,        INCOMING, ANY,    NONE,    false },
+	[LEASE_ABORT]     = { "abort",     verb_abort,        INCOMING, ANY,    NONE,    false },
 };
 
 /* The verb's row; NULL with *why when it may not be asked for, or not now. */
-static const struct session_verb *session_verb(const struct lease_session *g, const struct session_call *call,
-					   struct fail *why)
+static const struct session_verb *session_verb(const struct lease_session *g,
+					       const struct session_call *call, struct fail *why)
 {
-	uint32_t                 verb = call->in->verb;
-	const struct session_verb *v    = verb < LEASE_VERBS && session_verbs[verb].run ? &session_verbs[verb] : NULL;
+	uint32_t                   verb = call->in->verb;
+	const struct session_verb *v    = verb < LEASE_VERBS ? &session_verbs[verb] : NULL;
 
-	if (!v)
+	if (!v || !v->run)
 		fail_set(why, FAIL_VERSION, "unsupported verb %u", verb);
 	else if (!(v->kinds & 1u << g->kind))
 		fail_set(why, FAIL_USAGE, "%s: not valid for this kind of lease", v->name);
@@ -501,20 +518,20 @@ static const struct session_verb *session_verb(const struct lease_session *g, co
 
 bool session_begin(struct lease_session *g, struct session_call *call, enum blk_wait *what)
 {
-	struct vm               *vm = g->server->vm;
-	struct fail              why;
+	struct vm                 *vm = g->server->vm;
+	struct fail                why;
 	const struct session_verb *v  = session_verb(g, call, &why);
 
 	/* A released VM's disks belong to another host. */
-	if (!v || v->disks == DISKS_ANY || runstate_held_by(vm, HOLD_RELEASED) ||
-	    (v->disks == DISKS_QUIET && g->paused))
+	if (!v || v->disks == NONE || runstate_held_by(vm, HOLD_RELEASED) ||
+	    (v->disks == QUIET && g->paused))
 		return false;
-	*what = v->disks == DISKS_QUIET ? BLK_WAIT_QUIET : BLK_WAIT_SYNCED;
-	if (v->disks == DISKS_QUIET)
+	*what = v->disks == QUIET ? BLK_WAIT_QUIET : BLK_WAIT_SYNCED;
+	if (v->disks == QUIET)
 		blk_hold(vm, true);
 	else
-		blk_sync_start(vm, v->disks == DISKS_SAMPLED);
-	g->samples = g->samples || v->disks == DISKS_SAMPLED;
+		blk_sync_start(vm, v->disks == SAMPLED);
+	g->samples = g->samples || v->disks == SAMPLED;
 	return true;
 }
 

@@ -47,7 +47,7 @@ void qmp_request_close(struct qmp_request *r);
 
 json_t *qmp_greeting(void);
 json_t *qmp_version(void);
-json_t *qmp_return(json_t *id, json_t *value);                                  /* takes value; NULL: {} */
+json_t *qmp_return(json_t *id, json_t *value);                     /* takes value; NULL: {} */
 json_t *qmp_error(json_t *id, const char *class, const char *desc);
 json_t *qmp_event(const char *name, json_t *data, uint64_t seq);                /* takes data */
 

@@ -33,8 +33,9 @@ int command_refuse(const struct control_server *s, const char *what, struct fail
 	case PHASE_ENDED:
 		return fail_set(why, FAIL_ENDED, "%s: the VM has ended", what);
 	case PHASE_RELEASED:
-		return fail_set(why, FAIL_OWNER, "%s: the VM was released to %s (move %s) and may run there; see vmmigrate status %s",
-				what, s->move.peer, move, vm);
+		return fail_set(why, FAIL_OWNER,
+				"%s: the VM was released to %s (move %s) and may run there; see "
+				"vmmigrate status %s", what, s->move.peer, move, vm);
 	case PHASE_UNRESOLVED:
 		return fail_set(why, FAIL_OWNER,
 			"%s: ownership of the VM is unresolved: READY for move %s from %s; "
@@ -168,14 +169,18 @@ static int command_moves(struct command_call *call, struct fail *why)
 
 	if (!record)
 		return fail_set(why, FAIL_SYSTEM, "vmferry-moves: out of memory");
-	call->ret = json_pack("{s:o, s:I, s:b}", "record", record, "generation", (json_int_t)lease_handover_generation(s), "stale", (int)s->stale);
+	call->ret = json_pack("{s:o, s:I, s:b}", "record", record,
+			      "generation", (json_int_t)lease_handover_generation(s),
+			      "stale", (int)s->stale);
 	return 0;
 }
 
 static int command_resolve(struct command_call *call, struct fail *why)
 {
-	const char *move = json_string_value(json_object_get(call->args, "move"));
+	const char *move  = json_string_value(json_object_get(call->args, "move"));
 	const char *disks = json_string_value(json_object_get(call->args, "disk-changed"));
+	bool        own   = json_is_true(json_object_get(call->args, "own"));
+	bool        dead  = json_is_true(json_object_get(call->args, "peer-is-dead"));
 	struct uuid id;
 
 	if (move && !uuid_parse(&id, move))
@@ -183,24 +188,30 @@ static int command_resolve(struct command_call *call, struct fail *why)
 	if (disks && strcmp(disks, "accept"))
 		return fail_set(why, FAIL_USAGE, "Parameter 'disk-changed' expects 'accept'");
 	call->vm->disk_changed_ok = disks != NULL;
-	int rc = lease_handover_resolve(call->server, json_is_true(json_object_get(call->args, "own")),
-				  json_is_true(json_object_get(call->args, "peer-is-dead")), move ? &id : NULL, why);
+	int rc = lease_handover_resolve(call->server, own, dead, move ? &id : NULL, why);
 
 	call->vm->disk_changed_ok = false;
 	return rc;
 }
 
 static const struct command_arg args_capabilities[] = { { "enable", 'a', true }, { 0 } };
-static const struct command_arg args_lease[]        = { { "kind", 's', false }, { "holder", 's', false }, { "token", 's', true }, { 0 } };
-static const struct command_arg args_set_boot[]     = { { "kernel", 's', true }, { "initrd", 's', true }, { "append", 's', true }, { 0 } };
+static const struct command_arg args_lease[]        = { { "kind", 's', false },
+							{ "holder", 's', false },
+							{ "token", 's', true }, { 0 } };
+static const struct command_arg args_set_boot[]     = { { "kernel", 's', true },
+							{ "initrd", 's', true },
+							{ "append", 's', true }, { 0 } };
 static const struct command_arg args_inspect[]      = { { "path", 's', true }, { 0 } };
-static const struct command_arg args_resolve[]      = { { "own", 'b', false }, { "move", 's', true }, { "peer-is-dead", 'b', true },
+static const struct command_arg args_resolve[]      = { { "own", 'b', false },
+							{ "move", 's', true },
+							{ "peer-is-dead", 'b', true },
 							{ "disk-changed", 's', true }, { 0 } };
 
 #define WHOLE (PHASE_ANY & ~(unsigned)(PHASE_ENDED | PHASE_RESTORE))
 
 const struct command commands[] = {
-	{ .name = "qmp_capabilities", .run = command_capabilities, .allowed = PHASE_ANY, .lockless = true, .early = true, .args = args_capabilities },
+	{ .name = "qmp_capabilities", .run = command_capabilities, .allowed = PHASE_ANY,
+	  .lockless = true, .early = true, .args = args_capabilities },
 	{ .name = "query-status", .run = query_status, .allowed = PHASE_ANY },
 	{ .name = "stop", .run = command_stop, .allowed = WHOLE },
 	{ .name = "cont", .run = command_cont, .allowed = PHASE_FREE },
@@ -214,15 +225,19 @@ const struct command commands[] = {
 	{ .name = "query-uuid", .run = query_uuid, .allowed = PHASE_ANY, .lockless = true },
 	{ .name = "query-cpus-fast", .run = query_cpus, .allowed = PHASE_ANY, .lockless = true },
 	{ .name = "query-block", .run = query_block, .allowed = PHASE_ANY },
-	{ .name = "query-memory-size-summary", .run = query_memory, .allowed = PHASE_ANY, .lockless = true },
+	{ .name = "query-memory-size-summary", .run = query_memory, .allowed = PHASE_ANY,
+	  .lockless = true },
 	{ .name = "vmferry-info", .run = query_info, .allowed = PHASE_ANY, .lockless = true },
 	{ .name = "vmferry-events", .run = command_events, .allowed = PHASE_ANY, .lockless = true },
 	{ .name = "vmferry-lease", .run = command_lease, .allowed = WHOLE, .args = args_lease },
-	{ .name = "vmferry-set-boot", .run = command_set_boot, .allowed = PHASE_FREE, .args = args_set_boot },
+	{ .name = "vmferry-set-boot", .run = command_set_boot, .allowed = PHASE_FREE,
+	  .args = args_set_boot },
 	{ .name = "vmferry-pulse", .run = command_pulse, .allowed = PHASE_FREE },
-	{ .name = "vmferry-inspect", .run = inspect_command, .allowed = WHOLE, .args = args_inspect },
+	{ .name = "vmferry-inspect", .run = inspect_command, .allowed = WHOLE,
+	  .args = args_inspect },
 	{ .name = "vmferry-moves", .run = command_moves, .allowed = PHASE_ANY },
-	{ .name = "vmferry-resolve", .run = command_resolve, .allowed = PHASE_RELEASED | PHASE_UNRESOLVED, .args = args_resolve },
+	{ .name = "vmferry-resolve", .run = command_resolve,
+	  .allowed = PHASE_RELEASED | PHASE_UNRESOLVED, .args = args_resolve },
 	{ 0 },
 };
 
@@ -234,7 +249,8 @@ static const struct command *command_find(const char *name)
 	return NULL;
 }
 
-static bool command_arg_fits(const struct command_arg *a, const json_t *value, const char **expected)
+static bool command_arg_fits(const struct command_arg *a, const json_t *value,
+			     const char **expected)
 {
 	switch (a->type) {
 	case 's':
@@ -264,7 +280,9 @@ static int command_check_args(const struct command *c, json_t *args, struct fail
 		if (!value && !a->optional)
 			return fail_set(why, FAIL_USAGE, "Parameter '%s' is missing", a->name);
 		if (value && !command_arg_fits(a, value, &expected))
-			return fail_set(why, FAIL_USAGE, "Invalid parameter type for '%s', expected: %s", a->name, expected);
+			return fail_set(why, FAIL_USAGE,
+					"Invalid parameter type for '%s', expected: %s", a->name,
+					expected);
 	}
 	json_object_foreach(args, key, value) {
 		const struct command_arg *a = rows;
@@ -299,12 +317,18 @@ int command_execute(struct command_call *call, const struct qmp_request *r, stru
 
 	if (*call->negotiated == (c && c->early)) {
 		call->class = "CommandNotFound";
-		return fail_set(why, FAIL_USAGE, *call->negotiated ? "Capabilities negotiation is already complete, command '%.60s' ignored"
-								   : "Expecting capabilities negotiation with 'qmp_capabilities', not '%.60s'", r->command);
+		if (*call->negotiated)
+			return fail_set(why, FAIL_USAGE,
+					"Capabilities negotiation is already complete, "
+					"command '%.60s' ignored", r->command);
+		return fail_set(why, FAIL_USAGE,
+				"Expecting capabilities negotiation with 'qmp_capabilities', "
+				"not '%.60s'", r->command);
 	}
 	if (!c) {
 		call->class = "CommandNotFound";
-		return fail_set(why, FAIL_USAGE, "The command %.80s has not been found", r->command);
+		return fail_set(why, FAIL_USAGE, "The command %.80s has not been found",
+				r->command);
 	}
 	call->args = r->args ? json_incref(r->args) : json_object();
 	rc = command_check_args(c, call->args, why);

@@ -11,8 +11,8 @@
 struct vm;
 struct control_server;
 
-/* One command being executed. Arguments have been checked against the command's row: those that are there are of the
- * row's type, and those that must be there are. */
+/* One command being executed. Arguments have been checked against the command's row: those that are
+ * there are of the row's type, and those that must be there are. */
 struct command_call {
 	struct control_server *server;
 	struct vm             *vm;

@@ -150,8 +150,8 @@ void records_retry(void *server, uint32_t events)
 	pthread_mutex_unlock(&s->vm->control_lock);
 }
 
-int records_write(struct control_server *s, enum move_state state, const struct uuid *move, uint64_t generation, const char *peer,
-		  struct fail *why)
+int records_write(struct control_server *s, enum move_state state, const struct uuid *move,
+		  uint64_t generation, const char *peer, struct fail *why)
 {
 	struct move_record before = s->move;
 	bool               had    = s->have_move;
@@ -172,7 +172,8 @@ int records_write(struct control_server *s, enum move_state state, const struct 
 	return -1;
 }
 
-int records_decide(struct control_server *s, enum move_state state, uint64_t generation, struct fail *why)
+int records_decide(struct control_server *s, enum move_state state, uint64_t generation,
+		   struct fail *why)
 {
 	moves_step(&s->move, state, &s->move.move, generation, s->move.peer);
 	if (records_sync(s, why) == 0)

@@ -9,7 +9,8 @@
 
 static void schema_builtin(json_t *list, const char *name, const char *json_type)
 {
-	json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", name, "meta-type", "builtin", "json-type", json_type));
+	json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", name,
+					      "meta-type", "builtin", "json-type", json_type));
 }
 
 static const char *schema_type(char type)
@@ -36,13 +37,16 @@ static void schema_arguments(json_t *list, const struct command *c, char *name, 
 			json_object_set_new(m, "default", json_null());
 		json_array_append_new(members, m);
 	}
-	json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", name, "meta-type", "object", "members", members));
+	json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", name,
+					      "meta-type", "object", "members", members));
 }
 
 int query_schema(struct command_call *call, struct fail *why)
 {
-	static const char *const events[] = { "STOP", "RESUME", "RESET", "POWERDOWN", "SHUTDOWN", "SUSPEND_DISK", "GUEST_PANICKED",
-					      "GUEST_CRASHLOADED", "BLOCK_IO_ERROR", "VMFERRY_RESET_PENDING" };
+	static const char *const events[] = {
+		"STOP", "RESUME", "RESET", "POWERDOWN", "SHUTDOWN", "SUSPEND_DISK",
+		"GUEST_PANICKED", "GUEST_CRASHLOADED", "BLOCK_IO_ERROR", "VMFERRY_RESET_PENDING",
+	};
 	json_t *list = json_array();
 	char    name[80];
 
@@ -51,15 +55,20 @@ int query_schema(struct command_call *call, struct fail *why)
 	schema_builtin(list, "int", "int");
 	schema_builtin(list, "bool", "boolean");
 	schema_builtin(list, "any", "value");
-	json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", "[any]", "meta-type", "array", "element-type", "any"));
-	json_array_append_new(list, json_pack("{s:s, s:s, s:[]}", "name", "empty", "meta-type", "object", "members"));
+	json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", "[any]",
+					      "meta-type", "array", "element-type", "any"));
+	json_array_append_new(list, json_pack("{s:s, s:s, s:[]}", "name", "empty",
+					      "meta-type", "object", "members"));
 	for (const struct command *c = commands; c->name; c++) {
 		schema_arguments(list, c, name, sizeof(name));
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:b}", "name", c->name, "meta-type", "command", "arg-type", name,
-						      "ret-type", "any", "allow-oob", 0));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:s, s:s, s:s, s:b}", "name", c->name,
+						"meta-type", "command", "arg-type", name,
+						"ret-type", "any", "allow-oob", 0));
 	}
 	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", events[i], "meta-type", "event", "arg-type", "any"));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", events[i],
+						      "meta-type", "event", "arg-type", "any"));
 	call->ret = list;
 	return 0;
 }

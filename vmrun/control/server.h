@@ -40,7 +40,7 @@ struct server_client {
 	int                    fd;
 	pid_t                  pid;
 	bool                   negotiated;
-	bool                   doomed;     /* closed once its output is sent: it has broken the protocol */
+	bool                   doomed;     /* closed once its output is sent */
 	bool                   dead;       /* closed by the next sweep */
 	struct qmp_scan        scan;
 	char                  *in;
@@ -74,17 +74,17 @@ struct control_server {
 	struct server_event   remembered[SERVER_EVENTS_MAX];
 
 	/* under vm->control_lock */
-	struct lease_session         *sessions;
+	struct lease_session *sessions;
 	struct move_record    move;        /* this VM's record; on disk too, unless stale */
 	bool                  have_move;
 	bool                  stale;       /* the disk may differ: tried again by `retry` */
 	struct loop_timer    *retry;
 	int                   move_lock;   /* the claim; -1: incoming, not passed to us yet */
-	char                  token[CONTROL_TOKEN_MAX + 1];      /* incoming: of who started us; "": none */
+	char                  token[CONTROL_TOKEN_MAX + 1];      /* of our starter; "": none */
 	bool                  token_used;  /* the first lease was taken */
 	bool                  loaded;      /* incoming: state is in place */
 	bool                  written;     /* incoming: and RAM */
-	uint64_t pause_ns[2]; /* of the last two pauses with state; 0: not measured */
+	uint64_t              pause_ns[2]; /* of the last two pauses with state; 0: not measured */
 	bool                  spoilt;      /* incoming: a load failed midway; can never start */
 };
 
@@ -106,9 +106,12 @@ void client_flush(struct server_client *c);
 void client_sweep(struct control_server *s);                            /* closes the dead */
 
 /* events.c */
-void    events_attach(struct vm *vm, struct control_server *s);     /* sets vm->control; NULL clears it */
-void    events_deliver(struct control_server *s);        /* main thread: from the queue to every client */
-json_t *events_remembered(struct control_server *s);     /* {"seq": N, "events": [...]}, a new reference */
+/* Sets vm->control; NULL clears it. */
+void    events_attach(struct vm *vm, struct control_server *s);
+/* Main thread: moves queued events to every client's queue. */
+void    events_deliver(struct control_server *s);
+/* {"seq": N, "events": [...]}, a new reference. */
+json_t *events_remembered(struct control_server *s);
 void    events_forget(struct control_server *s);
 /* Why the VM has ended: "guest-shutdown". */
 void    events_end_reason(struct control_server *s, char *out, size_t capacity);

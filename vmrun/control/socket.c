@@ -106,10 +106,12 @@ static int socket_lock(struct control_server *s, struct fail *why)
 			return socket_refuse(s, why);
 		return fail_sys(why, "%s: lock", s->lock_path);
 	}
-	if (apart_from(&s->vm->cfg, &st, "the VM's lock file", why) || socket_lock_ours(s, &st, why))
+	if (apart_from(&s->vm->cfg, &st, "the VM's lock file", why) ||
+	    socket_lock_ours(s, &st, why))
 		return -1;
 	uuid_text(&s->vm->cfg.uuid, id);
-	return socket_lock_write(s, json_pack("{s:I, s:s, s:s}", "pid", (json_int_t)getpid(), "name", s->vm->cfg.name, "uuid", id), why);
+	return socket_lock_write(s, json_pack("{s:I, s:s, s:s}", "pid", (json_int_t)getpid(),
+					      "name", s->vm->cfg.name, "uuid", id), why);
 }
 
 /* Removes the socket of a VM that has died: we have its lock. Anything else belongs to somebody. */
@@ -141,11 +143,13 @@ int socket_open(struct control_server *s, const char *path, struct fail *why)
 	char               dir[PATHS_MAX];
 
 	if (path) {
-		if (snprintf(s->path, sizeof(s->path), "%s%s", strchr(path, '/') ? "" : "./", path) >= (int)sizeof(s->path))
+		if (snprintf(s->path, sizeof(s->path), "%s%s", strchr(path, '/') ? "" : "./",
+			     path) >= (int)sizeof(s->path))
 			return fail_set(why, FAIL_USAGE, "%s: path too long", path);
 		if (strlen(s->path) >= sizeof(at.sun_path))
 			return fail_set(why, FAIL_USAGE, "%s: path too long for a socket", path);
-	} else if (paths_runtime(dir, true, why) || paths_socket(s->path, s->vm->cfg.name, true, why)) {
+	} else if (paths_runtime(dir, true, why) ||
+		   paths_socket(s->path, s->vm->cfg.name, true, why)) {
 		return -1;
 	}
 	if (socket_lock_path(s->lock_path, s->path, why) || socket_lock(s, why))
