@@ -85,8 +85,8 @@ int precopy_open(struct precopy **out, struct lease *l, const struct precopy_opt
 			goto fail;
 		}
 		p->report.ram_pages += l->rams[i].npages;
-		p->pending[i]    = calloc(bitmap_words(l->rams[i].npages), sizeof(uint64_t));
-		p->blocks[i] = calloc(populated_map_words(l->rams[i].npages), sizeof(uint64_t));
+		p->pending[i] = calloc(bitmap_words(l->rams[i].npages), sizeof(uint64_t));
+		p->blocks[i]  = calloc(populated_map_words(l->rams[i].npages), sizeof(uint64_t));
 		if (!p->pending[i] || !p->blocks[i])
 			goto memory;
 	}

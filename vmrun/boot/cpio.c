@@ -107,8 +107,8 @@ int cpio_add(struct cpio *c, const char *path, const struct cpio_entry *e, struc
 			cpio_nomem(why);
 			goto fail;
 		}
-		c->entries = more;
-		c->capacity    = capacity;
+		c->entries  = more;
+		c->capacity = capacity;
 	}
 	c->entries[c->n]      = *e;
 	c->entries[c->n].path = strdup(clean);
@@ -185,7 +185,7 @@ static int cpio_put(struct cpio_out *o, const void *data, size_t len, struct fai
 
 		if (!more)
 			return cpio_nomem(why);
-		o->buf  = more;
+		o->buf      = more;
 		o->capacity = capacity;
 	}
 	if (len)

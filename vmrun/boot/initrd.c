@@ -105,14 +105,14 @@ int initrd_archive_data(struct archive *a, struct cpio_entry *e, size_t max, con
 	for (;;) {
 		if (e->len == capacity) {
 			size_t   more_capacity = capacity ? capacity * 2 : 16384;
-			uint8_t *more      = realloc(e->data, more_capacity);
+			uint8_t *more          = realloc(e->data, more_capacity);
 
 			if (!more) {
 				errno = ENOMEM;
 				return fail_sys(why, "%s", what);
 			}
-			e->data = more;
-			capacity    = more_capacity;
+			e->data  = more;
+			capacity = more_capacity;
 		}
 		la_ssize_t n = archive_read_data(a, e->data + e->len, capacity - e->len);
 

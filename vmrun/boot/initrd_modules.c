@@ -89,8 +89,10 @@ int initrd_modules(struct cpio *c, struct fail *why)
 {
 	for (size_t i = 0; i < c->n; i++) {
 		const struct cpio_entry *e      = &c->entries[i];
-		size_t suffix = S_ISREG(e->mode) && e->len ? module_suffix(e->path) : 0;
+		size_t                   suffix = 0;
 
+		if (S_ISREG(e->mode) && e->len)
+			suffix = module_suffix(e->path);
 		if (suffix && !module_stays(c, e, suffix) && module_unpack(c, i, suffix, why))
 			return -1;
 	}

@@ -211,13 +211,13 @@ static void client_read(struct server_client *c)
 		/* client_requests() leaves less than QMP_LINE_MAX, so this is bounded by twice
 		 * that. */
 		size_t capacity = c->in_capacity ? c->in_capacity * 2 : 16384;
-		char  *in   = realloc(c->in, capacity);
+		char  *in       = realloc(c->in, capacity);
 
 		if (!in) {
 			c->dead = true;
 			return;
 		}
-		c->in      = in;
+		c->in          = in;
 		c->in_capacity = capacity;
 	}
 	/* One read per turn of the loop: a client that floods does not starve consoles and other

@@ -25,10 +25,21 @@ static void events_clear(struct server_event *e)
 	*e = (struct server_event){ 0 };
 }
 
-/* STOP and RESUME undo each other: only the last of the two is still true. */
+const struct event_kind events_kinds[] = {
+	{ "STOP", "RESUME" },           { "RESUME", "STOP" },
+	{ "RESET", NULL },              { "POWERDOWN", NULL },
+	{ "SHUTDOWN", NULL },           { "SUSPEND_DISK", NULL },
+	{ "GUEST_PANICKED", NULL },     { "GUEST_CRASHLOADED", NULL },
+	{ "BLOCK_IO_ERROR", NULL },     { "VMFERRY_RESET_PENDING", NULL },
+	{ NULL, NULL },
+};
+
 static const char *events_opposite(const char *name)
 {
-	return !strcmp(name, "STOP") ? "RESUME" : !strcmp(name, "RESUME") ? "STOP" : NULL;
+	for (const struct event_kind *k = events_kinds; k->name; k++)
+		if (!strcmp(k->name, name))
+			return k->opposite;
+	return NULL;
 }
 
 /* Replaces the last event of its name or of its opposite; else uses a free slot, else the

@@ -80,8 +80,8 @@ out:
 
 int session_log_start(struct lease_session *g, struct session_call *call, struct fail *why)
 {
-	struct vm   *vm = g->server->vm;
-	unsigned     i  = 0;
+	struct vm   *vm  = g->server->vm;
+	unsigned     i   = 0;
 	bitmap_word *map = NULL;
 	int          round, present;
 

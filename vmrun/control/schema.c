@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/control/qmp_commands.h"
 
+#include "vmrun/control/server.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -43,10 +45,6 @@ static void schema_arguments(json_t *list, const struct command *c, char *name, 
 
 int query_schema(struct command_call *call, struct fail *why)
 {
-	static const char *const events[] = {
-		"STOP", "RESUME", "RESET", "POWERDOWN", "SHUTDOWN", "SUSPEND_DISK",
-		"GUEST_PANICKED", "GUEST_CRASHLOADED", "BLOCK_IO_ERROR", "VMFERRY_RESET_PENDING",
-	};
 	json_t *list = json_array();
 	char    name[80];
 
@@ -66,8 +64,8 @@ int query_schema(struct command_call *call, struct fail *why)
 						"meta-type", "command", "arg-type", name,
 						"ret-type", "any", "allow-oob", 0));
 	}
-	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", events[i],
+	for (const struct event_kind *k = events_kinds; k->name; k++)
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "name", k->name,
 						      "meta-type", "event", "arg-type", "any"));
 	call->ret = list;
 	return 0;

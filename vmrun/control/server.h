@@ -106,6 +106,12 @@ void client_flush(struct server_client *c);
 void client_sweep(struct control_server *s);                            /* closes the dead */
 
 /* events.c */
+/* Every event that is sent (docs/control.md 5); name NULL at the end. opposite: the event that this
+ * one undoes, so that only the last of the two is still true and remembered; NULL for none. */
+struct event_kind {
+	const char *name, *opposite;
+};
+extern const struct event_kind events_kinds[];
 /* Sets vm->control; NULL clears it. */
 void    events_attach(struct vm *vm, struct control_server *s);
 /* Main thread: moves queued events to every client's queue. */
