@@ -28,7 +28,7 @@ static int publish_exists(const struct publish *p, struct fail *why)
 }
 
 /* Splits path into an open folder and a name in it. */
-static int publish_place(struct publish *p, const char *path, struct fail *why)
+static int publish_split(struct publish *p, const char *path, struct fail *why)
 {
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 	char        dir[PATH_MAX];
@@ -84,7 +84,7 @@ static int publish_create(struct publish *p, struct fail *why)
 }
 
 /* Examines what has the name: p->old when it is a regular file, which requires force. */
-static int publish_look(struct publish *p, bool force, struct fail *why)
+static int publish_examine(struct publish *p, bool force, struct fail *why)
 {
 	p->old_fd = openat(p->dir, p->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (p->old_fd < 0)
@@ -135,8 +135,8 @@ static int publish_set_mode(struct publish *p, struct fail *why)
 int publish_open(struct publish *p, const char *path, mode_t mode, bool force, struct fail *why)
 {
 	*p = (struct publish){ .dir = -1, .fd = -1, .old_fd = -1, .mode = mode };
-	if (publish_place(p, path, why) || publish_look(p, force, why) || publish_create(p, why) ||
-	    publish_set_mode(p, why)) {
+	if (publish_split(p, path, why) || publish_examine(p, force, why) ||
+	    publish_create(p, why) || publish_set_mode(p, why)) {
 		publish_abandon(p);
 		publish_close(p);
 		return -1;
@@ -183,7 +183,7 @@ static int publish_rename(const struct publish *p)
 }
 
 /* Writing can take minutes: is the file to be replaced still the one that was checked? */
-static int publish_look_again(struct publish *p, struct fail *why)
+static int publish_recheck(struct publish *p, struct fail *why)
 {
 	struct stat st;
 
@@ -207,7 +207,7 @@ int publish_finish(struct publish *p, struct fail *why)
 {
 	int rc;
 
-	if (publish_look_again(p, why))
+	if (publish_recheck(p, why))
 		return -1;
 	if (p->temp[0]) {
 		rc = publish_rename(p);

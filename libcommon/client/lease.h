@@ -217,7 +217,8 @@ int lease_throttle(struct lease *l, unsigned percent, struct fail *why);
 /**
  * lease_flush - flush the disks and take their samples, while the guest runs
  * @tick:     called every 100 ms, because a slow disk can take long; NULL for none. Non-zero, with
- *            *why filled, gives up, and the lease with it: its answer could not be told from others
+ *            *why filled, aborts the call and loses the lease: the answer still to come would be
+ *            taken for another's
  * @arg:      of @tick
  * @took_ns:  out, time it took
  * @fixed_ns: out, time that pausing the VM and saving its state take, as measured by vmrun; 0 when

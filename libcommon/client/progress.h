@@ -28,7 +28,7 @@ struct progress {
 	bool               line;            /* a live line is shown, without its newline */
 };
 
-/* "auto" (a line on a terminal, else nothing), "line", "json", "none"; false: another word. */
+/* "auto" (a line on a terminal, else nothing), "line", "json", "none"; false: none of these. */
 bool progress_mode_parse(enum progress_mode *mode, const char *word, FILE *out);
 
 void progress_open(struct progress *p, enum progress_mode mode, FILE *out, const char *name);

@@ -47,23 +47,23 @@ static const char *events_opposite(const char *name)
 static void events_remember(struct control_server *s, const char *name, json_t *event)
 {
 	const char          *opposite = events_opposite(name);
-	struct server_event *place    = &s->remembered[0];
+	struct server_event *slot     = &s->remembered[0];
 
 	for (size_t i = 0; i < SERVER_EVENTS_MAX; i++) {
 		struct server_event *e = &s->remembered[i];
 
 		if (e->name && (!strcmp(e->name, name) ||
 				(opposite && !strcmp(e->name, opposite)))) {
-			place = e;
+			slot = e;
 			break;
 		}
-		if (e->seq < place->seq)
-			place = e;
+		if (e->seq < slot->seq)
+			slot = e;
 	}
-	events_clear(place);
-	place->name  = strdup(name);
-	place->event = json_incref(event);
-	place->seq   = s->event_seq;
+	events_clear(slot);
+	slot->name  = strdup(name);
+	slot->event = json_incref(event);
+	slot->seq   = s->event_seq;
 }
 
 static void events_queue(struct control_server *s, json_t *event)
