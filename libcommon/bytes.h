@@ -5,7 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Integers cross files and wires by value, byte by byte, never as a struct. Any alignment. */
+/* Integers are encoded in files and messages by value, byte by byte, never as a struct. Any
+ * alignment. */
 
 static inline void put_le16(uint8_t *p, uint16_t v) { p[0] = (uint8_t)v; p[1] = (uint8_t)(v >> 8); }
 

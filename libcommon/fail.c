@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 #include "libcommon/fail.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-static int fail_fill(struct fail *why, enum fail_kind kind, int sys, uint64_t at, const char *fmt, va_list ap)
+static int fail_fill(struct fail *why, enum fail_kind kind, int sys, uint64_t at, const char *fmt,
+		     va_list ap)
 {
 	why->kind = kind;
 	why->sys  = sys;
-	why->at   = at;
+	fail_locate(why, at);
 	vsnprintf(why->what, sizeof(why->what), fmt, ap);
+	/* Names from files and peers must not control a terminal. */
 	for (char *c = why->what; *c; c++)
-		if ((unsigned char)*c < 0x20 || *c == 0x7f)     /* names from files and peers must not steer a terminal */
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
 			*c = '?';
 	return -1;
 }
@@ -61,8 +62,15 @@ int fail_prefix(struct fail *why, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(head, sizeof(head), fmt, ap);
 	va_end(ap);
-	snprintf(why->what, sizeof(why->what), "%s%.*s", head, (int)(sizeof(why->what) - sizeof(head)), old);
+	snprintf(why->what, sizeof(why->what), "%s%.*s", head,
+		 (int)(sizeof(why->what) - sizeof(head)), old);
 	return -1;
+}
+
+void fail_locate(struct fail *why, uint64_t at)
+{
+	why->has_at = at != FAIL_NOWHERE;
+	why->at     = at;
 }
 
 const char *fail_text(const struct fail *why, char *buf, size_t len)
@@ -71,7 +79,7 @@ const char *fail_text(const struct fail *why, char *buf, size_t len)
 
 	if (why->sys && n >= 0 && (size_t)n < len)
 		n += snprintf(buf + n, len - (size_t)n, ": %s", strerror(why->sys));
-	if (why->at != FAIL_NOWHERE && n >= 0 && (size_t)n < len)
+	if (why->has_at && n >= 0 && (size_t)n < len)
 		snprintf(buf + n, len - (size_t)n, " (at byte %" PRIu64 ")", why->at);
 	return buf;
 }

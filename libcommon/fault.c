@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The action of a point in $VMFERRY_FAULT, copied to action; false when it is not named. */
+/* Copies the action of a point in $VMFERRY_FAULT to action; false when it is not named. */
 static bool fault_find(const char *point, char *action, size_t capacity)
 {
 	const char *all = getenv("VMFERRY_FAULT");
@@ -58,7 +58,7 @@ void fault_point(const char *point)
 		return;
 	int fd = open(action + 5, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
-	if (fd < 0)      /* the file is there: this point has been passed before */
+	if (fd < 0)      /* the file exists: this point was reached before */
 		return;
 	close(fd);
 	while (stop || access(action + 5, F_OK) == 0)
@@ -76,5 +76,5 @@ bool fault_hit(const char *point)
 }
 
 #else
-typedef int fault_nothing;     /* an empty file is not C */
+typedef int fault_nothing;     /* C requires a declaration */
 #endif

@@ -20,7 +20,8 @@
 
 #define HOSTKEY_FILE "snapshot.key"
 
-/* The folder, opened: ours, no link, and nobody else can put a key of his own into it. */
+/* Opens the folder, which must be ours and not a link, so that nobody else can put a key into
+ * it. */
 static int hostkey_folder(char path[PATHS_MAX], bool create, struct fail *why)
 {
 	struct stat st;
@@ -34,7 +35,8 @@ static int hostkey_folder(char path[PATHS_MAX], bool create, struct fail *why)
 	if (fstat(dir, &st)) {
 		fail_sys(why, "%s", path);
 	} else if (st.st_uid != geteuid() || st.st_mode & 022) {
-		fail_set(why, FAIL_SYSTEM, "%s: owned by another user, or writable by others", path);
+		fail_set(why, FAIL_SYSTEM, "%s: owned by another user, or writable by others",
+			 path);
 	} else {
 		return dir;
 	}
@@ -60,7 +62,8 @@ static int hostkey_read(struct hostkey *k, int dir, const char *path, struct fai
 	else if (io_read_some(fd, buf, sizeof(buf), &got, HOSTKEY_FILE, why) == 0)
 		rc = got == HOSTKEY_BYTES
 			   ? 0
-			   : fail_set(why, FAIL_SYSTEM, "%s/%s: invalid key length, expected %u bytes: remove it",
+			   : fail_set(why, FAIL_SYSTEM,
+				      "%s/%s: invalid key length, expected %u bytes: remove it",
 				      path, HOSTKEY_FILE, HOSTKEY_BYTES);
 	if (rc == 0)
 		memcpy(k->b, buf, HOSTKEY_BYTES);
@@ -69,8 +72,8 @@ static int hostkey_read(struct hostkey *k, int dir, const char *path, struct fai
 	return rc;
 }
 
-/* The key complete and on disk under a name of its own, which is then linked: who finds the key
- * finds all of it, and of several that make one the first wins. */
+/* Writes the complete key to disk under a temporary name, which is then linked: who finds the key
+ * finds all of it, and of several processes that make one the first wins. */
 static int hostkey_make(int dir, const char *path, struct fail *why)
 {
 	uint8_t  key[HOSTKEY_BYTES];
@@ -126,8 +129,8 @@ void hostkey_clear(struct hostkey *k)
 	explicit_bzero(k, sizeof(*k));
 }
 
-int hostkey_mac(const struct hostkey *k, const struct mac_part *parts, size_t n,
-		uint8_t out[MAC_BYTES], struct fail *why)
+int hostkey_mac(const struct hostkey *k, const struct hostkey_part *parts, size_t n,
+		uint8_t out[HOSTKEY_MAC_BYTES], struct fail *why)
 {
 	static char      digest[] = "SHA256";
 	const OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
@@ -145,7 +148,7 @@ int hostkey_mac(const struct hostkey *k, const struct mac_part *parts, size_t n,
 		good = EVP_MAC_update(c, length, sizeof(length)) &&
 		       EVP_MAC_update(c, parts[i].data, parts[i].len);
 	}
-	good = good && EVP_MAC_final(c, out, &len, MAC_BYTES) && len == MAC_BYTES;
+	good = good && EVP_MAC_final(c, out, &len, HOSTKEY_MAC_BYTES) && len == HOSTKEY_MAC_BYTES;
 	EVP_MAC_CTX_free(c);
 	EVP_MAC_free(mac);
 	return good ? 0 : fail_set(why, FAIL_SYSTEM, "HMAC-SHA-256: libcrypto error");
@@ -154,15 +157,15 @@ int hostkey_mac(const struct hostkey *k, const struct mac_part *parts, size_t n,
 int hostkey_id(const struct hostkey *k, uint8_t out[HOSTKEY_ID_BYTES], struct fail *why)
 {
 	static const char purpose[] = "vmferry key id";
-	uint8_t           mac[MAC_BYTES];
+	uint8_t           mac[HOSTKEY_MAC_BYTES];
 
-	if (hostkey_mac(k, &(struct mac_part){ purpose, strlen(purpose) }, 1, mac, why))
+	if (hostkey_mac(k, &(struct hostkey_part){ purpose, strlen(purpose) }, 1, mac, why))
 		return -1;
 	memcpy(out, mac, HOSTKEY_ID_BYTES);
 	return 0;
 }
 
-bool mac_same(const uint8_t a[MAC_BYTES], const uint8_t b[MAC_BYTES])
+bool hostkey_mac_same(const uint8_t a[HOSTKEY_MAC_BYTES], const uint8_t b[HOSTKEY_MAC_BYTES])
 {
-	return CRYPTO_memcmp(a, b, MAC_BYTES) == 0;
+	return CRYPTO_memcmp(a, b, HOSTKEY_MAC_BYTES) == 0;
 }

@@ -40,7 +40,8 @@ int io_read_cancel(int fd, int cancel, void *buf, size_t len, size_t *got, const
 		return io_read_some(fd, buf, len, got, what, why);
 	*got = 0;
 	while (*got < len) {
-		struct pollfd w[2] = { { .fd = fd, .events = POLLIN }, { .fd = cancel, .events = POLLIN } };
+		struct pollfd w[2] = { { .fd = fd, .events = POLLIN },
+				       { .fd = cancel, .events = POLLIN } };
 		ssize_t       n;
 
 		if (poll(w, 2, -1) < 0) {
@@ -67,7 +68,8 @@ int io_read(int fd, void *buf, size_t len, const char *what, struct fail *why)
 	if (io_read_some(fd, buf, len, &got, what, why))
 		return -1;
 	if (got < len)
-		return fail_set(why, FAIL_CORRUPT, "%s: unexpected end of file: %zu of %zu bytes", what, got, len);
+		return fail_set(why, FAIL_CORRUPT, "%s: unexpected end of file: %zu of %zu bytes",
+				what, got, len);
 	return 0;
 }
 
@@ -100,7 +102,8 @@ int io_pread(int fd, void *buf, size_t len, uint64_t at, const char *what, struc
 		if (n < 0)
 			return fail_sys(why, "%s: read", what);
 		if (n == 0)
-			return fail_at(why, FAIL_CORRUPT, at, "%s: unexpected end of file: %zu bytes missing", what, len);
+			return fail_at(why, FAIL_CORRUPT, at,
+				       "%s: unexpected end of file: %zu bytes missing", what, len);
 		p += n;
 		at += (uint64_t)n;
 		len -= (size_t)n;
@@ -134,10 +137,12 @@ static int io_wait(int fd, short events, uint64_t deadline_ns, const char *what,
 		int           ms = -1;
 
 		if (deadline_ns) {
-			uint64_t now = io_now_ns();
-			uint64_t left = deadline_ns > now ? (deadline_ns - now + 999999) / 1000000 : 0;
+			uint64_t now  = io_now_ns();
+			uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
 
-			ms = left > 3600000 ? 3600000 : (int)left;
+			/* Rounded up, so that poll does not end before it; an hour fits an int. */
+			left = (left + 999999) / 1000000;
+			ms   = left > 3600000 ? 3600000 : (int)left;
 		}
 		int n = poll(&p, 1, ms);
 
@@ -159,31 +164,8 @@ static int io_peer_error(const char *what, const char *verb, struct fail *why)
 	return -1;
 }
 
-int io_recv(int fd, void *buf, size_t len, uint64_t deadline_ns, const char *what, struct fail *why)
-{
-	uint8_t *p = buf;
-
-	while (len) {
-		ssize_t n = recv(fd, p, len, deadline_ns ? MSG_DONTWAIT : 0);
-
-		if (n > 0) {
-			p += n;
-			len -= (size_t)n;
-			continue;
-		}
-		if (n == 0)
-			return fail_set(why, FAIL_PEER, "%s: connection closed by peer", what);
-		if (errno == EINTR)
-			continue;
-		if (errno != EAGAIN)
-			return io_peer_error(what, "receive", why);
-		if (io_wait(fd, POLLIN, deadline_ns, what, why))
-			return -1;
-	}
-	return 0;
-}
-
-int io_send(int fd, const void *buf, size_t len, uint64_t deadline_ns, const char *what, struct fail *why)
+int io_send(int fd, const void *buf, size_t len, uint64_t deadline_ns, const char *what,
+	    struct fail *why)
 {
 	const uint8_t *p = buf;
 
@@ -205,19 +187,21 @@ int io_send(int fd, const void *buf, size_t len, uint64_t deadline_ns, const cha
 	return 0;
 }
 
-int io_packet_send(int fd, const void *buf, size_t len, const int *fds, size_t nfds, const char *what, struct fail *why)
+ssize_t io_fds_send(int fd, const void *buf, size_t len, const int *fds, size_t nfds, int flags)
 {
 	struct iovec iov = { .iov_base = (void *)(uintptr_t)buf, .iov_len = len };
 	union {
 		struct cmsghdr align;
-		char           capacity[CMSG_SPACE(IO_FDS_MAX * sizeof(int))];
+		char           bytes[CMSG_SPACE(IO_FDS_MAX * sizeof(int))];
 	} ctl = { 0 };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (nfds > IO_FDS_MAX)
-		return fail_set(why, FAIL_LIMIT, "%s: %zu descriptors in one message", what, nfds);
+	if (nfds > IO_FDS_MAX) {
+		errno = EINVAL;
+		return -1;
+	}
 	if (nfds) {
-		m.msg_control    = ctl.capacity;
+		m.msg_control    = ctl.bytes;
 		m.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
 		struct cmsghdr *c = CMSG_FIRSTHDR(&m);
 
@@ -226,14 +210,42 @@ int io_packet_send(int fd, const void *buf, size_t len, const int *fds, size_t n
 		c->cmsg_len   = CMSG_LEN(nfds * sizeof(int));
 		memcpy(CMSG_DATA(c), fds, nfds * sizeof(int));
 	}
-	for (;;) {
-		ssize_t n = sendmsg(fd, &m, MSG_NOSIGNAL);
+	return sendmsg(fd, &m, flags | MSG_NOSIGNAL);
+}
 
-		if (n >= 0)
+int io_packet_send(int fd, const void *buf, size_t len, const int *fds, size_t nfds,
+		   const char *what, struct fail *why)
+{
+	if (nfds > IO_FDS_MAX)
+		return fail_set(why, FAIL_LIMIT, "%s: %zu descriptors in one message", what, nfds);
+	for (;;) {
+		if (io_fds_send(fd, buf, len, fds, nfds, 0) >= 0)
 			return 0;
 		if (errno != EINTR)
 			return io_peer_error(what, "send", why);
 	}
+}
+
+size_t io_fds_take(struct msghdr *m, int *fds, size_t capacity)
+{
+	size_t came = 0;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		for (size_t i = 0; i < count; i++, came++) {
+			int one;
+
+			memcpy(&one, CMSG_DATA(c) + i * sizeof(int), sizeof(one));
+			if (came < capacity)
+				fds[came] = one;
+			else
+				close(one);
+		}
+	}
+	return came;
 }
 
 int io_fds_lost(int fd, const char *what, struct fail *why)
@@ -246,16 +258,19 @@ int io_fds_lost(int fd, const char *what, struct fail *why)
 	return fail_set(why, FAIL_PEER, "%s: more file descriptors than expected", what);
 }
 
-int io_packet_recv(int fd, void *buf, size_t len, size_t *got, int *fds, size_t *nfds, uint64_t deadline_ns,
-		   const char *what, struct fail *why)
+int io_packet_recv(int fd, void *buf, size_t len, size_t *got, int *fds, size_t *nfds,
+		   uint64_t deadline_ns, const char *what, struct fail *why)
 {
 	struct iovec iov = { .iov_base = buf, .iov_len = len };
 	union {
 		struct cmsghdr align;
-		char           capacity[CMSG_SPACE(IO_FDS_MAX * sizeof(int))];
+		char           bytes[CMSG_SPACE(IO_FDS_MAX * sizeof(int))];
 	} ctl = { 0 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl.capacity, .msg_controllen = sizeof(ctl.capacity) };
-	size_t  capacity = nfds ? *nfds : 0, have = 0;
+	struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = ctl.bytes, .msg_controllen = sizeof(ctl.bytes),
+	};
+	size_t  capacity = nfds ? *nfds : 0, came;
 	ssize_t n;
 
 	*got = 0;
@@ -266,43 +281,27 @@ int io_packet_recv(int fd, void *buf, size_t len, size_t *got, int *fds, size_t 
 	do
 		n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
+	/* A peer that closed with our last message unread: the end all the same. */
 	if (n < 0 && errno == ECONNRESET)
 		return 0;
 	if (n < 0)
 		return io_peer_error(what, "receive", why);
 
-	bool bad = (m.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
-
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		for (size_t i = 0; i < count; i++) {
-			int one;
-
-			memcpy(&one, CMSG_DATA(c) + i * sizeof(int), sizeof(one));
-			if (have < capacity)
-				fds[have++] = one;
-			else {
-				close(one);
-				bad = true;
-			}
-		}
+	came = io_fds_take(&m, fds, capacity);
+	if (came <= capacity && !(m.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
+		*got = (size_t)n;
+		if (nfds)
+			*nfds = came;
+		return 0;
 	}
-	if (bad) {
-		if (m.msg_flags & MSG_CTRUNC)
-			io_fds_lost(fd, what, why);
-		else
-			fail_set(why, FAIL_PEER, "%s: truncated message or unexpected file descriptors", what);
-		while (have)
-			close(fds[--have]);
-		return -1;
-	}
-	*got = (size_t)n;
-	if (nfds)
-		*nfds = have;
-	return 0;
+	if (m.msg_flags & MSG_CTRUNC)
+		io_fds_lost(fd, what, why);
+	else
+		fail_set(why, FAIL_PEER, "%s: truncated message or unexpected file descriptors",
+			 what);
+	for (size_t i = 0; i < came && i < capacity; i++)
+		close(fds[i]);
+	return -1;
 }
 
 static uint64_t io_clock(clockid_t id)
@@ -353,7 +352,7 @@ int io_memfd(const char *name, const void *buf, size_t len, struct fail *why)
 int io_slurp(int fd, uint8_t **out, size_t *len, size_t max, const char *what, struct fail *why)
 {
 	size_t   capacity = 64 * 1024, have = 0;
-	uint8_t *buf  = malloc(capacity);
+	uint8_t *buf      = malloc(capacity);
 
 	while (buf) {
 		size_t got;
@@ -365,7 +364,8 @@ int io_slurp(int fd, uint8_t **out, size_t *len, size_t max, const char *what, s
 		have += got;
 		if (have > max) {
 			free(buf);
-			return fail_set(why, FAIL_LIMIT, "%s: exceeds the limit of %zu bytes", what, max);
+			return fail_set(why, FAIL_LIMIT, "%s: exceeds the limit of %zu bytes", what,
+					max);
 		}
 		if (have < capacity) {
 			*out = buf;

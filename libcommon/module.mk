@@ -2,12 +2,12 @@
 # libcommon: what all four tools share and nothing of what is saved.
 #   fail        failures with a kind that decides the exit status
 #   bytes       integers in memory, little- and big-endian, by value
-#   io          whole reads and writes, descriptors over a socket, deadlines
+#   io          whole reads and writes, the one sender of descriptors over a socket, deadlines
 #   bitmap      u64 words, one bit a page, runs
 #   populated   where a sparse region has pages
 #   uuid        random ids and their text
 #   paths       runtime and state folders, VM names
-#   pages       a batch of guest pages on its way
+#   pages       a batch of guest pages to be written or sent
 #   pageset     page numbers; the next one is found in a few steps
 #   page_sink   pages into a region's memfd
 #   note        a line on stderr while a tool runs on
@@ -19,12 +19,12 @@
 #   hostkey     the key in the state folder by which a host knows its own snapshots; HMAC-SHA-256
 #   fault       ways to fail, in test builds only
 #   client/     a VM seen from outside; may use format/, and nothing else here may use it
-#     lease     the client's end of a VM's lease
+#     lease     the client's end of a VM's lease; lease_kinds: what it is for, of both ends
 #     control   the client's end of a VM's control socket (QMP)
 #     precopy   rounds over the dirty bitmap, the pause, the rest
 #     progress  a live line or JSON lines on stderr
-#     moves     records of who owns a VM across a move; moves_file: on disk; moves_lock: the claim of a VM
+#     moves     records of who owns a VM across a move; moves_file: on disk; moves_lock: its claim
 LIBS += libcommon
-libcommon_client_SRCS := lease.c control.c precopy.c progress.c moves.c moves_file.c moves_lock.c
+libcommon_client_SRCS := lease.c lease_kinds.c control.c precopy.c progress.c moves.c moves_file.c moves_lock.c
 libcommon_SRCS := fail.c io.c bitmap.c pageset.c populated.c uuid.c paths.c pages.c page_sink.c fault.c note.c units.c publish.c \
 		  samefile.c text.c hostkey.c $(addprefix client/,$(libcommon_client_SRCS))

@@ -34,7 +34,7 @@ static const char *paths_env(const char *name)
 	return v && v[0] ? v : NULL;
 }
 
-/* dir, and its parents when they are missing, 0700. */
+/* Makes dir, and its parents when they are missing, 0700. */
 static int paths_mkdirs(const char *dir, struct fail *why)
 {
 	char path[PATHS_MAX];
@@ -53,7 +53,7 @@ static int paths_mkdirs(const char *dir, struct fail *why)
 	return 0;
 }
 
-/* A folder we own, not a link, that nobody else can write. */
+/* Is it a folder of our own, not a link, that nobody else can write? */
 static int paths_check(const char *dir, struct fail *why)
 {
 	struct stat st;
@@ -67,10 +67,14 @@ static int paths_check(const char *dir, struct fail *why)
 	if (rc)
 		return fail_sys(why, "%s: stat", dir);
 	if (st.st_uid != geteuid())
-		return fail_set(why, FAIL_SYSTEM, "%s: owned by uid %u, not by this user (uid %u): set VMFERRY_RUNTIME_DIR to a directory of yours",
-				dir, (unsigned)st.st_uid, (unsigned)geteuid());
+		return fail_set(why, FAIL_SYSTEM,
+				"%s: owned by uid %u, not by this user (uid %u): set "
+				"VMFERRY_RUNTIME_DIR to a directory of yours", dir,
+				(unsigned)st.st_uid, (unsigned)geteuid());
 	if (st.st_mode & 077)
-		return fail_set(why, FAIL_SYSTEM, "%s: mode %04o is accessible by others: use chmod 700", dir, (unsigned)st.st_mode & 07777);
+		return fail_set(why, FAIL_SYSTEM,
+				"%s: mode %04o is accessible by others: use chmod 700", dir,
+				(unsigned)st.st_mode & 07777);
 	return 0;
 }
 
@@ -93,7 +97,9 @@ int paths_runtime(char out[PATHS_MAX], bool create, struct fail *why)
 	else if (geteuid() == 0)
 		rc = paths_join(out, "/run/vmferry", "", why);
 	else
-		return fail_set(why, FAIL_SYSTEM, "no runtime directory: set VMFERRY_RUNTIME_DIR (or XDG_RUNTIME_DIR) to a private directory");
+		return fail_set(why, FAIL_SYSTEM,
+				"no runtime directory: set VMFERRY_RUNTIME_DIR (or "
+				"XDG_RUNTIME_DIR) to a private directory");
 	if (rc)
 		return -1;
 	if (create && paths_mkdirs(out, why))
@@ -103,7 +109,9 @@ int paths_runtime(char out[PATHS_MAX], bool create, struct fail *why)
 
 int paths_state(char out[PATHS_MAX], bool create, struct fail *why)
 {
-	const char *own = paths_env("VMFERRY_STATE_DIR"), *xdg = paths_env("XDG_STATE_HOME"), *home = paths_env("HOME");
+	const char *own  = paths_env("VMFERRY_STATE_DIR");
+	const char *xdg  = paths_env("XDG_STATE_HOME");
+	const char *home = paths_env("HOME");
 	int         rc;
 
 	if (own)
@@ -115,7 +123,9 @@ int paths_state(char out[PATHS_MAX], bool create, struct fail *why)
 	else if (home)
 		rc = paths_join(out, home, "/.local/state/vmferry", why);
 	else
-		return fail_set(why, FAIL_SYSTEM, "no state directory: set VMFERRY_STATE_DIR (or XDG_STATE_HOME) to a private directory");
+		return fail_set(why, FAIL_SYSTEM,
+				"no state directory: set VMFERRY_STATE_DIR (or XDG_STATE_HOME) to "
+				"a private directory");
 	return rc ? -1 : create ? paths_mkdirs(out, why) : 0;
 }
 
@@ -149,13 +159,17 @@ int paths_socket(char out[PATHS_MAX], const char *vm, bool create, struct fail *
 			return -1;
 	} else {
 		if (!paths_name_ok(vm))
-			return fail_set(why, FAIL_USAGE, "'%.80s': invalid VM name (letters, digits, '.', '_', '-'; at most %d)", vm, VM_NAME_MAX);
+			return fail_set(why, FAIL_USAGE,
+					"'%.80s': invalid VM name (letters, digits, '.', '_', '-'; "
+					"at most %d)", vm, VM_NAME_MAX);
 		if (paths_runtime(dir, create, why))
 			return -1;
 		if (snprintf(out, PATHS_MAX, "%s/%s.sock", dir, vm) >= PATHS_MAX)
 			return fail_set(why, FAIL_USAGE, "%s: path too long", dir);
 	}
 	if (strlen(out) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-		return fail_set(why, FAIL_USAGE, "%s: path too long for a socket: set VMFERRY_RUNTIME_DIR to a shorter directory", out);
+		return fail_set(why, FAIL_USAGE,
+				"%s: path too long for a socket: set VMFERRY_RUNTIME_DIR to a "
+				"shorter directory", out);
 	return 0;
 }

@@ -28,7 +28,7 @@ static int publish_exists(const struct publish *p, struct fail *why)
 }
 
 /* Splits path into an open folder and a name in it. */
-static int publish_place(struct publish *p, const char *path, struct fail *why)
+static int publish_split(struct publish *p, const char *path, struct fail *why)
 {
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 	char        dir[PATH_MAX];
@@ -39,7 +39,8 @@ static int publish_place(struct publish *p, const char *path, struct fail *why)
 	snprintf(p->name, sizeof(p->name), "%s", name);
 	if (!name[0] || !strcmp(name, ".") || !strcmp(name, ".."))
 		return fail_set(why, FAIL_USAGE, "'%.80s': not a file name", path);
-	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - path + 1) : 2, slash ? path : "./");
+	snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - path + 1) : 2,
+		 slash ? path : "./");
 	p->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return p->dir < 0 ? fail_sys(why, "%s", path) : 0;
 }
@@ -60,14 +61,16 @@ static int publish_create(struct publish *p, struct fail *why)
 	errno = EOPNOTSUPP;
 	if (!fault_hit("publish.no-tmpfile"))
 		p->fd = openat(p->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (p->fd < 0 && errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT && errno != EINVAL)
+	if (p->fd < 0 && errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT &&
+	    errno != EINVAL)
 		return fail_sys(why, "%s: create", p->path);
 	for (int tries = 0; p->fd < 0 && tries < 100; tries++) {
 		char temp[sizeof(p->temp)];
 
 		if (publish_temp_name(p, why))
 			return -1;
-		p->fd = openat(p->dir, p->temp, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
+		p->fd = openat(p->dir, p->temp, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW,
+			       0600);
 		if (p->fd >= 0)
 			break;
 		memcpy(temp, p->temp, sizeof(temp));
@@ -80,8 +83,8 @@ static int publish_create(struct publish *p, struct fail *why)
 	return 0;
 }
 
-/* What has the name: p->old when it is a regular file, which needs force. */
-static int publish_look(struct publish *p, bool force, struct fail *why)
+/* Examines what has the name: p->old when it is a regular file, which requires force. */
+static int publish_examine(struct publish *p, bool force, struct fail *why)
 {
 	p->old_fd = openat(p->dir, p->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (p->old_fd < 0)
@@ -89,11 +92,13 @@ static int publish_look(struct publish *p, bool force, struct fail *why)
 	if (fstat(p->old_fd, &p->old))
 		return fail_sys(why, "%s", p->path);
 	if (S_ISLNK(p->old.st_mode))
-		return fail_set(why, FAIL_SYSTEM, "%.220s: is a symbolic link, not overwritten; name the file "
-				"it points to", p->path);
+		return fail_set(why, FAIL_SYSTEM,
+				"%.220s: is a symbolic link, not overwritten; name the file it "
+				"points to", p->path);
 	if (!S_ISREG(p->old.st_mode))
-		return fail_set(why, FAIL_SYSTEM, "%.220s: not a regular file, not overwritten; redirect "
-				"standard output to write into it", p->path);
+		return fail_set(why, FAIL_SYSTEM,
+				"%.220s: not a regular file, not overwritten; redirect standard "
+				"output to write into it", p->path);
 	p->replaces = true;
 	return force ? 0 : publish_exists(p, why);
 }
@@ -103,7 +108,8 @@ static bool publish_same(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* Who could not read the old file can't read the new one. Another group's members are others. */
+/* Whoever could not read the old file cannot read the new one. Members of another group count as
+ * others. */
 static mode_t publish_mode(const struct publish *p, const struct stat *old, gid_t gid)
 {
 	mode_t was = old->st_mode & 0777;
@@ -113,7 +119,7 @@ static mode_t publish_mode(const struct publish *p, const struct stat *old, gid_
 	return p->mode & (was | S_IRUSR);
 }
 
-/* Also just before the name is given: what has it may have been changed by then. */
+/* Called again just before the name is given: the file may have been changed in the meantime. */
 static int publish_set_mode(struct publish *p, struct fail *why)
 {
 	mode_t      mode = p->mode;
@@ -129,8 +135,8 @@ static int publish_set_mode(struct publish *p, struct fail *why)
 int publish_open(struct publish *p, const char *path, mode_t mode, bool force, struct fail *why)
 {
 	*p = (struct publish){ .dir = -1, .fd = -1, .old_fd = -1, .mode = mode };
-	if (publish_place(p, path, why) || publish_look(p, force, why) || publish_create(p, why) ||
-	    publish_set_mode(p, why)) {
+	if (publish_split(p, path, why) || publish_examine(p, force, why) ||
+	    publish_create(p, why) || publish_set_mode(p, why)) {
 		publish_abandon(p);
 		publish_close(p);
 		return -1;
@@ -141,13 +147,14 @@ int publish_open(struct publish *p, const char *path, mode_t mode, bool force, s
 int publish_keep(const struct publish *p, const struct stat *st, const char *what,
 		 struct fail *why)
 {
-	if (p->replaces && same_file(&p->old, st))
-		return fail_set(why, FAIL_USAGE, "%.200s: is %.80s, not overwritten; name another file",
-				p->path, what);
+	if (p->replaces && samefile(&p->old, st))
+		return fail_set(why, FAIL_USAGE,
+				"%.200s: is %.80s, not overwritten; name another file", p->path,
+				what);
 	return 0;
 }
 
-/* Links the nameless file to a name. */
+/* Gives the nameless file a name. */
 static int publish_link(const struct publish *p, const char *name)
 {
 	char self[40];
@@ -155,7 +162,8 @@ static int publish_link(const struct publish *p, const char *name)
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", p->fd);
 	if (linkat(AT_FDCWD, self, p->dir, name, AT_SYMLINK_FOLLOW) == 0)
 		return 0;
-	/* Without /proc: allowed to the opener since Linux 6.10, before it to CAP_DAC_READ_SEARCH. */
+	/* Without /proc: allowed to who has opened the file since Linux 6.10, before that to
+	 * CAP_DAC_READ_SEARCH. */
 	return errno == ENOENT ? linkat(p->fd, "", p->dir, name, AT_EMPTY_PATH) : -1;
 }
 
@@ -167,15 +175,15 @@ static int publish_rename(const struct publish *p)
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)
 		return -1;
-	/* A file system without NOREPLACE: a link never replaces. */
+	/* A file system without RENAME_NOREPLACE: link(2) never replaces. */
 	if (linkat(p->dir, p->temp, p->dir, p->name, 0))
 		return -1;
 	unlinkat(p->dir, p->temp, 0);
 	return 0;
 }
 
-/* Writing takes minutes: is the file to be replaced still the one that was judged? */
-static int publish_look_again(struct publish *p, struct fail *why)
+/* Writing can take minutes: is the file to be replaced still the one that was checked? */
+static int publish_recheck(struct publish *p, struct fail *why)
 {
 	struct stat st;
 
@@ -188,8 +196,9 @@ static int publish_look_again(struct publish *p, struct fail *why)
 		return 0;
 	}
 	if (!publish_same(&p->old, &st))
-		return fail_set(why, FAIL_SYSTEM, "%.220s: replaced by another program in the meantime, "
-				"not overwritten", p->path);
+		return fail_set(why, FAIL_SYSTEM,
+				"%.220s: replaced by another program in the meantime, not "
+				"overwritten", p->path);
 	p->old = st;
 	return publish_set_mode(p, why);
 }
@@ -198,12 +207,13 @@ int publish_finish(struct publish *p, struct fail *why)
 {
 	int rc;
 
-	if (publish_look_again(p, why))
+	if (publish_recheck(p, why))
 		return -1;
 	if (p->temp[0]) {
 		rc = publish_rename(p);
 	} else if (p->replaces) {
-		/* A link can't replace: it gets a name for a moment, which rename then moves. */
+		/* link(2) cannot replace: the file gets a temporary name, which rename then
+		 * moves. */
 		if (publish_temp_name(p, why))
 			return -1;
 		rc = publish_link(p, p->temp);
@@ -219,9 +229,10 @@ int publish_finish(struct publish *p, struct fail *why)
 	if (rc)
 		return fail_sys(why, "%s: link the finished file", p->path);
 	p->temp[0] = '\0';
-	/* Some file systems have no such fsync and say so. */
+	/* Some file systems do not support fsync of a folder, and say so. */
 	if (fsync(p->dir) && errno != EINVAL)
-		return fail_sys(why, "%s: complete, but its directory could not be synced", p->path);
+		return fail_sys(why, "%s: complete, but its directory could not be synced",
+				p->path);
 	return 0;
 }
 

@@ -5,11 +5,11 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-#define LOOP_DEPTH 8u      /* a loop device over a file on ... over a loop device */
+#define LOOP_DEPTH 8u      /* loop devices on top of each other */
 
-bool loop_backing(const struct stat *device, char *path, size_t capacity, struct stat *st)
+bool samefile_loop_backing(const struct stat *device, char *path, size_t capacity, struct stat *st)
 {
-	/* Of a partition the device it is on tells. */
+	/* A partition: the device that it is on tells. */
 	static const char *const places[] = { "", "/.." };
 	char                     info[80];
 	FILE                    *f = NULL;
@@ -39,7 +39,7 @@ static bool same_inode(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* a itself, or what is behind it. */
+/* a itself, or the file behind it. */
 static bool same_behind(struct stat a, const struct stat *b)
 {
 	char        path[4096];
@@ -48,14 +48,14 @@ static bool same_behind(struct stat a, const struct stat *b)
 	for (unsigned i = 0; i < LOOP_DEPTH; i++) {
 		if (same_inode(&a, b))
 			return true;
-		if (!loop_backing(&a, path, sizeof(path), &behind))
+		if (!samefile_loop_backing(&a, path, sizeof(path), &behind))
 			return false;
 		a = behind;
 	}
 	return false;
 }
 
-bool same_file(const struct stat *a, const struct stat *b)
+bool samefile(const struct stat *a, const struct stat *b)
 {
 	return same_behind(*a, b) || same_behind(*b, a);
 }

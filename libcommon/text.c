@@ -29,7 +29,7 @@ const char *text_plain(const char *in, char *out, size_t capacity)
 
 json_t *text_json(const char *in)
 {
-	json_t *j    = json_string(in);
+	json_t *j        = json_string(in);
 	size_t  capacity = 4 * strlen(in) + 16;
 	char   *plain;
 

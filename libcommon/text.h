@@ -5,13 +5,14 @@
 #include <jansson.h>
 #include <stddef.h>
 
-/* File names and what files and peers say are bytes: as text that cannot steer a terminal, nor break
- * JSON. */
+/* File names and what files and peers contain are bytes: here they become text that can neither
+ * control a terminal nor break JSON. */
 
-/* Printable ASCII as it is, '\\' doubled, all else as \xNN; cut with "..." when out is too small
- * (room is 8 at least). Returns out. */
+/* Printable ASCII as it is, '\\' doubled, all else as \xNN; truncated with "..." when it does not
+ * fit (capacity is at least 8). Returns out. */
 const char *text_plain(const char *in, char *out, size_t capacity);
-/* A JSON string: UTF-8 as it is, anything else as text_plain writes it. NULL only without memory. */
+/* A JSON string: UTF-8 as it is, anything else as text_plain() writes it. NULL only without
+ * memory. */
 json_t *text_json(const char *in);
 
 #endif

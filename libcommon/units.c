@@ -4,14 +4,16 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Digits at the start of text into *n; returns what follows, NULL when there are none or too many. */
+/* Parses the digits at the start of text into *n; returns what follows, NULL when there are none or
+ * too many. */
 static const char *units_digits(uint64_t *n, const char *text)
 {
 	const char *p = text;
 
 	*n = 0;
 	for (; *p >= '0' && *p <= '9'; p++)
-		if (__builtin_mul_overflow(*n, 10u, n) || __builtin_add_overflow(*n, (uint64_t)(*p - '0'), n))
+		if (__builtin_mul_overflow(*n, 10u, n) ||
+		    __builtin_add_overflow(*n, (uint64_t)(*p - '0'), n))
 			return NULL;
 	return p == text ? NULL : p;
 }
@@ -39,7 +41,8 @@ bool units_size(uint64_t *out, const char *text)
 		char        c = *end >= 'a' && *end <= 'z' ? (char)(*end - 'a' + 'A') : *end;
 		const char *at = strchr(suffixes, c);
 
-		if (!at || end[1] || __builtin_mul_overflow(n, (uint64_t)1024 << (10 * (at - suffixes)), &n))
+		if (!at || end[1] ||
+		    __builtin_mul_overflow(n, (uint64_t)1024 << (10 * (at - suffixes)), &n))
 			return false;
 	}
 	*out = n;
@@ -49,7 +52,11 @@ bool units_size(uint64_t *out, const char *text)
 bool units_duration(uint64_t *out_ns, const char *text)
 {
 	static const struct { const char *name; uint64_t ns; } table[] = {
-		{ "us", 1000 }, { "ms", 1000000 }, { "s", 1000000000 }, { "m", 60000000000 }, { "h", 3600000000000 },
+		{ "us", 1000 },
+		{ "ms", 1000000 },
+		{ "s", 1000000000 },
+		{ "m", 60000000000 },
+		{ "h", 3600000000000 },
 	};
 	uint64_t    n;
 	const char *end = units_digits(&n, text);

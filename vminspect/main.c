@@ -30,7 +30,7 @@ static int main_standard_files(struct fail *why)
 int main(int argc, char **argv)
 {
 	struct args           a   = { .file = NULL };
-	struct fail           why = { .at = FAIL_NOWHERE };
+	struct fail           why = { 0 };
 	const struct command *c;
 	int                   rc;
 

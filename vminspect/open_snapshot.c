@@ -80,8 +80,8 @@ static int view_stream(struct snapshot_view *l, const struct view_want *want, st
 		l->bytes = at + CHUNK_HEADER_BYTES + c.len;
 		rounds_note(&l->rounds, &c, payload);
 		if (view_chunk(l, s, &c, want, why)) {
-			if (why->at == FAIL_NOWHERE && (why->kind == FAIL_CORRUPT || why->kind == FAIL_VERSION || why->kind == FAIL_LIMIT))
-				why->at = at;
+			if (!why->has_at && (why->kind == FAIL_CORRUPT || why->kind == FAIL_VERSION || why->kind == FAIL_LIMIT))
+				fail_locate(why, at);
 			goto out;
 		}
 	}

@@ -56,7 +56,7 @@ static json_t *verify_damage_json(const struct fail *why)
 	};
 	const char *kind = kinds[why->kind] ? kinds[why->kind] : "other";
 
-	return json_pack("{s:b,s:s,s:o,s:o}", "sound", 0, "kind", kind, "at", why->at == FAIL_NOWHERE ? json_null() : show_json_u64(why->at), "what",
+	return json_pack("{s:b,s:s,s:o,s:o}", "sound", 0, "kind", kind, "at", why->has_at ? show_json_u64(why->at) : json_null(), "what",
 			 show_json_text(why->what));
 }
 

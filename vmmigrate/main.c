@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "libcommon/fail.h"
+#include "libcommon/text.h"
 #include "libcommon/units.h"
 #include "vmmigrate/listen.h"
 #include "vmmigrate/options.h"
@@ -27,17 +28,31 @@ static int main_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+static void move_report_json(const struct source_result *r, const char *move)
+{
+	progress_json(stderr, json_pack("{s:s, s:o, s:o, s:s, s:I, s:b, s:I, s:I, s:I, s:I, s:b, "
+					"s:f, s:f, s:b}",
+					"event", "moved", "vm", text_json(r->name),
+					"peer", text_json(r->peer), "move", move,
+					"rounds", (json_int_t)r->pages.nrounds,
+					"converged", (int)r->pages.converged,
+					"pages", (json_int_t)r->pages.pages_total,
+					"pages_paused", (json_int_t)r->pages.pages_paused,
+					"bytes", (json_int_t)r->bytes,
+					"resent", (json_int_t)r->resends,
+					"audited", (int)r->audited,
+					"downtime_ms", progress_ms(r->downtime_ns),
+					"total_ms", progress_ms(r->total_ns),
+					"alive", (int)r->alive));
+}
+
 static void move_report(const struct options *o, const struct source_result *r)
 {
 	char bytes[UNITS_TEXT], down[UNITS_TEXT], total[UNITS_TEXT], move[UUID_TEXT];
 
 	uuid_text(&r->move, move);
 	if (o->progress == PROGRESS_JSON) {
-		fprintf(stderr, "{\"event\": \"moved\", \"vm\": \"%s\", \"peer\": \"%s\", \"move\": \"%s\", \"rounds\": %" PRIu32 ", \"converged\": %s, "
-			"\"pages\": %" PRIu64 ", \"pages_paused\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"resent\": %" PRIu64 ", \"audited\": %s, "
-			"\"downtime_ms\": %.3f, \"total_ms\": %.3f, \"alive\": %s}\n", r->name, r->peer, move, r->pages.nrounds,
-			r->pages.converged ? "true" : "false", r->pages.pages_total, r->pages.pages_paused, r->bytes, r->resends,
-			r->audited ? "true" : "false", (double)r->downtime_ns / 1e6, (double)r->total_ns / 1e6, r->alive ? "true" : "false");
+		move_report_json(r, move);
 		return;
 	}
 	fprintf(stderr,

@@ -261,7 +261,7 @@ int wire_send_abort(struct wire *w, const char *reason, struct fail *why)
 static int wire_senseless(const struct wire *w, struct fail *why)
 {
 	why->kind = FAIL_PEER;
-	why->at   = FAIL_NOWHERE;
+	fail_locate(why, FAIL_NOWHERE);
 	return fail_prefix(why, "%s: ", w->peer);
 }
 

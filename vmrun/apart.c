@@ -14,7 +14,7 @@ int apart_from(const struct machine *m, const struct stat *file, const char *wha
 
 		if (h->cls != HOST_SERIAL || strncmp(h->path, "file:", 5) || stat(h->path + 5, &st))
 			continue;
-		if (same_file(&st, file))
+		if (samefile(&st, file))
 			return fail_set(why, FAIL_USAGE,
 				"serial port '%s': %.160s is %.80s; name another file",
 				h->name, h->path + 5, what);

@@ -88,7 +88,7 @@ static int main_start(struct vm *vm, const struct options *o, struct fail *why)
 /* The life of one machine; the exit status. */
 static int main_vm(const struct options *o)
 {
-	struct fail  why  = { .at = FAIL_NOWHERE }, late;
+	struct fail  why  = { 0 }, late;
 	struct loop *loop = NULL;
 	struct vm   *vm   = NULL;
 	int          rc   = loop_open(&loop, &why);
@@ -125,7 +125,7 @@ static int main_vm(const struct options *o)
 int main(int argc, char **argv)
 {
 	struct options *o;
-	struct fail     why = { .at = FAIL_NOWHERE };
+	struct fail     why = { 0 };
 
 	if (main_prepare(&why))
 		return fail_report("vmrun", &why);

@@ -167,7 +167,7 @@ static int restore_own(const struct snap_stream *s, const struct options *o, str
 /* The guest waits for a reset: --cont does it, if it can be done. */
 static void restore_pending(struct vm *vm, const struct options *o)
 {
-	struct fail why = { .at = FAIL_NOWHERE };
+	struct fail why = { 0 };
 	char        text[600];
 
 	if (o->cont && vm_reset_pending(vm, &why) == 0) {
@@ -333,8 +333,8 @@ int vm_restore(struct vm **out, const struct options *o, struct loop *loop, stru
 		free(m);
 		return -1;
 	}
-	*r = (struct restoring){ .o = o, .cancel = -1, .done = -1, .why = { .at = FAIL_NOWHERE } };
-	/* Up to here there is nothing to clean up, and a signal ends us at once. */
+	*r = (struct restoring){ .o = o, .cancel = -1, .done = -1 };
+	/* Up to here a signal ends us at once, and nothing is left behind. */
 	r->fd = setup_source(o->source, why);
 	if (r->fd < 0 || snap_header_load(r->fd, o->source, file, "vmrun --restore -", header,
 					  why) ||

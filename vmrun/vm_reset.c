@@ -13,7 +13,7 @@
 /* The guest must not continue without the reset that it asked for. */
 static void vm_reset_wait(struct vm *vm, const struct fail *reason)
 {
-	struct fail why = { .at = FAIL_NOWHERE };
+	struct fail why = { 0 };
 	char        text[600];
 
 	fail_text(reason, text, sizeof(text));
@@ -74,7 +74,7 @@ static void vm_reset_later(struct vm *vm, const struct fail *reason)
 
 void vm_reset_asked(struct vm *vm)
 {
-	struct fail why = { .at = FAIL_NOWHERE };
+	struct fail why = { 0 };
 
 	if (vm->cfg.on_reboot == REBOOT_EXIT) {
 		vm_end(vm, RUN_SHUTDOWN, 16, CAUSE_GUEST_RESET);

@@ -23,7 +23,7 @@ int main(int argc, char **argv)
 	struct options     opt;
 	struct progress    progress;
 	struct save_report report;
-	struct fail        why = { .at = FAIL_NOWHERE };
+	struct fail        why = { 0 };
 
 	if (main_standard_files(&why))
 		return fail_report("vmsnap", &why);

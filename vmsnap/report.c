@@ -6,12 +6,6 @@
 
 #include <inttypes.h>
 #include <jansson.h>
-#include <stdlib.h>
-
-static double report_ms(uint64_t ns)
-{
-	return (double)(ns / 1000) / 1000;
-}
 
 static void report_json(FILE *out, const struct options *o, const struct save_report *r)
 {
@@ -26,15 +20,11 @@ static void report_json(FILE *out, const struct options *o, const struct save_re
 			      o->file ? text_json(o->file) : json_null(), "snapshot", snapshot, "content", content,
 			      "rounds", (int)r->copy.nrounds, "pages", (json_int_t)r->copy.pages_total,
 			      "pages_paused", (json_int_t)r->copy.pages_paused, "present_pages", (json_int_t)r->copy.present_pages,
-			      "bytes", (json_int_t)r->bytes, "pause_ms", report_ms(r->pause_ns), "total_ms", report_ms(r->total_ns),
+			      "bytes", (json_int_t)r->bytes, "pause_ms", progress_ms(r->pause_ns), "total_ms", progress_ms(r->total_ns),
 			      "converged", (int)r->copy.converged, "committed", (int)r->committed, "stopped", (int)r->stopped,
 			      "authenticated", (int)r->authenticated);
-	char *text = j ? json_dumps(j, JSON_REAL_PRECISION(9)) : NULL;
 
-	if (text)
-		fprintf(out, "%s\n", text);
-	free(text);
-	json_decref(j);
+	progress_json(out, j);
 }
 
 static void report_text(FILE *out, const struct options *o, const struct save_report *r)

@@ -88,8 +88,8 @@ int snap_agree(const struct snap_header *h, const struct machine *config,
 
 static int tree_at(const char *chunk, uint64_t at, struct fail *why)
 {
-	if (why->at == FAIL_NOWHERE && why->kind != FAIL_SYSTEM)
-		why->at = at;
+	if (!why->has_at && why->kind != FAIL_SYSTEM)
+		fail_locate(why, at);
 	return fail_prefix(why, "%s chunk: ", chunk);
 }
 

@@ -6,7 +6,7 @@
 
 enum { AT_ALGORITHM = 0, AT_COVERS = 4, AT_RESERVED = 8, AT_KEY = 16, AT_MAC = 32 };
 
-static int auth_mac(uint8_t out[MAC_BYTES], enum auth_covers covers, const struct hostkey *k,
+static int auth_mac(uint8_t out[HOSTKEY_MAC_BYTES], enum auth_covers covers, const struct hostkey *k,
 		    const struct auth_text *t, struct fail *why)
 {
 	static const char  config[] = "vmferry snapshot configuration", all[] = "vmferry snapshot";
@@ -17,7 +17,7 @@ static int auth_mac(uint8_t out[MAC_BYTES], enum auth_covers covers, const struc
 	complete.incomplete = false;
 	snap_header_put(header, &complete);
 
-	const struct mac_part parts[] = {
+	const struct hostkey_part parts[] = {
 		{ covers == AUTH_ALL ? all : config,
 		  covers == AUTH_ALL ? sizeof(all) - 1 : sizeof(config) - 1 },
 		{ header, sizeof(header) },
@@ -58,11 +58,11 @@ int auth_get(unsigned *covers, const uint8_t *in, size_t len, uint64_t at, struc
 int auth_check(enum snap_auth *out, const uint8_t in[AUTH_BYTES], enum auth_covers covers,
 	       const struct hostkey *k, const struct auth_text *t, struct fail *why)
 {
-	uint8_t id[HOSTKEY_ID_BYTES], mac[MAC_BYTES];
+	uint8_t id[HOSTKEY_ID_BYTES], mac[HOSTKEY_MAC_BYTES];
 
 	if (hostkey_id(k, id, why) || auth_mac(mac, covers, k, t, why))
 		return -1;
-	*out = mac_same(in + AT_MAC, mac)               ? SNAP_AUTH_OK
+	*out = hostkey_mac_same(in + AT_MAC, mac)               ? SNAP_AUTH_OK
 	     : memcmp(in + AT_KEY, id, sizeof(id)) == 0 ? SNAP_AUTH_ALTERED
 							: SNAP_AUTH_OTHER;
 	return 0;

@@ -174,7 +174,7 @@ bool images_reader_has(const struct images_reader *r, const char *name)
 static int images_at(int rc, uint64_t at, struct fail *why)
 {
 	if (rc && why->kind != FAIL_SYSTEM)
-		why->at = at;
+		fail_locate(why, at);
 	return rc;
 }
 

@@ -13,16 +13,19 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define CONTROL_LINE_MAX    (16u << 20)            /* an answer: vmferry-inspect of a large VM is the longest */
-#define CONTROL_EVENTS_MAX  4096u                  /* queued while nobody asks for them; the oldest go first */
-#define CONTROL_GREETING_MS 15000u                 /* vmrun may be stopping vCPUs meanwhile, which takes 10 s at most */
+/* Bytes of an answer: that of vmferry-inspect for a large VM is the longest. */
+#define CONTROL_LINE_MAX    (16u << 20)
+/* Events are queued until they are asked for; beyond this the oldest are dropped. */
+#define CONTROL_EVENTS_MAX  4096u
+/* vmrun may be stopping vCPUs, which takes at most 10 s. */
+#define CONTROL_GREETING_MS 15000u
 
 struct control {
 	int      sock;
-	int      fd;               /* came with what was read last, not handed out yet; -1 for none */
+	int      fd;               /* came with the last read, not passed on yet; -1: none */
 	uint64_t serial;           /* id of the last command */
 	json_t  *events;           /* array, oldest first */
-	char    *buf;              /* bytes [start, len) are not parsed yet; those before `seen` hold no newline */
+	char    *buf;              /* [start, len) is not parsed yet; no newline before `seen` */
 	size_t   start, seen, len, capacity;
 	char     vm[PATHS_MAX];
 };
@@ -48,7 +51,7 @@ static uint64_t control_deadline(unsigned timeout_ms)
 	return timeout_ms ? io_now_ns() + (uint64_t)timeout_ms * 1000000u : 0;
 }
 
-/* Room for more bytes behind buf[len]: moves what is left to the front, then grows. */
+/* Makes space for more bytes behind buf[len]: moves what is left to the front, then grows. */
 static int control_capacity(struct control *c, struct fail *why)
 {
 	if (c->start) {
@@ -60,63 +63,58 @@ static int control_capacity(struct control *c, struct fail *why)
 	if (c->len < c->capacity)
 		return 0;
 	if (c->capacity >= CONTROL_LINE_MAX)
-		return fail_set(why, FAIL_PEER, "%s: reply line longer than %u MiB", c->vm, CONTROL_LINE_MAX >> 20);
+		return fail_set(why, FAIL_PEER, "%s: reply line longer than %u MiB", c->vm,
+				CONTROL_LINE_MAX >> 20);
 
 	size_t capacity = c->capacity ? c->capacity * 2 : 64u << 10;
-	char  *buf  = realloc(c->buf, capacity);
+	char  *buf      = realloc(c->buf, capacity);
 
 	if (!buf) {
 		errno = ENOMEM;
 		return fail_sys(why, "%s: line buffer", c->vm);
 	}
-	c->buf  = buf;
+	c->buf      = buf;
 	c->capacity = capacity;
 	return 0;
 }
 
-/* Keeps the one descriptor that may come with an answer; more than one, or a second unclaimed one, is closed. */
+/* Keeps the one descriptor that may come with an answer; a second one is closed. */
 static void control_take_fds(struct control *c, struct msghdr *m)
 {
-	for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h)) {
-		if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
-			continue;
-		size_t count = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	size_t capacity = c->fd < 0;
+	int    fd;
 
-		for (size_t i = 0; i < count; i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(h) + i * sizeof(int), sizeof(fd));
-			if (c->fd < 0)
-				c->fd = fd;
-			else
-				close(fd);
-		}
-	}
+	if (io_fds_take(m, &fd, capacity) && capacity)
+		c->fd = fd;
 }
 
 static int control_fill(struct control *c, uint64_t deadline_ns, struct fail *why)
 {
 	union {
 		struct cmsghdr align;
-		char           capacity[CMSG_SPACE(4 * sizeof(int))];
+		char           bytes[CMSG_SPACE(4 * sizeof(int))];
 	} ctl = { 0 };
 
 	if (control_capacity(c, why))
 		return -1;
 
 	struct iovec  iov = { .iov_base = c->buf + c->len, .iov_len = c->capacity - c->len };
-	struct msghdr m   = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl.capacity, .msg_controllen = sizeof(ctl.capacity) };
+	struct msghdr m   = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = ctl.bytes, .msg_controllen = sizeof(ctl.bytes),
+	};
 
 	for (;;) {
 		if (deadline_ns) {
-			uint64_t      now = io_now_ns();
-			struct pollfd p   = { .fd = c->sock, .events = POLLIN };
-			int           ms  = now >= deadline_ns ? 0 : (int)((deadline_ns - now) / 1000000u) + 1;
-			int           n   = poll(&p, 1, ms);
+			uint64_t      now  = io_now_ns();
+			struct pollfd p    = { .fd = c->sock, .events = POLLIN };
+			uint64_t      left = now < deadline_ns ? deadline_ns - now : 0;
+			int           n    = poll(&p, 1, left ? (int)(left / 1000000u) + 1 : 0);
 
 			if (n == 0 || (n < 0 && errno == EINTR)) {
 				if (io_now_ns() >= deadline_ns)
-					return fail_set(why, FAIL_PEER, "%s: timed out waiting for a reply", c->vm);
+					return fail_set(why, FAIL_PEER,
+							"%s: timed out waiting for a reply", c->vm);
 				continue;
 			}
 		}
@@ -133,7 +131,7 @@ static int control_fill(struct control *c, uint64_t deadline_ns, struct fail *wh
 			return fail_set(why, FAIL_ENDED, "%s: connection closed by vmrun", c->vm);
 		if (errno == EINTR)
 			continue;
-		if (errno == EAGAIN)           /* SO_RCVTIMEO is never set: not reached */
+		if (errno == EAGAIN)           /* not reached: SO_RCVTIMEO is never set */
 			continue;
 		return fail_sys(why, "%s: receive", c->vm);
 	}
@@ -143,7 +141,8 @@ static int control_fill(struct control *c, uint64_t deadline_ns, struct fail *wh
 static int control_message(struct control *c, json_t **out, uint64_t deadline_ns, struct fail *why)
 {
 	for (;;) {
-		char *end = c->len > c->seen ? memchr(c->buf + c->seen, '\n', c->len - c->seen) : NULL;
+		size_t more = c->len - c->seen;
+		char  *end  = more ? memchr(c->buf + c->seen, '\n', more) : NULL;
 
 		if (end) {
 			json_error_t err;
@@ -156,7 +155,8 @@ static int control_message(struct control *c, json_t **out, uint64_t deadline_ns
 				return 0;
 			json_decref(*out);
 			*out = NULL;
-			return fail_set(why, FAIL_PEER, "%s: not a control socket: invalid JSON", c->vm);
+			return fail_set(why, FAIL_PEER, "%s: not a control socket: invalid JSON",
+					c->vm);
 		}
 		c->seen = c->len;
 		if (control_fill(c, deadline_ns, why))
@@ -179,7 +179,8 @@ static int control_connect(struct control *c, const char *vm, struct fail *why)
 
 	if (paths_socket(path, vm, false, why))
 		return -1;
-	memcpy(to.sun_path, path, strlen(path) + 1);     /* paths_socket has checked that it fits */
+	/* Its length was checked by paths_socket(). */
+	memcpy(to.sun_path, path, strlen(path) + 1);
 	c->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (c->sock < 0)
 		return fail_sys(why, "%s: socket", vm);
@@ -221,14 +222,15 @@ int control_open(struct control **out, const char *vm, struct fail *why)
 		goto out;
 	if (control_message(c, &m, control_deadline(CONTROL_GREETING_MS), why)) {
 		if (why->kind == FAIL_ENDED)
-			why->kind = FAIL_PEER;     /* it was not there to be waited for */
+			why->kind = FAIL_PEER;     /* it ended before it could be asked anything */
 		goto out;
 	}
 	if (!json_is_object(json_object_get(m, "QMP"))) {
 		fail_set(why, FAIL_PEER, "%s: not a control socket: missing QMP greeting", vm);
 		goto out;
 	}
-	if (control_execute(c, "qmp_capabilities", NULL, NULL, NULL, NULL, CONTROL_GREETING_MS, why))
+	if (control_execute(c, "qmp_capabilities", NULL, NULL, NULL, NULL, CONTROL_GREETING_MS,
+			    why))
 		goto out;
 	*out = c;
 	c    = NULL;
@@ -250,11 +252,12 @@ static int control_send(struct control *c, const char *command, json_t *args, st
 	text = m ? json_dumps(m, JSON_COMPACT) : NULL;
 	json_decref(m);
 	if (!text)
-		return fail_set(why, FAIL_USAGE, "%s: %s: arguments are not valid JSON", c->vm, command);
+		return fail_set(why, FAIL_USAGE, "%s: %s: arguments are not valid JSON", c->vm,
+				command);
 
 	size_t len = strlen(text);
 
-	text[len] = '\n';     /* in the place of the NUL: one write, one line */
+	text[len] = '\n';     /* replaces the NUL: one line by one write */
 	rc = io_send(c->sock, text, len + 1, control_deadline(CONTROL_GREETING_MS), c->vm, why);
 	free(text);
 	if (rc && (why->sys == EPIPE || why->sys == ECONNRESET))
@@ -263,7 +266,8 @@ static int control_send(struct control *c, const char *command, json_t *args, st
 }
 
 /* "return" or "error" of m, our answer. */
-static int control_answer(struct control *c, json_t *m, json_t **ret, char cls[64], struct fail *why)
+static int control_answer(struct control *c, json_t *m, json_t **ret, char cls[64],
+			  struct fail *why)
 {
 	json_t *value = json_object_get(m, "return"), *error = json_object_get(m, "error");
 
@@ -277,11 +281,12 @@ static int control_answer(struct control *c, json_t *m, json_t **ret, char cls[6
 
 	if (cls)
 		snprintf(cls, 64, "%s", class ? class : "GenericError");
-	return fail_set(why, FAIL_PEER, "%s: %s", c->vm, desc ? desc : "invalid reply: neither return nor error");
+	return fail_set(why, FAIL_PEER, "%s: %s", c->vm,
+			desc ? desc : "invalid reply: neither return nor error");
 }
 
-int control_execute(struct control *c, const char *command, json_t *args, json_t **ret, int *fd, char cls[64],
-		    unsigned timeout_ms, struct fail *why)
+int control_execute(struct control *c, const char *command, json_t *args, json_t **ret, int *fd,
+		    char cls[64], unsigned timeout_ms, struct fail *why)
 {
 	uint64_t deadline = control_deadline(timeout_ms);
 	int      rc;
@@ -305,7 +310,7 @@ int control_execute(struct control *c, const char *command, json_t *args, json_t
 			json_decref(m);
 			continue;
 		}
-		/* An answer to a command we gave up waiting for earlier carries another id. */
+		/* The answer to a command that timed out earlier has another id. */
 		json_t *id = json_object_get(m, "id");
 
 		if (id && (uint64_t)json_integer_value(id) != c->serial) {

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,35 +17,44 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* One request, one answer; the channel is ours alone, so an answer with another verb or serial is a broken peer and
- * ends the lease on our side too. Nothing waits for ever: a vmrun that is stopped or stuck is a peer that went away. */
+/* One request, one answer: the channel is ours alone, so an answer with another verb or serial
+ * comes from a broken peer and ends the lease on our side too. Every wait has a limit: a vmrun that
+ * is stopped or hangs is a peer that went away. */
 
 #define LEASE_TREE_MAX   (4u << 20)              /* LIMIT_TREE_BYTES of format/limits.h */
 #define LEASE_RAM_MAX    ((uint64_t)1 << 44)     /* LIMIT_REGION_BYTES */
 #define LEASE_ANSWER_MS  60000u
-#define LEASE_SLOW_MS    300000u                 /* answers that wait for fsyncs, a pager or a whole load */
-#define LEASE_TRY_MS     20                      /* between two tries to get a lease */
+#define LEASE_SLOW_MS    300000u                 /* where vmrun waits for fsync or a load */
+#define LEASE_TRY_MS     20                      /* between two attempts to get a lease */
 #define LEASE_TICK_MS    100
 #define LEASE_DEATH_MS   1000
-#define LEASE_AHEAD      32u                     /* clears on their way at once: far below a socket buffer */
+#define LEASE_AHEAD      32u                     /* unanswered clears: they fit a socket buffer */
 
-static_assert(sizeof(struct lease_region) <= sizeof(((struct lease_msg *)0)->text), "a region travels in text");
-static_assert(sizeof(((struct lease *)0)->rams) / sizeof(struct lease_ram) <= IO_FDS_MAX, "as many as format allows");
+/* What docs/control.md 6 promises of the bytes on the channel. */
+static_assert(sizeof(struct lease_msg) == 336 && offsetof(struct lease_msg, text) == 80 &&
+	      sizeof(struct lease_region) == 72, "the messages of a lease have changed");
+static_assert(sizeof(((struct lease *)0)->rams) / sizeof(struct lease_ram) <= IO_FDS_MAX,
+	      "as many as format allows");
 
-/* From here on every call fails the same way: what vmrun said, once, is why. */
-static int lease_lost(struct lease *l, enum fail_kind kind, int sys, const char *reason, struct fail *why)
+/* From here on every call fails in the same way: the first reason is the true one, later ones
+ * follow from it. */
+static int lease_lost(struct lease *l, enum fail_kind kind, int sys, const char *reason,
+		      struct fail *why)
 {
 	if (l->lost == FAIL_NONE) {
 		l->lost     = kind;
 		l->lost_sys = sys;
-		snprintf(l->lost_why, sizeof(l->lost_why), "%.*s", (int)sizeof(l->lost_why) - 1, reason);
+		snprintf(l->lost_why, sizeof(l->lost_why), "%.*s", (int)sizeof(l->lost_why) - 1,
+			 reason);
 	}
 	fail_set(why, l->lost, "%s: lease lost: %s", l->vm, l->lost_why);
 	why->sys = l->lost_sys;
 	return -1;
 }
 
-/* The channel has ended without a last word. A process closes it a little before it is gone. */
+/* The channel has ended without LEASE_LOST. A process that is killed closes it a little before its
+ * pidfd becomes readable, hence the wait: only that tells a dead vmrun from one that ended the
+ * lease. */
 static int lease_closed(struct lease *l, struct fail *why)
 {
 	struct pollfd p = { .fd = l->vmrun, .events = POLLIN };
@@ -59,13 +69,15 @@ static enum fail_kind lease_kind_of(const struct lease_msg *m)
 	return m->kind > FAIL_NONE && m->kind < FAIL_KINDS ? (enum fail_kind)m->kind : FAIL_PEER;
 }
 
-/* One message whatever it is; the end of the channel is a lost lease. */
-static int lease_receive(struct lease *l, struct lease_msg *m, int *fds, size_t *nfds, unsigned timeout_ms, struct fail *why)
+/* One message of any kind; the end of the channel is a lost lease. */
+static int lease_receive(struct lease *l, struct lease_msg *m, int *fds, size_t *nfds,
+			 unsigned timeout_ms, struct fail *why)
 {
 	uint64_t deadline = io_now_ns() + (uint64_t)timeout_ms * 1000000u;
 	size_t   got = 0, capacity = nfds ? *nfds : 0;
 
-	/* Twice: a peer that closed with our request unread is first seen as a reset, its last words come after. */
+	/* Twice: a peer that closed with our request unread is first seen as a reset; what it sent
+	 * before comes after that. */
 	for (int i = 0; i < 2 && !got; i++) {
 		if (nfds)
 			*nfds = capacity;
@@ -96,7 +108,7 @@ static int lease_send(struct lease *l, struct lease_msg *m, int fd, struct fail 
 	if (io_packet_send(l->fd, m, sizeof(*m), &fd, fd >= 0 ? 1 : 0, "vmrun", why) == 0)
 		return 0;
 
-	/* The reason for a closed channel may be waiting in it. */
+	/* The reason for a closed channel may be unread in it. */
 	struct lease_msg last;
 	int              fds[IO_FDS_MAX];
 	size_t           nfds = IO_FDS_MAX;
@@ -110,23 +122,26 @@ static int lease_send(struct lease *l, struct lease_msg *m, int fd, struct fail 
 }
 
 /* The answer to serial with exactly `want` descriptors. */
-static int lease_answer(struct lease *l, uint32_t verb, uint32_t serial, struct lease_msg *m, int *fds, size_t want,
-			unsigned timeout_ms, struct fail *why)
+static int lease_answer(struct lease *l, uint32_t verb, uint32_t serial, struct lease_msg *m,
+			int *fds, size_t want, unsigned timeout_ms, struct fail *why)
 {
 	size_t nfds = want;
 
 	if (lease_receive(l, m, fds, want ? &nfds : NULL, timeout_ms, why))
 		return -1;
-	if (m->verb == verb && m->serial == serial && m->status == LEASE_OK && (!want || nfds == want))
+	if (m->verb == verb && m->serial == serial && m->status == LEASE_OK &&
+	    (!want || nfds == want))
 		return 0;
 	for (size_t i = 0; want && i < nfds; i++)
 		close(fds[i]);
 	if (m->verb != verb || m->serial != serial || m->status == LEASE_OK)
 		return lease_lost(l, FAIL_PEER, 0, "unexpected reply from vmrun", why);
-	return fail_set(why, lease_kind_of(m), "%s: %s", l->vm, m->text[0] ? m->text : "refused without giving a reason");
+	return fail_set(why, lease_kind_of(m), "%s: %s", l->vm,
+			m->text[0] ? m->text : "refused without giving a reason");
 }
 
-static int lease_call(struct lease *l, struct lease_msg *m, int fd, int *fds, size_t want, unsigned timeout_ms, struct fail *why)
+static int lease_call(struct lease *l, struct lease_msg *m, int fd, int *fds, size_t want,
+		      unsigned timeout_ms, struct fail *why)
 {
 	uint32_t verb = m->verb;
 
@@ -139,8 +154,9 @@ static int lease_region_check(const struct lease *l, const struct lease_ram *ram
 {
 	const struct lease_region *r = &ram->r;
 
-	if (r->page_size < 4096 || (r->page_size & (r->page_size - 1)) || r->size == 0 || r->size > LEASE_RAM_MAX ||
-	    r->size % r->page_size || r->backing > 1 || r->base > INT64_MAX - r->size)
+	if (r->page_size < 4096 || (r->page_size & (r->page_size - 1)) || r->size == 0 ||
+	    r->size > LEASE_RAM_MAX || r->size % r->page_size || r->backing > 1 ||
+	    r->base > INT64_MAX - r->size)
 		return fail_set(why, FAIL_PEER, "%s: invalid region %u", l->vm, r->id);
 	for (uint32_t i = 0; i < l->nrams; i++)
 		if (l->rams[i].r.id == r->id)
@@ -157,13 +173,15 @@ static int lease_regions(struct lease *l, struct fail *why)
 	uint64_t count = m.a[0];
 
 	if (count > sizeof(l->rams) / sizeof(l->rams[0]))
-		return fail_set(why, FAIL_LIMIT, "%s: too many regions: %llu", l->vm, (unsigned long long)count);
+		return fail_set(why, FAIL_LIMIT, "%s: too many regions: %llu", l->vm,
+				(unsigned long long)count);
 	while (l->nrams < count) {
 		struct lease_ram *ram = &l->rams[l->nrams];
 
-		if (lease_answer(l, LEASE_REGIONS, l->serial, &m, &ram->fd, 1, LEASE_ANSWER_MS, why))
+		if (lease_answer(l, LEASE_REGIONS, l->serial, &m, &ram->fd, 1, LEASE_ANSWER_MS,
+				 why))
 			return -1;
-		memcpy(&ram->r, m.text, sizeof(ram->r));
+		ram->r = m.region;
 		ram->r.name[sizeof(ram->r.name) - 1] = '\0';
 		if (lease_region_check(l, ram, why)) {
 			io_close(&ram->fd);
@@ -175,7 +193,8 @@ static int lease_regions(struct lease *l, struct fail *why)
 	return 0;
 }
 
-/* Who made the channel: for a socketpair(2) the kernel tells both ends. -1 from another PID namespace, or when it is gone. */
+/* pidfd of who made the channel: for a socketpair(2) the kernel tells both ends. -1 in another PID
+ * namespace, or when the process is gone. */
 static int lease_process(int fd)
 {
 	struct ucred cred;
@@ -208,21 +227,23 @@ int lease_adopt(struct lease **out, int fd, const char *vm, struct fail *why)
 	return 0;
 }
 
-int lease_open_token(struct lease **out, struct control *c, enum lease_kind kind, const char *holder, const char *token,
-		     struct fail *why)
+int lease_open_token(struct lease **out, struct control *c, enum lease_kind kind,
+		     const char *holder, const char *token, struct fail *why)
 {
-	static const char *const kinds[] = { [LEASE_KIND_READ] = "read", [LEASE_KIND_LOG] = "log", [LEASE_KIND_INCOMING] = "incoming" };
 	uint64_t until = io_now_ns() + (uint64_t)LEASE_WAIT_MS * 1000000u;
-	json_t  *args  = json_pack("{s:s, s:s, s:s*}", "kind", kinds[kind], "holder", holder, "token", token);
+	json_t  *args  = json_pack("{s:s, s:s, s:s*}", "kind", lease_kinds[kind].name,
+			     "holder", holder, "token", token);
 	int      fd = -1, rc;
 
 	if (!args) {
 		errno = ENOMEM;
 		return fail_sys(why, "lease");
 	}
-	while ((rc = control_execute(c, "vmferry-lease", args, NULL, &fd, NULL, LEASE_ANSWER_MS, why))) {
-		/* Refused by a VM that lives: FAIL_PEER. */
-		if (why->kind != FAIL_PEER || kind == LEASE_KIND_READ || io_now_ns() >= until)
+	while ((rc = control_execute(c, "vmferry-lease", args, NULL, &fd, NULL, LEASE_ANSWER_MS,
+				     why))) {
+		/* Refused by a running VM: FAIL_PEER. Another client may be about to close the
+		 * lease. */
+		if (why->kind != FAIL_PEER || !lease_kinds[kind].exclusive || io_now_ns() >= until)
 			break;
 		poll(NULL, 0, LEASE_TRY_MS);
 	}
@@ -230,11 +251,13 @@ int lease_open_token(struct lease **out, struct control *c, enum lease_kind kind
 	if (rc)
 		return -1;
 	if (fd < 0)
-		return fail_set(why, FAIL_PEER, "invalid reply to vmferry-lease: missing file descriptor");
+		return fail_set(why, FAIL_PEER,
+				"invalid reply to vmferry-lease: missing file descriptor");
 	return lease_adopt(out, fd, control_vm(c), why);
 }
 
-int lease_open(struct lease **out, struct control *c, enum lease_kind kind, const char *holder, struct fail *why)
+int lease_open(struct lease **out, struct control *c, enum lease_kind kind, const char *holder,
+	       struct fail *why)
 {
 	return lease_open_token(out, c, kind, holder, NULL, why);
 }
@@ -258,7 +281,8 @@ void lease_close(struct lease *l)
 }
 
 /* A tree in a memfd. */
-static int lease_tree(struct lease *l, enum lease_verb verb, uint8_t **fdt, size_t *len, struct fail *why)
+static int lease_tree(struct lease *l, enum lease_verb verb, uint8_t **fdt, size_t *len,
+		      struct fail *why)
 {
 	struct lease_msg m = { .verb = verb };
 	uint8_t         *buf;
@@ -268,7 +292,8 @@ static int lease_tree(struct lease *l, enum lease_verb verb, uint8_t **fdt, size
 		return -1;
 	if (m.a[0] == 0 || m.a[0] > LEASE_TREE_MAX) {
 		close(fd);
-		return fail_set(why, FAIL_LIMIT, "%s: invalid VM tree size: %llu bytes", l->vm, (unsigned long long)m.a[0]);
+		return fail_set(why, FAIL_LIMIT, "%s: invalid VM tree size: %llu bytes", l->vm,
+				(unsigned long long)m.a[0]);
 	}
 	buf = malloc((size_t)m.a[0]);
 	if (!buf)
@@ -314,8 +339,10 @@ int lease_state(struct lease *l, uint8_t **fdt, size_t *len, struct fail *why)
 	return lease_tree(l, LEASE_STATE, fdt, len, why);
 }
 
-/* Maps a bitmap of the region, which must be there whole: a short file would be SIGBUS later. */
-static void *lease_map(const struct lease *l, const struct lease_ram *ram, int fd, int prot, struct fail *why)
+/* Maps a bitmap of the region. The file must be long enough: reading past its end would be SIGBUS
+ * later. */
+static void *lease_map(const struct lease *l, const struct lease_ram *ram, int fd, int prot,
+		       struct fail *why)
 {
 	size_t      len = bitmap_bytes(ram->npages);
 	struct stat st;
@@ -380,21 +407,16 @@ int lease_sync(struct lease *l, uint64_t *fresh, uint64_t *took_ns, struct fail 
 	return 0;
 }
 
-int lease_clear(struct lease *l, uint32_t region, uint64_t first, uint64_t count, struct fail *why)
-{
-	struct lease_range r = { .first = first, .count = count };
-
-	return lease_clear_ranges(l, region, &r, 1, why);
-}
-
-int lease_clear_ranges(struct lease *l, uint32_t region, const struct lease_range *r, size_t n, struct fail *why)
+int lease_clear_ranges(struct lease *l, uint32_t region, const struct lease_range *r, size_t n,
+		       struct fail *why)
 {
 	size_t   asked = 0, answered = 0;
 	uint32_t serial = l->serial;
 
 	while (answered < n) {
 		if (asked < n && asked - answered < LEASE_AHEAD) {
-			struct lease_msg m = { .verb = LEASE_CLEAR, .a = { region, r[asked].first, r[asked].count } };
+			struct lease_msg m = { .verb = LEASE_CLEAR,
+					       .a = { region, r[asked].first, r[asked].count } };
 
 			if (lease_send(l, &m, -1, why))
 				return -1;
@@ -404,10 +426,12 @@ int lease_clear_ranges(struct lease *l, uint32_t region, const struct lease_rang
 		struct lease_msg m;
 
 		answered++;
-		if (lease_answer(l, LEASE_CLEAR, serial + (uint32_t)answered, &m, NULL, 0, LEASE_ANSWER_MS, why)) {
-			/* The other answers would be taken for those of later calls. */
+		if (lease_answer(l, LEASE_CLEAR, serial + (uint32_t)answered, &m, NULL, 0,
+				 LEASE_ANSWER_MS, why)) {
+			/* The answers still to come would be taken for those of later calls. */
 			if (answered < asked && l->lost == FAIL_NONE)
-				lease_lost(l, why->kind, 0, "clear request refused", &(struct fail){ 0 });
+				lease_lost(l, why->kind, 0, "clear request refused",
+					   &(struct fail){ 0 });
 			return -1;
 		}
 	}
@@ -435,7 +459,7 @@ int lease_flush(struct lease *l, int (*tick)(void *arg, struct fail *why), void 
 		if (poll(&p, 1, LEASE_TICK_MS) > 0)
 			break;
 		if (tick && tick(arg, why)) {
-			/* Its answer would be taken for that of a later call. */
+			/* The answer still to come would be taken for that of a later call. */
 			lease_lost(l, why->kind, why->sys, why->what, &(struct fail){ 0 });
 			l->flushing = false;
 			return -1;
@@ -492,7 +516,8 @@ int lease_finish(struct lease *l, bool done, struct fail *why)
 }
 
 /* Verbs about a snapshot or a move, named by uuid; text may be NULL. */
-static int lease_call_uuid(struct lease *l, enum lease_verb verb, const struct uuid *uuid, const char *text, uint64_t a0, struct fail *why)
+static int lease_call_uuid(struct lease *l, enum lease_verb verb, const struct uuid *uuid,
+			   const char *text, uint64_t a0, struct fail *why)
 {
 	struct lease_msg m = { .verb = verb, .a = { a0 }, .uuid = *uuid };
 
@@ -548,7 +573,8 @@ int lease_load(struct lease *l, const void *fdt, size_t len, struct fail *why)
 	return rc;
 }
 
-int lease_ready(struct lease *l, const struct uuid *move, const char *peer, uint64_t generation, struct fail *why)
+int lease_ready(struct lease *l, const struct uuid *move, const char *peer, uint64_t generation,
+		struct fail *why)
 {
 	return lease_call_uuid(l, LEASE_READY, move, peer, generation, why);
 }
@@ -563,9 +589,9 @@ int lease_abort(struct lease *l, const struct uuid *move, struct fail *why)
 	return lease_call_uuid(l, LEASE_ABORT, move, NULL, 0, why);
 }
 
-int lease_retake(struct lease *l, const struct uuid *move, bool by_word, struct fail *why)
+int lease_retake(struct lease *l, const struct uuid *move, bool confirmed, struct fail *why)
 {
-	return lease_call_uuid(l, LEASE_RETAKE, move, NULL, by_word ? 1 : 0, why);
+	return lease_call_uuid(l, LEASE_RETAKE, move, NULL, confirmed ? 1 : 0, why);
 }
 
 int lease_retaking(struct lease *l, const struct uuid *move, bool on, struct fail *why)

@@ -32,11 +32,12 @@ static void moves_keep(struct move_record *r)
 	if (r->noutcomes == MOVES_OUTCOMES)
 		memmove(r->outcomes, r->outcomes + 1, --r->noutcomes * sizeof(r->outcomes[0]));
 	r->outcomes[r->noutcomes++] =
-		(struct move_outcome){ .move = r->move, .state = r->state, .generation = r->generation };
+		(struct move_outcome){ .move = r->move, .state = r->state,
+				       .generation = r->generation };
 }
 
-void moves_step(struct move_record *r, enum move_state state, const struct uuid *move, uint64_t generation,
-		const char *peer)
+void moves_step(struct move_record *r, enum move_state state, const struct uuid *move,
+		uint64_t generation, const char *peer)
 {
 	if (!uuid_is_nil(&r->move) && !uuid_equal(&r->move, move) && moves_final(r->state))
 		moves_keep(r);
@@ -58,8 +59,10 @@ static json_t *moves_outcomes_json(const struct move_record *r)
 		const struct move_outcome *o = &r->outcomes[i];
 
 		uuid_text(&o->move, move);
-		if (json_array_append_new(list, json_pack("{s:s, s:s, s:I}", "move", move, "outcome", move_state_names[o->state],
-							  "generation", (json_int_t)o->generation))) {
+		if (json_array_append_new(list,
+					  json_pack("{s:s, s:s, s:I}", "move", move,
+						    "outcome", move_state_names[o->state],
+						    "generation", (json_int_t)o->generation))) {
 			json_decref(list);
 			return NULL;
 		}
@@ -74,9 +77,11 @@ json_t *moves_json(const struct move_record *r)
 
 	uuid_text(&r->vm, vm);
 	uuid_text(&r->move, move);
-	return outcomes ? json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:I, s:o}", "vm", vm, "move", move,
-				    "state", move_state_names[r->state], "generation", (json_int_t)r->generation,
-				    "name", r->name, "peer", r->peer, "when_ns", (json_int_t)r->when_ns, "outcomes", outcomes)
+	return outcomes ? json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:I, s:o}", "vm", vm,
+				    "move", move, "state", move_state_names[r->state],
+				    "generation", (json_int_t)r->generation, "name", r->name,
+				    "peer", r->peer, "when_ns", (json_int_t)r->when_ns,
+				    "outcomes", outcomes)
 			: NULL;
 }
 
@@ -132,8 +137,8 @@ static bool moves_outcomes_parse(const json_t *list, struct move_record *r)
 	json_array_foreach(list, i, j) {
 		struct move_outcome *o = &r->outcomes[r->noutcomes++];
 
-		if (!moves_uuid(j, "move", &o->move) || !moves_state(j, "outcome", &o->state) || !moves_final(o->state) ||
-		    !moves_number(j, "generation", &o->generation))
+		if (!moves_uuid(j, "move", &o->move) || !moves_state(j, "outcome", &o->state) ||
+		    !moves_final(o->state) || !moves_number(j, "generation", &o->generation))
 			return false;
 	}
 	return true;
@@ -141,8 +146,11 @@ static bool moves_outcomes_parse(const json_t *list, struct move_record *r)
 
 bool moves_parse(const json_t *j, struct move_record *r)
 {
-	return moves_uuid(j, "vm", &r->vm) && moves_uuid(j, "move", &r->move) && moves_state(j, "state", &r->state) &&
-	       moves_number(j, "generation", &r->generation) && moves_text(j, "name", r->name, sizeof(r->name)) &&
-	       moves_text(j, "peer", r->peer, sizeof(r->peer)) && moves_number(j, "when_ns", &r->when_ns) &&
+	return moves_uuid(j, "vm", &r->vm) && moves_uuid(j, "move", &r->move) &&
+	       moves_state(j, "state", &r->state) &&
+	       moves_number(j, "generation", &r->generation) &&
+	       moves_text(j, "name", r->name, sizeof(r->name)) &&
+	       moves_text(j, "peer", r->peer, sizeof(r->peer)) &&
+	       moves_number(j, "when_ns", &r->when_ns) &&
 	       moves_outcomes_parse(json_object_get(j, "outcomes"), r);
 }

@@ -19,7 +19,9 @@
 
 static int moves_doubt(struct fail *why, const char *path, const char *what)
 {
-	return fail_set(why, FAIL_OWNER, "%s: %s: ownership of the VM is unresolved; see vmmigrate resolve", path, what);
+	return fail_set(why, FAIL_OWNER,
+			"%s: %s: ownership of the VM is unresolved; see vmmigrate resolve", path,
+			what);
 }
 
 /* Faults of one step of the write of one state: "moves.owned.fsync-folder". */
@@ -53,7 +55,8 @@ static int moves_sync_folder(const char *dir, struct fail *why)
 	return rc;
 }
 
-/* The folder, made when it is missing; then the names of the new folders are on disk too. */
+/* The folder of records. make: creates it when it is missing, and fsyncs the folders above, so that
+ * a record in it is not lost with its folder. */
 static int moves_folder(char dir[PATHS_MAX], bool make, struct fail *why)
 {
 	struct fail ignored;
@@ -70,13 +73,14 @@ static int moves_folder(char dir[PATHS_MAX], bool make, struct fail *why)
 	snprintf(up, sizeof(up), "%s", dir);
 	for (char *slash = strrchr(up, '/'); slash && slash > up; slash = strrchr(up, '/')) {
 		*slash = '\0';
-		/* Folders above ours may be nobody's to open: they are older then. */
+		/* A folder above ours may not be ours to open: it existed before, then. */
 		moves_sync_folder(up, &ignored);
 	}
 	return 0;
 }
 
-int moves_path(char out[PATHS_MAX], const struct uuid *vm, const char *suffix, bool make, struct fail *why)
+int moves_path(char out[PATHS_MAX], const struct uuid *vm, const char *suffix, bool make,
+	       struct fail *why)
 {
 	char dir[PATHS_MAX], id[UUID_TEXT];
 
@@ -90,7 +94,8 @@ int moves_path(char out[PATHS_MAX], const struct uuid *vm, const char *suffix, b
 
 /* ---- reading ---- */
 
-static int moves_read_at(const char *path, const struct uuid *vm, struct move_record *r, bool *found, struct fail *why)
+static int moves_read_at(const char *path, const struct uuid *vm, struct move_record *r,
+			 bool *found, struct fail *why)
 {
 	struct move_record got = { 0 };
 	struct stat        st;
@@ -157,18 +162,20 @@ int moves_read_synced(const struct uuid *vm, struct move_record *r, bool *found,
 	return rc;
 }
 
-/* A folder entry that is a record: its VM. */
+/* Is this folder entry a record? Then *vm is its VM. */
 static bool moves_entry(const char *name, struct uuid *vm)
 {
 	char id[UUID_TEXT];
 
-	if (strlen(name) != UUID_TEXT - 1 + strlen(".json") || strcmp(name + UUID_TEXT - 1, ".json"))
+	if (strlen(name) != UUID_TEXT - 1 + strlen(".json") ||
+	    strcmp(name + UUID_TEXT - 1, ".json"))
 		return false;
 	snprintf(id, sizeof(id), "%.*s", UUID_TEXT - 1, name);
 	return uuid_parse(vm, id);
 }
 
-int moves_list(int (*each)(void *arg, const struct move_record *r, struct fail *why), void *arg, struct fail *why)
+int moves_list(int (*each)(void *arg, const struct move_record *r, struct fail *why), void *arg,
+	       struct fail *why)
 {
 	struct fail         damage = { 0 };
 	struct move_record *r      = malloc(sizeof(*r));
@@ -193,7 +200,8 @@ int moves_list(int (*each)(void *arg, const struct move_record *r, struct fail *
 		struct uuid vm;
 		bool        found;
 
-		if (!moves_entry(e->d_name, &vm) || moves_read(&vm, r, &found, damage.kind ? &(struct fail){ 0 } : &damage))
+		if (!moves_entry(e->d_name, &vm) ||
+		    moves_read(&vm, r, &found, damage.kind ? &(struct fail){ 0 } : &damage))
 			continue;
 		if (found && each(arg, r, why))
 			goto out;
@@ -235,7 +243,8 @@ out:
 	return rc;
 }
 
-/* text into place; the folder is fsynced last. */
+/* Puts the text in place by rename; the folder is fsynced last, so that a record whose write was
+ * reported as done survives a power cut. */
 static int moves_replace(const struct move_record *r, const char *text, struct fail *why)
 {
 	char dir[PATHS_MAX], path[PATHS_MAX], tmp[PATHS_MAX];
@@ -266,8 +275,9 @@ int moves_write(const struct move_record *r, struct fail *why)
 	int                rc;
 
 	if (r->generation > INT64_MAX || (unsigned)r->state >= MOVE_STATES)
-		return fail_set(why, FAIL_LIMIT, "move record: generation %" PRIu64 " or state %d out of range", r->generation,
-				(int)r->state);
+		return fail_set(why, FAIL_LIMIT,
+				"move record: generation %" PRIu64 " or state %d out of range",
+				r->generation, (int)r->state);
 	now.when_ns = io_realtime_ns();
 	j    = moves_json(&now);
 	text = j ? json_dumps(j, JSON_INDENT(1)) : NULL;

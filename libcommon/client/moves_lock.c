@@ -14,11 +14,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* An open file description lock, so that it can be handed to another process with the descriptor, and so that others can
- * ask about it (F_OFD_GETLK) without taking it: who asks must not be in the way of who starts. */
+/* An open file description lock: it can be passed to another process with the descriptor, and
+ * others can query it (F_OFD_GETLK) without taking it, so that a status command never makes a vmrun
+ * fail that is just starting. */
 
 #define MOVES_LOCK_MAX   16384u
-#define MOVES_LOCK_TRY   20      /* ms between two tries */
+#define MOVES_LOCK_TRY   20      /* ms between two attempts */
 
 uint64_t moves_start_time(pid_t pid)
 {
@@ -36,7 +37,7 @@ uint64_t moves_start_time(pid_t pid)
 	if (n <= 0)
 		return 0;
 	text[n] = '\0';
-	/* The name, field 2, may hold blanks and brackets; field 3 follows its last bracket. */
+	/* The name, field 2, may contain blanks and brackets; field 3 follows the last bracket. */
 	char *at = strrchr(text, ')');
 
 	for (int field = 2; at && field < 22; field++)
@@ -49,15 +50,16 @@ static struct flock moves_whole(short type)
 	return (struct flock){ .l_type = type, .l_whence = SEEK_SET };
 }
 
-/* A file that has lost its name meanwhile locks nothing. */
+/* Is it still the file of that name? The lock of a file that was removed protects nothing. */
 static bool moves_lock_is(int fd, const char *path)
 {
 	struct stat a, b;
 
-	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+	return fstat(fd, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
 }
 
-/* Who we are, for whoever finds it locked. */
+/* Writes who we are, for the messages of others that find it locked. */
 static int moves_sign(int fd, const char *socket, const char *path, struct fail *why)
 {
 	char    hex[2 * PATHS_MAX + 1] = "";
@@ -66,7 +68,8 @@ static int moves_sign(int fd, const char *socket, const char *path, struct fail 
 	/* A path need not be UTF-8, JSON must be. */
 	for (size_t i = 0; socket && socket[i] && i < PATHS_MAX; i++)
 		snprintf(hex + 2 * i, 3, "%02x", (unsigned char)socket[i]);
-	j = json_pack("{s:I, s:I, s:o, s:s}", "pid", (json_int_t)getpid(), "start", (json_int_t)moves_start_time(getpid()),
+	j = json_pack("{s:I, s:I, s:o, s:s}", "pid", (json_int_t)getpid(),
+		      "start", (json_int_t)moves_start_time(getpid()),
 		      "socket", text_json(socket ? socket : ""), "socket-hex", hex);
 
 	char   *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
@@ -95,14 +98,17 @@ static void moves_signed(int fd, struct moves_holder *h)
 	const char *hex = json_string_value(json_object_get(j, "socket-hex"));
 	unsigned    byte;
 
-	for (size_t i = 0; hex && i < sizeof(h->socket) - 1 && sscanf(hex + 2 * i, "%2x", &byte) == 1; i++)
+	for (size_t i = 0; hex && i < sizeof(h->socket) - 1; i++) {
+		if (sscanf(hex + 2 * i, "%2x", &byte) != 1)
+			break;
 		h->socket[i] = (char)byte;
+	}
 	h->pid   = (pid_t)json_integer_value(json_object_get(j, "pid"));
 	h->start = (uint64_t)json_integer_value(json_object_get(j, "start"));
 	json_decref(j);
 }
 
-/* 0: taken. 1: held by another. */
+/* 0: taken. 1: another has it. */
 static int moves_try(const char *path, int *fd, struct fail *why)
 {
 	struct flock whole = moves_whole(F_WRLCK);
@@ -124,7 +130,8 @@ static int moves_try(const char *path, int *fd, struct fail *why)
 	}
 }
 
-int moves_lock(const struct uuid *vm, const char *socket, unsigned wait_ms, int *fd, struct fail *why)
+int moves_lock(const struct uuid *vm, const char *socket, unsigned wait_ms, int *fd,
+	       struct fail *why)
 {
 	uint64_t            until = io_now_ns() + (uint64_t)wait_ms * 1000000u;
 	struct moves_holder h;
@@ -138,8 +145,9 @@ int moves_lock(const struct uuid *vm, const char *socket, unsigned wait_ms, int 
 		moves_signed(*fd, &h);
 		io_close(fd);
 		if (io_now_ns() >= until)
-			return fail_set(why, FAIL_OWNER, "%s: locked by pid %ld%s%s", path, (long)h.pid,
-					h.socket[0] ? ", which runs the VM at " : "", h.socket);
+			return fail_set(why, FAIL_OWNER, "%s: locked by pid %ld%s%s", path,
+					(long)h.pid, h.socket[0] ? ", which runs the VM at " : "",
+					h.socket);
 		poll(NULL, 0, MOVES_LOCK_TRY);
 	}
 	if (rc == 0 && moves_sign(*fd, socket, path, why)) {
@@ -156,9 +164,11 @@ int moves_lock_adopt(const struct uuid *vm, const char *socket, int fd, struct f
 
 	if (moves_path(path, vm, ".lock", false, why))
 		return -1;
-	/* Taking it again through the same description succeeds; through another it would not. */
+	/* Locking again through the same open file description succeeds; through another it would
+	 * fail. */
 	if (!moves_lock_is(fd, path) || fcntl(fd, F_OFD_SETLK, &whole))
-		return fail_set(why, FAIL_OWNER, "%s: the file descriptor does not hold this lock", path);
+		return fail_set(why, FAIL_OWNER, "%s: the file descriptor does not hold this lock",
+				path);
 	return moves_sign(fd, socket, path, why);
 }
 
@@ -185,7 +195,8 @@ int moves_held(const struct uuid *vm, bool *held, struct moves_holder *holder, s
 		*held = whole.l_type != F_UNLCK;
 		if (holder)
 			moves_signed(fd, holder);
-		/* One that was removed meanwhile says nothing about the one that took its place. */
+		/* A file that was removed in the meantime tells nothing about the one that replaced
+		 * it: look again. */
 		bool gone = !*held && !moves_lock_is(fd, path);
 
 		close(fd);
@@ -201,8 +212,9 @@ void moves_unlock(const struct uuid *vm, int *fd)
 
 	if (*fd < 0)
 		return;
-	if (moves_path(path, vm, ".lock", false, &ignored) == 0 && moves_path(record, vm, ".json", false, &ignored) == 0 &&
-	    access(record, F_OK) && moves_lock_is(*fd, path))
+	if (moves_path(path, vm, ".lock", false, &ignored) == 0 &&
+	    moves_path(record, vm, ".json", false, &ignored) == 0 && access(record, F_OK) &&
+	    moves_lock_is(*fd, path))
 		unlink(path);
 	io_close(fd);
 }

@@ -11,30 +11,35 @@
 
 /* How this works.
  *
- * own[] is what we still have to send. Each sync moves the shared round bitmap into it by exchange, so a bit is at any
- * time in exactly one place: in vmrun's map (written since we took it), or in own (taken, not yet sent). A bit leaves own
- * after its page has been copied; a page written during or after that copy is marked again by its writer.
+ * pending[] is what still has to be sent. Each sync moves the shared round bitmap into it by atomic
+ * exchange, so that a bit is at any time in exactly one place: in vmrun's map (written since we
+ * took it) or in pending (taken, not yet sent). A bit leaves pending after its page has been
+ * copied; a page written during or after that copy is marked again by its writer.
  *
- * Pages are read with pread into a batch, straight into its slots; zero pages are found in the copy, and what follows
- * them closes the gap. Nothing ever looks at guest memory itself.
+ * Pages are read with pread into a batch, straight into its slots; zero pages are detected in the
+ * copy, and the pages after them close the gap. Guest memory itself is never examined: the guest
+ * could change it between a check and the use.
  *
- * During the pause the copy goes into `held`, one mapping of batches that is populated before the pause is asked for:
- * first touches of fresh memory cost more than the copy. Populating takes time in which the guest runs on, so after it
- * the dirty pages are taken and weighed again.
+ * During the pause the copy goes into pause_buffer, a mapping of batches that is populated before
+ * the pause is asked for: first touches of fresh memory cost more than the copy. Populating takes
+ * time in which the guest runs on, so the dirty pages are synced and the forecast is made again
+ * after it.
  *
  * The disks are flushed and sampled just before the pause, which then has only to flush what was
- * written since. Flushes are repeated while each takes half the time of the one before; the time of
- * the last one counts as part of the pause, as does the time that vmrun has measured for pausing
- * and saving state. The guest runs on during a flush, so a sync follows it.
+ * written since. Flushes are repeated while each takes at most half the time of the one before; the
+ * time of the last one counts as part of the pause, as does the time that vmrun has measured for
+ * pausing and saving state. The guest runs on during a flush, so a sync follows it.
  *
- * A rest that fits max_downtime still goes another round while each round at least halves it and it is worth the sync:
- * the pause gets shorter, and all these rounds together send less than the first of them would have left. */
+ * A rest that fits max_downtime still gets another round while each round at least halves it and it
+ * is worth the sync: the pause gets shorter, and all these rounds together send less than the first
+ * of them would have left. */
 
-#define PRECOPY_ROOM_MIN  64u          /* free slots below which a batch is sent: short reads cost more than short chunks */
-#define PRECOPY_SAMPLE    256u         /* pages from which a round's rate is believed */
-#define PRECOPY_SMALL     64u          /* pages that are copied faster than a pause is asked for and answered */
-#define PRECOPY_FIXED_NS  1000000u     /* resume and requests: what vmrun does not measure */
-#define PRECOPY_RENEWALS  4u           /* in each deadline of a pause that is renewed */
+/* A batch with fewer free slots is sent: short reads cost more than short chunks. */
+#define PRECOPY_FREE_MIN  64u
+#define PRECOPY_SAMPLE    256u         /* a round of fewer pages is too short to measure a rate */
+#define PRECOPY_SMALL     64u          /* copied faster than a pause is asked for and answered */
+#define PRECOPY_FIXED_NS  1000000u     /* resume and requests, which vmrun does not measure */
+#define PRECOPY_RENEWALS  4u           /* per deadline of a pause that is renewed */
 #define PRECOPY_FLUSHES   8u           /* in a row, at most */
 #define PRECOPY_REGIONS   (sizeof(((struct lease *)0)->rams) / sizeof(struct lease_ram))
 
@@ -46,23 +51,24 @@ struct precopy {
 	struct precopy_sink         sink;
 	struct precopy_report       report;
 	uint64_t                   *pending[PRECOPY_REGIONS];
-	uint64_t *blocks[PRECOPY_REGIONS]; /* populated.h: the others of own are empty */
-	struct page_batch          *batch;          /* of the rounds, and of what the held ones have no room for */
-	struct page_batch          *pause_buffer;           /* mapping of held_max */
+	uint64_t                   *blocks[PRECOPY_REGIONS];   /* populated.h: pending is empty
+								* in all others */
+	struct page_batch          *batch;          /* of rounds, or pause_buffer is full */
+	struct page_batch          *pause_buffer;   /* mapping of pause_buffer_max batches */
 	size_t                      pause_buffer_max, pause_buffer_ready, paused_batches;
-	struct precopy_rate         now, last, all; /* this round, the last one worth believing, all */
+	struct precopy_rate         now, last, all; /* this round; the last one measured; all */
 	uint64_t                    sync_ns, barrier_ns;
-	uint64_t flush_ns, fixed_ns; /* of the last flush; of pause and state */
+	uint64_t                    flush_ns, fixed_ns;        /* last flush; pause and state */
 	bool                        flushed;        /* since the last round */
-	bool                        no_flush;       /* a vmrun that does not know it */
+	bool                        no_flush;       /* vmrun does not support it */
 	uint64_t                    round_done, round_of;
-	uint64_t                    renewed_ns;     /* when the deadline of the pause was last set */
+	uint64_t                    renewed_ns;     /* when the pause's deadline was last set */
 	bool                        by_sink;        /* the rest goes to the sink while paused */
 	bool                        paused;
 };
 
-int precopy_open(struct precopy **out, struct lease *l, const struct precopy_options *o, const struct precopy_sink *sink,
-		 struct fail *why)
+int precopy_open(struct precopy **out, struct lease *l, const struct precopy_options *o,
+		 const struct precopy_sink *sink, struct fail *why)
 {
 	struct precopy *p = calloc(1, sizeof(*p));
 
@@ -74,12 +80,13 @@ int precopy_open(struct precopy **out, struct lease *l, const struct precopy_opt
 	p->by_sink = o->pause_by_sink || o->pause_buffer == 0;
 	for (uint32_t i = 0; i < l->nrams; i++) {
 		if (l->rams[i].r.page_size != PAGE_SIZE_4K) {
-			fail_set(why, FAIL_LIMIT, "region %s: unsupported page size: %u bytes", l->rams[i].r.name, l->rams[i].r.page_size);
+			fail_set(why, FAIL_LIMIT, "region %s: unsupported page size: %u bytes",
+				 l->rams[i].r.name, l->rams[i].r.page_size);
 			goto fail;
 		}
 		p->report.ram_pages += l->rams[i].npages;
-		p->pending[i]    = calloc(bitmap_words(l->rams[i].npages), sizeof(uint64_t));
-		p->blocks[i] = calloc(populated_map_words(l->rams[i].npages), sizeof(uint64_t));
+		p->pending[i] = calloc(bitmap_words(l->rams[i].npages), sizeof(uint64_t));
+		p->blocks[i]  = calloc(populated_map_words(l->rams[i].npages), sizeof(uint64_t));
 		if (!p->pending[i] || !p->blocks[i])
 			goto memory;
 	}
@@ -90,8 +97,9 @@ int precopy_open(struct precopy **out, struct lease *l, const struct precopy_opt
 		p->pause_buffer_max = (size_t)(o->pause_buffer / sizeof(*p->pause_buffer));
 		if (p->pause_buffer_max < l->nrams)        /* a batch is of one region */
 			p->pause_buffer_max = l->nrams;
-		p->pause_buffer = mmap(NULL, p->pause_buffer_max * sizeof(*p->pause_buffer), PROT_READ | PROT_WRITE,
-			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		p->pause_buffer = mmap(NULL, p->pause_buffer_max * sizeof(*p->pause_buffer),
+				       PROT_READ | PROT_WRITE,
+				       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (p->pause_buffer == MAP_FAILED) {
 			p->pause_buffer = NULL;
 			goto memory;
@@ -125,7 +133,7 @@ const struct precopy_report *precopy_report(const struct precopy *p)
 	return &p->report;
 }
 
-/* Takes what vmrun has marked; returns all pages we now owe. */
+/* Moves what vmrun has marked into pending; returns how many pages are pending. */
 static uint64_t precopy_take(struct precopy *p)
 {
 	uint64_t n = 0;
@@ -134,7 +142,8 @@ static uint64_t precopy_take(struct precopy *p)
 		struct lease_ram *ram = &p->l->rams[i];
 		uint64_t         *pending = p->pending[i], first, end;
 
-		/* A page exists before vmrun names it. */
+		/* A page is present before vmrun marks it, so the map of present blocks is
+		 * refreshed first. */
 		if (ram->r.backing == 0)
 			populated_look(p->blocks[i], ram->fd, ram->npages);
 		else
@@ -144,7 +153,7 @@ static uint64_t precopy_take(struct precopy *p)
 			size_t w = (size_t)(first / 64);
 
 			bitmap_take(pending + w, ram->round + w, end - first);
-			if (end % 64)      /* no page there, whatever the bits say */
+			if (end % 64)      /* past the last page, whatever the bits say */
 				pending[end / 64] &= ((uint64_t)1 << end % 64) - 1;
 			n += bitmap_count(pending + w, end - first);
 			p->report.map_words += bitmap_words(end - first);
@@ -163,13 +172,14 @@ static int precopy_renew(struct precopy *p, struct fail *why)
 	return 0;
 }
 
-/* Between two batches: a holder that still writes renews the deadline, one that is stuck in a write
+/* Between two batches: a holder that still writes renews the deadline, one that hangs in a write
  * does not. */
 static int precopy_tick(struct precopy *p, struct fail *why)
 {
 	uint64_t every_ns = (uint64_t)p->o.pause_deadline_ms * 1000000u / PRECOPY_RENEWALS;
 
-	if (p->paused && p->o.pause_renew && io_now_ns() - p->renewed_ns >= every_ns && precopy_renew(p, why))
+	if (p->paused && p->o.pause_renew && io_now_ns() - p->renewed_ns >= every_ns &&
+	    precopy_renew(p, why))
 		return -1;
 	return p->sink.tick ? p->sink.tick(p->sink.arg, why) : 0;
 }
@@ -184,7 +194,15 @@ static int precopy_sink_pages(struct precopy *p, const struct page_batch *b, str
 	return 0;
 }
 
-/* The batch is full or its region ends: hands it on, and sets *b to an empty one. */
+/* The batch to be filled next: of the pause buffer while there is one. */
+static struct page_batch *precopy_batch(struct precopy *p)
+{
+	if (p->paused && p->paused_batches < p->pause_buffer_max)
+		return &p->pause_buffer[p->paused_batches];
+	return p->batch;
+}
+
+/* The batch is full or its region ends: passes it on, and sets *b to an empty one. */
 static int precopy_hand_on(struct precopy *p, struct page_batch **b, uint32_t region,
 			   struct fail *why)
 {
@@ -196,19 +214,21 @@ static int precopy_hand_on(struct precopy *p, struct page_batch **b, uint32_t re
 	} else {
 		p->paused_batches++;
 	}
-	*b = p->paused && p->paused_batches < p->pause_buffer_max ? &p->pause_buffer[p->paused_batches] : p->batch;
+	*b = precopy_batch(p);
 	page_batch_begin(*b, region);
 	return 0;
 }
 
-/* Reads `count` pages from `first` into the batch, which has room for them as data pages and as runs. */
-static int precopy_read(struct page_batch *b, const struct lease_ram *ram, uint64_t first, uint64_t count, uint64_t *zeros,
-			struct fail *why)
+/* Reads `count` pages from `first` into the batch, which has capacity for them as data pages and as
+ * runs. */
+static int precopy_read(struct page_batch *b, const struct lease_ram *ram, uint64_t first,
+			uint64_t count, uint64_t *zeros, struct fail *why)
 {
 	const uint8_t *from = page_batch_slot(b);
 	uint64_t       at = first * PAGE_SIZE_4K + (ram->r.backing ? ram->r.base : 0);
 
-	if (io_pread(ram->fd, page_batch_slot(b), (size_t)count * PAGE_SIZE_4K, at, ram->r.name, why))
+	if (io_pread(ram->fd, page_batch_slot(b), (size_t)count * PAGE_SIZE_4K, at, ram->r.name,
+		     why))
 		return -1;
 	for (uint64_t i = 0; i < count; i++, from += PAGE_SIZE_4K) {
 		if (page_is_zero(from, PAGE_SIZE_4K)) {
@@ -223,7 +243,7 @@ static int precopy_read(struct page_batch *b, const struct lease_ram *ram, uint6
 	return 0;
 }
 
-/* The next run of own at or after `from`. */
+/* The next run of pending at or after `from`. */
 static bool precopy_next_run(const struct precopy *p, uint32_t i, uint64_t from,
 			     struct lease_range *r)
 {
@@ -235,8 +255,10 @@ static bool precopy_next_run(const struct precopy *p, uint32_t i, uint64_t from,
 	return false;
 }
 
-/* The next runs of own at or after *from that are sure to fit the batch; *from moves behind them. */
-static size_t precopy_plan(const struct precopy *p, uint32_t i, const struct page_batch *b, uint64_t *from, struct lease_range *plan)
+/* The next runs of pending at or after *from that are sure to fit the batch; *from moves past
+ * them. */
+static size_t precopy_plan(const struct precopy *p, uint32_t i, const struct page_batch *b,
+			   uint64_t *from, struct lease_range *plan)
 {
 	uint64_t capacity = BATCH_PAGES - b->ndata;
 	size_t   n = 0;
@@ -253,11 +275,12 @@ static size_t precopy_plan(const struct precopy *p, uint32_t i, const struct pag
 	return n;
 }
 
-/* Copies all of own, counting into *pages and *zeros. While the guest runs a range is cleared before it is read; while it
- * stands still nobody can write, and no clear is needed. */
+/* Copies all that is pending, counting into *pages and *zeros. While the guest runs a range is
+ * cleared before it is read, so that a later write is logged; while it is paused nobody can write,
+ * and no clear is needed. */
 static int precopy_copy(struct precopy *p, uint64_t *pages, uint64_t *zeros, struct fail *why)
 {
-	struct page_batch *b = p->paused && p->paused_batches < p->pause_buffer_max ? &p->pause_buffer[p->paused_batches] : p->batch;
+	struct page_batch *b = precopy_batch(p);
 	struct lease_range plan[BATCH_PAGES];
 
 	for (uint32_t i = 0; i < p->l->nrams; i++) {
@@ -282,14 +305,16 @@ static int precopy_copy(struct precopy *p, uint64_t *pages, uint64_t *zeros, str
 			p->now.copy_ns += io_now_ns() - begin;
 			p->now.pages   += count;
 			*pages         += count;
-			if (b->ndata > BATCH_PAGES - PRECOPY_ROOM_MIN || b->nruns > BATCH_RUNS - PRECOPY_ROOM_MIN)
+			if (b->ndata > BATCH_PAGES - PRECOPY_FREE_MIN ||
+			    b->nruns > BATCH_RUNS - PRECOPY_FREE_MIN)
 				if (precopy_hand_on(p, &b, ram->r.id, why))
 					return -1;
 			if (precopy_tick(p, why))
 				return -1;
 			p->round_done += count;
 			if (!p->paused && p->o.progress && p->o.progress->copied)
-				p->o.progress->copied(p->o.progress_arg, p->report.nrounds, p->round_done, p->round_of);
+				p->o.progress->copied(p->o.progress_arg, p->report.nrounds,
+						      p->round_done, p->round_of);
 		}
 		if (precopy_hand_on(p, &b, ram->r.id, why))
 			return -1;
@@ -297,7 +322,7 @@ static int precopy_copy(struct precopy *p, uint64_t *pages, uint64_t *zeros, str
 	return 0;
 }
 
-/* Ends the measuring of a round. */
+/* Ends the measurement of a round. */
 static void precopy_measure(struct precopy *p)
 {
 	p->all.pages   += p->now.pages;
@@ -308,37 +333,40 @@ static void precopy_measure(struct precopy *p)
 	p->now = (struct precopy_rate){ 0 };
 }
 
-/* How long the guest would stand still for `rest` pages. */
+/* Forecast of the downtime with `rest` pages left. */
 static uint64_t precopy_forecast_ns(const struct precopy *p, uint64_t rest)
 {
 	const struct precopy_rate *r = p->last.pages ? &p->last : &p->all;
-	uint64_t fixed = PRECOPY_FIXED_NS < p->o.max_downtime_ns / 8 ? PRECOPY_FIXED_NS : p->o.max_downtime_ns / 8;
+	uint64_t limit = p->o.max_downtime_ns / 8;
+	uint64_t fixed = PRECOPY_FIXED_NS < limit ? PRECOPY_FIXED_NS : limit;
 	double   page = 0;
 
 	if (r->pages)
 		page = (double)(r->copy_ns + (p->by_sink ? r->sink_ns : 0)) / (double)r->pages;
-	/* Scattered pages into a buffer that no cache holds take twice what the rounds' batch takes (measured: 8 and 3.5 GB/s). */
+	/* Scattered pages into a buffer that no cache holds take twice as long as into the batch of
+	 * the rounds (measured: 3.5 against 8 GB/s). */
 	page *= p->by_sink ? 1.25 : 2;
 	fixed += p->fixed_ns + p->flush_ns + p->sync_ns + (p->by_sink ? p->barrier_ns : 0);
 	return (uint64_t)(page * (double)rest) + fixed;
 }
 
-/* Held batches that `rest` pages need at worst. */
+/* Batches of the pause buffer that `rest` pages need at worst. */
 static size_t precopy_need(const struct precopy *p, uint64_t rest)
 {
-	return (size_t)(rest / (BATCH_PAGES - PRECOPY_ROOM_MIN)) + p->l->nrams;
+	return (size_t)(rest / (BATCH_PAGES - PRECOPY_FREE_MIN)) + p->l->nrams;
 }
 
 static bool precopy_fits(const struct precopy *p, uint64_t rest)
 {
-	if (rest == 0 && p->o.max_downtime_ns == 0)     /* as good as it gets */
+	if (rest == 0 && p->o.max_downtime_ns == 0)     /* nothing to gain by another round */
 		return true;
 	if (!p->by_sink && precopy_need(p, rest) > p->pause_buffer_max)
 		return false;
 	return precopy_forecast_ns(p, rest) <= p->o.max_downtime_ns;
 }
 
-/* One more round than needed, for a shorter pause? sent: pages of the round that left this rest. */
+/* Is one more round than needed worth it, for a shorter pause? sent: pages of the round that left
+ * this rest. */
 static bool precopy_worth(uint64_t rest, uint64_t sent)
 {
 	return rest <= sent / 2 && rest > PRECOPY_SMALL;
@@ -355,7 +383,7 @@ static int precopy_sync(struct precopy *p, uint64_t *rest, struct fail *why)
 	return 0;
 }
 
-/* Touches the held batches that `rest` pages will need; true when that took some doing. */
+/* Populates the batches of the pause buffer that `rest` pages will need; true when it had to. */
 static bool precopy_populate(struct precopy *p, uint64_t rest)
 {
 	size_t need = precopy_need(p, rest + rest / 4);
@@ -420,15 +448,18 @@ static int precopy_flush_disks(struct precopy *p, struct fail *why)
 	return 0;
 }
 
-/* What the pause needs besides the pages. *again: it took time, so that another sync is needed. */
+/* Prepares what the pause needs besides the pages. *again: it took time, so that another sync is
+ * needed. */
 static int precopy_ready(struct precopy *p, uint64_t rest, bool *again, struct fail *why)
 {
 	*again = precopy_populate(p, rest) || !p->flushed;
 	return p->flushed ? 0 : precopy_flush_disks(p, why);
 }
 
-/* One round: all of own, then the sink's barrier, then what the guest has written meanwhile. */
-static int precopy_round(struct precopy *p, uint64_t *rest, struct precopy_round *r, struct fail *why)
+/* One round: all that is pending, the sink's barrier, then what the guest has written in the
+ * meantime. */
+static int precopy_round(struct precopy *p, uint64_t *rest, struct precopy_round *r,
+			 struct fail *why)
 {
 	uint64_t begin = io_now_ns(), barrier;
 
@@ -465,7 +496,8 @@ int precopy_rounds(struct precopy *p, struct fail *why)
 	if (lease_log_start(p->l, why))
 		return -1;
 	for (uint32_t i = 0; i < p->l->nrams; i++)
-		p->report.present_pages += bitmap_count(p->l->rams[i].present, p->l->rams[i].npages);
+		p->report.present_pages += bitmap_count(p->l->rams[i].present,
+							p->l->rams[i].npages);
 	rest = precopy_take(p);
 	while (p->report.nrounds < p->o.max_rounds) {
 		if (precopy_round(p, &rest, &r, why))
@@ -486,7 +518,8 @@ int precopy_rounds(struct precopy *p, struct fail *why)
 	return precopy_ready(p, rest, &again, why);
 }
 
-int precopy_pause(struct precopy *p, const struct uuid *epoch, uint8_t **state, size_t *len, struct fail *why)
+int precopy_pause(struct precopy *p, const struct uuid *epoch, uint8_t **state, size_t *len,
+		  struct fail *why)
 {
 	uint64_t rest, zeros = 0;
 
@@ -499,7 +532,7 @@ int precopy_pause(struct precopy *p, const struct uuid *epoch, uint8_t **state, 
 	/* Saving state and stopping backends can dirty memory: the last sync comes after. */
 	if (lease_state(p->l, state, len, why))
 		return -1;
-	/* No RESUME or RELEASE follows: RENEW confirms that nothing ran while the rest was copied. */
+	/* No RESUME or RELEASE follows: RENEW confirms that nothing ran during the copy. */
 	if (precopy_sync(p, &rest, why) || precopy_copy(p, &p->report.pages_paused, &zeros, why) ||
 	    (p->o.pause_renew && precopy_renew(p, why))) {
 		free(*state);

@@ -5,6 +5,7 @@
 #include "libcommon/units.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -40,6 +41,24 @@ void progress_clear(struct progress *p)
 	p->line = false;
 }
 
+void progress_json(FILE *out, json_t *line)
+{
+	char *text = line ? json_dumps(line, JSON_REAL_PRECISION(15)) : NULL;
+
+	/* By one call: on an unbuffered stderr that is one write, so that lines of several
+	 * processes which share it do not mix. */
+	if (text)
+		fprintf(out, "%s\n", text);
+	fflush(out);
+	free(text);
+	json_decref(line);
+}
+
+double progress_ms(uint64_t ns)
+{
+	return (double)((ns + 500) / 1000) / 1000;
+}
+
 static uint64_t progress_rate(uint64_t pages, uint64_t ns)
 {
 	return ns ? (uint64_t)((double)pages * PAGE_SIZE_4K * 1e9 / (double)ns) : 0;
@@ -62,14 +81,17 @@ static void progress_copied(void *arg, uint32_t round, uint64_t done, uint64_t o
 	uint64_t speed = progress_rate(done, now - p->round_begin_ns);
 
 	if (p->mode == PROGRESS_JSON) {
-		fprintf(p->out, "{\"event\": \"progress\", \"round\": %" PRIu32 ", \"done\": %" PRIu64 ", \"of\": %" PRIu64
-			", \"bytes\": %" PRIu64 ", \"rate\": %" PRIu64 "}\n", round, done, of, done * PAGE_SIZE_4K, speed);
-	} else {
-		fprintf(p->out, "\r%s: round %" PRIu32 ": %" PRIu64 " of %" PRIu64 " pages, %s/s\033[K", p->name, round, done, of,
-			units_bytes(speed, rate));
-		p->line = true;
+		progress_json(p->out, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}",
+						"event", "progress", "round", (json_int_t)round,
+						"done", (json_int_t)done, "of", (json_int_t)of,
+						"bytes", (json_int_t)(done * PAGE_SIZE_4K),
+						"rate", (json_int_t)speed));
+		return;
 	}
+	fprintf(p->out, "\r%s: round %" PRIu32 ": %" PRIu64 " of %" PRIu64 " pages, %s/s\033[K",
+		p->name, round, done, of, units_bytes(speed, rate));
 	fflush(p->out);
+	p->line = true;
 }
 
 static void progress_round(void *arg, const struct precopy_round *r)
@@ -82,18 +104,28 @@ static void progress_round(void *arg, const struct precopy_round *r)
 	case PROGRESS_NONE:
 		break;
 	case PROGRESS_JSON:
-		fprintf(p->out, "{\"event\": \"round\", \"round\": %" PRIu32 ", \"pages\": %" PRIu64 ", \"zero_pages\": %" PRIu64
-			", \"dirty\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"rate\": %" PRIu64 ", \"ms\": %.3f}\n",
-			r->number, r->pages, r->zero_pages, r->dirty_after, r->pages * PAGE_SIZE_4K, speed, (double)r->ns / 1e6);
-		fflush(p->out);
+		progress_json(p->out,
+			      json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f}",
+					"event", "round", "round", (json_int_t)r->number,
+					"pages", (json_int_t)r->pages,
+					"zero_pages", (json_int_t)r->zero_pages,
+					"dirty", (json_int_t)r->dirty_after,
+					"bytes", (json_int_t)(r->pages * PAGE_SIZE_4K),
+					"rate", (json_int_t)speed, "ms", progress_ms(r->ns)));
 		break;
 	case PROGRESS_LINE:
-		fprintf(p->out, "\r%s: round %" PRIu32 ": %" PRIu64 " pages in %s, %s/s, %" PRIu64 " dirty\033[K", p->name, r->number,
-			r->pages, units_ms(r->ns, took), units_bytes(speed, rate), r->dirty_after);
+		fprintf(p->out,
+			"\r%s: round %" PRIu32 ": %" PRIu64 " pages in %s, %s/s, %" PRIu64
+			" dirty\033[K",
+			p->name, r->number, r->pages, units_ms(r->ns, took),
+			units_bytes(speed, rate), r->dirty_after);
 		fflush(p->out);
 		p->line = true;
 		break;
 	}
 }
 
-const struct precopy_progress_ops progress_ops = { .round = progress_round, .copied = progress_copied };
+const struct precopy_progress_ops progress_ops = {
+	.round  = progress_round,
+	.copied = progress_copied,
+};

@@ -502,7 +502,7 @@ int sim_vmrun(void *args)
 	struct vmrun_args *a   = args;
 	struct machine    *m   = calloc(1, sizeof(*m));
 	struct instance   *i   = calloc(1, sizeof(*i));
-	struct fail        why = { .at = FAIL_NOWHERE };
+	struct fail        why = { 0 };
 	int                rc;
 
 	if (!m || !i)

@@ -142,6 +142,11 @@ static int sync_print(struct fail *why)
 	return 1;
 }
 
+static int clear_one(uint32_t region, uint64_t first, uint64_t count, struct fail *why)
+{
+	return lease_clear_ranges(lease, region, &(struct lease_range){ first, count }, 1, why);
+}
+
 static int flood(uint64_t n, struct fail *why)
 {
 	struct lease_msg m = { .verb = LEASE_REGIONS };
@@ -176,7 +181,7 @@ static int execute(char **w, struct fail *why)
 	if (!strcmp(w[0], "state"))     return tree_out(lease_state, w[1], why);
 	if (!strcmp(w[0], "log-start")) return lease_log_start(lease, why);
 	if (!strcmp(w[0], "sync"))      return sync_print(why);
-	if (!strcmp(w[0], "clear"))     return lease_clear(lease, (uint32_t)number(w[1]), number(w[2]), number(w[3]), why);
+	if (!strcmp(w[0], "clear"))     return clear_one((uint32_t)number(w[1]), number(w[2]), number(w[3]), why);
 	if (!strcmp(w[0], "fill"))      return lease_fill(lease, (uint32_t)number(w[1]), number(w[2]), number(w[3]), why);
 	if (!strcmp(w[0], "throttle"))  return lease_throttle(lease, (unsigned)number(w[1]), why);
 	if (!strcmp(w[0], "flush"))     return lease_flush(lease, NULL, NULL, &took, &fixed, why);
@@ -213,19 +218,16 @@ static int execute(char **w, struct fail *why)
 
 int main(int argc, char **argv)
 {
-	static const char *const kinds[] = { "read", "log", "incoming" };
-	struct fail     why = { .at = FAIL_NOWHERE };
+	struct fail     why = { 0 };
 	struct control *c    = NULL;
-	int             kind = 0;
+	enum lease_kind kind;
 	char            line[8192], text[512];
 
-	if (argc != 4) {
+	if (argc != 4 || !lease_kind_parse(&kind, argv[2])) {
 		fprintf(stderr, "usage: leasectl VM read|log|incoming HOLDER\n");
 		return 2;
 	}
-	while (kind < 2 && strcmp(kinds[kind], argv[2]))
-		kind++;
-	if (control_open(&c, argv[1], &why) || lease_open(&lease, c, (enum lease_kind)kind, argv[3], &why)) {
+	if (control_open(&c, argv[1], &why) || lease_open(&lease, c, kind, argv[3], &why)) {
 		control_close(c);
 		return fail_report("leasectl", &why);
 	}
@@ -242,7 +244,7 @@ int main(int argc, char **argv)
 			continue;
 		if (!strcmp(w[0], "end"))
 			break;
-		why = (struct fail){ .at = FAIL_NOWHERE };
+		why = (struct fail){ 0 };
 		rc  = execute(w, &why);
 		if (rc < 0)
 			printf("error %s %d: %s\n", w[0], fail_status(why.kind), fail_text(&why, text, sizeof(text)));

@@ -57,7 +57,7 @@ static int rawcopy_receive(int s, size_t len, struct fail *why)
 	if (to < 0 || ftruncate(to, (off_t)len))
 		return fail_sys(why, "memfd");
 	for (size_t at = 0; at < len; at += PIECE)
-		if (io_recv(s, piece, PIECE, 0, "loopback", why) || io_pwrite(to, piece, PIECE, at, "memfd", why))
+		if (io_read(s, piece, PIECE, "loopback", why) || io_pwrite(to, piece, PIECE, at, "memfd", why))
 			return -1;
 	return io_send(s, "k", 1, 0, "loopback", why);
 }
@@ -89,7 +89,7 @@ static int rawcopy_move(size_t len, struct fail *why)
 	for (size_t at = 0; at < len; at += PIECE)
 		if (io_pread(from, piece, PIECE, at, "memfd", why) || io_send(s, piece, PIECE, 0, "loopback", why))
 			return -1;
-	if (io_recv(s, &ack, 1, 0, "loopback", why))
+	if (io_read(s, &ack, 1, "loopback", why))
 		return -1;
 	fprintf(stderr, "%.4f\n", (double)(io_now_ns() - t) / 1e9);
 	return waitpid(child, NULL, 0) == child ? 0 : -1;

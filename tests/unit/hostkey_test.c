@@ -130,7 +130,7 @@ static void test_mac(void)
 	struct hostkey  a = { { 1 } }, b = { { 2 } };
 	struct fail     why;
 	uint8_t         m1[32], m2[32], m3[32], m4[32], id_a[16], id_b[16];
-	struct mac_part split[]       = { { "purpose", 7 }, { "ab", 2 }, { "c", 1 } },
+	struct hostkey_part split[]       = { { "purpose", 7 }, { "ab", 2 }, { "c", 1 } },
 			other[]       = { { "purpose", 7 }, { "a", 1 }, { "bc", 2 } };
 	/* python3: hmac.new(bytes([1]) + bytes(31), struct.pack('<Q7sQ2sQ1s', 7, b'purpose', 2,
 	 * b'ab', 1, b'c'), 'sha256') */
@@ -139,12 +139,12 @@ static void test_mac(void)
 					  0x1b, 0xae, 0x57, 0x84, 0x4f, 0xca, 0x33, 0xf3,
 					  0x8e, 0xa7, 0xce, 0xcb, 0x09, 0xc8, 0x46, 0x97 };
 
-	ok(hostkey_mac(&a, split, 3, m1, &why) == 0 && mac_same(m1, want),
+	ok(hostkey_mac(&a, split, 3, m1, &why) == 0 && hostkey_mac_same(m1, want),
 	   "HMAC-SHA-256 over parts with their lengths");
 	hostkey_mac(&a, other, 3, m2, &why);
 	hostkey_mac(&b, split, 3, m3, &why);
 	hostkey_mac(&a, split, 2, m4, &why);
-	ok(!mac_same(m1, m2) && !mac_same(m1, m3) && !mac_same(m1, m4),
+	ok(!hostkey_mac_same(m1, m2) && !hostkey_mac_same(m1, m3) && !hostkey_mac_same(m1, m4),
 	   "other borders, another key, a part less: another MAC");
 	ok(hostkey_id(&a, id_a, &why) == 0 && hostkey_id(&b, id_b, &why) == 0 &&
 		   memcmp(id_a, id_b, 16) && memcmp(id_a, a.b, 16),

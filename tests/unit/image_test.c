@@ -78,7 +78,7 @@ static int look(const uint8_t *f, size_t len, struct fail *why)
 static bool refused(const uint8_t *f, size_t len, struct fail *why)
 {
 	return look(f, len, why) == -1 && (why->kind == FAIL_CORRUPT || why->kind == FAIL_VERSION || why->kind == FAIL_LIMIT) &&
-	       why->at != FAIL_NOWHERE;
+	       why->has_at;
 }
 
 /* What is used is checked: both ends, trees, index, and of each page its chunk's tables and itself. */

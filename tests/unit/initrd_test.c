@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* --initrd: a cpio stays as it is, folders and archives become a newc that an independent reader (libarchive) reads back. */
+#include "libcommon/io.h"
 #include "vmrun/boot/cpio.h"
 #include "vmrun/boot/boot_images.h"
 
@@ -75,6 +76,15 @@ static char *listing(const uint8_t *data, size_t len)
 	return out;
 }
 
+static int read_path(const char *path, uint8_t **out, size_t *len, struct fail *why)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int rc = fd < 0 ? fail_sys(why, "%s", path) : initrd_read_fd(fd, path, out, len, why);
+
+	io_close(&fd);
+	return rc;
+}
+
 /* Reads path as an initrd; it must list as wanted. */
 static bool becomes(const char *path, const char *want)
 {
@@ -82,7 +92,7 @@ static bool becomes(const char *path, const char *want)
 	uint8_t    *data;
 	size_t      len;
 
-	if (initrd_read(path, &data, &len, &why)) {
+	if (read_path(path, &data, &len, &why)) {
 		printf("# %s\n", why.what);
 		return false;
 	}
@@ -105,7 +115,7 @@ static bool verbatim(const char *path)
 	ssize_t     n  = read(fd, file, 1 << 20);
 
 	close(fd);
-	bool same = initrd_read(path, &data, &len, &why) == 0 && (ssize_t)len == n && !memcmp(data, file, len);
+	bool same = read_path(path, &data, &len, &why) == 0 && (ssize_t)len == n && !memcmp(data, file, len);
 
 	free(file);
 	if (same)
@@ -118,7 +128,7 @@ static bool refused(const char *path, enum fail_kind kind)
 	struct fail why = { 0 };
 	uint8_t    *data = NULL;
 	size_t      len;
-	bool        no = initrd_read(path, &data, &len, &why) == -1 && why.kind == kind;
+	bool        no = read_path(path, &data, &len, &why) == -1 && why.kind == kind;
 
 	if (!no)
 		printf("# kind %d: %s\n", (int)why.kind, why.what);
@@ -225,7 +235,7 @@ static bool same_twice(void)
 	struct fail why;
 	uint8_t    *a = NULL, *b = NULL;
 	size_t      la = 0, lb = 1;
-	bool        same = initrd_read(in_dir("root"), &a, &la, &why) == 0 && initrd_read(in_dir("root"), &b, &lb, &why) == 0 && la == lb &&
+	bool        same = read_path(in_dir("root"), &a, &la, &why) == 0 && read_path(in_dir("root"), &b, &lb, &why) == 0 && la == lb &&
 		    !memcmp(a, b, la);
 
 	free(a);

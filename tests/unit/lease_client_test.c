@@ -60,7 +60,7 @@ static void regions(struct peer *p, struct lease_msg *m)
 	if (p->script == BAD_REGION)
 		r.size = UINT64_MAX - 4095;
 	memset(r.name, 'x', sizeof(r.name));       /* not terminated: the client's business */
-	memcpy(m->text, &r, sizeof(r));
+	m->region = r;
 	for (uint64_t i = 0; i < m->a[0] && i < 2; i++)
 		answer(p, m, sizeof(*m), &fd, 1);
 	close(fd);
@@ -214,11 +214,24 @@ static void clears(void)
 	stop(&p, l);
 }
 
+static void kinds(void)
+{
+	enum lease_kind k    = LEASE_KINDS;
+	bool            good = true;
+
+	for (int i = 0; i < LEASE_KINDS; i++)
+		good = good && lease_kinds[i].name && lease_kinds[i].title &&
+		       lease_kind_parse(&k, lease_kinds[i].name) && (int)k == i;
+	ok(good && !lease_kind_parse(&k, "write") && !lease_kind_parse(&k, ""),
+	   "each kind of lease is found by its name, and no other", NULL);
+}
+
 int main(void)
 {
 	unsigned before = open_fds();
 
-	printf("1..22\n");
+	printf("1..23\n");
+	kinds();
 	call(GOOD, LEASE_SYNC, FAIL_NONE, "", false, "a good peer is believed");
 	call(GOOD, LEASE_LOG_START, FAIL_NONE, "", false, "bitmaps of the right size are mapped");
 	call(GOOD, LEASE_STATE, FAIL_NONE, "", false, "a tree is read from its descriptor");

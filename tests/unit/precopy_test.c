@@ -159,7 +159,7 @@ static int fake_serve(struct fake *f, struct lease_msg *m)
 		for (i = 0; i < REGIONS; i++) {
 			struct lease_region lr = { .id = region_ids[i], .size = region_pages[i] * 4096, .page_size = 4096, .name = "ram" };
 
-			memcpy(m->text, &lr, sizeof(lr));
+			m->region = lr;
 			if (io_packet_send(f->fd, m, sizeof(*m), &f->r[i].fd, 1, "fake", &why))
 				return -1;
 		}

@@ -60,7 +60,7 @@ static int publish(const char *path, mode_t mode, bool force, void (*between)(st
 	struct publish p;
 	int            rc;
 
-	*why = (struct fail){ .at = FAIL_NOWHERE };
+	*why = (struct fail){ 0 };
 	if (publish_open(&p, path, mode, force, why))
 		return -1;
 	rc = io_write(p.fd, "new", 3, path, why);

@@ -28,7 +28,7 @@ static bool refused(const uint8_t *buf, size_t len, struct fail *why)
 
 	close(fd);
 	return rc < 0 && (why->kind == FAIL_CORRUPT || why->kind == FAIL_VERSION || why->kind == FAIL_LIMIT) && why->what[0] &&
-	       why->at != FAIL_NOWHERE;
+	       why->has_at;
 }
 
 static void test_flips(void)

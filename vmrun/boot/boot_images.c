@@ -16,7 +16,7 @@
 
 static const uint8_t images_nil[16];
 
-/* at_once: whatever could make the reader wait, a FIFO or a device, is not opened at all. */
+/* at_once: a FIFO or device, which could make us wait, is not opened at all. */
 static int images_open(const struct machine_host *h, bool at_once, struct fail *why)
 {
 	struct stat st;
@@ -29,19 +29,23 @@ static int images_open(const struct machine_host *h, bool at_once, struct fail *
 			return fail_set(why, FAIL_USAGE, "%s: not a regular file%s", h->path,
 					h->cls == HOST_INITRD ? " or directory" : "");
 	}
-	/* Non-blocking: what was replaced just now must not make it wait either. */
+	/* Non-blocking: the file may have been replaced by a FIFO since stat. */
 	fd = open(h->path, O_RDONLY | O_CLOEXEC | (at_once ? O_NONBLOCK : 0));
 	return fd < 0 ? fail_sys(why, "%s", h->path) : fd;
 }
 
-static int images_read(const struct machine_host *h, bool at_once, uint8_t **out, size_t *len, struct fail *why)
+static int images_read(const struct machine_host *h, bool at_once, uint8_t **out, size_t *len,
+		       struct fail *why)
 {
 	int fd = images_open(h, at_once, why);
 	int rc;
 
 	if (fd < 0)
 		return -1;
-	rc = h->cls == HOST_INITRD ? initrd_read_fd(fd, h->path, out, len, why) : io_slurp(fd, out, len, IMAGE_MAX_BYTES, h->path, why);
+	if (h->cls == HOST_INITRD)
+		rc = initrd_read_fd(fd, h->path, out, len, why);
+	else
+		rc = io_slurp(fd, out, len, IMAGE_MAX_BYTES, h->path, why);
 	close(fd);
 	return rc;
 }
@@ -59,7 +63,8 @@ static void images_mtime(struct machine_host *h)
 	struct stat st;
 
 	if (stat(h->path, &st) == 0)
-		h->mtime_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
+		h->mtime_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000u +
+			      (uint64_t)st.st_mtim.tv_nsec;
 }
 
 int images_read_new(struct machine_host *h, uint8_t **out, size_t *len, struct fail *why)
@@ -72,11 +77,12 @@ int images_read_new(struct machine_host *h, uint8_t **out, size_t *len, struct f
 	return 0;
 }
 
-/* Names what lacks, and the command that gives it. */
+/* Names what is missing, and the command that provides it. */
 static int images_missing(const struct vm *vm, bool kernel, bool initrd, struct fail *why)
 {
 	return fail_set(why, FAIL_REFUSED, "%s%s%s: not available: use 'vmrun ctl %s set-boot%s%s'",
-			kernel ? "kernel" : "", kernel && initrd ? " and " : "", initrd ? "initrd" : "", vm->cfg.name,
+			kernel ? "kernel" : "", kernel && initrd ? " and " : "",
+			initrd ? "initrd" : "", vm->cfg.name,
 			kernel ? " kernel=PATH" : "", initrd ? " initrd=PATH" : "");
 }
 
@@ -110,7 +116,8 @@ int images_adopt(struct vm *vm, const char *name, uint8_t *data, size_t len, str
 		return -1;
 	}
 	images_digest(data, len, digest);
-	if (memcmp(h->digest, images_nil, sizeof(images_nil)) && (h->size != len || memcmp(h->digest, digest, sizeof(digest)))) {
+	if (memcmp(h->digest, images_nil, sizeof(images_nil)) &&
+	    (h->size != len || memcmp(h->digest, digest, sizeof(digest)))) {
 		free(data);
 		return fail_set(why, FAIL_REFUSED,
 				"%s: digest mismatch: not the image that the VM was started with",
@@ -125,16 +132,24 @@ int images_adopt(struct vm *vm, const char *name, uint8_t *data, size_t len, str
 	return 0;
 }
 
-static int images_load_as(struct vm *vm, const char *name, bool at_once, struct fail *why)
+/* *advised: the failure names a remedy already. */
+static int images_load_as(struct vm *vm, const char *name, bool at_once, bool *advised,
+			  struct fail *why)
 {
-	struct machine_host *h = machine_host_find(&vm->cfg, name);
+	struct machine_host *h = images_find(vm, name, why);
 	uint8_t             *data;
 	size_t               len;
 
-	if (!h || !h->path[0])
-		return images_missing(vm, !strcmp(name, "kernel"), strcmp(name, "kernel") != 0, why);
+	*advised = false;
+	if (!h)
+		return -1;
+	*advised = true;
+	if (!h->path[0])
+		return images_missing(vm, h->cls == HOST_KERNEL, h->cls == HOST_INITRD, why);
+	*advised = false;
 	if (images_read(h, at_once, &data, &len, why))
 		return fail_prefix(why, "%s: ", name);
+	*advised = true;
 	if (images_adopt(vm, name, data, len, why))
 		return fail_set(why, FAIL_REFUSED,
 			"%s: %.120s: digest mismatch: not the image that the VM was started with: "
@@ -146,35 +161,43 @@ static int images_load_as(struct vm *vm, const char *name, bool at_once, struct 
 
 int images_load(struct vm *vm, const char *name, struct fail *why)
 {
-	return images_load_as(vm, name, false, why);
+	bool advised;
+
+	return images_load_as(vm, name, false, &advised, why);
 }
 
-/* Of a VM that runs: nobody waits for a file. A failure says what to do. */
+/* For a running VM: never waits for a file. A failure names a remedy. */
 static int images_reload(struct vm *vm, const char *name, struct fail *why)
 {
 	char text[400];
+	bool advised;
 
-	if (images_load_as(vm, name, true, why) == 0)
+	if (images_load_as(vm, name, true, &advised, why) == 0)
 		return 0;
 	fail_text(why, text, sizeof(text));
-	if (strstr(text, "set-boot"))
+	if (advised)
 		return fail_set(why, FAIL_REFUSED, "%s", text);
-	return fail_set(why, FAIL_REFUSED, "%s: use 'vmrun ctl %s set-boot %s=PATH'", text, vm->cfg.name, name);
+	return fail_set(why, FAIL_REFUSED, "%s: use 'vmrun ctl %s set-boot %s=PATH'", text,
+			vm->cfg.name, name);
 }
 
-/* A kernel is the file itself, an initrd may have been packed from a folder. */
+/* A kernel is the file itself; an initrd may have been packed from a folder, so its size tells
+ * nothing. */
 static bool images_file_there(const struct machine_host *h)
 {
 	struct stat st;
 
 	if (!h || !h->path[0] || stat(h->path, &st))
 		return false;
-	return h->cls == HOST_KERNEL ? S_ISREG(st.st_mode) && (uint64_t)st.st_size == h->size : S_ISREG(st.st_mode) || S_ISDIR(st.st_mode);
+	if (h->cls == HOST_KERNEL)
+		return S_ISREG(st.st_mode) && (uint64_t)st.st_size == h->size;
+	return S_ISREG(st.st_mode) || S_ISDIR(st.st_mode);
 }
 
 unsigned images_lacking(const struct vm *vm)
 {
-	const struct machine_host *kernel = machine_host_find(&vm->cfg, "kernel"), *initrd = machine_host_find(&vm->cfg, "initrd");
+	const struct machine_host *kernel = machine_host_find(&vm->cfg, "kernel");
+	const struct machine_host *initrd = machine_host_find(&vm->cfg, "initrd");
 	unsigned                   lacks  = 0;
 
 	if (!vm->images.kernel && !images_file_there(kernel))
@@ -184,26 +207,30 @@ unsigned images_lacking(const struct vm *vm)
 	return lacks;
 }
 
-int images_at_hand(const struct vm *vm, struct fail *why)
+static int images_available(const struct vm *vm, struct fail *why)
 {
 	unsigned lacks = images_lacking(vm);
 
-	return lacks ? images_missing(vm, lacks >> HOST_KERNEL & 1, lacks >> HOST_INITRD & 1, why) : 0;
+	if (!lacks)
+		return 0;
+	return images_missing(vm, lacks >> HOST_KERNEL & 1, lacks >> HOST_INITRD & 1, why);
 }
 
 void images_tell(const struct vm *vm)
 {
 	struct fail why;
 
-	if (vm->cfg.on_reboot != REBOOT_EXIT && images_at_hand(vm, &why))
+	if (vm->cfg.on_reboot != REBOOT_EXIT && images_available(vm, &why))
 		note("%s: %s; until then a reboot pauses the VM", vm->cfg.name, why.what);
 }
 
 int images_need(struct vm *vm, struct fail *why)
 {
-	if (images_at_hand(vm, why) || (!vm->images.kernel && images_reload(vm, "kernel", why)))
+	if (images_available(vm, why) || (!vm->images.kernel && images_reload(vm, "kernel", why)))
 		return -1;
-	return !vm->images.initrd && machine_host_find(&vm->cfg, "initrd") ? images_reload(vm, "initrd", why) : 0;
+	if (vm->images.initrd || !machine_host_find(&vm->cfg, "initrd"))
+		return 0;
+	return images_reload(vm, "initrd", why);
 }
 
 int images_give(struct vm *vm, const char *name, int *fd, size_t *len, struct fail *why)

@@ -19,7 +19,7 @@ static int cpio_nomem(struct fail *why)
 	return fail_sys(why, "initrd");
 }
 
-/* "./a//b/" to "a/b"; out has room for PATH_MAX. */
+/* "./a//b/" to "a/b"; out has space for PATH_MAX. */
 static int cpio_clean(const char *path, char out[PATH_MAX], struct fail *why)
 {
 	size_t at = 0;
@@ -45,7 +45,8 @@ static int cpio_clean(const char *path, char out[PATH_MAX], struct fail *why)
 	return 0;
 }
 
-/* What is known by a path. It outlives a change of the entry's path, which then is another. */
+/* What a path stands for. It outlives a change of the entry's path, to which it then no longer
+ * belongs. */
 struct cpio_name {
 	struct cpio *of;
 	size_t       entry;
@@ -60,7 +61,7 @@ static int cpio_name_order(const void *a, const void *b)
 	return strcmp(x->path, y->path);
 }
 
-/* Entry i is from now on what its path names. */
+/* From now on entry i is what its path stands for. */
 static int cpio_name(struct cpio *c, size_t i, struct fail *why)
 {
 	size_t            len  = strlen(c->entries[i].path) + 1;
@@ -92,7 +93,8 @@ int cpio_add(struct cpio *c, const char *path, const struct cpio_entry *e, struc
 		free(e->data);
 		return 0;
 	}
-	if (c->n >= CPIO_ENTRIES || e->len > c->max - c->bytes || strlen(clean) + CPIO_HEADER > c->max - c->bytes - e->len) {
+	if (c->n >= CPIO_ENTRIES || e->len > c->max - c->bytes ||
+	    strlen(clean) + CPIO_HEADER > c->max - c->bytes - e->len) {
 		fail_set(why, FAIL_LIMIT, "initrd: exceeds the limit of %zu MiB or %zu files",
 				c->max >> 20, CPIO_ENTRIES);
 		goto fail;
@@ -105,8 +107,8 @@ int cpio_add(struct cpio *c, const char *path, const struct cpio_entry *e, struc
 			cpio_nomem(why);
 			goto fail;
 		}
-		c->entries = more;
-		c->capacity    = capacity;
+		c->entries  = more;
+		c->capacity = capacity;
 	}
 	c->entries[c->n]      = *e;
 	c->entries[c->n].path = strdup(clean);
@@ -116,7 +118,7 @@ int cpio_add(struct cpio *c, const char *path, const struct cpio_entry *e, struc
 	}
 	c->n++;
 	c->bytes += e->len + strlen(clean) + CPIO_HEADER;
-	return cpio_name(c, c->n - 1, why);      /* the data is the entry's now */
+	return cpio_name(c, c->n - 1, why);      /* the entry owns the data now */
 fail:
 	free(e->data);
 	return -1;
@@ -124,8 +126,8 @@ fail:
 
 const struct cpio_entry *cpio_find(struct cpio *c, const char *path)
 {
-	char               capacity[sizeof(struct cpio_name) + PATH_MAX] __attribute__((aligned(16)));
-	struct cpio_name  *name = (struct cpio_name *)capacity, **at;
+	char               space[sizeof(struct cpio_name) + PATH_MAX] __attribute__((aligned(16)));
+	struct cpio_name  *name = (struct cpio_name *)space, **at;
 	struct cpio_entry *e;
 	struct fail        why;
 
@@ -145,8 +147,9 @@ int cpio_shorten(struct cpio *c, size_t i, size_t len, struct fail *why)
 	return cpio_name(c, i, why);
 }
 
-/* Tree order: '/' before everything else, so that a folder is followed by all that is in it. The same path: in the order
- * they came, which addresses tell, entries[] being one array. */
+/* Tree order: '/' sorts before everything else, so that a folder is followed by all that it
+ * contains. Equal paths stay in the order in which they came, which is that of their addresses:
+ * entries[] is one array. */
 static int cpio_order(const void *a, const void *b)
 {
 	const struct cpio_entry *const *x = a, *const *y = b;
@@ -171,8 +174,8 @@ static int cpio_put(struct cpio_out *o, const void *data, size_t len, struct fai
 {
 	size_t pad = (4 - (o->len + len) % 4) % 4;
 
-	/* Folders that an archive leaves out are written all the same: 2000 of them for a path of
-	 * "a/a/a/...". */
+	/* Folders that an archive leaves out are written all the same: up to 2000 of them for a
+	 * path of "a/a/a/...". */
 	if (len + pad > o->max - o->len)
 		return fail_set(why, FAIL_LIMIT, "initrd: exceeds the limit of %zu MiB",
 				o->max >> 20);
@@ -182,7 +185,7 @@ static int cpio_put(struct cpio_out *o, const void *data, size_t len, struct fai
 
 		if (!more)
 			return cpio_nomem(why);
-		o->buf  = more;
+		o->buf      = more;
 		o->capacity = capacity;
 	}
 	if (len)
@@ -192,22 +195,26 @@ static int cpio_put(struct cpio_out *o, const void *data, size_t len, struct fai
 	return 0;
 }
 
-static int cpio_put_entry(struct cpio_out *o, const char *path, const struct cpio_entry *e, struct fail *why)
+static int cpio_put_entry(struct cpio_out *o, const char *path, const struct cpio_entry *e,
+			  struct fail *why)
 {
 	char   head[CPIO_HEADER + PATH_MAX + 1];
 	size_t name = strlen(path) + 1;
 
-	snprintf(head, sizeof(head), "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", ++o->ino, (unsigned)e->mode, 0u, 0u,
-		 S_ISDIR(e->mode) ? 2u : 1u, e->mtime, (unsigned)e->len, 0u, 0u, major(e->rdev), minor(e->rdev), (unsigned)name, 0u);
+	snprintf(head, sizeof(head), "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X",
+		 ++o->ino, (unsigned)e->mode, 0u, 0u, S_ISDIR(e->mode) ? 2u : 1u, e->mtime,
+		 (unsigned)e->len, 0u, 0u, major(e->rdev), minor(e->rdev), (unsigned)name, 0u);
 	memcpy(head + CPIO_HEADER, path, name);
 	if (cpio_put(o, head, CPIO_HEADER + name, why))
 		return -1;
 	return e->len ? cpio_put(o, e->data, e->len, why) : 0;
 }
 
-/* Zips and hand-made tars leave folders out, and Linux does not make them by itself. In tree order a folder has been
- * written exactly if the path before is it or lies in it. */
-static int cpio_put_parents(struct cpio_out *o, const char *before, const char *path, struct fail *why)
+/* Zip files and hand-made tar files leave folders out, and Linux does not create them by itself. In
+ * tree order a folder has been written if and only if the path before it is the folder or lies in
+ * it. */
+static int cpio_put_parents(struct cpio_out *o, const char *before, const char *path,
+			    struct fail *why)
 {
 	static const struct cpio_entry folder = { .mode = S_IFDIR | 0755 };
 	char                           dir[PATH_MAX];
@@ -245,7 +252,8 @@ int cpio_finish(struct cpio *c, uint8_t **out, size_t *len, struct fail *why)
 
 		if (i + 1 < c->n && !strcmp(e->path, sorted[i + 1]->path))
 			continue;
-		if (cpio_put_parents(&o, before, e->path, why) || cpio_put_entry(&o, e->path, e, why))
+		if (cpio_put_parents(&o, before, e->path, why) ||
+		    cpio_put_entry(&o, e->path, e, why))
 			goto fail;
 		before = e->path;
 	}

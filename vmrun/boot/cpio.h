@@ -8,8 +8,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* A newc cpio ("070701", Linux's initramfs) put together in memory: entries in any order, written sorted by path with
- * the folders above them, owned by 0:0. A path that comes twice: the later one counts. */
+/* A newc cpio ("070701", Linux's initramfs) built in memory: entries in any order, written sorted
+ * by path, with the folders above them, owned by 0:0. Of two entries of one path the later one
+ * counts. */
 
 struct cpio_entry {
 	char    *path;              /* relative, clean; owned */
@@ -24,16 +25,17 @@ struct cpio {
 	struct cpio_entry *entries;
 	size_t             n, capacity;
 	size_t             bytes;      /* data and paths so far */
-	size_t             max;        /* refuse beyond, also what comes out */
-	void              *names;      /* tsearch(3), path to entry: a logarithm whatever the names */
+	size_t             max;        /* limit, of the output too */
+	void              *names;      /* tsearch(3), path to entry: logarithmic */
 	uint64_t           compares;   /* of paths so far; tests bound it */
 };
 
-/* Takes e->data over, also on failure. Cleans path: leading "/" and "./", empty parts; ".." is refused; "." alone is left out. */
+/* Takes e->data over, also on failure. Normalises path: removes leading "/" and "./" and empty
+ * components; ".." is refused; "." alone is left out. */
 int cpio_add(struct cpio *c, const char *path, const struct cpio_entry *e, struct fail *why);
-/* The entry that was added, or renamed, last to path; NULL. */
+/* The entry that was last added, or renamed, to path; NULL for none. */
 const struct cpio_entry *cpio_find(struct cpio *c, const char *path);
-/* Entry i gets the first len bytes of its path as its path. */
+/* Shortens the path of entry i to len bytes. */
 int cpio_shorten(struct cpio *c, size_t i, size_t len, struct fail *why);
 int cpio_finish(struct cpio *c, uint8_t **out, size_t *len, struct fail *why);
 void cpio_close(struct cpio *c);

@@ -8,11 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Twice as much each time, and never more than there will be. */
+/* Doubles the buffer, up to the size that is expected. */
 static int image_pieces_capacity(struct image_gathered *g, const struct image_piece *piece,
 			     struct fail *why)
 {
-	size_t   capacity = 2 * g->capacity > g->len + piece->len ? 2 * g->capacity : g->len + piece->len;
+	size_t   need     = g->len + piece->len;
+	size_t   capacity = 2 * g->capacity > need ? 2 * g->capacity : need;
 	uint8_t *more;
 
 	if (g->len + piece->len <= g->capacity)

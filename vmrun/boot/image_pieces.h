@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Kernel and initrd as they come with a snapshot, piece by piece. Memory is taken as bytes come,
- * not by the size that is claimed. */
+/* Kernel and initrd as they come with a snapshot, piece by piece. Memory is allocated as bytes
+ * come, not by the size that the snapshot claims. */
 
 struct vm;
 
@@ -18,15 +18,15 @@ enum { IMAGE_KERNEL, IMAGE_INITRD };
 
 struct image_pieces {
 	struct vm *vm;
-	bool       given[IMAGES_MAX];      /* by its user: what comes is not taken */
+	bool       given[IMAGES_MAX];      /* specified by the user: the snapshot's is ignored */
 	struct image_gathered {
 		uint8_t *data;
 		size_t   len, capacity;
 	} v[IMAGES_MAX];
 };
 
-/* A piece as images_reader_piece gives it, so in order. The last one makes it the VM's
- * (images_adopt); without control_lock. */
+/* A piece as images_reader_piece() gives it, so in order. The last one makes the image the VM's
+ * (images_adopt()). Without control_lock. */
 int  image_pieces_take(struct image_pieces *p, const struct image_piece *piece, struct fail *why);
 void image_pieces_close(struct image_pieces *p);
 

@@ -21,7 +21,7 @@ static int initrd_name_order(const FTSENT **a, const FTSENT **b)
 	return strcmp((*a)->fts_name, (*b)->fts_name);
 }
 
-/* A file's bytes or a link's target; others have none. */
+/* Reads a file's bytes or a link's target; other types have none. */
 static int initrd_data(const FTSENT *f, uint8_t **data, size_t *len, size_t max, struct fail *why)
 {
 	int fd, rc;
@@ -82,7 +82,8 @@ static int initrd_folder(const char *path, struct cpio *c, struct fail *why)
 		e.mode  = f->fts_statp->st_mode;
 		e.rdev  = S_ISCHR(e.mode) || S_ISBLK(e.mode) ? f->fts_statp->st_rdev : 0;
 		e.mtime = (uint32_t)f->fts_statp->st_mtime;
-		if (initrd_data(f, &e.data, &e.len, c->max - c->bytes, why) || cpio_add(c, f->fts_path + skip, &e, why))
+		if (initrd_data(f, &e.data, &e.len, c->max - c->bytes, why) ||
+		    cpio_add(c, f->fts_path + skip, &e, why))
 			break;
 	}
 	fts_close(fts);
@@ -96,21 +97,22 @@ static int initrd_archive_fail(struct archive *a, const char *what, struct fail 
 	return fail_set(why, FAIL_CORRUPT, "%s: %s", what, text ? text : "malformed archive");
 }
 
-int initrd_archive_data(struct archive *a, struct cpio_entry *e, size_t max, const char *what, struct fail *why)
+int initrd_archive_data(struct archive *a, struct cpio_entry *e, size_t max, const char *what,
+			struct fail *why)
 {
 	size_t capacity = 0;
 
 	for (;;) {
 		if (e->len == capacity) {
 			size_t   more_capacity = capacity ? capacity * 2 : 16384;
-			uint8_t *more      = realloc(e->data, more_capacity);
+			uint8_t *more          = realloc(e->data, more_capacity);
 
 			if (!more) {
 				errno = ENOMEM;
 				return fail_sys(why, "%s", what);
 			}
-			e->data = more;
-			capacity    = more_capacity;
+			e->data  = more;
+			capacity = more_capacity;
 		}
 		la_ssize_t n = archive_read_data(a, e->data + e->len, capacity - e->len);
 
@@ -128,7 +130,8 @@ int initrd_archive_data(struct archive *a, struct cpio_entry *e, size_t max, con
 	}
 }
 
-static int initrd_copy(struct cpio_entry *e, const void *data, size_t len, const char *what, struct fail *why)
+static int initrd_copy(struct cpio_entry *e, const void *data, size_t len, const char *what,
+		       struct fail *why)
 {
 	e->len  = len;
 	e->data = len ? malloc(len) : NULL;
@@ -141,10 +144,14 @@ static int initrd_copy(struct cpio_entry *e, const void *data, size_t len, const
 	return 0;
 }
 
-static int initrd_archive_entry(struct archive *a, struct archive_entry *x, struct cpio *c, const char *what, struct fail *why)
+static int initrd_archive_entry(struct archive *a, struct archive_entry *x, struct cpio *c,
+				const char *what, struct fail *why)
 {
-	struct cpio_entry e    = { .mode = archive_entry_mode(x), .mtime = (uint32_t)archive_entry_mtime(x) };
-	const char       *path = archive_entry_pathname(x), *hard = archive_entry_hardlink(x), *soft = archive_entry_symlink(x);
+	struct cpio_entry e    = { .mode = archive_entry_mode(x),
+				   .mtime = (uint32_t)archive_entry_mtime(x) };
+	const char       *path = archive_entry_pathname(x);
+	const char       *hard = archive_entry_hardlink(x);
+	const char       *soft = archive_entry_symlink(x);
 
 	if (!path)
 		return fail_set(why, FAIL_CORRUPT, "%s: archive entry: invalid name", what);
@@ -159,7 +166,9 @@ static int initrd_archive_entry(struct archive *a, struct archive_entry *x, stru
 			return fail_set(why, FAIL_LIMIT,
 					"%s: unpacked size exceeds the limit of %zu MiB", what,
 					IMAGE_MAX_BYTES >> 20);
-		return initrd_copy(&e, to->data, to->len, what, why) ? -1 : cpio_add(c, path, &e, why);
+		if (initrd_copy(&e, to->data, to->len, what, why))
+			return -1;
+		return cpio_add(c, path, &e, why);
 	}
 	if (S_ISSOCK(e.mode) || (e.mode & S_IFMT) == 0)
 		return 0;
@@ -176,7 +185,8 @@ static int initrd_archive_entry(struct archive *a, struct archive_entry *x, stru
 	return cpio_add(c, path, &e, why);
 }
 
-/* Not archive_read_support_*_all: mtree opens files that its text names, and rare filters run programs. */
+/* Not archive_read_support_*_all: mtree opens files that its text names, and some filters run
+ * programs. */
 static struct archive *initrd_archive_open(const uint8_t *data, size_t len)
 {
 	struct archive *a = archive_read_new();
@@ -207,7 +217,8 @@ static struct archive *initrd_archive_open(const uint8_t *data, size_t len)
 	return NULL;
 }
 
-static int initrd_archive(struct archive *a, struct archive_entry *x, struct cpio *c, const char *what, struct fail *why)
+static int initrd_archive(struct archive *a, struct archive_entry *x, struct cpio *c,
+			  const char *what, struct fail *why)
 {
 	for (;;) {
 		if (initrd_archive_entry(a, x, c, what, why))
@@ -223,15 +234,16 @@ static int initrd_archive(struct archive *a, struct archive_entry *x, struct cpi
 	}
 }
 
-/* Compressions that Linux unpacks itself and libarchive may not know: lzo, and the kernel's own lz4 frames. */
+/* Formats that Linux unpacks itself and libarchive may not support: lzo, and the kernel's own lz4
+ * frames. */
 static bool initrd_kernel_only(const uint8_t *data, size_t len)
 {
 	return len >= 4 && (!memcmp(data, "\x89LZO", 4) || !memcmp(data, "\x02\x21\x4c\x18", 4));
 }
 
-/* Packs the archive in data into *out; verbatim set when it is a cpio and is to be taken as it is. */
-static int initrd_repack(const uint8_t *data, size_t len, const char *what, bool *verbatim, uint8_t **out, size_t *outlen,
-			 struct fail *why)
+/* Packs the archive in data into *out; *verbatim: it is a cpio, to be used as it is. */
+static int initrd_repack(const uint8_t *data, size_t len, const char *what, bool *verbatim,
+			 uint8_t **out, size_t *outlen, struct fail *why)
 {
 	struct archive       *a = initrd_archive_open(data, len);
 	struct archive_entry *x;
@@ -245,8 +257,8 @@ static int initrd_repack(const uint8_t *data, size_t len, const char *what, bool
 		goto out;
 	}
 	*verbatim = (archive_format(a) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_CPIO;
-	if (*verbatim || (initrd_archive(a, x, &c, what, why) == 0 && initrd_modules(&c, why) == 0 &&
-			  cpio_finish(&c, out, outlen, why) == 0))
+	if (*verbatim || (initrd_archive(a, x, &c, what, why) == 0 &&
+			  initrd_modules(&c, why) == 0 && cpio_finish(&c, out, outlen, why) == 0))
 		rc = 0;
 out:
 	cpio_close(&c);
@@ -263,8 +275,9 @@ static int initrd_file(int fd, const char *path, uint8_t **out, size_t *len, str
 
 	if (io_slurp(fd, &data, &n, IMAGE_MAX_BYTES, path, why))
 		return -1;
-	/* A plain newc, or one with firmware parts in front; what is behind its first part is the kernel's to judge. */
-	if ((n >= 6 && (!memcmp(data, "070701", 6) || !memcmp(data, "070702", 6))) || initrd_kernel_only(data, n))
+	/* A plain newc, or one that begins with firmware: what follows is checked by the kernel. */
+	if ((n >= 6 && (!memcmp(data, "070701", 6) || !memcmp(data, "070702", 6))) ||
+	    initrd_kernel_only(data, n))
 		verbatim = true;
 	else if (initrd_repack(data, n, path, &verbatim, out, len, why)) {
 		free(data);
@@ -289,19 +302,10 @@ int initrd_read_fd(int fd, const char *path, uint8_t **out, size_t *len, struct 
 		return fail_sys(why, "%s", path);
 	if (!S_ISDIR(st.st_mode))
 		return initrd_file(fd, path, out, len, why);
-	rc = initrd_folder(path, &c, why) || initrd_modules(&c, why) || cpio_finish(&c, out, len, why) ? -1 : 0;
+	rc = 0;
+	if (initrd_folder(path, &c, why) || initrd_modules(&c, why) ||
+	    cpio_finish(&c, out, len, why))
+		rc = -1;
 	cpio_close(&c);
-	return rc;
-}
-
-int initrd_read(const char *path, uint8_t **out, size_t *len, struct fail *why)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	int rc;
-
-	if (fd < 0)
-		return fail_sys(why, "%s", path);
-	rc = initrd_read_fd(fd, path, out, len, why);
-	close(fd);
 	return rc;
 }

@@ -6,11 +6,12 @@
 
 struct archive;
 
-/* The bytes of the entry the archive stands at into e, which has none; at most max. what names it in *why. On failure e->data
- * is still the caller's to free. */
-int initrd_archive_data(struct archive *a, struct cpio_entry *e, size_t max, const char *what, struct fail *why);
+/* Reads the bytes of the archive's current entry into e, which has none; at most max. what is its
+ * name in *why. On failure e->data is the caller's to free. */
+int initrd_archive_data(struct archive *a, struct cpio_entry *e, size_t max, const char *what,
+			struct fail *why);
 
-/* Compressed kernel modules as they are uncompressed: NAME.ko.xz, .zst, .gz to NAME.ko. */
+/* Replaces compressed kernel modules by uncompressed ones: NAME.ko.xz, .zst, .gz by NAME.ko. */
 int initrd_modules(struct cpio *c, struct fail *why);
 
 #endif

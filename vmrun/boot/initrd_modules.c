@@ -9,12 +9,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Kernel modules lie compressed in many a package, and a small userland's insmod does not take them so. In an initrd that is
- * packed here NAME.ko.xz, .zst or .gz becomes NAME.ko, unless that is there as well. */
+/* Many distributions compress kernel modules, and the insmod of a small userland cannot load those.
+ * In an initrd that is packed here NAME.ko.xz, .zst or .gz becomes NAME.ko, unless that exists as
+ * well. */
 
 static const char *const suffixes[] = { ".xz", ".zst", ".gz" };
 
-/* Where the suffix of a compressed module begins; 0: the path is of none. */
+/* Offset of the suffix of a compressed module in its path; 0: not such a module. */
 static size_t module_suffix(const char *path)
 {
 	size_t len = strlen(path);
@@ -22,14 +23,15 @@ static size_t module_suffix(const char *path)
 	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
 		size_t n = strlen(suffixes[i]);
 
-		if (len > n + 3 && !strcmp(path + len - n, suffixes[i]) && !strncmp(path + len - n - 3, ".ko", 3))
+		if (len > n + 3 && !strcmp(path + len - n, suffixes[i]) &&
+		    !strncmp(path + len - n - 3, ".ko", 3))
 			return len - n;
 	}
 	return 0;
 }
 
-/* Is the file that it would become there already, or is it not the last of its name, so that it
- * counts for nothing? */
+/* Is there a file of the uncompressed name already, or a later entry of this name, which would be
+ * used instead of this one? */
 static bool module_stays(struct cpio *c, const struct cpio_entry *e, size_t suffix)
 {
 	char plain[PATH_MAX];
@@ -50,8 +52,10 @@ static struct archive *module_open(const struct cpio_entry *e)
 	archive_read_support_filter_zstd(a);
 	archive_read_support_filter_gzip(a);
 	archive_read_support_format_raw(a);
-	if (archive_read_open_memory(a, e->data, e->len) == ARCHIVE_OK && archive_read_next_header(a, &x) >= ARCHIVE_WARN &&
-	    archive_filter_code(a, 0) != ARCHIVE_FILTER_NONE)      /* raw takes anything */
+	if (archive_read_open_memory(a, e->data, e->len) == ARCHIVE_OK &&
+	    archive_read_next_header(a, &x) >= ARCHIVE_WARN &&
+	    /* Without a filter: the raw format accepts anything. */
+	    archive_filter_code(a, 0) != ARCHIVE_FILTER_NONE)
 		return a;
 	archive_read_free(a);
 	return NULL;
@@ -85,8 +89,10 @@ int initrd_modules(struct cpio *c, struct fail *why)
 {
 	for (size_t i = 0; i < c->n; i++) {
 		const struct cpio_entry *e      = &c->entries[i];
-		size_t suffix = S_ISREG(e->mode) && e->len ? module_suffix(e->path) : 0;
+		size_t                   suffix = 0;
 
+		if (S_ISREG(e->mode) && e->len)
+			suffix = module_suffix(e->path);
 		if (suffix && !module_stays(c, e, suffix) && module_unpack(c, i, suffix, why))
 			return -1;
 	}

@@ -20,8 +20,8 @@ static int set_boot_path(const char *name, const char *path, struct fail *why)
 	return 0;
 }
 
-static int set_boot_image(struct machine *m, const char *name, enum host_class cls, const char *path, uint8_t **data, size_t *len,
-			  struct fail *why)
+static int set_boot_image(struct machine *m, const char *name, enum host_class cls,
+			  const char *path, uint8_t **data, size_t *len, struct fail *why)
 {
 	struct machine_host *h = machine_host_find(m, name);
 
@@ -50,18 +50,22 @@ static int set_boot_append(struct machine *m, const char *append, struct fail *w
 	if (!append)
 		return 0;
 	if (strlen(append) >= sizeof(m->append))
-		return fail_set(why, FAIL_USAGE, "append: longer than %zu characters", sizeof(m->append) - 1);
+		return fail_set(why, FAIL_USAGE, "append: longer than %zu characters",
+				sizeof(m->append) - 1);
 	snprintf(m->append, sizeof(m->append), "%s", append);
 	return 0;
 }
 
-static int set_boot_machine(const struct vm *vm, const char *path, const struct boot_images *images, struct fail *why)
+static int set_boot_machine(const struct vm *vm, const char *path, const struct boot_images *images,
+			    struct fail *why)
 {
 	const struct board_ops *board;
-	size_t                  head = images->kernel_len < BOARD_KERNEL_HEAD ? images->kernel_len : BOARD_KERNEL_HEAD;
+	size_t                  head = images->kernel_len;
 
 	if (!images->kernel)
 		return 0;
+	if (head > BOARD_KERNEL_HEAD)
+		head = BOARD_KERNEL_HEAD;
 	board = board_for_kernel(images->kernel, head);
 	if (board == vm->board->ops)
 		return 0;
@@ -74,8 +78,9 @@ static int set_boot_machine(const struct vm *vm, const char *path, const struct 
 			machine_type_names[vm->cfg.type]);
 }
 
-/* What is new, else what is here: *all is borrowed. */
-static void set_boot_all(const struct vm *vm, const struct boot_images *got, struct boot_images *all)
+/* New images, else those that the VM has; *all borrows them. */
+static void set_boot_all(const struct vm *vm, const struct boot_images *got,
+			 struct boot_images *all)
 {
 	*all = vm->images;
 	if (got->kernel) {
@@ -88,22 +93,24 @@ static void set_boot_all(const struct vm *vm, const struct boot_images *got, str
 	}
 }
 
-static int set_boot_try(const struct vm *vm, struct machine *m, const struct boot_given *given, struct boot_images *got,
-			struct fail *why)
+static int set_boot_try(const struct vm *vm, struct machine *m, const struct boot_given *given,
+			struct boot_images *got, struct fail *why)
 {
 	struct boot_images all;
 
 	if (set_boot_append(m, given->append, why) ||
-	    set_boot_image(m, "kernel", HOST_KERNEL, given->kernel, &got->kernel, &got->kernel_len, why) ||
+	    set_boot_image(m, "kernel", HOST_KERNEL, given->kernel, &got->kernel,
+			   &got->kernel_len, why) ||
 	    set_boot_machine(vm, given->kernel, got, why) ||
-	    set_boot_image(m, "initrd", HOST_INITRD, given->initrd, &got->initrd, &got->initrd_len, why) ||
+	    set_boot_image(m, "initrd", HOST_INITRD, given->initrd, &got->initrd,
+			   &got->initrd_len, why) ||
 	    apart_from_hosts(m, why))
 		return -1;
 	set_boot_all(vm, got, &all);
 	return vm->board->ops->bootable(m, &all, why);
 }
 
-/* What was there is left to be freed. */
+/* The old image is left in *with, for the caller to free. */
 static void set_boot_swap(uint8_t **data, size_t *len, uint8_t **with, size_t with_len)
 {
 	uint8_t *was = *data;
@@ -115,7 +122,7 @@ static void set_boot_swap(uint8_t **data, size_t *len, uint8_t **with, size_t wi
 	*with = was;
 }
 
-/* Row by row: threads of devices look at others. */
+/* Row by row: threads of devices read other rows at the same time. */
 static void set_boot_put(struct vm *vm, const struct machine *m, struct boot_images *got)
 {
 	snprintf(vm->cfg.append, sizeof(vm->cfg.append), "%s", m->append);

@@ -6,14 +6,15 @@
 
 struct vm;
 
-/* What the next reset boots, given to a VM that exists already (vmferry-set-boot). NULL: as it is. */
+/* What the next reset boots, specified for an existing VM (vmferry-set-boot). NULL: unchanged. */
 struct boot_given {
-	const char *kernel, *initrd;      /* absolute paths; initrd: whatever --initrd takes */
+	const char *kernel, *initrd;      /* absolute paths; initrd: as --initrd takes it */
 	const char *append;
 };
 
-/* Under control_lock: reads the files now, checks that this machine can boot them, and replaces path, size, digest and
- * image of each. All or nothing. Whoever has got the VM's configuration has the old one: not while somebody saves it. */
+/* Reads the files now, checks that this machine can boot them, and replaces path, size, digest and
+ * image of each, or nothing. Under control_lock, and not while anybody saves the VM: who has read
+ * its configuration has the old one. */
 int set_boot(struct vm *vm, const struct boot_given *given, struct fail *why);
 
 #endif

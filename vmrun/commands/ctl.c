@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/commands/ctl.h"
 
-#include "vmrun/control/control.h"
+#include "vmrun/commands/commands.h"
 
 #include <errno.h>
 #include <math.h>
@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CTL_TIMEOUT_MS 120000u     /* a pulse or a pause of a large VM is within it */
+#define CTL_TIMEOUT_MS 120000u     /* enough for a pulse or a pause of a large VM */
 
 static int ctl_usage(void)
 {
@@ -21,7 +21,7 @@ static int ctl_usage(void)
 	return 2;
 }
 
-/* Results go to stdout: readable on a terminal, a line otherwise. */
+/* Results go to stdout: indented on a terminal, else on one line. */
 static int ctl_print(const json_t *value)
 {
 	size_t flags = isatty(STDOUT_FILENO) ? JSON_INDENT(2) : JSON_COMPACT;
@@ -31,7 +31,8 @@ static int ctl_print(const json_t *value)
 	return fflush(stdout) || ferror(stdout) ? 1 : 0;
 }
 
-/* Arguments that are text whatever they look like; a path is the user's, whose folder vmrun does not know. */
+/* Arguments that are always text. A relative path is relative to this process's folder, which vmrun
+ * does not know. */
 static const struct ctl_text {
 	const char *command, *key;
 	bool        path;
@@ -74,7 +75,8 @@ static json_t *ctl_value(const struct ctl_text *text, const char *value, struct 
 	return v;
 }
 
-/* key=value...: each value as JSON when it is JSON, else as text. NULL with *why when one has no '='. */
+/* Arguments from key=value...: a value that is JSON as that, else as text. NULL with *why when
+ * there is no '='. */
 static json_t *ctl_arguments(const char *command, int argc, char **argv, struct fail *why)
 {
 	json_t *args = json_object();
@@ -104,8 +106,9 @@ static json_t *ctl_arguments(const char *command, int argc, char **argv, struct 
 	return args;
 }
 
-/* The command as this VM knows it: with the prefix when it has only that one. */
-static int ctl_command(struct control *c, const char *command, char *out, size_t capacity, struct fail *why)
+/* The name by which this VM knows the command: with the prefix if it knows only that one. */
+static int ctl_command(struct control *c, const char *command, char *out, size_t capacity,
+		       struct fail *why)
 {
 	json_t *list, *row;
 	size_t  i;
@@ -129,7 +132,7 @@ static int ctl_command(struct control *c, const char *command, char *out, size_t
 static int ctl_execute(const char *vm, const char *command, json_t *args)
 {
 	struct control *c = NULL;
-	struct fail     why = { .at = FAIL_NOWHERE };
+	struct fail     why = { 0 };
 	json_t         *ret = NULL;
 	char            name[128], class[64] = "";
 	int             rc, fd = -1;
@@ -144,7 +147,7 @@ static int ctl_execute(const char *vm, const char *command, json_t *args)
 	if (rc == 0)
 		rc = ctl_print(ret);
 	else if (class[0])
-		rc = (fail_report("vmrun", &why), 1);     /* the VM said no */
+		rc = (fail_report("vmrun", &why), 1);     /* the VM has refused */
 	else
 		rc = fail_report("vmrun", &why);
 	json_decref(ret);
@@ -154,7 +157,7 @@ static int ctl_execute(const char *vm, const char *command, json_t *args)
 
 static int ctl_wait_main(const char *vm, int argc, char **argv)
 {
-	struct fail why = { .at = FAIL_NOWHERE };
+	struct fail why = { 0 };
 	json_t     *event;
 	double      seconds = 0;
 	char       *end;
@@ -165,10 +168,14 @@ static int ctl_wait_main(const char *vm, int argc, char **argv)
 		if (strncmp(argv[1], "timeout=", 8))
 			return ctl_usage();
 		seconds = strtod(argv[1] + 8, &end);
-		if (end == argv[1] + 8 || *end || !isfinite(seconds) || seconds <= 0 || seconds > 4000000)
+		if (end == argv[1] + 8 || *end || !isfinite(seconds) || seconds <= 0 ||
+		    seconds > 4000000)
 			return ctl_usage();
 	}
-	if (ctl_wait(vm, argv[0], seconds * 1000 < 1 && seconds > 0 ? 1 : (unsigned)(seconds * 1000), &event, &why))
+	/* 0 would be no limit. */
+	unsigned ms = seconds > 0 && seconds * 1000 < 1 ? 1 : (unsigned)(seconds * 1000);
+
+	if (ctl_wait(vm, argv[0], ms, &event, &why))
 		return fail_report("vmrun", &why);
 	int rc = ctl_print(event);
 
@@ -178,7 +185,7 @@ static int ctl_wait_main(const char *vm, int argc, char **argv)
 
 int ctl_main(int argc, char **argv)
 {
-	struct fail why = { .at = FAIL_NOWHERE };
+	struct fail why = { 0 };
 	json_t     *args;
 	int         rc;
 

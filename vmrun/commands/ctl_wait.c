@@ -9,7 +9,8 @@
 #include <strings.h>
 
 #define WAIT_ANSWER_MS 30000u
-#define WAIT_LAST_WORD_MS 3000u     /* a VM that is ending tells its clients first, then writes what it leaves behind */
+/* A VM that ends tells its clients first and then writes its epitaph. */
+#define WAIT_EPITAPH_MS 3000u
 
 static bool wait_is(const json_t *event, const char *name)
 {
@@ -18,7 +19,8 @@ static bool wait_is(const json_t *event, const char *name)
 	return is && !strcasecmp(is, name);
 }
 
-/* Among remembered events ({"events": [...]}): a new reference, NULL when it is not there. */
+/* The event of that name among remembered ones ({"events": [...]}): a new reference, NULL for
+ * none. */
 static json_t *wait_find(const json_t *remembered, const char *name)
 {
 	json_t *e;
@@ -30,24 +32,30 @@ static json_t *wait_find(const json_t *remembered, const char *name)
 	return NULL;
 }
 
-/* The VM has gone: did it happen before? *why is kept when it left no word and `gone` does not say that it was here. */
-static int wait_late(const char *vm, const char *name, bool was_here, json_t **out, struct fail *why)
+/* The VM has ended: did the event happen before? *why is kept when there is no epitaph and was_here
+ * does not tell that the VM was running. */
+static int wait_late(const char *vm, const char *name, bool was_here, json_t **out,
+		     struct fail *why)
 {
 	struct fail ignored;
 	char        path[PATHS_MAX];
-	json_t     *epitaph = paths_socket(path, vm, false, &ignored) ? NULL : socket_epitaph(path, WAIT_LAST_WORD_MS);
+	json_t     *epitaph = NULL;
 
+	if (paths_socket(path, vm, false, &ignored) == 0)
+		epitaph = socket_epitaph(path, WAIT_EPITAPH_MS);
 	*out = wait_find(epitaph, name);
 	if (!*out && (epitaph || was_here)) {
 		const char *status = json_string_value(json_object_get(epitaph, "status"));
 
-		fail_set(why, FAIL_ENDED, "%s: the VM has ended (%s) without %s", vm, status ? status : "killed", name);
+		fail_set(why, FAIL_ENDED, "%s: the VM has ended (%s) without %s", vm,
+			 status ? status : "killed", name);
 	}
 	json_decref(epitaph);
 	return *out ? 0 : -1;
 }
 
-static int wait_next(struct control *c, const char *vm, const char *name, uint64_t until_ns, json_t **out, struct fail *why)
+static int wait_next(struct control *c, const char *vm, const char *name, uint64_t until_ns,
+		     json_t **out, struct fail *why)
 {
 	for (;;) {
 		uint64_t now = io_now_ns();
@@ -75,9 +83,13 @@ int ctl_wait(const char *vm, const char *event, unsigned timeout_ms, json_t **ou
 	int             rc    = -1;
 
 	*out = NULL;
-	if (control_open(&c, vm, why))
-		return why->kind == FAIL_PEER || why->kind == FAIL_ENDED ? wait_late(vm, event, why->kind == FAIL_ENDED, out, why) : -1;
-	/* Events come from now on; what has happened before is asked for. In this order nothing falls in between. */
+	if (control_open(&c, vm, why)) {
+		if (why->kind != FAIL_PEER && why->kind != FAIL_ENDED)
+			return -1;
+		return wait_late(vm, event, why->kind == FAIL_ENDED, out, why);
+	}
+	/* From now on events come by themselves; earlier ones are asked for. In this order none is
+	 * missed. */
 	if (control_execute(c, "vmferry-events", NULL, &past, NULL, NULL, WAIT_ANSWER_MS, why)) {
 		if (why->kind == FAIL_ENDED)
 			rc = wait_late(vm, event, true, out, why);

@@ -32,20 +32,24 @@ static json_t *info_accelerators(void)
 			struct fail why;
 			char        text[400];
 			bool        can = (*a)->probe((enum machine_type)t, &why) == 0;
-			json_t     *one = json_pack("{s:s,s:s,s:b}", "name", (*a)->name, "machine", machine_type_names[t], "available", (int)can);
+			json_t     *one = json_pack("{s:s,s:s,s:b}", "name", (*a)->name,
+						    "machine", machine_type_names[t],
+						    "available", (int)can);
 
 			if (can && board)
-				json_object_set_new(one, "cpus", json_integer(info_cpus(*a, board)));
+				json_object_set_new(one, "cpus",
+						    json_integer(info_cpus(*a, board)));
 			if (can && (*a)->info)
 				(*a)->info(one);
 			if (!can)
-				json_object_set_new(one, "reason", text_json(fail_text(&why, text, sizeof(text))));
+				json_object_set_new(one, "reason",
+						    text_json(fail_text(&why, text, sizeof(text))));
 			json_array_append_new(list, one);
 		}
 	return list;
 }
 
-/* As the pager will open it: the syscall, else the device. */
+/* As a pager opens it: by the syscall, else by the device. */
 static const char *info_userfaultfd(void)
 {
 #ifdef UFFD_USER_MODE_ONLY
@@ -77,25 +81,31 @@ static json_t *info_host(void)
 {
 	char        runtime[PATHS_MAX], moves[PATHS_MAX], text[400];
 	struct fail why;
-	json_t     *host = json_pack("{s:s,s:s,s:I,s:I}", "kvm-device", info_file("/dev/kvm"), "userfaultfd", info_userfaultfd(), "cpus",
-				     (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "memory",
+	json_t     *host = json_pack("{s:s,s:s,s:I,s:I}", "kvm-device", info_file("/dev/kvm"),
+				     "userfaultfd", info_userfaultfd(),
+				     "cpus", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN),
+				     "memory",
 				     (json_int_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE));
 
 	if (paths_runtime(runtime, false, &why) == 0)
 		json_object_set_new(host, "runtime-folder", text_json(runtime));
 	else
-		json_object_set_new(host, "runtime-folder-missing", text_json(fail_text(&why, text, sizeof(text))));
+		json_object_set_new(host, "runtime-folder-missing",
+				    text_json(fail_text(&why, text, sizeof(text))));
 	if (paths_moves(moves, false, &why) == 0)
 		json_object_set_new(host, "moves-folder", text_json(moves));
 	else
-		json_object_set_new(host, "moves-folder-missing", text_json(fail_text(&why, text, sizeof(text))));
+		json_object_set_new(host, "moves-folder-missing",
+				    text_json(fail_text(&why, text, sizeof(text))));
 	return host;
 }
 
 static json_t *info_limits(void)
 {
-	return json_pack("{s:i,s:i,s:I,s:i}", "devices", (int)LIMIT_DEVICES, "regions", (int)LIMIT_REGIONS,
-			 "region-bytes", (json_int_t)LIMIT_REGION_BYTES, "tree-bytes", (int)LIMIT_TREE_BYTES);
+	return json_pack("{s:i,s:i,s:I,s:i}", "devices", (int)LIMIT_DEVICES,
+			 "regions", (int)LIMIT_REGIONS,
+			 "region-bytes", (json_int_t)LIMIT_REGION_BYTES,
+			 "tree-bytes", (int)LIMIT_TREE_BYTES);
 }
 
 static json_t *info_devices(void)
@@ -109,8 +119,9 @@ static json_t *info_devices(void)
 
 static json_t *info_all(void)
 {
-	return json_pack("{s:s,s:i,s:o,s:o,s:o,s:o}", "version", VMFERRY_VERSION, "snapshot-format", (int)SNAP_VERSION, "accelerators",
-			 info_accelerators(), "devices", info_devices(), "limits", info_limits(), "host", info_host());
+	return json_pack("{s:s,s:i,s:o,s:o,s:o,s:o}", "version", VMFERRY_VERSION,
+			 "snapshot-format", (int)SNAP_VERSION, "accelerators", info_accelerators(),
+			 "devices", info_devices(), "limits", info_limits(), "host", info_host());
 }
 
 static void info_object(const json_t *object, int indent)
@@ -120,13 +131,15 @@ static void info_object(const json_t *object, int indent)
 
 	json_object_foreach((json_t *)(uintptr_t)object, key, value) {
 		if (json_is_string(value))
-			printf("%*s%-*s %s\n", indent, "", 26 - indent, key, json_string_value(value));
+			printf("%*s%-*s %s\n", indent, "", 26 - indent, key,
+			       json_string_value(value));
 		else
-			printf("%*s%-*s %" JSON_INTEGER_FORMAT "\n", indent, "", 26 - indent, key, json_integer_value(value));
+			printf("%*s%-*s %" JSON_INTEGER_FORMAT "\n", indent, "", 26 - indent, key,
+			       json_integer_value(value));
 	}
 }
 
-/* What the accelerator itself has told. */
+/* What the accelerator itself has added. */
 static void info_accelerator_more(json_t *one)
 {
 	static const char *const ours[] = { "name", "machine", "available", "cpus", "reason" };
@@ -141,16 +154,19 @@ static void info_text(const json_t *all)
 	size_t  i;
 	json_t *one;
 
-	printf("vmferry %s, snapshot format %d\n", json_string_value(json_object_get(all, "version")), (int)SNAP_VERSION);
+	printf("vmferry %s, snapshot format %d\n",
+	       json_string_value(json_object_get(all, "version")), (int)SNAP_VERSION);
 	printf("accelerators\n");
 	json_array_foreach(json_object_get(all, "accelerators"), i, one) {
 		const char *reason = json_string_value(json_object_get(one, "reason"));
 
-		printf("  %-6s %-12s ", json_string_value(json_object_get(one, "name")), json_string_value(json_object_get(one, "machine")));
+		printf("  %-6s %-12s ", json_string_value(json_object_get(one, "name")),
+		       json_string_value(json_object_get(one, "machine")));
 		if (reason)
 			printf("no: %s\n", reason);
 		else
-			printf("yes, 1 to %" JSON_INTEGER_FORMAT " CPUs\n", json_integer_value(json_object_get(one, "cpus")));
+			printf("yes, 1 to %" JSON_INTEGER_FORMAT " CPUs\n",
+			       json_integer_value(json_object_get(one, "cpus")));
 		info_accelerator_more(one);
 	}
 	printf("devices\n ");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "vmrun/control/control.h"
+#include "vmrun/commands/commands.h"
 
 #include "libcommon/client/control.h"
 #include "libcommon/paths.h"
@@ -15,7 +15,7 @@
 
 #define LIST_TIMEOUT_MS 5000u
 
-/* NAME of NAME.sock; false for anything else. */
+/* The name in NAME.sock; false for any other file name. */
 static bool list_name(const char *file, char name[VM_NAME_MAX + 1])
 {
 	size_t n = strlen(file);
@@ -27,7 +27,7 @@ static bool list_name(const char *file, char name[VM_NAME_MAX + 1])
 	return paths_name_ok(name);
 }
 
-/* What one VM says of itself, or {"name", "status": "stale" or "silent"}. */
+/* What one VM answers, or {"name", "status": "stale" or "silent"}. */
 static json_t *list_vm(const char *name)
 {
 	struct control *c      = NULL;
@@ -36,8 +36,10 @@ static json_t *list_vm(const char *name)
 	char            path[PATHS_MAX];
 	bool            live;
 	bool            spoken = control_open(&c, name, &why) == 0 &&
-				 control_execute(c, "vmferry-info", NULL, &info, NULL, NULL, LIST_TIMEOUT_MS, &why) == 0 &&
-				 control_execute(c, "query-status", NULL, &status, NULL, NULL, LIST_TIMEOUT_MS, &why) == 0;
+				 control_execute(c, "vmferry-info", NULL, &info, NULL, NULL,
+						 LIST_TIMEOUT_MS, &why) == 0 &&
+				 control_execute(c, "query-status", NULL, &status, NULL, NULL,
+						 LIST_TIMEOUT_MS, &why) == 0;
 
 	control_close(c);
 	if (spoken) {
@@ -50,9 +52,11 @@ static json_t *list_vm(const char *name)
 	}
 	json_decref(info);
 	json_decref(status);
-	/* Its lock is held: a process that is stopped, starting or ending. Nobody holds it: a socket that was left behind. */
+	/* silent: its lock is taken, by a process that is stopped, starting or ending. stale:
+	 * nobody has the lock, the socket was left behind. */
 	live = paths_socket(path, name, false, &(struct fail){ 0 }) == 0 && socket_is_live(path);
-	return json_pack("{s:s, s:s, s:o}", "name", name, "status", live ? "silent" : "stale", "note", text_json(why.what));
+	return json_pack("{s:s, s:s, s:o}", "name", name, "status", live ? "silent" : "stale",
+			 "note", text_json(why.what));
 }
 
 static int list_compare(const void *a, const void *b)
@@ -60,7 +64,7 @@ static int list_compare(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* The names in the runtime folder, sorted, malloc'd each. A folder that is not there holds none. */
+/* The names in the runtime folder, sorted, each malloc'd. A missing folder has none. */
 static int list_names(const char *dir, char ***out, size_t *count, struct fail *why)
 {
 	struct dirent *e;
@@ -106,12 +110,16 @@ static void list_row(const json_t *vm)
 	char memory[32] = "-", pid[24] = "-", cpus[16] = "-";
 
 	if (json_object_get(vm, "pid")) {
-		snprintf(memory, sizeof(memory), "%" PRIu64 "M", (uint64_t)json_integer_value(json_object_get(vm, "memory")) >> 20);
-		snprintf(pid, sizeof(pid), "%lld", (long long)json_integer_value(json_object_get(vm, "pid")));
-		snprintf(cpus, sizeof(cpus), "%lld", (long long)json_integer_value(json_object_get(vm, "cpus")));
+		snprintf(memory, sizeof(memory), "%" PRIu64 "M",
+			 (uint64_t)json_integer_value(json_object_get(vm, "memory")) >> 20);
+		snprintf(pid, sizeof(pid), "%lld",
+			 (long long)json_integer_value(json_object_get(vm, "pid")));
+		snprintf(cpus, sizeof(cpus), "%lld",
+			 (long long)json_integer_value(json_object_get(vm, "cpus")));
 	}
-	printf("%-20s %8s %-15s %4s %8s %-6s %s\n", list_text(vm, "name"), pid, list_text(vm, "status"), cpus, memory,
-	       list_text(vm, "accel"), list_text(vm, "uuid"));
+	printf("%-20s %8s %-15s %4s %8s %-6s %s\n", list_text(vm, "name"), pid,
+	       list_text(vm, "status"), cpus, memory, list_text(vm, "accel"),
+	       list_text(vm, "uuid"));
 }
 
 static void list_print(const json_t *vms, bool json)
@@ -125,14 +133,15 @@ static void list_print(const json_t *vms, bool json)
 		return;
 	}
 	if (json_array_size(vms))
-		printf("%-20s %8s %-15s %4s %8s %-6s %s\n", "NAME", "PID", "STATUS", "CPUS", "MEMORY", "ACCEL", "UUID");
+		printf("%-20s %8s %-15s %4s %8s %-6s %s\n", "NAME", "PID", "STATUS", "CPUS",
+		       "MEMORY", "ACCEL", "UUID");
 	json_array_foreach(vms, i, vm)
 		list_row(vm);
 }
 
 int list_main(int argc, char **argv)
 {
-	struct fail why = { .at = FAIL_NOWHERE };
+	struct fail why = { 0 };
 	char        dir[PATHS_MAX];
 	char      **names = NULL;
 	size_t      n     = 0;

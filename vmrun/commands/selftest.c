@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* One line an accelerator: ok, failed with what, or not here with why. Something must have run. */
+/* One line per accelerator: ok, failed, or not available, with the reason. At least one must have
+ * run. */
 int selftest_main(int argc, char **argv)
 {
 	struct fail why;

@@ -12,8 +12,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A client on the control socket. All on the main thread; nothing here waits: what a client does not take is queued up
- * to SERVER_OUT_MAX, then the client is dropped, and the VM runs on. */
+/* A client on the control socket. All of it runs on the main thread, and nothing here waits: what a
+ * client does not read is queued up to SERVER_OUT_MAX, then the client is dropped, so that no
+ * client can stop the VM. */
 
 static void client_line_free(struct server_line *l)
 {
@@ -55,28 +56,12 @@ void client_sweep(struct control_server *s)
 	}
 }
 
-/* Sends one line as far as it goes. The descriptor travels with the first byte, once. */
+/* Sends one line as far as the socket takes it. The descriptor goes with the first byte, once. */
 static ssize_t client_put(struct server_client *c, struct server_line *l)
 {
-	struct iovec iov = { .iov_base = l->text + l->sent, .iov_len = l->len - l->sent };
-	union {
-		struct cmsghdr align;
-		char           capacity[CMSG_SPACE(sizeof(int))];
-	} ctl = { 0 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
-	ssize_t       n;
+	ssize_t n = io_fds_send(c->fd, l->text + l->sent, l->len - l->sent, &l->fd, l->fd >= 0,
+				MSG_DONTWAIT);
 
-	if (l->fd >= 0) {
-		m.msg_control    = ctl.capacity;
-		m.msg_controllen = sizeof(ctl.capacity);
-		struct cmsghdr *h = CMSG_FIRSTHDR(&m);
-
-		h->cmsg_level = SOL_SOCKET;
-		h->cmsg_type  = SCM_RIGHTS;
-		h->cmsg_len   = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(h), &l->fd, sizeof(int));
-	}
-	n = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (n > 0)
 		io_close(&l->fd);
 	return n;
@@ -108,7 +93,9 @@ void client_flush(struct server_client *c)
 	if (c->doomed && !c->out)
 		c->dead = true;
 	if (!c->dead && c->watch)
-		loop_change(c->server->vm->loop, c->watch, (c->doomed ? 0u : (uint32_t)EPOLLIN) | (c->out ? (uint32_t)EPOLLOUT : 0u));
+		loop_change(c->server->vm->loop, c->watch,
+			    (c->doomed ? 0u : (uint32_t)EPOLLIN) |
+			    (c->out ? (uint32_t)EPOLLOUT : 0u));
 }
 
 void client_send(struct server_client *c, const char *text, size_t len, int fd)
@@ -137,7 +124,8 @@ void client_send(struct server_client *c, const char *text, size_t len, int fd)
 	c->out_bytes += l->len;
 }
 
-void client_send_json(struct server_client *c, json_t *m, int fd)
+/* Takes m and fd. */
+static void client_send_json(struct server_client *c, json_t *m, int fd)
 {
 	char *text = m ? json_dumps(m, JSON_COMPACT) : NULL;
 
@@ -151,7 +139,7 @@ void client_send_json(struct server_client *c, json_t *m, int fd)
 	free(text);
 }
 
-/* Events that came before an answer go before it. */
+/* Events that came before an answer are sent before it. */
 static void client_answer(struct server_client *c, json_t *m, int fd)
 {
 	events_deliver(c->server);
@@ -168,12 +156,14 @@ static void client_request(struct server_client *c, const char *text, size_t len
 {
 	struct qmp_request r;
 	struct fail        why = { 0 };
-	struct command_call call = { .server = c->server, .vm = c->server->vm, .negotiated = &c->negotiated, .fd = -1,
+	struct command_call call = { .server = c->server, .vm = c->server->vm,
+				     .negotiated = &c->negotiated, .fd = -1,
 				     .class = "GenericError" };
 	char line[512];
 
 	if (qmp_parse(&r, text, len, &why) || command_execute(&call, &r, &why)) {
-		client_answer(c, qmp_error(r.id, call.class, fail_text(&why, line, sizeof(line))), -1);
+		client_answer(c, qmp_error(r.id, call.class, fail_text(&why, line, sizeof(line))),
+			      -1);
 		json_decref(call.ret);
 		io_close(&call.fd);
 	} else {
@@ -182,7 +172,8 @@ static void client_request(struct server_client *c, const char *text, size_t len
 	qmp_request_close(&r);
 }
 
-/* Every whole request in the buffer; what is left of the last one moves to the front. from: bytes already scanned. */
+/* Executes every complete request in the buffer; what is left of the last one moves to the front.
+ * from: bytes that were scanned before. */
 static void client_requests(struct server_client *c, size_t from)
 {
 	size_t begin = 0;
@@ -217,18 +208,20 @@ static void client_requests(struct server_client *c, size_t from)
 static void client_read(struct server_client *c)
 {
 	if (c->in_capacity - c->in_len < 4096) {
-		/* client_requests leaves less than QMP_LINE_MAX behind, so this is bounded by twice that. */
+		/* client_requests() leaves less than QMP_LINE_MAX, so this is bounded by twice
+		 * that. */
 		size_t capacity = c->in_capacity ? c->in_capacity * 2 : 16384;
-		char  *in   = realloc(c->in, capacity);
+		char  *in       = realloc(c->in, capacity);
 
 		if (!in) {
 			c->dead = true;
 			return;
 		}
-		c->in      = in;
+		c->in          = in;
 		c->in_capacity = capacity;
 	}
-	/* One read a turn of the loop: a client that floods leaves the console and the others their turn. */
+	/* One read per turn of the loop: a client that floods does not starve consoles and other
+	 * clients. */
 	ssize_t n = recv(c->fd, c->in + c->in_len, c->in_capacity - c->in_len, MSG_DONTWAIT);
 
 	if (n > 0) {
@@ -237,7 +230,8 @@ static void client_read(struct server_client *c)
 		c->in_len += (size_t)n;
 		client_requests(c, from);
 	} else if (n == 0) {
-		/* A shell's pipe closes its end after the last command and still wants the answers. */
+		/* A shell's pipe closes its end after the last command and still wants the
+		 * answers. */
 		c->doomed = true;
 	} else if (errno != EAGAIN && errno != EINTR) {
 		c->dead = true;
@@ -256,17 +250,18 @@ static void client_ready(void *arg, uint32_t events)
 	client_flush(c);
 	for (struct server_client *o = s->clients; o; o = o->next)
 		if (o != c && o->out)
-			client_flush(o);     /* events this one's request caused */
+			client_flush(o);     /* events that this request has caused */
 	client_sweep(s);
 }
 
-/* Own uid or root: the folder is 0700, but a descriptor can be passed around. */
+/* Own uid or root. The folder is 0700, but a descriptor can be passed on. */
 static bool client_is_ours(int fd, pid_t *pid)
 {
 	struct ucred cred;
 	socklen_t    len = sizeof(cred);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) || (cred.uid != geteuid() && cred.uid != 0))
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) ||
+	    (cred.uid != geteuid() && cred.uid != 0))
 		return false;
 	*pid = cred.pid;
 	return true;

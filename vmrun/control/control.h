@@ -7,36 +7,64 @@
 
 #include <jansson.h>
 
-/* The VM as seen from outside: its control socket (QMP), its leases, its record of who owns it (docs/control.md). */
+/* The VM as seen from outside: its control socket (QMP), its leases, its record of who owns it
+ * (docs/control.md). */
 
 struct vm;
 struct control_server;
 
 #define CONTROL_TOKEN_MAX 95u
 
-/* Opens the socket of vm->cfg.name in the runtime folder (path NULL) or at path, takes its lock and the claim of the VM's UUID
- * for the life of this process, reads the VM's move record, sets vm->control, and serves from vm->loop. A live VM of that
- * name or UUID is FAIL_REFUSED, "web runs already (pid N)". token (NULL: none): of an incoming VM; its first lease is granted
- * to who shows it and hands over the claim, and when the process that it names ends before, so does the VM. Main thread, once
- * vm->cfg is final; the VM need not run yet. */
-int control_server_open(struct control_server **out, struct vm *vm, const char *path, const char *token, struct fail *why);
+/**
+ * control_server_open - open the control socket, and take the claim of the VM
+ * @out:   out, closed by control_server_close(); NULL on failure
+ * @vm:    its configuration is final; it need not run yet
+ * @path:  of the socket; NULL: @vm's name in the runtime folder
+ * @token: of an incoming VM, at most CONTROL_TOKEN_MAX characters: its first lease is given to who
+ *         shows it and passes the claim, and when the process that it names ends before that, so
+ *         does the VM. NULL for none
+ * @why:   FAIL_REFUSED: a running VM has that name or UUID; FAIL_OWNER: the VM's record
+ *
+ * Takes the socket's lock and the claim of the VM's UUID for the life of this process, reads the
+ * VM's record, sets vm->control, and serves from vm->loop. Main thread, without control_lock.
+ *
+ * Return: 0 or -1.
+ */
+int control_server_open(struct control_server **out, struct vm *vm, const char *path,
+			const char *token, struct fail *why);
 
-/* Main thread, without control_lock, before vm_close; NULL allowed. Ends every lease with the reason the VM ended for,
- * gives clients a bounded while (1 s) to take what is queued for them, unlinks the socket. A target in doubt that is
- * closed in order is recorded RETURNED: no vCPU of it ever ran, and none will. */
+/**
+ * control_server_close - end every lease, tell the clients, remove the socket
+ * @s: NULL allowed
+ *
+ * Leases end with the reason why the VM has ended. Clients get 1 s, all together, to take what is
+ * queued for them. A target with unresolved ownership that is closed in order is recorded RETURNED:
+ * no vCPU of it ever ran, and none will. Main thread, without control_lock, before vm_close().
+ */
 void control_server_close(struct control_server *s);
 
-/* An event for every client: name as QEMU has it ("STOP"), data stolen, NULL for none. Any thread, any lock held; without
- * a server (unit tests) only frees. The last event of each name is remembered, so that a wait that comes late is answered.
- * (Not control_event(): that is the client's, libcommon/client/control.h.) */
+/**
+ * control_server_event - an event for every client
+ * @name: as QEMU has it ("STOP")
+ * @data: object, the reference is taken; NULL for none
+ *
+ * Any thread, whatever locks it holds; without a server (unit tests) only @data is released. The
+ * last event of each name is remembered, so that a wait that comes late is answered. (The client's
+ * function is control_event(), libcommon/client/control.h.)
+ */
 void control_server_event(struct vm *vm, const char *name, json_t *data);
 
-/* May a VM be started or restored here? FAIL_OWNER when its record says released, in doubt, or can't be read; the message
- * names move, peer and what settles it. For --incoming it is not asked: the READY verb compares generations. */
+/**
+ * records_may_start - may this VM be started or restored here?
+ * @vm:   UUID
+ * @name: for messages
+ * @why:  FAIL_OWNER: the record says released, unresolved or elsewhere, or cannot be read; the
+ *        message names move, peer and the command that resolves it
+ *
+ * Not asked for --incoming: there the verb READY compares generations.
+ *
+ * Return: 0 or -1.
+ */
 int records_may_start(const struct uuid *vm, const char *name, struct fail *why);
-
-/* Commands of vmrun, argv[0] is "list" or "ctl"; they print, and return the exit status. */
-int list_main(int argc, char **argv);
-int ctl_main(int argc, char **argv);
 
 #endif

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* vm->control is looked at by any thread that has something to tell, and taken away by the main thread at the end. */
+/* Protects vm->control, which any thread with an event reads, and which the main thread clears at
+ * the end. */
 static pthread_mutex_t events_gate = PTHREAD_MUTEX_INITIALIZER;
 
 void events_attach(struct vm *vm, struct control_server *s)
@@ -24,32 +25,45 @@ static void events_clear(struct server_event *e)
 	*e = (struct server_event){ 0 };
 }
 
-/* STOP and RESUME undo each other: only the last of the two is still true. */
+const struct event_kind events_kinds[] = {
+	{ "STOP", "RESUME" },           { "RESUME", "STOP" },
+	{ "RESET", NULL },              { "POWERDOWN", NULL },
+	{ "SHUTDOWN", NULL },           { "SUSPEND_DISK", NULL },
+	{ "GUEST_PANICKED", NULL },     { "GUEST_CRASHLOADED", NULL },
+	{ "BLOCK_IO_ERROR", NULL },     { "VMFERRY_RESET_PENDING", NULL },
+	{ NULL, NULL },
+};
+
 static const char *events_opposite(const char *name)
 {
-	return !strcmp(name, "STOP") ? "RESUME" : !strcmp(name, "RESUME") ? "STOP" : NULL;
+	for (const struct event_kind *k = events_kinds; k->name; k++)
+		if (!strcmp(k->name, name))
+			return k->opposite;
+	return NULL;
 }
 
-/* Takes the place of the last one of its name or of its opposite; else a free place, else the oldest's. */
+/* Replaces the last event of its name or of its opposite; else uses a free slot, else the
+ * oldest's. */
 static void events_remember(struct control_server *s, const char *name, json_t *event)
 {
 	const char          *opposite = events_opposite(name);
-	struct server_event *place    = &s->remembered[0];
+	struct server_event *slot     = &s->remembered[0];
 
 	for (size_t i = 0; i < SERVER_EVENTS_MAX; i++) {
 		struct server_event *e = &s->remembered[i];
 
-		if (e->name && (!strcmp(e->name, name) || (opposite && !strcmp(e->name, opposite)))) {
-			place = e;
+		if (e->name && (!strcmp(e->name, name) ||
+				(opposite && !strcmp(e->name, opposite)))) {
+			slot = e;
 			break;
 		}
-		if (e->seq < place->seq)
-			place = e;
+		if (e->seq < slot->seq)
+			slot = e;
 	}
-	events_clear(place);
-	place->name  = strdup(name);
-	place->event = json_incref(event);
-	place->seq   = s->event_seq;
+	events_clear(slot);
+	slot->name  = strdup(name);
+	slot->event = json_incref(event);
+	slot->seq   = s->event_seq;
 }
 
 static void events_queue(struct control_server *s, json_t *event)
@@ -122,7 +136,8 @@ json_t *events_remembered(struct control_server *s)
 		if (!e)
 			break;
 		after = e->seq;
-		json_array_append_new(list, json_deep_copy(e->event));     /* what is shared stays under the lock */
+		/* A copy: the remembered one is used under the lock only. */
+		json_array_append_new(list, json_deep_copy(e->event));
 	}
 	m = json_pack("{s:I, s:o}", "seq", (json_int_t)s->event_seq, "events", list);
 	pthread_mutex_unlock(&s->events_lock);
@@ -136,7 +151,8 @@ void events_end_reason(struct control_server *s, char *out, size_t capacity)
 	pthread_mutex_lock(&s->events_lock);
 	for (size_t i = 0; i < SERVER_EVENTS_MAX; i++)
 		if (s->remembered[i].name && !strcmp(s->remembered[i].name, "SHUTDOWN"))
-			reason = json_string_value(json_object_get(json_object_get(s->remembered[i].event, "data"), "reason"));
+			json_unpack(s->remembered[i].event, "{s:{s:s}}", "data", "reason",
+				    &reason);
 	snprintf(out, capacity, "%s", reason ? reason : "vmrun exiting");
 	pthread_mutex_unlock(&s->events_lock);
 }

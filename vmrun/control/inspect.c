@@ -12,15 +12,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* vmferry-inspect: the live tree. vCPUs and devices stand still for as long as their state is read, without a holder and
- * without events: a glance of milliseconds that no one else sees. */
+/* vmferry-inspect: the live tree. vCPUs and devices are quiesced while their state is read, without
+ * a holder and without events: a pause of milliseconds that no client has to know about. */
 
 static json_t *inspect_sections(const struct state_section *sections, size_t n)
 {
 	json_t *m = json_object();
 
 	for (size_t i = 0; i < n; i++)
-		json_object_set_new(m, sections[i].node, state_json(sections[i].table, sections[i].s));
+		json_object_set_new(m, sections[i].node,
+				    state_json(sections[i].table, sections[i].s));
 	return m;
 }
 
@@ -34,27 +35,34 @@ static bool inspect_selected(const char *path, const char *node)
 {
 	const char *slash = strrchr(node, '/');
 
-	return !path || !strcmp(path, node) || !strcmp(path, slash ? slash + 1 : node) || (path[0] == '/' && slash && !strcmp(path, slash));
+	return !path || !strcmp(path, node) || !strcmp(path, slash ? slash + 1 : node) ||
+	       (path[0] == '/' && slash && !strcmp(path, slash));
 }
 
-static void inspect_vm(struct vm *vm, const struct machine_sections *p, json_t *list, const char *path)
+static void inspect_vm(struct vm *vm, const struct machine_sections *p, json_t *list,
+		       const char *path)
 {
 	struct state_section sections[MACHINE_SECTIONS_MAX];
+	json_t              *state;
+	size_t               n;
 
 	if (!inspect_selected(path, "/vm"))
 		return;
-	clock_save(&vm->clock, &vm->clock_section);     /* as vm_save does: the part is a copy */
-	json_array_append_new(
-		list,
-		inspect_node("/vm", inspect_sections(sections, p->vm_sections(p->arg, sections, MACHINE_SECTIONS_MAX)),
-			     json_pack("{s:I}", "dirty-words", (json_int_t)vm->dirty.words)));
+	/* As vm_save() does: the section is a copy. */
+	clock_save(&vm->clock, &vm->clock_section);
+	n     = p->vm_sections(p->arg, sections, MACHINE_SECTIONS_MAX);
+	state = inspect_sections(sections, n);
+	json_array_append_new(list, inspect_node("/vm", state,
+						 json_pack("{s:I}", "dirty-words",
+							   (json_int_t)vm->dirty.words)));
 }
 
-static void inspect_cpu(struct vm *vm, const struct machine_sections *p, json_t *list, uint32_t cpu, const char *path)
+static void inspect_cpu(struct vm *vm, const struct machine_sections *p, json_t *list, uint32_t cpu,
+			const char *path)
 {
-	struct state_section    sections[MACHINE_SECTIONS_MAX];
+	struct state_section sections[MACHINE_SECTIONS_MAX];
 	struct accel_counter c[32];
-	json_t              *counters;
+	json_t              *counters, *state;
 	char                 node[MACHINE_NODE_MAX];
 	size_t               n;
 
@@ -62,18 +70,24 @@ static void inspect_cpu(struct vm *vm, const struct machine_sections *p, json_t 
 	if (!inspect_selected(path, node))
 		return;
 	counters = json_object();
-	n = vm->accel->ops->counters ? vm->accel->ops->counters(vm->accel, cpu, c, sizeof(c) / sizeof(c[0])) : 0;
+	n = 0;
+	if (vm->accel->ops->counters)
+		n = vm->accel->ops->counters(vm->accel, cpu, c, sizeof(c) / sizeof(c[0]));
 	for (size_t i = 0; i < n; i++)
 		json_object_set_new(counters, c[i].name, json_integer((json_int_t)c[i].value));
-	json_array_append_new(list, inspect_node(node, inspect_sections(sections, p->cpu_sections(p->arg, cpu, sections, MACHINE_SECTIONS_MAX)), counters));
+	n     = p->cpu_sections(p->arg, cpu, sections, MACHINE_SECTIONS_MAX);
+	state = inspect_sections(sections, n);
+	json_array_append_new(list, inspect_node(node, state, counters));
 }
 
-static void inspect_device(struct vm *vm, const struct machine_sections *p, json_t *list, uint32_t i, const char *path)
+static void inspect_device(struct vm *vm, const struct machine_sections *p, json_t *list,
+			   uint32_t i, const char *path)
 {
 	struct state_section sections[MACHINE_SECTIONS_MAX];
-	struct device    *d        = vm->board->devices[i];
-	json_t           *counters = json_object();
-	char              node[MACHINE_NODE_MAX + 8];
+	struct device       *d        = vm->board->devices[i];
+	json_t              *counters = json_object(), *state;
+	char                 node[MACHINE_NODE_MAX + 8];
+	size_t               n;
 
 	snprintf(node, sizeof(node), "/soc/%s", d->node);
 	if (!inspect_selected(path, node)) {
@@ -82,7 +96,9 @@ static void inspect_device(struct vm *vm, const struct machine_sections *p, json
 	}
 	if (d->ops->counters)
 		d->ops->counters(d, counters);
-	json_array_append_new(list, inspect_node(node, inspect_sections(sections, p->device_sections(p->arg, i, sections, MACHINE_SECTIONS_MAX)), counters));
+	n     = p->device_sections(p->arg, i, sections, MACHINE_SECTIONS_MAX);
+	state = inspect_sections(sections, n);
+	json_array_append_new(list, inspect_node(node, state, counters));
 }
 
 static json_t *inspect_regions(struct vm *vm)
@@ -98,9 +114,13 @@ static json_t *inspect_regions(struct vm *vm)
 		if (map && region_present(r, map, &why) == 0)
 			present = (json_int_t)bitmap_count(map, r->npages);
 		free(map);
-		json_array_append_new(list, json_pack("{s:s, s:i, s:I, s:I, s:i, s:I}", "name", r->cfg.name, "id", (int)r->cfg.id,
-						      "gpa", (json_int_t)r->cfg.gpa, "size", (json_int_t)r->cfg.size,
-						      "page-size", (int)r->cfg.page_size, "present-pages", present));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:i, s:I, s:I, s:i, s:I}",
+						"name", r->cfg.name, "id", (int)r->cfg.id,
+						"gpa", (json_int_t)r->cfg.gpa,
+						"size", (json_int_t)r->cfg.size,
+						"page-size", (int)r->cfg.page_size,
+						"present-pages", present));
 	}
 	return list;
 }
@@ -142,7 +162,9 @@ int inspect_command(struct command_call *call, struct fail *why)
 		return fail_set(why, FAIL_USAGE, "missing node '%.100s'; omit the path to list all",
 				path);
 	}
-	call->ret = json_pack("{s:s, s:s, s:o, s:o, s:o}", "machine", machine_type_names[vm->cfg.type], "accel", vm->accel->ops->name,
-			      "regions", inspect_regions(vm), "leases", sessions_json(call->server), "nodes", list);
+	call->ret = json_pack("{s:s, s:s, s:o, s:o, s:o}",
+			      "machine", machine_type_names[vm->cfg.type],
+			      "accel", vm->accel->ops->name, "regions", inspect_regions(vm),
+			      "leases", sessions_json(call->server), "nodes", list);
 	return 0;
 }

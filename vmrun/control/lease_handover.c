@@ -10,26 +10,29 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HANDOVER_MOVED_AWAY 20     /* vmrun's exit status: design.md 10 */
-#define HANDOVER_GIVEN_UP   4      /* an incoming VM that never became ours */
+#define HANDOVER_MOVED_AWAY 20     /* vmrun's exit statuses, vmrun(1) */
+#define HANDOVER_ABORTED   4      /* incoming, and never ours */
 
-bool handover_in_doubt(const struct control_server *s)
+bool lease_handover_unresolved(const struct control_server *s)
 {
-	return s->have_move && s->move.state == MOVE_READY && runstate_held_by(s->vm, HOLD_INCOMING);
+	return s->have_move && s->move.state == MOVE_READY &&
+	       runstate_held_by(s->vm, HOLD_INCOMING);
 }
 
-bool handover_arrived(const struct control_server *s)
+bool lease_handover_arrived(const struct control_server *s)
 {
-	return s->loaded && s->have_move && s->move.state == MOVE_OWNED && !runstate_held_by(s->vm, HOLD_INCOMING);
+	return s->loaded && s->have_move && s->move.state == MOVE_OWNED &&
+	       !runstate_held_by(s->vm, HOLD_INCOMING);
 }
 
-uint64_t handover_generation(const struct control_server *s)
+uint64_t lease_handover_generation(const struct control_server *s)
 {
 	return s->have_move ? s->move.generation : 0;
 }
 
-/* The record is of that move, and of no other. */
-static int handover_same(const struct control_server *s, const struct uuid *move, struct fail *why)
+/* Is the record of that move? */
+static int lease_handover_same(const struct control_server *s, const struct uuid *move,
+			       struct fail *why)
 {
 	char ours[UUID_TEXT], theirs[UUID_TEXT];
 
@@ -45,7 +48,8 @@ static int handover_same(const struct control_server *s, const struct uuid *move
 
 /* ---- source ---- */
 
-int handover_moving(struct control_server *s, const struct uuid *move, const char *peer, struct fail *why)
+int lease_handover_moving(struct control_server *s, const struct uuid *move, const char *peer,
+			  struct fail *why)
 {
 	enum move_state state;
 	uint64_t        generation;
@@ -58,13 +62,13 @@ int handover_moving(struct control_server *s, const struct uuid *move, const cha
 				move_state_names[s->move.state], s->vm->cfg.name);
 	if (s->have_move && moves_find(&s->move, move, &state, &generation))
 		return fail_set(why, FAIL_OWNER, "moving: duplicate move ID");
-	if (records_write(s, MOVE_MOVING, move, handover_generation(s), peer, why))
+	if (records_write(s, MOVE_MOVING, move, lease_handover_generation(s), peer, why))
 		return -1;
 	fault_point("vmrun.source.moving");
 	return 0;
 }
 
-void handover_unmove(struct control_server *s)
+void lease_handover_unmove(struct control_server *s)
 {
 	struct fail later;
 
@@ -76,16 +80,16 @@ void handover_unmove(struct control_server *s)
 		records_decide(s, MOVE_RELEASED, s->move.generation, &later);
 }
 
-int handover_release(struct control_server *s, const struct uuid *move, struct fail *why)
+int lease_handover_release(struct control_server *s, const struct uuid *move, struct fail *why)
 {
 	struct vm  *vm = s->vm;
 	struct fail undo;
 
 	if (runstate_held_by(vm, HOLD_RELEASED))
-		return handover_same(s, move, why);     /* asked again: it is done */
+		return lease_handover_same(s, move, why);     /* asked again: done already */
 	if (!runstate_held_by(vm, HOLD_LEASE))
 		return fail_set(why, FAIL_REFUSED, "release: VM not paused by this lease");
-	if (handover_same(s, move, why))
+	if (lease_handover_same(s, move, why))
 		return -1;
 	if (s->move.state != MOVE_MOVING)
 		return fail_set(why, FAIL_OWNER, "release: unexpected in state %s, expected moving",
@@ -93,48 +97,56 @@ int handover_release(struct control_server *s, const struct uuid *move, struct f
 	if (vm_disks_known(vm, why))
 		return -1;
 	fault_point("vmrun.source.paused");
-	/* Held before the record is written: from its rename on nothing may run this VM, whatever fails after it. */
+	/* Held before the record is written: once it is renamed into place nothing may run this VM,
+	 * whatever fails afterwards. */
 	if (runstate_hold(vm, HOLD_RELEASED, why))
 		return -1;
-	if (records_write(s, MOVE_RELEASED, move, handover_generation(s), s->move.peer, why)) {
-		runstate_drop(vm, HOLD_RELEASED, &undo);     /* the lease still holds it */
+	if (records_write(s, MOVE_RELEASED, move, lease_handover_generation(s), s->move.peer,
+			  why)) {
+		runstate_drop(vm, HOLD_RELEASED, &undo);     /* still paused by the lease */
 		return -1;
 	}
 	fault_point("vmrun.source.released");
-	board_own(vm->board, false, &undo);     /* to the target and to nobody else */
+	board_own(vm->board, false, &undo);     /* only the target may take the disks now */
 	return 0;
 }
 
-/* RELEASED, and of that move. */
-static int handover_released(const struct control_server *s, const char *what, const struct uuid *move, struct fail *why)
+/* Is the VM released, by that move? */
+static int lease_handover_released(const struct control_server *s, const char *what,
+				   const struct uuid *move, struct fail *why)
 {
 	if (!runstate_held_by(s->vm, HOLD_RELEASED))
 		return fail_set(why, FAIL_OWNER, "%s: VM not released", what);
-	return handover_same(s, move, why);
+	return lease_handover_same(s, move, why);
 }
 
-int handover_retaking(struct control_server *s, const struct uuid *move, bool on, struct fail *why)
+int lease_handover_retaking(struct control_server *s, const struct uuid *move, bool on,
+			    struct fail *why)
 {
-	if (handover_released(s, "retaking", move, why))
+	if (lease_handover_released(s, "retaking", move, why))
 		return -1;
 	if ((s->move.state == MOVE_RETAKING) == on)
 		return 0;
-	return records_write(s, on ? MOVE_RETAKING : MOVE_RELEASED, move, s->move.generation, s->move.peer, why);
+	return records_write(s, on ? MOVE_RETAKING : MOVE_RELEASED, move, s->move.generation,
+			     s->move.peer, why);
 }
 
-int handover_retake(struct control_server *s, const struct uuid *move, bool by_word, struct fail *why)
+int lease_handover_retake(struct control_server *s, const struct uuid *move, bool confirmed,
+			  struct fail *why)
 {
 	struct vm  *vm = s->vm;
 	struct fail undo;
 
-	if (handover_released(s, "retake", move, why) || board_own(vm->board, true, why))
+	if (lease_handover_released(s, "retake", move, why) || board_own(vm->board, true, why))
 		return -1;
 	if (vm_disks_retaken(vm, why)) {
 		board_own(vm->board, false, &undo);
 		return -1;
 	}
-	/* The peer may have owned it, and would know a later generation than we offer it the next time. */
-	if (records_write(s, MOVE_RETAKEN, move, s->move.generation + (by_word ? 1 : 0), s->move.peer, why)) {
+	/* The peer may have owned it, and would then refuse the generation that we offer the next
+	 * time. */
+	if (records_write(s, MOVE_RETAKEN, move, s->move.generation + (confirmed ? 1 : 0),
+			  s->move.peer, why)) {
 		board_own(vm->board, false, &undo);
 		return -1;
 	}
@@ -142,9 +154,10 @@ int handover_retake(struct control_server *s, const struct uuid *move, bool by_w
 	return runstate_drop(vm, HOLD_RELEASED, why);
 }
 
-int handover_done(struct control_server *s, const struct uuid *move, uint64_t generation, struct fail *why)
+int lease_handover_done(struct control_server *s, const struct uuid *move, uint64_t generation,
+			struct fail *why)
 {
-	if (handover_released(s, "done", move, why))
+	if (lease_handover_released(s, "done", move, why))
 		return -1;
 	if (generation <= s->move.generation)
 		generation = s->move.generation + 1;
@@ -157,8 +170,10 @@ int handover_done(struct control_server *s, const struct uuid *move, uint64_t ge
 
 /* ---- target ---- */
 
-/* May this move be READY here? What its record says of earlier moves is settled by its generation, or stands in its way. */
-static int handover_ready_record(struct control_server *s, const struct uuid *move, uint64_t generation, struct fail *why)
+/* May this move be READY here? The record of an earlier move is superseded by a later generation;
+ * else it prevents this one. */
+static int lease_handover_ready_record(struct control_server *s, const struct uuid *move,
+				       uint64_t generation, struct fail *why)
 {
 	enum move_state state;
 	uint64_t        of;
@@ -175,7 +190,8 @@ static int handover_ready_record(struct control_server *s, const struct uuid *mo
 				(unsigned long long)generation);
 	if (moves_final(s->move.state))
 		return 0;
-	/* We gave this VM away, and whoever offers it now has it from before that: not from whom we gave it to. */
+	/* We released this VM, and who offers it now has the same generation: a copy from before
+	 * that release, not from the peer that we gave it to. */
 	if (s->move.state == MOVE_READY || s->move.generation == generation)
 		return fail_set(why, FAIL_OWNER,
 			"ready: unexpected in state %s (peer %.80s, generation %llu; offered: "
@@ -183,134 +199,144 @@ static int handover_ready_record(struct control_server *s, const struct uuid *mo
 			move_state_names[s->move.state], s->move.peer,
 			(unsigned long long)s->move.generation,
 			(unsigned long long)generation);
-	/* It was run on behind that release, and comes back. */
+	/* A later generation: it has run elsewhere since that release, and comes back. */
 	s->move.state      = MOVE_MOVED;
 	s->move.generation = generation;
 	return 0;
 }
 
-int handover_ready(struct control_server *s, const struct uuid *move, const char *peer, uint64_t generation, struct fail *why)
+int lease_handover_ready(struct control_server *s, const struct uuid *move, const char *peer,
+			 uint64_t generation, struct fail *why)
 {
-	if (handover_in_doubt(s))
-		return handover_same(s, move, why);
+	if (lease_handover_unresolved(s))
+		return lease_handover_same(s, move, why);
 	if (!runstate_held_by(s->vm, HOLD_INCOMING) || !s->loaded || !s->written || s->spoilt)
 		return fail_set(why, FAIL_REFUSED, "ready: RAM or state not complete");
 	if (uuid_is_nil(move) || generation >= INT64_MAX)
 		return fail_set(why, FAIL_USAGE, "ready: missing move ID or invalid generation");
-	if (handover_ready_record(s, move, generation, why))
+	if (lease_handover_ready_record(s, move, generation, why))
 		return -1;
 	fault_point("vmrun.target.loaded");
-	/* Before the source can release: from then on the disks are never without one of us. */
-	if (board_own(s->vm->board, false, why) || records_write(s, MOVE_READY, move, generation, peer, why))
+	/* Before the source can release: from now on one of the two hosts has the disks' locks at
+	 * any time. */
+	if (board_own(s->vm->board, false, why) ||
+	    records_write(s, MOVE_READY, move, generation, peer, why))
 		return -1;
 	fault_point("vmrun.target.ready");
 	return 0;
 }
 
-static void handover_give_up(struct control_server *s)
+static void lease_handover_end(struct control_server *s)
 {
-	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_GIVEN_UP, CAUSE_HOST_ERROR);
+	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_ABORTED, CAUSE_HOST_ERROR);
 }
 
-/* Decided here; it ends when the disk says so too. */
-static bool handover_is_returned(const struct control_server *s)
+/* RETURNED was decided here; vmrun ends when it is on disk too. */
+static bool lease_handover_is_returned(const struct control_server *s)
 {
-	return s->spoilt && s->have_move && s->move.state == MOVE_RETURNED && runstate_held_by(s->vm, HOLD_INCOMING);
+	return s->spoilt && s->have_move && s->move.state == MOVE_RETURNED &&
+	       runstate_held_by(s->vm, HOLD_INCOMING);
 }
 
-void handover_recorded(struct control_server *s)
+void lease_handover_recorded(struct control_server *s)
 {
-	if (handover_is_returned(s))
-		handover_give_up(s);
+	if (lease_handover_is_returned(s))
+		lease_handover_end(s);
 }
 
-/* Nobody ran here and nobody will: the source may take it back. Until the disk says so too, it is this process alone that
- * knows: it ends only then. */
-static int handover_return(struct control_server *s, const char *reason, struct fail *why)
+/* No vCPU ran here and none will: the source may take the VM back. Until that is on disk only this
+ * process knows it, so it ends only then. */
+static int lease_handover_return(struct control_server *s, const char *reason, struct fail *why)
 {
 	int rc = records_decide(s, MOVE_RETURNED, s->move.generation, why);
 
 	s->spoilt = true;
 	fail_set(&s->vm->end_why, FAIL_PEER, "incoming: %.250s", reason);
 	if (rc == 0)
-		handover_give_up(s);
+		lease_handover_end(s);
 	return rc;
 }
 
-static int handover_start_failed(struct control_server *s, struct fail *why)
+static int lease_handover_start_failed(struct control_server *s, struct fail *why)
 {
 	struct fail record;
 	char        text[300];
 
 	board_own(s->vm->board, false, &record);
 	fail_text(why, text, sizeof(text));
-	if (handover_return(s, text, &record))
+	if (lease_handover_return(s, text, &record))
 		fail_prefix(why, "(RETURNED not yet written to disk) ");
 	return -1;
 }
 
-int handover_start(struct control_server *s, const struct uuid *move, struct fail *why)
+int lease_handover_start(struct control_server *s, const struct uuid *move, struct fail *why)
 {
 	struct vm *vm = s->vm;
 
-	if (handover_arrived(s))
-		return handover_same(s, move, why);     /* GO is repeated until it is answered */
-	if (!handover_in_doubt(s) || s->spoilt)
+	if (lease_handover_arrived(s))
+		/* GO is repeated until it is answered. */
+		return lease_handover_same(s, move, why);
+	if (!lease_handover_unresolved(s) || s->spoilt)
 		return fail_set(why, FAIL_OWNER, "start: VM not in state READY");
-	if (handover_same(s, move, why))
+	if (lease_handover_same(s, move, why))
 		return -1;
 	if (board_own(vm->board, true, why) || vm_disks_check(vm, why))
-		return handover_start_failed(s, why);
+		return lease_handover_start_failed(s, why);
 
 	uint64_t generation = s->move.generation;
 
 	if (records_write(s, MOVE_OWNED, move, generation + 1, s->move.peer, why))
-		return handover_start_failed(s, why);
+		return lease_handover_start_failed(s, why);
 	fault_point("vmrun.target.owned");
-	/* started is false up to here, so dropping the holder cannot run anything yet; devices that do not resume fail before
-	 * a vCPU has run an instruction. */
+	/* started is false up to here, so dropping the holder cannot run anything yet; devices that
+	 * cannot resume fail before a vCPU has executed an instruction. */
 	if (runstate_drop(vm, HOLD_INCOMING, why) || vm_start(vm, why)) {
 		vm->run.holders |= HOLD_INCOMING;
 		vm->run.started    = false;
 		s->move.generation = generation;
-		return handover_start_failed(s, why);
+		return lease_handover_start_failed(s, why);
 	}
 	fault_point("vmrun.target.running");
 	images_tell(vm);
 	return 0;
 }
 
-int handover_abort(struct control_server *s, const struct uuid *move, struct fail *why)
+int lease_handover_abort(struct control_server *s, const struct uuid *move, struct fail *why)
 {
 	if (!runstate_held_by(s->vm, HOLD_INCOMING))
 		return fail_set(why, FAIL_OWNER, "abort: VM owned by this host and may be running");
-	if (handover_in_doubt(s))
-		return handover_same(s, move, why) ? -1 : handover_return(s, "move aborted", why);
-	if (handover_is_returned(s))
-		return handover_same(s, move, why);
+	if (lease_handover_unresolved(s)) {
+		if (lease_handover_same(s, move, why))
+			return -1;
+		return lease_handover_return(s, "move aborted", why);
+	}
+	if (lease_handover_is_returned(s))
+		return lease_handover_same(s, move, why);
 	fail_set(&s->vm->end_why, FAIL_PEER, "incoming: move aborted");
-	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_GIVEN_UP, CAUSE_HOST_ERROR);
+	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_ABORTED, CAUSE_HOST_ERROR);
 	return 0;
 }
 
-void handover_lost(struct control_server *s, const char *reason)
+void lease_handover_lost(struct control_server *s, const char *reason)
 {
-	if (s->vm->run.ended || !runstate_held_by(s->vm, HOLD_INCOMING) || handover_in_doubt(s) || handover_is_returned(s))
+	if (s->vm->run.ended || !runstate_held_by(s->vm, HOLD_INCOMING) ||
+	    lease_handover_unresolved(s) || lease_handover_is_returned(s))
 		return;
 	fail_set(&s->vm->end_why, FAIL_PEER, "incoming: lease lost before READY: %.200s", reason);
-	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_GIVEN_UP, CAUSE_HOST_ERROR);
+	vm_end(s->vm, RUN_SHUTDOWN, HANDOVER_ABORTED, CAUSE_HOST_ERROR);
 }
 
-int handover_resolve(struct control_server *s, bool own, bool peer_is_dead, const struct uuid *move, struct fail *why)
+int lease_handover_resolve(struct control_server *s, bool own, bool peer_is_dead,
+			   const struct uuid *move, struct fail *why)
 {
 	struct uuid id = move ? *move : s->move.move;
 
-	/* Nothing was asked of the peer: vmmigrate resolve does that. */
+	/* The peer was not asked: vmmigrate resolve does that. */
 	if (own && !peer_is_dead)
 		return fail_set(why, FAIL_OWNER,
 				"ownership of the VM is unresolved: peer %.80s not queried: "
 				"use vmmigrate resolve, or peer-is-dead=true", s->move.peer);
-	if (handover_in_doubt(s))
-		return own ? handover_start(s, &id, why) : handover_abort(s, &id, why);
-	return own ? handover_retake(s, &id, true, why) : handover_done(s, &id, 0, why);
+	if (lease_handover_unresolved(s))
+		return own ? lease_handover_start(s, &id, why) : lease_handover_abort(s, &id, why);
+	return own ? lease_handover_retake(s, &id, true, why) : lease_handover_done(s, &id, 0, why);
 }

@@ -8,7 +8,7 @@
 
 #include <unistd.h>
 
-/* Kernel and initrd over a lease: what a reset on the other side, or after a restore, needs. */
+/* Kernel and initrd over a lease: needed for resets on the target of a move, or after a restore. */
 
 int session_image(struct lease_session *g, struct session_call *call, struct fail *why)
 {

@@ -13,7 +13,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* What a logging lease sees of guest memory: a round bitmap a region, shared, into which every harvest ORs. */
+/* What a logging lease sees of guest memory: a shared round bitmap per region, into which every
+ * dirty log sync is merged. */
 
 int session_fd_readonly(int fd, const char *what, struct fail *why)
 {
@@ -25,14 +26,16 @@ int session_fd_readonly(int fd, const char *what, struct fail *why)
 	return out < 0 ? fail_sys(why, "%s: reopen read-only", what) : out;
 }
 
-/* A zeroed map both sides write: fixed in size, so that neither can make the other fault. */
+/* A zeroed map that both sides write. Its size is sealed, so that neither can truncate it and make
+ * the other fault. */
 static int session_log_map(size_t len, bitmap_word **map, struct fail *why)
 {
 	int fd = memfd_create("vmferry-round", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (fd < 0)
 		return fail_sys(why, "round bitmap");
-	if (ftruncate(fd, (off_t)len) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
+	if (ftruncate(fd, (off_t)len) ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
 		fail_sys(why, "round bitmap");
 		close(fd);
 		return -1;
@@ -48,7 +51,8 @@ static int session_log_map(size_t len, bitmap_word **map, struct fail *why)
 	return fd;
 }
 
-/* Every present page is dirty from the start, and the present map goes to the holder too. */
+/* Marks every present page as dirty, and returns a read-only copy of the present bitmap for the
+ * holder. */
 static int session_log_seed(const struct region *r, bitmap_word *round, struct fail *why)
 {
 	size_t    words   = bitmap_words(r->npages);
@@ -76,8 +80,8 @@ out:
 
 int session_log_start(struct lease_session *g, struct session_call *call, struct fail *why)
 {
-	struct vm   *vm = g->server->vm;
-	unsigned     i  = 0;
+	struct vm   *vm  = g->server->vm;
+	unsigned     i   = 0;
 	bitmap_word *map = NULL;
 	int          round, present;
 
@@ -98,7 +102,8 @@ int session_log_start(struct lease_session *g, struct session_call *call, struct
 	if (!g->logging && dirty_consumer_add(&vm->dirty, &g->consumer, why))
 		goto fail;
 	g->logging = true;
-	/* Listening first, then a harvest, then the look at what is there: a page that appears in between is in one of the two. */
+	/* In this order: log, sync, then look which pages are present. A page that becomes present
+	 * in between is named by one of the two. */
 	if (dirty_sync(&vm->dirty, &g->consumer, NULL, why))
 		goto fail;
 	present = session_log_seed(r, map, why);

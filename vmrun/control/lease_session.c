@@ -19,9 +19,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define GRANT_SEND_NS 5000000000u      /* a holder that does not read its answers */
+#define SESSION_SEND_NS 5000000000u      /* limit for a holder that does not read its answers */
 
-/* An open one of that kind: one that was revoked, or whose channel has ended, stands in nobody's way. */
+/* The lease of that kind. One that was revoked, or whose channel has ended, does not count. */
 static struct lease_session *sessions_find(const struct control_server *s, enum lease_kind kind)
 {
 	for (struct lease_session *g = s->sessions; g; g = g->next)
@@ -46,17 +46,21 @@ bool sessions_state_moving(const struct control_server *s)
 
 json_t *sessions_json(const struct control_server *s)
 {
-	static const char *const kinds[] = { [LEASE_KIND_READ] = "read", [LEASE_KIND_LOG] = "log", [LEASE_KIND_INCOMING] = "incoming" };
 	json_t *list = json_array();
 
 	for (const struct lease_session *g = s->sessions; g; g = g->next)
 		if (!g->gone)
-			json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:b, s:b}", "kind", kinds[g->kind], "holder", g->holder,
-							      "logging", (int)g->logging, "paused", (int)g->paused, "lost", (int)g->lost));
+			json_array_append_new(list,
+					      json_pack("{s:s, s:s, s:b, s:b, s:b}",
+							"kind", lease_kinds[g->kind].name,
+							"holder", g->holder,
+							"logging", (int)g->logging,
+							"paused", (int)g->paused,
+							"lost", (int)g->lost));
 	return list;
 }
 
-/* Gives back what it has of the VM. After RELEASE the pause is no longer its own. */
+/* Gives back what the session has of the VM. After RELEASE the pause is no longer its own. */
 static void session_drop(struct lease_session *g)
 {
 	struct vm  *vm = g->server->vm;
@@ -75,27 +79,31 @@ static void session_drop(struct lease_session *g)
 	if (g->paused) {
 		g->paused      = false;
 		g->deadline_ns = 0;
-		/* What could not be resumed has no one left to be told: it is the VM's end, not a VM that stands for ever. */
+		/* A VM that cannot be resumed ends: there is no client left to tell, and it must
+		 * not stay paused for ever. */
 		if (runstate_drop(vm, HOLD_LEASE, &why)) {
 			vm->end_why = why;
 			vm_end(vm, RUN_INTERNAL_ERROR, 1, CAUSE_HOST_ERROR);
 		}
 	}
 	if (g->moving)
-		handover_unmove(g->server);
+		lease_handover_unmove(g->server);
 	g->moving = false;
 }
 
-/* Waits for room within GRANT_SEND_NS: a holder that reads nothing does not keep this thread, nor a pause behind it. */
-static int session_send(struct lease_session *g, const struct lease_msg *m, const int *fds, size_t nfds)
+/* Waits at most SESSION_SEND_NS for the socket: a holder that reads nothing must not keep this
+ * thread, nor a pause with it. */
+static int session_send(struct lease_session *g, const struct lease_msg *m, const int *fds,
+			size_t nfds)
 {
-	uint64_t    until = io_now_ns() + GRANT_SEND_NS, deadline = g->deadline_ns;
+	uint64_t    until = io_now_ns() + SESSION_SEND_NS, deadline = g->deadline_ns;
 	struct fail why;
 
 	if (deadline && deadline < until)
 		until = deadline;
 	while (io_packet_send(g->fd, m, sizeof(*m), fds, nfds, g->holder, &why)) {
-		struct pollfd p[2] = { { .fd = g->fd, .events = POLLOUT }, { .fd = g->kick, .events = POLLIN } };
+		struct pollfd p[2] = { { .fd = g->fd, .events = POLLOUT },
+				       { .fd = g->kick, .events = POLLIN } };
 		uint64_t      now  = io_now_ns();
 
 		if (why.sys != EAGAIN || now >= until)
@@ -109,11 +117,12 @@ static int session_send(struct lease_session *g, const struct lease_msg *m, cons
 
 static void session_fill_lost(const struct lease_session *g, struct lease_msg *m, uint32_t serial)
 {
-	*m = (struct lease_msg){ .verb = LEASE_LOST, .serial = serial, .status = LEASE_FAILED, .kind = (uint32_t)g->lost_kind };
+	*m = (struct lease_msg){ .verb = LEASE_LOST, .serial = serial, .status = LEASE_FAILED,
+				 .kind = (uint32_t)g->lost_kind };
 	snprintf(m->text, sizeof(m->text), "%s", g->lost_why);
 }
 
-void session_revoke(struct lease_session *g, enum fail_kind kind, const char *reason)
+static void session_revoke(struct lease_session *g, enum fail_kind kind, const char *reason)
 {
 	if (g->lost)
 		return;
@@ -128,7 +137,7 @@ static bool session_overdue(const struct lease_session *g)
 	return g->paused && io_now_ns() >= g->deadline_ns;
 }
 
-/* Under control_lock. True when it was lost now or before. */
+/* Under control_lock. True: the lease is lost, now or since before. */
 static bool session_check(struct lease_session *g)
 {
 	char reason[200], cause[64];
@@ -143,28 +152,31 @@ static bool session_check(struct lease_session *g)
 	return g->lost;
 }
 
-/* Until the disks have done what a verb needs, its time is up, or the server closes. False: the
- * holder has gone. */
-static bool session_wait_disks(struct lease_session *g, const struct session_call *call, enum blk_wait what)
+/* Waits until the disks have done what a verb needs, its time is up, or the server closes. False:
+ * the holder has closed the channel. */
+static bool session_wait_disks(struct lease_session *g, const struct session_call *call,
+			       enum blk_wait what)
 {
-	/* Of fd only that it hangs up. */
+	/* of fd only hang-up is waited for */
 	struct pollfd others[2] = { { .fd = g->kick, .events = POLLIN }, { .fd = g->fd } };
 	uint64_t      until     = g->deadline_ns, ms = call->in->a[0];
 
-	if (what == BLK_WAIT_QUIET)      /* the deadline of a pause counts from the request for it */
-		until = call->begin_ns + (ms < GRANT_PAUSE_MS_MAX ? ms : GRANT_PAUSE_MS_MAX) * 1000000u;
+	if (ms > SESSION_PAUSE_MS_MAX)
+		ms = SESSION_PAUSE_MS_MAX;
+	if (what == BLK_WAIT_QUIET)      /* a pause's deadline counts from its request */
+		until = call->begin_ns + ms * 1000000u;
 	return blk_wait(g->server->vm, what, others, 2, until) || !others[1].revents;
 }
 
-/* One request. The deadline is looked at before and after, under the lock: a revocation and a
- * release cannot both win. False: there is nobody to answer. */
+/* One request. The deadline is checked before and after, under the lock, so that a revocation and a
+ * release cannot both succeed. False: there is nobody to answer. */
 static bool session_answer(struct lease_session *g, struct session_call *call)
 {
-	struct vm       *vm  = g->server->vm;
-	struct fail      why = { .at = FAIL_NOWHERE };
-	struct lease_msg *out = call->out;
-	enum blk_wait    what = BLK_WAIT_SYNCED;
-	bool             there = true;
+	struct vm        *vm    = g->server->vm;
+	struct fail       why   = { 0 };
+	struct lease_msg *out   = call->out;
+	enum blk_wait     what  = BLK_WAIT_SYNCED;
+	bool              there = true;
 
 	*out = (struct lease_msg){ .verb = call->in->verb, .serial = call->in->serial };
 	pthread_mutex_lock(&vm->control_lock);
@@ -180,7 +192,7 @@ static bool session_answer(struct lease_session *g, struct session_call *call)
 	}
 	if (what == BLK_WAIT_QUIET)
 		blk_hold(vm, false);
-	/* An answer that ended the VM (done, abort) is still its answer. */
+	/* A request that ended the VM (DONE, ABORT) still gets its own answer. */
 	if (!g->lost && session_overdue(g))
 		session_check(g);
 	if (g->lost) {
@@ -196,11 +208,12 @@ static int session_send_regions(struct lease_session *g, uint32_t serial, uint64
 {
 	for (uint32_t i = 0; i < count; i++) {
 		struct lease_msg m;
-		struct fail      why = { .at = FAIL_NOWHERE };
+		struct fail      why = { 0 };
 		int              fd  = -1, rc;
 
 		if (session_region(g, i, &m, &fd, &why)) {
-			m = (struct lease_msg){ .verb = LEASE_REGIONS, .status = LEASE_FAILED, .kind = (uint32_t)why.kind };
+			m = (struct lease_msg){ .verb = LEASE_REGIONS, .status = LEASE_FAILED,
+						.kind = (uint32_t)why.kind };
 			fail_text(&why, m.text, sizeof(m.text));
 		}
 		m.serial = serial;
@@ -215,11 +228,11 @@ static int session_send_regions(struct lease_session *g, uint32_t serial, uint64
 /* False when the channel has ended. */
 static bool session_serve(struct lease_session *g)
 {
-	struct lease_msg  in, out;
+	struct lease_msg    in, out;
 	struct session_call call = { .in = &in, .in_fd = -1, .out = &out };
-	struct fail       why;
-	size_t            got, nfds = 1;
-	bool              alive;
+	struct fail         why;
+	size_t              got, nfds = 1;
+	bool                alive;
 
 	if (io_packet_recv(g->fd, &in, sizeof(in), &got, &call.in_fd, &nfds, 0, g->holder, &why))
 		return why.sys == EAGAIN || why.sys == EINTR;
@@ -234,13 +247,14 @@ static bool session_serve(struct lease_session *g)
 	alive = session_answer(g, &call) && session_send(g, &out, call.fds, call.nfds) == 0;
 	while (call.nfds)
 		close(call.fds[--call.nfds]);
-	if (alive && in.verb == LEASE_REGIONS && out.verb == LEASE_REGIONS && out.status == LEASE_OK)
+	if (alive && in.verb == LEASE_REGIONS && out.verb == LEASE_REGIONS &&
+	    out.status == LEASE_OK)
 		alive = session_send_regions(g, in.serial, out.a[0]) == 0;
 	io_close(&call.in_fd);
 	return alive;
 }
 
-/* Tells a holder who asks for nothing: of the deadline, of the VM's end. */
+/* Tells a holder that sends no requests that its deadline has passed, or that the VM has ended. */
 static void session_tell(struct lease_session *g)
 {
 	struct lease_msg m;
@@ -265,9 +279,10 @@ static void session_leave(struct lease_session *g)
 		session_drop(g);
 	g->gone = true;
 	if (g->kind == LEASE_KIND_INCOMING && !sessions_find(g->server, LEASE_KIND_INCOMING))
-		handover_lost(g->server, g->lost ? g->lost_why : "lease closed by its holder");
+		lease_handover_lost(g->server,
+				    g->lost ? g->lost_why : "lease closed by its holder");
 	pthread_mutex_unlock(&vm->control_lock);
-	/* The holder sees the end only now: by then what was its is given back. */
+	/* Closed only now: when the holder sees it, all that it had has been given back. */
 	shutdown(g->fd, SHUT_RDWR);
 	server_wake(g->server);
 }
@@ -277,7 +292,8 @@ static void *session_main(void *arg)
 	struct lease_session *g = arg;
 
 	for (;;) {
-		struct pollfd p[2] = { { .fd = g->fd, .events = POLLIN }, { .fd = g->kick, .events = POLLIN } };
+		struct pollfd p[2] = { { .fd = g->fd, .events = POLLIN },
+				       { .fd = g->kick, .events = POLLIN } };
 		uint64_t      now  = io_now_ns(), deadline = g->deadline_ns;
 		int           ms   = -1;
 
@@ -295,7 +311,7 @@ static void *session_main(void *arg)
 	return NULL;
 }
 
-/* Its holder has closed the channel. Requests of its that wait are nobody's any more. Its thread sees that too, soon. */
+/* Has the holder closed the channel? Its thread will see that too, but perhaps later. */
 static bool session_hung_up(const struct lease_session *g)
 {
 	struct pollfd p = { .fd = g->fd };
@@ -303,8 +319,8 @@ static bool session_hung_up(const struct lease_session *g)
 	return poll(&p, 1, 0) == 1 && p.revents & (POLLHUP | POLLERR);
 }
 
-/* Who asks for a lease when the last holder's process has ended must not be told that it is held. (An incoming lease is left to its
- * thread: its loss may end the VM.) */
+/* A new lease must not be refused because of one whose holder has just ended. (An incoming lease is
+ * left to its own thread: losing it may end the VM.) */
 void sessions_drop_ended(struct control_server *s)
 {
 	for (struct lease_session *g = s->sessions; g; g = g->next)
@@ -312,28 +328,33 @@ void sessions_drop_ended(struct control_server *s)
 			session_revoke(g, FAIL_PEER, "lease closed by its holder");
 }
 
-/* May there be a lease of that kind now? */
-static int session_allowed(const struct control_server *s, enum lease_kind kind, const char *what, const char *token, struct fail *why)
+/* May a lease of that kind be opened now? */
+static int session_allowed(const struct control_server *s, enum lease_kind kind, const char *token,
+			   struct fail *why)
 {
-	static const unsigned allowed[] = {
+	static const unsigned allowed[LEASE_KINDS] = {
 		[LEASE_KIND_READ]     = PHASE_FREE | PHASE_LEASED | PHASE_RELEASED,
 		[LEASE_KIND_LOG]      = PHASE_FREE | PHASE_LEASED | PHASE_RELEASED,
-		[LEASE_KIND_INCOMING] = PHASE_INCOMING | PHASE_DOUBT,
+		[LEASE_KIND_INCOMING] = PHASE_INCOMING | PHASE_UNRESOLVED,
 	};
+	const char  *what   = lease_kinds[kind].title, *holder = NULL;
 	enum phase   phase  = command_phase(s);
-	const char  *holder = kind == LEASE_KIND_READ ? NULL : sessions_holder(s, kind, NULL);
 	unsigned     n      = 0;
+
+	if (lease_kinds[kind].exclusive)
+		holder = sessions_holder(s, kind, NULL);
 
 	for (const struct lease_session *g = s->sessions; g; g = g->next)
 		n++;
-	if (n >= GRANTS_MAX)
+	if (n >= SESSIONS_MAX)
 		return fail_set(why, FAIL_LIMIT,
 				"%s: number of open leases exceeds the limit of %u", what, n);
-	if (!(allowed[kind] & phase) && !(kind == LEASE_KIND_INCOMING && handover_arrived(s)))
+	if (!(allowed[kind] & phase) && !(kind == LEASE_KIND_INCOMING && lease_handover_arrived(s)))
 		return command_refuse(s, what, why);
 	if (holder)
 		return fail_set(why, FAIL_REFUSED, "%s: already in use by %s", what, holder);
-	/* Until READY it belongs to who started it, and to nobody who only knows its name. */
+	/* Until READY only the process that started this vmrun may fill it: knowing its name is not
+	 * enough. */
 	if (kind == LEASE_KIND_INCOMING && phase == PHASE_INCOMING && strcmp(s->token, token))
 		return fail_set(why, FAIL_REFUSED,
 				"%s: invalid token: vmrun was started by another process", what);
@@ -346,7 +367,7 @@ static int session_thread(struct lease_session *g, struct fail *why)
 	int      err;
 
 	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);     /* signals are the main thread's */
+	pthread_sigmask(SIG_SETMASK, &all, &before);     /* the main thread takes the signals */
 	err = pthread_create(&g->thread, NULL, session_main, g);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	errno = err;
@@ -360,17 +381,18 @@ static void session_free(struct lease_session *g)
 	free(g);
 }
 
-int session_open(struct control_server *s, enum lease_kind kind, const char *holder, const char *token, int *fd, struct fail *why)
+int session_open(struct control_server *s, enum lease_kind kind, const char *holder,
+		 const char *token, int *fd, struct fail *why)
 {
-	static const char *const whats[] = { "lease", "logging lease", "incoming lease" };
 	struct lease_session *g;
-	int           pair[2];
+	int                   pair[2];
 
 	sessions_drop_ended(s);
-	if (session_allowed(s, kind, whats[kind], token, why))
+	if (session_allowed(s, kind, token, why))
 		return -1;
-	if (!holder[0] || strlen(holder) >= GRANT_HOLDER_MAX)
-		return fail_set(why, FAIL_USAGE, "Parameter 'holder' expects 1 to %d characters", GRANT_HOLDER_MAX - 1);
+	if (!holder[0] || strlen(holder) >= SESSION_HOLDER_MAX)
+		return fail_set(why, FAIL_USAGE, "Parameter 'holder' expects 1 to %d characters",
+				SESSION_HOLDER_MAX - 1);
 	g = calloc(1, sizeof(*g));
 	if (!g) {
 		errno = ENOMEM;
@@ -391,7 +413,7 @@ int session_open(struct control_server *s, enum lease_kind kind, const char *hol
 		fail_sys(why, "lease");
 		goto fail;
 	}
-	g->next = s->sessions;     /* before its thread asks who there is */
+	g->next = s->sessions;     /* before its thread looks for other sessions */
 	s->sessions = g;
 	if (session_thread(g, why)) {
 		s->sessions = g->next;
@@ -406,7 +428,7 @@ fail:
 	return -1;
 }
 
-/* Unlinks the first whose thread has ended, or any. */
+/* Takes the first session out of the list whose thread has ended, or any. */
 static struct lease_session *sessions_take(struct control_server *s, bool any)
 {
 	struct lease_session *found = NULL;
@@ -435,12 +457,12 @@ void sessions_reap(struct control_server *s)
 void sessions_close(struct control_server *s)
 {
 	struct lease_session *g;
-	uint64_t      one = 1;
+	uint64_t              one = 1;
 
 	pthread_mutex_lock(&s->vm->control_lock);
 	for (g = s->sessions; g; g = g->next)
 		if (write(g->kick, &one, sizeof(one)) < 0) {
-			/* Kicked already. */
+			/* The counter is full: it was woken before. */
 		}
 	pthread_mutex_unlock(&s->vm->control_lock);
 	while ((g = sessions_take(s, true))) {

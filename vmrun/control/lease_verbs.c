@@ -18,24 +18,22 @@
 #include <string.h>
 #include <unistd.h>
 
-static_assert(sizeof(struct lease_region) <= sizeof(((struct lease_msg *)0)->text), "a region travels in text");
-
-int session_region(struct lease_session *g, uint32_t i, struct lease_msg *out, int *fd, struct fail *why)
+int session_region(struct lease_session *g, uint32_t i, struct lease_msg *out, int *fd,
+		   struct fail *why)
 {
 	struct vm    *vm = g->server->vm;
 	struct region *r = &vm->memory.regions[i];
 	bool     writable;
 
 	pthread_mutex_lock(&vm->control_lock);
-	writable = g->kind == LEASE_KIND_INCOMING && command_phase(g->server) == PHASE_INCOMING;
+	writable = lease_kinds[g->kind].writes && command_phase(g->server) == PHASE_INCOMING;
 	pthread_mutex_unlock(&vm->control_lock);
-	*out = (struct lease_msg){ .verb = LEASE_REGIONS };
-
-	struct lease_region lr = { .id = r->cfg.id, .kind = (uint32_t)r->cfg.kind, .size = r->cfg.size, .gpa = r->cfg.gpa,
-				   .page_size = r->cfg.page_size };
-
-	snprintf(lr.name, sizeof(lr.name), "%s", r->cfg.name);
-	memcpy(out->text, &lr, sizeof(lr));
+	*out = (struct lease_msg){
+		.verb = LEASE_REGIONS,
+		.region = { .id = r->cfg.id, .kind = (uint32_t)r->cfg.kind, .size = r->cfg.size,
+			    .gpa = r->cfg.gpa, .page_size = r->cfg.page_size },
+	};
+	snprintf(out->region.name, sizeof(out->region.name), "%s", r->cfg.name);
 	if (!writable)
 		*fd = session_fd_readonly(r->fd, r->cfg.name, why);
 	else if ((*fd = fcntl(r->fd, F_DUPFD_CLOEXEC, 0)) < 0)
@@ -50,7 +48,7 @@ static int verb_regions(struct lease_session *g, struct session_call *call, stru
 	return 0;
 }
 
-/* A tree to the holder, in a memfd of its size. */
+/* Answers with a memfd that holds the tree. */
 static int verb_give_tree(struct session_call *call, const void *fdt, size_t len, struct fail *why)
 {
 	call->fds[0] = io_memfd("vmferry-tree", fdt, len, why);
@@ -90,14 +88,15 @@ static int verb_sync(struct lease_session *g, struct session_call *call, struct 
 	return 0;
 }
 
-/* a[0] region, a[1] first page, a[2] pages: all of it must be there. */
+/* Checks a range: a[0] region, a[1] first page, a[2] pages. */
 static int verb_range(const struct lease_session *g, const struct lease_msg *in, struct fail *why)
 {
 	const struct memory *m = &g->server->vm->memory;
 
 	for (unsigned i = 0; i < m->nregions; i++)
 		if (m->regions[i].cfg.id == in->a[0]) {
-			if (in->a[1] <= m->regions[i].npages && in->a[2] <= m->regions[i].npages - in->a[1])
+			if (in->a[1] <= m->regions[i].npages &&
+			    in->a[2] <= m->regions[i].npages - in->a[1])
 				return 0;
 			return fail_set(why, FAIL_USAGE, "page numbers out of range of region %u",
 					m->regions[i].cfg.id);
@@ -105,13 +104,14 @@ static int verb_range(const struct lease_session *g, const struct lease_msg *in,
 	return fail_set(why, FAIL_USAGE, "invalid region %llu", (unsigned long long)in->a[0]);
 }
 
-/* The software CPU's harvest has cleared what it named; there is nothing left to arm. */
+/* Nothing to do: the sync of the software CPU's dirty log has cleared what it named. */
 static int verb_clear(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	return verb_range(g, call->in, why);
 }
 
-/* Plain RAM: a page that is absent reads as zero for good, nobody has to be asked for it. */
+/* Nothing to do for plain RAM: an absent page reads as zero, and no pager has to be asked for
+ * it. */
 static int verb_fill(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	return verb_range(g, call->in, why);
@@ -129,7 +129,7 @@ static int verb_throttle(struct lease_session *g, struct session_call *call, str
 	return 0;
 }
 
-/* Removes the lease's pause; the epoch that began with it goes on collecting. */
+/* Removes the lease's pause; the epoch that began with it goes on. */
 static int verb_unpause(struct lease_session *g, struct fail *why)
 {
 	g->paused      = false;
@@ -143,9 +143,8 @@ static void pause_took(struct control_server *s, uint64_t ns)
 	s->pause_ns[0] = ns;
 }
 
-/* Pauses the VM, saves its state for nobody, and resumes: a saver must know how long that takes
- * before it pauses for good. Once a lease; without requests of the guest in flight, which might
- * take long. */
+/* Measures what pausing the VM and saving its state take: a saver must know that before it pauses
+ * for good. Once per lease, and with no requests of the guest in flight, which might take long. */
 static void flush_rehearse(struct lease_session *g)
 {
 	struct vm  *vm = g->server->vm;
@@ -179,7 +178,7 @@ static int verb_flush(struct lease_session *g, struct session_call *call, struct
 		return -1;
 	call->out->a[0] = io_now_ns() - call->begin_ns;
 	flush_rehearse(g);
-	/* The shorter of two: the other may have met a busy host. */
+	/* The shorter of the last two: the other may have been measured on a busy host. */
 	call->out->a[1] = known[1] && known[1] < known[0] ? known[1] : known[0];
 	return 0;
 }
@@ -192,9 +191,9 @@ static int verb_pause(struct lease_session *g, struct session_call *call, struct
 
 	if (g->paused)
 		return fail_set(why, FAIL_USAGE, "pause: already paused");
-	if (ms == 0 || ms > GRANT_PAUSE_MS_MAX)
+	if (ms == 0 || ms > SESSION_PAUSE_MS_MAX)
 		return fail_set(why, FAIL_USAGE, "pause: deadline out of range (valid: 1 to %u ms)",
-				GRANT_PAUSE_MS_MAX);
+				SESSION_PAUSE_MS_MAX);
 	if (blk_quiet(vm, why))
 		return -1;
 	vm->run.moving = g->moving;
@@ -207,7 +206,8 @@ static int verb_pause(struct lease_session *g, struct session_call *call, struct
 	g->hold_ns     = io_now_ns() - begin;
 	g->deadline_ns = call->begin_ns + ms * 1000000u;
 	/* What was written up to here belongs to the epoch that ends. */
-	if (dirty_sync(&vm->dirty, g->logging ? &g->consumer : NULL, NULL, why) || dirty_epoch_begin(&vm->dirty, &call->in->uuid, why)) {
+	if (dirty_sync(&vm->dirty, g->logging ? &g->consumer : NULL, NULL, why) ||
+	    dirty_epoch_begin(&vm->dirty, &call->in->uuid, why)) {
 		verb_unpause(g, &undo);
 		return -1;
 	}
@@ -221,15 +221,15 @@ static int verb_renew(struct lease_session *g, struct session_call *call, struct
 
 	if (!g->paused)
 		return fail_set(why, FAIL_USAGE, "renew: not paused");
-	if (ms == 0 || ms > GRANT_PAUSE_MS_MAX)
+	if (ms == 0 || ms > SESSION_PAUSE_MS_MAX)
 		return fail_set(why, FAIL_USAGE, "renew: deadline out of range (valid: 1 to %u ms)",
-				GRANT_PAUSE_MS_MAX);
+				SESSION_PAUSE_MS_MAX);
 	g->deadline_ns = io_now_ns() + ms * 1000000u;
 	return 0;
 }
 
-/* Under the lock under which a deadline revokes the lease: a save that has lost its lease never ends
- * a VM that has run on. */
+/* Under the lock under which a deadline revokes the lease: a save that has lost its lease cannot
+ * end a VM that has run on. */
 static int verb_quit(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	(void)call;
@@ -265,7 +265,7 @@ static int verb_state(struct lease_session *g, struct session_call *call, struct
 	return rc;
 }
 
-/* The pause stays, so that what was saved can be published before the VM goes on (or never goes on). */
+/* The pause stays, so that the snapshot can be published before the VM continues (or ends). */
 static int verb_finish(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	struct vm *vm = g->server->vm;
@@ -286,7 +286,7 @@ static int verb_finish(struct lease_session *g, struct session_call *call, struc
 	int rc = g->paused ? verb_unpause(g, why) : 0;
 
 	if (g->moving)
-		handover_unmove(g->server);
+		lease_handover_unmove(g->server);
 	g->moving = false;
 	return rc;
 }
@@ -303,7 +303,7 @@ static int verb_commit(struct lease_session *g, struct session_call *call, struc
 
 static int verb_moving(struct lease_session *g, struct session_call *call, struct fail *why)
 {
-	if (handover_moving(g->server, &call->in->uuid, call->in->text, why))
+	if (lease_handover_moving(g->server, &call->in->uuid, call->in->text, why))
 		return -1;
 	g->moving = true;
 	return 0;
@@ -315,13 +315,13 @@ static int verb_release(struct lease_session *g, struct session_call *call, stru
 
 	if (!g->paused && !runstate_held_by(vm, HOLD_RELEASED))
 		return fail_set(why, FAIL_USAGE, "release: not paused");
-	/* What the target reads must not depend on what this host still has in its memory. */
+	/* The target must not read what is only in this host's page cache. */
 	if (!runstate_held_by(vm, HOLD_RELEASED) && blk_synced(vm, why))
 		return -1;
-	if (handover_release(g->server, &call->in->uuid, why))
+	if (lease_handover_release(g->server, &call->in->uuid, why))
 		return -1;
 	g->moving = false;
-	/* From here on the pause is not the lease's: losing the lease changes nothing. */
+	/* From here on the VM is paused by `released`: losing the lease changes nothing. */
 	session_log_stop(g);
 	if (g->epoch)
 		dirty_epoch_abandon(&vm->dirty);
@@ -333,7 +333,7 @@ static int verb_retaking(struct lease_session *g, struct session_call *call, str
 {
 	if (call->in->a[0] > 1)
 		return fail_set(why, FAIL_USAGE, "retaking: invalid value (valid: 0, 1)");
-	if (handover_retaking(g->server, &call->in->uuid, call->in->a[0] == 1, why))
+	if (lease_handover_retaking(g->server, &call->in->uuid, call->in->a[0] == 1, why))
 		return -1;
 	g->moving = call->in->a[0] == 1;
 	return 0;
@@ -343,15 +343,15 @@ static int verb_retake(struct lease_session *g, struct session_call *call, struc
 {
 	if (call->in->a[0] > 1)
 		return fail_set(why, FAIL_USAGE, "retake: invalid value (valid: 0, 1)");
-	return handover_retake(g->server, &call->in->uuid, call->in->a[0] == 1, why);
+	return lease_handover_retake(g->server, &call->in->uuid, call->in->a[0] == 1, why);
 }
 
 static int verb_done(struct lease_session *g, struct session_call *call, struct fail *why)
 {
-	return handover_done(g->server, &call->in->uuid, call->in->a[0], why);
+	return lease_handover_done(g->server, &call->in->uuid, call->in->a[0], why);
 }
 
-/* The VM's lock, which our starter has held since before it started us. */
+/* The VM's lock, which our starter has had since before it started us. */
 static int verb_claim(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	int fd = fcntl(call->in_fd, F_DUPFD_CLOEXEC, 3);
@@ -365,7 +365,7 @@ static int verb_claim(struct lease_session *g, struct session_call *call, struct
 	return 0;
 }
 
-/* The holder has written RAM through its own descriptor: those pages count as written now. */
+/* The holder has written RAM through its descriptor: these pages count as written now. */
 static int verb_written(struct lease_session *g, struct session_call *call, struct fail *why)
 {
 	struct vm *vm = g->server->vm;
@@ -384,8 +384,12 @@ static int verb_written(struct lease_session *g, struct session_call *call, stru
 			free(map);
 			return -1;
 		}
-		for (uint64_t at = 0; bitmap_next_run(map, r->npages, at, &first, &count); at = first + count)
+		uint64_t at = 0;
+
+		while (bitmap_next_run(map, r->npages, at, &first, &count)) {
 			region_mark(r, first, count);
+			at = first + count;
+		}
 		free(map);
 	}
 	g->server->written = true;
@@ -412,7 +416,7 @@ static int verb_load(struct lease_session *g, struct session_call *call, struct 
 	if (io_pread(call->in_fd, fdt, (size_t)len, 0, "VM tree", why) == 0) {
 		rc = vm_load(s->vm, fdt, (size_t)len, why);
 		s->loaded = rc == 0;
-		s->spoilt = rc != 0;     /* half of it may be in place */
+		s->spoilt = rc != 0;     /* part of it may be in place */
 	}
 	free(fdt);
 	return rc;
@@ -420,75 +424,85 @@ static int verb_load(struct lease_session *g, struct session_call *call, struct 
 
 static int verb_ready(struct lease_session *g, struct session_call *call, struct fail *why)
 {
-	return handover_ready(g->server, &call->in->uuid, call->in->text, call->in->a[0], why);
+	return lease_handover_ready(g->server, &call->in->uuid, call->in->text, call->in->a[0],
+				    why);
 }
 
 static int verb_start(struct lease_session *g, struct session_call *call, struct fail *why)
 {
-	return handover_start(g->server, &call->in->uuid, why);
+	return lease_handover_start(g->server, &call->in->uuid, why);
 }
 
 static int verb_abort(struct lease_session *g, struct session_call *call, struct fail *why)
 {
-	return handover_abort(g->server, &call->in->uuid, why);
+	return lease_handover_abort(g->server, &call->in->uuid, why);
 }
 
 #define READ     (1u << LEASE_KIND_READ)
 #define LOG      (1u << LEASE_KIND_LOG)
 #define INCOMING (1u << LEASE_KIND_INCOMING)
-#define OURS     (PHASE_FREE | PHASE_LEASED)
-#define LIVE     (OURS | PHASE_RELEASED)
-#define FILLED   (PHASE_INCOMING | PHASE_DOUBT)
+#define READ_LOG (READ | LOG)
+#define ALL      (READ | LOG | INCOMING)
 
-/* What a verb needs of the disks before it runs. */
-enum session_disks { DISKS_ANY, DISKS_QUIET, DISKS_FLUSHED, DISKS_SAMPLED };
+#define PAUSED   PHASE_LEASED
+#define OURS     (PHASE_FREE | PAUSED)
+#define GIVEN    PHASE_RELEASED
+#define GIVING   (PAUSED | GIVEN)
+#define LIVE     (OURS | GIVEN)
+#define EMPTY    PHASE_INCOMING
+#define FILLED   (PHASE_INCOMING | PHASE_UNRESOLVED)
+#define ANY      PHASE_ANY
 
+/* What must be true of the disks before a verb runs. */
+enum session_disks { NONE, QUIET, FLUSHED, SAMPLED };
+
+/* docs/control.md 6. */
 static const struct session_verb {
 	const char *name;
 	int       (*run)(struct lease_session *g, struct session_call *call, struct fail *why);
 	unsigned    kinds;       /* of lease */
 	unsigned    phases;      /* of the VM */
-	bool        fd;          /* a descriptor comes with it */
 	enum session_disks disks;
+	bool        fd;          /* a descriptor must come */
 } session_verbs[LEASE_VERBS] = {
-	[LEASE_REGIONS]   = { "regions",   verb_regions,    READ | LOG | INCOMING, PHASE_ANY,      false, DISKS_ANY },
-	[LEASE_CONFIG]    = { "config",    verb_config,     READ | LOG | INCOMING, PHASE_ANY,      false, DISKS_ANY },
-	[LEASE_LOG_START] = { "log-start", session_log_start, LOG,                   OURS,           false, DISKS_ANY },
-	[LEASE_SYNC]      = { "sync",      verb_sync,       LOG,                   OURS,           false, DISKS_ANY },
-	[LEASE_CLEAR]     = { "clear",     verb_clear,      LOG,                   OURS,           false, DISKS_ANY },
-	[LEASE_THROTTLE]  = { "throttle",  verb_throttle,   LOG,                   OURS,           false, DISKS_ANY },
-	[LEASE_FLUSH]     = { "flush",     verb_flush,      LOG,                   OURS,           false, DISKS_SAMPLED },
-	[LEASE_PAUSE]     = { "pause",     verb_pause,      LOG,                   OURS,           false, DISKS_QUIET },
-	[LEASE_RESUME]    = { "resume",    verb_resume,     LOG,                   PHASE_LEASED,   false, DISKS_ANY },
-	[LEASE_STATE]     = { "state",     verb_state,      LOG,                   PHASE_LEASED,   false, DISKS_SAMPLED },
-	[LEASE_FILL]      = { "fill",      verb_fill,       READ | LOG,            LIVE,           false, DISKS_ANY },
-	[LEASE_FINISH]    = { "finish",    verb_finish,     LOG,                   OURS,           false, DISKS_ANY },
-	[LEASE_COMMIT]    = { "commit",    verb_commit,     LOG,                   OURS,           false, DISKS_ANY },
-	[LEASE_RELEASE]   = { "release",   verb_release,    LOG,                   PHASE_LEASED | PHASE_RELEASED, false, DISKS_FLUSHED },
-	[LEASE_RETAKE]    = { "retake",    verb_retake,     LOG,                   PHASE_RELEASED, false, DISKS_ANY },
-	[LEASE_DONE]      = { "done",      verb_done,       LOG,                   PHASE_RELEASED, false, DISKS_ANY },
-	[LEASE_CLAIM]     = { "claim",     verb_claim,      INCOMING,              PHASE_INCOMING, true, DISKS_ANY },
-	[LEASE_MOVING]    = { "moving",    verb_moving,     LOG,                   OURS,           false, DISKS_ANY },
-	[LEASE_RETAKING]  = { "retaking",  verb_retaking,   LOG,                   PHASE_RELEASED, false, DISKS_ANY },
-	[LEASE_WRITTEN]   = { "written",   verb_written,    INCOMING,              PHASE_INCOMING, false, DISKS_ANY },
-	[LEASE_LOAD]      = { "load",      verb_load,       INCOMING,              PHASE_INCOMING, true, DISKS_ANY },
-	[LEASE_READY]     = { "ready",     verb_ready,      INCOMING,              FILLED,         false, DISKS_ANY },
-	[LEASE_QUIT]      = { "quit",      verb_quit,       LOG,                   PHASE_LEASED,   false, DISKS_ANY },
-	[LEASE_RENEW]     = { "renew",     verb_renew,      LOG,                   PHASE_LEASED,   false, DISKS_ANY },
-	[LEASE_IMAGE]     = { "image",     session_image,     READ | LOG,            LIVE,           false, DISKS_ANY },
-	[LEASE_IMAGE_PUT] = { "image-put", session_image_put, INCOMING,              PHASE_INCOMING, true, DISKS_ANY },
-	[LEASE_START]     = { "start",     verb_start,      INCOMING,              PHASE_ANY,      false, DISKS_ANY },
-	[LEASE_ABORT]     = { "abort",     verb_abort,      INCOMING,              PHASE_ANY,      false, DISKS_ANY },
+	[LEASE_REGIONS]   = { "regions",   verb_regions,      ALL,      ANY,    NONE,    false },
+	[LEASE_CONFIG]    = { "config",    verb_config,       ALL,      ANY,    NONE,    false },
+	[LEASE_LOG_START] = { "log-start", session_log_start, LOG,      OURS,   NONE,    false },
+	[LEASE_SYNC]      = { "sync",      verb_sync,         LOG,      OURS,   NONE,    false },
+	[LEASE_CLEAR]     = { "clear",     verb_clear,        LOG,      OURS,   NONE,    false },
+	[LEASE_THROTTLE]  = { "throttle",  verb_throttle,     LOG,      OURS,   NONE,    false },
+	[LEASE_FLUSH]     = { "flush",     verb_flush,        LOG,      OURS,   SAMPLED, false },
+	[LEASE_PAUSE]     = { "pause",     verb_pause,        LOG,      OURS,   QUIET,   false },
+	[LEASE_RESUME]    = { "resume",    verb_resume,       LOG,      PAUSED, NONE,    false },
+	[LEASE_STATE]     = { "state",     verb_state,        LOG,      PAUSED, SAMPLED, false },
+	[LEASE_FILL]      = { "fill",      verb_fill,         READ_LOG, LIVE,   NONE,    false },
+	[LEASE_FINISH]    = { "finish",    verb_finish,       LOG,      OURS,   NONE,    false },
+	[LEASE_COMMIT]    = { "commit",    verb_commit,       LOG,      OURS,   NONE,    false },
+	[LEASE_RELEASE]   = { "release",   verb_release,      LOG,      GIVING, FLUSHED, false },
+	[LEASE_RETAKE]    = { "retake",    verb_retake,       LOG,      GIVEN,  NONE,    false },
+	[LEASE_DONE]      = { "done",      verb_done,         LOG,      GIVEN,  NONE,    false },
+	[LEASE_CLAIM]     = { "claim",     verb_claim,        INCOMING, EMPTY,  NONE,    true },
+	[LEASE_MOVING]    = { "moving",    verb_moving,       LOG,      OURS,   NONE,    false },
+	[LEASE_RETAKING]  = { "retaking",  verb_retaking,     LOG,      GIVEN,  NONE,    false },
+	[LEASE_WRITTEN]   = { "written",   verb_written,      INCOMING, EMPTY,  NONE,    false },
+	[LEASE_LOAD]      = { "load",      verb_load,         INCOMING, EMPTY,  NONE,    true },
+	[LEASE_READY]     = { "ready",     verb_ready,        INCOMING, FILLED, NONE,    false },
+	[LEASE_QUIT]      = { "quit",      verb_quit,         LOG,      PAUSED, NONE,    false },
+	[LEASE_RENEW]     = { "renew",     verb_renew,        LOG,      PAUSED, NONE,    false },
+	[LEASE_IMAGE]     = { "image",     session_image,     READ_LOG, LIVE,   NONE,    false },
+	[LEASE_IMAGE_PUT] = { "image-put", session_image_put, INCOMING, EMPTY,  NONE,    true },
+	[LEASE_START]     = { "start",     verb_start,        INCOMING, ANY,    NONE,    false },
+	[LEASE_ABORT]     = { "abort",     verb_abort,        INCOMING, ANY,    NONE,    false },
 };
 
-/* NULL with *why: not to be asked for, or not now. */
-static const struct session_verb *session_verb(const struct lease_session *g, const struct session_call *call,
-					   struct fail *why)
+/* The verb's row; NULL with *why when it may not be asked for, or not now. */
+static const struct session_verb *session_verb(const struct lease_session *g,
+					       const struct session_call *call, struct fail *why)
 {
-	uint32_t                 verb = call->in->verb;
-	const struct session_verb *v    = verb < LEASE_VERBS && session_verbs[verb].run ? &session_verbs[verb] : NULL;
+	uint32_t                   verb = call->in->verb;
+	const struct session_verb *v    = verb < LEASE_VERBS ? &session_verbs[verb] : NULL;
 
-	if (!v)
+	if (!v || !v->run)
 		fail_set(why, FAIL_VERSION, "unsupported verb %u", verb);
 	else if (!(v->kinds & 1u << g->kind))
 		fail_set(why, FAIL_USAGE, "%s: not valid for this kind of lease", v->name);
@@ -504,20 +518,20 @@ static const struct session_verb *session_verb(const struct lease_session *g, co
 
 bool session_begin(struct lease_session *g, struct session_call *call, enum blk_wait *what)
 {
-	struct vm               *vm = g->server->vm;
-	struct fail              why;
+	struct vm                 *vm = g->server->vm;
+	struct fail                why;
 	const struct session_verb *v  = session_verb(g, call, &why);
 
-	/* A released VM's disks are another host's. */
-	if (!v || v->disks == DISKS_ANY || runstate_held_by(vm, HOLD_RELEASED) ||
-	    (v->disks == DISKS_QUIET && g->paused))
+	/* A released VM's disks belong to another host. */
+	if (!v || v->disks == NONE || runstate_held_by(vm, HOLD_RELEASED) ||
+	    (v->disks == QUIET && g->paused))
 		return false;
-	*what = v->disks == DISKS_QUIET ? BLK_WAIT_QUIET : BLK_WAIT_SYNCED;
-	if (v->disks == DISKS_QUIET)
+	*what = v->disks == QUIET ? BLK_WAIT_QUIET : BLK_WAIT_SYNCED;
+	if (v->disks == QUIET)
 		blk_hold(vm, true);
 	else
-		blk_sync_start(vm, v->disks == DISKS_SAMPLED);
-	g->samples = g->samples || v->disks == DISKS_SAMPLED;
+		blk_sync_start(vm, v->disks == SAMPLED);
+	g->samples = g->samples || v->disks == SAMPLED;
 	return true;
 }
 

@@ -12,7 +12,8 @@ static bool qmp_space(char c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-/* Strings hold none, and outside of them only white space is valid (RFC 8259, 2 and 7). */
+/* Control characters are not valid in strings, and outside of them only white space is (RFC 8259, 2
+ * and 7). */
 static bool qmp_control(char c)
 {
 	return (unsigned char)c < 0x20;
@@ -40,7 +41,7 @@ static enum qmp_step qmp_string(struct qmp_scan *s, char c)
 	return s->string || s->depth ? QMP_MORE : qmp_end(s, QMP_VALUE);
 }
 
-/* Of a value that is no object, array or string: at its first byte, and behind. */
+/* A value that is no object, array or string: at its first byte, and after it. */
 static enum qmp_step qmp_bare(struct qmp_scan *s, char c)
 {
 	bool first = !s->bare;
@@ -101,14 +102,17 @@ int qmp_parse(struct qmp_request *r, const char *text, size_t len, struct fail *
 			continue;
 		if (!strcmp(key, "execute")) {
 			if (!json_is_string(value))
-				return fail_set(why, FAIL_PEER, "QMP input member 'execute' must be a string");
+				return fail_set(why, FAIL_PEER,
+						"QMP input member 'execute' must be a string");
 			r->command = json_string_value(value);
 		} else if (!strcmp(key, "arguments")) {
 			if (!json_is_object(value))
-				return fail_set(why, FAIL_PEER, "QMP input member 'arguments' must be an object");
+				return fail_set(why, FAIL_PEER,
+						"QMP input member 'arguments' must be an object");
 			r->args = value;
 		} else {
-			return fail_set(why, FAIL_PEER, "QMP input member '%.60s' is unexpected", key);
+			return fail_set(why, FAIL_PEER, "QMP input member '%.60s' is unexpected",
+					key);
 		}
 	}
 	if (!r->command)
@@ -122,10 +126,12 @@ void qmp_request_close(struct qmp_request *r)
 	*r = (struct qmp_request){ 0 };
 }
 
-/* Clients decide by "qemu" what they may ask for: it names the QEMU whose documentation this server follows. */
+/* Clients decide by "qemu" which commands to use: it names the QEMU whose documentation is
+ * followed. */
 json_t *qmp_version(void)
 {
-	return json_pack("{s:{s:i, s:i, s:i}, s:s}", "qemu", "major", 7, "minor", 2, "micro", 0, "package", "vmferry " VMFERRY_VERSION);
+	return json_pack("{s:{s:i, s:i, s:i}, s:s}", "qemu", "major", 7, "minor", 2, "micro", 0,
+			 "package", "vmferry " VMFERRY_VERSION);
 }
 
 json_t *qmp_greeting(void)
@@ -145,17 +151,20 @@ json_t *qmp_return(json_t *id, json_t *value)
 	return qmp_with_id(json_pack("{s:o}", "return", value ? value : json_object()), id);
 }
 
-/* A message may quote half a character of what a client or a file said. */
+/* A message may quote a truncated UTF-8 character of what a client sent or a file contains. */
 json_t *qmp_error(json_t *id, const char *class, const char *desc)
 {
-	return qmp_with_id(json_pack("{s:{s:s, s:o}}", "error", "class", class, "desc", text_json(desc)), id);
+	return qmp_with_id(json_pack("{s:{s:s, s:o}}", "error", "class", class,
+				     "desc", text_json(desc)), id);
 }
 
 json_t *qmp_event(const char *name, json_t *data, uint64_t seq)
 {
 	uint64_t now = io_realtime_ns();
-	json_t  *m   = json_pack("{s:{s:I, s:I}, s:s}", "timestamp", "seconds", (json_int_t)(now / 1000000000u),
-				 "microseconds", (json_int_t)(now / 1000u % 1000000u), "event", name);
+	json_t  *m   = json_pack("{s:{s:I, s:I}, s:s}", "timestamp",
+				 "seconds", (json_int_t)(now / 1000000000u),
+				 "microseconds", (json_int_t)(now / 1000u % 1000000u),
+				 "event", name);
 
 	if (m && data)
 		json_object_set(m, "data", data);

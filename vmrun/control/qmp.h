@@ -8,7 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* QMP's framing and its requests, as QEMU documents them; nothing here knows a VM (fuzzed by tests/fuzz/qmp_line.c). */
+/* QMP's framing and its requests, as QEMU documents them; nothing here knows a VM (fuzzed by
+ * tests/fuzz/qmp_line.c). */
 
 #define QMP_LINE_MAX  (1u << 20)
 #define QMP_DEPTH_MAX 64u
@@ -23,16 +24,16 @@ struct qmp_scan {
 };
 
 enum qmp_step {
-	QMP_BLANK,     /* between values: drop it */
+	QMP_BLANK,     /* between values: skip it */
 	QMP_MORE,      /* part of a value */
 	QMP_VALUE,     /* last byte of a value */
 	QMP_BEFORE,    /* the byte before was the last of a value: scan this one again */
-	QMP_RESET,     /* 0xFF: forget what came of this value (a client that starts anew) */
+	QMP_RESET,     /* forget the value so far (a client that starts anew) */
 	QMP_DEEP,      /* nested too deeply */
 };
 enum qmp_step qmp_scan(struct qmp_scan *s, char c);
 
-/* A request, taken apart. id, args are borrowed from root. */
+/* A parsed request. id and args are borrowed from root. */
 struct qmp_request {
 	json_t     *root;
 	json_t     *id;           /* NULL for none */
@@ -46,8 +47,8 @@ void qmp_request_close(struct qmp_request *r);
 
 json_t *qmp_greeting(void);
 json_t *qmp_version(void);
-json_t *qmp_return(json_t *id, json_t *value);                                  /* steals value, NULL: {} */
+json_t *qmp_return(json_t *id, json_t *value);                     /* takes value; NULL: {} */
 json_t *qmp_error(json_t *id, const char *class, const char *desc);
-json_t *qmp_event(const char *name, json_t *data, uint64_t seq);                /* steals data */
+json_t *qmp_event(const char *name, json_t *data, uint64_t seq);                /* takes data */
 
 #endif

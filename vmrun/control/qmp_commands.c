@@ -10,8 +10,6 @@
 
 #include <string.h>
 
-const char *const phase_names[PHASES] = { "free", "leased", "incoming", "in-doubt", "released", "ended", "restore" };
-
 enum phase command_phase(const struct control_server *s)
 {
 	if (s->vm->run.ended)
@@ -19,7 +17,7 @@ enum phase command_phase(const struct control_server *s)
 	if (runstate_held_by(s->vm, HOLD_RELEASED))
 		return PHASE_RELEASED;
 	if (runstate_held_by(s->vm, HOLD_INCOMING))
-		return handover_in_doubt(s) ? PHASE_DOUBT : PHASE_INCOMING;
+		return lease_handover_unresolved(s) ? PHASE_UNRESOLVED : PHASE_INCOMING;
 	if (runstate_held_by(s->vm, HOLD_RESTORE))
 		return PHASE_RESTORE;
 	return runstate_held_by(s->vm, HOLD_LEASE) ? PHASE_LEASED : PHASE_FREE;
@@ -35,9 +33,10 @@ int command_refuse(const struct control_server *s, const char *what, struct fail
 	case PHASE_ENDED:
 		return fail_set(why, FAIL_ENDED, "%s: the VM has ended", what);
 	case PHASE_RELEASED:
-		return fail_set(why, FAIL_OWNER, "%s: the VM was released to %s (move %s) and may run there; see vmmigrate status %s",
-				what, s->move.peer, move, vm);
-	case PHASE_DOUBT:
+		return fail_set(why, FAIL_OWNER,
+				"%s: the VM was released to %s (move %s) and may run there; see "
+				"vmmigrate status %s", what, s->move.peer, move, vm);
+	case PHASE_UNRESOLVED:
 		return fail_set(why, FAIL_OWNER,
 			"%s: ownership of the VM is unresolved: READY for move %s from %s; "
 			"see vmmigrate resolve %s",
@@ -67,7 +66,8 @@ static int command_capabilities(struct command_call *call, struct fail *why)
 	return 0;
 }
 
-/* A move that has the state knows whether the user had stopped the VM; what is asked for now would be lost on the way. */
+/* A move that has the state knows whether the user had stopped the VM: a later stop would not reach
+ * the target. */
 static int command_stop(struct command_call *call, struct fail *why)
 {
 	if (command_phase(call->server) == PHASE_LEASED && sessions_state_moving(call->server))
@@ -85,7 +85,8 @@ static int command_cont(struct command_call *call, struct fail *why)
 	return runstate_drop(call->vm, (enum holder)(HOLD_USER | HOLD_IO), why);
 }
 
-/* Whoever logs has the configuration, or will have it, and the state must agree with it. */
+/* A holder of the logging lease has read the configuration, or will: the state that it saves must
+ * match it. */
 static int command_set_boot(struct command_call *call, struct fail *why)
 {
 	const struct boot_given given = {
@@ -146,19 +147,19 @@ static int command_events(struct command_call *call, struct fail *why)
 
 static int command_lease(struct command_call *call, struct fail *why)
 {
-	static const char *const kinds[] = { [LEASE_KIND_READ] = "read", [LEASE_KIND_LOG] = "log", [LEASE_KIND_INCOMING] = "incoming" };
-	const char *kind   = json_string_value(json_object_get(call->args, "kind"));
+	const char *name   = json_string_value(json_object_get(call->args, "kind"));
 	const char *holder = json_string_value(json_object_get(call->args, "holder"));
 	const char *token  = json_string_value(json_object_get(call->args, "token"));
 
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if (!strcmp(kind, kinds[i])) {
-			if (session_open(call->server, (enum lease_kind)i, holder, token ? token : "", &call->fd, why))
-				return -1;
-			call->ret = json_pack("{s:s, s:s}", "kind", kinds[i], "holder", holder);
-			return 0;
-		}
-	return fail_set(why, FAIL_USAGE, "Parameter 'kind' expects 'read', 'log' or 'incoming'");
+	enum lease_kind kind;
+
+	if (!lease_kind_parse(&kind, name))
+		return fail_set(why, FAIL_USAGE,
+				"Parameter 'kind' expects 'read', 'log' or 'incoming'");
+	if (session_open(call->server, kind, holder, token ? token : "", &call->fd, why))
+		return -1;
+	call->ret = json_pack("{s:s, s:s}", "kind", name, "holder", holder);
+	return 0;
 }
 
 static int command_moves(struct command_call *call, struct fail *why)
@@ -168,14 +169,18 @@ static int command_moves(struct command_call *call, struct fail *why)
 
 	if (!record)
 		return fail_set(why, FAIL_SYSTEM, "vmferry-moves: out of memory");
-	call->ret = json_pack("{s:o, s:I, s:b}", "record", record, "generation", (json_int_t)handover_generation(s), "stale", (int)s->stale);
+	call->ret = json_pack("{s:o, s:I, s:b}", "record", record,
+			      "generation", (json_int_t)lease_handover_generation(s),
+			      "stale", (int)s->stale);
 	return 0;
 }
 
 static int command_resolve(struct command_call *call, struct fail *why)
 {
-	const char *move = json_string_value(json_object_get(call->args, "move"));
+	const char *move  = json_string_value(json_object_get(call->args, "move"));
 	const char *disks = json_string_value(json_object_get(call->args, "disk-changed"));
+	bool        own   = json_is_true(json_object_get(call->args, "own"));
+	bool        dead  = json_is_true(json_object_get(call->args, "peer-is-dead"));
 	struct uuid id;
 
 	if (move && !uuid_parse(&id, move))
@@ -183,24 +188,30 @@ static int command_resolve(struct command_call *call, struct fail *why)
 	if (disks && strcmp(disks, "accept"))
 		return fail_set(why, FAIL_USAGE, "Parameter 'disk-changed' expects 'accept'");
 	call->vm->disk_changed_ok = disks != NULL;
-	int rc = handover_resolve(call->server, json_is_true(json_object_get(call->args, "own")),
-				  json_is_true(json_object_get(call->args, "peer-is-dead")), move ? &id : NULL, why);
+	int rc = lease_handover_resolve(call->server, own, dead, move ? &id : NULL, why);
 
 	call->vm->disk_changed_ok = false;
 	return rc;
 }
 
 static const struct command_arg args_capabilities[] = { { "enable", 'a', true }, { 0 } };
-static const struct command_arg args_lease[]        = { { "kind", 's', false }, { "holder", 's', false }, { "token", 's', true }, { 0 } };
-static const struct command_arg args_set_boot[]     = { { "kernel", 's', true }, { "initrd", 's', true }, { "append", 's', true }, { 0 } };
+static const struct command_arg args_lease[]        = { { "kind", 's', false },
+							{ "holder", 's', false },
+							{ "token", 's', true }, { 0 } };
+static const struct command_arg args_set_boot[]     = { { "kernel", 's', true },
+							{ "initrd", 's', true },
+							{ "append", 's', true }, { 0 } };
 static const struct command_arg args_inspect[]      = { { "path", 's', true }, { 0 } };
-static const struct command_arg args_resolve[]      = { { "own", 'b', false }, { "move", 's', true }, { "peer-is-dead", 'b', true },
+static const struct command_arg args_resolve[]      = { { "own", 'b', false },
+							{ "move", 's', true },
+							{ "peer-is-dead", 'b', true },
 							{ "disk-changed", 's', true }, { 0 } };
 
 #define WHOLE (PHASE_ANY & ~(unsigned)(PHASE_ENDED | PHASE_RESTORE))
 
 const struct command commands[] = {
-	{ .name = "qmp_capabilities", .run = command_capabilities, .allowed = PHASE_ANY, .lockless = true, .early = true, .args = args_capabilities },
+	{ .name = "qmp_capabilities", .run = command_capabilities, .allowed = PHASE_ANY,
+	  .lockless = true, .early = true, .args = args_capabilities },
 	{ .name = "query-status", .run = query_status, .allowed = PHASE_ANY },
 	{ .name = "stop", .run = command_stop, .allowed = WHOLE },
 	{ .name = "cont", .run = command_cont, .allowed = PHASE_FREE },
@@ -214,15 +225,19 @@ const struct command commands[] = {
 	{ .name = "query-uuid", .run = query_uuid, .allowed = PHASE_ANY, .lockless = true },
 	{ .name = "query-cpus-fast", .run = query_cpus, .allowed = PHASE_ANY, .lockless = true },
 	{ .name = "query-block", .run = query_block, .allowed = PHASE_ANY },
-	{ .name = "query-memory-size-summary", .run = query_memory, .allowed = PHASE_ANY, .lockless = true },
+	{ .name = "query-memory-size-summary", .run = query_memory, .allowed = PHASE_ANY,
+	  .lockless = true },
 	{ .name = "vmferry-info", .run = query_info, .allowed = PHASE_ANY, .lockless = true },
 	{ .name = "vmferry-events", .run = command_events, .allowed = PHASE_ANY, .lockless = true },
 	{ .name = "vmferry-lease", .run = command_lease, .allowed = WHOLE, .args = args_lease },
-	{ .name = "vmferry-set-boot", .run = command_set_boot, .allowed = PHASE_FREE, .args = args_set_boot },
+	{ .name = "vmferry-set-boot", .run = command_set_boot, .allowed = PHASE_FREE,
+	  .args = args_set_boot },
 	{ .name = "vmferry-pulse", .run = command_pulse, .allowed = PHASE_FREE },
-	{ .name = "vmferry-inspect", .run = inspect_command, .allowed = WHOLE, .args = args_inspect },
+	{ .name = "vmferry-inspect", .run = inspect_command, .allowed = WHOLE,
+	  .args = args_inspect },
 	{ .name = "vmferry-moves", .run = command_moves, .allowed = PHASE_ANY },
-	{ .name = "vmferry-resolve", .run = command_resolve, .allowed = PHASE_RELEASED | PHASE_DOUBT, .args = args_resolve },
+	{ .name = "vmferry-resolve", .run = command_resolve,
+	  .allowed = PHASE_RELEASED | PHASE_UNRESOLVED, .args = args_resolve },
 	{ 0 },
 };
 
@@ -234,7 +249,8 @@ static const struct command *command_find(const char *name)
 	return NULL;
 }
 
-static bool command_arg_fits(const struct command_arg *a, const json_t *value, const char **expected)
+static bool command_arg_fits(const struct command_arg *a, const json_t *value,
+			     const char **expected)
 {
 	switch (a->type) {
 	case 's':
@@ -264,7 +280,9 @@ static int command_check_args(const struct command *c, json_t *args, struct fail
 		if (!value && !a->optional)
 			return fail_set(why, FAIL_USAGE, "Parameter '%s' is missing", a->name);
 		if (value && !command_arg_fits(a, value, &expected))
-			return fail_set(why, FAIL_USAGE, "Invalid parameter type for '%s', expected: %s", a->name, expected);
+			return fail_set(why, FAIL_USAGE,
+					"Invalid parameter type for '%s', expected: %s", a->name,
+					expected);
 	}
 	json_object_foreach(args, key, value) {
 		const struct command_arg *a = rows;
@@ -299,12 +317,18 @@ int command_execute(struct command_call *call, const struct qmp_request *r, stru
 
 	if (*call->negotiated == (c && c->early)) {
 		call->class = "CommandNotFound";
-		return fail_set(why, FAIL_USAGE, *call->negotiated ? "Capabilities negotiation is already complete, command '%.60s' ignored"
-								   : "Expecting capabilities negotiation with 'qmp_capabilities', not '%.60s'", r->command);
+		if (*call->negotiated)
+			return fail_set(why, FAIL_USAGE,
+					"Capabilities negotiation is already complete, "
+					"command '%.60s' ignored", r->command);
+		return fail_set(why, FAIL_USAGE,
+				"Expecting capabilities negotiation with 'qmp_capabilities', "
+				"not '%.60s'", r->command);
 	}
 	if (!c) {
 		call->class = "CommandNotFound";
-		return fail_set(why, FAIL_USAGE, "The command %.80s has not been found", r->command);
+		return fail_set(why, FAIL_USAGE, "The command %.80s has not been found",
+				r->command);
 	}
 	call->args = r->args ? json_incref(r->args) : json_object();
 	rc = command_check_args(c, call->args, why);

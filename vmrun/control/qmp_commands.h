@@ -11,8 +11,8 @@
 struct vm;
 struct control_server;
 
-/* One command being executed. Arguments have been checked against the command's row: those that are there are of the
- * row's type, and those that must be there are. */
+/* One command being executed. Arguments have been checked against the command's row: those that are
+ * there are of the row's type, and those that must be there are. */
 struct command_call {
 	struct control_server *server;
 	struct vm             *vm;
@@ -23,44 +23,43 @@ struct command_call {
 	const char            *class;        /* of the error */
 };
 
-/* Where a VM stands between us, a saver and a peer: decides what is allowed. */
+/* Who owns the VM and who has paused it decides what is allowed (docs/control.md 3). */
 enum phase {
-	PHASE_FREE     = 1 << 0,     /* ours, and no lease holds the pause (it may be logging) */
-	PHASE_LEASED   = 1 << 1,     /* a logging lease holds the pause */
-	PHASE_INCOMING = 1 << 2,     /* being filled */
-	PHASE_DOUBT    = 1 << 3,     /* filled, READY said, GO not heard */
-	PHASE_RELEASED = 1 << 4,     /* given away */
-	PHASE_ENDED    = 1 << 5,
-	PHASE_RESTORE  = 1 << 6,     /* being read from a snapshot */
+	PHASE_FREE       = 1 << 0,   /* ours, not paused by a lease (which may be logging) */
+	PHASE_LEASED     = 1 << 1,   /* paused by a logging lease */
+	PHASE_INCOMING   = 1 << 2,   /* being filled */
+	PHASE_UNRESOLVED = 1 << 3,   /* filled and READY, without GO: ownership unresolved */
+	PHASE_RELEASED   = 1 << 4,   /* given to a peer */
+	PHASE_ENDED      = 1 << 5,
+	PHASE_RESTORE    = 1 << 6,   /* being read from a snapshot */
 };
 #define PHASE_ANY 0x7fu
-#define PHASES    7
 
+/* A list ends with a row whose name is NULL. */
 struct command_arg {
 	const char *name;
-	char        type;            /* 's' string, 'b' bool, 'i' integer; 0 at the end of the list */
+	char        type;            /* 's' string, 'b' bool, 'a' array, 'i' integer */
 	bool        optional;
 };
 
 struct command {
 	const char *name;
 	int       (*run)(struct command_call *call, struct fail *why);
-	unsigned    allowed;         /* phases; elsewhere refused by name of who stands in the way */
-	bool        lockless;        /* asks for nothing that changes: answered while a lease is in the middle of a pause */
+	unsigned    allowed;         /* phases; in others it is refused, naming who prevents it */
+	bool        lockless;        /* reads nothing that changes: answered during a pause too */
 	bool        early;           /* before negotiation; all others only after it */
 	const struct command_arg *args;
 };
 extern const struct command commands[];     /* name NULL at the end */
-extern const char *const phase_names[PHASES];
 
 /* Runs what a request asks for; takes control_lock by itself. */
 int command_execute(struct command_call *call, const struct qmp_request *r, struct fail *why);
 
 enum phase command_phase(const struct control_server *s);
-/* Why what was asked for does not go in this phase; names who is in the way. Returns -1. */
+/* Why `what` is refused in this phase; names who prevents it. Returns -1. */
 int command_refuse(const struct control_server *s, const char *what, struct fail *why);
 
-/* The rows' functions: query.c, schema.c, inspect.c, and the rest in commands.c. */
+/* The rows' functions: query.c, schema.c, inspect.c; the others are in qmp_commands.c. */
 int query_status(struct command_call *call, struct fail *why);
 /* What the next reset would boot: "missing" and "reset-pending", a new reference. */
 json_t *query_boot(const struct vm *vm);

@@ -12,7 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Names and shapes are QEMU's (the QAPI schema of 7.2); what it has and we have not is given the value that says so. */
+/* Names and shapes are those of QEMU 7.2 (its QAPI schema); members for what this VM cannot have
+ * get the value that says so. */
 
 json_t *query_boot(const struct vm *vm)
 {
@@ -28,7 +29,9 @@ json_t *query_boot(const struct vm *vm)
 
 int query_status(struct command_call *call, struct fail *why)
 {
-	static const char *const holders[] = { "user", "lease", "incoming", "released", "io-error", "restore" };     /* by bit of enum holder */
+	/* By bit of enum holder. */
+	static const char *const holders[] = { "user", "lease", "incoming", "released", "io-error",
+					       "restore" };
 	enum run_status status = runstate_status(call->vm);
 	const char     *lease  = sessions_holder(call->server, LEASE_KIND_LOG, NULL);
 	json_t         *held   = json_array();
@@ -37,8 +40,10 @@ int query_status(struct command_call *call, struct fail *why)
 	for (size_t i = 0; i < sizeof(holders) / sizeof(holders[0]); i++)
 		if (call->vm->run.holders >> i & 1)
 			json_array_append_new(held, json_string(holders[i]));
-	call->ret = json_pack("{s:s, s:b, s:b, s:o, s:s?, s:o}", "status", run_status_names[status], "running", status == RUN_RUNNING,
-			      "singlestep", 0, "vmferry-holders", held, "vmferry-lease", lease, "vmferry-boot", query_boot(call->vm));
+	call->ret = json_pack("{s:s, s:b, s:b, s:o, s:s?, s:o}", "status", run_status_names[status],
+			      "running", status == RUN_RUNNING, "singlestep", 0,
+			      "vmferry-holders", held, "vmferry-lease", lease,
+			      "vmferry-boot", query_boot(call->vm));
 	return 0;
 }
 
@@ -87,8 +92,10 @@ int query_cpus(struct command_call *call, struct fail *why)
 		int  tid = a->ops->thread ? a->ops->thread(a, i) : 0;
 
 		snprintf(path, sizeof(path), "/machine/cpu[%u]", i);
-		json_array_append_new(call->ret, json_pack("{s:i, s:s, s:I, s:s}", "cpu-index", (int)i, "qom-path", path,
-							   "thread-id", (json_int_t)tid, "target", target));
+		json_array_append_new(call->ret,
+				      json_pack("{s:i, s:s, s:I, s:s}", "cpu-index", (int)i,
+						"qom-path", path, "thread-id", (json_int_t)tid,
+						"target", target));
 	}
 	return 0;
 }
@@ -102,13 +109,17 @@ static json_t *query_inserted(const struct machine_host *h)
 		st.st_size   = (off_t)h->size;
 		st.st_blocks = 0;
 	}
-	image = json_pack("{s:o, s:s, s:I, s:I, s:b}", "filename", text_json(h->path), "format", "raw", "virtual-size", (json_int_t)st.st_size,
+	image = json_pack("{s:o, s:s, s:I, s:I, s:b}", "filename", text_json(h->path),
+			  "format", "raw", "virtual-size", (json_int_t)st.st_size,
 			  "actual-size", (json_int_t)st.st_blocks * 512, "dirty-flag", 0);
-	m = json_pack("{s:o, s:b, s:s, s:b, s:i, s:s, s:i, s:o, s:{s:b, s:b, s:b}}", "file", text_json(h->path), "ro", (int)h->readonly, "drv", "raw",
-		      "encrypted", 0, "backing_file_depth", 0, "detect_zeroes", "off", "write_threshold", 0, "image", image,
-		      "cache", "writeback", 1, "direct", 0, "no-flush", 0);
-	/* No throttling: zero says so. */
-	static const char *const limits[] = { "bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr" };
+	m = json_pack("{s:o, s:b, s:s, s:b, s:i, s:s, s:i, s:o, s:{s:b, s:b, s:b}}",
+		      "file", text_json(h->path), "ro", (int)h->readonly, "drv", "raw",
+		      "encrypted", 0, "backing_file_depth", 0, "detect_zeroes", "off",
+		      "write_threshold", 0, "image", image, "cache", "writeback", 1, "direct", 0,
+		      "no-flush", 0);
+	/* Zero means that there is no limit. */
+	static const char *const limits[] = { "bps", "bps_rd", "bps_wr", "iops", "iops_rd",
+					      "iops_wr" };
 
 	for (size_t i = 0; m && i < sizeof(limits) / sizeof(limits[0]); i++)
 		json_object_set_new(m, limits[i], json_integer(0));
@@ -133,8 +144,11 @@ int query_block(struct command_call *call, struct fail *why)
 		full = d->ops->disk && d->ops->disk->stalled(d, NULL);
 		pthread_mutex_unlock(&call->vm->machine_lock);
 		machine_device_node(&cfg->devices[i], node);
-		json_array_append_new(call->ret, json_pack("{s:s, s:s, s:b, s:b, s:s, s:s, s:o}", "device", h->name, "qdev", node, "locked", 0,
-							   "removable", 0, "type", "unknown", "io-status", full ? "nospace" : "ok",
+		json_array_append_new(call->ret, json_pack("{s:s, s:s, s:b, s:b, s:s, s:s, s:o}",
+							   "device", h->name, "qdev", node,
+							   "locked", 0, "removable", 0,
+							   "type", "unknown",
+							   "io-status", full ? "nospace" : "ok",
 							   "inserted", query_inserted(h)));
 	}
 	return 0;
@@ -153,7 +167,8 @@ static uint64_t query_ram(const struct machine *cfg)
 int query_memory(struct command_call *call, struct fail *why)
 {
 	(void)why;
-	call->ret = json_pack("{s:I, s:i}", "base-memory", (json_int_t)query_ram(&call->vm->cfg), "plugged-memory", 0);
+	call->ret = json_pack("{s:I, s:i}", "base-memory", (json_int_t)query_ram(&call->vm->cfg),
+			      "plugged-memory", 0);
 	return 0;
 }
 
@@ -164,8 +179,11 @@ int query_info(struct command_call *call, struct fail *why)
 
 	(void)why;
 	uuid_text(&cfg->uuid, id);
-	call->ret = json_pack("{s:s, s:I, s:s, s:s, s:s, s:i, s:I, s:o}", "name", cfg->name, "pid", (json_int_t)getpid(), "uuid", id,
-			      "machine", machine_type_names[cfg->type], "accel", call->vm->accel->ops->name, "cpus", (int)cfg->ncpus,
-			      "memory", (json_int_t)query_ram(cfg), "control", text_json(call->server->path));
+	call->ret = json_pack("{s:s, s:I, s:s, s:s, s:s, s:i, s:I, s:o}", "name", cfg->name,
+			      "pid", (json_int_t)getpid(), "uuid", id,
+			      "machine", machine_type_names[cfg->type],
+			      "accel", call->vm->accel->ops->name, "cpus", (int)cfg->ncpus,
+			      "memory", (json_int_t)query_ram(cfg),
+			      "control", text_json(call->server->path));
 	return 0;
 }

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define RECORDS_RETRY_NS     1000000000u
-#define RECORDS_LOCK_WAIT_MS 2000u      /* a VM of that UUID that is just ending */
+#define RECORDS_LOCK_WAIT_MS 2000u      /* for a VM of that UUID that is just ending */
 
 int records_may_start(const struct uuid *vm, const char *name, struct fail *why)
 {
@@ -49,7 +49,7 @@ static int records_read(struct control_server *s, struct fail *why)
 
 	if (moves_read_synced(&s->vm->cfg.uuid, &s->move, &s->have_move, why))
 		return -1;
-	/* Nobody else holds the claim: whoever could have released that move has ended. */
+	/* We have the claim, so whoever could have released that move has ended. */
 	if (s->have_move && s->move.state == MOVE_MOVING)
 		records_decide(s, MOVE_ABORTED, s->move.generation, &later);
 	return 0;
@@ -77,7 +77,7 @@ int records_open(struct control_server *s, struct fail *why)
 		why->kind = FAIL_REFUSED;
 		return records_in_use(s, why);
 	}
-	/* Asked before, without the claim. */
+	/* Asked before too, but without the claim: the record may have changed since. */
 	if (!runstate_held_by(s->vm, HOLD_INCOMING) && records_may_start(vm, s->vm->cfg.name, why))
 		return -1;
 	return records_read(s, why);
@@ -92,7 +92,7 @@ int records_claim(struct control_server *s, int lock_fd, struct fail *why)
 	s->move_lock = lock_fd;
 	if (records_read(s, why) == 0)
 		return 0;
-	s->move_lock = -1;      /* stays the caller's */
+	s->move_lock = -1;      /* the caller's again */
 	return -1;
 }
 
@@ -110,7 +110,7 @@ static void records_arm(struct control_server *s, bool stale)
 		loop_timer_set(s->retry, stale ? io_now_ns() + RECORDS_RETRY_NS : 0);
 }
 
-/* The disk as memory has it. */
+/* Writes to disk what memory has. */
 static int records_sync(struct control_server *s, struct fail *why)
 {
 	if (s->move_lock < 0)
@@ -122,7 +122,7 @@ static int records_sync(struct control_server *s, struct fail *why)
 	return 0;
 }
 
-/* Its failure is told once, its success once. */
+/* Its first failure is reported, and then its success. */
 static void records_sync_later(struct control_server *s, const struct fail *first)
 {
 	char text[400];
@@ -145,13 +145,13 @@ void records_retry(void *server, uint32_t events)
 	} else if (s->have_move) {
 		note("%s: record of the move written: %s", s->vm->cfg.name,
 			move_state_names[s->move.state]);
-		handover_recorded(s);
+		lease_handover_recorded(s);
 	}
 	pthread_mutex_unlock(&s->vm->control_lock);
 }
 
-int records_write(struct control_server *s, enum move_state state, const struct uuid *move, uint64_t generation, const char *peer,
-		  struct fail *why)
+int records_write(struct control_server *s, enum move_state state, const struct uuid *move,
+		  uint64_t generation, const char *peer, struct fail *why)
 {
 	struct move_record before = s->move;
 	bool               had    = s->have_move;
@@ -166,13 +166,14 @@ int records_write(struct control_server *s, enum move_state state, const struct 
 		return 0;
 	s->move      = before;
 	s->have_move = had;
-	/* It may have reached its place although the write failed. */
+	/* The rename may have been done although the write failed: write the old record again. */
 	if (s->move_lock >= 0 && records_sync(s, &undo))
 		records_sync_later(s, &undo);
 	return -1;
 }
 
-int records_decide(struct control_server *s, enum move_state state, uint64_t generation, struct fail *why)
+int records_decide(struct control_server *s, enum move_state state, uint64_t generation,
+		   struct fail *why)
 {
 	moves_step(&s->move, state, &s->move.move, generation, s->move.peer);
 	if (records_sync(s, why) == 0)
@@ -185,8 +186,9 @@ void records_closing(struct control_server *s)
 {
 	struct fail why;
 
-	/* Should the disk refuse: READY without a vmrun becomes RETURNED, and MOVING ABORTED, as soon as somebody asks. */
-	if (handover_in_doubt(s))
+	/* If that cannot be written: READY without a vmrun becomes RETURNED, and MOVING becomes
+	 * ABORTED, as soon as anybody reads the record. */
+	if (lease_handover_unresolved(s))
 		records_decide(s, MOVE_RETURNED, s->move.generation, &why);
 	else if (s->have_move && s->move.state == MOVE_MOVING)
 		records_decide(s, MOVE_ABORTED, s->move.generation, &why);

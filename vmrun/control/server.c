@@ -43,7 +43,7 @@ static void server_woken(void *arg, uint32_t events)
 	client_sweep(s);
 }
 
-/* Whoever started it to be filled has died before it took the lease whose loss would have ended it. */
+/* Who started it has not taken the incoming lease, whose loss would have ended it. */
 static void server_alone(void *arg, uint32_t events)
 {
 	struct control_server *s = arg;
@@ -51,7 +51,7 @@ static void server_alone(void *arg, uint32_t events)
 	(void)events;
 	pthread_mutex_lock(&s->vm->control_lock);
 	if (!sessions_holder(s, LEASE_KIND_INCOMING, NULL))
-		handover_lost(s, "no lease within 120 s");
+		lease_handover_lost(s, "no lease within 120 s");
 	pthread_mutex_unlock(&s->vm->control_lock);
 }
 
@@ -65,7 +65,7 @@ static void server_orphaned(void *arg, uint32_t events)
 	loop_remove(s->vm->loop, s->starter_watch);
 	s->starter_watch = NULL;
 	if (!s->token_used)
-		handover_lost(s, "process that started vmrun has ended");
+		lease_handover_lost(s, "process that started vmrun has ended");
 	pthread_mutex_unlock(&s->vm->control_lock);
 }
 
@@ -110,7 +110,8 @@ static int server_watch(struct control_server *s, struct fail *why)
 	return 0;
 }
 
-int control_server_open(struct control_server **out, struct vm *vm, const char *path, const char *token, struct fail *why)
+int control_server_open(struct control_server **out, struct vm *vm, const char *path,
+			const char *token, struct fail *why)
 {
 	struct control_server *s = calloc(1, sizeof(*s));
 
@@ -165,7 +166,8 @@ static json_t *server_epitaph(struct control_server *s)
 
 	if (m) {
 		json_object_set_new(m, "pid", json_integer(getpid()));
-		json_object_set_new(m, "status", json_string(run_status_names[runstate_status(s->vm)]));
+		json_object_set_new(m, "status",
+				    json_string(run_status_names[runstate_status(s->vm)]));
 		json_object_set_new(m, "exit", json_integer(s->vm->run.exit_status));
 	}
 	return m;
@@ -175,7 +177,8 @@ void control_server_close(struct control_server *s)
 {
 	if (!s)
 		return;
-	/* A host failure takes vmrun down: that is the VM's end too, before a lease's pause is given back. */
+	/* A host failure ends vmrun and so the VM, and that before a lease's pause is given back:
+	 * the VM must not run again. */
 	pthread_mutex_lock(&s->vm->control_lock);
 	if (s->vm->control == s)
 		vm_end(s->vm, RUN_INTERNAL_ERROR, 1, CAUSE_HOST_ERROR);

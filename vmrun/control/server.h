@@ -15,19 +15,20 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* What the files of this folder share. The socket, its clients and QMP belong to the main thread alone; events come from
- * any thread through `events_lock`; leases and the record are under vm->control_lock. */
+/* What the files of this folder share. The socket, its clients and QMP are used by the main thread
+ * alone; events come from any thread and are protected by `events_lock`; leases and the record by
+ * vm->control_lock. */
 
 #define SERVER_CLIENTS_MAX 32u
-#define SERVER_OUT_MAX     (4u << 20)      /* queued for one client; a reader that is further behind is dropped */
+#define SERVER_OUT_MAX     (4u << 20)      /* queued for one client, which is dropped beyond */
 #define SERVER_EVENTS_MAX  32u             /* event names remembered */
 
 struct vm;
 struct lease_session;
 
-struct server_line {                       /* one line on its way to a client */
+struct server_line {                       /* one line to be sent to a client */
 	struct server_line *next;
-	int                 fd;            /* goes with its first byte; -1 for none */
+	int                 fd;            /* sent with its first byte; -1 for none */
 	size_t              len, sent;
 	char                text[];
 };
@@ -39,8 +40,8 @@ struct server_client {
 	int                    fd;
 	pid_t                  pid;
 	bool                   negotiated;
-	bool                   doomed;     /* to be closed once its output is gone: it has broken the protocol */
-	bool                   dead;       /* to be closed by the next sweep */
+	bool                   doomed;     /* closed once its output is sent */
+	bool                   dead;       /* closed by the next sweep */
 	struct qmp_scan        scan;
 	char                  *in;
 	size_t                 in_len, in_capacity;
@@ -63,55 +64,62 @@ struct control_server {
 	unsigned              nclients;
 
 	pthread_mutex_t       events_lock;
-	int                   wake_fd;     /* eventfd: events are queued, or a lease's thread has ended */
+	int                   wake_fd;     /* events are queued, or a session's thread has ended */
 	struct loop_watch    *wake_watch;
-	struct loop_timer    *alone;       /* incoming: nobody has come to fill it */
-	int                   starter_fd;  /* incoming: pidfd of who started us; -1: nobody to be watched */
+	struct loop_timer    *alone;       /* incoming: ends a VM that nobody fills */
+	int                   starter_fd;  /* incoming: pidfd of who started us; -1: not watched */
 	struct loop_watch    *starter_watch;
 	struct server_line   *queued, **queued_tail;
 	uint64_t              event_seq;
 	struct server_event   remembered[SERVER_EVENTS_MAX];
 
 	/* under vm->control_lock */
-	struct lease_session         *sessions;
+	struct lease_session *sessions;
 	struct move_record    move;        /* this VM's record; on disk too, unless stale */
 	bool                  have_move;
-	bool                  stale;       /* the disk may say otherwise: tried again by `retry` */
+	bool                  stale;       /* the disk may differ: tried again by `retry` */
 	struct loop_timer    *retry;
-	int                   move_lock;   /* the claim of the VM; -1: incoming, and not yet given to us */
-	char                  token[CONTROL_TOKEN_MAX + 1];      /* incoming: of who started us; "": nobody in particular */
-	bool                  token_used;  /* the first lease was granted */
+	int                   move_lock;   /* the claim; -1: incoming, not passed to us yet */
+	char                  token[CONTROL_TOKEN_MAX + 1];      /* of our starter; "": none */
+	bool                  token_used;  /* the first lease was taken */
 	bool                  loaded;      /* incoming: state is in place */
 	bool                  written;     /* incoming: and RAM */
-	uint64_t pause_ns[2]; /* what pausing and saving state took, the last two times; 0: not
-				 known */
-	bool                  spoilt;      /* incoming: a load failed half way; never to be started */
+	uint64_t              pause_ns[2]; /* of the last two pauses with state; 0: not measured */
+	bool                  spoilt;      /* incoming: a load failed midway; can never start */
 };
 
-/* socket.c: NAME.sock, its lock, and what the lock file says of a VM that has gone. */
+/* socket.c: NAME.sock, its lock, and what the lock file tells of a VM that has ended. */
 int  socket_open(struct control_server *s, const char *path, struct fail *why);
-void socket_close(struct control_server *s, json_t *epitaph);      /* steals it */
-int  socket_lock_path(char out[PATHS_MAX], const char *socket, struct fail *why);
-bool socket_is_live(const char *socket);                           /* somebody holds its lock */
-/* The epitaph of the VM that had this socket: a new reference, NULL when it lives or none is known. wait_ms: a VM that
- * is just ending is given that long. */
+void socket_close(struct control_server *s, json_t *epitaph);      /* takes the reference */
+bool socket_is_live(const char *socket);                           /* its lock is taken */
+/* The epitaph of the VM that had this socket: a new reference, NULL when it lives or has left none.
+ * wait_ms: how long a VM that is just ending is waited for. */
 json_t *socket_epitaph(const char *socket, unsigned wait_ms);
 
 /* client.c */
 void client_accept(void *server, int fd);
 void client_close(struct server_client *c);
-/* Queues text and a newline; fd (-1 for none) is taken. A client that is too far behind is marked dead. */
+/* Queues text and a newline, and takes fd (-1 for none). A client that is too far behind is marked
+ * dead. */
 void client_send(struct server_client *c, const char *text, size_t len, int fd);
-void client_send_json(struct server_client *c, json_t *m, int fd);      /* steals m; takes fd */
 void client_flush(struct server_client *c);
 void client_sweep(struct control_server *s);                            /* closes the dead */
 
 /* events.c */
-void    events_attach(struct vm *vm, struct control_server *s);     /* sets vm->control; NULL takes it away */
-void    events_deliver(struct control_server *s);        /* main thread: what is queued goes to every client's queue */
-json_t *events_remembered(struct control_server *s);     /* {"seq": N, "events": [...]}, a new reference */
+/* Every event that is sent (docs/control.md 5); name NULL at the end. opposite: the event that this
+ * one undoes, so that only the last of the two is still true and remembered; NULL for none. */
+struct event_kind {
+	const char *name, *opposite;
+};
+extern const struct event_kind events_kinds[];
+/* Sets vm->control; NULL clears it. */
+void    events_attach(struct vm *vm, struct control_server *s);
+/* Main thread: moves queued events to every client's queue. */
+void    events_deliver(struct control_server *s);
+/* {"seq": N, "events": [...]}, a new reference. */
+json_t *events_remembered(struct control_server *s);
 void    events_forget(struct control_server *s);
-/* The reason the VM ended for: "guest-shutdown". */
+/* Why the VM has ended: "guest-shutdown". */
 void    events_end_reason(struct control_server *s, char *out, size_t capacity);
 
 /* server.c */

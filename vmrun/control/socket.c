@@ -17,12 +17,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* Who holds the flock on NAME.lock is NAME. The file stays when the VM has gone: while it runs it says which process
- * that is, afterwards how the VM ended (its epitaph), so that a wait that comes too late is still answered. */
+/* Whoever has the flock on NAME.lock is NAME. The file stays when the VM has ended: while the VM
+ * lives it tells which process that is, afterwards how the VM ended (its epitaph), so that a wait
+ * that comes too late is still answered. */
 
 #define SOCKET_LOCK_MAX (64u << 10)
 
-int socket_lock_path(char out[PATHS_MAX], const char *socket, struct fail *why)
+static int socket_lock_path(char out[PATHS_MAX], const char *socket, struct fail *why)
 {
 	size_t n = strlen(socket);
 
@@ -73,7 +74,8 @@ static int socket_refuse(struct control_server *s, struct fail *why)
 			pid, s->path);
 }
 
-/* --control PATH decides where the lock is: it must not be the user's Cargo.lock. */
+/* The lock's path follows from --control PATH: another program's file (Cargo.lock) must not be
+ * overwritten. */
 static int socket_lock_ours(struct control_server *s, const struct stat *st, struct fail *why)
 {
 	json_t *j    = st->st_size ? socket_lock_read(s->lock_fd) : NULL;
@@ -104,13 +106,15 @@ static int socket_lock(struct control_server *s, struct fail *why)
 			return socket_refuse(s, why);
 		return fail_sys(why, "%s: lock", s->lock_path);
 	}
-	if (apart_from(&s->vm->cfg, &st, "the VM's lock file", why) || socket_lock_ours(s, &st, why))
+	if (apart_from(&s->vm->cfg, &st, "the VM's lock file", why) ||
+	    socket_lock_ours(s, &st, why))
 		return -1;
 	uuid_text(&s->vm->cfg.uuid, id);
-	return socket_lock_write(s, json_pack("{s:I, s:s, s:s}", "pid", (json_int_t)getpid(), "name", s->vm->cfg.name, "uuid", id), why);
+	return socket_lock_write(s, json_pack("{s:I, s:s, s:s}", "pid", (json_int_t)getpid(),
+					      "name", s->vm->cfg.name, "uuid", id), why);
 }
 
-/* What is in the way: a dead VM's socket is removed, we have its lock. Anything else is somebody's. */
+/* Removes the socket of a VM that has died: we have its lock. Anything else belongs to somebody. */
 static int socket_clear(const struct sockaddr_un *at, struct fail *why)
 {
 	struct stat st;
@@ -139,11 +143,13 @@ int socket_open(struct control_server *s, const char *path, struct fail *why)
 	char               dir[PATHS_MAX];
 
 	if (path) {
-		if (snprintf(s->path, sizeof(s->path), "%s%s", strchr(path, '/') ? "" : "./", path) >= (int)sizeof(s->path))
+		if (snprintf(s->path, sizeof(s->path), "%s%s", strchr(path, '/') ? "" : "./",
+			     path) >= (int)sizeof(s->path))
 			return fail_set(why, FAIL_USAGE, "%s: path too long", path);
 		if (strlen(s->path) >= sizeof(at.sun_path))
 			return fail_set(why, FAIL_USAGE, "%s: path too long for a socket", path);
-	} else if (paths_runtime(dir, true, why) || paths_socket(s->path, s->vm->cfg.name, true, why)) {
+	} else if (paths_runtime(dir, true, why) ||
+		   paths_socket(s->path, s->vm->cfg.name, true, why)) {
 		return -1;
 	}
 	if (socket_lock_path(s->lock_path, s->path, why) || socket_lock(s, why))
@@ -154,7 +160,8 @@ int socket_open(struct control_server *s, const char *path, struct fail *why)
 	s->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (s->listen_fd < 0)
 		return fail_sys(why, "%s: socket", s->path);
-	/* Linux gives the socket's mode to the file bind makes: no moment in which others could connect. */
+	/* Linux gives the file that bind makes the mode of the socket: at no moment could others
+	 * connect. */
 	if (fchmod(s->listen_fd, 0600) || bind(s->listen_fd, (struct sockaddr *)&at, sizeof(at)))
 		return fail_sys(why, "%s: bind", s->path);
 	if (listen(s->listen_fd, 16)) {
@@ -209,7 +216,8 @@ json_t *socket_epitaph(const char *socket, unsigned wait_ms)
 	fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return NULL;
-	/* Shared, and given back at once. There is no waiting for a lock with a deadline: ask again every 10 ms. */
+	/* A shared lock, released at once. flock(2) cannot wait with a deadline: try again every 10
+	 * ms. */
 	while (flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK) {
 		if (io_now_ns() >= until) {
 			close(fd);
@@ -221,6 +229,6 @@ json_t *socket_epitaph(const char *socket, unsigned wait_ms)
 	close(fd);
 	if (json_is_array(json_object_get(j, "events")))
 		return j;
-	json_decref(j);     /* killed: it left no word */
+	json_decref(j);     /* killed: no epitaph */
 	return NULL;
 }

@@ -35,7 +35,7 @@ static int alias_check(const struct disk *disk, const char *path, const struct s
 
 	if (fd < 0)
 		return errno == EBUSY ? alias_refuse(disk, path, what, why) : 0;
-	if (fstat(fd, &now) == 0 && same_file(&now, st))
+	if (fstat(fd, &now) == 0 && samefile(&now, st))
 		locked = disk_locked(fd, disk, why);
 	io_close(&fd);
 	if (locked > 0)
@@ -49,7 +49,7 @@ static int alias_behind(const struct disk *disk, struct stat st, struct fail *wh
 	char        path[PATH_MAX];
 	struct stat behind;
 
-	for (unsigned i = 0; i < 8 && loop_backing(&st, path, sizeof(path), &behind); i++) {
+	for (unsigned i = 0; i < 8 && samefile_loop_backing(&st, path, sizeof(path), &behind); i++) {
 		if (alias_check(disk, path, &behind, "its backing file", why))
 			return -1;
 		st = behind;
@@ -87,7 +87,7 @@ static int alias_over(const struct disk *disk, const struct stat *st, struct fai
 		struct stat device, behind;
 
 		if (strncmp(e->d_name, "loop", 4) || !alias_device(e->d_name, &device) ||
-		    !loop_backing(&device, path, sizeof(path), &behind) || !same_file(&behind, st))
+		    !samefile_loop_backing(&device, path, sizeof(path), &behind) || !samefile(&behind, st))
 			continue;
 		snprintf(path, sizeof(path), "/dev/%.200s", e->d_name);
 		rc = alias_check(disk, path, &device, "a loop device on it", why);

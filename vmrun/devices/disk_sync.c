@@ -184,7 +184,7 @@ static void *disk_sync_main(void *arg)
 
 	pthread_mutex_lock(&s->lock);
 	for (;;) {
-		struct fail why    = { .at = FAIL_NOWHERE };
+		struct fail why    = { 0 };
 		bool        sample = s->sample;
 
 		if (!s->wanted && s->stop)

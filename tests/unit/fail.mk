@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: MIT
+UNITS += fail_test
+fail_test_SRCS := tests/unit/tap.c
