@@ -153,13 +153,13 @@ int find_judged(const struct uuid *vm, bool ours, struct judged *j, struct fail 
 	return fail_prefix(why, "cannot determine who owns the VM: ");
 }
 
-struct find_record { const char *name, *socket; struct move_record r; unsigned n; };
+struct find_match { const char *name, *socket; struct move_record r; unsigned n; };
 
 /* By name, else by the control socket of the vmrun that had it last. What is in doubt counts before what is over, then the
  * newer: n counts the VMs between which only a UUID can choose. */
-static int find_record_each(void *arg, const struct move_record *r, struct fail *why)
+static int find_match_each(void *arg, const struct move_record *r, struct fail *why)
 {
-	struct find_record  *f = arg;
+	struct find_match  *f = arg;
 	struct moves_holder *h;
 	bool                 held, match = f->name && !strcmp(r->name, f->name);
 
@@ -203,7 +203,7 @@ static int find_by_uuid(struct uuid *vm, char name[VM_NAME_MAX + 1], struct cont
 int find_operand(const char *operand, struct uuid *vm, char name[VM_NAME_MAX + 1], struct control **c, struct fail *why)
 {
 	bool               path = strchr(operand, '/') != NULL;
-	struct find_record f    = { .name = path ? NULL : operand, .socket = path ? operand : NULL };
+	struct find_match f    = { .name = path ? NULL : operand, .socket = path ? operand : NULL };
 	struct fail        lists, open;
 
 	*c = NULL;
@@ -216,7 +216,7 @@ int find_operand(const char *operand, struct uuid *vm, char name[VM_NAME_MAX + 1
 		*c = NULL;
 		return -1;
 	}
-	int rc = moves_list(find_record_each, &f, &lists);
+	int rc = moves_list(find_match_each, &f, &lists);
 
 	if (f.n > 1)
 		return fail_set(why, FAIL_USAGE,
@@ -229,6 +229,32 @@ int find_operand(const char *operand, struct uuid *vm, char name[VM_NAME_MAX + 1
 	*vm = f.r.vm;
 	snprintf(name, VM_NAME_MAX + 1, "%s", f.r.name);
 	return find_vm(vm, c, why) == FOUND_UNRESOLVED ? -1 : 0;
+}
+
+int find_record(const char *operand, struct move_record *r, bool *alive, struct fail *why)
+{
+	struct control *c = NULL;
+	struct judged  *j = calloc(1, sizeof(*j));
+	struct uuid     vm;
+	char            name[VM_NAME_MAX + 1];
+	int             rc = -1;
+
+	if (!j)
+		return fail_sys(why, "record");
+	if (find_operand(operand, &vm, name, &c, why) == 0 &&
+	    find_judged(&vm, false, j, why) == 0) {
+		if (j->found)
+			rc = 0;
+		else
+			fail_set(why, FAIL_USAGE, "%s: no record of a move: nothing to resolve",
+				 name);
+		*r     = j->r;
+		*alive = j->alive;
+		control_close(j->c);
+	}
+	control_close(c);
+	free(j);
+	return rc;
 }
 
 int find_holder(struct control *c, const char *holder, bool *held, struct fail *why)

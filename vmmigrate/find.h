@@ -36,6 +36,10 @@ int find_judged(const struct uuid *vm, bool ours, struct judged *j, struct fail 
  * record knows it, or nothing. vm and name are filled in either case; nothing at all is FAIL_PEER. */
 int find_operand(const char *operand, struct uuid *vm, char name[VM_NAME_MAX + 1], struct control **c, struct fail *why);
 
+/* The judged record of the VM an operand names; alive: its vmrun runs here. Without a record
+ * FAIL_USAGE: there is nothing to resume or resolve. */
+int find_record(const char *operand, struct move_record *r, bool *alive, struct fail *why);
+
 /* query-uuid, query-name over an open connection; name may be NULL. */
 int find_identity(struct control *c, struct uuid *vm, char name[VM_NAME_MAX + 1], struct fail *why);
 

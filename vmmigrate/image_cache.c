@@ -19,7 +19,7 @@
 #define CACHE_NAME  (2 * IMAGE_SHA256_BYTES)
 #define CACHE_FILES 4096u      /* looked at when some have to go */
 
-int image_sha256(int fd, uint64_t len, uint8_t out[IMAGE_SHA256_BYTES], struct fail *why)
+int image_cache_sha256(int fd, uint64_t len, uint8_t out[IMAGE_SHA256_BYTES], struct fail *why)
 {
 	EVP_MD_CTX *md  = EVP_MD_CTX_new();
 	uint8_t    *buf = malloc(CACHE_PIECE);
@@ -67,7 +67,7 @@ int image_cache_find(const uint8_t sha256[IMAGE_SHA256_BYTES], uint64_t len)
 		fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return -1;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == len && image_sha256(fd, len, found, &ignored) == 0) {
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == len && image_cache_sha256(fd, len, found, &ignored) == 0) {
 		if (!memcmp(found, sha256, sizeof(found))) {
 			futimens(fd, NULL);      /* used now */
 			return fd;

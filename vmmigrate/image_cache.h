@@ -14,7 +14,7 @@
 #define IMAGE_SHA256_BYTES 32u
 
 /* The SHA-256 of the first len bytes of fd. */
-int image_sha256(int fd, uint64_t len, uint8_t out[IMAGE_SHA256_BYTES], struct fail *why);
+int image_cache_sha256(int fd, uint64_t len, uint8_t out[IMAGE_SHA256_BYTES], struct fail *why);
 
 /* The image, read and found right: a descriptor, at its begin. -1: not there. */
 int image_cache_find(const uint8_t sha256[IMAGE_SHA256_BYTES], uint64_t len);

@@ -249,8 +249,8 @@ static void listen_end(struct listener *l)
 		io_close(&l->fds[i]);
 	slots_kill(l->slots, SIGTERM);
 	for (unsigned i = 0; i < l->unresolved.n; i++)
-		if (l->unresolved.unresolved_move[i].asker)
-			kill(l->unresolved.unresolved_move[i].asker, SIGTERM);
+		if (l->unresolved.moves[i].asker)
+			kill(l->unresolved.moves[i].asker, SIGTERM);
 }
 
 static void listen_signal(struct listener *l)
@@ -265,14 +265,14 @@ static void listen_signal(struct listener *l)
 	}
 }
 
-static bool listen_goes_on(const struct listener *l)
+static bool listen_running(const struct listener *l)
 {
 	return l->ending ? slots_used(l->slots) || unresolved_askers(&l->unresolved) : l->status < 0;
 }
 
 static void listen_loop(struct listener *l)
 {
-	while (listen_goes_on(l)) {
+	while (listen_running(l)) {
 		struct pollfd p[ADDRESS_LISTEN + 1 + LISTEN_DRAINS];
 		unsigned      n = 0, ndrains = l->ndrains;
 

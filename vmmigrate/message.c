@@ -143,7 +143,7 @@ static int list_get(struct message *m, const json_t *v, const struct member *d, 
 
 		if (numbers_get(json_array_get(v, i), n, 2))
 			return member_bad(d, "invalid entry (expected [region, page])", why);
-		m->list[m->nlist++] = (struct message_place){ .region = n[0], .page = n[1] };
+		m->list[m->nlist++] = (struct message_page){ .region = n[0], .page = n[1] };
 	}
 	return 0;
 }

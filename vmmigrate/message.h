@@ -36,7 +36,7 @@ extern const char *const answer_state_names[ANSWER_STATES];
 
 struct message_region { uint64_t id, size, populated; };
 struct message_extent { uint64_t region, first, count; };
-struct message_place  { uint64_t region, page; };
+struct message_page   { uint64_t region, page; };
 struct message_image  { char name[VM_NAME_MAX + 1]; uint64_t size; uint8_t sha256[MESSAGE_SHA256]; };
 
 struct message {
@@ -56,7 +56,7 @@ struct message {
 	uint32_t              nregions, nextents, nlist, nimages;
 	struct message_region regions[MESSAGE_REGIONS];
 	struct message_extent extents[MESSAGE_EXTENTS];
-	struct message_place  list[MESSAGE_LIST];
+	struct message_page  list[MESSAGE_LIST];
 	struct message_image  images[MESSAGE_IMAGES];           /* HELLO: at hand at the source; AGREE: wanted, names alone */
 	uint64_t              hashes[MESSAGE_AUDIT_PAGES];      /* AUDIT without zero: `pages` of them */
 };

@@ -8,12 +8,12 @@
 #   sender          pages onto the wire, barriers, what is asked for again, the audit's hashes
 #   move_images     kernel and initrd, offered, sent and taken
 #   image_cache     those that have come, by content
-#   handover        after RELEASED: GO until it is answered; taking back; letting go
+#   source_handover after RELEASED: GO until it is answered; taking back; letting go
 #   listen          the side that takes: connections, children
 #   slots           how many connections are served at a time, and which give way
 #   unresolved      moves without an outcome, and when their sources are asked
 #   target          one incoming move
-#   spawn        starting vmrun --incoming
+#   spawn           starting vmrun --incoming
 #   receiver        pages off the wire into memory, the audit
 #   outcome         GO, ABORT and QUERY about moves of the past; records without a listener
 #   find            the live vmrun of a VM; the judged record
@@ -23,7 +23,7 @@
 #   resolve         `resolve`
 #   note            a listener's lines
 PROGS += vmmigrate
-vmmigrate_SRCS   := main.c options.c address.c message.c wire.c move_images.c image_cache.c source.c sender.c handover.c answer.c listen.c slots.c unresolved.c target.c spawn.c \
+vmmigrate_SRCS   := main.c options.c address.c message.c wire.c move_images.c image_cache.c source.c sender.c source_handover.c answer.c listen.c slots.c unresolved.c target.c spawn.c \
 		    receiver.c outcome.c find.c status.c resume.c resolve.c note.c
 vmmigrate_USES   := format libcommon
 vmmigrate_LDLIBS := -larchive -lfdt -ljansson -lzstd -lxxhash -lcrypto -lm -pthread

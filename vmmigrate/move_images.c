@@ -42,7 +42,7 @@ int move_images_offer(struct move_images *i, struct lease *l, const struct machi
 			return fail_set(why, FAIL_PEER,
 					"%s: size mismatch: vmrun sent %llu of %llu bytes", h->name,
 					(unsigned long long)len, (unsigned long long)h->size);
-		if (image_sha256(image->fd, len, image->sha256, why))
+		if (image_cache_sha256(image->fd, len, image->sha256, why))
 			return -1;
 	}
 	return 0;
@@ -180,7 +180,7 @@ static int move_image_whole(struct move_image *image, struct lease *l, uint64_t 
 {
 	uint8_t sha256[IMAGE_SHA256_BYTES];
 
-	if (image_sha256(image->fd, image->host->size, sha256, why))
+	if (image_cache_sha256(image->fd, image->host->size, sha256, why))
 		return -1;
 	if (memcmp(sha256, image->sha256, sizeof(sha256)))
 		return fail_set(why, FAIL_CORRUPT, "%s: SHA-256 mismatch", image->host->name);

@@ -27,7 +27,7 @@ struct receiver {
 	/* audit */
 	uint64_t               audited, differ;
 	uint32_t               nlist;
-	struct message_place   list[MESSAGE_LIST];
+	struct message_page   list[MESSAGE_LIST];
 };
 
 int receiver_open(struct receiver **out, struct lease *l, struct fail *why)
@@ -153,7 +153,7 @@ static void receiver_differs(struct receiver *r, uint64_t region, uint64_t page)
 {
 	r->differ++;
 	if (r->nlist < MESSAGE_LIST)
-		r->list[r->nlist++] = (struct message_place){ .region = region, .page = page };
+		r->list[r->nlist++] = (struct message_page){ .region = region, .page = page };
 }
 
 /* Up to BATCH_PAGES pages of ours into r->batch->data. */

@@ -3,7 +3,7 @@
 
 #include "libcommon/client/moves.h"
 #include "vmmigrate/find.h"
-#include "vmmigrate/handover.h"
+#include "vmmigrate/source_handover.h"
 #include "vmmigrate/outcome.h"
 
 #include <stdio.h>
@@ -14,22 +14,22 @@
 /* `resolve`: a human's word where no peer can be asked (docs/protocol.md 8). What the peer says is asked for before the human and
  * once more after him: he may take hours, and the peer may come back meanwhile. */
 
-/* What the other side says of the move; RESOLVE_DEAF: it cannot be asked. */
-#define RESOLVE_DEAF ANSWER_STATES
+/* What the other side says of the move; RESOLVE_NO_REPLY: it cannot be asked. */
+#define RESOLVE_NO_REPLY ANSWER_STATES
 
 static enum answer_state resolve_ask(const struct options *o, const struct move_record *r, struct fail *why)
 {
 	struct message   *m = calloc(1, sizeof(*m));
-	struct fail       deaf;
-	enum answer_state state = RESOLVE_DEAF;
+	struct fail       lost;
+	enum answer_state state = RESOLVE_NO_REPLY;
 	char              text[400];
 
 	if (!m) {
 		fail_sys(why, "resolve");
-		return RESOLVE_DEAF;
+		return RESOLVE_NO_REPLY;
 	}
-	if (outcome_ask_peer(r, o->insecure, m, &deaf)) {
-		printf("%s cannot be queried: %s\n", r->peer, fail_text(&deaf, text, sizeof(text)));
+	if (outcome_ask_peer(r, o->insecure, m, &lost)) {
+		printf("%s cannot be queried: %s\n", r->peer, fail_text(&lost, text, sizeof(text)));
 	} else {
 		state = m->state;
 		printf("%s reports for this move: %s\n", r->peer, answer_state_names[state]);
@@ -41,7 +41,7 @@ static enum answer_state resolve_ask(const struct options *o, const struct move_
 /* May `--own` go on? */
 static int resolve_own_allowed(const struct options *o, const struct move_record *r, enum answer_state s, struct fail *why)
 {
-	const char *word = s == RESOLVE_DEAF ? "no reply" : answer_state_names[s];
+	const char *word = s == RESOLVE_NO_REPLY ? "no reply" : answer_state_names[s];
 
 	if (r->state == MOVE_READY) {
 		if (s == ANSWER_RELEASED)
@@ -161,36 +161,36 @@ static int resolve_ready(const struct options *o, const struct move_record *r, b
 
 /* ---- at a source that has released ---- */
 
-/* Twice: he may take hours, and the peer may come back meanwhile. by_word: it is he who vouches. */
-static int resolve_own_judge(const struct options *o, const struct move_record *r, bool *by_word, struct fail *why)
+/* Twice: he may take hours, and the peer may come back meanwhile. by_user: it is he who vouches. */
+static int resolve_own_judge(const struct options *o, const struct move_record *r, bool *by_user, struct fail *why)
 {
 	enum answer_state s = resolve_ask(o, r, why);
 
-	*by_word = s != ANSWER_RETURNED;
+	*by_user = s != ANSWER_RETURNED;
 	return resolve_own_allowed(o, r, s, why);
 }
 
-static int resolve_own(const struct options *o, const struct move_record *r, struct handover *h, struct fail *why)
+static int resolve_own(const struct options *o, const struct move_record *r, struct source_handover *h, struct fail *why)
 {
 	struct fail ignored;
-	bool        by_word;
+	bool        by_user;
 
 	/* From here on the peer hears `undecided` when it asks, and nobody here says GO. */
-	if (handover_retaking(h, true, why))
+	if (source_handover_retaking(h, true, why))
 		return -1;
 	h->keep = true;
-	if (resolve_own_judge(o, r, &by_word, why) || resolve_confirm(o, r, why) || resolve_own_judge(o, r, &by_word, why)) {
-		handover_retaking(h, false, &ignored);
+	if (resolve_own_judge(o, r, &by_user, why) || resolve_confirm(o, r, why) || resolve_own_judge(o, r, &by_user, why)) {
+		source_handover_retaking(h, false, &ignored);
 		return -1;
 	}
-	if (handover_retake(h, by_word, why))
+	if (source_handover_retake(h, by_user, why))
 		return -1;
 	printf("%s: %s\n", r->name,
 	       h->here_alive ? "continues here" : "may be started or restored here again");
 	return 0;
 }
 
-static int resolve_disown(const struct options *o, const struct move_record *r, struct handover *h, struct fail *why)
+static int resolve_disown(const struct options *o, const struct move_record *r, struct source_handover *h, struct fail *why)
 {
 	enum answer_state s = ANSWER_UNKNOWN;
 
@@ -200,13 +200,13 @@ static int resolve_disown(const struct options *o, const struct move_record *r, 
 			return -1;
 		/* It has it, or waits for us: no human needs to judge. */
 		if (s == ANSWER_READY || s == ANSWER_OWNED || s == ANSWER_SUPERSEDED) {
-			handover_let_go(h);
+			source_handover_drop(h);
 			return resume_released(o, r, -1, why);
 		}
 		if (i == 0 && resolve_confirm(o, r, why))
 			return -1;
 	}
-	if (handover_done(h, 0, why))
+	if (source_handover_done(h, 0, why))
 		return -1;
 	printf("%s: removed here%s\n", r->name, h->here_alive ? ", vmrun has exited" : "");
 	return 0;
@@ -214,14 +214,14 @@ static int resolve_disown(const struct options *o, const struct move_record *r, 
 
 static int resolve_released(const struct options *o, const struct move_record *r, struct fail *why)
 {
-	struct handover h;
+	struct source_handover h;
 	int             rc;
 
-	status_handover(&h, o, r);
-	rc = handover_hold(&h, why);
+	resume_handover(&h, o, r);
+	rc = source_handover_hold(&h, why);
 	if (rc == 0)
 		rc = o->own ? resolve_own(o, r, &h, why) : resolve_disown(o, r, &h, why);
-	handover_let_go(&h);
+	source_handover_drop(&h);
 	return rc;
 }
 
@@ -258,7 +258,7 @@ int resolve_run(const struct options *o, struct fail *why)
 	struct move_record r;
 	bool               alive;
 
-	if (status_record(o->vm, &r, &alive, why))
+	if (find_record(o->vm, &r, &alive, why))
 		return -1;
 	if (r.state == MOVE_MOVING || moves_final(r.state))
 		return resolve_forget(o, &r, alive, why);

@@ -9,7 +9,7 @@
 #include "libcommon/version.h"
 #include "vmmigrate/answer.h"
 #include "vmmigrate/find.h"
-#include "vmmigrate/handover.h"
+#include "vmmigrate/source_handover.h"
 #include "vmmigrate/move_images.h"
 #include "vmmigrate/sender.h"
 #include "vmmigrate/outcome.h"
@@ -97,7 +97,7 @@ static int source_record(struct source *s, struct fail *why)
 	return rc;
 }
 
-static int source_take(struct source *s, struct fail *why)
+static int source_open(struct source *s, struct fail *why)
 {
 	/* First: its process must not inherit the lease, which would live as long as it. */
 	if (s->o->answer && answer_open(&s->answer, &s->o->answer_at, s->o->insecure, why))
@@ -308,23 +308,23 @@ static int source_release(struct source *s, struct fail *why)
 	return 0;
 }
 
-static void source_handover_init(const struct source *s, struct handover *h)
+static void source_go_init(const struct source *s, struct source_handover *h)
 {
-	*h = (struct handover){ .vm = s->r->vm, .move = s->r->move, .peer = s->o->to, .insecure = s->o->insecure,
+	*h = (struct source_handover){ .vm = s->r->vm, .move = s->r->move, .peer = s->o->to, .insecure = s->o->insecure,
 				.generation = s->generation, .timeout_ns = s->o->handover_timeout_ns, .lease = s->lease,
 				.stop_fd = s->stop_fd, .lock_fd = -1 };
 	snprintf(h->name, sizeof(h->name), "%s", s->r->name);
 }
 
-static int source_handover(struct source *s, struct fail *why)
+static int source_go(struct source *s, struct fail *why)
 {
-	struct handover h;
+	struct source_handover h;
 
-	source_handover_init(s, &h);
+	source_go_init(s, &h);
 	h.wire   = s->wire;
 	s->wire  = NULL;
 	s->r->bytes = h.wire->sent;
-	int rc = handover_run(&h, why);
+	int rc = source_handover_run(&h, why);
 
 	s->r->downtime_ns = h.running_ns - s->r->pages.pause_begin_ns;
 	s->r->alive       = h.alive;
@@ -332,23 +332,23 @@ static int source_handover(struct source *s, struct fail *why)
 	return rc;
 }
 
-/* ---- the stages, in order; what a failure undoes is in source_give_up ---- */
+/* ---- the stages, in order; what a failure undoes is in source_abort ---- */
 
 static const struct stage {
 	const char *name;
 	int       (*run)(struct source *s, struct fail *why);
 } stages[] = {
-	{ "take",     source_take     },
+	{ "take",     source_open     },
 	{ "agree",    source_agree    },
 	{ "pre-copy", source_precopy  },
 	{ "pause",    source_pause    },
 	{ "state",    source_state    },
 	{ "release",  source_release  },      /* past this nothing is undone */
-	{ "handover", source_handover },
+	{ "handover", source_go },
 };
 
 /* The wire may still work: then the target hears there that it is off, and says that it has discarded. */
-static bool source_tell(struct source *s, const char *reason)
+static bool source_send_abort(struct source *s, const char *reason)
 {
 	struct fail ignored;
 	bool        told = false;
@@ -374,10 +374,10 @@ static bool source_tell(struct source *s, const char *reason)
 }
 
 /* First the VM runs again, then the target hears that it is off: a lease that is gone can't be released. */
-static void source_give_up(struct source *s, struct fail *why)
+static void source_abort(struct source *s, struct fail *why)
 {
 	struct fail     ignored;
-	struct handover h;
+	struct source_handover h;
 	char            reason[400];
 
 	fail_text(why, reason, sizeof(reason));
@@ -390,9 +390,9 @@ static void source_give_up(struct source *s, struct fail *why)
 	s->lease = NULL;
 	if (why->kind == FAIL_OWNER)      /* not certain that it was not released: ABORT must not be said */
 		return;
-	if (!source_tell(s, reason) && s->may_be_ready) {
-		source_handover_init(s, &h);
-		handover_abort(&h, reason);
+	if (!source_send_abort(s, reason) && s->may_be_ready) {
+		source_go_init(s, &h);
+		source_handover_abort(&h, reason);
 	}
 	if (s->r->name[0] && why->kind != FAIL_ENDED && find_vm(&s->r->vm, NULL, &ignored) == FOUND_NONE)
 		fail_set(why, FAIL_ENDED, "%s: vmrun has exited (%.240s)", s->r->name, reason);
@@ -417,7 +417,7 @@ int source_move(const struct options *o, int stop_fd, struct progress *progress,
 			r->pages = *precopy_report(s.precopy);
 	}
 	if (rc && !s.released && s.m)
-		source_give_up(&s, why);
+		source_abort(&s, why);
 	r->total_ns = io_now_ns() - begin;
 	r->resends  = s.sender ? sender_resends(s.sender) : 0;
 	precopy_close(s.precopy);

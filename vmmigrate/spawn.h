@@ -14,7 +14,7 @@
 
 struct wire;
 
-struct incoming {
+struct spawn {
 	pid_t           pid;                  /* what we started: vmrun, or a service manager's client; -1 when it has ended */
 	struct control *control;
 	struct lease   *lease;
@@ -28,21 +28,21 @@ struct incoming {
 
 /* Claims the VM: from here on no other process on this host starts, fills or settles it. Waits a while for another one that is just
  * giving it up. */
-int incoming_claim(struct incoming *in, const struct uuid *vm, struct fail *why);
+int spawn_claim(struct spawn *s, const struct uuid *vm, struct fail *why);
 
 /* Starts it and waits until its control socket answers and grants the lease to our token, then hands it the claim. Ends early
  * when something comes on the wire: the source has nothing to say but that it has given up. A refusal is FAIL_REFUSED with vmrun's
  * own words. */
-int incoming_open(struct incoming *in, const struct options *o, const struct machine *m, const void *tree, size_t len,
+int spawn_open(struct spawn *s, const struct options *o, const struct machine *m, const void *tree, size_t len,
 		  const struct wire *wire, struct fail *why);
 
 /* The value of --NAME VALUE or --NAME=VALUE among vmrun's overrides, the last one; NULL for none. */
-const char *incoming_override(char **overrides, const char *name);
+const char *spawn_override(char **overrides, const char *name);
 
 /* The last line of its messages, "" for none. */
-const char *incoming_words(const struct incoming *in, char *out, size_t capacity);
+const char *spawn_last_line(const struct spawn *s, char *out, size_t capacity);
 
 /* keep: it is to live on. Else the lease is dropped, which ends it, and its end is waited for. */
-void incoming_close(struct incoming *in, bool keep);
+void spawn_close(struct spawn *s, bool keep);
 
 #endif

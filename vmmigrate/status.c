@@ -19,7 +19,7 @@ static void status_when(uint64_t ns, char out[40])
 }
 
 /* Per state and whether its vmrun lives: what it means and what settles it. */
-static void status_words(const struct move_record *r, bool alive)
+static void status_explain(const struct move_record *r, bool alive)
 {
 	switch (r->state) {
 	case MOVE_MOVING:
@@ -92,7 +92,7 @@ static void status_print(const struct move_record *r, const char *vmrun, bool al
 	status_when(r->when_ns, when);
 	printf("%s: %s\n", r->name, move_state_names[r->state]);
 	printf("  VM %s, move %s, since %s; %s\n", vm, move, when, vmrun);
-	status_words(r, alive);
+	status_explain(r, alive);
 }
 
 /* What is judged, else what the file says. */

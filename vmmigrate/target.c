@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #define TARGET_STOP_MS    10000u
-#define TARGET_DOUBTS_MAX 64u                   /* VMs in doubt; the asker has as many places */
+#define TARGET_UNRESOLVED_MAX 64u                   /* VMs in doubt; the asker has as many places */
 #define TARGET_GROWTH     ((uint64_t)64 << 20)
 
 static const char *const target_features[] = { "audit", "zstd" };
@@ -35,7 +35,7 @@ struct target {
 	struct machine       *machine, *theirs;
 	uint8_t              *config;
 	size_t                config_len;
-	struct incoming       in;
+	struct spawn          vmrun;
 	struct receiver      *receiver;
 	struct move_images    images;
 	char                  ask[ADDRESS_TEXT_MAX];
@@ -172,7 +172,7 @@ static int target_claim(struct target *t, struct fail *why)
 	unsigned        unresolved = 0;
 
 	moves_list(target_count_ready, &unresolved, &ignored);
-	if (unresolved >= TARGET_DOUBTS_MAX)
+	if (unresolved >= TARGET_UNRESOLVED_MAX)
 		return fail_set(why, FAIL_LIMIT,
 				"%u VMs unresolved on the target; see vmmigrate status there",
 				unresolved);
@@ -184,7 +184,7 @@ static int target_claim(struct target *t, struct fail *why)
 				"already running on the target as %s; see vmmigrate status there",
 				name);
 	}
-	return incoming_claim(&t->in, &t->hello->vm, why) || target_record(t, why) ? -1 : 0;
+	return spawn_claim(&t->vmrun, &t->hello->vm, why) || target_record(t, why) ? -1 : 0;
 }
 
 /* What is populated at the source must find room here; a VM that is killed for memory after it has moved is lost. */
@@ -212,11 +212,11 @@ static int target_memory(uint64_t need, struct fail *why)
 /* The vmrun that was started must have built the machine that the source has. */
 static int target_shape(const struct target *t, struct fail *why)
 {
-	const struct lease *l = t->in.lease;
+	const struct lease *l = t->vmrun.lease;
 	uint8_t            *fdt;
 	size_t              len;
 
-	if (lease_config(t->in.lease, &fdt, &len, why))
+	if (lease_config(t->vmrun.lease, &fdt, &len, why))
 		return -1;
 	int rc = machine_read(t->theirs, fdt, len, why);
 
@@ -256,7 +256,7 @@ static int target_lost_vmrun(void *arg, struct fail *why)
 	struct target *t = arg;
 	char           words[256];
 
-	incoming_words(&t->in, words, sizeof(words));
+	spawn_last_line(&t->vmrun, words, sizeof(words));
 	return fail_set(why, FAIL_REFUSED, "target vmrun exited%s%s", words[0] ? ": " : "", words);
 }
 
@@ -265,7 +265,7 @@ static bool target_image_given(void *arg, const char *name)
 {
 	const struct target *t = arg;
 
-	return incoming_override(t->o->overrides, name) != NULL;
+	return spawn_override(t->o->overrides, name) != NULL;
 }
 
 static int target_prepare(struct target *t, struct fail *why)
@@ -273,10 +273,10 @@ static int target_prepare(struct target *t, struct fail *why)
 	if (machine_read(t->machine, t->config, t->config_len, why) || target_hello(t, why) ||
 	    target_memory(t->populated + move_images_bytes(t->hello), why) || target_claim(t, why))
 		return -1;
-	if (incoming_open(&t->in, t->o, t->machine, t->config, t->config_len, t->wire, why) || target_shape(t, why) ||
-	    move_images_expect(&t->images, t->hello, t->machine, t->in.lease, target_image_given, t, why))
+	if (spawn_open(&t->vmrun, t->o, t->machine, t->config, t->config_len, t->wire, why) || target_shape(t, why) ||
+	    move_images_expect(&t->images, t->hello, t->machine, t->vmrun.lease, target_image_given, t, why))
 		return -1;
-	return receiver_open(&t->receiver, t->in.lease, why);
+	return receiver_open(&t->receiver, t->vmrun.lease, why);
 }
 
 static int target_agree(struct target *t, struct fail *why)
@@ -307,7 +307,7 @@ static int target_agree(struct target *t, struct fail *why)
 	}
 	if (wire_send_message(t->wire, t->m, why))
 		return -1;
-	t->wire->watch[0] = (struct wire_watch){ .fd = t->in.lease->fd, .fn = target_lost_vmrun, .arg = t };
+	t->wire->watch[0] = (struct wire_watch){ .fd = t->vmrun.lease->fd, .fn = target_lost_vmrun, .arg = t };
 	fault_point("vmmigrate.target.agreed");
 	return 0;
 }
@@ -334,7 +334,7 @@ static int target_message(struct target *t, const uint8_t *payload, size_t len, 
 		receiver_audited(t->receiver, m);
 		return wire_send_message(t->wire, m, why);
 	case MSG_STOPPED:
-		return control_execute(t->in.control, "stop", NULL, NULL, NULL, NULL, TARGET_STOP_MS, why);
+		return control_execute(t->vmrun.control, "stop", NULL, NULL, NULL, NULL, TARGET_STOP_MS, why);
 	case MSG_ABORT:
 		return fail_set(why, FAIL_ENDED, "aborted by the source: %.250s", m->reason);
 	default:
@@ -370,7 +370,7 @@ static int target_pages(struct target *t, const struct chunk *c, const uint8_t *
 static int target_image(struct target *t, const uint8_t *payload, size_t len, struct fail *why)
 {
 	struct fail kept = { 0 };
-	int         rc   = move_images_piece(&t->images, payload, len, t->in.lease, t->o->image_cache, &kept, why);
+	int         rc   = move_images_piece(&t->images, payload, len, t->vmrun.lease, t->o->image_cache, &kept, why);
 
 	if (kept.kind != FAIL_NONE)
 		note("%s: %s", t->hello->name, kept.what);
@@ -407,7 +407,7 @@ static int target_load(struct target *t, struct fail *why)
 {
 	struct chunk   c;
 	const uint8_t *payload;
-	struct lease  *l = t->in.lease;
+	struct lease  *l = t->vmrun.lease;
 
 	if (target_fill(t, &c, &payload, why))
 		return -1;
@@ -431,7 +431,7 @@ static int target_load(struct target *t, struct fail *why)
 static int target_ready(struct target *t, struct fail *why)
 {
 	t->was_ready = true;
-	if (lease_ready(t->in.lease, &t->hello->move, t->ask, t->hello->generation, why))
+	if (lease_ready(t->vmrun.lease, &t->hello->move, t->ask, t->hello->generation, why))
 		return -1;
 	t->m->type = MSG_READY;
 	t->m->vm   = t->hello->vm;
@@ -492,7 +492,7 @@ static enum target_outcome target_wait(struct target *t, struct fail *why)
 		fail_set(why, FAIL_PEER, "unexpected %s", message_type_names[t->m->type]);
 		return TARGET_UNRESOLVED;
 	}
-	return target_act(t->wire, &t->hello->vm, &t->hello->move, t->hello->generation, t->m->type == MSG_GO, t->in.lease, t->m);
+	return target_act(t->wire, &t->hello->vm, &t->hello->move, t->hello->generation, t->m->type == MSG_GO, t->vmrun.lease, t->m);
 }
 
 /* It failed before READY was said. Was it recorded? Then the VM is kept. */
@@ -518,7 +518,7 @@ static enum target_outcome target_move(struct target *t)
 
 	uuid_text(&t->hello->move, move);
 	note("%s: incoming from %s, move %s", t->hello->name, t->wire->peer, move);
-	t->in.pid = t->in.log_fd = t->in.claim = -1;
+	t->vmrun.pid = t->vmrun.log_fd = t->vmrun.claim = -1;
 	if (target_agree(t, &why) || target_load(t, &why) || target_ready(t, &why)) {
 		out = t->was_ready && target_is_ready(t) ? TARGET_UNRESOLVED : TARGET_FAILED;
 		fail_text(&why, text, sizeof(text));
@@ -540,7 +540,7 @@ static enum target_outcome target_move(struct target *t)
 	receiver_close(t->receiver);
 	move_images_close(&t->images);
 	/* Kept or discarded by record: its vmrun knows. Only one that was never READY is sure to end. */
-	incoming_close(&t->in, out != TARGET_FAILED || t->was_ready);
+	spawn_close(&t->vmrun, out != TARGET_FAILED || t->was_ready);
 	return out;
 }
 

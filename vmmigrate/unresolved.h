@@ -24,7 +24,7 @@ struct unresolved_move {
 struct unresolved {
 	unsigned     n;
 	bool         more;          /* records READY that found no room: looked for again when one has gone */
-	struct unresolved_move unresolved_move[UNRESOLVED_MAX];
+	struct unresolved_move moves[UNRESOLVED_MAX];
 };
 
 /* Looks at the records: new ones are to be asked about at once, settled ones go when nobody asks about them any more. */

@@ -258,7 +258,7 @@ int wire_send_abort(struct wire *w, const char *reason, struct fail *why)
 }
 
 /* What is wrong with a stream is the peer's doing; its place in bytes helps nobody. */
-static int wire_senseless(const struct wire *w, struct fail *why)
+static int wire_invalid(const struct wire *w, struct fail *why)
 {
 	why->kind = FAIL_PEER;
 	why->at   = FAIL_NOWHERE;
@@ -280,11 +280,11 @@ int wire_recv(struct wire *w, struct chunk *c, const uint8_t **payload, bool *da
 		if (wire_get(w, header, sizeof(header), deadline, why))
 			return -1;
 		if (chunk_header_get(c, header, FAIL_NOWHERE, why))
-			return wire_senseless(w, why);
+			return wire_invalid(w, why);
 		if (!wire_known(c) && (c->flags & CHUNK_REQUIRED)) {
 			fail_set(why, FAIL_PEER, "unexpected chunk: type %u (%s)", c->type,
 				 chunk_type_name(c->type));
-			return wire_senseless(w, why);
+			return wire_invalid(w, why);
 		}
 		if (!w->buf || c->len > w->capacity) {      /* an empty payload has a place too */
 			uint8_t *more = realloc(w->buf, c->len ? c->len : 1);
@@ -300,7 +300,7 @@ int wire_recv(struct wire *w, struct chunk *c, const uint8_t **payload, bool *da
 
 	*payload = w->buf;
 	*damaged = chunk_payload_check(c, w->buf, FAIL_NOWHERE, why) != 0;
-	return *damaged && c->type != CHUNK_PAGES ? wire_senseless(w, why) : 0;
+	return *damaged && c->type != CHUNK_PAGES ? wire_invalid(w, why) : 0;
 }
 
 int wire_recv_message(struct wire *w, struct message *m, uint64_t timeout_ns, struct fail *why)
@@ -315,7 +315,7 @@ int wire_recv_message(struct wire *w, struct message *m, uint64_t timeout_ns, st
 		fail_set(why, FAIL_PEER, "expected a message, got a %s chunk", chunk_type_name(c.type));
 	else if (message_read(m, payload, c.len, why) == 0)
 		return 0;
-	return wire_senseless(w, why);
+	return wire_invalid(w, why);
 }
 
 void wire_phase(struct wire *w, uint64_t ns)

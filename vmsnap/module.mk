@@ -3,7 +3,7 @@
 #   main        the life of a save, and what is said about it
 #   options     the command line
 #   save        lease, rounds, pause, state, publication: the order that design.md 4 and 6 ask for
-#   save_images      kernel and initrd, to be put in
+#   save_images kernel and initrd, to be put in
 #   space       reserved for it beforehand
 #   inuse       files of the VM that a snapshot must not replace
 #   interrupt   signals end the tool at once, except while a file gets its name

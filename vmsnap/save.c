@@ -42,7 +42,7 @@ struct save {
 	struct precopy       *precopy;
 	struct snap_writer   *writer;
 	struct space          space;
-	struct images         images;        /* until they are written */
+	struct save_images         images;        /* until they are written */
 	bool                  begun;         /* save_begin */
 	struct publish        file;          /* fd -1 for standard output */
 	const char           *what;          /* file's name, for messages */
@@ -53,7 +53,7 @@ struct save {
 /* Before the first page, once logging has been started: space for all of it, then the images. */
 static int save_begin(struct save *s, struct fail *why)
 {
-	uint64_t images = images_bytes(&s->images), end = snap_writer_bytes(s->writer) + images;
+	uint64_t images = save_images_bytes(&s->images), end = snap_writer_bytes(s->writer) + images;
 
 	if (s->begun)
 		return 0;
@@ -61,9 +61,9 @@ static int save_begin(struct save *s, struct fail *why)
 	/* Compressed, it will be less, and nobody knows how much. */
 	if (!s->o->level)
 		end = space_forecast(s->lease) + images;
-	if (space_need(&s->space, end, why) || images_write(&s->images, s->writer, why))
+	if (space_need(&s->space, end, why) || save_images_write(&s->images, s->writer, why))
 		return -1;
-	images_close(&s->images);
+	save_images_close(&s->images);
 	return 0;
 }
 
@@ -131,7 +131,7 @@ static int save_header(struct save *s, struct snap_header *h, struct fail *why)
 	if (rc == 0)
 		rc = inuse_check(&s->file, s->control, m, why);
 	if (rc == 0 && s->o->with_images)
-		rc = images_fetch(&s->images, s->lease, m, why);
+		rc = save_images_fetch(&s->images, s->lease, m, why);
 	if (rc == 0) {
 		*h = (struct snap_header){
 			.required   = s->o->state_only ? SNAP_STATE_ONLY : 0,
@@ -334,7 +334,7 @@ out:
 	snap_writer_close(s.writer);
 	precopy_close(s.precopy);
 	control_close(s.control);
-	images_close(&s.images);
+	save_images_close(&s.images);
 	publish_close(&s.file);
 	free(s.config);
 	free(s.state);

@@ -10,9 +10,9 @@
 
 struct lease;
 
-struct images {
+struct save_images {
 	unsigned n;
-	struct images_one {
+	struct save_image {
 		const char *name;
 		void       *data;      /* a mapping */
 		uint64_t    len;
@@ -20,11 +20,11 @@ struct images {
 };
 
 /* All images of the machine. FAIL_PEER: vmrun has one of them no more, or another than m records.
- * images_close in any case. */
-int images_fetch(struct images *im, struct lease *l, const struct machine *m, struct fail *why);
+ * save_images_close in any case. */
+int save_images_fetch(struct save_images *im, struct lease *l, const struct machine *m, struct fail *why);
 /* Bytes of the snapshot that they take. */
-uint64_t images_bytes(const struct images *im);
-int      images_write(const struct images *im, struct snap_writer *w, struct fail *why);
-void     images_close(struct images *im);
+uint64_t save_images_bytes(const struct save_images *im);
+int      save_images_write(const struct save_images *im, struct snap_writer *w, struct fail *why);
+void     save_images_close(struct save_images *im);
 
 #endif

@@ -18,10 +18,8 @@ $(BUILD)/sim/own/%.o: tests/sim/%.c GNUmakefile | ready
 
 # Where plant.c tells two callers of one function apart.
 $(BUILD)/sim/vmmigrate/target.o $(BUILD)/sim/vmrun/control/lease_handover.o: CPPFLAGS += -Dmoves_find=plant_target_find
-$(BUILD)/sim/vmmigrate/resolve.o: CPPFLAGS += -Doutcome_ask_peer=plant_resolve_ask -Dhandover_retaking=plant_resolve_retaking \
-	-Dhandover_done=plant_resolve_done
-# Names that two of the tools have, each its own.
-$(BUILD)/sim/vmrun/%.o: CPPFLAGS += $(foreach n,retake retaking done abort,-Dhandover_$(n)=vmrun_handover_$(n))
+$(BUILD)/sim/vmmigrate/resolve.o: CPPFLAGS += -Doutcome_ask_peer=plant_resolve_ask -Dsource_handover_retaking=plant_resolve_retaking \
+	-Dsource_handover_done=plant_resolve_done
 sim_faults := -DVMFERRY_FAULTS=1
 $(BUILD)/sim/vmrun/vm_state.o: sim_faults :=
 $(BUILD)/sim/%.o: %.c GNUmakefile | ready

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The right to settle a move: vmmigrate/handover.c with real records and locks. No vmrun lives here, so the right is the
+/* The right to settle a move: vmmigrate/source_handover.c with real records and locks. No vmrun lives here, so the right is the
  * VM's lock. */
-#include "vmmigrate/handover.h"
+#include "vmmigrate/source_handover.h"
 
 #include "libcommon/client/moves.h"
 
@@ -40,9 +40,9 @@ static struct move_record released(void)
 	return r;
 }
 
-static struct handover handover_of(const struct move_record *r)
+static struct source_handover handover_of(const struct move_record *r)
 {
-	struct handover h = { .vm = r->vm, .move = r->move, .generation = r->generation,
+	struct source_handover h = { .vm = r->vm, .move = r->move, .generation = r->generation,
 			      .stop_fd = -1, .lock_fd = -1 };
 
 	snprintf(h.name, sizeof(h.name), "%s", r->name);
@@ -76,25 +76,25 @@ static bool lock_is_held(const struct move_record *r)
 static void test_held(void)
 {
 	struct move_record r = released();
-	struct handover    h = handover_of(&r);
+	struct source_handover    h = handover_of(&r);
 	struct fail        why;
 
 	write_record(&r);
-	ok(handover_hold(&h, &why) == 0 && lock_is_held(&r), "a move that waits for its outcome is held");
-	ok(handover_hold(&h, &why) == 0, "and held again");
-	handover_let_go(&h);
+	ok(source_handover_hold(&h, &why) == 0 && lock_is_held(&r), "a move that waits for its outcome is held");
+	ok(source_handover_hold(&h, &why) == 0, "and held again");
+	source_handover_drop(&h);
 	ok(!lock_is_held(&r), "until it is let go");
 }
 
 static void test_resolved(void)
 {
 	struct move_record r = released();
-	struct handover    h = handover_of(&r);
+	struct source_handover    h = handover_of(&r);
 	struct fail        why;
 
 	r.state = MOVE_MOVED;
 	write_record(&r);
-	ok(handover_hold(&h, &why) && why.kind == FAIL_OWNER && h.resolved && !lock_is_held(&r),
+	ok(source_handover_hold(&h, &why) && why.kind == FAIL_OWNER && h.resolved && !lock_is_held(&r),
 	   "one that somebody else has settled is not");
 }
 
@@ -102,19 +102,19 @@ static void test_resolved(void)
 static void test_unread(void)
 {
 	struct move_record r = released();
-	struct handover    h = handover_of(&r);
+	struct source_handover    h = handover_of(&r);
 	struct fail        why;
 
 	write_record(&r);
 	damage_record(&r);
-	ok(handover_hold(&h, &why) && why.kind == FAIL_OWNER && !h.resolved,
+	ok(source_handover_hold(&h, &why) && why.kind == FAIL_OWNER && !h.resolved,
 	   "a record that cannot be read gives no right");
 	ok(!lock_is_held(&r), "and others are not kept from settling the move");
 	r.state = MOVE_MOVED;
 	write_record(&r);
-	ok(handover_hold(&h, &why) && why.kind == FAIL_OWNER && h.resolved,
+	ok(source_handover_hold(&h, &why) && why.kind == FAIL_OWNER && h.resolved,
 	   "the next try looks at the record, and finds it settled");
-	handover_let_go(&h);
+	source_handover_drop(&h);
 }
 
 int main(void)

@@ -67,7 +67,7 @@ static void test_messages(void)
 		a.hashes[2]  = UINT64_MAX;
 		a.differ     = 2;
 		a.nlist      = 2;
-		a.list[1]    = (struct message_place){ 1, 99 };
+		a.list[1]    = (struct message_page){ 1, 99 };
 		a.nregions   = 1;
 		a.regions[0] = (struct message_region){ 0, 1 << 20, 4096 };
 		a.nextents   = 1;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "vmmigrate/handover.h"
+#include "vmmigrate/source_handover.h"
 
 #include "libcommon/fault.h"
 #include "libcommon/io.h"
@@ -11,14 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HANDOVER_FIRST_MS  100u
-#define HANDOVER_LAST_MS   2000u
-#define HANDOVER_ABORT_NS  (2 * WIRE_SECOND)
+#define SOURCE_HANDOVER_FIRST_MS  100u
+#define SOURCE_HANDOVER_LAST_MS   2000u
+#define SOURCE_HANDOVER_ABORT_NS  (2 * WIRE_SECOND)
 
 /* ---- the right to settle the move: a logging lease of the live vmrun, or the VM's lock when none lives ---- */
 
 /* 0: the record still waits for this move's outcome. 1: it has the outcome `want`. -1: somebody else has settled it. */
-static int handover_record(struct handover *h, bool ours, enum move_state want, struct fail *why)
+static int source_handover_record(struct source_handover *h, bool ours, enum move_state want, struct fail *why)
 {
 	struct judged  *j  = calloc(1, sizeof(*j));
 	enum move_state state;
@@ -47,7 +47,7 @@ static int handover_record(struct handover *h, bool ours, enum move_state want, 
 }
 
 /* The lease is alive: whatever vmrun answers, it answers. */
-static bool handover_leased(struct handover *h)
+static bool source_handover_leased(struct source_handover *h)
 {
 	struct fail ignored;
 
@@ -57,7 +57,7 @@ static bool handover_leased(struct handover *h)
 	return h->lease->lost == FAIL_NONE;
 }
 
-void handover_let_go(struct handover *h)
+void source_handover_drop(struct source_handover *h)
 {
 	if (h->own == h->lease || (h->lease && h->lease->lost != FAIL_NONE))
 		h->lease = NULL;
@@ -66,20 +66,20 @@ void handover_let_go(struct handover *h)
 	moves_unlock(&h->vm, &h->lock_fd);
 }
 
-/* want: as handover_record's, which is asked when the right had to be taken anew. */
-static int handover_hold_for(struct handover *h, enum move_state want, struct fail *why)
+/* want: as source_handover_record's, which is asked when the right had to be taken anew. */
+static int source_handover_hold_for(struct source_handover *h, enum move_state want, struct fail *why)
 {
 	struct control *c  = NULL;
 	int             rc = -1;
 
-	if (h->lock_fd >= 0 || handover_leased(h))
+	if (h->lock_fd >= 0 || source_handover_leased(h))
 		return 0;
 	/* While nobody had the right, the peer may have been told that it is released. */
 	if (h->keep)
 		return fail_set(why, FAIL_OWNER,
 				"%s: vmrun exited: VM not taken back; see vmmigrate status %s",
 				h->name, h->name);
-	handover_let_go(h);
+	source_handover_drop(h);
 	switch (find_vm(&h->vm, &c, why)) {
 	case FOUND_ALIVE:
 		rc = find_lease(&h->own, c, LEASE_KIND_LOG, why);
@@ -95,23 +95,23 @@ static int handover_hold_for(struct handover *h, enum move_state want, struct fa
 	}
 	control_close(c);
 	if (rc == 0)
-		rc = handover_record(h, h->lock_fd >= 0, want, why);
+		rc = source_handover_record(h, h->lock_fd >= 0, want, why);
 	/* Kept, it would pass for a right that was looked at. */
 	if (rc < 0)
-		handover_let_go(h);
+		source_handover_drop(h);
 	return rc;
 }
 
-int handover_hold(struct handover *h, struct fail *why)
+int source_handover_hold(struct source_handover *h, struct fail *why)
 {
-	int rc = handover_hold_for(h, MOVE_STATES, why);
+	int rc = source_handover_hold_for(h, MOVE_STATES, why);
 
 	h->here_alive = h->lock_fd < 0;
 	return rc;
 }
 
 /* With the lock in hand: the record itself. */
-static int handover_write(const struct handover *h, enum move_state state, uint64_t generation, struct fail *why)
+static int source_handover_write(const struct source_handover *h, enum move_state state, uint64_t generation, struct fail *why)
 {
 	struct move_record *r  = malloc(sizeof(*r));
 	int                 rc = -1;
@@ -131,50 +131,50 @@ static int handover_write(const struct handover *h, enum move_state state, uint6
 	return rc;
 }
 
-int handover_retaking(struct handover *h, bool on, struct fail *why)
+int source_handover_retaking(struct source_handover *h, bool on, struct fail *why)
 {
-	if (handover_hold(h, why))
+	if (source_handover_hold(h, why))
 		return -1;
 	if (h->lock_fd >= 0)
-		return handover_write(h, on ? MOVE_RETAKING : MOVE_RELEASED, 0, why);
+		return source_handover_write(h, on ? MOVE_RETAKING : MOVE_RELEASED, 0, why);
 	return lease_retaking(h->lease, &h->move, on, why);
 }
 
 /* The outcome, by the live vmrun or without one. An answer that was lost on the way is looked up in the record. */
-static int handover_conclude(struct handover *h, enum move_state outcome, uint64_t generation, bool by_word, struct fail *why)
+static int source_handover_conclude(struct source_handover *h, enum move_state outcome, uint64_t generation, bool by_user, struct fail *why)
 {
 	int rc = -1;
 
 	for (unsigned i = 0; i < 2; i++) {
-		int held = handover_hold_for(h, outcome, why);
+		int held = source_handover_hold_for(h, outcome, why);
 
 		if (held)
 			return held < 0 ? -1 : 0;
 		h->here_alive = h->lock_fd < 0;
 		if (h->lock_fd >= 0)
-			return handover_write(h, outcome, by_word ? h->generation + 1 : generation, why);
+			return source_handover_write(h, outcome, by_user ? h->generation + 1 : generation, why);
 		rc = outcome == MOVE_MOVED ? lease_done(h->lease, &h->move, generation, why) :
-					     lease_retake(h->lease, &h->move, by_word, why);
+					     lease_retake(h->lease, &h->move, by_user, why);
 		if (rc == 0 || h->lease->lost == FAIL_NONE)
 			break;
 	}
 	return rc;
 }
 
-int handover_done(struct handover *h, uint64_t generation, struct fail *why)
+int source_handover_done(struct source_handover *h, uint64_t generation, struct fail *why)
 {
-	return handover_conclude(h, MOVE_MOVED, generation ? generation : h->generation + 1, false, why);
+	return source_handover_conclude(h, MOVE_MOVED, generation ? generation : h->generation + 1, false, why);
 }
 
-int handover_retake(struct handover *h, bool by_word, struct fail *why)
+int source_handover_retake(struct source_handover *h, bool by_user, struct fail *why)
 {
-	return handover_conclude(h, MOVE_RETAKEN, 0, by_word, why);
+	return source_handover_conclude(h, MOVE_RETAKEN, 0, by_user, why);
 }
 
 /* ---- GO ---- */
 
 /* RELEASED and GO, then what the target says. 0: m is RUNNING or RETURNED; -1: nothing decided. */
-static int handover_ask(struct handover *h, struct message *m, struct fail *why)
+static int source_handover_ask(struct source_handover *h, struct message *m, struct fail *why)
 {
 	m->vm         = h->vm;
 	m->move       = h->move;
@@ -202,14 +202,14 @@ static int handover_ask(struct handover *h, struct message *m, struct fail *why)
 	return 0;
 }
 
-static int handover_try(struct handover *h, struct message *m, struct fail *why)
+static int source_handover_try(struct source_handover *h, struct message *m, struct fail *why)
 {
 	/* A human may settle it between two tries, when vmrun and with it our lease has gone. */
-	if (!h->wire && (handover_hold(h, why) || wire_connect(&h->wire, &h->peer, h->insecure, why)))
+	if (!h->wire && (source_handover_hold(h, why) || wire_connect(&h->wire, &h->peer, h->insecure, why)))
 		return -1;
 	/* From here on nothing but the answer ends the wait: signals stop between tries. */
 	h->wire->watch[0].fd = h->wire->watch[1].fd = -1;
-	int rc = handover_ask(h, m, why);
+	int rc = source_handover_ask(h, m, why);
 
 	wire_close(h->wire);
 	h->wire = NULL;
@@ -217,24 +217,24 @@ static int handover_try(struct handover *h, struct message *m, struct fail *why)
 }
 
 /* GO until it is answered, the time is over, or somebody says stop. */
-static int handover_go(struct handover *h, struct message *m, struct fail *why)
+static int source_handover_go(struct source_handover *h, struct message *m, struct fail *why)
 {
 	uint64_t until = io_now_ns() + h->timeout_ns;
-	unsigned pause = HANDOVER_FIRST_MS;
+	unsigned pause = SOURCE_HANDOVER_FIRST_MS;
 
-	while (handover_try(h, m, why)) {
+	while (source_handover_try(h, m, why)) {
 		uint64_t      now  = io_now_ns();
 		uint64_t      left = now < until ? (until - now) / 1000000 : 0;
 		struct pollfd p    = { .fd = h->stop_fd, .events = POLLIN };
 
 		if (h->resolved || left == 0 || poll(&p, 1, (int)(left < pause ? left : pause)) > 0)
 			return -1;
-		pause = pause * 2 < HANDOVER_LAST_MS ? pause * 2 : HANDOVER_LAST_MS;
+		pause = pause * 2 < SOURCE_HANDOVER_LAST_MS ? pause * 2 : SOURCE_HANDOVER_LAST_MS;
 	}
 	return 0;
 }
 
-static int handover_running(struct handover *h, const struct message *m, struct fail *why)
+static int source_handover_running(struct source_handover *h, const struct message *m, struct fail *why)
 {
 	char text[400];
 
@@ -242,18 +242,18 @@ static int handover_running(struct handover *h, const struct message *m, struct 
 	h->alive      = m->alive;
 	fault_point("vmmigrate.source.running-heard");
 	/* The VM has moved whatever becomes of our record; one that stays is harmless and `resume` or `resolve` removes it. */
-	if (handover_done(h, m->generation, why))
+	if (source_handover_done(h, m->generation, why))
 		snprintf(h->note, sizeof(h->note), "the local record was not updated: %.280s",
 			 fail_text(why, text, sizeof(text)));
 	return 0;
 }
 
-static int handover_returned(struct handover *h, const struct message *m, struct fail *why)
+static int source_handover_returned(struct source_handover *h, const struct message *m, struct fail *why)
 {
 	char text[400], peer[ADDRESS_TEXT_MAX];
 
 	address_text(&h->peer, peer);
-	if (handover_retake(h, false, why)) {
+	if (source_handover_retake(h, false, why)) {
 		fail_text(why, text, sizeof(text));
 		return fail_set(why, FAIL_OWNER,
 				"%s: returned by %s, but could not be taken back: %.200s", h->name,
@@ -268,7 +268,7 @@ static int handover_returned(struct handover *h, const struct message *m, struct
 			peer, m->reason);
 }
 
-int handover_run(struct handover *h, struct fail *why)
+int source_handover_run(struct source_handover *h, struct fail *why)
 {
 	struct message *m = calloc(1, sizeof(*m));
 	char            peer[ADDRESS_TEXT_MAX], text[400];
@@ -279,7 +279,7 @@ int handover_run(struct handover *h, struct fail *why)
 				"%s: out of memory: released, GO not sent; use vmmigrate resume %s",
 				h->name, h->name);
 	address_text(&h->peer, peer);
-	if (handover_go(h, m, why)) {
+	if (source_handover_go(h, m, why)) {
 		fail_text(why, text, sizeof(text));
 		rc = h->resolved ? -1 :
 		     fail_set(why, FAIL_OWNER,
@@ -287,14 +287,14 @@ int handover_run(struct handover *h, struct fail *why)
 			      "runs (%.120s); not running here; use vmmigrate resume %s",
 			      h->name, peer, text, h->name);
 	} else {
-		rc = m->type == MSG_RUNNING ? handover_running(h, m, why) : handover_returned(h, m, why);
+		rc = m->type == MSG_RUNNING ? source_handover_running(h, m, why) : source_handover_returned(h, m, why);
 	}
-	handover_let_go(h);
+	source_handover_drop(h);
 	free(m);
 	return rc;
 }
 
-static int handover_abort_once(const struct handover *h, struct message *m, const char *reason, struct fail *why)
+static int source_handover_abort_once(const struct source_handover *h, struct message *m, const char *reason, struct fail *why)
 {
 	struct wire *w;
 	int          rc;
@@ -317,13 +317,13 @@ static int handover_abort_once(const struct handover *h, struct message *m, cons
 	return rc;
 }
 
-void handover_abort(const struct handover *h, const char *reason)
+void source_handover_abort(const struct source_handover *h, const char *reason)
 {
-	uint64_t        until = io_now_ns() + HANDOVER_ABORT_NS;
+	uint64_t        until = io_now_ns() + SOURCE_HANDOVER_ABORT_NS;
 	struct message *m     = calloc(1, sizeof(*m));
 	struct fail     ignored;
 
-	while (m && handover_abort_once(h, m, reason, &ignored) && io_now_ns() < until) {
+	while (m && source_handover_abort_once(h, m, reason, &ignored) && io_now_ns() < until) {
 		struct pollfd p = { .fd = h->stop_fd, .events = POLLIN };
 
 		if (poll(&p, 1, 200) > 0)
