@@ -12,7 +12,9 @@
 #   listen          the side that takes: connections, children
 #   slots           how many connections are served at a time, and which give way
 #   unresolved      moves without an outcome, and when their sources are asked
-#   target          one incoming move
+#   target          one incoming move: agree, load, READY, GO
+#   target_check    what is checked before it agrees
+#   target_fill     memory and images, from AGREE to STATE
 #   spawn           starting vmrun --incoming
 #   receiver        pages off the wire into memory, the audit
 #   outcome         GO, ABORT and QUERY about moves of the past; records without a listener
@@ -23,7 +25,9 @@
 #   resolve         `resolve`
 #   note            a listener's lines
 PROGS += vmmigrate
-vmmigrate_SRCS   := main.c options.c address.c message.c wire.c move_images.c image_cache.c source.c sender.c source_handover.c answer.c listen.c slots.c unresolved.c target.c spawn.c \
-		    receiver.c outcome.c find.c status.c resume.c resolve.c note.c
+vmmigrate_SRCS   := main.c options.c address.c message.c wire.c move_images.c image_cache.c \
+		    source.c sender.c source_handover.c answer.c listen.c slots.c unresolved.c \
+		    target.c target_check.c target_fill.c spawn.c receiver.c outcome.c find.c \
+		    status.c resume.c resolve.c note.c
 vmmigrate_USES   := format libcommon
 vmmigrate_LDLIBS := -larchive -lfdt -ljansson -lzstd -lxxhash -lcrypto -lm -pthread

@@ -195,7 +195,7 @@ int __wrap_moves_held(const struct uuid *vm, bool *held, struct moves_holder *ho
 
 /* ---- replay ---- */
 
-/* moves_find of target.c and of lease_handover.c: was it here before? */
+/* moves_find of target_check.c and of lease_handover.c: was it here before? */
 bool plant_target_find(const struct move_record *r, const struct uuid *move, enum move_state *state, uint64_t *generation);
 bool plant_target_find(const struct move_record *r, const struct uuid *move, enum move_state *state, uint64_t *generation)
 {
