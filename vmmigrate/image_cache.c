@@ -4,6 +4,7 @@
 #include "libcommon/io.h"
 #include "libcommon/paths.h"
 #include "libcommon/publish.h"
+#include "libcommon/text.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -39,20 +40,17 @@ int image_cache_sha256(int fd, uint64_t len, uint8_t out[IMAGE_SHA256_BYTES], st
 	return rc;
 }
 
-static void cache_name(const uint8_t sha256[IMAGE_SHA256_BYTES], char name[CACHE_NAME + 1])
-{
-	for (size_t i = 0; i < IMAGE_SHA256_BYTES; i++)
-		sprintf(name + 2 * i, "%02x", sha256[i]);
-}
-
-static int cache_path(const uint8_t sha256[IMAGE_SHA256_BYTES], bool create, char out[PATHS_MAX], struct fail *why)
+static int cache_path(const uint8_t sha256[IMAGE_SHA256_BYTES], bool create, char out[PATHS_MAX],
+		      struct fail *why)
 {
 	char dir[PATHS_MAX], name[CACHE_NAME + 1];
 
-	cache_name(sha256, name);
 	if (paths_images(dir, create, why))
 		return -1;
-	return snprintf(out, PATHS_MAX, "%s/%s", dir, name) < PATHS_MAX ? 0 : fail_set(why, FAIL_SYSTEM, "%s: path too long", dir);
+	text_hex(sha256, IMAGE_SHA256_BYTES, name);
+	if (snprintf(out, PATHS_MAX, "%s/%s", dir, name) >= PATHS_MAX)
+		return fail_set(why, FAIL_SYSTEM, "%s: path too long", dir);
+	return 0;
 }
 
 int image_cache_find(const uint8_t sha256[IMAGE_SHA256_BYTES], uint64_t len)

@@ -2,7 +2,8 @@
 # vmmigrate: moves a running VM to another host; docs/protocol.md.
 #   main, options   the command line; what is printed
 #   address         HOST:PORT, connecting, listening, loopback or not
-#   message         control messages: structs to JSON and back
+#   message         control messages: structs to JSON and back, by a table of members
+#   message_members those that are lists or have a form of their own
 #   wire            preamble and chunks over a socket, deadlines, the bandwidth cap
 #   source          a move from the side that gives: its stages
 #   sender          pages onto the wire, barriers, what is asked for again, the audit's hashes
@@ -25,9 +26,9 @@
 #   resolve         `resolve`
 #   note            a listener's lines
 PROGS += vmmigrate
-vmmigrate_SRCS   := main.c options.c address.c message.c wire.c move_images.c image_cache.c \
-		    source.c sender.c source_handover.c answer.c listen.c slots.c unresolved.c \
-		    target.c target_check.c target_fill.c spawn.c receiver.c outcome.c find.c \
-		    status.c resume.c resolve.c note.c
+vmmigrate_SRCS   := main.c options.c address.c message.c message_members.c wire.c move_images.c \
+		    image_cache.c source.c sender.c source_handover.c answer.c listen.c slots.c \
+		    unresolved.c target.c target_check.c target_fill.c spawn.c receiver.c outcome.c \
+		    find.c status.c resume.c resolve.c note.c
 vmmigrate_USES   := format libcommon
 vmmigrate_LDLIBS := -larchive -lfdt -ljansson -lzstd -lxxhash -lcrypto -lm -pthread

@@ -18,8 +18,7 @@ static void report_json(FILE *out, const struct options *o, const struct save_re
 	char snapshot[UUID_TEXT], content[33];
 
 	uuid_text(&r->snapshot, snapshot);
-	for (int i = 0; i < 16; i++)
-		snprintf(content + 2 * i, 3, "%02x", r->content[i]);
+	text_hex(r->content, sizeof(r->content), content);
 
 	json_t *j = json_pack("{s:s, s:o, s:o, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:b, s:b, s:b, s:b}",
 			      "event", "report", "vm", text_json(r->vm), "file",
