@@ -53,7 +53,7 @@ struct save {
 /* Before the first page, once logging has been started: space for all of it, then the images. */
 static int save_begin(struct save *s, struct fail *why)
 {
-	uint64_t images = save_images_bytes(&s->images), end = snap_writer_bytes(s->writer) + images;
+	uint64_t images = save_images_space(&s->images), end = snap_writer_bytes(s->writer) + images;
 
 	if (s->begun)
 		return 0;
@@ -63,6 +63,8 @@ static int save_begin(struct save *s, struct fail *why)
 		end = space_forecast(s->lease) + images;
 	if (space_need(&s->space, end, why) || save_images_write(&s->images, s->writer, why))
 		return -1;
+	s->r->images      = s->images.n;
+	s->r->image_bytes = save_images_size(&s->images);
 	save_images_close(&s->images);
 	return 0;
 }

@@ -64,7 +64,16 @@ int save_images_fetch(struct save_images *im, struct lease *l, const struct mach
 	return 0;
 }
 
-uint64_t save_images_bytes(const struct save_images *im)
+uint64_t save_images_size(const struct save_images *im)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < im->n; i++)
+		n += im->v[i].len;
+	return n;
+}
+
+uint64_t save_images_space(const struct save_images *im)
 {
 	uint64_t n = 0;
 
