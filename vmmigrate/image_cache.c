@@ -18,7 +18,7 @@
 
 #define CACHE_PIECE ((size_t)1 << 20)
 #define CACHE_NAME  (2 * IMAGE_SHA256_BYTES)
-#define CACHE_FILES 4096u      /* looked at when some have to go */
+#define CACHE_FILES 4096u      /* considered when the cache is shrunk */
 
 int image_cache_sha256(int fd, uint64_t len, uint8_t out[IMAGE_SHA256_BYTES], struct fail *why)
 {
@@ -65,18 +65,21 @@ int image_cache_find(const uint8_t sha256[IMAGE_SHA256_BYTES], uint64_t len)
 		fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return -1;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == len && image_cache_sha256(fd, len, found, &ignored) == 0) {
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == len &&
+	    image_cache_sha256(fd, len, found, &ignored) == 0) {
 		if (!memcmp(found, sha256, sizeof(found))) {
-			futimens(fd, NULL);      /* used now */
+			/* The time of last use, by which the cache is shrunk. */
+			futimens(fd, NULL);
 			return fd;
 		}
-		unlink(path);      /* damaged: it comes anew */
+		/* Damaged: it is requested from the source again. */
+		unlink(path);
 	}
 	close(fd);
 	return -1;
 }
 
-/* ---- what has to go ---- */
+/* ---- shrinking ---- */
 
 struct cache_file {
 	char            name[CACHE_NAME + 1];
@@ -84,10 +87,11 @@ struct cache_file {
 	struct timespec used;
 };
 
-/* The one used last comes first. */
+/* The most recently used first. */
 static int cache_order(const void *a, const void *b)
 {
-	const struct timespec *x = &((const struct cache_file *)a)->used, *y = &((const struct cache_file *)b)->used;
+	const struct timespec *x = &((const struct cache_file *)a)->used;
+	const struct timespec *y = &((const struct cache_file *)b)->used;
 
 	if (x->tv_sec != y->tv_sec)
 		return x->tv_sec > y->tv_sec ? -1 : 1;
@@ -102,7 +106,8 @@ static size_t cache_list(DIR *d, struct cache_file *files)
 	while (n < CACHE_FILES && (e = readdir(d))) {
 		struct stat st;
 
-		if (strlen(e->d_name) != CACHE_NAME || strspn(e->d_name, "0123456789abcdef") != CACHE_NAME ||
+		if (strlen(e->d_name) != CACHE_NAME ||
+		    strspn(e->d_name, "0123456789abcdef") != CACHE_NAME ||
 		    fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
 			continue;
 		memcpy(files[n].name, e->d_name, CACHE_NAME + 1);
@@ -149,13 +154,16 @@ static int cache_copy(int to, int from, uint64_t len, struct fail *why)
 	for (uint64_t at = 0; rc == 0 && at < len; at += CACHE_PIECE) {
 		size_t n = len - at < CACHE_PIECE ? (size_t)(len - at) : CACHE_PIECE;
 
-		rc = io_pread(from, buf, n, at, "image", why) || io_pwrite(to, buf, n, at, "image", why) ? -1 : 0;
+		rc = io_pread(from, buf, n, at, "image", why);
+		if (rc == 0)
+			rc = io_pwrite(to, buf, n, at, "image", why);
 	}
 	free(buf);
 	return rc;
 }
 
-int image_cache_keep(int fd, uint64_t len, const uint8_t sha256[IMAGE_SHA256_BYTES], uint64_t max, struct fail *why)
+int image_cache_keep(int fd, uint64_t len, const uint8_t sha256[IMAGE_SHA256_BYTES], uint64_t max,
+		     struct fail *why)
 {
 	char           path[PATHS_MAX];
 	struct publish p;
@@ -165,7 +173,8 @@ int image_cache_keep(int fd, uint64_t len, const uint8_t sha256[IMAGE_SHA256_BYT
 		return 0;
 	if (cache_path(sha256, true, path, why))
 		return -1;
-	if (access(path, F_OK) == 0)      /* another move was faster */
+	/* Another move was faster, here and below. */
+	if (access(path, F_OK) == 0)
 		return 0;
 	if (publish_open(&p, path, 0400, false, why))
 		return -1;

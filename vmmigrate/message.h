@@ -29,8 +29,8 @@ enum answer_state {
 };
 extern const char *const answer_state_names[ANSWER_STATES];
 
-/* The limits of docs/protocol.md 3: all arrays of a message have a fixed size, so that no count of a
- * peer's decides about memory. */
+/* The limits of docs/protocol.md 3: all arrays of a message have a fixed size, so that no count
+ * of a peer's decides about memory. */
 #define MESSAGE_BYTES_MAX   (1u << 20)
 #define MESSAGE_FEATURES    32u
 #define MESSAGE_REGIONS     16u

@@ -6,6 +6,7 @@
 #   message_members those that are lists or have a form of their own
 #   wire            preamble and chunks over a socket, deadlines, the bandwidth cap
 #   source          a move from the side that gives: its stages
+#   source_hello    HELLO: what is offered, and where its memory is populated
 #   sender          pages onto the wire, barriers, what is asked for again, the audit's hashes
 #   move_images     kernel and initrd, offered, sent and taken
 #   image_cache     those that have come, by content
@@ -27,8 +28,8 @@
 #   note            a listener's lines
 PROGS += vmmigrate
 vmmigrate_SRCS   := main.c options.c address.c message.c message_members.c wire.c move_images.c \
-		    image_cache.c source.c sender.c source_handover.c answer.c listen.c slots.c \
-		    unresolved.c target.c target_check.c target_fill.c spawn.c receiver.c outcome.c \
-		    find.c status.c resume.c resolve.c note.c
+		    image_cache.c source.c source_hello.c source_handover.c sender.c answer.c \
+		    listen.c slots.c unresolved.c target.c target_check.c target_fill.c spawn.c \
+		    receiver.c outcome.c find.c status.c resume.c resolve.c note.c
 vmmigrate_USES   := format libcommon
 vmmigrate_LDLIBS := -larchive -lfdt -ljansson -lzstd -lxxhash -lcrypto -lm -pthread

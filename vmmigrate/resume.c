@@ -5,17 +5,20 @@
 #include "vmmigrate/source_handover.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
-void resume_handover(struct source_handover *h, const struct options *o, const struct move_record *r)
+void resume_handover(struct source_handover *h, const struct options *o,
+		     const struct move_record *r)
 {
-	*h = (struct source_handover){ .vm = r->vm, .move = r->move, .generation = r->generation, .insecure = o->insecure,
-				.timeout_ns = o->handover_timeout_ns, .stop_fd = -1, .lock_fd = -1 };
+	*h = (struct source_handover){
+		.vm = r->vm, .move = r->move, .generation = r->generation,
+		.insecure = o->insecure, .timeout_ns = o->handover_timeout_ns,
+		.stop_fd = -1, .lock_fd = -1,
+	};
 	snprintf(h->name, sizeof(h->name), "%s", r->name);
 }
 
-/* GO to the end, for a record that says RELEASED, or RETAKING when whoever was about to take it back has gone. */
-int resume_released(const struct options *o, const struct move_record *r, int stop_fd, struct fail *why)
+int resume_released(const struct options *o, const struct move_record *r, int stop_fd,
+		    struct fail *why)
 {
 	struct source_handover h;
 
@@ -23,6 +26,7 @@ int resume_released(const struct options *o, const struct move_record *r, int st
 	h.stop_fd = stop_fd;
 	if (address_parse(&h.peer, r->peer, false, why))
 		return -1;
+	/* RETAKING would make the target hear `undecided` until this process ends. */
 	if (source_handover_retaking(&h, false, why)) {
 		source_handover_drop(&h);
 		return -1;

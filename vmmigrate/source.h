@@ -21,8 +21,10 @@ struct source_result {
 	char                  note[320];
 };
 
-/* stop_fd: readable when the user wants it to end. 0: moved. -1: by the kind of *why the VM runs on here (FAIL_PEER and most
- * others), is in doubt or elsewhere (FAIL_OWNER), or has ended (FAIL_ENDED). r is filled as far as it came. */
-int source_move(const struct options *o, int stop_fd, struct progress *progress, struct source_result *r, struct fail *why);
+/* stop_fd: readable when the user wants it to end. 0: moved. -1: by the kind of *why the VM runs
+ * on here (FAIL_PEER and most others), is in doubt or elsewhere (FAIL_OWNER), or has ended
+ * (FAIL_ENDED). r is filled as far as it came. */
+int source_move(const struct options *o, int stop_fd, struct progress *progress,
+		struct source_result *r, struct fail *why);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmmigrate/source_handover.h"
 
+#include "libcommon/client/moves.h"
 #include "libcommon/fault.h"
 #include "libcommon/io.h"
-#include "libcommon/client/moves.h"
 #include "vmmigrate/find.h"
 
 #include <poll.h>
@@ -11,14 +11,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Between two tries, doubled from first to last: a target that restarts is found soon, one that is
+ * gone is not flooded. */
 #define SOURCE_HANDOVER_FIRST_MS  100u
 #define SOURCE_HANDOVER_LAST_MS   2000u
+/* The VM runs here again while ABORT is tried; the target asks by itself when it hears nothing. */
 #define SOURCE_HANDOVER_ABORT_NS  (2 * WIRE_SECOND)
+#define SOURCE_HANDOVER_ABORT_MS  200
 
-/* ---- the right to settle the move: a logging lease of the live vmrun, or the VM's lock when none lives ---- */
+/* ---- the right to resolve the move ---- */
 
-/* 0: the record still waits for this move's outcome. 1: it has the outcome `want`. -1: somebody else has settled it. */
-static int source_handover_record(struct source_handover *h, bool ours, enum move_state want, struct fail *why)
+/* 0: the move has no outcome yet. 1: it has the outcome `want`. -1: another one, or the record
+ * cannot be read. ours: the caller holds the VM's lock. */
+static int source_handover_record(struct source_handover *h, bool ours, enum move_state want,
+				  struct fail *why)
 {
 	struct judged  *j  = calloc(1, sizeof(*j));
 	enum move_state state;
@@ -46,7 +52,7 @@ static int source_handover_record(struct source_handover *h, bool ours, enum mov
 	return rc;
 }
 
-/* The lease is alive: whatever vmrun answers, it answers. */
+/* Is the lease still valid? Whatever the reply to SYNC is, a reply shows that it is. */
 static bool source_handover_leased(struct source_handover *h)
 {
 	struct fail ignored;
@@ -66,15 +72,17 @@ void source_handover_drop(struct source_handover *h)
 	moves_unlock(&h->vm, &h->lock_fd);
 }
 
-/* want: as source_handover_record's, which is asked when the right had to be taken anew. */
-static int source_handover_hold_for(struct source_handover *h, enum move_state want, struct fail *why)
+/* want: as source_handover_record()'s, which is called when the right had to be taken: while nobody
+ * had it, another process may have resolved the move. */
+static int source_handover_hold_for(struct source_handover *h, enum move_state want,
+				    struct fail *why)
 {
 	struct control *c  = NULL;
 	int             rc = -1;
 
 	if (h->lock_fd >= 0 || source_handover_leased(h))
 		return 0;
-	/* While nobody had the right, the peer may have been told that it is released. */
+	/* While it was not held, the peer may have heard `released` and started the VM. */
 	if (h->keep)
 		return fail_set(why, FAIL_OWNER,
 				"%s: vmrun exited: VM not taken back; see vmmigrate status %s",
@@ -96,7 +104,7 @@ static int source_handover_hold_for(struct source_handover *h, enum move_state w
 	control_close(c);
 	if (rc == 0)
 		rc = source_handover_record(h, h->lock_fd >= 0, want, why);
-	/* Kept, it would pass for a right that was looked at. */
+	/* Kept, the next call would take it for one whose record has been checked. */
 	if (rc < 0)
 		source_handover_drop(h);
 	return rc;
@@ -110,8 +118,9 @@ int source_handover_hold(struct source_handover *h, struct fail *why)
 	return rc;
 }
 
-/* With the lock in hand: the record itself. */
-static int source_handover_write(const struct source_handover *h, enum move_state state, uint64_t generation, struct fail *why)
+/* Without a vmrun, with the VM's lock held: writes the record file. */
+static int source_handover_write(const struct source_handover *h, enum move_state state,
+				 uint64_t generation, struct fail *why)
 {
 	struct move_record *r  = malloc(sizeof(*r));
 	int                 rc = -1;
@@ -123,7 +132,10 @@ static int source_handover_write(const struct source_handover *h, enum move_stat
 		if (!found || !uuid_equal(&r->move, &h->move)) {
 			fail_set(why, FAIL_OWNER, "%s: missing record of this move", h->name);
 		} else {
-			moves_step(r, state, &h->move, generation > r->generation ? generation : r->generation, r->peer);
+			/* It never goes back: an older copy of the VM would pass for newer. */
+			if (generation < r->generation)
+				generation = r->generation;
+			moves_step(r, state, &h->move, generation, r->peer);
 			rc = moves_write(r, why);
 		}
 	}
@@ -140,8 +152,11 @@ int source_handover_retaking(struct source_handover *h, bool on, struct fail *wh
 	return lease_retaking(h->lease, &h->move, on, why);
 }
 
-/* The outcome, by the live vmrun or without one. An answer that was lost on the way is looked up in the record. */
-static int source_handover_conclude(struct source_handover *h, enum move_state outcome, uint64_t generation, bool by_user, struct fail *why)
+/* Records the outcome, by the vmrun that runs or without one. Twice at most: when the lease is
+ * lost, the call may have been carried out all the same, which the record tells when the right
+ * is taken again. */
+static int source_handover_conclude(struct source_handover *h, enum move_state outcome,
+				    uint64_t generation, bool by_user, struct fail *why)
 {
 	int rc = -1;
 
@@ -152,7 +167,7 @@ static int source_handover_conclude(struct source_handover *h, enum move_state o
 			return held < 0 ? -1 : 0;
 		h->here_alive = h->lock_fd < 0;
 		if (h->lock_fd >= 0)
-			return source_handover_write(h, outcome, by_user ? h->generation + 1 : generation, why);
+			return source_handover_write(h, outcome, generation, why);
 		rc = outcome == MOVE_MOVED ? lease_done(h->lease, &h->move, generation, why) :
 					     lease_retake(h->lease, &h->move, by_user, why);
 		if (rc == 0 || h->lease->lost == FAIL_NONE)
@@ -163,17 +178,21 @@ static int source_handover_conclude(struct source_handover *h, enum move_state o
 
 int source_handover_done(struct source_handover *h, uint64_t generation, struct fail *why)
 {
-	return source_handover_conclude(h, MOVE_MOVED, generation ? generation : h->generation + 1, false, why);
+	if (generation == 0)
+		generation = h->generation + 1;
+	return source_handover_conclude(h, MOVE_MOVED, generation, false, why);
 }
 
 int source_handover_retake(struct source_handover *h, bool by_user, struct fail *why)
 {
-	return source_handover_conclude(h, MOVE_RETAKEN, 0, by_user, why);
+	/* The peer may have run the VM, and know of one generation more. */
+	return source_handover_conclude(h, MOVE_RETAKEN, by_user ? h->generation + 1 : 0, by_user,
+					why);
 }
 
 /* ---- GO ---- */
 
-/* RELEASED and GO, then what the target says. 0: m is RUNNING or RETURNED; -1: nothing decided. */
+/* RELEASED and GO, then the reply. 0: m is RUNNING or RETURNED. -1: nothing is decided. */
 static int source_handover_ask(struct source_handover *h, struct message *m, struct fail *why)
 {
 	m->vm         = h->vm;
@@ -188,7 +207,7 @@ static int source_handover_ask(struct source_handover *h, struct message *m, str
 	fault_point("vmmigrate.source.go-sent");
 	if (wire_recv_message(h->wire, m, WIRE_GO_NS, why))
 		return -1;
-	/* The VM has run on behind this move. */
+	/* The target has known a later generation of the VM: it ran there and was moved on. */
 	if (m->type == MSG_ANSWER && m->state == ANSWER_SUPERSEDED) {
 		m->type       = MSG_RUNNING;
 		m->generation = 0;
@@ -196,18 +215,24 @@ static int source_handover_ask(struct source_handover *h, struct message *m, str
 		return 0;
 	}
 	if (m->type == MSG_ANSWER)
-		return fail_set(why, FAIL_OWNER, "%s: %s%s%s", h->wire->peer, answer_state_names[m->state], m->reason[0] ? ": " : "", m->reason);
-	if ((m->type != MSG_RUNNING && m->type != MSG_RETURNED) || !uuid_equal(&m->move, &h->move) || !uuid_equal(&m->vm, &h->vm))
-		return fail_set(why, FAIL_OWNER, "%s: expected RUNNING or RETURNED, got %s", h->wire->peer, message_type_names[m->type]);
+		return fail_set(why, FAIL_OWNER, "%s: %s%s%s", h->wire->peer,
+				answer_state_names[m->state], m->reason[0] ? ": " : "", m->reason);
+	if ((m->type != MSG_RUNNING && m->type != MSG_RETURNED) ||
+	    !uuid_equal(&m->move, &h->move) || !uuid_equal(&m->vm, &h->vm))
+		return fail_set(why, FAIL_OWNER, "%s: expected RUNNING or RETURNED, got %s",
+				h->wire->peer, message_type_names[m->type]);
 	return 0;
 }
 
 static int source_handover_try(struct source_handover *h, struct message *m, struct fail *why)
 {
-	/* A human may settle it between two tries, when vmrun and with it our lease has gone. */
-	if (!h->wire && (source_handover_hold(h, why) || wire_connect(&h->wire, &h->peer, h->insecure, why)))
+	/* Between two tries the right may get lost, when vmrun exits, and another process may
+	 * resolve the move: then GO must not be said any more. */
+	if (!h->wire && (source_handover_hold(h, why) ||
+			 wire_connect(&h->wire, &h->peer, h->insecure, why)))
 		return -1;
-	/* From here on nothing but the answer ends the wait: signals stop between tries. */
+	/* From here on only the reply or its deadline ends the wait: a signal that cut it short
+	 * would leave the outcome unknown without need. stop_fd is checked between tries. */
 	h->wire->watch[0].fd = h->wire->watch[1].fd = -1;
 	int rc = source_handover_ask(h, m, why);
 
@@ -216,7 +241,7 @@ static int source_handover_try(struct source_handover *h, struct message *m, str
 	return rc;
 }
 
-/* GO until it is answered, the time is over, or somebody says stop. */
+/* GO until the target replies, the time is over, or stop_fd is readable. */
 static int source_handover_go(struct source_handover *h, struct message *m, struct fail *why)
 {
 	uint64_t until = io_now_ns() + h->timeout_ns;
@@ -234,21 +259,24 @@ static int source_handover_go(struct source_handover *h, struct message *m, stru
 	return 0;
 }
 
-static int source_handover_running(struct source_handover *h, const struct message *m, struct fail *why)
+static int source_handover_running(struct source_handover *h, const struct message *m,
+				   struct fail *why)
 {
 	char text[400];
 
 	h->running_ns = io_now_ns();
 	h->alive      = m->alive;
 	fault_point("vmmigrate.source.running-heard");
-	/* The VM has moved whatever becomes of our record; one that stays is harmless and `resume` or `resolve` removes it. */
+	/* The VM has moved whatever becomes of the record here. One that stays RELEASED does no
+	 * harm: the VM cannot be started by it, and `resume` or `resolve` ends it. */
 	if (source_handover_done(h, m->generation, why))
 		snprintf(h->note, sizeof(h->note), "the local record was not updated: %.280s",
 			 fail_text(why, text, sizeof(text)));
 	return 0;
 }
 
-static int source_handover_returned(struct source_handover *h, const struct message *m, struct fail *why)
+static int source_handover_returned(struct source_handover *h, const struct message *m,
+				    struct fail *why)
 {
 	char text[400], peer[ADDRESS_TEXT_MAX];
 
@@ -287,14 +315,16 @@ int source_handover_run(struct source_handover *h, struct fail *why)
 			      "runs (%.120s); not running here; use vmmigrate resume %s",
 			      h->name, peer, text, h->name);
 	} else {
-		rc = m->type == MSG_RUNNING ? source_handover_running(h, m, why) : source_handover_returned(h, m, why);
+		rc = m->type == MSG_RUNNING ? source_handover_running(h, m, why) :
+					      source_handover_returned(h, m, why);
 	}
 	source_handover_drop(h);
 	free(m);
 	return rc;
 }
 
-static int source_handover_abort_once(const struct source_handover *h, struct message *m, const char *reason, struct fail *why)
+static int source_handover_abort_once(const struct source_handover *h, struct message *m,
+				      const char *reason, struct fail *why)
 {
 	struct wire *w;
 	int          rc;
@@ -311,7 +341,7 @@ static int source_handover_abort_once(const struct source_handover *h, struct me
 	if (rc == 0)
 		rc = wire_recv_message(w, m, WIRE_GO_NS, why);
 	wire_close(w);
-	/* It may know nothing of the move yet: the one who loads for us is about to record READY. */
+	/* `unknown` is no end: the target may be loading STATE, and record READY in a moment. */
 	if (rc == 0 && m->type == MSG_ANSWER)
 		rc = fail_set(why, FAIL_PEER, "%s", answer_state_names[m->state]);
 	return rc;
@@ -326,7 +356,7 @@ void source_handover_abort(const struct source_handover *h, const char *reason)
 	while (m && source_handover_abort_once(h, m, reason, &ignored) && io_now_ns() < until) {
 		struct pollfd p = { .fd = h->stop_fd, .events = POLLIN };
 
-		if (poll(&p, 1, 200) > 0)
+		if (poll(&p, 1, SOURCE_HANDOVER_ABORT_MS) > 0)
 			break;
 	}
 	free(m);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmmigrate/spawn.h"
 
-#include "libcommon/io.h"
 #include "libcommon/client/moves.h"
+#include "libcommon/io.h"
 #include "vmmigrate/find.h"
 #include "vmmigrate/wire.h"
 
@@ -18,8 +18,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SPAWN_START_NS (45 * WIRE_SECOND)      /* within the source's patience for AGREE */
+/* Shorter than WIRE_AGREE_NS, the source's wait for AGREE: it should get the reason, not a
+ * timeout. */
+#define SPAWN_START_NS (45 * WIRE_SECOND)
+/* A vmrun without a lease exits by itself; one that takes longer is told to, then killed. */
 #define SPAWN_END_NS   (5 * WIRE_SECOND)
+/* A VM that comes back may find its old vmrun still exiting, with its disks to be flushed. */
 #define SPAWN_CLAIM_MS 15000u
 #define SPAWN_AGAIN_MS 10
 #define SPAWN_ARGS_MAX 512
@@ -40,16 +44,22 @@ const char *spawn_override(char **v, const char *name)
 	return found;
 }
 
-static int spawn_socket(struct spawn *s, const struct options *o, const struct machine *m, struct fail *why)
+static int spawn_socket(struct spawn *s, const struct options *o, const struct machine *m,
+			struct fail *why)
 {
-	const char *path = spawn_override(o->overrides, "control"), *name = spawn_override(o->overrides, "name");
+	const char *path = spawn_override(o->overrides, "control");
+	const char *name = spawn_override(o->overrides, "name");
+	/* --control is a path; control_open() takes a word without a slash for a name. */
+	const char *dot = path && !strchr(path, '/') ? "./" : "";
 
-	if (path && snprintf(s->socket, sizeof(s->socket), "%s%s", strchr(path, '/') ? "" : "./", path) >= (int)sizeof(s->socket))
+	if (path && snprintf(s->socket, sizeof(s->socket), "%s%s", dot, path) >=
+		    (int)sizeof(s->socket))
 		return fail_set(why, FAIL_USAGE, "--control: path too long");
 	return path ? 0 : paths_socket(s->socket, name ? name : m->name, true, why);
 }
 
-static int spawn_log(struct spawn *s, const struct machine *m, const struct wire *wire, struct fail *why)
+static int spawn_log(struct spawn *s, const struct machine *m, const struct wire *wire,
+		     struct fail *why)
 {
 	char dir[PATHS_MAX];
 
@@ -60,8 +70,9 @@ static int spawn_log(struct spawn *s, const struct machine *m, const struct wire
 	s->log_fd = open(s->log, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (s->log_fd < 0)
 		return fail_sys(why, "%s", s->log);
-	/* Kept by vmrun, whose standard error it is: two would mix their messages up, and cut off each other's. The vmrun of a VM that
-	 * has just left this host, and comes back, may still be ending. */
+	/* The lock is vmrun's for its life, since the file is its standard error: two would mix up
+	 * their messages, and truncate each other's. The vmrun of a VM that has just left this
+	 * host, and comes back, may still be exiting. */
 	uint64_t until = io_now_ns() + SPAWN_END_NS;
 
 	while (flock(s->log_fd, LOCK_EX | LOCK_NB)) {
@@ -83,7 +94,7 @@ static int spawn_log(struct spawn *s, const struct machine *m, const struct wire
 	return 0;
 }
 
-/* vmrun beside us, else whatever PATH finds. */
+/* The vmrun in the folder of this vmmigrate, which is of the same version; else the one in PATH. */
 static const char *spawn_vmrun(char path[PATHS_MAX])
 {
 	ssize_t n = readlink("/proc/self/exe", path, PATHS_MAX - 8);
@@ -101,7 +112,7 @@ static const char *spawn_vmrun(char path[PATHS_MAX])
 	return "vmrun";
 }
 
-/* In the child. Nothing here may fail silently: the log is its stderr. */
+/* In the child. What fails is written to the log, which is vmrun's standard error. */
 static void spawn_exec(const struct spawn *s, char **argv, int tree) __attribute__((noreturn));
 static void spawn_exec(const struct spawn *s, char **argv, int tree)
 {
@@ -119,7 +130,8 @@ static void spawn_exec(const struct spawn *s, char **argv, int tree)
 	_exit(127);
 }
 
-static int spawn_start(struct spawn *s, const struct options *o, const void *tree, size_t len, struct fail *why)
+static int spawn_start(struct spawn *s, const struct options *o, const void *tree, size_t len,
+		       struct fail *why)
 {
 	char   path[PATHS_MAX], script[4096];
 	char  *argv[SPAWN_ARGS_MAX];
@@ -155,9 +167,10 @@ static int spawn_start(struct spawn *s, const struct options *o, const void *tre
 const char *spawn_last_line(const struct spawn *s, char *out, size_t capacity)
 {
 	char    text[4096];
-	off_t   end = lseek(s->log_fd, 0, SEEK_END);
-	off_t   at  = end - (off_t)s->log_begin > (off_t)sizeof(text) - 1 ? end - (off_t)sizeof(text) + 1 : (off_t)s->log_begin;
-	ssize_t n   = s->log_fd < 0 || end < at ? 0 : pread(s->log_fd, text, sizeof(text) - 1, at);
+	off_t   end   = lseek(s->log_fd, 0, SEEK_END);
+	off_t   begin = (off_t)s->log_begin, most = (off_t)sizeof(text) - 1;
+	off_t   at    = end - begin > most ? end - most : begin;
+	ssize_t n     = s->log_fd < 0 || end < at ? 0 : pread(s->log_fd, text, (size_t)most, at);
 	char   *line;
 
 	out[0] = '\0';
@@ -174,10 +187,11 @@ const char *spawn_last_line(const struct spawn *s, char *out, size_t capacity)
 	return out;
 }
 
-/* Has what we started ended with a failure? A service manager's client may end well before its VM does. */
+/* Has the process that was started failed? A service manager's client may exit with 0 long before
+ * its vmrun does. */
 static int spawn_ended(struct spawn *s, const struct options *o, struct fail *why)
 {
-	char words[256];
+	char line[256];
 	int  status;
 
 	if (s->pid < 0 || waitpid(s->pid, &status, WNOHANG) != s->pid)
@@ -185,9 +199,9 @@ static int spawn_ended(struct spawn *s, const struct options *o, struct fail *wh
 	s->pid = -1;
 	if (o->spawn && WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
-	spawn_last_line(s, words, sizeof(words));
+	spawn_last_line(s, line, sizeof(line));
 	return fail_set(why, FAIL_REFUSED, "%s",
-			words[0] ? words : "vmrun exited without an error message");
+			line[0] ? line : "vmrun exited without an error message");
 }
 
 int spawn_claim(struct spawn *s, const struct uuid *vm, struct fail *why)
@@ -203,11 +217,12 @@ static int spawn_token(struct spawn *s, struct fail *why)
 	if (uuid_random(&random, why))
 		return -1;
 	uuid_text(&random, text);
-	snprintf(s->token, sizeof(s->token), "%ld.%" PRIu64 ".%s", (long)getpid(), moves_start_time(getpid()), text);
+	snprintf(s->token, sizeof(s->token), "%ld.%" PRIu64 ".%s", (long)getpid(),
+		 moves_start_time(getpid()), text);
 	return 0;
 }
 
-/* The socket answers, it is our VM's, and we have its lease. 1: not yet. */
+/* 0: the socket answers, it is that VM's, and we have its lease. 1: not yet. */
 static int spawn_take(struct spawn *s, const struct machine *m, struct fail *why)
 {
 	struct fail not_yet;
@@ -230,14 +245,15 @@ static int spawn_take(struct spawn *s, const struct machine *m, struct fail *why
 	return 0;
 }
 
-int spawn_open(struct spawn *s, const struct options *o, const struct machine *m, const void *tree, size_t len,
-		  const struct wire *wire, struct fail *why)
+int spawn_open(struct spawn *s, const struct options *o, const struct machine *m, const void *tree,
+	       size_t len, const struct wire *wire, struct fail *why)
 {
 	uint64_t until = io_now_ns() + SPAWN_START_NS;
-	char     words[256];
+	char     line[256];
 	int      rc;
 
-	if (spawn_socket(s, o, m, why) || spawn_log(s, m, wire, why) || spawn_token(s, why) || spawn_start(s, o, tree, len, why))
+	if (spawn_socket(s, o, m, why) || spawn_log(s, m, wire, why) || spawn_token(s, why) ||
+	    spawn_start(s, o, tree, len, why))
 		goto fail;
 	while ((rc = spawn_take(s, m, why)) == 1) {
 		if (spawn_ended(s, o, why))
@@ -247,10 +263,10 @@ int spawn_open(struct spawn *s, const struct options *o, const struct machine *m
 			goto fail;
 		}
 		if (io_now_ns() >= until) {
-			spawn_last_line(s, words, sizeof(words));
+			spawn_last_line(s, line, sizeof(line));
 			fail_set(why, FAIL_REFUSED, "vmrun did not open %.120s within %u s%s%s",
 				 s->socket, (unsigned)(SPAWN_START_NS / WIRE_SECOND),
-				 words[0] ? ": " : "", words);
+				 line[0] ? ": " : "", line);
 			goto fail;
 		}
 		poll(NULL, 0, SPAWN_AGAIN_MS);
@@ -262,8 +278,9 @@ fail:
 	return -1;
 }
 
-/* Our own child, which nobody but us can have filled: it is not READY, and its first lease was ours or nobody's. It ends by itself
- * once that lease, or we, are gone; one that has not come so far is told. */
+/* The child is not READY, since only this process could fill it, and exits by itself once its lease
+ * is closed. One that has not got as far as the lease gets SIGTERM at once; SIGKILL comes last. No
+ * other vmrun is ever signalled. */
 static void spawn_end(struct spawn *s, bool leased)
 {
 	uint64_t until   = io_now_ns() + (leased ? SPAWN_END_NS : 0);
@@ -290,10 +307,12 @@ void spawn_close(struct spawn *s, bool keep)
 	s->control = NULL;
 	if (!keep) {
 		spawn_end(s, leased);
-		/* What it had to say has been said to the source; an empty log is nobody's use. */
-		if (s->log_fd >= 0 && ftruncate(s->log_fd, (off_t)s->log_begin) == 0 && s->log_begin == 0)
+		/* Its last message went to the source as the reason; an empty log is of no use. */
+		if (s->log_fd >= 0 && ftruncate(s->log_fd, (off_t)s->log_begin) == 0 &&
+		    s->log_begin == 0)
 			unlink(s->log);
 	}
 	io_close(&s->log_fd);
-	io_close(&s->claim);      /* last: its end is what others wait for */
+	/* Last: whoever waits for the lock may start the VM. */
+	io_close(&s->claim);
 }

@@ -18,7 +18,7 @@ static void status_when(uint64_t ns, char out[40])
 		snprintf(out, 40, "?");
 }
 
-/* Per state and whether its vmrun lives: what it means and what settles it. */
+/* What a state means, by whether a vmrun runs, and which command resolves it. */
 static void status_explain(const struct move_record *r, bool alive)
 {
 	switch (r->state) {
@@ -95,7 +95,7 @@ static void status_print(const struct move_record *r, const char *vmrun, bool al
 	status_explain(r, alive);
 }
 
-/* What is judged, else what the file says. */
+/* The judged record; what the file says when it cannot be judged. */
 static int status_each(void *arg, const struct move_record *r, struct fail *why)
 {
 	struct judged *j = calloc(1, sizeof(*j));

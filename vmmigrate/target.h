@@ -7,8 +7,8 @@
 /* One connection to a listener, in a process of its own; the exit status of that process. */
 enum target_outcome {
 	TARGET_MOVED      = 0,      /* a VM runs here now because of this connection */
-	TARGET_FAILED     = 4,      /* a move failed or was refused; at most a record RETURNED is left */
-	TARGET_UNRESOLVED = 5,      /* a VM is kept here, READY; neither GO nor ABORT was received */
+	TARGET_FAILED     = 4,      /* it failed or was refused; a record RETURNED may be left */
+	TARGET_UNRESOLVED = 5,      /* a VM is kept here, READY, without GO or ABORT */
 	TARGET_NOTHING    = 7,      /* no move: QUERY, ABORT, invalid input */
 };
 

@@ -19,7 +19,7 @@
 extern const char *const target_features[TARGET_FEATURES];      /* what HELLO's `needs` may name */
 
 struct target_hello {
-	char     ask[ADDRESS_TEXT_MAX];      /* where the source answers QUERY; fits a record's peer */
+	char     ask[ADDRESS_TEXT_MAX];      /* where the source is queried; fits a record */
 	uint64_t populated;                  /* bytes of guest memory in use at the source */
 };
 
@@ -32,8 +32,8 @@ int target_check_hello(const struct message *hello, const struct machine *m, int
  * them has enough. */
 int target_check_memory(uint64_t bytes, struct fail *why);
 
-/* Takes the VM's lock into s, unless the VM runs here, or its record forbids this move: FAIL_REFUSED,
- * FAIL_OWNER. FAIL_LIMIT: too many moves are unresolved on this host. */
+/* Takes the VM's lock into s, unless the VM runs here, or its record forbids this move:
+ * FAIL_REFUSED, FAIL_OWNER. FAIL_LIMIT: too many moves are unresolved on this host. */
 int target_check_claim(const struct message *hello, const struct machine *m, struct spawn *s,
 		       struct fail *why);
 

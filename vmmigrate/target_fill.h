@@ -11,8 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* State T1 of docs/protocol.md 5, after AGREE: images and pages into the incoming vmrun, barriers
- * acknowledged, damaged chunks requested again, the audit answered. All pointers are the caller's. */
+/* State T1 of docs/protocol.md 5, after AGREE: images and pages into the incoming vmrun,
+ * barriers acknowledged, damaged chunks requested again, the audit answered. All pointers are
+ * the caller's. */
 
 struct target_fill {
 	struct wire        *wire;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmmigrate/unresolved.h"
 
-#define UNRESOLVED_FIRST_NS 500000000u
-#define UNRESOLVED_LAST_NS  30000000000u
+#define UNRESOLVED_FIRST_NS 500000000u           /* 0.5 s, doubled */
+#define UNRESOLVED_LAST_NS  30000000000u         /* up to 30 s */
 
 struct unresolved_seen { struct unresolved *d; uint64_t now_ns; };
 
@@ -10,19 +10,23 @@ static int unresolved_each(void *arg, const struct move_record *r, struct fail *
 {
 	struct unresolved_seen *s = arg;
 	struct unresolved      *d = s->d;
-	unsigned            i = 0;
+	unsigned                i = 0;
 
 	(void)why;
 	if (r->state != MOVE_READY)
 		return 0;
-	while (i < d->n && !(uuid_equal(&d->moves[i].vm, &r->vm) && uuid_equal(&d->moves[i].move, &r->move)))
+	while (i < d->n && !(uuid_equal(&d->moves[i].vm, &r->vm) &&
+			     uuid_equal(&d->moves[i].move, &r->move)))
 		i++;
 	if (i == UNRESOLVED_MAX) {
 		d->more = true;
 		return 0;
 	}
 	if (i == d->n)
-		d->moves[d->n++] = (struct unresolved_move){ .vm = r->vm, .move = r->move, .at_ns = s->now_ns, .pause_ns = UNRESOLVED_FIRST_NS };
+		d->moves[d->n++] = (struct unresolved_move){
+			.vm = r->vm, .move = r->move, .at_ns = s->now_ns,
+			.pause_ns = UNRESOLVED_FIRST_NS,
+		};
 	d->moves[i].seen = true;
 	return 0;
 }
@@ -30,12 +34,12 @@ static int unresolved_each(void *arg, const struct move_record *r, struct fail *
 void unresolved_scan(struct unresolved *d, uint64_t now_ns)
 {
 	struct unresolved_seen s = { .d = d, .now_ns = now_ns };
-	struct fail        ignored;
+	struct fail            ignored;
 
 	d->more = false;
 	for (unsigned i = 0; i < d->n; i++)
 		d->moves[i].seen = false;
-	/* A damaged record is passed over here; `status` names it. */
+	/* A record that cannot be read is skipped here; `status` reports it. */
 	moves_list(unresolved_each, &s, &ignored);
 	for (unsigned i = 0; i < d->n;)
 		if (!d->moves[i].seen && !d->moves[i].asker)
@@ -74,7 +78,9 @@ bool unresolved_asked(struct unresolved *d, pid_t asker, bool left, uint64_t now
 		one->asker = 0;
 		if (left) {
 			one->at_ns    = now_ns + one->pause_ns;
-			one->pause_ns = one->pause_ns * 2 < UNRESOLVED_LAST_NS ? one->pause_ns * 2 : UNRESOLVED_LAST_NS;
+			one->pause_ns *= 2;
+			if (one->pause_ns > UNRESOLVED_LAST_NS)
+				one->pause_ns = UNRESOLVED_LAST_NS;
 		} else {
 			*one = d->moves[--d->n];
 		}
