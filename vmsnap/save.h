@@ -29,6 +29,7 @@ struct save_report {
 
 /* The whole save. The VM is left as it was found, also after a failure; with --stop-after it has
  * quit after success. */
-int save_run(const struct options *o, struct progress *progress, struct save_report *r, struct fail *why);
+int save_run(const struct options *o, struct progress *progress, struct save_report *r,
+	     struct fail *why);
 
 #endif

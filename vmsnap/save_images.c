@@ -9,7 +9,7 @@
 
 static const char *const save_images_names[IMAGES_MAX] = { "kernel", "initrd" };
 
-/* vmrun keeps the length of what fd names: it is sealed. */
+/* vmrun has sealed the size of the file, so that reading the mapping raises no SIGBUS. */
 static int save_images_map(struct save_image *one, int fd, struct fail *why)
 {
 	struct stat st;
@@ -29,15 +29,15 @@ static int save_images_map(struct save_image *one, int fd, struct fail *why)
 	return 0;
 }
 
-static int save_images_fetch_one(struct save_images *im, struct lease *l, const struct machine_host *h,
-			    const char *name, struct fail *why)
+static int save_images_fetch_one(struct save_images *im, struct lease *l,
+				 const struct machine_host *h, const char *name, struct fail *why)
 {
 	struct save_image *one = &im->v[im->n];
 	int                fd, rc;
 
 	*one = (struct save_image){ .name = name };
 	if (lease_image(l, name, &fd, &one->len, why)) {
-		/* What its host said to vmrun is vmrun's refusal to us. */
+		/* Why vmrun could not open it is its host's error; here vmrun has refused. */
 		if (why->kind != FAIL_ENDED)
 			why->kind = FAIL_PEER;
 		return fail_prefix(why, "--with-images: ");
@@ -53,7 +53,8 @@ static int save_images_fetch_one(struct save_images *im, struct lease *l, const 
 	return 0;
 }
 
-int save_images_fetch(struct save_images *im, struct lease *l, const struct machine *m, struct fail *why)
+int save_images_fetch(struct save_images *im, struct lease *l, const struct machine *m,
+		      struct fail *why)
 {
 	for (unsigned i = 0; i < IMAGES_MAX; i++) {
 		const struct machine_host *h = machine_host_find(m, save_images_names[i]);

@@ -22,7 +22,8 @@ struct save_images {
 
 /* All images of the machine m. FAIL_PEER: vmrun no longer has one of them, or has another than m
  * records. save_images_close() in any case. */
-int save_images_fetch(struct save_images *im, struct lease *l, const struct machine *m, struct fail *why);
+int save_images_fetch(struct save_images *im, struct lease *l, const struct machine *m,
+		      struct fail *why);
 uint64_t save_images_size(const struct save_images *im);       /* bytes of the images */
 uint64_t save_images_space(const struct save_images *im);      /* bytes of snapshot they take */
 int      save_images_write(const struct save_images *im, struct snap_writer *w, struct fail *why);
