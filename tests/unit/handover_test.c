@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The right to settle a move: vmmigrate/source_handover.c with real records and locks. No vmrun lives here, so the right is the
- * VM's lock. */
+/* The right to resolve a move: vmmigrate/source_handover.c with real records and locks. No vmrun
+ * runs here, so the right is the VM's lock. */
 #include "vmmigrate/source_handover.h"
 
 #include "libcommon/client/moves.h"
@@ -80,10 +80,11 @@ static void test_held(void)
 	struct fail        why;
 
 	write_record(&r);
-	ok(source_handover_hold(&h, &why) == 0 && lock_is_held(&r), "a move that waits for its outcome is held");
+	ok(source_handover_hold(&h, &why) == 0 && lock_is_held(&r),
+	   "a move that waits for its outcome is held");
 	ok(source_handover_hold(&h, &why) == 0, "and held again");
 	source_handover_drop(&h);
-	ok(!lock_is_held(&r), "until it is let go");
+	ok(!lock_is_held(&r), "until it is dropped");
 }
 
 static void test_resolved(void)
@@ -94,11 +95,13 @@ static void test_resolved(void)
 
 	r.state = MOVE_MOVED;
 	write_record(&r);
-	ok(source_handover_hold(&h, &why) && why.kind == FAIL_OWNER && h.resolved && !lock_is_held(&r),
-	   "one that somebody else has settled is not");
+	ok(source_handover_hold(&h, &why) && why.kind == FAIL_OWNER && h.resolved &&
+	   !lock_is_held(&r),
+	   "one that another process has resolved is not");
 }
 
-/* Between two tries: the record cannot be read at the first, and says at the second that it is over. */
+/* Between two tries: the record cannot be read at the first, and says at the second that it is
+ * over. */
 static void test_unread(void)
 {
 	struct move_record r = released();
@@ -109,11 +112,11 @@ static void test_unread(void)
 	damage_record(&r);
 	ok(source_handover_hold(&h, &why) && why.kind == FAIL_OWNER && !h.resolved,
 	   "a record that cannot be read gives no right");
-	ok(!lock_is_held(&r), "and others are not kept from settling the move");
+	ok(!lock_is_held(&r), "and others are not kept from resolving the move");
 	r.state = MOVE_MOVED;
 	write_record(&r);
 	ok(source_handover_hold(&h, &why) && why.kind == FAIL_OWNER && h.resolved,
-	   "the next try looks at the record, and finds it settled");
+	   "the next try reads the record, and finds it resolved");
 	source_handover_drop(&h);
 }
 
