@@ -150,7 +150,7 @@ int find_judged(const struct uuid *vm, bool ours, struct judged *j, struct fail 
 		}
 		if (moves_read_synced(vm, &j->r, &j->found, why))
 			return -1;
-		/* Read first, then checked: a vmrun that took the lock meanwhile may have
+		/* Checked after reading: a vmrun that has taken the lock in between may have
 		 * written. */
 		if (ours || (moves_held(vm, &held, NULL, why) == 0 && !held))
 			return 0;

@@ -245,8 +245,8 @@ json_t *message_wants_put(const struct message *m)
 
 /* ---- hashes ---- */
 
-/* One string with 16 digits a page: smaller than an array and faster to parse, since the VM is
- * paused meanwhile. Read after `pages`, which says how many there must be. */
+/* One string with 16 digits a page: smaller than an array and faster to parse, since all this
+ * happens during the pause. Read after `pages`, which says how many there must be. */
 int message_hashes_get(struct message *m, const json_t *v, const char *name, struct fail *why)
 {
 	const char *s = json_string_value(v);

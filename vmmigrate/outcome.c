@@ -27,8 +27,11 @@ static void outcome_answer(struct message *out, enum answer_state state, const s
 		fail_text(why, out->reason, sizeof(out->reason));
 }
 
-int outcome_without_vmrun(const struct move_record *r, enum move_state from, enum move_state to,
-			  struct fail *why)
+/* Only if no vmrun of the VM runs: takes the VM's lock, which the caller does not hold, and writes
+ * another state for the latest move, from -> to. FAIL_OWNER: the record is of another move by now,
+ * or in a third state. */
+static int outcome_without_vmrun(const struct move_record *r, enum move_state from,
+				 enum move_state to, struct fail *why)
 {
 	struct move_record now;
 	bool               found;

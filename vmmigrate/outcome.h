@@ -34,10 +34,4 @@ int outcome_ask_peer(const struct move_record *r, bool insecure, struct message 
 int outcome_release(const struct uuid *vm, const struct uuid *move, const char *name,
 		    struct fail *why);
 
-/* Only if no vmrun of the VM runs: takes the VM's lock, which the caller does not hold, and writes
- * another state for the latest move, from -> to. FAIL_OWNER: the record is of another move by now,
- * or in a third state. */
-int outcome_without_vmrun(const struct move_record *r, enum move_state from, enum move_state to,
-			  struct fail *why);
-
 #endif

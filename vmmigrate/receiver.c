@@ -141,11 +141,6 @@ bool receiver_clean(const struct receiver *r)
 	return r->nowed == 0;
 }
 
-uint64_t receiver_chunks(const struct receiver *r)
-{
-	return r->chunks;
-}
-
 uint64_t receiver_data_pages(const struct receiver *r)
 {
 	return r->data_pages;

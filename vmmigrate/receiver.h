@@ -28,7 +28,6 @@ int receiver_resent(struct receiver *r, uint64_t number, struct fail *why);
 /* ROUND was received: it must be acknowledged once receiver_clean() is true. */
 int receiver_round(struct receiver *r, uint64_t chunk, struct fail *why);
 bool receiver_clean(const struct receiver *r);         /* no damaged chunk is missing */
-uint64_t receiver_chunks(const struct receiver *r);
 uint64_t receiver_data_pages(const struct receiver *r);      /* received; not those of zeros */
 
 /* One AUDIT message against our memory; receiver_audited fills an AUDITED message with the

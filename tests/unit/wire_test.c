@@ -368,7 +368,7 @@ static void *target_thread(void *arg)
 	struct message  *m = calloc(1, sizeof(*m));
 	struct fail      bad = { 0 };
 	bool             due = false;
-	uint64_t         round = 0, chunk = 0;
+	uint64_t         round = 0, chunk = 0, received = 0;
 
 	for (;;) {
 		struct chunk   c;
@@ -379,9 +379,10 @@ static void *target_thread(void *arg)
 		if (wire_recv(right, &c, &payload, &damaged, 5 * WIRE_SECOND, &bad))
 			break;
 		if (c.type == CHUNK_PAGES) {
-			if (receiver_pages(r, &c, payload, damaged || receiver_chunks(r) == 1,
+			if (receiver_pages(r, &c, payload, damaged || received == 1,
 					   &resend, &number, &bad))
 				break;
+			received++;
 			if (resend) {
 				m->type  = MSG_RESEND;
 				m->chunk = number;
