@@ -1,22 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The right to resolve a move: vmmigrate/source_handover.c with real records and locks. No vmrun
  * runs here, so the right is the VM's lock. */
-#include "vmmigrate/source_handover.h"
-
 #include "libcommon/client/moves.h"
+#include "tests/unit/tap.h"
+#include "vmmigrate/source_handover.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int  tests, failed;
 static char top[] = "/tmp/vf-handover.XXXXXX";
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %d - %s\n", good ? "" : "not ", ++tests, claim);
-	failed += !good;
-}
 
 static const char *record_path(const struct uuid *vm)
 {
@@ -122,16 +115,14 @@ static void test_unread(void)
 
 int main(void)
 {
+	char command[64];
+
 	if (!mkdtemp(top) || setenv("VMFERRY_STATE_DIR", top, 1) ||
 	    setenv("VMFERRY_RUNTIME_DIR", top, 1))
 		return 1;
 	test_held();
 	test_resolved();
 	test_unread();
-	printf("1..%d\n", tests);
-
-	char command[64];
-
 	snprintf(command, sizeof(command), "rm -rf %s", top);
-	return system(command) || failed ? 1 : 0;
+	return system(command) ? 1 : done_testing();
 }

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* The wire of a move: messages, preamble, chunks, addresses; pages sent, damaged, requested again,
  * received and compared. */
+#include "libcommon/bytes.h"
+#include "libcommon/io.h"
+#include "tests/unit/tap.h"
 #include "vmmigrate/address.h"
 #include "vmmigrate/message.h"
 #include "vmmigrate/receiver.h"
 #include "vmmigrate/sender.h"
 #include "vmmigrate/wire.h"
-
-#include "libcommon/bytes.h"
-#include "libcommon/io.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -21,14 +21,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static int count, failed;
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %d - %s\n", good ? "" : "not ", ++count, claim);
-	failed += !good;
-}
 
 static struct message a, b;
 static struct fail    why;
@@ -80,7 +72,7 @@ static void test_messages(void)
 		if (message_same() && b.type == a.type)
 			good++;
 		else
-			printf("# %s: %s\n", message_type_names[t], why.what);
+			note("%s: %s", message_type_names[t], why.what);
 	}
 	ok(good == MESSAGE_TYPES, "each of the messages comes back as it was written");
 	a.type = MSG_AUDIT;
@@ -127,7 +119,7 @@ static void test_hostile(void)
 		    why.kind == FAIL_PEER)
 			good++;
 		else
-			printf("# accepted: %s\n", hostile[i]);
+			note("accepted: %s", hostile[i]);
 	}
 	ok(good == n, "invalid messages are refused");
 	memset(big, ' ', 2 << 20);
@@ -293,7 +285,7 @@ static void test_addresses(void)
 		if (rows[i].host ? same : rc == -1)
 			good++;
 		else
-			printf("# %s\n", rows[i].text);
+			note("%s", rows[i].text);
 	}
 	ok(good == n, "HOST[:PORT] in all its forms, and invalid ones");
 	bool loop = address_is_loopback((struct sockaddr *)&in);
@@ -541,6 +533,5 @@ int main(void)
 	test_audit_order();
 	close(source.rams[0].fd);
 	close(target.rams[0].fd);
-	printf("1..%d\n", count);
-	return failed != 0;
+	return done_testing();
 }
