@@ -105,8 +105,8 @@ int message_extents_get(struct message *m, const json_t *v, const char *name, st
 		uint64_t n[3];
 
 		if (message_numbers(json_array_get(v, i), n, 3))
-			return message_invalid(name, "invalid entry (expected [region, first, "
-						     "pages])", why);
+			return message_invalid(name,
+				"invalid entry (expected [region, first, pages])", why);
 		m->extents[m->nextents++] = (struct message_extent){
 			.region = n[0], .first = n[1], .count = n[2],
 		};
@@ -199,8 +199,8 @@ int message_images_get(struct message *m, const json_t *v, const char *name, str
 		if (message_image_name(image, json_object_get(o, "name")) ||
 		    message_number(json_object_get(o, "size"), &image->size) ||
 		    message_image_sha256(image, json_object_get(o, "sha256")))
-			return message_invalid(name, "invalid entry (expected name, size and "
-						     "sha256)", why);
+			return message_invalid(name,
+				"invalid entry (expected name, size and sha256)", why);
 	}
 	return 0;
 }

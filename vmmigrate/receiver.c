@@ -27,7 +27,7 @@ struct receiver {
 	/* audit */
 	uint64_t               audited, differ;
 	uint32_t               nlist;
-	struct message_page   list[MESSAGE_LIST];
+	struct message_page    list[MESSAGE_LIST];
 };
 
 int receiver_open(struct receiver **out, struct lease *l, struct fail *why)

@@ -125,8 +125,9 @@ static int resolve_confirm(const struct options *o, const struct move_record *r,
 	fflush(stdout);
 	if (fgets(line, sizeof(line), stdin))
 		line[strcspn(line, "\n")] = '\0';
-	return strcmp(line, r->name) ? fail_set(why, FAIL_USAGE,
-						"not confirmed, nothing changed") : 0;
+	if (strcmp(line, r->name))
+		return fail_set(why, FAIL_USAGE, "not confirmed, nothing changed");
+	return 0;
 }
 
 /* ---- at a target that is READY ---- */

@@ -113,8 +113,9 @@ static int sender_log(struct sender *s, const struct page_batch *b, struct fail 
 		if (last && last->first + last->count == b->runs[i].first)
 			last->count += b->runs[i].count;
 		else
-			c->runs[c->nruns++] = (struct lease_range){ .first = b->runs[i].first,
-								    .count = b->runs[i].count };
+			c->runs[c->nruns++] = (struct lease_range){
+				.first = b->runs[i].first, .count = b->runs[i].count,
+			};
 	}
 	s->nlog++;
 	return 0;
