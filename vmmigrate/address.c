@@ -229,7 +229,7 @@ static int address_bind(const struct addrinfo *ai, const char *name, struct fail
 	return -1;
 }
 
-/* A hosts file can name an address twice. */
+/* A hosts file can list an address twice; the second bind() would fail. */
 static bool address_repeated(const struct addrinfo *all, const struct addrinfo *ai)
 {
 	for (const struct addrinfo *o = all; o != ai; o = o->ai_next)

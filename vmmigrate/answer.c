@@ -57,12 +57,14 @@ static void answer_fork(const struct answer *a, int fd)
 {
 	static unsigned running;
 
+	/* At the limit one of them must end first, which its deadlines see to. */
 	while (running && waitpid(-1, NULL, running < ANSWER_PEERS ? WNOHANG : 0) > 0)
 		running--;
 	pid_t pid = fork();
 
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* Kept open, they would keep the port in use after the parent has exited. */
 		for (unsigned i = 0; i < a->nfds; i++)
 			close(a->fds[i]);
 		answer_one(fd);
@@ -88,7 +90,7 @@ static void answer_serve(const struct answer *a)
 
 			if (fd >= 0)
 				answer_fork(a, fd);
-			else if (full)
+			else if (full)      /* out of descriptors: poll() would return at once */
 				poll(NULL, 0, IO_ACCEPT_REST_NS / 1000000);
 		}
 	}

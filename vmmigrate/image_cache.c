@@ -53,6 +53,9 @@ static int cache_path(const uint8_t sha256[IMAGE_SHA256_BYTES], bool create, cha
 	return 0;
 }
 
+/* Nothing in the folder is trusted: the digest is computed anew each time, because the disk may
+ * have damaged the file, and a symbolic link or a FIFO of that name must neither be followed nor
+ * waited for. */
 int image_cache_find(const uint8_t sha256[IMAGE_SHA256_BYTES], uint64_t len)
 {
 	char        path[PATHS_MAX];
@@ -178,6 +181,7 @@ int image_cache_keep(int fd, uint64_t len, const uint8_t sha256[IMAGE_SHA256_BYT
 		return 0;
 	if (publish_open(&p, path, 0400, false, why))
 		return -1;
+	/* On disk before it has its name: after a crash a file of that name is complete. */
 	if (cache_copy(p.fd, fd, len, why) == 0) {
 		rc = fsync(p.fd) ? fail_sys(why, "%s", path) : publish_finish(&p, why);
 		if (rc && access(path, F_OK) == 0)

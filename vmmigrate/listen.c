@@ -25,6 +25,8 @@
 /* The records are scanned this often, because other processes may leave one READY too: a child of a
  * listener that was killed, for example. */
 #define LISTEN_SCAN_NS (10 * WIRE_SECOND)
+/* Refused connections and a lack of descriptors have deadlines that no descriptor reports. */
+#define LISTEN_POLL_MS 100
 
 /* A connection that was refused. What it still sends is read and dropped: unread data would make
  * the kernel reset the connection, and the ABORT would be lost. */
@@ -297,8 +299,8 @@ static void listen_loop(struct listener *l)
 		int  wait    = l->ending ? -1 : listen_wait(l);
 		bool resting = io_now_ns() < l->rest_ns;
 
-		if ((ndrains || resting) && (wait < 0 || wait > 100))
-			wait = 100;
+		if ((ndrains || resting) && (wait < 0 || wait > LISTEN_POLL_MS))
+			wait = LISTEN_POLL_MS;
 		for (; n < l->nfds; n++)
 			p[n] = (struct pollfd){ .fd = resting ? -1 : l->fds[n], .events = POLLIN };
 		p[n++] = (struct pollfd){ .fd = l->signal_fd, .events = POLLIN };

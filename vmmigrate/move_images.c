@@ -196,6 +196,8 @@ static int move_image_whole(struct move_image *image, struct lease *l, uint64_t 
 
 	if (image_cache_sha256(image->fd, image->host->size, sha256, why))
 		return -1;
+	/* images_reader_piece() has compared XXH3-128, by which damage shows; the cache needs
+	 * more. */
 	if (memcmp(sha256, image->sha256, sizeof(sha256)))
 		return fail_set(why, FAIL_CORRUPT, "%s: SHA-256 mismatch", image->host->name);
 	if (lease_image_put(l, image->host->name, image->fd, image->host->size, why))

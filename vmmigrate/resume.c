@@ -26,7 +26,8 @@ int resume_released(const struct options *o, const struct move_record *r, int st
 	h.stop_fd = stop_fd;
 	if (address_parse(&h.peer, r->peer, false, why))
 		return -1;
-	/* RETAKING would make the target hear `undecided` until this process ends. */
+	/* Takes the right to resolve the move. A record left as RETAKING becomes RELEASED again:
+	 * else a target that asks would get `undecided` as long as this process holds the right. */
 	if (source_handover_retaking(&h, false, why)) {
 		source_handover_drop(&h);
 		return -1;

@@ -13,8 +13,8 @@
  * their own, so that GO, ABORT and QUERY always find a slot. The table lies in memory that the
  * listener shares with its children. */
 
-#define SLOTS       32u
-#define SLOTS_MOVES 16u
+#define SLOTS       32u      /* processes that a stranger can make this host start */
+#define SLOTS_MOVES 16u      /* each starts a vmrun with a VM's memory */
 
 struct slots;
 

@@ -18,6 +18,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* How long, and for how many messages, the reply to ABORT is waited for. */
+#define SOURCE_ABORT_NS       (2 * WIRE_SECOND)
+#define SOURCE_ABORT_MESSAGES 4
+
 struct source {
 	const struct options *o;
 	struct progress      *progress;
@@ -290,6 +294,7 @@ static bool source_send_abort(struct source *s, const char *reason)
 
 	if (!s->wire)
 		return false;
+	/* What is watched, a signal or the lease, is why we abort. */
 	s->wire->watch[0].fd = s->wire->watch[1].fd = -1;
 	s->m->type     = MSG_ABORT;
 	s->m->vm       = s->r->vm;
@@ -297,10 +302,12 @@ static bool source_send_abort(struct source *s, const char *reason)
 	s->m->has_move = true;
 	s->m->generation = s->generation;
 	snprintf(s->m->reason, sizeof(s->m->reason), "%s", reason);
-	/* A few messages of earlier may arrive before the reply, such as READY or RESEND. */
+	/* Messages that were on their way, such as READY, may come before the reply. Both limits
+	 * keep a target that goes on sending from delaying our exit; source_abort() then tries on
+	 * a new connection. */
 	if (wire_send_message(s->wire, s->m, &ignored) == 0 && s->may_be_ready)
-		for (int i = 0; i < 4 && !told; i++) {
-			if (wire_recv_message(s->wire, s->m, 2 * WIRE_SECOND, &ignored))
+		for (int i = 0; i < SOURCE_ABORT_MESSAGES && !told; i++) {
+			if (wire_recv_message(s->wire, s->m, SOURCE_ABORT_NS, &ignored))
 				break;
 			told = s->m->type == MSG_RETURNED || s->m->type == MSG_ABORT;
 		}

@@ -18,6 +18,8 @@ static int unresolved_each(void *arg, const struct move_record *r, struct fail *
 	while (i < d->n && !(uuid_equal(&d->moves[i].vm, &r->vm) &&
 			     uuid_equal(&d->moves[i].move, &r->move)))
 		i++;
+	/* New moves are refused at this number (target_check.c); this many may be left by listeners
+	 * that ran at the same time. */
 	if (i == UNRESOLVED_MAX) {
 		d->more = true;
 		return 0;
@@ -84,6 +86,7 @@ bool unresolved_asked(struct unresolved *d, pid_t asker, bool left, uint64_t now
 		} else {
 			*one = d->moves[--d->n];
 		}
+		/* The same VM may have become READY again, by another move. */
 		if (d->more || !left)
 			unresolved_scan(d, now_ns);
 		return true;

@@ -196,6 +196,8 @@ int wire_connect(struct wire **out, const struct address *a, bool insecure, stru
 	return -1;
 }
 
+#define WIRE_PACE_NS 100000000      /* 100 ms */
+
 /* Waits until the cap allows the next chunk, in pieces short enough for signals and an exit of
  * vmrun to be noticed. */
 static int wire_pace(struct wire *w, size_t len, struct fail *why)
@@ -205,8 +207,9 @@ static int wire_pace(struct wire *w, size_t len, struct fail *why)
 	if (w->free_ns < now)
 		w->free_ns = now;
 	while ((now = io_now_ns()) < w->free_ns) {
-		uint64_t        left = w->free_ns - now < 100000000 ? w->free_ns - now : 100000000;
-		struct timespec t    = { .tv_nsec = (long)left };
+		uint64_t        left = w->free_ns - now;
+		struct timespec t    = { .tv_nsec = left < WIRE_PACE_NS ? (long)left :
+					 WIRE_PACE_NS };
 
 		nanosleep(&t, NULL);
 		for (int i = 0; i < 2; i++) {
