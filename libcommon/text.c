@@ -41,3 +41,16 @@ json_t *text_json(const char *in)
 	free(plain);
 	return j;
 }
+
+const char *text_hex(const void *in, size_t len, char *out)
+{
+	static const char    digits[] = "0123456789abcdef";
+	const unsigned char *bytes    = in;
+
+	for (size_t i = 0; i < len; i++) {
+		out[2 * i]     = digits[bytes[i] >> 4];
+		out[2 * i + 1] = digits[bytes[i] & 15];
+	}
+	out[2 * len] = '\0';
+	return out;
+}

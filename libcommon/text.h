@@ -14,5 +14,8 @@ const char *text_plain(const char *in, char *out, size_t capacity);
 /* A JSON string: UTF-8 as it is, anything else as text_plain() writes it. NULL only without
  * memory. */
 json_t *text_json(const char *in);
+/* Two lower-case hex digits a byte, most significant first, and a NUL: out has 2 * len + 1 bytes.
+ * Returns out. */
+const char *text_hex(const void *in, size_t len, char *out);
 
 #endif

@@ -15,8 +15,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ADDRESS_TRIES 32u     /* for a port that is free at every address */
-/* A listener that has been killed leaves its port to children that are about to close it. */
+/* For port 0: the kernel's choice at the first address may be in use at another one. */
+#define ADDRESS_TRIES 32u
+/* A listener that was killed leaves its port to children that are about to close it. */
 #define ADDRESS_PATIENCE_NS 1500000000u
 #define ADDRESS_AGAIN_MS    50
 
@@ -73,12 +74,14 @@ int address_parse(struct address *a, const char *text, bool host_optional, struc
 
 void address_text(const struct address *a, char out[ADDRESS_TEXT_MAX])
 {
-	snprintf(out, ADDRESS_TEXT_MAX, strchr(a->host, ':') ? "[%s]:%s" : "%s:%s", a->host, a->port);
+	snprintf(out, ADDRESS_TEXT_MAX, strchr(a->host, ':') ? "[%s]:%s" : "%s:%s", a->host,
+		 a->port);
 }
 
 static int address_of(struct address *a, const struct sockaddr *sa, socklen_t len, struct fail *why)
 {
-	int rc = getnameinfo(sa, len, a->host, sizeof(a->host), a->port, sizeof(a->port), NI_NUMERICHOST | NI_NUMERICSERV);
+	int rc = getnameinfo(sa, len, a->host, sizeof(a->host), a->port, sizeof(a->port),
+			     NI_NUMERICHOST | NI_NUMERICSERV);
 
 	return rc ? fail_set(why, FAIL_SYSTEM, "address: %s", gai_strerror(rc)) : 0;
 }
@@ -88,7 +91,8 @@ int address_of_socket(struct address *a, int fd, bool peer, struct fail *why)
 	struct sockaddr_storage ss;
 	socklen_t               len = sizeof(ss);
 
-	if (peer ? getpeername(fd, (struct sockaddr *)&ss, &len) : getsockname(fd, (struct sockaddr *)&ss, &len))
+	if (peer ? getpeername(fd, (struct sockaddr *)&ss, &len) :
+	    getsockname(fd, (struct sockaddr *)&ss, &len))
 		return fail_sys(why, "socket address");
 	return address_of(a, (struct sockaddr *)&ss, len, why);
 }
@@ -112,9 +116,12 @@ bool address_is_loopback(const struct sockaddr *sa)
 	return false;
 }
 
-static int address_resolve(const struct address *a, bool passive, struct addrinfo **out, struct fail *why)
+static int address_resolve(const struct address *a, bool passive, struct addrinfo **out,
+			   struct fail *why)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = passive ? AI_PASSIVE : 0 };
+	struct addrinfo hints = {
+		.ai_socktype = SOCK_STREAM, .ai_flags = passive ? AI_PASSIVE : 0,
+	};
 	int             rc    = getaddrinfo(a->host[0] ? a->host : NULL, a->port, &hints, out);
 
 	if (rc == 0)
@@ -124,7 +131,8 @@ static int address_resolve(const struct address *a, bool passive, struct addrinf
 	return fail_set(why, FAIL_PEER, "%s: %s", a->host, gai_strerror(rc));
 }
 
-static int address_try(const struct addrinfo *ai, const char *name, uint64_t deadline_ns, struct fail *why)
+static int address_try(const struct addrinfo *ai, const char *name, uint64_t deadline_ns,
+		       struct fail *why)
 {
 	int           fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int           err = 0, one = 1;
@@ -139,8 +147,9 @@ static int address_try(const struct addrinfo *ai, const char *name, uint64_t dea
 	}
 	p = (struct pollfd){ .fd = fd, .events = POLLOUT };
 	for (;;) {
-		uint64_t now = io_now_ns();
-		int      n   = poll(&p, 1, now < deadline_ns ? (int)((deadline_ns - now) / 1000000) + 1 : 0);
+		uint64_t now  = io_now_ns();
+		uint64_t left = now < deadline_ns ? (deadline_ns - now) / 1000000 + 1 : 0;
+		int      n    = poll(&p, 1, (int)left);
 
 		if (n > 0)
 			break;
@@ -160,7 +169,8 @@ refused:
 	return -1;
 }
 
-int address_connect(const struct address *a, bool insecure, uint64_t deadline_ns, int *fd, struct fail *why)
+int address_connect(const struct address *a, bool insecure, uint64_t deadline_ns, int *fd,
+		    struct fail *why)
 {
 	struct addrinfo *all;
 	char             name[ADDRESS_TEXT_MAX];
@@ -209,7 +219,8 @@ static int address_bind(const struct addrinfo *ai, const char *name, struct fail
 	if (fd < 0)
 		return fail_sys(why, "%s: socket", name);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (ai->ai_family == AF_INET6)      /* v4 has a socket of its own */
+	/* IPv4 has a socket of its own. */
+	if (ai->ai_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
 	if (bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, 64) == 0)
 		return fd;
@@ -218,23 +229,27 @@ static int address_bind(const struct addrinfo *ai, const char *name, struct fail
 	return -1;
 }
 
-/* A hosts file can name an address twice. */
+/* A hosts file can list an address twice; the second bind() would fail. */
 static bool address_repeated(const struct addrinfo *all, const struct addrinfo *ai)
 {
 	for (const struct addrinfo *o = all; o != ai; o = o->ai_next)
-		if (o->ai_addrlen == ai->ai_addrlen && !memcmp(o->ai_addr, ai->ai_addr, ai->ai_addrlen))
+		if (o->ai_addrlen == ai->ai_addrlen &&
+		    !memcmp(o->ai_addr, ai->ai_addr, ai->ai_addrlen))
 			return true;
 	return false;
 }
 
-/* One address after the other. With any_port the first one's port is the kernel's choice, and all the
- * others take it as well. taken: the port is in use at one of them. */
-static void address_bind_all(struct address_listener *l, const struct addrinfo *all, bool any_port, bool *taken, struct fail *why)
+/* One address after the other. With any_port the first one's port is the kernel's choice, and
+ * all the others take it as well. taken: the port is in use at one of them. */
+static void address_bind_all(struct address_listener *l, const struct addrinfo *all, bool any_port,
+			     bool *taken, struct fail *why)
 {
 	uint16_t port = 0;
 
 	*taken = false;
-	for (const struct addrinfo *ai = all; ai && l->n < ADDRESS_LISTEN && !*taken; ai = ai->ai_next) {
+	for (const struct addrinfo *ai = all; ai && !*taken; ai = ai->ai_next) {
+		if (l->n == ADDRESS_LISTEN)
+			break;
 		if (any_port)
 			address_set_port(ai->ai_addr, port);
 		if (address_repeated(all, ai))
@@ -254,7 +269,8 @@ static void address_bind_all(struct address_listener *l, const struct addrinfo *
 	}
 }
 
-int address_listen(const struct address *a, bool insecure, int fds[ADDRESS_LISTEN], unsigned *n, struct fail *why)
+int address_listen(const struct address *a, bool insecure, int fds[ADDRESS_LISTEN], unsigned *n,
+		   struct fail *why)
 {
 	struct address_listener l        = { .insecure = insecure, .fds = fds };
 	bool                    any_port = !strcmp(a->port, "0"), taken;
@@ -263,14 +279,15 @@ int address_listen(const struct address *a, bool insecure, int fds[ADDRESS_LISTE
 
 	*n = 0;
 	address_text(a, l.name);
-	/* Without a host: AI_PASSIVE gives every address, its absence the loopback ones. */
+	/* Without a host AI_PASSIVE gives every address, its absence the loopback ones. */
 	if (address_resolve(a, insecure, &all, why))
 		return -1;
 	for (unsigned i = 1;; i++) {
 		address_bind_all(&l, all, any_port, &taken, why);
 		if (!taken)
 			break;
-		/* At all of them or at none: who comes by another of our names must not find somebody else. */
+		/* At all of them or at none: a peer that comes by another address of this host must
+		 * not reach another program. */
 		while (l.n)
 			close(fds[--l.n]);
 		if (any_port ? i == ADDRESS_TRIES : io_now_ns() >= until)

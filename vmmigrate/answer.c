@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ANSWER_PEERS 16u
+#define ANSWER_PEERS 16u      /* one target asks at a time; the rest is for strangers and retries */
 
 struct answer {
 	int            fds[ADDRESS_LISTEN];
@@ -24,37 +24,47 @@ struct answer {
 	struct address where;
 };
 
-static void answer_one(int fd)
+static int answer_query(struct wire *w, struct message *query)
 {
-	struct message *m = calloc(2, sizeof(*m));
-	struct wire    *w = NULL;
-	struct fail     ignored;
+	struct fail ignored;
 
-	if (!m) {
-		close(fd);
-		return;
-	}
-	if (wire_open(&w, fd, "peer", &ignored) == 0 && (wire_phase(w, WIRE_GREET_NS), wire_greet(w, false, &ignored)) == 0 &&
-	    wire_recv_message(w, &m[0], WIRE_GREET_NS, &ignored) == 0 && m[0].type == MSG_QUERY) {
-		wire_phase(w, 0);
-		outcome_query(&m[0], &m[1]);
-		wire_send_message(w, &m[1], &ignored);
-	}
-	wire_close(w);
-	free(m);
+	wire_phase(w, WIRE_GREET_NS);
+	if (wire_greet(w, false, &ignored) || wire_recv_message(w, query, WIRE_GREET_NS, &ignored))
+		return -1;
+	wire_phase(w, 0);
+	return query->type == MSG_QUERY ? 0 : -1;
 }
 
-/* A process a peer, at most so many: one that says nothing delays nobody. */
+static void answer_one(int fd)
+{
+	struct message *query = calloc(1, sizeof(*query)), *reply = calloc(1, sizeof(*reply));
+	struct wire    *w     = NULL;
+	struct fail     ignored;
+
+	if (!query || !reply) {
+		close(fd);
+	} else if (wire_open(&w, fd, "peer", &ignored) == 0 && answer_query(w, query) == 0) {
+		outcome_query(query, reply);
+		wire_send_message(w, reply, &ignored);
+	}
+	wire_close(w);
+	free(reply);
+	free(query);
+}
+
+/* A process for each peer, ANSWER_PEERS at most: one that is silent delays nobody else. */
 static void answer_fork(const struct answer *a, int fd)
 {
 	static unsigned running;
 
+	/* At the limit one of them must end first, which its deadlines see to. */
 	while (running && waitpid(-1, NULL, running < ANSWER_PEERS ? WNOHANG : 0) > 0)
 		running--;
 	pid_t pid = fork();
 
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* Kept open, they would keep the port in use after the parent has exited. */
 		for (unsigned i = 0; i < a->nfds; i++)
 			close(a->fds[i]);
 		answer_one(fd);
@@ -80,7 +90,7 @@ static void answer_serve(const struct answer *a)
 
 			if (fd >= 0)
 				answer_fork(a, fd);
-			else if (full)
+			else if (full)      /* out of descriptors: poll() would return at once */
 				poll(NULL, 0, IO_ACCEPT_REST_NS / 1000000);
 		}
 	}
@@ -89,9 +99,11 @@ static void answer_serve(const struct answer *a)
 int answer_open(struct answer **out, const struct address *at, bool insecure, struct fail *why)
 {
 	struct answer *a = calloc(1, sizeof(*a));
+
 	if (!a)
 		return fail_sys(why, "--answer");
-	if (address_listen(at, insecure, a->fds, &a->nfds, why) || address_of_socket(&a->where, a->fds[0], false, why))
+	if (address_listen(at, insecure, a->fds, &a->nfds, why) ||
+	    address_of_socket(&a->where, a->fds[0], false, why))
 		goto fail;
 	memcpy(a->where.host, at->host, sizeof(a->where.host));
 	pid_t parent = getpid();
@@ -100,6 +112,8 @@ int answer_open(struct answer **out, const struct address *at, bool insecure, st
 	if (a->pid == 0) {
 		sigset_t none;
 
+		/* It must not outlive the move. A parent that has exited already sends no
+		 * signal. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);

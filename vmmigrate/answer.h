@@ -8,14 +8,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* --answer: a child process that answers QUERY while the source's vmmigrate lives. It knows nothing of the move: like any
- * listener it answers from the record and from whether a lease is held. */
+/* --answer: a child process that answers QUERY as long as the source's vmmigrate runs. It knows
+ * nothing of the move: like any listener it answers by the record and by whether a vmrun runs. */
 
 struct answer;
 int answer_open(struct answer **out, const struct address *at, bool insecure, struct fail *why);
 void answer_close(struct answer *a);                           /* NULL is fine */
 
-/* HELLO's `ask`; without a host: the address that we connect from. */
+/* HELLO's `ask`; without a host the target takes the address that the connection comes from. */
 const struct address *answer_where(const struct answer *a);
 
 #endif

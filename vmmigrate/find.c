@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmmigrate/find.h"
 
-#include "libcommon/io.h"
 #include "libcommon/client/moves.h"
+#include "libcommon/io.h"
 #include "libcommon/paths.h"
 
 #include <poll.h>
@@ -12,8 +12,10 @@
 #include <unistd.h>
 
 #define FIND_TIMEOUT_MS 10000u
-#define FIND_TRIES      5u      /* a lock that changes hands while we look */
-#define FIND_ENDING_NS  3000000000u      /* a vmrun that is ending answers no more, and has its lock a moment longer */
+/* A lock that changes hands while its holder is asked: a move that begins or ends. */
+#define FIND_TRIES      5u
+/* A vmrun that is exiting no longer answers, but has its lock a moment longer. */
+#define FIND_ENDING_NS  3000000000u
 #define FIND_AGAIN_MS   20
 
 int find_identity(struct control *c, struct uuid *vm, char name[VM_NAME_MAX + 1], struct fail *why)
@@ -43,8 +45,9 @@ int find_identity(struct control *c, struct uuid *vm, char name[VM_NAME_MAX + 1]
 	return ok ? 0 : fail_set(why, FAIL_PEER, "query-name: missing name in the reply");
 }
 
-/* The holder of the lock is a vmrun: it answers at its socket, for that VM. */
-static int find_holder_answers(const struct uuid *vm, const struct moves_holder *h, struct control **c, struct fail *why)
+/* 0: the holder of the lock is a vmrun, which answers at its socket for that VM. */
+static int find_holder_answers(const struct uuid *vm, const struct moves_holder *h,
+			       struct control **c, struct fail *why)
 {
 	struct control *mine = NULL;
 	struct uuid     got;
@@ -101,7 +104,8 @@ enum found find_vm(const struct uuid *vm, struct control **c, struct fail *why)
 	return f;
 }
 
-/* What the live vmrun decides by; it answers under the lock that serialises its hand-over. */
+/* What the vmrun that runs has recorded. It answers under the lock that serialises its
+ * hand-over, so that no state is seen which a failing disk then takes back. */
 static int find_live_record(struct judged *j, const struct uuid *vm, struct fail *why)
 {
 	json_t *ret = NULL, *record;
@@ -141,11 +145,13 @@ int find_judged(const struct uuid *vm, bool ours, struct judged *j, struct fail 
 				return 0;
 			control_close(j->c);
 			j->c = NULL;
-			continue;      /* it may just have ended: then the file counts */
+			/* It may just have exited: then the file counts. */
+			continue;
 		}
 		if (moves_read_synced(vm, &j->r, &j->found, why))
 			return -1;
-		/* Somebody may have taken the lock before we read. */
+		/* Checked after reading: a vmrun that has taken the lock in between may have
+		 * written. */
 		if (ours || (moves_held(vm, &held, NULL, why) == 0 && !held))
 			return 0;
 	}
@@ -153,24 +159,30 @@ int find_judged(const struct uuid *vm, bool ours, struct judged *j, struct fail 
 	return fail_prefix(why, "cannot determine who owns the VM: ");
 }
 
-struct find_record { const char *name, *socket; struct move_record r; unsigned n; };
+struct find_match {
+	const char        *name, *socket;      /* one of them, the other NULL */
+	struct move_record r;
+	unsigned           n;                  /* VMs that only a UUID can tell apart */
+};
 
-/* By name, else by the control socket of the vmrun that had it last. What is in doubt counts before what is over, then the
- * newer: n counts the VMs between which only a UUID can choose. */
-static int find_record_each(void *arg, const struct move_record *r, struct fail *why)
+/* By name, else by the control socket of the vmrun that had the VM last. A record that is open
+ * counts more than one that is final, then the newer. */
+static int find_match_each(void *arg, const struct move_record *r, struct fail *why)
 {
-	struct find_record  *f = arg;
+	struct find_match  *f = arg;
 	struct moves_holder *h;
 	bool                 held, match = f->name && !strcmp(r->name, f->name);
 
 	if (f->socket) {
 		h = malloc(sizeof(*h));
-		match = h && moves_held(&r->vm, &held, h, why) == 0 && !strcmp(h->socket, f->socket);
+		match = h && moves_held(&r->vm, &held, h, why) == 0 &&
+			!strcmp(h->socket, f->socket);
 		free(h);
 	}
 	if (!match)
 		return 0;
-	if (f->n && moves_final(r->state) && (!moves_final(f->r.state) || r->when_ns < f->r.when_ns))
+	if (f->n && moves_final(r->state) &&
+	    (!moves_final(f->r.state) || r->when_ns < f->r.when_ns))
 		return 0;
 	f->n = f->n && !moves_final(f->r.state) ? f->n + 1 : 1;
 	f->r = *r;
@@ -178,7 +190,8 @@ static int find_record_each(void *arg, const struct move_record *r, struct fail 
 }
 
 /* By UUID: a live VM, or a record. */
-static int find_by_uuid(struct uuid *vm, char name[VM_NAME_MAX + 1], struct control **c, struct fail *why)
+static int find_by_uuid(struct uuid *vm, char name[VM_NAME_MAX + 1], struct control **c,
+			struct fail *why)
 {
 	struct move_record *r = malloc(sizeof(*r));
 	char                text[UUID_TEXT];
@@ -200,10 +213,11 @@ static int find_by_uuid(struct uuid *vm, char name[VM_NAME_MAX + 1], struct cont
 	return rc;
 }
 
-int find_operand(const char *operand, struct uuid *vm, char name[VM_NAME_MAX + 1], struct control **c, struct fail *why)
+int find_operand(const char *operand, struct uuid *vm, char name[VM_NAME_MAX + 1],
+		 struct control **c, struct fail *why)
 {
 	bool               path = strchr(operand, '/') != NULL;
-	struct find_record f    = { .name = path ? NULL : operand, .socket = path ? operand : NULL };
+	struct find_match f    = { .name = path ? NULL : operand, .socket = path ? operand : NULL };
 	struct fail        lists, open;
 
 	*c = NULL;
@@ -216,7 +230,7 @@ int find_operand(const char *operand, struct uuid *vm, char name[VM_NAME_MAX + 1
 		*c = NULL;
 		return -1;
 	}
-	int rc = moves_list(find_record_each, &f, &lists);
+	int rc = moves_list(find_match_each, &f, &lists);
 
 	if (f.n > 1)
 		return fail_set(why, FAIL_USAGE,
@@ -229,6 +243,32 @@ int find_operand(const char *operand, struct uuid *vm, char name[VM_NAME_MAX + 1
 	*vm = f.r.vm;
 	snprintf(name, VM_NAME_MAX + 1, "%s", f.r.name);
 	return find_vm(vm, c, why) == FOUND_UNRESOLVED ? -1 : 0;
+}
+
+int find_record(const char *operand, struct move_record *r, bool *alive, struct fail *why)
+{
+	struct control *c = NULL;
+	struct judged  *j = calloc(1, sizeof(*j));
+	struct uuid     vm;
+	char            name[VM_NAME_MAX + 1];
+	int             rc = -1;
+
+	if (!j)
+		return fail_sys(why, "record");
+	if (find_operand(operand, &vm, name, &c, why) == 0 &&
+	    find_judged(&vm, false, j, why) == 0) {
+		if (j->found)
+			rc = 0;
+		else
+			fail_set(why, FAIL_USAGE, "%s: no record of a move: nothing to resolve",
+				 name);
+		*r     = j->r;
+		*alive = j->alive;
+		control_close(j->c);
+	}
+	control_close(c);
+	free(j);
+	return rc;
 }
 
 int find_holder(struct control *c, const char *holder, bool *held, struct fail *why)

@@ -4,6 +4,7 @@
 #include "libcommon/io.h"
 #include "libcommon/paths.h"
 #include "libcommon/publish.h"
+#include "libcommon/text.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -17,9 +18,9 @@
 
 #define CACHE_PIECE ((size_t)1 << 20)
 #define CACHE_NAME  (2 * IMAGE_SHA256_BYTES)
-#define CACHE_FILES 4096u      /* looked at when some have to go */
+#define CACHE_FILES 4096u      /* considered when the cache is shrunk */
 
-int image_sha256(int fd, uint64_t len, uint8_t out[IMAGE_SHA256_BYTES], struct fail *why)
+int image_cache_sha256(int fd, uint64_t len, uint8_t out[IMAGE_SHA256_BYTES], struct fail *why)
 {
 	EVP_MD_CTX *md  = EVP_MD_CTX_new();
 	uint8_t    *buf = malloc(CACHE_PIECE);
@@ -39,22 +40,22 @@ int image_sha256(int fd, uint64_t len, uint8_t out[IMAGE_SHA256_BYTES], struct f
 	return rc;
 }
 
-static void cache_name(const uint8_t sha256[IMAGE_SHA256_BYTES], char name[CACHE_NAME + 1])
-{
-	for (size_t i = 0; i < IMAGE_SHA256_BYTES; i++)
-		sprintf(name + 2 * i, "%02x", sha256[i]);
-}
-
-static int cache_path(const uint8_t sha256[IMAGE_SHA256_BYTES], bool create, char out[PATHS_MAX], struct fail *why)
+static int cache_path(const uint8_t sha256[IMAGE_SHA256_BYTES], bool create, char out[PATHS_MAX],
+		      struct fail *why)
 {
 	char dir[PATHS_MAX], name[CACHE_NAME + 1];
 
-	cache_name(sha256, name);
 	if (paths_images(dir, create, why))
 		return -1;
-	return snprintf(out, PATHS_MAX, "%s/%s", dir, name) < PATHS_MAX ? 0 : fail_set(why, FAIL_SYSTEM, "%s: path too long", dir);
+	text_hex(sha256, IMAGE_SHA256_BYTES, name);
+	if (snprintf(out, PATHS_MAX, "%s/%s", dir, name) >= PATHS_MAX)
+		return fail_set(why, FAIL_SYSTEM, "%s: path too long", dir);
+	return 0;
 }
 
+/* Nothing in the folder is trusted: the digest is computed anew each time, because the disk may
+ * have damaged the file, and a symbolic link or a FIFO of that name must neither be followed nor
+ * waited for. */
 int image_cache_find(const uint8_t sha256[IMAGE_SHA256_BYTES], uint64_t len)
 {
 	char        path[PATHS_MAX];
@@ -67,18 +68,21 @@ int image_cache_find(const uint8_t sha256[IMAGE_SHA256_BYTES], uint64_t len)
 		fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return -1;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == len && image_sha256(fd, len, found, &ignored) == 0) {
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == len &&
+	    image_cache_sha256(fd, len, found, &ignored) == 0) {
 		if (!memcmp(found, sha256, sizeof(found))) {
-			futimens(fd, NULL);      /* used now */
+			/* The time of last use, by which the cache is shrunk. */
+			futimens(fd, NULL);
 			return fd;
 		}
-		unlink(path);      /* damaged: it comes anew */
+		/* Damaged: it is requested from the source again. */
+		unlink(path);
 	}
 	close(fd);
 	return -1;
 }
 
-/* ---- what has to go ---- */
+/* ---- shrinking ---- */
 
 struct cache_file {
 	char            name[CACHE_NAME + 1];
@@ -86,10 +90,11 @@ struct cache_file {
 	struct timespec used;
 };
 
-/* The one used last comes first. */
+/* The most recently used first. */
 static int cache_order(const void *a, const void *b)
 {
-	const struct timespec *x = &((const struct cache_file *)a)->used, *y = &((const struct cache_file *)b)->used;
+	const struct timespec *x = &((const struct cache_file *)a)->used;
+	const struct timespec *y = &((const struct cache_file *)b)->used;
 
 	if (x->tv_sec != y->tv_sec)
 		return x->tv_sec > y->tv_sec ? -1 : 1;
@@ -104,7 +109,8 @@ static size_t cache_list(DIR *d, struct cache_file *files)
 	while (n < CACHE_FILES && (e = readdir(d))) {
 		struct stat st;
 
-		if (strlen(e->d_name) != CACHE_NAME || strspn(e->d_name, "0123456789abcdef") != CACHE_NAME ||
+		if (strlen(e->d_name) != CACHE_NAME ||
+		    strspn(e->d_name, "0123456789abcdef") != CACHE_NAME ||
 		    fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
 			continue;
 		memcpy(files[n].name, e->d_name, CACHE_NAME + 1);
@@ -151,13 +157,16 @@ static int cache_copy(int to, int from, uint64_t len, struct fail *why)
 	for (uint64_t at = 0; rc == 0 && at < len; at += CACHE_PIECE) {
 		size_t n = len - at < CACHE_PIECE ? (size_t)(len - at) : CACHE_PIECE;
 
-		rc = io_pread(from, buf, n, at, "image", why) || io_pwrite(to, buf, n, at, "image", why) ? -1 : 0;
+		rc = io_pread(from, buf, n, at, "image", why);
+		if (rc == 0)
+			rc = io_pwrite(to, buf, n, at, "image", why);
 	}
 	free(buf);
 	return rc;
 }
 
-int image_cache_keep(int fd, uint64_t len, const uint8_t sha256[IMAGE_SHA256_BYTES], uint64_t max, struct fail *why)
+int image_cache_keep(int fd, uint64_t len, const uint8_t sha256[IMAGE_SHA256_BYTES], uint64_t max,
+		     struct fail *why)
 {
 	char           path[PATHS_MAX];
 	struct publish p;
@@ -167,10 +176,12 @@ int image_cache_keep(int fd, uint64_t len, const uint8_t sha256[IMAGE_SHA256_BYT
 		return 0;
 	if (cache_path(sha256, true, path, why))
 		return -1;
-	if (access(path, F_OK) == 0)      /* another move was faster */
+	/* Another move was faster, here and below. */
+	if (access(path, F_OK) == 0)
 		return 0;
 	if (publish_open(&p, path, 0400, false, why))
 		return -1;
+	/* On disk before it has its name: after a crash a file of that name is complete. */
 	if (cache_copy(p.fd, fd, len, why) == 0) {
 		rc = fsync(p.fd) ? fail_sys(why, "%s", path) : publish_finish(&p, why);
 		if (rc && access(path, F_OK) == 0)

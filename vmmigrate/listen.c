@@ -3,11 +3,11 @@
 
 #include "libcommon/io.h"
 #include "libcommon/paths.h"
-#include "vmmigrate/unresolved.h"
 #include "vmmigrate/note.h"
 #include "vmmigrate/outcome.h"
 #include "vmmigrate/slots.h"
 #include "vmmigrate/target.h"
+#include "vmmigrate/unresolved.h"
 #include "vmmigrate/wire.h"
 
 #include <errno.h>
@@ -21,10 +21,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LISTEN_DRAINS  8u
-#define LISTEN_LOOK_NS (10 * WIRE_SECOND)      /* records are looked at that often: others may leave one READY too */
+#define LISTEN_DRAINS 8u
+/* The records are scanned this often, because other processes may leave one READY too: a child of a
+ * listener that was killed, for example. */
+#define LISTEN_SCAN_NS (10 * WIRE_SECOND)
+/* Refused connections and a lack of descriptors have deadlines that no descriptor reports. */
+#define LISTEN_POLL_MS 100
 
-/* A connection that was refused: what it still sends is read and dropped, or the kernel would reset it and take the ABORT back. */
+/* A connection that was refused. What it still sends is read and dropped: unread data would make
+ * the kernel reset the connection, and the ABORT would be lost. */
 struct listen_drain {
 	int      fd;
 	uint64_t until_ns;
@@ -35,13 +40,13 @@ struct listener {
 	int                   fds[ADDRESS_LISTEN], signal_fd;
 	unsigned              nfds;
 	struct slots         *slots;
-	struct unresolved         unresolved;
-	uint64_t              look_ns;                /* when the records are looked at next */
-	uint64_t              rest_ns;                /* accepts nothing until then: no descriptors */
+	struct unresolved     unresolved;
+	uint64_t              scan_ns;      /* the next scan of the records */
+	uint64_t              rest_ns;      /* no accept before: out of descriptors */
 	struct listen_drain   drains[LISTEN_DRAINS];
 	unsigned              ndrains;
-	bool                  ending;                 /* no more connections; children finish what they must */
-	int                   status;                 /* with --once: -1 until a move has come to its end */
+	bool                  ending;       /* told to stop: waits for its children alone */
+	int                   status;       /* with --once: of the move; -1 until it is over */
 	sigset_t              old;
 };
 
@@ -58,7 +63,8 @@ static void listen_signals(struct listener *l)
 	l->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* What a child must not keep: listening sockets would keep the port, blocked signals would make it immortal. */
+/* What a child must not inherit: listening sockets would keep the port in use, blocked signals
+ * would make it immune to SIGTERM. */
 static void listen_child(struct listener *l)
 {
 	for (unsigned i = 0; i < l->nfds; i++)
@@ -79,19 +85,21 @@ static void listen_undrain(struct listener *l, unsigned i)
 
 static void listen_drained(struct listener *l, uint64_t now)
 {
-	char nowhere[65536];
+	char discard[65536];
 
 	for (unsigned i = 0; i < l->ndrains;) {
-		ssize_t n = recv(l->drains[i].fd, nowhere, sizeof(nowhere), MSG_DONTWAIT);
+		ssize_t n = recv(l->drains[i].fd, discard, sizeof(discard), MSG_DONTWAIT);
 
-		if (now >= l->drains[i].until_ns || n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		if (now >= l->drains[i].until_ns || n == 0 ||
+		    (n < 0 && errno != EAGAIN && errno != EINTR))
 			listen_undrain(l, i);
 		else
 			i++;
 	}
 }
 
-/* Not a word is waited for: this is the one process that takes connections. */
+/* Sends what the socket takes at once: this is the only process that accepts connections, and
+ * must not wait for a peer. */
 static void listen_refuse(struct listener *l, int fd)
 {
 	uint8_t      ours[WIRE_PREAMBLE_BYTES];
@@ -101,7 +109,9 @@ static void listen_refuse(struct listener *l, int fd)
 
 	if (wire_open(&w, fd, "peer", &ignored) == 0) {
 		wire_preamble_put(ours);
-		if (send(w->fd, ours, sizeof(ours), MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(ours))
+		ssize_t n = send(w->fd, ours, sizeof(ours), MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n == (ssize_t)sizeof(ours))
 			wire_send_abort(w, "too many connections", &ignored);
 		wire_close(w);
 	}
@@ -110,7 +120,9 @@ static void listen_refuse(struct listener *l, int fd)
 	shutdown(drain, SHUT_WR);
 	if (l->ndrains == LISTEN_DRAINS)
 		listen_undrain(l, 0);
-	l->drains[l->ndrains++] = (struct listen_drain){ .fd = drain, .until_ns = io_now_ns() + WIRE_DRAIN_NS };
+	l->drains[l->ndrains++] = (struct listen_drain){
+		.fd = drain, .until_ns = io_now_ns() + WIRE_DRAIN_NS,
+	};
 }
 
 static void listen_accept(struct listener *l, int listen_fd)
@@ -139,9 +151,10 @@ static void listen_accept(struct listener *l, int listen_fd)
 		note("fork: %s", strerror(errno));
 }
 
-/* ---- VMs in doubt ---- */
+/* ---- unresolved moves ---- */
 
-/* In a process of its own: asks about one VM, and acts on the answer. */
+/* In a process of its own, since a source may not answer for long: queries one, acts on the
+ * answer. */
 static enum target_outcome listen_ask(const struct listener *l, const struct unresolved_move *d)
 {
 	struct move_record r;
@@ -174,10 +187,9 @@ static void listen_ask_due(struct listener *l)
 {
 	struct unresolved_move *d;
 
-	/* A child of a listener that has been killed may have recorded READY after we looked. */
-	if (io_now_ns() >= l->look_ns) {
+	if (io_now_ns() >= l->scan_ns) {
 		unresolved_scan(&l->unresolved, io_now_ns());
-		l->look_ns = io_now_ns() + LISTEN_LOOK_NS;
+		l->scan_ns = io_now_ns() + LISTEN_SCAN_NS;
 	}
 
 	while ((d = unresolved_due(&l->unresolved, io_now_ns()))) {
@@ -195,18 +207,19 @@ static void listen_ask_due(struct listener *l)
 	}
 }
 
-/* Milliseconds until something is to be done about a doubt. */
+/* Milliseconds until the next scan or query. */
 static int listen_wait(const struct listener *l)
 {
 	uint64_t now  = io_now_ns();
-	int      look = l->look_ns <= now ? 0 : (int)((l->look_ns - now) / 1000000) + 1, due = unresolved_wait(&l->unresolved, now);
+	int      scan = l->scan_ns <= now ? 0 : (int)((l->scan_ns - now) / 1000000) + 1;
+	int      due  = unresolved_wait(&l->unresolved, now);
 
-	return due >= 0 && due < look ? due : look;
+	return due >= 0 && due < scan ? due : scan;
 }
 
-/* ---- what children end with ---- */
+/* ---- children that have exited ---- */
 
-/* With --once: what came of the move, unless it is still open. */
+/* With --once: the listener's status is the move's, once that is over. */
 static void listen_finished(struct listener *l, int status)
 {
 	if (l->o->once && l->status < 0 && (status == TARGET_MOVED || status == TARGET_FAILED))
@@ -219,7 +232,7 @@ static void listen_reap(struct listener *l)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		/* One that was killed may have left a VM in doubt: only the records know. */
+		/* One that was killed may have left a VM READY: the records tell. */
 		int      out = WIFEXITED(status) ? WEXITSTATUS(status) : TARGET_UNRESOLVED;
 		uint64_t now = io_now_ns();
 		unsigned before;
@@ -233,11 +246,15 @@ static void listen_reap(struct listener *l)
 		before = l->unresolved.n;
 		if (out == TARGET_UNRESOLVED)
 			unresolved_scan(&l->unresolved, now);
-		listen_finished(l, out == TARGET_UNRESOLVED && l->unresolved.n == before && before == 0 ? TARGET_FAILED : out);
+		/* Nothing READY after all: then the move has failed. */
+		if (out == TARGET_UNRESOLVED && l->unresolved.n == before && before == 0)
+			out = TARGET_FAILED;
+		listen_finished(l, out);
 	}
 }
 
-/* Told to end: connections are no longer taken; a child that is between READY and its answer has blocked the signal. */
+/* Told to stop: accepts no more. A child between READY and the outcome has blocked the signal
+ * and is waited for; told a second time the listener kills what is left. */
 static void listen_end(struct listener *l)
 {
 	if (l->ending) {
@@ -249,8 +266,8 @@ static void listen_end(struct listener *l)
 		io_close(&l->fds[i]);
 	slots_kill(l->slots, SIGTERM);
 	for (unsigned i = 0; i < l->unresolved.n; i++)
-		if (l->unresolved.unresolved_move[i].asker)
-			kill(l->unresolved.unresolved_move[i].asker, SIGTERM);
+		if (l->unresolved.moves[i].asker)
+			kill(l->unresolved.moves[i].asker, SIGTERM);
 }
 
 static void listen_signal(struct listener *l)
@@ -265,14 +282,15 @@ static void listen_signal(struct listener *l)
 	}
 }
 
-static bool listen_goes_on(const struct listener *l)
+static bool listen_running(const struct listener *l)
 {
-	return l->ending ? slots_used(l->slots) || unresolved_askers(&l->unresolved) : l->status < 0;
+	return l->ending ? slots_used(l->slots) || unresolved_askers(&l->unresolved) :
+	       l->status < 0;
 }
 
 static void listen_loop(struct listener *l)
 {
-	while (listen_goes_on(l)) {
+	while (listen_running(l)) {
 		struct pollfd p[ADDRESS_LISTEN + 1 + LISTEN_DRAINS];
 		unsigned      n = 0, ndrains = l->ndrains;
 
@@ -281,8 +299,8 @@ static void listen_loop(struct listener *l)
 		int  wait    = l->ending ? -1 : listen_wait(l);
 		bool resting = io_now_ns() < l->rest_ns;
 
-		if ((ndrains || resting) && (wait < 0 || wait > 100))
-			wait = 100;
+		if ((ndrains || resting) && (wait < 0 || wait > LISTEN_POLL_MS))
+			wait = LISTEN_POLL_MS;
 		for (; n < l->nfds; n++)
 			p[n] = (struct pollfd){ .fd = resting ? -1 : l->fds[n], .events = POLLIN };
 		p[n++] = (struct pollfd){ .fd = l->signal_fd, .events = POLLIN };
@@ -307,8 +325,9 @@ int listen_run(const struct options *o, struct fail *why)
 	char            text[ADDRESS_TEXT_MAX], dir[PATHS_MAX];
 	struct address  at;
 
-	/* Both are needed for the first VM that comes: better to be told now. */
-	if (paths_runtime(dir, true, why) || paths_moves(dir, true, why) || slots_open(&l.slots, why))
+	/* Both folders are needed for the first VM: what is wrong with them is better told now. */
+	if (paths_runtime(dir, true, why) || paths_moves(dir, true, why) ||
+	    slots_open(&l.slots, why))
 		return -1;
 	if (address_listen(&o->to, o->insecure, l.fds, &l.nfds, why))
 		return -1;
@@ -326,5 +345,7 @@ int listen_run(const struct options *o, struct fail *why)
 		io_close(&l.fds[i]);
 	io_close(&l.signal_fd);
 	slots_close(l.slots);
-	return l.status < 0 ? (o->once ? 5 : 0) : l.status;
+	if (l.status >= 0)
+		return l.status;
+	return o->once ? TARGET_UNRESOLVED : 0;
 }

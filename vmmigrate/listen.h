@@ -5,8 +5,9 @@
 #include "libcommon/fail.h"
 #include "vmmigrate/options.h"
 
-/* The side that takes: a child process a connection, another that asks about moves in doubt. Says where it listens on
- * stderr. Returns the exit status: 0 told to end (or, with --once, a VM runs here), 4 and 5 with --once; or -1 with *why. */
+/* --listen: a child process for each connection, and one for each query about an unresolved
+ * move. Says on stderr where it listens. Returns the exit status: 0 told to stop, or with --once
+ * a VM runs here; with --once also 4 and 5. -1 with *why when it cannot start. */
 int listen_run(const struct options *o, struct fail *why);
 
 #endif

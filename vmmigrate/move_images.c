@@ -20,7 +20,8 @@ void move_images_close(struct move_images *i)
 
 /* ---- the source ---- */
 
-int move_images_offer(struct move_images *i, struct lease *l, const struct machine *m, struct fail *why)
+int move_images_offer(struct move_images *i, struct lease *l, const struct machine *m,
+		      struct fail *why)
 {
 	*i = (struct move_images){ 0 };
 	for (uint32_t k = 0; k < m->nhosts && i->n < IMAGES_MAX; k++) {
@@ -32,7 +33,8 @@ int move_images_offer(struct move_images *i, struct lease *l, const struct machi
 			continue;
 		*image = (struct move_image){ .host = h, .fd = -1 };
 		if (lease_image(l, h->name, &image->fd, &len, why)) {
-			/* Gone, replaced or unreadable: no reason not to move. The target says that it is missing. */
+			/* Removed, replaced or unreadable: no reason not to move. At the target
+			 * vmrun reports that it is missing, and a reboot waits for it. */
 			if (l->lost == FAIL_NONE)
 				continue;
 			return -1;
@@ -42,7 +44,7 @@ int move_images_offer(struct move_images *i, struct lease *l, const struct machi
 			return fail_set(why, FAIL_PEER,
 					"%s: size mismatch: vmrun sent %llu of %llu bytes", h->name,
 					(unsigned long long)len, (unsigned long long)h->size);
-		if (image_sha256(image->fd, len, image->sha256, why))
+		if (image_cache_sha256(image->fd, len, image->sha256, why))
 			return -1;
 	}
 	return 0;
@@ -82,11 +84,12 @@ int move_images_from_agree(struct move_images *i, const struct message *agree, s
 	return 0;
 }
 
-/* One image as BLOB chunks; buf has room for a whole chunk. */
-static int move_image_send(const struct move_image *image, struct wire *w, uint8_t *buf, int (*tick)(void *arg, struct fail *why), void *arg,
-		      struct fail *why)
+/* One image as BLOB chunks. buf holds one chunk, and behind it the piece that is read. */
+static int move_image_send(const struct move_image *image, struct wire *w, uint8_t *buf,
+			   int (*tick)(void *arg, struct fail *why), void *arg, struct fail *why)
 {
-	uint8_t *payload = buf + CHUNK_HEADER_BYTES, *bytes = payload + IMAGE_HEAD_BYTES + IMAGE_PIECE_BYTES;
+	uint8_t *payload = buf + CHUNK_HEADER_BYTES;
+	uint8_t *bytes   = payload + IMAGE_HEAD_BYTES + IMAGE_PIECE_BYTES;
 	uint64_t size    = image->host->size;
 
 	for (uint64_t at = 0; at < size; at += IMAGE_PIECE_BYTES) {
@@ -97,13 +100,15 @@ static int move_image_send(const struct move_image *image, struct wire *w, uint8
 		size_t len = image_piece_write(payload, image->host, at, bytes, n);
 
 		chunk_header_put(buf, CHUNK_BLOB, CHUNK_REQUIRED, 0, 0, payload, (uint32_t)len);
-		if (wire_send_chunk(w, buf, CHUNK_HEADER_BYTES + len, true, why) || tick(arg, why))
+		if (wire_send_chunk(w, buf, CHUNK_HEADER_BYTES + len, true, why) ||
+		    tick(arg, why))
 			return -1;
 	}
 	return 0;
 }
 
-int move_images_send(const struct move_images *i, struct wire *w, int (*tick)(void *arg, struct fail *why), void *arg, struct fail *why)
+int move_images_send(const struct move_images *i, struct wire *w,
+		     int (*tick)(void *arg, struct fail *why), void *arg, struct fail *why)
 {
 	uint8_t *buf = malloc(CHUNK_HEADER_BYTES + IMAGE_HEAD_BYTES + 2 * IMAGE_PIECE_BYTES);
 	int      rc  = 0;
@@ -125,12 +130,18 @@ uint64_t move_images_bytes(const struct message *hello)
 {
 	uint64_t sum = 0;
 
-	for (uint32_t k = 0; k < hello->nimages; k++)
-		sum += hello->images[k].size < LIMIT_IMAGE_BYTES ? hello->images[k].size : LIMIT_IMAGE_BYTES;
+	/* Not checked yet: a size that is out of range counts as the limit and is refused later. */
+	for (uint32_t k = 0; k < hello->nimages; k++) {
+		uint64_t size = hello->images[k].size;
+
+		sum += size < LIMIT_IMAGE_BYTES ? size : LIMIT_IMAGE_BYTES;
+	}
 	return sum;
 }
 
-static const struct machine_host *move_images_host(const struct machine *m, const struct message_image *image, struct fail *why)
+static const struct machine_host *move_images_host(const struct machine *m,
+						   const struct message_image *image,
+						   struct fail *why)
 {
 	const struct machine_host *h = machine_host_find(m, image->name);
 
@@ -140,8 +151,9 @@ static const struct machine_host *move_images_host(const struct machine *m, cons
 	return NULL;
 }
 
-int move_images_expect(struct move_images *i, const struct message *hello, const struct machine *m, struct lease *l,
-		  bool (*given)(void *arg, const char *name), void *arg, struct fail *why)
+int move_images_expect(struct move_images *i, const struct message *hello, const struct machine *m,
+		       struct lease *l, bool (*given)(void *arg, const char *name), void *arg,
+		       struct fail *why)
 {
 	*i = (struct move_images){ 0 };
 	if (images_reader_open(&i->reader, m, why))
@@ -172,32 +184,36 @@ void move_images_to_agree(const struct move_images *i, struct message *agree)
 {
 	for (unsigned k = 0; k < i->n; k++)
 		if (i->of[k].wanted)
-			snprintf(agree->images[agree->nimages++].name, sizeof(agree->images[0].name), "%s", i->of[k].host->name);
+			snprintf(agree->images[agree->nimages++].name,
+				 sizeof(agree->images[0].name), "%s", i->of[k].host->name);
 }
 
-/* All of it has come: is it what HELLO said? */
-static int move_image_whole(struct move_image *image, struct lease *l, uint64_t cache_max, struct fail *note, struct fail *why)
+/* All of it was received: is it what HELLO announced? */
+static int move_image_whole(struct move_image *image, struct lease *l, uint64_t cache_max,
+			    struct fail *cache, struct fail *why)
 {
 	uint8_t sha256[IMAGE_SHA256_BYTES];
 
-	if (image_sha256(image->fd, image->host->size, sha256, why))
+	if (image_cache_sha256(image->fd, image->host->size, sha256, why))
 		return -1;
+	/* images_reader_piece() has compared XXH3-128, by which damage shows; the cache needs
+	 * more. */
 	if (memcmp(sha256, image->sha256, sizeof(sha256)))
 		return fail_set(why, FAIL_CORRUPT, "%s: SHA-256 mismatch", image->host->name);
 	if (lease_image_put(l, image->host->name, image->fd, image->host->size, why))
 		return -1;
 	image->wanted = false;
-	if (image_cache_keep(image->fd, image->host->size, sha256, cache_max, note))
-		fail_prefix(note, "%s: not added to the image cache: ", image->host->name);
+	if (image_cache_keep(image->fd, image->host->size, sha256, cache_max, cache))
+		fail_prefix(cache, "%s: not added to the image cache: ", image->host->name);
 	io_close(&image->fd);
 	return 0;
 }
 
-int move_images_piece(struct move_images *i, const uint8_t *payload, size_t len, struct lease *l, uint64_t cache_max, struct fail *note,
-		 struct fail *why)
+int move_images_piece(struct move_images *i, const uint8_t *payload, size_t len, struct lease *l,
+		      uint64_t cache_max, struct fail *cache, struct fail *why)
 {
 	struct image_piece p;
-	struct move_image      *image;
+	struct move_image *image;
 
 	if (images_reader_piece(i->reader, payload, len, &p, why))
 		return -1;
@@ -212,7 +228,7 @@ int move_images_piece(struct move_images *i, const uint8_t *payload, size_t len,
 	}
 	if (io_pwrite(image->fd, p.bytes, p.len, p.at, p.host->name, why))
 		return -1;
-	return p.last ? move_image_whole(image, l, cache_max, note, why) : 0;
+	return p.last ? move_image_whole(image, l, cache_max, cache, why) : 0;
 }
 
 bool move_images_whole(const struct move_images *i)

@@ -2,13 +2,20 @@
 #include "vmmigrate/outcome.h"
 
 #include "libcommon/fault.h"
+#include "libcommon/io.h"
 #include "vmmigrate/find.h"
 #include "vmmigrate/wire.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* How long vmrun may take to notice that the lease was closed, and to write what became of a
+ * release to a slow disk. */
+#define OUTCOME_RELEASE_NS (10 * WIRE_SECOND)
+#define OUTCOME_AGAIN_MS   20
 
 static void outcome_answer(struct message *out, enum answer_state state, const struct fail *why)
 {
@@ -20,13 +27,17 @@ static void outcome_answer(struct message *out, enum answer_state state, const s
 		fail_text(why, out->reason, sizeof(out->reason));
 }
 
-int outcome_without_vmrun(const struct move_record *r, enum move_state from, enum move_state to, struct fail *why)
+/* Only if no vmrun of the VM runs: takes the VM's lock, which the caller does not hold, and writes
+ * another state for the latest move, from -> to. FAIL_OWNER: the record is of another move by now,
+ * or in a third state. */
+static int outcome_without_vmrun(const struct move_record *r, enum move_state from,
+				 enum move_state to, struct fail *why)
 {
 	struct move_record now;
 	bool               found;
 	int                fd, rc = -1;
 
-	/* With the lock in hand no vmrun lives, and none can start. */
+	/* While this process holds the lock no vmrun of the VM runs, and none can start. */
 	if (moves_lock(&r->vm, NULL, 0, &fd, why))
 		return -1;
 	if (moves_read_synced(&r->vm, &now, &found, why) == 0) {
@@ -44,6 +55,45 @@ int outcome_without_vmrun(const struct move_record *r, enum move_state from, enu
 	return rc;
 }
 
+/* ---- at the source: a release without a reply ---- */
+
+int outcome_release(const struct uuid *vm, const struct uuid *move, const char *name,
+		    struct fail *why)
+{
+	uint64_t        until = io_now_ns() + OUTCOME_RELEASE_NS;
+	struct judged  *j     = calloc(1, sizeof(*j));
+	struct fail     first = *why;
+	enum move_state state;
+	uint64_t        of;
+	int             rc = -1;
+
+	/* Until vmrun has noticed that the lease was closed, its record says MOVING. */
+	do {
+		state = MOVE_STATES;
+		if (j && find_judged(vm, false, j, why) == 0) {
+			if (!j->found || !moves_find(&j->r, move, &state, &of))
+				state = MOVE_STATES;
+			control_close(j->c);
+		}
+	} while (state == MOVE_MOVING && j->alive && io_now_ns() < until &&
+		 poll(NULL, 0, OUTCOME_AGAIN_MS) == 0);
+	/* A vmrun that ended while its record said MOVING has not released the VM, and nobody else
+	 * can: ABORTED is recorded for it. */
+	if (state == MOVE_RELEASED)
+		rc = 0;
+	else if (state == MOVE_ABORTED)
+		*why = first;
+	else if (state == MOVE_MOVING && !j->alive &&
+		 outcome_without_vmrun(&j->r, MOVE_MOVING, MOVE_ABORTED, why) == 0)
+		*why = first;
+	else
+		fail_set(why, FAIL_OWNER,
+			 "%s: unresolved: no reply from vmrun to the release (%.160s); "
+			 "see vmmigrate status %s", name, first.what, name);
+	free(j);
+	return rc;
+}
+
 /* ---- at the target: GO and ABORT ---- */
 
 static int outcome_verb(struct lease *l, const struct uuid *move, bool go, struct fail *why)
@@ -56,7 +106,8 @@ static int outcome_verb(struct lease *l, const struct uuid *move, bool go, struc
 	return 0;
 }
 
-/* READY: start or abort by the live vmrun, or settle without one. why: what stood in the way, or explains a RETURNED. */
+/* For a record READY: start or abort by the vmrun that runs, or RETURNED is recorded when none
+ * does. why: what failed, or why it is RETURNED. */
 static void outcome_ready(struct judged *j, bool go, struct fail *why)
 {
 	struct lease *l = NULL;
@@ -71,26 +122,30 @@ static void outcome_ready(struct judged *j, bool go, struct fail *why)
 	lease_close(l);
 }
 
-/* What is known of the move, as an answer to GO or ABORT. READY is still undecided. why: what went wrong before. */
-static void outcome_by_record(const struct judged *j, const struct uuid *move, uint64_t generation, const struct fail *why,
-			     struct message *out)
+/* What the record says of the move, as a reply to GO or ABORT. READY is not yet decided. why: what
+ * failed before. */
+static void outcome_by_record(const struct judged *j, const struct uuid *move, uint64_t generation,
+			      const struct fail *why, struct message *out)
 {
 	enum move_state state;
 	uint64_t        of;
 
 	if (!j->found || !moves_find(&j->r, move, &state, &of)) {
-		outcome_answer(out, j->found && generation < j->r.generation ? ANSWER_SUPERSEDED : ANSWER_UNKNOWN, NULL);
+		bool superseded = j->found && generation < j->r.generation;
+
+		outcome_answer(out, superseded ? ANSWER_SUPERSEDED : ANSWER_UNKNOWN, NULL);
 		return;
 	}
 	switch (state) {
 	case MOVE_OWNED:
 		out->type       = MSG_RUNNING;
 		out->generation = of;
-		/* Alive as what that move made of it: not when it has been given away since. */
+		/* Alive because of that move: no longer when the VM has been moved on since. */
 		out->alive = j->alive && !moves_open(j->r.state) && j->r.state != MOVE_MOVED;
 		return;
 	case MOVE_RETURNED:
-		/* A process that dies before the disk has it would leave OWNED behind, and with it a VM that may be started. */
+		/* Not on disk yet: a vmrun that is killed now would leave OWNED behind, which
+		 * allows the VM to be started here, while the source takes it back. */
 		if (j->stale) {
 			outcome_answer(out, ANSWER_UNDECIDED, why);
 			return;
@@ -103,12 +158,13 @@ static void outcome_by_record(const struct judged *j, const struct uuid *move, u
 	case MOVE_READY:
 		outcome_answer(out, ANSWER_UNDECIDED, why);
 		return;
-	default:      /* of this host as a source: whoever asks is at the wrong place */
+	default:      /* this host was the source of that move: the peer asks the wrong host */
 		outcome_answer(out, ANSWER_UNKNOWN, NULL);
 	}
 }
 
-void outcome_act(const struct uuid *vm, const struct uuid *move, uint64_t generation, bool go, struct lease *lease, struct message *out)
+void outcome_act(const struct uuid *vm, const struct uuid *move, uint64_t generation, bool go,
+		 struct lease *lease, struct message *out)
 {
 	struct fail    why = { 0 }, unknown = { 0 };
 	struct judged *j   = calloc(1, sizeof(*j));
@@ -122,7 +178,8 @@ void outcome_act(const struct uuid *vm, const struct uuid *move, uint64_t genera
 		outcome_answer(out, ANSWER_UNDECIDED, &unknown);
 		return;
 	}
-	/* Our own lease first. When it is lost on the way, what counts is what is known afterwards, as always. */
+	/* With the caller's lease first. When that is lost on the way, the call may have been
+	 * carried out or not: the judged record tells. */
 	acted = lease && lease->lost == FAIL_NONE;
 	if (acted)
 		outcome_verb(lease, move, go, &why);
@@ -131,7 +188,8 @@ void outcome_act(const struct uuid *vm, const struct uuid *move, uint64_t genera
 			outcome_answer(out, ANSWER_UNDECIDED, &unknown);
 			break;
 		}
-		if (!acted && j->found && j->r.state == MOVE_READY && uuid_equal(&j->r.move, move)) {
+		if (!acted && j->found && j->r.state == MOVE_READY &&
+		    uuid_equal(&j->r.move, move)) {
 			outcome_ready(j, go, &why);
 			control_close(j->c);
 			acted = true;
@@ -146,8 +204,10 @@ void outcome_act(const struct uuid *vm, const struct uuid *move, uint64_t genera
 
 /* ---- QUERY ---- */
 
-/* The target asks us, the source's host. Only a trace of that move decides. */
-static enum answer_state outcome_query_source(struct judged *j, const struct uuid *move, struct fail *why)
+/* The target asks this host, the source. Only a trace of that move decides; the absence of a record
+ * says nothing. */
+static enum answer_state outcome_query_source(struct judged *j, const struct uuid *move,
+					      struct fail *why)
 {
 	enum move_state state;
 	uint64_t        of;
@@ -167,7 +227,8 @@ static enum answer_state outcome_query_source(struct judged *j, const struct uui
 			return ANSWER_UNDECIDED;
 		return ANSWER_ABORTED;
 	case MOVE_RETAKING:
-		/* Whoever was about to take it back holds the lock or the vmrun's lease; without a lock he has given up. */
+		/* It ends with the lease or lock under which it was written: with no vmrun and a
+		 * free lock the process that was taking the VM back has ended. */
 		return j->alive ? ANSWER_UNDECIDED : ANSWER_RELEASED;
 	default:
 		return ANSWER_UNKNOWN;
@@ -177,9 +238,15 @@ static enum answer_state outcome_query_source(struct judged *j, const struct uui
 static enum answer_state outcome_query_target(const struct judged *j, const struct message *q)
 {
 	static const enum answer_state states[MOVE_STATES] = {
-		[MOVE_MOVING] = ANSWER_UNKNOWN, [MOVE_RELEASED] = ANSWER_UNKNOWN, [MOVE_RETAKING] = ANSWER_UNKNOWN,
-		[MOVE_ABORTED] = ANSWER_UNKNOWN, [MOVE_RETAKEN] = ANSWER_UNKNOWN, [MOVE_MOVED] = ANSWER_UNKNOWN,
-		[MOVE_READY] = ANSWER_READY, [MOVE_OWNED] = ANSWER_OWNED, [MOVE_RETURNED] = ANSWER_RETURNED,
+		[MOVE_MOVING]   = ANSWER_UNKNOWN,
+		[MOVE_RELEASED] = ANSWER_UNKNOWN,
+		[MOVE_RETAKING] = ANSWER_UNKNOWN,
+		[MOVE_ABORTED]  = ANSWER_UNKNOWN,
+		[MOVE_RETAKEN]  = ANSWER_UNKNOWN,
+		[MOVE_MOVED]    = ANSWER_UNKNOWN,
+		[MOVE_READY]    = ANSWER_READY,
+		[MOVE_OWNED]    = ANSWER_OWNED,
+		[MOVE_RETURNED] = ANSWER_RETURNED,
 	};
 	enum move_state state;
 	uint64_t        of;
@@ -199,7 +266,11 @@ void outcome_query(const struct message *query, struct message *out)
 	if (!j || find_judged(&query->vm, false, j, &why)) {
 		outcome_answer(out, ANSWER_UNDECIDED, &why);
 	} else {
-		outcome_answer(out, query->from_target ? outcome_query_source(j, &query->move, &why) : outcome_query_target(j, query), &why);
+		enum answer_state state = query->from_target ?
+					  outcome_query_source(j, &query->move, &why) :
+					  outcome_query_target(j, query);
+
+		outcome_answer(out, state, &why);
 		out->alive = j->alive;
 		control_close(j->c);
 	}
@@ -208,10 +279,10 @@ void outcome_query(const struct message *query, struct message *out)
 
 /* ---- asking ---- */
 
-/* The port of --answer has gone with the vmmigrate that had it. Then a listener of that host may know
- * what became of the move; one that does not says so, and decides nothing. */
+/* The port of --answer closes with the vmmigrate that had it. Then a listener of that host may know
+ * what became of the move; one that does not replies `unknown`, which decides nothing. */
 static int outcome_connect(const struct move_record *r, bool insecure, struct wire **w,
-			  struct fail *why)
+			   struct fail *why)
 {
 	struct address a;
 	struct fail    ignored;
@@ -226,7 +297,8 @@ static int outcome_connect(const struct move_record *r, bool insecure, struct wi
 	return wire_connect(w, &a, insecure, &ignored);
 }
 
-int outcome_ask_peer(const struct move_record *r, bool insecure, struct message *m, struct fail *why)
+int outcome_ask_peer(const struct move_record *r, bool insecure, struct message *m,
+		     struct fail *why)
 {
 	struct wire *w;
 
@@ -242,8 +314,10 @@ int outcome_ask_peer(const struct move_record *r, bool insecure, struct message 
 
 	if (rc == 0)
 		rc = wire_recv_message(w, m, WIRE_GO_NS, why);
-	if (rc == 0 && (m->type != MSG_ANSWER || !uuid_equal(&m->vm, &r->vm) || !uuid_equal(&m->move, &r->move)))
-		rc = fail_set(why, FAIL_PEER, "%s: expected ANSWER, got %s", r->peer, message_type_names[m->type]);
+	if (rc == 0 && (m->type != MSG_ANSWER || !uuid_equal(&m->vm, &r->vm) ||
+			!uuid_equal(&m->move, &r->move)))
+		rc = fail_set(why, FAIL_PEER, "%s: expected ANSWER, got %s", r->peer,
+			      message_type_names[m->type]);
 	wire_close(w);
 	return rc;
 }
@@ -255,5 +329,6 @@ void outcome_ask(const struct move_record *r, bool insecure, struct message *out
 	if (outcome_ask_peer(r, insecure, out, &why))
 		outcome_answer(out, ANSWER_UNDECIDED, &why);
 	else if (out->state == ANSWER_RELEASED || out->state == ANSWER_ABORTED)
-		outcome_act(&r->vm, &r->move, r->generation, out->state == ANSWER_RELEASED, NULL, out);
+		outcome_act(&r->vm, &r->move, r->generation, out->state == ANSWER_RELEASED, NULL,
+			    out);
 }

@@ -13,21 +13,21 @@
 struct receiver_region {
 	const struct lease_ram *ram;
 	struct page_sink        sink;
-	uint64_t                audited;      /* pages below it have been */
+	uint64_t                audited;      /* the first page that AUDIT may still name */
 };
 
 struct receiver {
-	struct receiver_region regions[16];
+	struct receiver_region regions[MESSAGE_REGIONS];
 	uint32_t               nregions;
 	struct page_codec     *codec;
 	struct page_batch     *batch;
 	uint64_t               chunks, data_pages;
-	uint64_t               owed[RECEIVER_RESENDS];    /* chunks that came damaged and were not yet sent again */
+	uint64_t               owed[RECEIVER_RESENDS];    /* damaged, and not yet sent again */
 	uint32_t               nowed, resends;
 	/* audit */
 	uint64_t               audited, differ;
 	uint32_t               nlist;
-	struct message_place   list[MESSAGE_LIST];
+	struct message_page    list[MESSAGE_LIST];
 };
 
 int receiver_open(struct receiver **out, struct lease *l, struct fail *why)
@@ -79,8 +79,8 @@ static struct receiver_region *receiver_region(struct receiver *r, uint64_t id)
 	return NULL;
 }
 
-int receiver_pages(struct receiver *r, const struct chunk *c, const uint8_t *payload, bool damaged, bool *resend, uint64_t *number,
-		   struct fail *why)
+int receiver_pages(struct receiver *r, const struct chunk *c, const uint8_t *payload, bool damaged,
+		   bool *resend, uint64_t *number, struct fail *why)
 {
 	struct receiver_region *g   = receiver_region(r, c->region);
 	uint64_t                bad = UINT64_MAX;
@@ -90,7 +90,9 @@ int receiver_pages(struct receiver *r, const struct chunk *c, const uint8_t *pay
 	if (!g)
 		return fail_set(why, FAIL_PEER, "pages of region %u, not in the configuration",
 				c->region);
-	if (!damaged && page_chunk_decode(r->codec, c, payload, FAIL_NOWHERE, g->ram->npages, r->batch, &bad, why)) {
+	if (!damaged && page_chunk_decode(r->codec, c, payload, FAIL_NOWHERE, g->ram->npages,
+					  r->batch, &bad, why)) {
+		/* A page whose own hash differs is damage; anything else is not a page chunk. */
 		if (bad == UINT64_MAX) {
 			why->kind = FAIL_PEER;
 			return -1;
@@ -139,11 +141,6 @@ bool receiver_clean(const struct receiver *r)
 	return r->nowed == 0;
 }
 
-uint64_t receiver_chunks(const struct receiver *r)
-{
-	return r->chunks;
-}
-
 uint64_t receiver_data_pages(const struct receiver *r)
 {
 	return r->data_pages;
@@ -153,10 +150,10 @@ static void receiver_differs(struct receiver *r, uint64_t region, uint64_t page)
 {
 	r->differ++;
 	if (r->nlist < MESSAGE_LIST)
-		r->list[r->nlist++] = (struct message_place){ .region = region, .page = page };
+		r->list[r->nlist++] = (struct message_page){ .region = region, .page = page };
 }
 
-/* Up to BATCH_PAGES pages of ours into r->batch->data. */
+/* Up to BATCH_PAGES pages of our memory into r->batch->data. */
 static int receiver_audit_read(struct receiver *r, const struct receiver_region *g, uint64_t first,
 			       uint64_t n, struct fail *why)
 {
@@ -164,8 +161,9 @@ static int receiver_audit_read(struct receiver *r, const struct receiver_region 
 			g->ram->r.name, why);
 }
 
-/* Pages that the source says are zero: only those that may hold data are looked at. */
-static int receiver_audit_zero(struct receiver *r, struct receiver_region *g, const struct message *m, struct fail *why)
+/* Pages that are zero at the source: only those that were ever written here are read. */
+static int receiver_audit_zero(struct receiver *r, struct receiver_region *g,
+			       const struct message *m, struct fail *why)
 {
 	uint64_t end = m->first + m->pages, from = m->first, at, n;
 
@@ -188,7 +186,8 @@ int receiver_audit(struct receiver *r, const struct message *m, struct fail *why
 
 	if (!g || m->first > g->ram->npages || m->pages > g->ram->npages - m->first)
 		return fail_set(why, FAIL_PEER, "AUDIT: page numbers out of range");
-	/* Once each: a few bytes would else have us read all memory, as often as they come. */
+	/* Each page once: a message of a few bytes could otherwise make this host read all memory,
+	 * any number of times. */
 	if (m->first < g->audited)
 		return fail_set(why, FAIL_PEER,
 				"AUDIT: region %s: page %" PRIu64 " not in ascending order",
@@ -203,7 +202,8 @@ int receiver_audit(struct receiver *r, const struct message *m, struct fail *why
 		if (receiver_audit_read(r, g, m->first + done, n, why))
 			return -1;
 		for (uint64_t i = 0; i < n; i++)
-			if (XXH3_64bits(r->batch->data + i * PAGE_SIZE_4K, PAGE_SIZE_4K) != m->hashes[done + i])
+			if (XXH3_64bits(r->batch->data + i * PAGE_SIZE_4K, PAGE_SIZE_4K) !=
+			    m->hashes[done + i])
 				receiver_differs(r, m->region, m->first + done + i);
 		done += n;
 	}

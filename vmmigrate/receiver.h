@@ -8,28 +8,30 @@
 
 #include <stdbool.h>
 
-/* Page chunks off the wire into the memory of an incoming VM, by descriptor, never through a mapping (a fault a page is four
- * times slower). Counts chunks and what is owed for damaged ones (docs/protocol.md 6). */
+/* Page chunks off the wire into the memory of an incoming VM, by descriptor, never through a
+ * mapping, where each first write would cost a page fault. Counts chunks, and keeps which
+ * damaged ones are still to come again (docs/protocol.md 6). */
 
-#define RECEIVER_RESENDS 64u
+#define RECEIVER_RESENDS 64u      /* a link that damages more is not worth trying */
 
 struct receiver;
 int receiver_open(struct receiver **out, struct lease *l, struct fail *why);
 void receiver_close(struct receiver *r);
 
-/* One page chunk, whose header was checked; damaged: its payload does not match its hash. *resend: ask again for chunk number
- * *number. Senseless contents fail. */
-int receiver_pages(struct receiver *r, const struct chunk *c, const uint8_t *payload, bool damaged, bool *resend, uint64_t *number,
+/* One page chunk, whose header was checked; damaged: its payload does not match its hash. *resend:
+ * RESEND is to be sent for chunk number *number. FAIL_PEER for invalid contents. */
+int receiver_pages(struct receiver *r, const struct chunk *c, const uint8_t *payload, bool damaged,
+		   bool *resend, uint64_t *number,
 		   struct fail *why);
-/* RESENT came. */
+/* RESENT was received. */
 int receiver_resent(struct receiver *r, uint64_t number, struct fail *why);
-/* ROUND came: it must be acknowledged once receiver_clean() says so. */
+/* ROUND was received: it must be acknowledged once receiver_clean() is true. */
 int receiver_round(struct receiver *r, uint64_t chunk, struct fail *why);
-bool receiver_clean(const struct receiver *r);         /* nothing damaged is owed */
-uint64_t receiver_chunks(const struct receiver *r);
-uint64_t receiver_data_pages(const struct receiver *r);
+bool receiver_clean(const struct receiver *r);         /* no damaged chunk is missing */
+uint64_t receiver_data_pages(const struct receiver *r);      /* received; not those of zeros */
 
-/* One AUDIT message against our memory; receiver_audited fills an AUDITED message with the result. */
+/* One AUDIT message against our memory; receiver_audited fills an AUDITED message with the
+ * result. */
 int receiver_audit(struct receiver *r, const struct message *m, struct fail *why);
 void receiver_audited(const struct receiver *r, struct message *m);
 

@@ -3,33 +3,35 @@
 
 #include "libcommon/client/moves.h"
 #include "vmmigrate/find.h"
-#include "vmmigrate/handover.h"
 #include "vmmigrate/outcome.h"
+#include "vmmigrate/source_handover.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* `resolve`: a human's word where no peer can be asked (docs/protocol.md 8). What the peer says is asked for before the human and
- * once more after him: he may take hours, and the peer may come back meanwhile. */
+/* `resolve`: the user decides where no peer can be queried (docs/protocol.md 8). The peer is
+ * queried before the user confirms and once more after it: the confirmation may take hours, and
+ * the peer may become reachable in the meantime. */
 
-/* What the other side says of the move; RESOLVE_DEAF: it cannot be asked. */
-#define RESOLVE_DEAF ANSWER_STATES
+/* In place of the peer's ANSWER. */
+#define RESOLVE_NO_REPLY ANSWER_STATES
 
-static enum answer_state resolve_ask(const struct options *o, const struct move_record *r, struct fail *why)
+static enum answer_state resolve_ask(const struct options *o, const struct move_record *r,
+				     struct fail *why)
 {
 	struct message   *m = calloc(1, sizeof(*m));
-	struct fail       deaf;
-	enum answer_state state = RESOLVE_DEAF;
+	struct fail       lost;
+	enum answer_state state = RESOLVE_NO_REPLY;
 	char              text[400];
 
 	if (!m) {
 		fail_sys(why, "resolve");
-		return RESOLVE_DEAF;
+		return RESOLVE_NO_REPLY;
 	}
-	if (outcome_ask_peer(r, o->insecure, m, &deaf)) {
-		printf("%s cannot be queried: %s\n", r->peer, fail_text(&deaf, text, sizeof(text)));
+	if (outcome_ask_peer(r, o->insecure, m, &lost)) {
+		printf("%s cannot be queried: %s\n", r->peer, fail_text(&lost, text, sizeof(text)));
 	} else {
 		state = m->state;
 		printf("%s reports for this move: %s\n", r->peer, answer_state_names[state]);
@@ -38,10 +40,12 @@ static enum answer_state resolve_ask(const struct options *o, const struct move_
 	return state;
 }
 
-/* May `--own` go on? */
-static int resolve_own_allowed(const struct options *o, const struct move_record *r, enum answer_state s, struct fail *why)
+/* May --own proceed? Only what the peer has said for certain allows it; --peer-is-dead stands in
+ * for a peer that says nothing, but not against one that says it has the VM. */
+static int resolve_own_allowed(const struct options *o, const struct move_record *r,
+			       enum answer_state s, struct fail *why)
 {
-	const char *word = s == RESOLVE_DEAF ? "no reply" : answer_state_names[s];
+	const char *reply = s == RESOLVE_NO_REPLY ? "no reply" : answer_state_names[s];
 
 	if (r->state == MOVE_READY) {
 		if (s == ANSWER_RELEASED)
@@ -56,18 +60,20 @@ static int resolve_own_allowed(const struct options *o, const struct move_record
 		if (s == ANSWER_OWNED || s == ANSWER_READY || s == ANSWER_SUPERSEDED)
 			return fail_set(why, FAIL_OWNER,
 					"%s has the VM (%s): it would run twice; "
-					"use vmmigrate resume %s", r->peer, word, r->name);
+					"use vmmigrate resume %s", r->peer, reply, r->name);
 	}
 	if (o->peer_is_dead)
 		return 0;
 	return fail_set(why, FAIL_OWNER,
 			"%s (%s) may run the VM, or have moved it on: it would run twice; "
 			"if that host is permanently lost and the VM runs nowhere else: "
-			"vmmigrate resolve %s --own --peer-is-dead", r->peer, word, r->name);
+			"vmmigrate resolve %s --own --peer-is-dead", r->peer, reply, r->name);
 }
 
-/* May `--disown` go on? At a source `ready` and `owned` have their own way: GO. */
-static int resolve_disown_allowed(const struct move_record *r, enum answer_state s, struct fail *why)
+/* May --disown proceed? Not when the copy here is the only one. At a source `ready` and `owned` are
+ * handled before: there GO ends the move. */
+static int resolve_disown_allowed(const struct move_record *r, enum answer_state s,
+				  struct fail *why)
 {
 	if (r->state == MOVE_READY && s == ANSWER_RELEASED)
 		return fail_set(why, FAIL_OWNER,
@@ -119,14 +125,16 @@ static int resolve_confirm(const struct options *o, const struct move_record *r,
 	fflush(stdout);
 	if (fgets(line, sizeof(line), stdin))
 		line[strcspn(line, "\n")] = '\0';
-	return strcmp(line, r->name) ? fail_set(why, FAIL_USAGE,
-						"not confirmed, nothing changed") : 0;
+	if (strcmp(line, r->name))
+		return fail_set(why, FAIL_USAGE, "not confirmed, nothing changed");
+	return 0;
 }
 
 /* ---- at a target that is READY ---- */
 
-/* Instead of GO or ABORT. */
-static int resolve_ready_act(const struct options *o, const struct move_record *r, bool alive, struct fail *why)
+/* Carries out GO or ABORT in place of the source. */
+static int resolve_ready_act(const struct options *o, const struct move_record *r, bool alive,
+			     struct fail *why)
 {
 	struct message *m = calloc(1, sizeof(*m));
 	int             rc = 0;
@@ -140,57 +148,66 @@ static int resolve_ready_act(const struct options *o, const struct move_record *
 		printf("%s: discarded here\n", r->name);
 	else
 		rc = fail_set(why, FAIL_OWNER, "%s: %s: %s", r->name, message_type_names[m->type],
-			      m->reason[0] ? m->reason : m->type == MSG_ANSWER ? answer_state_names[m->state] : "");
+			      m->reason[0] ? m->reason :
+			      m->type == MSG_ANSWER ? answer_state_names[m->state] : "");
 	free(m);
 	return rc;
 }
 
-static int resolve_ready_judge(const struct options *o, const struct move_record *r, struct fail *why)
+static int resolve_ready_judge(const struct options *o, const struct move_record *r,
+			       struct fail *why)
 {
 	enum answer_state s = resolve_ask(o, r, why);
 
 	return o->own ? resolve_own_allowed(o, r, s, why) : resolve_disown_allowed(r, s, why);
 }
 
-static int resolve_ready(const struct options *o, const struct move_record *r, bool alive, struct fail *why)
+static int resolve_ready(const struct options *o, const struct move_record *r, bool alive,
+			 struct fail *why)
 {
-	if (resolve_ready_judge(o, r, why) || resolve_confirm(o, r, why) || resolve_ready_judge(o, r, why))
+	if (resolve_ready_judge(o, r, why) || resolve_confirm(o, r, why) ||
+	    resolve_ready_judge(o, r, why))
 		return -1;
 	return resolve_ready_act(o, r, alive, why);
 }
 
 /* ---- at a source that has released ---- */
 
-/* Twice: he may take hours, and the peer may come back meanwhile. by_word: it is he who vouches. */
-static int resolve_own_judge(const struct options *o, const struct move_record *r, bool *by_word, struct fail *why)
+/* by_user: the peer has not said RETURNED, so that the user has to vouch for it. */
+static int resolve_own_judge(const struct options *o, const struct move_record *r, bool *by_user,
+			     struct fail *why)
 {
 	enum answer_state s = resolve_ask(o, r, why);
 
-	*by_word = s != ANSWER_RETURNED;
+	*by_user = s != ANSWER_RETURNED;
 	return resolve_own_allowed(o, r, s, why);
 }
 
-static int resolve_own(const struct options *o, const struct move_record *r, struct handover *h, struct fail *why)
+static int resolve_own(const struct options *o, const struct move_record *r,
+		       struct source_handover *h, struct fail *why)
 {
 	struct fail ignored;
-	bool        by_word;
+	bool        by_user;
 
-	/* From here on the peer hears `undecided` when it asks, and nobody here says GO. */
-	if (handover_retaking(h, true, why))
+	/* From here on a peer that asks gets `undecided`, and nobody here says GO. */
+	if (source_handover_retaking(h, true, why))
 		return -1;
+	/* What is judged now would be worthless after a gap in which another process could act. */
 	h->keep = true;
-	if (resolve_own_judge(o, r, &by_word, why) || resolve_confirm(o, r, why) || resolve_own_judge(o, r, &by_word, why)) {
-		handover_retaking(h, false, &ignored);
+	if (resolve_own_judge(o, r, &by_user, why) || resolve_confirm(o, r, why) ||
+	    resolve_own_judge(o, r, &by_user, why)) {
+		source_handover_retaking(h, false, &ignored);
 		return -1;
 	}
-	if (handover_retake(h, by_word, why))
+	if (source_handover_retake(h, by_user, why))
 		return -1;
 	printf("%s: %s\n", r->name,
 	       h->here_alive ? "continues here" : "may be started or restored here again");
 	return 0;
 }
 
-static int resolve_disown(const struct options *o, const struct move_record *r, struct handover *h, struct fail *why)
+static int resolve_disown(const struct options *o, const struct move_record *r,
+			  struct source_handover *h, struct fail *why)
 {
 	enum answer_state s = ANSWER_UNKNOWN;
 
@@ -198,15 +215,15 @@ static int resolve_disown(const struct options *o, const struct move_record *r, 
 		s = resolve_ask(o, r, why);
 		if (resolve_disown_allowed(r, s, why))
 			return -1;
-		/* It has it, or waits for us: no human needs to judge. */
+		/* It has the VM, or waits for GO: the move can be completed without the user. */
 		if (s == ANSWER_READY || s == ANSWER_OWNED || s == ANSWER_SUPERSEDED) {
-			handover_let_go(h);
+			source_handover_drop(h);
 			return resume_released(o, r, -1, why);
 		}
 		if (i == 0 && resolve_confirm(o, r, why))
 			return -1;
 	}
-	if (handover_done(h, 0, why))
+	if (source_handover_done(h, 0, why))
 		return -1;
 	printf("%s: removed here%s\n", r->name, h->here_alive ? ", vmrun has exited" : "");
 	return 0;
@@ -214,20 +231,21 @@ static int resolve_disown(const struct options *o, const struct move_record *r, 
 
 static int resolve_released(const struct options *o, const struct move_record *r, struct fail *why)
 {
-	struct handover h;
+	struct source_handover h;
 	int             rc;
 
-	status_handover(&h, o, r);
-	rc = handover_hold(&h, why);
+	resume_handover(&h, o, r);
+	rc = source_handover_hold(&h, why);
 	if (rc == 0)
 		rc = o->own ? resolve_own(o, r, &h, why) : resolve_disown(o, r, &h, why);
-	handover_let_go(&h);
+	source_handover_drop(&h);
 	return rc;
 }
 
-/* ---- at the end of a move: only the file is left to go ---- */
+/* ---- a move that is over: only the record is left to remove ---- */
 
-static int resolve_forget(const struct options *o, const struct move_record *r, bool alive, struct fail *why)
+static int resolve_forget(const struct options *o, const struct move_record *r, bool alive,
+			  struct fail *why)
 {
 	int fd, rc;
 
@@ -258,10 +276,11 @@ int resolve_run(const struct options *o, struct fail *why)
 	struct move_record r;
 	bool               alive;
 
-	if (status_record(o->vm, &r, &alive, why))
+	if (find_record(o->vm, &r, &alive, why))
 		return -1;
 	if (r.state == MOVE_MOVING || moves_final(r.state))
 		return resolve_forget(o, &r, alive, why);
 	resolve_show(&r, alive);
-	return r.state == MOVE_READY ? resolve_ready(o, &r, alive, why) : resolve_released(o, &r, why);
+	return r.state == MOVE_READY ? resolve_ready(o, &r, alive, why) :
+	       resolve_released(o, &r, why);
 }

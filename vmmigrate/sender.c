@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmmigrate/sender.h"
 
-#include "vmmigrate/receiver.h"
-
 #include "libcommon/fault.h"
 #include "libcommon/io.h"
+#include "vmmigrate/receiver.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
 
-struct sender_chunk {                     /* what one chunk named */
+struct sender_chunk {                     /* the pages of one chunk */
 	uint32_t            region, nruns;
 	struct lease_range *runs;
 };
@@ -99,11 +98,13 @@ static int sender_log(struct sender *s, const struct page_batch *b, struct fail 
 
 		if (!more)
 			return fail_sys(why, "sender log");
-		s->log  = more;
+		s->log      = more;
 		s->capacity = capacity;
 	}
 	c  = &s->log[s->nlog];
-	*c = (struct sender_chunk){ .region = b->region, .runs = calloc(b->nruns, sizeof(*c->runs)) };
+	*c = (struct sender_chunk){
+		.region = b->region, .runs = calloc(b->nruns, sizeof(*c->runs)),
+	};
 	if (!c->runs)
 		return fail_sys(why, "sender log");
 	for (uint32_t i = 0; i < b->nruns; i++) {
@@ -112,7 +113,9 @@ static int sender_log(struct sender *s, const struct page_batch *b, struct fail 
 		if (last && last->first + last->count == b->runs[i].first)
 			last->count += b->runs[i].count;
 		else
-			c->runs[c->nruns++] = (struct lease_range){ .first = b->runs[i].first, .count = b->runs[i].count };
+			c->runs[c->nruns++] = (struct lease_range){
+				.first = b->runs[i].first, .count = b->runs[i].count,
+			};
 	}
 	s->nlog++;
 	return 0;
@@ -122,7 +125,8 @@ static int sender_put(struct sender *s, const struct page_batch *b, struct fail 
 {
 	size_t len;
 
-	if (page_chunk_encode(s->codec, b, s->level, s->chunk, &len, NULL, why) || sender_log(s, b, why))
+	if (page_chunk_encode(s->codec, b, s->level, s->chunk, &len, NULL, why) ||
+	    sender_log(s, b, why))
 		return -1;
 	if (!s->damaged && fault_hit("vmmigrate.source.damage")) {
 		s->damaged = true;
@@ -133,7 +137,8 @@ static int sender_put(struct sender *s, const struct page_batch *b, struct fail 
 }
 
 /* One page of the lease's memory, as it is now, to the end of the batch. */
-static int sender_reread(const struct lease_ram *ram, uint64_t page, struct page_batch *b, struct fail *why)
+static int sender_reread(const struct lease_ram *ram, uint64_t page, struct page_batch *b,
+			 struct fail *why)
 {
 	uint64_t at = page * PAGE_SIZE_4K + (ram->r.backing ? ram->r.base : 0);
 
@@ -151,8 +156,9 @@ static const struct lease_ram *sender_ram(const struct sender *s, uint64_t regio
 	return NULL;
 }
 
-/* The target has dropped a chunk: its pages as they are now, then RESENT. Reading them outside the rounds is sound: what the
- * guest writes from here on is in the dirty bitmap, whether or not the engine has this page on its list. */
+/* The target has dropped a chunk: sends its pages as they are now, then RESENT. Reading them
+ * outside a round is safe: what the guest writes after this read is in the dirty bitmap and
+ * comes in a later round; what it wrote before is in what is read. */
 static int sender_resend(struct sender *s, uint64_t number, struct fail *why)
 {
 	struct page_batch   *b = s->again;
@@ -160,7 +166,7 @@ static int sender_resend(struct sender *s, uint64_t number, struct fail *why)
 	if (number < s->acked || number >= s->sent || number - s->acked >= s->nlog)
 		return fail_set(why, FAIL_PEER,
 				"%s: unexpected RESEND for chunk %" PRIu64, s->wire->peer, number);
-	/* The log may move while new chunks are logged. */
+	/* A copy: sender_put() adds to the log, which may be reallocated. */
 	struct sender_chunk     c   = s->log[number - s->acked];
 	const struct lease_ram *ram = sender_ram(s, c.region);
 
@@ -194,8 +200,9 @@ static int sender_aborted(const struct sender *s, struct fail *why)
 	return fail_set(why, FAIL_PEER, "%s: %s", s->wire->peer, s->m->reason);
 }
 
-/* Takes one message; true in *acked for the ROUND-ACK of this barrier. */
-static int sender_hear(struct sender *s, uint64_t timeout_ns, const uint64_t *round, uint64_t chunk, bool *acked, struct fail *why)
+/* Handles one message; *acked: it was the ROUND-ACK of this barrier. round NULL: none is due. */
+static int sender_hear(struct sender *s, uint64_t timeout_ns, const uint64_t *round, uint64_t chunk,
+		       bool *acked, struct fail *why)
 {
 	*acked = false;
 	if (wire_recv_message(s->wire, s->m, timeout_ns, why))
@@ -254,7 +261,8 @@ int sender_pages(void *arg, const struct page_batch *b, struct fail *why)
 {
 	struct sender *s = arg;
 
-	/* A barrier within a round has that round's number too; the target tells them apart by the chunk. */
+	/* A barrier within the round. Its number is of no account: the target repeats it, and the
+	 * chunk number tells barriers apart. */
 	if (s->nlog >= SENDER_WINDOW && sender_round_end(s, 0, why))
 		return -1;
 	if (sender_put(s, b, why))
@@ -265,17 +273,20 @@ int sender_pages(void *arg, const struct page_batch *b, struct fail *why)
 /* ---- the audit ---- */
 
 /* Pages [first, first + count), at most MESSAGE_AUDIT_PAGES. */
-static int sender_audit_hashes(struct sender *s, const struct lease_ram *ram, uint64_t first, uint64_t count, struct fail *why)
+static int sender_audit_hashes(struct sender *s, const struct lease_ram *ram, uint64_t first,
+			       uint64_t count, struct fail *why)
 {
 	uint64_t at = first * PAGE_SIZE_4K + (ram->r.backing ? ram->r.base : 0);
 
 	for (uint64_t done = 0; done < count;) {
 		uint64_t n = count - done < BATCH_PAGES ? count - done : BATCH_PAGES;
 
-		if (io_pread(ram->fd, s->again->data, (size_t)n * PAGE_SIZE_4K, at + done * PAGE_SIZE_4K, ram->r.name, why))
+		if (io_pread(ram->fd, s->again->data, (size_t)n * PAGE_SIZE_4K,
+			     at + done * PAGE_SIZE_4K, ram->r.name, why))
 			return -1;
 		for (uint64_t i = 0; i < n; i++)
-			s->m->hashes[done + i] = XXH3_64bits(s->again->data + i * PAGE_SIZE_4K, PAGE_SIZE_4K);
+			s->m->hashes[done + i] = XXH3_64bits(s->again->data + i * PAGE_SIZE_4K,
+							     PAGE_SIZE_4K);
 		done += n;
 	}
 	s->m->type   = MSG_AUDIT;
@@ -286,7 +297,8 @@ static int sender_audit_hashes(struct sender *s, const struct lease_ram *ram, ui
 	return wire_send_message(s->wire, s->m, why);
 }
 
-static int sender_audit_zero(struct sender *s, const struct lease_ram *ram, uint64_t first, uint64_t count, struct fail *why)
+static int sender_audit_zero(struct sender *s, const struct lease_ram *ram, uint64_t first,
+			     uint64_t count, struct fail *why)
 {
 	if (count == 0)
 		return 0;
@@ -298,8 +310,9 @@ static int sender_audit_zero(struct sender *s, const struct lease_ram *ram, uint
 	return wire_send_message(s->wire, s->m, why);
 }
 
-/* The next pages that hold something; a region that can't say where its holes are is all data. */
-static int sender_extent(const struct lease_ram *ram, uint64_t from, uint64_t *first, uint64_t *end, struct fail *why)
+/* The next pages that are populated; a region with a backing file counts as all populated. */
+static int sender_extent(const struct lease_ram *ram, uint64_t from, uint64_t *first, uint64_t *end,
+			 struct fail *why)
 {
 	*first = from;
 	*end   = ram->npages;
@@ -325,11 +338,14 @@ static int sender_audit_region(struct sender *s, const struct lease_ram *ram, st
 	uint64_t from = 0, first, end;
 
 	while (from < ram->npages) {
-		if (sender_extent(ram, from, &first, &end, why) || sender_audit_zero(s, ram, from, first - from, why))
+		if (sender_extent(ram, from, &first, &end, why) ||
+		    sender_audit_zero(s, ram, from, first - from, why))
 			return -1;
 		for (from = first; from < end;) {
-			uint64_t n = end - from < MESSAGE_AUDIT_PAGES ? end - from : MESSAGE_AUDIT_PAGES;
+			uint64_t n = end - from;
 
+			if (n > MESSAGE_AUDIT_PAGES)
+				n = MESSAGE_AUDIT_PAGES;
 			if (sender_audit_hashes(s, ram, from, n, why))
 				return -1;
 			from += n;
@@ -347,16 +363,21 @@ int sender_audit(struct sender *s, struct fail *why)
 		if (sender_audit_region(s, &s->lease->rams[i], why))
 			return -1;
 	s->m->type = MSG_AUDIT_END;
-	if (wire_send_message(s->wire, s->m, why) || wire_recv_message(s->wire, s->m, WIRE_ACK_NS, why))
+	if (wire_send_message(s->wire, s->m, why) ||
+	    wire_recv_message(s->wire, s->m, WIRE_ACK_NS, why))
 		return -1;
 	if (s->m->type == MSG_ABORT)
 		return sender_aborted(s, why);
 	if (s->m->type != MSG_AUDITED)
-		return fail_set(why, FAIL_PEER, "%s: expected AUDITED, got %s", s->wire->peer, message_type_names[s->m->type]);
+		return fail_set(why, FAIL_PEER, "%s: expected AUDITED, got %s", s->wire->peer,
+				message_type_names[s->m->type]);
 	if (s->m->differ == 0)
 		return 0;
 	for (uint32_t i = 0; i < s->m->nlist && n < sizeof(list) - 48; i++)
-		n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%" PRIu64 ":%" PRIu64, i ? " " : "", s->m->list[i].region, s->m->list[i].page);
-	return fail_set(why, FAIL_PEER, "audit: %" PRIu64 " of %" PRIu64 " pages differ at the target (region:page): %s%s", s->m->differ,
-			s->m->pages, list, s->m->differ > s->m->nlist ? " ..." : "");
+		n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%" PRIu64 ":%" PRIu64,
+				      i ? " " : "", s->m->list[i].region, s->m->list[i].page);
+	return fail_set(why, FAIL_PEER,
+			"audit: %" PRIu64 " of %" PRIu64 " pages differ at the target "
+			"(region:page): %s%s", s->m->differ, s->m->pages, list,
+			s->m->differ > s->m->nlist ? " ..." : "");
 }

@@ -6,10 +6,11 @@
 #include "libcommon/client/precopy.h"
 #include "vmmigrate/wire.h"
 
-/* Pages from a lease onto the wire: the pre-copy engine's sink. It keeps no pages, only which ones each chunk named that the
- * target has not yet acknowledged: what comes damaged is read from the guest again (docs/protocol.md 6). */
+/* Pages from a lease onto the wire: the pre-copy engine's sink. It keeps no pages, only which pages
+ * each chunk had that the target has not yet acknowledged: what arrives damaged is read from the
+ * guest again (docs/protocol.md 6). */
 
-#define SENDER_WINDOW 1024u      /* chunks sent after the last ROUND-ACK */
+#define SENDER_WINDOW 1024u      /* chunks after the last ROUND-ACK: bounds that list */
 
 struct sender;
 /* level: of page_chunk_encode. w and l stay the caller's. */
@@ -18,13 +19,16 @@ void sender_close(struct sender *s);
 
 /* The sink's functions; the argument is the sender. */
 int sender_pages(void *s, const struct page_batch *b, struct fail *why);
-int sender_round_end(void *s, uint32_t round, struct fail *why);      /* ROUND, then waits for ROUND-ACK */
-int sender_tick(void *s, struct fail *why);                           /* hears the target, and the wire's watches */
+/* ROUND, then waits for ROUND-ACK. */
+int sender_round_end(void *s, uint32_t round, struct fail *why);
+/* Handles what the target has sent, and the wire's watches, without waiting. */
+int sender_tick(void *s, struct fail *why);
 
-/* Paused, all rounds ended: describes all of memory and takes the target's comparison; pages that differ are FAIL_PEER. */
+/* After the last round, paused: describes all of memory, and takes the target's comparison. Pages
+ * that differ are FAIL_PEER. */
 int sender_audit(struct sender *s, struct fail *why);
 
-void sender_unpace(struct sender *s);                  /* the guest stands still: no bandwidth cap any more */
-uint64_t sender_resends(const struct sender *s);       /* chunks that were asked for again */
+void sender_unpace(struct sender *s);                  /* paused: no bandwidth cap any more */
+uint64_t sender_resends(const struct sender *s);       /* chunks sent again */
 
 #endif

@@ -5,17 +5,17 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-enum stage {
-	SLOT_FREE,         /* the listener's to take */
-	SLOT_SILENT,       /* waiting for its first message: may be taken away */
+enum slot_stage {
+	SLOT_FREE,         /* only the listener leaves this one */
+	SLOT_SILENT,       /* waiting for its first message: may be evicted */
 	SLOT_SHORT,        /* GO, ABORT, QUERY */
 	SLOT_MOVE,
-	SLOT_TAKEN,        /* its process is being killed; free once it has ended */
+	SLOT_EVICTED,      /* its process is being killed; free once that has ended */
 };
 
 struct slot {
-	_Atomic int stage;
-	pid_t       pid;           /* the listener's */
+	_Atomic int stage;         /* enum slot_stage; both sides change it */
+	pid_t       pid;           /* read and written by the listener alone */
 	uint64_t    since_ns;
 };
 
@@ -25,7 +25,8 @@ struct slots {
 
 int slots_open(struct slots **out, struct fail *why)
 {
-	void *p = mmap(NULL, sizeof(struct slots), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	void *p = mmap(NULL, sizeof(struct slots), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (p == MAP_FAILED)
 		return fail_sys(why, "connections");
@@ -39,16 +40,19 @@ void slots_close(struct slots *s)
 		munmap(s, sizeof(*s));
 }
 
-/* Kills the oldest silent one. Its process may just be saying that it is silent no more: one of both is first. */
+/* Kills the oldest silent one. Its process may be in slots_enter() at this moment: whoever
+ * changes the stage first wins, so that no process is killed after its first message. */
 static void slots_evict(struct slots *s)
 {
 	struct slot *oldest = NULL;
 	int          silent = SLOT_SILENT;
 
 	for (unsigned i = 0; i < SLOTS; i++)
-		if (atomic_load(&s->slot[i].stage) == SLOT_SILENT && (!oldest || s->slot[i].since_ns < oldest->since_ns))
+		if (atomic_load(&s->slot[i].stage) == SLOT_SILENT &&
+		    (!oldest || s->slot[i].since_ns < oldest->since_ns))
 			oldest = &s->slot[i];
-	if (oldest && oldest->pid > 0 && atomic_compare_exchange_strong(&oldest->stage, &silent, SLOT_TAKEN))
+	if (oldest && oldest->pid > 0 &&
+	    atomic_compare_exchange_strong(&oldest->stage, &silent, SLOT_EVICTED))
 		kill(oldest->pid, SIGKILL);
 }
 
@@ -61,7 +65,7 @@ int slots_take(struct slots *s, uint64_t now_ns)
 			free = i;
 			spare++;
 		}
-	/* One is always kept for the next: the process of an evicted one takes a moment to end. */
+	/* One slot ahead of need: the process of an evicted one takes a moment to end. */
 	if (spare <= 1)
 		slots_evict(s);
 	if (free == SLOTS)
@@ -110,7 +114,8 @@ bool slots_enter(struct slots *s, unsigned slot, bool move)
 	unsigned moves  = 0;
 	int      silent = SLOT_SILENT;
 
-	if (!atomic_compare_exchange_strong(&s->slot[slot].stage, &silent, move ? SLOT_MOVE : SLOT_SHORT))
+	if (!atomic_compare_exchange_strong(&s->slot[slot].stage, &silent,
+					    move ? SLOT_MOVE : SLOT_SHORT))
 		return false;
 	for (unsigned i = 0; i < SLOTS; i++)
 		moves += atomic_load(&s->slot[i].stage) == SLOT_MOVE;

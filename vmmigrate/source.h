@@ -6,7 +6,7 @@
 #include "libcommon/client/precopy.h"
 #include "vmmigrate/options.h"
 
-/* A move from the side that gives (docs/protocol.md 5, S1 to S7). */
+/* A move, from the source's side (docs/protocol.md 5, S1 to S7). */
 
 struct source_result {
 	char                  name[VM_NAME_MAX + 1];
@@ -17,12 +17,14 @@ struct source_result {
 	uint64_t              total_ns, downtime_ns;
 	uint64_t              resends;
 	bool                  audited, alive;
-	bool                  interrupted;      /* by stop_fd; failed for that */
+	bool                  interrupted;      /* stop_fd was the reason of the failure */
 	char                  note[320];
 };
 
-/* stop_fd: readable when the user wants it to end. 0: moved. -1: by the kind of *why the VM runs on here (FAIL_PEER and most
- * others), is in doubt or elsewhere (FAIL_OWNER), or has ended (FAIL_ENDED). r is filled as far as it came. */
-int source_move(const struct options *o, int stop_fd, struct progress *progress, struct source_result *r, struct fail *why);
+/* stop_fd: readable when the user wants the move to end. 0: moved. -1: by the kind of *why the VM
+ * continues here (FAIL_PEER and most others), is unresolved or owned elsewhere (FAIL_OWNER), or has
+ * ended (FAIL_ENDED). r is filled as far as the move got. */
+int source_move(const struct options *o, int stop_fd, struct progress *progress,
+		struct source_result *r, struct fail *why);
 
 #endif

@@ -18,8 +18,8 @@ static void status_when(uint64_t ns, char out[40])
 		snprintf(out, 40, "?");
 }
 
-/* Per state and whether its vmrun lives: what it means and what settles it. */
-static void status_words(const struct move_record *r, bool alive)
+/* What a state means, by whether a vmrun runs, and which command resolves it. */
+static void status_explain(const struct move_record *r, bool alive)
 {
 	switch (r->state) {
 	case MOVE_MOVING:
@@ -92,10 +92,10 @@ static void status_print(const struct move_record *r, const char *vmrun, bool al
 	status_when(r->when_ns, when);
 	printf("%s: %s\n", r->name, move_state_names[r->state]);
 	printf("  VM %s, move %s, since %s; %s\n", vm, move, when, vmrun);
-	status_words(r, alive);
+	status_explain(r, alive);
 }
 
-/* What is judged, else what the file says. */
+/* The judged record; what the file says when it cannot be judged. */
 static int status_each(void *arg, const struct move_record *r, struct fail *why)
 {
 	struct judged *j = calloc(1, sizeof(*j));

@@ -5,20 +5,25 @@
 #include "libcommon/fail.h"
 #include "vmmigrate/options.h"
 
-struct handover;
+struct source_handover;
 struct move_record;
 
-/* The commands that look at records. They print to stdout; 0, or -1 with *why. */
+/* The commands about records, each in a file of its name. They print to stdout; 0, or -1 with
+ * *why. */
 int status_run(const struct options *o, struct fail *why);
-/* FAIL_USAGE without --yes where nobody can be asked; FAIL_OWNER when the other side is known to own it. */
+/* FAIL_USAGE: not confirmed, or --yes missing without a terminal. FAIL_OWNER: the peer may have
+ * it. */
 int resolve_run(const struct options *o, struct fail *why);
-/* Goes on at S5; as source_move's end. */
+/* Continues at S5 of docs/protocol.md 5; fails as source_handover_run(). */
 int resume_run(const struct options *o, int stop_fd, struct fail *why);
 
-/* Shared by them. The judged record an operand names; alive: its vmrun lives here. */
-int  status_record(const char *operand, struct move_record *r, bool *alive, struct fail *why);
-/* A hand-over that a record tells of, without its peer's address. */
-void status_handover(struct handover *h, const struct options *o, const struct move_record *r);
-int  resume_released(const struct options *o, const struct move_record *r, int stop_fd, struct fail *why);
+/* resume.c, shared with resolve.c. The hand-over that a record describes, without its peer's
+ * address. */
+void resume_handover(struct source_handover *h, const struct options *o,
+		     const struct move_record *r);
+/* GO until it is answered, for a record that says RELEASED, or RETAKING when the process that was
+ * taking the VM back has ended. */
+int resume_released(const struct options *o, const struct move_record *r, int stop_fd,
+		    struct fail *why);
 
 #endif

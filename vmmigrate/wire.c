@@ -27,7 +27,8 @@ int wire_open(struct wire **out, int fd, const char *peer, struct fail *why)
 		close(fd);
 		return -1;
 	}
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));      /* fails on a unit test's socketpair: no harm */
+	/* GO and its reply are part of the downtime. Fails on the socketpair of a unit test. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	w->fd = fd;
 	for (size_t i = 0; i < sizeof(w->watch) / sizeof(w->watch[0]); i++)
 		w->watch[i].fd = -1;
@@ -45,14 +46,18 @@ void wire_close(struct wire *w)
 	free(w);
 }
 
-/* Until the socket is ready for events, the deadline has passed, or a watch objects. */
+/* Until the socket is ready for events, the deadline has passed, or a watch fails. Watches come
+ * first: a signal must end a move even when the peer never stops sending. */
 static int wire_wait(struct wire *w, short events, uint64_t deadline_ns, struct fail *why)
 {
 	if (w->until_ns && w->until_ns < deadline_ns)
 		deadline_ns = w->until_ns;
 	for (;;) {
-		struct pollfd p[3] = { { .fd = w->fd, .events = events }, { .fd = w->watch[0].fd, .events = POLLIN },
-				       { .fd = w->watch[1].fd, .events = POLLIN } };
+		struct pollfd p[3] = {
+			{ .fd = w->fd, .events = events },
+			{ .fd = w->watch[0].fd, .events = POLLIN },
+			{ .fd = w->watch[1].fd, .events = POLLIN },
+		};
 		uint64_t      now  = io_now_ns();
 
 		if (now >= deadline_ns)
@@ -76,7 +81,8 @@ static int wire_lost(const struct wire *w, const char *what, int sys, struct fai
 	return -1;
 }
 
-static int wire_put(struct wire *w, const uint8_t *p, size_t len, uint64_t deadline_ns, struct fail *why)
+static int wire_put(struct wire *w, const uint8_t *p, size_t len, uint64_t deadline_ns,
+		    struct fail *why)
 {
 	while (len) {
 		ssize_t n = send(w->fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -128,7 +134,8 @@ void wire_preamble_put(uint8_t out[WIRE_PREAMBLE_BYTES])
 	put_le32(out + 12, 0);
 }
 
-int wire_preamble_get(const uint8_t in[WIRE_PREAMBLE_BYTES], int *version, bool *magic, struct fail *why)
+int wire_preamble_get(const uint8_t in[WIRE_PREAMBLE_BYTES], int *version, bool *magic,
+		      struct fail *why)
 {
 	int newest = get_le16(in + 8), oldest = get_le16(in + 10);
 
@@ -154,6 +161,7 @@ int wire_greet(struct wire *w, bool connected, struct fail *why)
 	uint64_t deadline = io_now_ns() + WIRE_GREET_NS;
 	int      version;
 	bool     magic;
+	struct fail ignored;
 
 	wire_preamble_put(ours);
 	if (connected && wire_put(w, ours, sizeof(ours), deadline, why))
@@ -164,8 +172,9 @@ int wire_greet(struct wire *w, bool connected, struct fail *why)
 
 	if (rc)
 		fail_prefix(why, "%s: ", w->peer);
-	/* One that speaks another version learns ours from our preamble. */
-	if (!connected && magic && wire_put(w, ours, sizeof(ours), deadline, rc ? &(struct fail){ 0 } : why))
+	/* A peer of another version learns from our preamble which ones are supported here. */
+	if (!connected && magic &&
+	    wire_put(w, ours, sizeof(ours), deadline, rc ? &ignored : why))
 		return -1;
 	return rc;
 }
@@ -177,7 +186,8 @@ int wire_connect(struct wire **out, const struct address *a, bool insecure, stru
 
 	*out = NULL;
 	address_text(a, name);
-	if (address_connect(a, insecure, io_now_ns() + WIRE_CONNECT_NS, &fd, why) || wire_open(out, fd, name, why))
+	if (address_connect(a, insecure, io_now_ns() + WIRE_CONNECT_NS, &fd, why) ||
+	    wire_open(out, fd, name, why))
 		return -1;
 	if (wire_greet(*out, true, why) == 0)
 		return 0;
@@ -186,7 +196,10 @@ int wire_connect(struct wire **out, const struct address *a, bool insecure, stru
 	return -1;
 }
 
-/* Waits until the line is free, in pieces short enough for signals to be noticed. */
+#define WIRE_PACE_NS 100000000      /* 100 ms */
+
+/* Waits until the cap allows the next chunk, in pieces short enough for signals and an exit of
+ * vmrun to be noticed. */
 static int wire_pace(struct wire *w, size_t len, struct fail *why)
 {
 	uint64_t now = io_now_ns();
@@ -194,8 +207,9 @@ static int wire_pace(struct wire *w, size_t len, struct fail *why)
 	if (w->free_ns < now)
 		w->free_ns = now;
 	while ((now = io_now_ns()) < w->free_ns) {
-		uint64_t        left = w->free_ns - now < 100000000 ? w->free_ns - now : 100000000;
-		struct timespec t    = { .tv_nsec = (long)left };
+		uint64_t        left = w->free_ns - now;
+		struct timespec t    = { .tv_nsec = left < WIRE_PACE_NS ? (long)left :
+					 WIRE_PACE_NS };
 
 		nanosleep(&t, NULL);
 		for (int i = 0; i < 2; i++) {
@@ -257,21 +271,24 @@ int wire_send_abort(struct wire *w, const char *reason, struct fail *why)
 	return rc;
 }
 
-/* What is wrong with a stream is the peer's doing; its place in bytes helps nobody. */
-static int wire_senseless(const struct wire *w, struct fail *why)
+/* Invalid input is the peer's fault, whatever kind the decoder gave; the offset in the stream is
+ * of no use to a user. */
+static int wire_invalid(const struct wire *w, struct fail *why)
 {
 	why->kind = FAIL_PEER;
 	fail_locate(why, FAIL_NOWHERE);
 	return fail_prefix(why, "%s: ", w->peer);
 }
 
-static int wire_known(const struct chunk *c)
+/* The types of docs/protocol.md 2. */
+static bool wire_known(uint16_t type)
 {
-	return c->type == CHUNK_CONFIG || c->type == CHUNK_PAGES || c->type == CHUNK_BLOB || c->type == CHUNK_STATE ||
-	       c->type == CHUNK_CONTROL;
+	return type == CHUNK_CONFIG || type == CHUNK_PAGES || type == CHUNK_BLOB ||
+	       type == CHUNK_STATE || type == CHUNK_CONTROL;
 }
 
-int wire_recv(struct wire *w, struct chunk *c, const uint8_t **payload, bool *damaged, uint64_t timeout_ns, struct fail *why)
+int wire_recv(struct wire *w, struct chunk *c, const uint8_t **payload, bool *damaged,
+	      uint64_t timeout_ns, struct fail *why)
 {
 	uint64_t deadline = io_now_ns() + timeout_ns;
 	uint8_t  header[CHUNK_HEADER_BYTES];
@@ -280,27 +297,29 @@ int wire_recv(struct wire *w, struct chunk *c, const uint8_t **payload, bool *da
 		if (wire_get(w, header, sizeof(header), deadline, why))
 			return -1;
 		if (chunk_header_get(c, header, FAIL_NOWHERE, why))
-			return wire_senseless(w, why);
-		if (!wire_known(c) && (c->flags & CHUNK_REQUIRED)) {
+			return wire_invalid(w, why);
+		if (!wire_known(c->type) && (c->flags & CHUNK_REQUIRED)) {
 			fail_set(why, FAIL_PEER, "unexpected chunk: type %u (%s)", c->type,
 				 chunk_type_name(c->type));
-			return wire_senseless(w, why);
+			return wire_invalid(w, why);
 		}
-		if (!w->buf || c->len > w->capacity) {      /* an empty payload has a place too */
+		/* c->len was checked: at most LIMIT_CHUNK_BYTES. An empty payload needs a
+		 * pointer too. */
+		if (!w->buf || c->len > w->capacity) {
 			uint8_t *more = realloc(w->buf, c->len ? c->len : 1);
 
 			if (!more)
 				return fail_sys(why, "%s: chunk", w->peer);
-			w->buf  = more;
+			w->buf      = more;
 			w->capacity = c->len;
 		}
 		if (wire_get(w, w->buf, c->len, deadline, why))
 			return -1;
-	} while (!wire_known(c));
+	} while (!wire_known(c->type));
 
 	*payload = w->buf;
 	*damaged = chunk_payload_check(c, w->buf, FAIL_NOWHERE, why) != 0;
-	return *damaged && c->type != CHUNK_PAGES ? wire_senseless(w, why) : 0;
+	return *damaged && c->type != CHUNK_PAGES ? wire_invalid(w, why) : 0;
 }
 
 int wire_recv_message(struct wire *w, struct message *m, uint64_t timeout_ns, struct fail *why)
@@ -312,10 +331,11 @@ int wire_recv_message(struct wire *w, struct message *m, uint64_t timeout_ns, st
 	if (wire_recv(w, &c, &payload, &damaged, timeout_ns, why))
 		return -1;
 	if (c.type != CHUNK_CONTROL)
-		fail_set(why, FAIL_PEER, "expected a message, got a %s chunk", chunk_type_name(c.type));
+		fail_set(why, FAIL_PEER, "expected a message, got a %s chunk",
+			 chunk_type_name(c.type));
 	else if (message_read(m, payload, c.len, why) == 0)
 		return 0;
-	return wire_senseless(w, why);
+	return wire_invalid(w, why);
 }
 
 void wire_phase(struct wire *w, uint64_t ns)
@@ -326,7 +346,7 @@ void wire_phase(struct wire *w, uint64_t ns)
 void wire_drain(struct wire *w)
 {
 	uint64_t until = io_now_ns() + WIRE_DRAIN_NS;
-	char     nowhere[65536];
+	char     discard[65536];
 
 	if (shutdown(w->fd, SHUT_WR))
 		return;
@@ -334,9 +354,11 @@ void wire_drain(struct wire *w)
 		struct pollfd p   = { .fd = w->fd, .events = POLLIN };
 		uint64_t      now = io_now_ns();
 
-		if (now >= until || (poll(&p, 1, (int)((until - now) / 1000000) + 1) < 0 && errno != EINTR))
+		if (now >= until)
 			return;
-		ssize_t n = recv(w->fd, nowhere, sizeof(nowhere), MSG_DONTWAIT);
+		if (poll(&p, 1, (int)((until - now) / 1000000) + 1) < 0 && errno != EINTR)
+			return;
+		ssize_t n = recv(w->fd, discard, sizeof(discard), MSG_DONTWAIT);
 
 		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 			return;

@@ -14,7 +14,7 @@ static void          (*interrupt_cleanup)(void *arg);
 static void           *interrupt_arg;
 static sigset_t        interrupt_set;
 
-/* stderr may be a pipe that nobody reads: then we go without a word. */
+/* Standard error may be a pipe that is full: then no line is written. */
 static void interrupt_say(int sig)
 {
 	struct pollfd p = { .fd = STDERR_FILENO, .events = POLLOUT };
@@ -24,7 +24,8 @@ static void interrupt_say(int sig)
 	n = snprintf(line, sizeof(line),
 		     "vmsnap: interrupted by SIG%s: no snapshot saved, the VM continues\n",
 		     sigabbrev_np(sig));
-	if (poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) && write(STDERR_FILENO, line, (size_t)n) < 0)
+	if (poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) &&
+	    write(STDERR_FILENO, line, (size_t)n) < 0)
 		return;
 }
 

@@ -6,7 +6,8 @@
 
 #define INUSE_MS 15000u
 
-/* Paths are recorded as vmrun was given them: relative ones begin in its folder. */
+/* Paths are recorded as vmrun was given them: relative ones are relative to its working
+ * directory. */
 static int inuse_pid(struct control *c, long long *pid, struct fail *why)
 {
 	json_t *info;
@@ -18,6 +19,7 @@ static int inuse_pid(struct control *c, long long *pid, struct fail *why)
 	return 0;
 }
 
+/* "" for a serial port that is not a file. */
 static const char *inuse_path(const struct machine_host *h)
 {
 	if (h->cls != HOST_SERIAL)
@@ -46,7 +48,8 @@ int inuse_check(const struct publish *p, struct control *c, const struct machine
 			snprintf(full, sizeof(full), "%s", path);
 		else
 			snprintf(full, sizeof(full), "/proc/%lld/cwd/%s", pid, path);
-		snprintf(what, sizeof(what), "%s '%s' of %s", host_class_names[h->cls], h->name, m->name);
+		snprintf(what, sizeof(what), "%s '%s' of %s", host_class_names[h->cls], h->name,
+			 m->name);
 		if (stat(full, &st) == 0 && publish_keep(p, &st, what, why))
 			return -1;
 	}

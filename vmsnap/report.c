@@ -12,16 +12,27 @@ static void report_json(FILE *out, const struct options *o, const struct save_re
 	char snapshot[UUID_TEXT], content[33];
 
 	uuid_text(&r->snapshot, snapshot);
-	for (int i = 0; i < 16; i++)
-		snprintf(content + 2 * i, 3, "%02x", r->content[i]);
+	text_hex(r->content, sizeof(r->content), content);
 
-	json_t *j = json_pack("{s:s, s:o, s:o, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:b, s:b, s:b, s:b}",
-			      "event", "report", "vm", text_json(r->vm), "file",
-			      o->file ? text_json(o->file) : json_null(), "snapshot", snapshot, "content", content,
-			      "rounds", (int)r->copy.nrounds, "pages", (json_int_t)r->copy.pages_total,
-			      "pages_paused", (json_int_t)r->copy.pages_paused, "present_pages", (json_int_t)r->copy.present_pages,
-			      "bytes", (json_int_t)r->bytes, "pause_ms", progress_ms(r->pause_ns), "total_ms", progress_ms(r->total_ns),
-			      "converged", (int)r->copy.converged, "committed", (int)r->committed, "stopped", (int)r->stopped,
+	json_t *j = json_pack("{s:s, s:o, s:o, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:i, s:I, "
+			      "s:f, s:f, s:b, s:b, s:b, s:b}",
+			      "event", "report",
+			      "vm", text_json(r->vm),
+			      "file", o->file ? text_json(o->file) : json_null(),
+			      "snapshot", snapshot,
+			      "content", content,
+			      "rounds", (int)r->copy.nrounds,
+			      "pages", (json_int_t)r->copy.pages_total,
+			      "pages_paused", (json_int_t)r->copy.pages_paused,
+			      "present_pages", (json_int_t)r->copy.present_pages,
+			      "bytes", (json_int_t)r->bytes,
+			      "images", (int)r->images,
+			      "image_bytes", (json_int_t)r->image_bytes,
+			      "pause_ms", progress_ms(r->pause_ns),
+			      "total_ms", progress_ms(r->total_ns),
+			      "converged", (int)r->copy.converged,
+			      "committed", (int)r->committed,
+			      "stopped", (int)r->stopped,
 			      "authenticated", (int)r->authenticated);
 
 	progress_json(out, j);
@@ -29,7 +40,8 @@ static void report_json(FILE *out, const struct options *o, const struct save_re
 
 static void report_text(FILE *out, const struct options *o, const struct save_report *r)
 {
-	char snapshot[UUID_TEXT], bytes[UNITS_TEXT], pause[UNITS_TEXT], total[UNITS_TEXT];
+	char snapshot[UUID_TEXT], bytes[UNITS_TEXT], images[UNITS_TEXT];
+	char pause[UNITS_TEXT], total[UNITS_TEXT];
 
 	uuid_text(&r->snapshot, snapshot);
 	fprintf(out, "vmsnap: %s: ", r->vm);
@@ -39,6 +51,9 @@ static void report_text(FILE *out, const struct options *o, const struct save_re
 		fprintf(out, "%" PRIu32 " round%s, %" PRIu64 " page%s (%" PRIu64 " paused), ",
 			r->copy.nrounds, r->copy.nrounds == 1 ? "" : "s", r->copy.pages_total,
 			r->copy.pages_total == 1 ? "" : "s", r->copy.pages_paused);
+	if (r->images)
+		fprintf(out, "%u image%s (%s), ", r->images, r->images == 1 ? "" : "s",
+			units_bytes(r->image_bytes, images));
 	fprintf(out, "%s written, %s %s, %s, total time %s, snapshot %s\n",
 		units_bytes(r->bytes, bytes), r->stopped ? "stopped in" : "downtime",
 		units_ms(r->pause_ns, pause), r->copy.converged ? "converged" : "not converged",

@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-/* The last line of a save that was published: a sentence, or a JSON object {"event": "report", ...}. */
+/* The final report of a save: a sentence, or a JSON object with "event": "report" (vmsnap.1). */
 void report_print(FILE *out, const struct options *o, const struct save_report *r);
 
 #endif

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmsnap/save.h"
 
-#include "format/tree/machine.h"
 #include "format/snapshot/snapshot.h"
+#include "format/tree/machine.h"
 #include "libcommon/client/control.h"
 #include "libcommon/fault.h"
 #include "libcommon/io.h"
 #include "libcommon/publish.h"
 #include "libcommon/version.h"
-#include "vmsnap/save_images.h"
 #include "vmsnap/interrupt.h"
 #include "vmsnap/inuse.h"
+#include "vmsnap/save_images.h"
 #include "vmsnap/space.h"
 
 #include <stdio.h>
@@ -18,20 +18,25 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Order of a save. Nothing waits for the file or pipe between the pause and the resume:
+/* Order of a save. Between the pause and the resume nothing waits for the file or pipe:
  *
  *   lease, configuration, images; rounds and disk flushes while the VM runs
- *   pause, state, last sync, the rest into our own buffer, resume
- *   the buffered rest and state to the file
+ *   pause, state, last sync, the rest into the pause buffer, resume
+ *   the pause buffer and the state to the file
  *   finish: vmrun confirms that the lease was never broken
  *   END to the file; fsync
  *   the file gets its name, its folder is fsynced
- *   commit: vmrun may forget what changed before this snapshot
+ *   commit: vmrun counts changes from this snapshot on
  *
- * With --stop-after the resume is left out: what follows happens while the VM is paused. The deadline
- * of the pause is renewed from step to step, and QUIT by the lease is the last one: vmrun carries it
- * out only if the pause is unbroken. Any failure closes the lease, and with it ends the pause. */
+ * END comes after the confirmation, since to a reader END means that all before it is valid.
+ * Commit comes last: a snapshot that is not on disk must not be the base of the next.
+ *
+ * With --stop-after the resume is left out: what follows happens while the VM is paused. The
+ * deadline of the pause is renewed from step to step, and QUIT by the lease is the last one: vmrun
+ * carries it out only if the pause is unbroken. Any failure closes the lease, and with it ends the
+ * pause. */
 
+/* A vmrun that quits closes its disks, which may be flushed first. */
 #define SAVE_QUIT_MS 30000u
 
 struct save {
@@ -42,7 +47,7 @@ struct save {
 	struct precopy       *precopy;
 	struct snap_writer   *writer;
 	struct space          space;
-	struct images         images;        /* until they are written */
+	struct save_images    images;        /* until they are written */
 	bool                  begun;         /* save_begin */
 	struct publish        file;          /* fd -1 for standard output */
 	const char           *what;          /* file's name, for messages */
@@ -53,17 +58,20 @@ struct save {
 /* Before the first page, once logging has been started: space for all of it, then the images. */
 static int save_begin(struct save *s, struct fail *why)
 {
-	uint64_t images = images_bytes(&s->images), end = snap_writer_bytes(s->writer) + images;
+	uint64_t images = save_images_space(&s->images);
+	uint64_t end    = snap_writer_bytes(s->writer) + images;
 
 	if (s->begun)
 		return 0;
 	s->begun = true;
-	/* Compressed, it will be less, and nobody knows how much. */
+	/* With compression it will be less, by how much is unknown. */
 	if (!s->o->level)
 		end = space_forecast(s->lease) + images;
-	if (space_need(&s->space, end, why) || images_write(&s->images, s->writer, why))
+	if (space_need(&s->space, end, why) || save_images_write(&s->images, s->writer, why))
 		return -1;
-	images_close(&s->images);
+	s->r->images      = s->images.n;
+	s->r->image_bytes = save_images_size(&s->images);
+	save_images_close(&s->images);
 	return 0;
 }
 
@@ -83,7 +91,7 @@ static int save_round_end(void *arg, uint32_t round, struct fail *why)
 
 	if (snap_writer_round_end(s->writer, round, why))
 		return -1;
-	/* A save that cannot be completed should fail before it has cost a pause. */
+	/* Too many runs for an index: a save that cannot be completed fails before the pause. */
 	if (!precopy_report(s->precopy)->pause_begin_ns && snap_writer_index_check(s->writer, why))
 		return -1;
 	fault_point("vmsnap.round");
@@ -115,7 +123,8 @@ static int save_open_lease(struct save *s, struct fail *why)
 	char holder[32];
 
 	snprintf(holder, sizeof(holder), "vmsnap[%ld]", (long)getpid());
-	if (control_open(&s->control, s->o->vm, why) || lease_open(&s->lease, s->control, LEASE_KIND_LOG, holder, why))
+	if (control_open(&s->control, s->o->vm, why) ||
+	    lease_open(&s->lease, s->control, LEASE_KIND_LOG, holder, why))
 		return -1;
 	return lease_config(s->lease, &s->config, &s->config_len, why);
 }
@@ -131,7 +140,7 @@ static int save_header(struct save *s, struct snap_header *h, struct fail *why)
 	if (rc == 0)
 		rc = inuse_check(&s->file, s->control, m, why);
 	if (rc == 0 && s->o->with_images)
-		rc = images_fetch(&s->images, s->lease, m, why);
+		rc = save_images_fetch(&s->images, s->lease, m, why);
 	if (rc == 0) {
 		*h = (struct snap_header){
 			.required   = s->o->state_only ? SNAP_STATE_ONLY : 0,
@@ -148,7 +157,7 @@ static int save_header(struct save *s, struct snap_header *h, struct fail *why)
 	return rc;
 }
 
-/* A save never fails for want of a key: a restore then needs --trust-paths, or each path anew. */
+/* No key, no failure: the restore then requires --trust-paths, or options for all paths. */
 static void save_key(struct save *s)
 {
 	struct hostkey k;
@@ -167,7 +176,7 @@ static int save_open_writer(struct save *s, struct fail *why)
 
 	if (uuid_random(&s->r->snapshot, why) || save_header(s, &h, why))
 		return -1;
-	/* The lease lives without the connection; events that nobody reads would fill it. */
+	/* The lease does not need the connection, whose buffer would fill with unread events. */
 	control_close(s->control);
 	s->control = NULL;
 	space_open(&s->space, fd, s->what);
@@ -180,7 +189,9 @@ static int save_open_writer(struct save *s, struct fail *why)
 /* Up to the pause, and through it as far as memory goes. */
 static int save_copy(struct save *s, struct progress *progress, struct fail *why)
 {
-	const struct precopy_sink    sink = { .pages = save_pages, .round_end = save_round_end, .arg = s };
+	const struct precopy_sink sink = {
+		.pages = save_pages, .round_end = save_round_end, .arg = s,
+	};
 	const struct precopy_options po = {
 		.max_downtime_ns   = s->o->max_downtime_ns,
 		.max_rounds        = s->o->max_rounds,
@@ -193,8 +204,8 @@ static int save_copy(struct save *s, struct progress *progress, struct fail *why
 	uint64_t took, fixed;
 
 	if (s->o->state_only) {
-		s->r->copy.converged      = true;
-		/* A vmrun that does not know it flushes in the pause. */
+		s->r->copy.converged = true;
+		/* So that the pause need not flush the disks, unless this vmrun has no FLUSH. */
 		if (lease_flush(s->lease, NULL, NULL, &took, &fixed, why) &&
 		    why->kind != FAIL_VERSION)
 			return -1;
@@ -225,14 +236,12 @@ static int save_resume(struct save *s, struct fail *why)
 	return 0;
 }
 
-/* With --stop-after: is the VM still paused? Then it stays so for the whole deadline. */
+/* With --stop-after: fails if the pause was broken, else the deadline starts anew. */
 static int save_renew(struct save *s, struct fail *why)
 {
 	return s->o->stop_after ? lease_renew(s->lease, s->o->pause_deadline_ms, why) : 0;
 }
 
-/* To the reader of a pipe END means that all before it is sound: it is written when vmrun has
- * confirmed that. */
 static int save_complete(struct save *s, struct fail *why)
 {
 	if (s->precopy && precopy_drain(s->precopy, why))
@@ -248,7 +257,8 @@ static int save_complete(struct save *s, struct fail *why)
 	return 0;
 }
 
-/* Gives the file its name, or the pipe its end. From here on signals wait: what is published is published. */
+/* Gives the file its name, or closes the pipe. From here on signals wait: a snapshot under its name
+ * must not be reported as failed. */
 static int save_publish(struct save *s, struct fail *why)
 {
 	fault_point("vmsnap.before-publish");
@@ -270,7 +280,7 @@ static int save_commit(struct save *s, struct fail *why)
 {
 	int rc;
 
-	/* Memory is not in it: the changes since the last whole snapshot still count from there. */
+	/* Without memory it is no base: changes still count from the last complete snapshot. */
 	if (s->o->state_only)
 		return 0;
 	fault_point("vmsnap.before-commit");
@@ -281,7 +291,8 @@ static int save_commit(struct save *s, struct fail *why)
 	return rc;
 }
 
-/* The VM ends where it was paused. The connection only shows when vmrun closes its socket. */
+/* The VM ends where it was paused. The connection shows when vmrun has exited; without one the
+ * reply must do. */
 static int save_quit(struct save *s, struct fail *why)
 {
 	json_t *event;
@@ -294,8 +305,9 @@ static int save_quit(struct save *s, struct fail *why)
 	return !watched || why->kind == FAIL_ENDED ? 0 : -1;
 }
 
-/* What fails here leaves a complete snapshot. Without --stop-after the save has succeeded all the
- * same. A VM that has ended ended in its pause: else the lease would have been lost before. */
+/* What fails here leaves a complete snapshot. Without --stop-after the save has succeeded all
+ * the same, and main reports what was not done. FAIL_ENDED is success: a VM that ended while it
+ * was paused would have lost the lease before, so it is our QUIT that ended it. */
 static int save_finish(struct save *s, struct fail *why)
 {
 	if (!s->o->stop_after) {
@@ -312,7 +324,8 @@ static int save_finish(struct save *s, struct fail *why)
 	return 0;
 }
 
-int save_run(const struct options *o, struct progress *progress, struct save_report *r, struct fail *why)
+int save_run(const struct options *o, struct progress *progress, struct save_report *r,
+	     struct fail *why)
 {
 	uint64_t    begin = io_now_ns();
 	struct save s = { .o = o, .r = r };
@@ -328,13 +341,14 @@ int save_run(const struct options *o, struct progress *progress, struct save_rep
 		goto out;
 	rc = save_finish(&s, why);
 out:
-	lease_close(s.lease);         /* first of all: it may hold the pause */
+	/* First of all: the VM may still be paused by it. */
+	lease_close(s.lease);
 	if (o->file)
 		publish_abandon(&s.file);
 	snap_writer_close(s.writer);
 	precopy_close(s.precopy);
 	control_close(s.control);
-	images_close(&s.images);
+	save_images_close(&s.images);
 	publish_close(&s.file);
 	free(s.config);
 	free(s.state);

@@ -12,17 +12,24 @@ struct save_report {
 	struct uuid           snapshot;
 	uint8_t               content[16];
 	uint64_t              bytes;            /* written */
-	uint64_t              pause_ns;         /* from asking for the pause to the answer that the VM goes on; to the end of it with --stop-after */
+	unsigned              images;           /* included by --with-images */
+	uint64_t              image_bytes;      /* their own, without chunk headers */
+	uint64_t              pause_ns;         /* from the request to pause to vmrun's reply to
+						 * the resume; --stop-after: to the VM's end */
 	uint64_t              total_ns;
-	bool                  published;        /* the snapshot is complete where it belongs; true with some failures after it */
+	bool                  published;        /* complete and under its name; may be true
+						 * although the save failed afterwards */
 	bool                  committed;        /* vmrun counts changes from this snapshot on */
 	bool                  stopped;          /* the VM has quit */
 	struct fail           commit_why;       /* when not committed */
-	bool                  authenticated;    /* this host will know the snapshot as its own */
+	bool                  authenticated;    /* with the key of this host: vmrun restores it here
+						 * with the paths it records */
 	struct fail           auth_why;         /* when not */
 };
 
-/* The whole save. The VM is left as it was found, also after a failure; with --stop-after it has quit after success. */
-int save_run(const struct options *o, struct progress *progress, struct save_report *r, struct fail *why);
+/* The whole save. The VM is left as it was found, also after a failure; with --stop-after it has
+ * quit after success. */
+int save_run(const struct options *o, struct progress *progress, struct save_report *r,
+	     struct fail *why);
 
 #endif

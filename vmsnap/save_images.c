@@ -7,10 +7,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *const images_names[IMAGES_MAX] = { "kernel", "initrd" };
+static const char *const save_images_names[IMAGES_MAX] = { "kernel", "initrd" };
 
-/* vmrun keeps the length of what fd names: it is sealed. */
-static int images_map(struct images_one *one, int fd, struct fail *why)
+/* vmrun has sealed the size of the file, so that reading the mapping raises no SIGBUS. */
+static int save_images_map(struct save_image *one, int fd, struct fail *why)
 {
 	struct stat st;
 
@@ -29,20 +29,20 @@ static int images_map(struct images_one *one, int fd, struct fail *why)
 	return 0;
 }
 
-static int images_fetch_one(struct images *im, struct lease *l, const struct machine_host *h,
-			    const char *name, struct fail *why)
+static int save_images_fetch_one(struct save_images *im, struct lease *l,
+				 const struct machine_host *h, const char *name, struct fail *why)
 {
-	struct images_one *one = &im->v[im->n];
+	struct save_image *one = &im->v[im->n];
 	int                fd, rc;
 
-	*one = (struct images_one){ .name = name };
+	*one = (struct save_image){ .name = name };
 	if (lease_image(l, name, &fd, &one->len, why)) {
-		/* What its host said to vmrun is vmrun's refusal to us. */
+		/* Why vmrun could not open it is its host's error; here vmrun has refused. */
 		if (why->kind != FAIL_ENDED)
 			why->kind = FAIL_PEER;
 		return fail_prefix(why, "--with-images: ");
 	}
-	rc = one->len == h->size && image_known(h) ? images_map(one, fd, why) : 0;
+	rc = one->len == h->size && image_known(h) ? save_images_map(one, fd, why) : 0;
 	close(fd);
 	if (rc)
 		return -1;
@@ -53,18 +53,28 @@ static int images_fetch_one(struct images *im, struct lease *l, const struct mac
 	return 0;
 }
 
-int images_fetch(struct images *im, struct lease *l, const struct machine *m, struct fail *why)
+int save_images_fetch(struct save_images *im, struct lease *l, const struct machine *m,
+		      struct fail *why)
 {
 	for (unsigned i = 0; i < IMAGES_MAX; i++) {
-		const struct machine_host *h = machine_host_find(m, images_names[i]);
+		const struct machine_host *h = machine_host_find(m, save_images_names[i]);
 
-		if (h && image_is(h) && images_fetch_one(im, l, h, images_names[i], why))
+		if (h && image_is(h) && save_images_fetch_one(im, l, h, save_images_names[i], why))
 			return -1;
 	}
 	return 0;
 }
 
-uint64_t images_bytes(const struct images *im)
+uint64_t save_images_size(const struct save_images *im)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < im->n; i++)
+		n += im->v[i].len;
+	return n;
+}
+
+uint64_t save_images_space(const struct save_images *im)
 {
 	uint64_t n = 0;
 
@@ -73,7 +83,7 @@ uint64_t images_bytes(const struct images *im)
 	return n;
 }
 
-int images_write(const struct images *im, struct snap_writer *w, struct fail *why)
+int save_images_write(const struct save_images *im, struct snap_writer *w, struct fail *why)
 {
 	for (unsigned i = 0; i < im->n; i++)
 		if (snap_writer_image(w, im->v[i].name, im->v[i].data, im->v[i].len, why))
@@ -81,7 +91,7 @@ int images_write(const struct images *im, struct snap_writer *w, struct fail *wh
 	return 0;
 }
 
-void images_close(struct images *im)
+void save_images_close(struct save_images *im)
 {
 	for (unsigned i = 0; i < im->n; i++)
 		munmap(im->v[i].data, im->v[i].len);

@@ -6,25 +6,27 @@
 #include "format/snapshot/snapshot.h"
 #include "libcommon/fail.h"
 
-/* Kernel and initrd for --with-images: asked of vmrun before anything is written. */
+/* Kernel and initrd for --with-images. They are fetched from vmrun before anything is written, so
+ * that a save that cannot have them fails early and leaves nothing. */
 
 struct lease;
 
-struct images {
+struct save_images {
 	unsigned n;
-	struct images_one {
+	struct save_image {
 		const char *name;
 		void       *data;      /* a mapping */
 		uint64_t    len;
 	} v[IMAGES_MAX];
 };
 
-/* All images of the machine. FAIL_PEER: vmrun has one of them no more, or another than m records.
- * images_close in any case. */
-int images_fetch(struct images *im, struct lease *l, const struct machine *m, struct fail *why);
-/* Bytes of the snapshot that they take. */
-uint64_t images_bytes(const struct images *im);
-int      images_write(const struct images *im, struct snap_writer *w, struct fail *why);
-void     images_close(struct images *im);
+/* All images of the machine m. FAIL_PEER: vmrun no longer has one of them, or has another than m
+ * records. save_images_close() in any case. */
+int save_images_fetch(struct save_images *im, struct lease *l, const struct machine *m,
+		      struct fail *why);
+uint64_t save_images_size(const struct save_images *im);       /* bytes of the images */
+uint64_t save_images_space(const struct save_images *im);      /* bytes of snapshot they take */
+int      save_images_write(const struct save_images *im, struct snap_writer *w, struct fail *why);
+void     save_images_close(struct save_images *im);
 
 #endif

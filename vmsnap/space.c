@@ -11,9 +11,10 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define SPACE_STEP (32u << 20)      /* reserved ahead of what is written */
-#define SPACE_LEFT (64u << 20)      /* never taken: left to the disks of VMs, or 1/16 of a small file system */
-#define SPACE_PAGE (4096u + 64)     /* a page, and its part of tables and index */
+#define SPACE_STEP (32u << 20)      /* reserved ahead of what is written: few calls, little waste */
+/* Never taken: left to the disks of VMs; 1/16 of a small file system. */
+#define SPACE_LEFT (64u << 20)
+#define SPACE_PAGE (4096u + 64)     /* a page, and its share of tables and index */
 #define SPACE_REST (256u << 10)     /* header and trees */
 
 void space_open(struct space *s, int fd, const char *what)
@@ -39,7 +40,8 @@ uint64_t space_forecast(const struct lease *l)
 	return pages * SPACE_PAGE + SPACE_REST;
 }
 
-static int space_refuse(const struct space *s, uint64_t end, uint64_t free, uint64_t left, struct fail *why)
+static int space_refuse(const struct space *s, uint64_t end, uint64_t free, uint64_t left,
+			struct fail *why)
 {
 	char need[UNITS_TEXT], have[UNITS_TEXT], keep[UNITS_TEXT];
 
@@ -57,11 +59,12 @@ static int space_reserve(struct space *s, uint64_t to)
 	if (!s->can_reserve)
 		return 0;
 	do {
-		rc = fallocate(s->fd, FALLOC_FL_KEEP_SIZE, (off_t)s->reserved, (off_t)(to - s->reserved));
+		rc = fallocate(s->fd, FALLOC_FL_KEEP_SIZE, (off_t)s->reserved,
+			       (off_t)(to - s->reserved));
 	} while (rc && errno == EINTR);
 	if (rc && (errno == ENOSPC || errno == EDQUOT))
 		return -1;
-	/* What else it says, a write will say as well. */
+	/* Not supported, or an error that the next write reports as well. */
 	s->can_reserve = rc == 0;
 	return 0;
 }
@@ -90,8 +93,9 @@ void space_trim(struct space *s, uint64_t end)
 
 	if (!s->counts || at >= s->reserved)
 		return;
-	/* By size alone some file systems keep blocks behind the end. */
-	if (fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)(s->reserved - at)) &&
+	/* Blocks reserved past the end stay allocated on some file systems when the size is set. */
+	if (fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at,
+		      (off_t)(s->reserved - at)) &&
 	    ftruncate(s->fd, (off_t)at))
 		return;
 	s->reserved = at;

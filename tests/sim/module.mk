@@ -17,9 +17,9 @@ $(BUILD)/sim/own/%.o: tests/sim/%.c GNUmakefile | ready
 	$(call say,CC,$<)$(CC) $(test_flags) -Wno-missing-declarations -fno-strict-aliasing -MMD -MP -c -o $@ $<
 
 # Where plant.c tells two callers of one function apart.
-$(BUILD)/sim/vmmigrate/target.o $(BUILD)/sim/vmrun/control/lease_handover.o: CPPFLAGS += -Dmoves_find=plant_target_find
-$(BUILD)/sim/vmmigrate/resolve.o: CPPFLAGS += -Doutcome_ask_peer=plant_resolve_ask -Dhandover_retaking=plant_resolve_retaking \
-	-Dhandover_done=plant_resolve_done
+$(BUILD)/sim/vmmigrate/target_check.o $(BUILD)/sim/vmrun/control/lease_handover.o: CPPFLAGS += -Dmoves_find=plant_target_find
+$(BUILD)/sim/vmmigrate/resolve.o: CPPFLAGS += -Doutcome_ask_peer=plant_resolve_ask -Dsource_handover_retaking=plant_resolve_retaking \
+	-Dsource_handover_done=plant_resolve_done
 sim_faults := -DVMFERRY_FAULTS=1
 $(BUILD)/sim/vmrun/vm_state.o: sim_faults :=
 $(BUILD)/sim/%.o: %.c GNUmakefile | ready

@@ -4,7 +4,7 @@
 #include "libcommon/client/control.h"
 #include "vmmigrate/unresolved.h"
 #include "vmmigrate/find.h"
-#include "vmmigrate/handover.h"
+#include "vmmigrate/source_handover.h"
 #include "vmmigrate/outcome.h"
 #include "tests/sim/sim.h"
 
@@ -110,11 +110,11 @@ void __wrap_outcome_act(const struct uuid *vm, const struct uuid *move, uint64_t
 	plant_answer(NULL, out);
 }
 
-/* resolve.c's handover_done. */
-int plant_resolve_done(struct handover *h, uint64_t generation, struct fail *why);
-int plant_resolve_done(struct handover *h, uint64_t generation, struct fail *why)
+/* resolve.c's source_handover_done. */
+int plant_resolve_done(struct source_handover *h, uint64_t generation, struct fail *why);
+int plant_resolve_done(struct source_handover *h, uint64_t generation, struct fail *why)
 {
-	int rc = handover_done(h, generation, why);
+	int rc = source_handover_done(h, generation, why);
 
 	if (rc == 0 && plant("absence"))
 		moves_remove(&h->vm, why);
@@ -155,11 +155,11 @@ int plant_resolve_ask(const struct move_record *r, bool insecure, struct message
 	return rc;
 }
 
-/* resolve.c's handover_retaking. */
-int plant_resolve_retaking(struct handover *h, bool on, struct fail *why);
-int plant_resolve_retaking(struct handover *h, bool on, struct fail *why)
+/* resolve.c's source_handover_retaking. */
+int plant_resolve_retaking(struct source_handover *h, bool on, struct fail *why);
+int plant_resolve_retaking(struct source_handover *h, bool on, struct fail *why)
 {
-	return plant("judgement") ? 0 : handover_retaking(h, on, why);
+	return plant("judgement") ? 0 : source_handover_retaking(h, on, why);
 }
 
 /* ---- doubts ---- */
@@ -195,7 +195,7 @@ int __wrap_moves_held(const struct uuid *vm, bool *held, struct moves_holder *ho
 
 /* ---- replay ---- */
 
-/* moves_find of target.c and of vmrun's handover.c: was it here before? */
+/* moves_find of target_check.c and of lease_handover.c: was it here before? */
 bool plant_target_find(const struct move_record *r, const struct uuid *move, enum move_state *state, uint64_t *generation);
 bool plant_target_find(const struct move_record *r, const struct uuid *move, enum move_state *state, uint64_t *generation)
 {

@@ -1,22 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* The right to settle a move: vmmigrate/handover.c with real records and locks. No vmrun lives here, so the right is the
- * VM's lock. */
-#include "vmmigrate/handover.h"
-
+/* The right to resolve a move: vmmigrate/source_handover.c with real records and locks. No vmrun
+ * runs here, so the right is the VM's lock. */
 #include "libcommon/client/moves.h"
+#include "tests/unit/tap.h"
+#include "vmmigrate/source_handover.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int  tests, failed;
 static char top[] = "/tmp/vf-handover.XXXXXX";
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %d - %s\n", good ? "" : "not ", ++tests, claim);
-	failed += !good;
-}
 
 static const char *record_path(const struct uuid *vm)
 {
@@ -40,9 +33,9 @@ static struct move_record released(void)
 	return r;
 }
 
-static struct handover handover_of(const struct move_record *r)
+static struct source_handover handover_of(const struct move_record *r)
 {
-	struct handover h = { .vm = r->vm, .move = r->move, .generation = r->generation,
+	struct source_handover h = { .vm = r->vm, .move = r->move, .generation = r->generation,
 			      .stop_fd = -1, .lock_fd = -1 };
 
 	snprintf(h.name, sizeof(h.name), "%s", r->name);
@@ -76,59 +69,60 @@ static bool lock_is_held(const struct move_record *r)
 static void test_held(void)
 {
 	struct move_record r = released();
-	struct handover    h = handover_of(&r);
+	struct source_handover    h = handover_of(&r);
 	struct fail        why;
 
 	write_record(&r);
-	ok(handover_hold(&h, &why) == 0 && lock_is_held(&r), "a move that waits for its outcome is held");
-	ok(handover_hold(&h, &why) == 0, "and held again");
-	handover_let_go(&h);
-	ok(!lock_is_held(&r), "until it is let go");
+	ok(source_handover_hold(&h, &why) == 0 && lock_is_held(&r),
+	   "a move that waits for its outcome is held");
+	ok(source_handover_hold(&h, &why) == 0, "and held again");
+	source_handover_drop(&h);
+	ok(!lock_is_held(&r), "until it is dropped");
 }
 
 static void test_resolved(void)
 {
 	struct move_record r = released();
-	struct handover    h = handover_of(&r);
+	struct source_handover    h = handover_of(&r);
 	struct fail        why;
 
 	r.state = MOVE_MOVED;
 	write_record(&r);
-	ok(handover_hold(&h, &why) && why.kind == FAIL_OWNER && h.resolved && !lock_is_held(&r),
-	   "one that somebody else has settled is not");
+	ok(source_handover_hold(&h, &why) && why.kind == FAIL_OWNER && h.resolved &&
+	   !lock_is_held(&r),
+	   "one that another process has resolved is not");
 }
 
-/* Between two tries: the record cannot be read at the first, and says at the second that it is over. */
+/* Between two tries: the record cannot be read at the first, and says at the second that it is
+ * over. */
 static void test_unread(void)
 {
 	struct move_record r = released();
-	struct handover    h = handover_of(&r);
+	struct source_handover    h = handover_of(&r);
 	struct fail        why;
 
 	write_record(&r);
 	damage_record(&r);
-	ok(handover_hold(&h, &why) && why.kind == FAIL_OWNER && !h.resolved,
+	ok(source_handover_hold(&h, &why) && why.kind == FAIL_OWNER && !h.resolved,
 	   "a record that cannot be read gives no right");
-	ok(!lock_is_held(&r), "and others are not kept from settling the move");
+	ok(!lock_is_held(&r), "and others are not kept from resolving the move");
 	r.state = MOVE_MOVED;
 	write_record(&r);
-	ok(handover_hold(&h, &why) && why.kind == FAIL_OWNER && h.resolved,
-	   "the next try looks at the record, and finds it settled");
-	handover_let_go(&h);
+	ok(source_handover_hold(&h, &why) && why.kind == FAIL_OWNER && h.resolved,
+	   "the next try reads the record, and finds it resolved");
+	source_handover_drop(&h);
 }
 
 int main(void)
 {
+	char command[64];
+
 	if (!mkdtemp(top) || setenv("VMFERRY_STATE_DIR", top, 1) ||
 	    setenv("VMFERRY_RUNTIME_DIR", top, 1))
 		return 1;
 	test_held();
 	test_resolved();
 	test_unread();
-	printf("1..%d\n", tests);
-
-	char command[64];
-
 	snprintf(command, sizeof(command), "rm -rf %s", top);
-	return system(command) || failed ? 1 : 0;
+	return system(command) ? 1 : done_testing();
 }

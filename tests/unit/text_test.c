@@ -23,6 +23,8 @@ static bool json(const char *in, const char *want)
 
 int main(void)
 {
+	char hex[9];
+
 	ok(plain("a.vms", 64, "a.vms") && plain("", 64, "") && plain("a b", 64, "a b"),
 	   "what is printable stays");
 	ok(plain("\x1b[31m\x7f\n", 64, "\\x1b[31m\\x7f\\x0a") &&
@@ -37,5 +39,7 @@ int main(void)
 	ok(json("b\xe4r.vms", "b\\xe4r.vms") && json("\xc3", "\\xc3") &&
 	           json("\\\xff\n", "\\\\\\xff\\x0a"),
 	   "anything else is one too, escaped");
+	ok(!strcmp(text_hex("\x00\x0f\xa5\xff", 4, hex), "000fa5ff") && !strcmp(text_hex("", 0, hex), ""),
+	   "bytes as hex are two digits each");
 	return done_testing();
 }

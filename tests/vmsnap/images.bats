@@ -88,6 +88,20 @@ guest_reboots() {
 	done
 }
 
+@test "vmsnap: the report says how many images were included and their bytes" {
+	start_with_images
+	vmsnap --progress=json --with-images a "$W/a.vms" 2>"$W/a.err"
+	vmsnap --progress=json a "$W/none.vms" 2>"$W/none.err"
+	bytes=$(($("$VMSREAD" --image kernel "$W/a.vms" | wc -c) + $("$VMSREAD" --image initrd "$W/a.vms" | wc -c)))
+	report='select(.event == "report") | [.images, .image_bytes]'
+	[ "$(jq -c "$report" "$W/a.err")" = "[2,$bytes]" ]
+	[ "$(jq -c "$report" "$W/none.err")" = "[0,0]" ]
+	run -0 --separate-stderr vmsnap --with-images --force a "$W/a.vms"
+	[[ $stderr == *" paused), 2 images ("*" MiB), "*" written, "* ]]
+	run -0 --separate-stderr vmsnap --force a "$W/a.vms"
+	[[ $stderr != *image* ]]
+}
+
 @test "vmsnap: with images a VM is restored and reboots where its kernel and initrd are not, from a file and a pipe" {
 	start_with_images
 	vmsnap -q --with-images a "$W/a.vms"
