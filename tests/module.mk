@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
-# tests: what `make check` runs. Programs of the tests are listed beside them, one fragment each:
-#   unit/NAME.mk    UNITS += NAME_test, NAME_test_SRCS := files beyond tests/unit/NAME_test.c, format.a and libcommon.a
-#   tools/NAME.mk   TOOLS += NAME,      NAME_SRCS likewise for tests/tools/NAME.c
-#   fuzz/NAME.mk    FUZZ  += NAME,      NAME_fuzz_SRCS likewise for tests/fuzz/NAME.c
+# tests: what `make check` runs. The programs are listed in unit/list.mk, tools/list.mk and
+# fuzz/list.mk: a row names a program and its sources.
 UNITS :=
 TOOLS :=
 FUZZ  :=
-include $(sort $(wildcard tests/unit/*.mk tests/tools/*.mk tests/fuzz/*.mk))
+# $(1) name, $(2) sources beside its own file: those may be none
+unit   = $(eval UNITS += $(1)_test)$(eval $(1)_test_SRCS := $(2))
+tool   = $(eval TOOLS += $(1))$(eval $(1)_SRCS := $(2))
+target = $(eval FUZZ += $(1))$(eval $(1)_fuzz_SRCS := $(2))
+include tests/unit/list.mk tests/tools/list.mk tests/fuzz/list.mk
 
 TEST_LDLIBS := -larchive -lfdt -ljansson -lzstd -lxxhash -lcrypto -lm -pthread
 test_flags   = -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. $(faultflags) $(WARN) -Wno-missing-prototypes \

@@ -1,5 +1,0 @@
-# SPDX-License-Identifier: MIT
-UNITS += wire_test
-wire_test_SRCS := $(addprefix vmmigrate/,message.c wire.c address.c sender.c receiver.c)
-UNITS += handover_test
-handover_test_SRCS := $(addprefix vmmigrate/,handover.c find.c message.c wire.c address.c)
