@@ -23,7 +23,7 @@ TESTPROGS += $(BUILD)/tests/$(1)
 -include $(BUILD)/$(2:.c=.d) $(patsubst %.c,$(BUILD)/%.d,$(3))
 endef
 TESTPROGS :=
-$(foreach u,$(UNITS),$(eval $(call testprog,$(u),tests/unit/$(u).c,$($(u)_SRCS))))
+$(foreach u,$(UNITS),$(eval $(call testprog,$(u),tests/unit/$(u).c,tests/unit/tap.c $($(u)_SRCS))))
 $(foreach t,$(TOOLS),$(eval $(call testprog,$(t),tests/tools/$(t).c,$($(t)_SRCS))))
 
 # Test sources: a helper needs no prototype of its own, a fuzz target's entry point has none.

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The guest's ACPI tables: found from the RSDP, summing to zero, true to the configuration, and never beyond their room. What
  * the byte code means is iasl's to say (tests/board/acpi.bats). */
+#include "tests/unit/tap.h"
+
 #include "libcommon/bytes.h"
 #include "vmrun/board/x86_64/acpi.h"
 #include "vmrun/board/x86_64/aml.h"
@@ -9,14 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static unsigned tests, failed;
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	failed += !good;
-}
 
 static uint8_t     area[X86_64_ACPI_SIZE];
 static size_t      area_len;
@@ -172,6 +166,5 @@ int main(void)
 	structure();
 	capacity();
 	lengths();
-	printf("1..%u\n", tests);
-	return failed != 0;
+	return done_testing();
 }

@@ -2,6 +2,7 @@
 /* MACs in snapshots: what a host knows as its own, and what it does not. */
 #include "format/snapshot/auth.h"
 #include "tests/unit/snapshot_guest.h"
+#include "tests/unit/tap.h"
 
 #include <unistd.h>
 
@@ -256,5 +257,5 @@ int main(void)
 	test_stripped();
 	test_structure();
 	free(batch);
-	return tap_end();
+	return done_testing();
 }

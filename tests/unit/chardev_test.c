@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Serial lines on the host: every kind of input and output, no busy loops, nothing lost that is waited for, the terminal
  * given back as it was. */
+#include "tests/unit/tap.h"
+
 #include "libcommon/io.h"
 #include "vmrun/host/chardev.h"
 
@@ -18,17 +20,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-static unsigned     tests, failed;
 static struct loop *loop;
-static FILE        *tap;
 static char         dir[] = "/tmp/chardev_test.XXXXXX";
-
-static void ok(bool good, const char *claim)
-{
-	fprintf(tap, "%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	if (!good)
-		failed++;
-}
 
 /* The guest's end: takes `room` bytes, then no more until asked again. */
 struct guest {
@@ -109,7 +102,7 @@ static struct chardev *line(const char *spec, struct guest *g)
 
 	*g = (struct guest){ .capacity = sizeof(g->got) };
 	if (chardev_open(&c, spec, loop, &ops, &why))
-		fprintf(tap, "# %s\n", fail_text(&why, text, sizeof(text)));
+		note("%s", fail_text(&why, text, sizeof(text)));
 	return c;
 }
 
@@ -430,13 +423,13 @@ static void typed_ahead(void)
 
 int main(void)
 {
+	FILE       *tap = fdopen(fcntl(1, F_DUPFD_CLOEXEC, 10), "w");
 	struct fail why;
 
-	tap = fdopen(fcntl(1, F_DUPFD_CLOEXEC, 10), "w");
-	setvbuf(tap, NULL, _IOLBF, 0);
 	signal(SIGPIPE, SIG_IGN);
 	if (!tap || !mkdtemp(dir) || loop_open(&loop, &why))
 		return 1;
+	tap_to(tap);
 	inputs();
 	outputs();
 	pty();
@@ -446,6 +439,5 @@ int main(void)
 	typed_ahead();      /* last: a process has one terminal */
 	loop_close(loop);
 	rmdir(dir);
-	fprintf(tap, "1..%u\n", tests);
-	return failed ? 1 : 0;
+	return done_testing();
 }

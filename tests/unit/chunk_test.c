@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Chunk headers, page chunks, and the map of what is last known of each page. */
 #include "tests/unit/snapshot_guest.h"
+#include "tests/unit/tap.h"
 
 static void test_headers(void)
 {
@@ -387,5 +388,5 @@ int main(void)
 	test_pagemap();
 	test_content();
 	free(batch);
-	return tap_end();
+	return done_testing();
 }

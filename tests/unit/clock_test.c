@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* The guest's clock: stands while the VM does not run, never goes back, goes on where it was after a load. */
+#include "tests/unit/tap.h"
+
 #include "libcommon/io.h"
 #include "vmrun/clock.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-static unsigned tests, failed;
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	failed += !good;
-}
 
 static void spin(uint64_t ns)
 {
@@ -70,7 +64,6 @@ int main(void)
 	struct clock_state s = { 0 };
 	uint64_t           t;
 
-	printf("1..11\n");
 	clock_open(&c);
 	spin(1000000);
 	ok(clock_now_ns(&c) == 0, "a new clock stands at 0");
@@ -105,5 +98,5 @@ int main(void)
 	clock_open(&d);
 	ok(clock_now_ns(&d) == 0, "a reset begins at 0 again");
 	ok(never_back(), "time never goes back across 20000 stops, seen from another thread");
-	return failed != 0;
+	return done_testing();
 }

@@ -1,19 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The only harvester: what is written reaches every consumer; no page is lost to a save or a harvest that fails. */
 #include "tests/unit/core_fake.h"
+#include "tests/unit/tap.h"
 
 #include "libcommon/populated.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-static unsigned tests, failed;
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	failed += !good;
-}
 
 /* As a write does: the page is there, then it is marked. */
 static void mark(struct vm *vm, unsigned region, uint64_t page)
@@ -79,7 +72,6 @@ int main(void)
 	struct fail           why = { 0 };
 	uint64_t              fresh = 0;
 
-	printf("1..20\n");
 	core_fake_open(&vm, 100);
 	dirty_consumer_add(&vm, &a, &why);
 	dirty_consumer_add(&vm, &b, &why);
@@ -132,5 +124,5 @@ int main(void)
 	dirty_epoch_close(&vm);
 	core_fake_close(&vm);
 	sparse();
-	return failed != 0;
+	return done_testing();
 }

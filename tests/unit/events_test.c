@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a guest asks for: which wish wins when several are there. */
+#include "tests/unit/tap.h"
+
 #include "vmrun/control/control.h"
 #include "vmrun/vm.h"
 
@@ -8,13 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-static unsigned tests, failed, resets;
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	failed += !good;
-}
+static unsigned resets;
 
 void vm_end(struct vm *vm, enum run_status as, int exit_status, const char *cause)
 {
@@ -75,6 +71,5 @@ int main(void)
 	vm_events_void(&vm);
 	ok(vm.events == 1u << VM_EVENT_QUIT, "a reset makes earlier ones void, and nothing else");
 	close(vm.event_fd);
-	printf("1..%u\n", tests);
-	return failed != 0;
+	return done_testing();
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* State tables: every type of field goes out and comes back; what is wrong leaves the struct alone. */
+#include "tests/unit/tap.h"
+
 #include "format/tree/field.h"
 #include "format/limits.h"
 #include "libcommon/bytes.h"
@@ -9,15 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static unsigned ntests, nfailed;
-
-static void ok(bool good, const char *claim)
-{
-	ntests++;
-	nfailed += !good;
-	printf("%sok %u - %s\n", good ? "" : "not ", ntests, claim);
-}
 
 struct all {
 	bool     flag;
@@ -257,6 +250,5 @@ int main(void)
 	test_versions();
 	test_json();
 	test_tables();
-	printf("1..%u\n", ntests);
-	return nfailed != 0;
+	return done_testing();
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The right to settle a move: vmmigrate/handover.c with real records and locks. No vmrun lives here, so the right is the
  * VM's lock. */
+#include "tests/unit/tap.h"
+
 #include "vmmigrate/handover.h"
 
 #include "libcommon/client/moves.h"
@@ -9,14 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int  tests, failed;
 static char top[] = "/tmp/vf-handover.XXXXXX";
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %d - %s\n", good ? "" : "not ", ++tests, claim);
-	failed += !good;
-}
 
 static const char *record_path(const struct uuid *vm)
 {
@@ -125,10 +120,10 @@ int main(void)
 	test_held();
 	test_resolved();
 	test_unread();
-	printf("1..%d\n", tests);
 
 	char command[64];
+	int  rc = done_testing();
 
 	snprintf(command, sizeof(command), "rm -rf %s", top);
-	return system(command) || failed ? 1 : 0;
+	return system(command) || rc;
 }

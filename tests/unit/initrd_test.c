@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* --initrd: a cpio stays as it is, folders and archives become a newc that an independent reader (libarchive) reads back. */
+#include "tests/unit/tap.h"
+
 #include "vmrun/boot/cpio.h"
 #include "vmrun/boot/boot_images.h"
 
@@ -13,14 +15,6 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
-
-static unsigned tests, failed;
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	failed += !good;
-}
 
 static char dir[] = "/tmp/initrd_test.XXXXXX";
 
@@ -319,7 +313,6 @@ static void test_deep(void)
 
 int main(void)
 {
-	printf("1..24\n");
 	umask(022);
 	if (!mkdtemp(dir))
 		abort();
@@ -362,5 +355,5 @@ int main(void)
 	char cmd[300];
 
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
-	return system(cmd) || failed != 0;
+	return system(cmd) || done_testing();
 }

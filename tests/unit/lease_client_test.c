@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The lease's client against a scripted peer: what it accepts, what it refuses, and what it says when the lease is gone. */
+#include "tests/unit/tap.h"
+
 #include "libcommon/io.h"
 #include "libcommon/client/lease.h"
 
@@ -24,14 +26,12 @@ struct peer {
 	pthread_t   thread;
 };
 
-static unsigned tests, failed;
-
-static void ok(bool good, const char *claim, const struct fail *why)
+/* A claim about a call that gave *why. */
+static void check(bool good, const char *claim, const struct fail *why)
 {
-	printf("%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	if (!good && why)
-		printf("# kind %d: %s\n", (int)why->kind, why->what);
-	failed += !good;
+	ok(good, claim);
+	if (!good)
+		note("kind %d: %s", (int)why->kind, why->what);
 }
 
 static int sized(size_t len)
@@ -172,7 +172,7 @@ static void call(enum script script, enum lease_verb verb, enum fail_kind kind, 
 
 	if (l && lost)
 		good = good && lease_finish(l, true, &again) == -1 && again.kind == kind && strstr(again.what, "lease lost");
-	ok(good, claim, &why);
+	check(good, claim, &why);
 	free(tree);
 	stop(&p, l);
 }
@@ -183,7 +183,7 @@ static void refused(enum script script, enum fail_kind kind, const char *claim)
 	struct fail   why;
 	struct lease *l = start(&p, script, &why);
 
-	ok(!l && why.kind == kind, claim, &why);
+	check(!l && why.kind == kind, claim, &why);
 	stop(&p, l);
 }
 
@@ -205,11 +205,11 @@ static void clears(void)
 
 	for (unsigned i = 0; i < 1000; i++)
 		r[i] = (struct lease_range){ .first = i, .count = 1 };
-	ok(l && lease_clear_ranges(l, 0, r, 1000, &why) == 0 && p.clears == 1000 && lease_sync(l, NULL, NULL, &why) == 0,
+	check(l && lease_clear_ranges(l, 0, r, 1000, &why) == 0 && p.clears == 1000 && lease_sync(l, NULL, NULL, &why) == 0,
 	   "a thousand clears are each answered, and the next call gets its own answer", &why);
 	stop(&p, l);
 	l = start(&p, REFUSES_A_CLEAR, &why);
-	ok(l && lease_clear_ranges(l, 0, r, 1000, &why) == -1 && why.kind == FAIL_PEER && lease_sync(l, NULL, NULL, &why) == -1,
+	check(l && lease_clear_ranges(l, 0, r, 1000, &why) == -1 && why.kind == FAIL_PEER && lease_sync(l, NULL, NULL, &why) == -1,
 	   "a refused clear among many ends the lease: no answer is taken for another's", &why);
 	stop(&p, l);
 }
@@ -218,7 +218,6 @@ int main(void)
 {
 	unsigned before = open_fds();
 
-	printf("1..22\n");
 	call(GOOD, LEASE_SYNC, FAIL_NONE, "", false, "a good peer is believed");
 	call(GOOD, LEASE_LOG_START, FAIL_NONE, "", false, "bitmaps of the right size are mapped");
 	call(GOOD, LEASE_STATE, FAIL_NONE, "", false, "a tree is read from its descriptor");
@@ -239,6 +238,6 @@ int main(void)
 	refused(BAD_REGION, FAIL_PEER, "a region whose size does not make sense is refused");
 	refused(SAME_REGIONS, FAIL_PEER, "two regions with one id are refused");
 	clears();
-	ok(open_fds() == before, "nothing of all this leaves a descriptor open", NULL);
-	return failed != 0;
+	ok(open_fds() == before, "nothing of all this leaves a descriptor open");
+	return done_testing();
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # The unit tests, one row each: $(call unit,NAME,SOURCES) is tests/unit/NAME_test.c linked with
-# SOURCES, format.a and libcommon.a. A test that needs no further source has an empty second column.
+# SOURCES, tap.c, format.a and libcommon.a. Where those three are enough, SOURCES is empty.
 
 # What several tests share.
 guest_SRCS   := tests/unit/snapshot_guest.c
@@ -10,13 +10,13 @@ core_SRCS    := tests/unit/core_fake.c vmrun/memory.c vmrun/clock.c
 acpi_SRCS    := $(addprefix vmrun/board/,place.c plan.c $(addprefix x86_64/,acpi.c acpi_tables.c \
 		acpi_dsdt.c aml.c x86_64_plan.c)) vmrun/memory.c
 # Devices over a fake accelerator; with the boards of vmrun behind them in board_fake_SRCS.
-device_fake_SRCS := tests/unit/board_fake.c tests/unit/tap.c vmrun/memory.c vmrun/clock.c \
+device_fake_SRCS := tests/unit/board_fake.c vmrun/memory.c vmrun/clock.c \
 		    $(chardev_SRCS) $(addprefix vmrun/devices/,$(devices_SRCS))
 board_fake_SRCS  := $(device_fake_SRCS) $(addprefix vmrun/board/,$(board_SRCS))
 # An accelerator over a stand-in for the board.
-rv64_SRCS := tests/unit/rv64_harness.c tests/unit/tap.c vmrun/memory.c vmrun/clock.c \
+rv64_SRCS := tests/unit/rv64_harness.c vmrun/memory.c vmrun/clock.c \
 	     $(addprefix vmrun/accel/,$(accel_soft_SRCS))
-kvm_SRCS  := tests/unit/kvm_rig.c tests/unit/tap.c vmrun/memory.c vmrun/clock.c \
+kvm_SRCS  := tests/unit/kvm_rig.c vmrun/memory.c vmrun/clock.c \
 	     $(addprefix vmrun/accel/,$(accel_kvm_SRCS))
 
 # libcommon and format
@@ -29,13 +29,13 @@ $(call unit,images,       $(guest_SRCS))
 $(call unit,lease_client, )
 $(call unit,machine,      $(sample_SRCS))
 $(call unit,moves,        )
-$(call unit,pageset,      tests/unit/tap.c)
-$(call unit,populated,    tests/unit/tap.c)
+$(call unit,pageset,      )
+$(call unit,populated,    )
 $(call unit,precopy,      )
-$(call unit,publish,      tests/unit/tap.c)
+$(call unit,publish,      )
 $(call unit,refused,      $(guest_SRCS))
 $(call unit,snapshot,     $(guest_SRCS))
-$(call unit,text,         tests/unit/tap.c)
+$(call unit,text,         )
 $(call unit,tree,         $(sample_SRCS))
 $(call unit,units,        )
 $(call unit,x86_state,    $(sample_SRCS))
@@ -55,7 +55,7 @@ $(call unit,runstate,     $(core_SRCS) vmrun/runstate.c)
 
 # vmrun: what it loads, and its character devices
 $(call unit,chardev,      $(chardev_SRCS))
-$(call unit,image_pieces, tests/unit/tap.c vmrun/boot/image_pieces.c)
+$(call unit,image_pieces, vmrun/boot/image_pieces.c)
 $(call unit,initrd,       $(addprefix vmrun/boot/,initrd.c initrd_modules.c cpio.c))
 
 # vmrun: boards and devices

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Guest memory: one door, whose end marks; a mark before the write loses a page, a mark after it does not. */
+#include "tests/unit/tap.h"
+
 #include "vmrun/memory.h"
 
 #include <pthread.h>
@@ -7,14 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static unsigned tests, failed;
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	failed += !good;
-}
 
 static const struct machine_region ram = { .kind = REGION_RAM, .name = "ram", .gpa = 0x80000000, .size = 64 * GUEST_PAGE,
 					   .page_size = GUEST_PAGE };
@@ -126,7 +120,6 @@ int main(void)
 	uint8_t            buf[8] = "abcdefg";
 	uint64_t           end = ram.gpa + ram.size;
 
-	printf("1..20\n");
 	ok(memory_open(&m, &cfg, &why) == 0, "two regions open");
 	ok(guest_read(&m, ram.gpa, ram.size) && !guest_read(&m, ram.gpa, ram.size + 1) && !guest_read(&m, ram.gpa - 1, 2) &&
 	   !guest_read(&m, end, 1) && guest_read(&m, end - 1, 1) && !guest_read(&m, end - 1, 2), "a range is memory only when all of it is");
@@ -153,5 +146,5 @@ int main(void)
 	present();
 	cfg.regions[0].size = LIMIT_REGION_BYTES + GUEST_PAGE;
 	ok(memory_open(&m, &cfg, &why) == -1 && why.kind == FAIL_LIMIT && m.nregions == 0, "a region beyond the limit is refused");
-	return failed != 0;
+	return done_testing();
 }

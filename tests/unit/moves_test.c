@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Records of who owns a VM: libcommon/client/moves.c. */
+#include "tests/unit/tap.h"
+
 #include "libcommon/client/moves.h"
 
 #include <fcntl.h>
@@ -10,14 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int  tests, failed;
 static char top[] = "/tmp/vf-moves.XXXXXX";
-
-static void ok(int pass, const char *claim)
-{
-	printf("%sok %d - %s\n", pass ? "" : "not ", ++tests, claim);
-	failed |= !pass;
-}
 
 static struct move_record record(const struct uuid *vm)
 {
@@ -221,8 +216,5 @@ int main(void)
 	test_outcomes(&vm);
 	test_lock(&vm);
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", top);
-	if (system(cmd))
-		failed = 1;
-	printf("1..%d\n", tests);
-	return failed;
+	return system(cmd) || done_testing();
 }

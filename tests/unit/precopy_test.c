@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The pre-copy engine against a fake vmrun: a lease server on a socketpair over memfds, with a thread that writes random
  * pages and marks them after the write, as a vCPU would. What the sink was given must equal memory at the pause. */
+#include "tests/unit/tap.h"
+
 #include "libcommon/io.h"
 #include "libcommon/client/precopy.h"
 
@@ -53,15 +55,6 @@ struct fake {
 	unsigned           bad;             /* rule broken: pages the sink should not have been given */
 	unsigned           paused_pages;
 };
-
-static unsigned tests, failed;
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	if (!good)
-		failed++;
-}
 
 static uint64_t rnd(unsigned *seed)
 {
@@ -368,7 +361,6 @@ static int sink_round_end(void *arg, uint32_t round, struct fail *why)
 	return 0;
 }
 
-
 static struct precopy_sink sink_of(struct fake *f)
 {
 	return (struct precopy_sink){ .pages = sink_pages, .round_end = sink_round_end, .arg = f };
@@ -508,7 +500,7 @@ int main(int argc, char **argv)
 	struct fake           *f = fakes;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	printf("1..22\n# seed %u\n", seed);
+	note("seed %u", seed);
 
 	f->writing = false;
 	ok(fake_save(f, seed, &o, &rep) == 0 && rep.converged && rep.nrounds == 1 && !f->bad, "a guest that writes nothing needs one round");
@@ -616,5 +608,5 @@ int main(int argc, char **argv)
 		free(one);
 	}
 	ok(lost == 0, "ten saves at ten paces lose no page");
-	return failed != 0;
+	return done_testing();
 }

@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* QMP's framing and requests: vmrun/control/qmp.c. */
+#include "tests/unit/tap.h"
+
 #include "vmrun/control/qmp.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int  tests, failed;
 static char log_text[4096];
-
-static void ok(int pass, const char *claim)
-{
-	printf("%sok %d - %s\n", pass ? "" : "not ", ++tests, claim);
-	failed |= !pass;
-}
 
 /* The frames of text, '|' between them; '#' for too deep. */
 static const char *frames(const char *text, size_t len)
@@ -128,6 +123,5 @@ int main(void)
 {
 	test_frames();
 	test_requests();
-	printf("1..%d\n", tests);
-	return failed;
+	return done_testing();
 }

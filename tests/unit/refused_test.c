@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Damaged and hostile snapshots: each is refused, with what and where. */
 #include "tests/unit/snapshot_guest.h"
+#include "tests/unit/tap.h"
 
 #include <unistd.h>
 
@@ -169,5 +170,5 @@ int main(void)
 	test_hostile();
 	test_state_only();
 	free(batch);
-	return tap_end();
+	return done_testing();
 }

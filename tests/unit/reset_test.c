@@ -1,20 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* Resets: one that can't be done is pending, and held; it is never the VM's end. */
 #include "tests/unit/core_fake.h"
+#include "tests/unit/tap.h"
+
 #include "vmrun/boot/boot_images.h"
 #include "vmrun/note.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static unsigned tests, failed, notes;
+static unsigned notes;
 static bool     missing, unbootable;
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	failed += !good;
-}
 
 static void called(const char *call)
 {
@@ -193,6 +189,5 @@ int main(void)
 	in_a_pause();
 	busy();
 	policies();
-	printf("1..%u\n", tests);
-	return failed != 0;
+	return done_testing();
 }

@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Who may run the VM: it runs exactly while nobody holds it, it has been started, and it has not ended. */
 #include "tests/unit/core_fake.h"
+#include "tests/unit/tap.h"
 
 #include <stdio.h>
-
-static unsigned tests, failed;
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	failed += !good;
-}
 
 static void start(struct vm *vm)
 {
@@ -73,7 +66,6 @@ int main(void)
 	struct vm   vm;
 	struct fail why = { 0 };
 
-	printf("1..20\n");
 	core_fake_open(&vm, 4);
 	ok(runstate_status(&vm) == RUN_PRELAUNCH && runstate_drop(&vm, HOLD_USER, &why) == 0 && core_fake_called(""),
 	   "a VM that was not started does not run when nobody holds it");
@@ -146,5 +138,5 @@ int main(void)
 	ok(runstate_apply(&vm, &why) == 0 && !vm.run.cpus_running && runstate_drop(&vm, HOLD_USER, &why) == 0 && !vm.run.cpus_running,
 	   "an incoming VM does not run before its holder is gone");
 	core_fake_close(&vm);
-	return failed != 0;
+	return done_testing();
 }

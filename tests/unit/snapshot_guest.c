@@ -7,21 +7,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static unsigned ntests, nfailed;
-
-void ok(bool good, const char *claim)
-{
-	ntests++;
-	nfailed += !good;
-	printf("%sok %u - %s\n", good ? "" : "not ", ntests, claim);
-}
-
-int tap_end(void)
-{
-	printf("1..%u\n", ntests);
-	return nfailed ? 1 : 0;
-}
-
 static uint64_t rng_state = 20261121;
 
 uint64_t rng(void)

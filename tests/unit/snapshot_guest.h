@@ -2,7 +2,7 @@
 #ifndef TESTS_UNIT_SNAPSHOT_GUEST_H
 #define TESTS_UNIT_SNAPSHOT_GUEST_H
 
-/* What the tests of the snapshot format share: TAP, a small made-up guest and snapshots of it. */
+/* What the tests of the snapshot format share: a small made-up guest and snapshots of it. */
 #include "format/snapshot/images.h"
 #include "format/snapshot/snapshot_internal.h"
 #include "libcommon/bytes.h"
@@ -12,8 +12,6 @@
 
 #define DIE(...) (fprintf(stderr, __VA_ARGS__), fputc('\n', stderr), exit(1))
 
-void ok(bool good, const char *claim);
-int  tap_end(void);                     /* prints the plan; the program's status */
 uint64_t rng(void);                     /* seeded by a constant */
 
 /* Regions 0 and 3 of the configuration. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Snapshots written to files and pipes and read back. */
 #include "tests/unit/snapshot_guest.h"
+#include "tests/unit/tap.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -252,5 +253,5 @@ int main(void)
 	test_order();
 	test_disk_full();
 	free(batch);
-	return tap_end();
+	return done_testing();
 }

@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Sizes and durations of command lines: what is read, what is refused, what is printed. */
+#include "tests/unit/tap.h"
+
 #include "libcommon/units.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static unsigned tests, failed;
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	failed += !good;
-}
 
 static bool size_is(const char *text, uint64_t want)
 {
@@ -35,7 +29,6 @@ int main(void)
 	char     text[UNITS_TEXT];
 	bool     good = true;
 
-	printf("1..7\n");
 	ok(size_is("0", 0) && size_is("4096", 4096) && size_is("1k", 1024) && size_is("256M", 256u << 20) && size_is("1G", 1u << 30) &&
 	   size_is("16777215T", 16777215ull << 40), "sizes are powers of 1024");
 	for (size_t i = 0; i < sizeof(bad_sizes) / sizeof(bad_sizes[0]); i++)
@@ -51,5 +44,5 @@ int main(void)
 	ok(!strcmp(units_bytes(1023, text), "1023 B") && !strcmp(units_bytes(17 << 20, text), "17.0 MiB") &&
 	   !strcmp(units_bytes(UINT64_MAX, text), "16.0 EiB"), "bytes are printed with a unit");
 	ok(!strcmp(units_ms(1270000, text), "1.27 ms") && !strcmp(units_ms(5200000000, text), "5.2 s"), "durations are printed with a unit");
-	return failed != 0;
+	return done_testing();
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The wire of a move: messages, preamble, chunks, addresses; pages sent, damaged, asked for again, received and compared. */
+#include "tests/unit/tap.h"
+
 #include "vmmigrate/address.h"
 #include "vmmigrate/message.h"
 #include "vmmigrate/receiver.h"
@@ -20,14 +22,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static int count, failed;
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %d - %s\n", good ? "" : "not ", ++count, claim);
-	failed += !good;
-}
 
 static struct message a, b;
 static struct fail    why;
@@ -495,6 +489,5 @@ int main(void)
 	test_audit_order();
 	close(source.rams[0].fd);
 	close(target.rams[0].fd);
-	printf("1..%d\n", count);
-	return failed != 0;
+	return done_testing();
 }
