@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The guest that means harm, started as pvh_x86.c is: each of its CPUs does by chance what no driver does, on every port, device
  * window and chip there is, with every size; fills virtqueues with rubbish, hands out addresses anywhere, floods interrupts.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the bare-metal guests have in common: whole lines on the UART, options on the kernel command line. A machine's
  * header (riscv64.h, x86_64.h) comes before it, with:
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The PVH guest: 32-bit protected mode without paging, started by the ELF note XEN_ELFNOTE_PHYS32_ENTRY. It prints a line,
  * counts, and ends in one of several ways.
  *

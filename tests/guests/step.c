@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The one-step guest: a bare-metal program that checks itself and can be checked from outside.
  *
  * Each hart owns a slice of the pages and increments byte 0 of each in order, for ever. So at any instant the values of a

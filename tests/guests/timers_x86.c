@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The timers guest: the LAPIC's timer and the PIT behind the 8259s, each at 100 Hz, count interrupts in memory. Once a second
  * of the LAPIC's it prints "tick K pit N": K seconds, N interrupts of the PIT so far. A TSC that goes back is BAD.
  * Keys: q power off. */

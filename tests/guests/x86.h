@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Ports, power and the TSC, in 32 and in 64 bits. */
 #ifndef GUEST_X86_H
 #define GUEST_X86_H

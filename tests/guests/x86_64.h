@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The bare-metal x86-64 machine, as the 64-bit Linux boot protocol hands it over (long mode, identity-mapped, rsi = zero
  * page): tables of our own, other CPUs by INIT and SIPI, waits with the LAPIC's timer. Memory: the program at 2 MiB; page
  * 0x8000 is the trampoline. Only instructions that KVM's emulator knows: no SSE, no int3, no rep stos. */
