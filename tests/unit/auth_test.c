@@ -12,7 +12,8 @@ struct make {
 	const struct hostkey *key;      /* NULL: none */
 	uint8_t               snapshot; /* byte of its uuid */
 	uint8_t               page;     /* byte of page 3 */
-	bool                  other_state;      /* of a disk that has grown: it agrees all the same */
+	/* of a disk that has grown: it agrees all the same */
+	bool                  other_state;
 	bool                  other_config;
 };
 static const struct make plain = {

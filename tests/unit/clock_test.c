@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The guest's clock: stands while the VM does not run, never goes back, goes on where it was after a load. */
+/* The guest's clock: stands while the VM does not run, never goes back, goes on where it was
+ * after a load. */
 #include "tests/unit/tap.h"
 
 #include "libcommon/io.h"
@@ -83,10 +84,12 @@ int main(void)
 	ok(s.guest_ns == clock_now_ns(&c) && s.realtime_ns > 0, "what is saved is what it shows");
 	clock_open(&d);
 	clock_load(&d, &s, CLOCK_FREEZE);
-	ok(clock_now_ns(&d) == s.guest_ns && clock_realtime_ns(&d) == s.boot_realtime_ns + s.guest_ns, "freeze goes on where it was");
+	ok(clock_now_ns(&d) == s.guest_ns &&
+	   clock_realtime_ns(&d) == s.boot_realtime_ns + s.guest_ns, "freeze goes on where it was");
 	s.realtime_ns -= 3600ull * 1000000000u;
 	clock_load(&d, &s, CLOCK_ADVANCE);
-	ok(clock_now_ns(&d) >= s.guest_ns + 3600ull * 1000000000u && clock_now_ns(&d) < s.guest_ns + 3700ull * 1000000000u,
+	ok(clock_now_ns(&d) >= s.guest_ns + 3600ull * 1000000000u &&
+	   clock_now_ns(&d) < s.guest_ns + 3700ull * 1000000000u,
 	   "advance jumps by the time that has passed");
 	s.realtime_ns = io_realtime_ns() + 3600ull * 1000000000u;
 	clock_load(&d, &s, CLOCK_ADVANCE);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The only harvester: what is written reaches every consumer; no page is lost to a save or a harvest that fails. */
+/* The only harvester: what is written reaches every consumer; no page is lost to a save or a
+ * harvest that fails. */
 #include "tests/unit/core_fake.h"
 #include "tests/unit/tap.h"
 
@@ -78,39 +79,50 @@ int main(void)
 	mark(&vm, 0, 3);
 	mark(&vm, 0, 99);
 	mark(&vm, 1, 7);
-	ok(dirty_sync(&vm, &a, &fresh, &why) == 0 && fresh == 3, "a harvest counts what is fresh to the one who asks");
-	ok(word(&a, 0) == 1 << 3 && word(&a, 1) == 1 << 7 && atomic_load(&a0[1]) == (uint64_t)1 << 35, "every page written is in its map");
+	ok(dirty_sync(&vm, &a, &fresh, &why) == 0 && fresh == 3,
+	   "a harvest counts what is fresh to the one who asks");
+	ok(word(&a, 0) == 1 << 3 && word(&a, 1) == 1 << 7 &&
+	   atomic_load(&a0[1]) == (uint64_t)1 << 35, "every page written is in its map");
 	ok(word(&b, 0) == 1 << 3, "and in every other consumer's");
 	ok(atomic_load(&vm.memory.regions[0].dirty[0]) == 0, "the marks are taken");
 	mark(&vm, 0, 3);
 	mark(&vm, 0, 4);
-	ok(dirty_sync(&vm, &a, &fresh, &why) == 0 && fresh == 1, "a page that is still in the map is not fresh");
+	ok(dirty_sync(&vm, &a, &fresh, &why) == 0 && fresh == 1,
+	   "a page that is still in the map is not fresh");
 	ok(bitmap_take(&(uint64_t){ 0 }, a0, 64) == 2, "what a client takes by exchange");
 	core_fake.own_marks = 1 << 10;
-	ok(dirty_sync(&vm, &a, &fresh, &why) == 0 && fresh == 1 && word(&a, 0) == 1 << 10 && word(&b, 0) == (1 << 3 | 1 << 4 | 1 << 10),
+	ok(dirty_sync(&vm, &a, &fresh, &why) == 0 && fresh == 1 && word(&a, 0) == 1 << 10 &&
+	   word(&b, 0) == (1 << 3 | 1 << 4 | 1 << 10),
 	   "the accelerator's own log is added");
 	core_fake.own_marks    = 0;
 	core_fake.fail_sync = true;
 	mark(&vm, 0, 20);
-	ok(dirty_sync(&vm, &a, &fresh, &why) == -1 && word(&a, 0) == 1 << 10, "a harvest that fails names no page");
+	ok(dirty_sync(&vm, &a, &fresh, &why) == -1 && word(&a, 0) == 1 << 10,
+	   "a harvest that fails names no page");
 	core_fake.fail_sync = false;
-	ok(dirty_sync(&vm, &a, &fresh, &why) == 0 && fresh == 1 && word(&a, 0) == (1 << 10 | 1 << 20), "and loses none");
+	ok(dirty_sync(&vm, &a, &fresh, &why) == 0 && fresh == 1 &&
+	   word(&a, 0) == (1 << 10 | 1 << 20), "and loses none");
 	dirty_consumer_remove(&vm, &b);
 	dirty_consumer_remove(&vm, &b);
 	mark(&vm, 0, 21);
-	ok(dirty_sync(&vm, NULL, NULL, &why) == 0 && !(word(&b, 0) & 1 << 21) && word(&a, 0) & 1 << 21, "a consumer that left gets nothing");
+	ok(dirty_sync(&vm, NULL, NULL, &why) == 0 && !(word(&b, 0) & 1 << 21) &&
+	   word(&a, 0) & 1 << 21, "a consumer that left gets nothing");
 
-	ok(dirty_epoch_begin(&vm, &s1, &why) == 0 && dirty_epoch_commit(&vm, &s2, &why) == -1 && why.kind == FAIL_REFUSED &&
-	   dirty_epoch_commit(&vm, &s1, &why) == 0 && vm.epoch && !vm.epoch_pending, "only the pending snapshot can be committed");
+	ok(dirty_epoch_begin(&vm, &s1, &why) == 0 && dirty_epoch_commit(&vm, &s2, &why) == -1 &&
+	   why.kind == FAIL_REFUSED &&
+	   dirty_epoch_commit(&vm, &s1, &why) == 0 && vm.epoch && !vm.epoch_pending,
+	   "only the pending snapshot can be committed");
 	mark(&vm, 0, 1);
 	dirty_sync(&vm, NULL, NULL, &why);
 	ok(epoch_word(vm.epoch) == 1 << 1, "an epoch collects what is written since its snapshot");
 	dirty_epoch_begin(&vm, &s2, &why);
 	mark(&vm, 0, 2);
 	dirty_sync(&vm, NULL, NULL, &why);
-	ok(epoch_word(vm.epoch_pending) == 1 << 2 && epoch_word(vm.epoch) == 1 << 1, "a pause begins a new one beside the old");
+	ok(epoch_word(vm.epoch_pending) == 1 << 2 && epoch_word(vm.epoch) == 1 << 1,
+	   "a pause begins a new one beside the old");
 	dirty_epoch_abandon(&vm);
-	ok(!vm.epoch_pending && epoch_word(vm.epoch) == (1 << 1 | 1 << 2), "a save that fails gives its pages back to the one before");
+	ok(!vm.epoch_pending && epoch_word(vm.epoch) == (1 << 1 | 1 << 2),
+	   "a save that fails gives its pages back to the one before");
 	mark(&vm, 0, 5);
 	dirty_sync(&vm, NULL, NULL, &why);
 	ok(epoch_word(vm.epoch) == (1 << 1 | 1 << 2 | 1 << 5), "which then goes on collecting");
@@ -118,9 +130,11 @@ int main(void)
 	mark(&vm, 0, 6);
 	dirty_sync(&vm, NULL, NULL, &why);
 	dirty_epoch_begin(&vm, &s3, &why);
-	ok(epoch_word(vm.epoch) == (1 << 1 | 1 << 2 | 1 << 5 | 1 << 6) && dirty_epoch_commit(&vm, &s2, &why) == -1,
+	ok(epoch_word(vm.epoch) == (1 << 1 | 1 << 2 | 1 << 5 | 1 << 6) &&
+	   dirty_epoch_commit(&vm, &s2, &why) == -1,
 	   "a new pause abandons a save that never came to its end");
-	ok(dirty_epoch_commit(&vm, &s3, &why) == 0 && epoch_word(vm.epoch) == 0, "a commit drops the old one");
+	ok(dirty_epoch_commit(&vm, &s3, &why) == 0 && epoch_word(vm.epoch) == 0,
+	   "a commit drops the old one");
 	dirty_epoch_close(&vm);
 	core_fake_close(&vm);
 	sparse();

@@ -58,12 +58,18 @@ int main(void)
 {
 	static struct vm vm;
 
-	ok(processed(&vm, false, VM_EVENT_RESET, VM_EVENT_RESET) == -1 && resets == 1, "asked for twice it is one reset");
-	ok(processed(&vm, false, VM_EVENT_DEAD, VM_EVENT_DEAD) == 18 && resets == 0, "a vCPU that can't go on ends the VM");
-	ok(processed(&vm, false, VM_EVENT_RESET, VM_EVENT_DEAD) == -1 && resets == 1, "not one that asked for a reset before");
-	ok(processed(&vm, true, VM_EVENT_DEAD, VM_EVENT_DEAD) == -1, "nor one whose reset is pending");
-	ok(processed(&vm, false, VM_EVENT_RESET, VM_EVENT_SHUTDOWN) == 0 && resets == 0, "a power-off comes before a reset");
-	ok(processed(&vm, false, VM_EVENT_RESET, VM_EVENT_PANIC) == 17 && resets == 0, "and so does a panic");
+	ok(processed(&vm, false, VM_EVENT_RESET, VM_EVENT_RESET) == -1 && resets == 1,
+	   "asked for twice it is one reset");
+	ok(processed(&vm, false, VM_EVENT_DEAD, VM_EVENT_DEAD) == 18 && resets == 0,
+	   "a vCPU that can't go on ends the VM");
+	ok(processed(&vm, false, VM_EVENT_RESET, VM_EVENT_DEAD) == -1 && resets == 1,
+	   "not one that asked for a reset before");
+	ok(processed(&vm, true, VM_EVENT_DEAD, VM_EVENT_DEAD) == -1,
+	   "nor one whose reset is pending");
+	ok(processed(&vm, false, VM_EVENT_RESET, VM_EVENT_SHUTDOWN) == 0 && resets == 0,
+	   "a power-off comes before a reset");
+	ok(processed(&vm, false, VM_EVENT_RESET, VM_EVENT_PANIC) == 17 && resets == 0,
+	   "and so does a panic");
 	vm.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	vm_event(&vm, VM_EVENT_RESET);
 	vm_event(&vm, VM_EVENT_DEAD);

@@ -36,10 +36,12 @@ extern uint8_t kernel[KERNEL_BYTES], initrd[INITRD_BYTES];
 void guest_make(void);
 struct snap_header guest_header(void);
 void guest_send(struct snap_writer *w, uint32_t region, uint64_t first, uint64_t count, bool stale);
-/* The same guest in one of three ways, from the file's place: order 0 to 2 differ in order, rounds and superseded pages. */
+/* The same guest in one of three ways, from the file's place: order 0 to 2 differ in order,
+ * rounds and superseded pages. */
 void guest_write(int fd, int level, int order, uint8_t content[16]);
 
-/* A malloc'd snapshot of few pages: two rounds of pages 3 and 5 data, 4 zero; none with SNAP_STATE_ONLY. */
+/* A malloc'd snapshot of few pages: two rounds of pages 3 and 5 data, 4 zero; none with
+ * SNAP_STATE_ONLY. */
 size_t guest_small(uint8_t **out, int level, uint64_t required);
 /* One with both images and page 3, data. content (may be NULL): the content digest. */
 size_t guest_images(uint8_t **out, uint8_t content[16]);

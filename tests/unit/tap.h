@@ -6,8 +6,9 @@
 #include <stdio.h>
 
 /*
- * What every unit test reports by: TAP, as tests/tools/run-check reads it. A test program calls ok()
- * once a claim and ends with `return done_testing();`, which prints the plan and gives the status.
+ * What every unit test reports by: TAP, as tests/tools/run-check reads it. A test program calls
+ * ok() once a claim and ends with `return done_testing();`, which prints the plan and gives the
+ * status.
  */
 void ok(bool good, const char *claim);
 void skip(const char *claim, const char *reason);                          /* counts as a test */
