@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Stock Linux on stock KVM: a KVM host in a box (QEMU's TCG, AMD's SVM emulated) runs Debian's
-# kernel, whose vmrun boots Debian's kernel. The boxes run once, in setup_file; each test looks at one
-# of the claims that their jobs made (jobs/*.sh).
+# kernel, whose vmrun boots Debian's kernel. The boxes run once, in setup_file; each test looks at
+# one of the claims that their jobs made (jobs/*.sh).
 bats_require_minimum_version 1.5.0
 # bats file_tags=slow,alone
 
@@ -43,7 +43,8 @@ setup() { [ ! -e "$BED/not-run" ] || skip "$(cat "$BED/not-run")"; }
 holds() {
 	if grep -qaE "^RESULT $2 ok"$'\r?$' "$BED/$1.log"; then return 0; fi
 	echo "$1: $2 was not seen"
-	# All that the job said of the claim that failed, once; if no claim failed, how far the box came.
+	# All that the job said of the claim that failed, once; if no claim failed, how far the
+	# box came.
 	local failed
 	failed=$(grep -aoE '^RESULT [a-z0-9-]+ not ok' "$BED/$1.log" | cut -d ' ' -f 2)
 	if [ "$failed" = "$2" ]; then
@@ -73,7 +74,9 @@ holds() {
 @test "stock kvm: reboot ends vmrun with 16 under --on-reboot=exit" { holds endings reset-exits; }
 @test "stock kvm: reboot boots Debian's kernel anew" { holds endings reset-boots; }
 @test "stock kvm: a kernel panic ends vmrun with 17" { holds endings panic; }
-@test "stock kvm: the power button reaches the guest, which powers off" { holds endings power-button; }
+@test "stock kvm: the power button reaches the guest, which powers off" {
+	holds endings power-button
+}
 @test "stock kvm: hibernation to the guest's swap ends vmrun with 19" { holds endings hibernate; }
 @test "stock kvm: a hibernated guest wakes in a new vmrun" { holds endings wake; }
 
