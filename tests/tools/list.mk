@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Programs that the suites call, one row each: $(call tool,NAME,SOURCES) is tests/tools/NAME.c linked
-# with SOURCES, format.a and libcommon.a.
+# Programs that the suites call, one row each: $(call tool,NAME,SOURCES) is tests/tools/NAME.c
+# linked with SOURCES, format.a and libcommon.a.
 $(call tool,acpitables, $(acpi_SRCS))
 $(call tool,damage,     )
 $(call tool,leasectl,   )

@@ -76,7 +76,7 @@ $(call unit,x86_devices,  $(device_fake_SRCS) vmrun/board/board.c)
 $(call unit,rv64,         $(rv64_SRCS))
 $(call unit,rv64_oracle,  $(rv64_SRCS))
 $(call unit,rv64_smp,     $(rv64_SRCS))
-# On x86-64 hosts. The tests skip themselves where KVM can't be used, but need its headers to compile.
+# On x86-64 hosts. The tests skip themselves where KVM can't be used; its headers they do need.
 ifneq ($(accel_kvm_SRCS),)
 $(call unit,kvm_exit,     $(kvm_SRCS))
 $(call unit,kvm_fail,     $(kvm_SRCS))
