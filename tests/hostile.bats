@@ -8,7 +8,7 @@ teardown() { vm_teardown; }
 
 # bats file_tags=accel
 
-# A small snapshot of a guest that stands still, in $W/a.vms. Arguments: vmrun options.
+# A small snapshot of an idle guest, in $W/a.vms. Arguments: vmrun options.
 small_snapshot() {
 	start_step a "pages=16 still=1" --memory 16M "$@"
 	vmsnap a --stop-after "$W/a.vms" 2>/dev/null

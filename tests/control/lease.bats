@@ -134,7 +134,7 @@ second_client_while_paused() {
 	lease_refused l 'deadline' release $M
 	moves_on a
 	[ ! -e "$VMFERRY_STATE_DIR/moves/$(uuid_of a).json" ]
-	lease_open l2 a log 'vmsnap[2]'      # the lost one stands in nobody's way
+	lease_open l2 a log 'vmsnap[2]'      # the lost one blocks nobody
 }
 
 @test "lease: RENEW moves the deadline of the pause; the deadline that PAUSE had set passes and revokes nothing" {
@@ -459,7 +459,7 @@ depart() {
 	moves_on a
 }
 
-@test "incoming: its lease lost after READY, it stays in doubt; a new lease starts it, or aborts it" {
+@test "incoming: its lease lost after READY, it stays unresolved; a new lease starts or aborts it" {
 	depart
 	arrive dst
 	lease dst put "$W/image"
@@ -490,7 +490,7 @@ depart() {
 	[ "$(record_state "$W/d2/state" "$ID")" = returned ]
 }
 
-@test "incoming: in doubt and ended in order it is RETURNED; killed, it stays READY and does not start" {
+@test "incoming: unresolved and ended in order it is RETURNED; killed, it stays READY and does not start" {
 	depart
 	for how in TERM KILL; do
 		[ $how = TERM ] && id=$M || id=$OTHER
@@ -672,7 +672,7 @@ thief_refused() {
 	exits "$VMPID" 4
 }
 
-@test "resolve: while vmrun lives, the user's word settles a released VM and one in doubt" {
+@test "resolve: while vmrun lives, the user's decision resolves a released VM and an unresolved one" {
 	depart
 	lease src moving $M dst:4649
 	lease src release $M

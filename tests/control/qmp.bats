@@ -237,7 +237,7 @@ sys.stdin.read()' \
 	status_is a running
 }
 
-@test "control: a VM that was released, or is in doubt, or whose record is damaged is not started; one that is ours is" {
+@test "control: a VM that is released, unresolved or has a damaged record is not started" {
 	id=6b347b17-37bd-4fc1-90c7-127aab469d89
 	for state in released ready; do
 		record "$VMFERRY_STATE_DIR" $id $state

@@ -89,7 +89,7 @@ static void round_trip(void)
 }
 
 /* Waits for the disk's threads: else a pause puts most requests back before they have begun. */
-static void settle(void)
+static void process_events(void)
 {
 	struct device *d = fake_find(&f, "virtio-blk");
 	bool           busy;
@@ -179,7 +179,7 @@ static void step(void)
 		at = take(1);
 		offer(&f, at >> 7, at & 15);
 		kick(&f, 0x10001000 + 0x1000 * (op / 10 % 3), at >> 7);
-		settle();
+		process_events();
 		break;
 	case 6:
 		bring_up(0x10001000 + 0x1000 * (op / 10 % 3), take(4));

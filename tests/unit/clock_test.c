@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The guest's clock: stands while the VM does not run, never goes back, goes on where it was
+/* The guest's clock: stopped while the VM does not run, never goes back, continues where it was
  * after a load. */
 #include "tests/unit/tap.h"
 
@@ -67,7 +67,7 @@ int main(void)
 
 	clock_open(&c);
 	spin(1000000);
-	ok(clock_now_ns(&c) == 0, "a new clock stands at 0");
+	ok(clock_now_ns(&c) == 0, "a new clock begins at 0");
 	clock_start(&c);
 	spin(2000000);
 	t = clock_now_ns(&c);
@@ -75,7 +75,7 @@ int main(void)
 	clock_stop(&c);
 	t = clock_now_ns(&c);
 	spin(1000000);
-	ok(clock_now_ns(&c) == t, "it stands while the VM is paused");
+	ok(clock_now_ns(&c) == t, "it is stopped while the VM is paused");
 	clock_stop(&c);
 	clock_start(&c);
 	ok(clock_now_ns(&c) - t < 1000000000u, "a pause is not made up for");

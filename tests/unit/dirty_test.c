@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The only harvester: what is written reaches every consumer; no page is lost to a save or a
- * harvest that fails. */
+/* Syncing the dirty log: what is written reaches every consumer; no page is lost to a save or a
+ * sync that fails. */
 #include "tests/unit/core_fake.h"
 #include "tests/unit/tap.h"
 
@@ -47,7 +47,7 @@ static void sparse(void)
 	mark(&vm, 0, last);
 	ok(dirty_sync(&vm, &a, &fresh, &why) == 0 && fresh == 3 &&
 		   vm.dirty_words <= 3 * POPULATED_WORDS,
-	   "a harvest looks at the maps of what is used, not of all");
+	   "a sync looks at the maps of what is used, not of all");
 	dirty_epoch_abandon(&vm);
 	ok(epoch_word(vm.epoch) == 1 &&
 		   atomic_load(&((struct dirty_consumer *)(void *)vm.epoch)->map[0][last / 64]) >>
@@ -57,7 +57,7 @@ static void sparse(void)
 	dirty_sync(&vm, &a, &fresh, &why);
 	vm.memory.regions[0].host[(uint64_t)4000000 * GUEST_PAGE] = 1;
 	ok(dirty_sync(&vm, &a, &fresh, &why) == 0 && fresh == 1,
-	   "a mark of a page that is about to exist waits for the next harvest");
+	   "a mark of a page that is about to exist waits for the next sync");
 	dirty_consumer_remove(&vm, &a);
 	dirty_epoch_close(&vm);
 	core_fake_close(&vm);
@@ -80,7 +80,7 @@ int main(void)
 	mark(&vm, 0, 99);
 	mark(&vm, 1, 7);
 	ok(dirty_sync(&vm, &a, &fresh, &why) == 0 && fresh == 3,
-	   "a harvest counts what is fresh to the one who asks");
+	   "a sync counts what is fresh to the one who asks");
 	ok(word(&a, 0) == 1 << 3 && word(&a, 1) == 1 << 7 &&
 	   atomic_load(&a0[1]) == (uint64_t)1 << 35, "every page written is in its map");
 	ok(word(&b, 0) == 1 << 3, "and in every other consumer's");
@@ -98,7 +98,7 @@ int main(void)
 	core_fake.fail_sync = true;
 	mark(&vm, 0, 20);
 	ok(dirty_sync(&vm, &a, &fresh, &why) == -1 && word(&a, 0) == 1 << 10,
-	   "a harvest that fails names no page");
+	   "a sync that fails names no page");
 	core_fake.fail_sync = false;
 	ok(dirty_sync(&vm, &a, &fresh, &why) == 0 && fresh == 1 &&
 	   word(&a, 0) == (1 << 10 | 1 << 20), "and loses none");

@@ -18,9 +18,9 @@ static const struct machine_region rom = { .id = 1, .kind = REGION_ROM, .name = 
 					   .gpa = 0x1000, .size = GUEST_PAGE,
 					   .page_size = GUEST_PAGE };
 
-/* A harvester beside a writer of page 0, as a lease beside a device: it takes the mark, then
- * reads the page. Returns false when the last value was never seen, that is, when a page was
- * lost. */
+/* A reader of the dirty log beside a writer of page 0, as a lease beside a device: it takes the
+ * mark, then reads the page. Returns false when the last value was never seen, that is, when a
+ * page was lost. */
 #define RACE_WRITES 200000
 
 struct race {
@@ -46,8 +46,8 @@ static void *race_writer(void *arg)
 	return NULL;
 }
 
-/* How often the harvester's copy was behind memory although no mark was left, at a moment when
- * the writer stood. */
+/* How often the reader's copy was behind memory although no mark was left, at a moment when
+ * the writer was stopped. */
 static bool race_loses(struct memory *m, bool mark_first)
 {
 	struct race       r = { .m = m, .mark_first = mark_first };
@@ -59,7 +59,7 @@ static bool race_loses(struct memory *m, bool mark_first)
 	if (pthread_create(&t, NULL, race_writer, &r))
 		abort();
 	for (bool done = false; !done;) {
-		/* before the harvest: the last round comes after the last write */
+		/* before the sync: the last round comes after the last write */
 		done  = atomic_load(&r.done);
 		taken = 0;
 		bitmap_take(&taken, g->dirty, 1);
@@ -70,7 +70,7 @@ static bool race_loses(struct memory *m, bool mark_first)
 	return copy != RACE_WRITES;
 }
 
-/* The order that loses, step by step: mark, harvest and copy, write. */
+/* The order that loses, step by step: mark, sync and copy, write. */
 static bool mark_first_loses(struct memory *m)
 {
 	struct region *g    = &m->regions[0];
@@ -81,7 +81,7 @@ static bool mark_first_loses(struct memory *m)
 	region_mark(g, 0, 1);
 	bitmap_take(&took, g->dirty, 1);
 	copy       = g->host[0];
-	g->host[0] = 2;     /* the write that the mark stood for */
+	g->host[0] = 2;     /* the write that the mark announced */
 	bitmap_take(&again, g->dirty, 1);
 	return took == 1 && again == 0 && copy != g->host[0];
 }

@@ -38,7 +38,7 @@ static const char *path_of(const struct uuid *vm, const char *suffix)
 #define RECORD "{\"vm\":\"%s\",\"move\":\"%s\",\"state\":\"%s\",\"generation\":1," \
 	       "\"name\":\"a\",\"peer\":\"b\",\"when_ns\":1,\"outcomes\":[]}"
 
-/* The record's file gets this text; reading it is doubt. */
+/* The record's file gets this text; reading it leaves ownership unresolved. */
 static int doubtful(const struct uuid *vm, const char *text)
 {
 	struct move_record r;
@@ -100,18 +100,18 @@ static void test_damage(struct uuid *vm)
 	uuid_text(&other, id);
 	snprintf(text, sizeof(text), RECORD, id, id, "owned");
 	ok(doubtful(vm, "") && doubtful(vm, "{}") && doubtful(vm, "no json") && doubtful(vm, text),
-	   "an empty, damaged or foreign record is doubt");
+	   "an empty, damaged or foreign record is unresolved");
 	uuid_text(vm, id);
 	snprintf(text, sizeof(text), RECORD, id, id, "sold");
-	ok(doubtful(vm, text), "an unknown state is doubt");
+	ok(doubtful(vm, text), "an unknown state is unresolved");
 	moves_write(&r, &why);
 	chmod(path_of(vm, ".json"), 0666);
 	ok(moves_read(vm, &got, &found, &why) != 0 && why.kind == FAIL_OWNER,
-	   "a record that others can write is doubt");
+	   "a record that others can write is unresolved");
 	unlink(path_of(vm, ".json"));
 	ok(symlink("/dev/zero", path_of(vm, ".json")) == 0 &&
 	   moves_read(vm, &got, &found, &why) != 0 && why.kind == FAIL_OWNER,
-	   "a link is doubt, and is not followed");
+	   "a link is unresolved, and is not followed");
 
 	struct move_record good = record(&other);
 

@@ -85,7 +85,7 @@ int main(void)
 	ok(board_pause(f.vm.board, &why) == 0, "a pause");
 	offer(&f, 0, 0);
 	signal_queue(0);
-	ok(!wait_used(2, 50), "while it stands nothing is served");
+	ok(!wait_used(2, 50), "while it is paused nothing is served");
 	ok(board_resume(f.vm.board, &why) == 0 && wait_used(2, 5000),
 	   "and when it goes on, nothing is lost");
 	wr(&f, RNG + 0x70, 4, 0);

@@ -29,7 +29,7 @@ struct fake_region {
 	bitmap_word *round;
 	uint64_t    *present;
 	bitmap_word *cleared;        /* since the last sync */
-	uint64_t    *known;          /* present at start, or harvested: nothing else may be read */
+	uint64_t    *known;          /* present at start, or synced: nothing else may be read */
 	uint8_t     *golden;         /* memory at the last sync of the pause */
 	uint8_t     *copy;           /* what the sink was given */
 	uint64_t    *given;

@@ -82,7 +82,7 @@ int main(void)
 	ok(runstate_hold(&vm, HOLD_USER, &why) == 0 && core_fake_called("pause board_pause STOP"),
 	   "a pause stops vCPUs, then devices, then says so");
 	ok(!vm.clock.running && clock_now_ns(&vm.clock) == clock_now_ns(&vm.clock),
-	   "and the guest's clock stands");
+	   "and the guest's clock stops");
 	ok(runstate_hold(&vm, HOLD_LEASE, &why) == 0 && core_fake_called(""),
 	   "a second holder stops nothing twice");
 	ok(runstate_drop(&vm, HOLD_USER, &why) == 0 && core_fake_called("") && !vm.run.cpus_running,
@@ -99,11 +99,11 @@ int main(void)
 	core_fake.fail_board_pause = true;
 	ok(runstate_hold(&vm, HOLD_LEASE, &why) == -1 && vm.run.cpus_running && vm.clock.running &&
 	   core_fake_called("pause board_pause board_resume resume"),
-	   "a device that does not settle: the same");
+	   "a device that does not stop: the same");
 	core_fake.fail_board_pause = false;
 	ok(runstate_quiesce(&vm, &why) == 0 && core_fake_called("pause board_pause") &&
 	   runstate_apply(&vm, &why) == 0 &&
-	   core_fake_called("board_resume resume"), "a stand for one operation sends no events");
+	   core_fake_called("board_resume resume"), "quiescing for one operation sends no events");
 	runstate_hold(&vm, HOLD_USER, &why);
 	core_fake_called("pause board_pause STOP");
 	core_fake.fail_board_resume = true;
@@ -129,7 +129,7 @@ int main(void)
 	vm.run.ended = true;
 	ok(runstate_end(&vm, &why) == -1 && !vm.run.cpus_running && !vm.clock.running &&
 		   vm.run.stuck && core_fake_called("pause board_pause"),
-	   "an end: a device that does not settle keeps no vCPU running");
+	   "an end: a device that does not stop keeps no vCPU running");
 	ok(runstate_end(&vm, &why) == 0 && runstate_apply(&vm, &why) == 0 && core_fake_called(""),
 	   "and nothing resumes them");
 	core_fake_close(&vm);

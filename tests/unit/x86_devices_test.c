@@ -231,12 +231,12 @@ static void interrupts(void)
 	cmos(0x0c);
 	ok(!fake_wait_irq(&f, 1200), "one at an hour that does not exist never does");
 
-	/* The machine stands for a second, and is saved: what came due meanwhile did not. */
+	/* The machine is paused for a second and saved: what came due in it did not fire. */
 	cmos_put(5, 0xff);
 	cmos(0x0c);
 	board_pause(f.vm.board, &why);
 	clock_stop(&f.vm.clock);
-	ok(!fake_wait_irq(&f, 1200), "no alarm while the VM stands");
+	ok(!fake_wait_irq(&f, 1200), "no alarm while the VM is paused");
 	clock_start(&f.vm.clock);
 	board_resume(f.vm.board, &why);
 	ok(fake_wait_irq(&f, 1500), "it comes when the VM goes on");

@@ -106,7 +106,7 @@ setup() {
 	vminspect info --json a.vms | jq -e '.machine.append == "\u001b[2Jconsole"'
 }
 
-@test "vminspect: the examples of its page run as they stand" {
+@test "vminspect: the examples of its page run as they are" {
 	mksnap web.vms
 	mksnap a.vms
 	mksnap --level 1 b.vms

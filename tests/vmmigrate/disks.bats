@@ -47,7 +47,7 @@ under_way() {
 	done
 }
 
-@test "move: a VM that was returned and can't be taken back says why, not that vmmigrate is in its own way; resume settles it" {
+@test "move: a returned VM that can't be taken back says why; resume resolves it" {
 	truncate -s 1M "$W/other"
 	printf x | dd of="$W/other" conv=notrunc status=none
 	under_way "$W/other" vmmigrate.source.released

@@ -65,7 +65,7 @@ runs_nowhere() {
 
 # ---- the table ----
 
-# Each row of it: the point at which the move stands still, the records then, and who runs.
+# Each row of it: the point at which the move is stopped, the records then, and who runs.
 declare -gA POINT=(
 	[agreed]="source vmmigrate.source.agreed" [pre-copy]="source vmmigrate.source.round" \
 	[paused]="source vmmigrate.source.paused"
@@ -79,7 +79,7 @@ declare -gA RECORDS=(
 )
 declare -gA RUNS=([agreed]=a [pre-copy]=a [owned]=b [running]=b)
 
-# stage ROW: the move stands still in that row; a save of web from before it is in $W/before.vms.
+# stage ROW: the move is stopped in that row; a save of web from before it is in $W/before.vms.
 stage() {
 	world
 	on_a vmsnap --quiet web "$W/before.vms"
@@ -327,7 +327,7 @@ resumed() {
 # What follows is between processes alone: the accelerator takes no part in it.
 # bats file_tags=slow
 
-@test "move, READY: without an answer the target keeps the VM, says in doubt, and resolve --disown discards it" {
+@test "move, READY: without an answer the VM stays unresolved, resolve --disown discards it" {
 	start_web
 	listen_b
 	ASK=127.0.0.1:1
@@ -348,7 +348,7 @@ resumed() {
 	runs_only_on a
 }
 
-@test "move, RELEASED: without an answer both stand, status says so on both sides, and resume settles it" {
+@test "move, RELEASED: without an answer both stay paused, status says so, resume resolves it" {
 	start_web
 	listen_b
 	ASK=127.0.0.1:1
@@ -440,11 +440,11 @@ dies_at() {
 	wait "$BL" || true
 	listen_again
 	if record_is a released; then run on_a vmmigrate resume web; fi
-	until_true 20 settled
+	until_true 20 resolved
 	ticks_on
 	ticks_right
 }
-settled() {
+resolved() {
 	case $(records) in
 	"- -" | "aborted -" | "aborted returned" | "retaken returned") runs_on a && no_vm b ;;
 	"moved owned") runs_on b && no_vm a ;;

@@ -19,7 +19,7 @@ slow_vmrun() {
 	chmod +x "$W/spawn"
 }
 
-# released_and_forgotten: web is released to B, where it stands READY or runs; A's vmmigrate has
+# released_and_forgotten: web is released to B, where it is READY or runs; A's vmmigrate has
 # died.
 released_and_forgotten() {
 	need_faults
@@ -104,7 +104,7 @@ kill_listener() {
 	kill_listener
 	record_is b ready
 	export -f exec_on on_b
-	# While he reads: somebody at the target settles it by his own word.
+	# While he reads: somebody at the target resolves it.
 	MEANWHILE="on_b vmmigrate resolve web --own --peer-is-dead --yes
 		on_b setsid vmmigrate --listen $BADDR >$W/b2.log 2>&1 </dev/null 3>&- &
 		until grep -q listening $W/b2.log; do command sleep 0.05; done"
@@ -147,7 +147,7 @@ kill_listener() {
 	ticks_right
 }
 
-@test "a source that was silent for one VM in doubt delays no other" {
+@test "a source that was silent for one unresolved VM delays no other" {
 	need_faults
 	start_web
 	listen a 127.0.0.1:0
@@ -171,7 +171,7 @@ kill_listener() {
 }
 runs_only_on_b() { until_true 20 runs_on b && ticks_on && ticks_right; }
 
-@test "VMs whose control socket is elsewhere are moved, asked about, resumed and settled like any other" {
+@test "VMs whose control socket is elsewhere are moved, asked about, resumed and resolved like any other" {
 	need_faults
 	start_vm web --control "$W/x.sock" --kernel "$STEP" --append "pages=256 tick=1000 pace=20" \
 		--memory 32M --serial "file:$W/both.out" &
@@ -264,7 +264,7 @@ runs_only_on_b() { until_true 20 runs_on b && ticks_on && ticks_right; }
 	moved 0
 	runs_only_on_b
 }
-# vmrun stands still inside START and answers nobody: what its guest has written tells.
+# vmrun is stopped inside START and answers nobody: what its guest has written tells.
 running_hosts_quick() {
 	local n
 	n=$(last_tick "$W/both.out")

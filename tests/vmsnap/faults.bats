@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# vmsnap when things go wrong: the VM is unhurt, nothing incomplete stands under the final name,
+# vmsnap when things go wrong: the VM is unhurt, nothing incomplete has the final name,
 # the next save is right. Random moments are seeded: SEED=N repeats a run.
 load ../lib/vm
 
@@ -133,7 +133,7 @@ flags_of() { awk '/^flags/ { print $2 }' "/proc/self/fdinfo/$1"; }
 	unhurt
 }
 
-@test "vmsnap: killed at each of its fault points, the VM runs on and what stands under the name is complete" {
+@test "vmsnap: killed at each of its fault points, the VM runs on and what has the name is complete" {
 	guest
 	for point in round paused resumed before-publish published before-commit; do
 		rc=0
@@ -148,7 +148,7 @@ flags_of() { awk '/^flags/ { print $2 }' "/proc/self/fdinfo/$1"; }
 	done
 }
 
-@test "vmsnap: interrupted at each of its fault points: before the name nothing stands there, after it the save is done" {
+@test "vmsnap: interrupted at each of its fault points: before the rename nothing is there, after it the save is done" {
 	guest
 	for point in round paused resumed before-publish published before-commit; do
 		rm -f "$W/at"
@@ -338,7 +338,7 @@ loses_its_lease() {
 	mkfifo "$W/pipe"
 	"$READER" hold "$W/half.vms" "$W/at" <"$W/pipe" 3>&- &
 	reader=$!
-	# All memory is written while the VM stands still, and nobody reads.
+	# All memory is written while the VM is paused, and nobody reads.
 	vmsnap --stop-after --max-rounds 0 --pause-buffer 0 --pause-deadline 300ms a >"$W/pipe" \
 		2>"$W/err" 3>&- &
 	pid=$!
@@ -422,7 +422,7 @@ loses_its_lease() {
 	unhurt
 }
 
-@test "vmsnap --stop-after: killed while the VM stands still, the VM runs on; what was published is a complete snapshot" {
+@test "vmsnap --stop-after: killed in the pause, the VM runs on; what was published is complete" {
 	guest
 	for point in paused before-publish published before-commit; do
 		VMFERRY_FAULT=vmsnap.$point=kill "$FAULTS_BUILD/bin/vmsnap" --stop-after a \

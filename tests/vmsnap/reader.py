@@ -55,7 +55,7 @@ if sys.argv[1] == 'pace':
             if ticks() != last:
                 last, since = ticks(), time.monotonic()
             if time.monotonic() - since > 60:
-                sys.exit('the guest stands still: %d bytes were read' % done)
+                sys.exit('the guest does not run: %d bytes were read' % done)
             time.sleep(0.002)
         got = take(min(65536, (ticks() - first) * per_tick - done))
         if not got:

@@ -67,7 +67,7 @@ runs_on() { local n; n=$(last_tick "$W/$1.out"); until_true 20 tick_above "$W/$1
 
 # bats file_tags=accel
 
-@test "vmsnap: what the pause buffer can't hold is written while the guest stands still, and nothing is lost" {
+@test "vmsnap: what the pause buffer can't hold is written in the pause, and nothing is lost" {
 	start_step a "pages=4096 tick=10000" --cpus 2
 	wait_line 20 'tick 1$' "$W/a.out"
 	for buffer in 0 1 3M; do

@@ -15,7 +15,7 @@ small() {
 	mount -t tmpfs -o "size=$1" none "$W/out" 2>/dev/null || skip "no mounts here"
 }
 free() { stat -f -c '%a %S' "$W/out" | awk '{ print $1 * $2 }'; }
-# It stands still, so that the snapshot is as long as memory is.
+# It is idle, so that the snapshot is as long as memory is.
 guest() {
 	start_step a "pages=4096 tick=1000" && wait_line 20 'tick 5$' "$W/a.out" && vmrun ctl a stop
 }
