@@ -176,9 +176,11 @@ small() {
 	need_debian
 	small 1M
 	truncate -s 16M "$W/small/disk"
+	local cmd='head,-c,2097152,/dev/urandom>/tmp/f;sha256sum,/tmp/f;'
+	cmd+='dd,if=/tmp/f,of=/dev/vda,bs=64k,conv=fsync;echo,written,$?'
 	start_vm web --kernel "$GUEST/vmlinux" --initrd "$GUEST/root" --memory 256M \
-		--rng --disk "root=$W/small/disk" --append \
-		"console=ttyS0 quiet vmferry=sh:head,-c,2097152,/dev/urandom>/tmp/f;sha256sum,/tmp/f;dd,if=/tmp/f,of=/dev/vda,bs=64k,conv=fsync;echo,written,\$?"
+		--rng --disk "root=$W/small/disk" \
+		--append "console=ttyS0 quiet vmferry=sh:$cmd"
 	vmrun ctl web wait BLOCK_IO_ERROR timeout=240
 	vmrun ctl web wait STOP timeout=20
 	status_is web io-error
@@ -205,8 +207,8 @@ small() {
 stalled_again() {
 	status_is "$1" io-error &&
 		[ "$(vmrun ctl "$1" events |
-		jq '.events | map(select(.event == "BLOCK_IO_ERROR"))[0]["vmferry-seq"]')" -gt \
-		"$2" ]
+		jq '.events | map(select(.event == "BLOCK_IO_ERROR"))[0]["vmferry-seq"]')" \
+		-gt "$2" ]
 }
 
 @test "disk: a block device that was written to anywhere since the save is refused, and one that was not is taken" {

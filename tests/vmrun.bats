@@ -113,13 +113,13 @@ snapshot_with_everything() {
 		run -2 --separate-stderr timeout 20 vmrun "${boot[@]}" --serial "file:$W/$f"
 		[[ $stderr == "vmrun: serial port 'console': $W/$f is "*" of this VM; name another file" ]]
 	done
-	run -2 --separate-stderr timeout 20 vmrun "${boot[@]}" --serial none --virtio-console \
-		"file:$W/root.img"
+	run -2 --separate-stderr timeout 20 vmrun "${boot[@]}" --serial none \
+		--virtio-console "file:$W/root.img"
 	[[ $stderr == "vmrun: serial port 'hvc0': "*"is disk 'root' of this VM"* ]]
 	run -2 --separate-stderr timeout 20 vmrun --restore "$W/a.vms" --serial "file:$W/a.vms"
 	[[ $stderr == *"is the snapshot; "* ]]
-	run -2 --separate-stderr timeout 20 vmrun --restore - --trust-paths --serial \
-		"file:$W/a.vms" <"$W/a.vms"
+	run -2 --separate-stderr timeout 20 vmrun --restore - --trust-paths \
+		--serial "file:$W/a.vms" <"$W/a.vms"
 	[[ $stderr == *"is the snapshot; "* ]]
 	run -2 --separate-stderr timeout 20 vmrun --name x --kernel "$STEP" --control "$W/x" \
 		--serial "file:$W/x.lock"

@@ -18,8 +18,8 @@ board_guest() {
 	head -c 1M /dev/urandom >"$W/c"
 	start_vm web --kernel "$GUEST/vmlinux" --initrd "$W/root" --memory 256M --cpus "$1" \
 		--rng --append "console=ttyS0 quiet" \
-		--disk "root=$W/a" --disk "data=$W/b" --disk "ro=$W/c,ro" --virtio-console \
-		"file:$W/hvc"
+		--disk "root=$W/a" --disk "data=$W/b" --disk "ro=$W/c,ro" \
+		--virtio-console "file:$W/hvc"
 	wait_line 90 'ready to work' "$W/web.out"
 }
 

@@ -83,8 +83,8 @@ runs_on() { local n; n=$(last_tick "$W/$1.out"); until_true 20 tick_above "$W/$1
 	vmsnap --progress=json a "$W/a.vms" 2>"$W/a.err"
 	[ "$(field "$W/a.err" present_pages)" -lt 4096 ]
 	[ "$(stat -c %s "$W/a.vms")" -lt $((16 << 20)) ]
-	[ "$(awk '/^Rss/ { n += $2 } END { print n }' "/proc/$VMPID/smaps_rollup")" -lt \
-		$((128 << 10)) ]
+	[ "$(awk '/^Rss/ { n += $2 } END { print n }' "/proc/$VMPID/smaps_rollup")" \
+		-lt $((128 << 10)) ]
 }
 
 @test "vmsnap: --compress gives the same content in fewer bytes" {
