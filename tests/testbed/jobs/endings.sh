@@ -17,10 +17,12 @@ restored() {
 	start "$vm" --restore "$W/base.vms" --uuid new "$@" || return 1
 	says "$vm" 'echo here-$((1 + 1))' 'here-2'
 }
-ending() {     # ending NAME STATUS COMMAND [vmrun options]
+# ending NAME STATUS COMMAND [vmrun options]; $ends: how long the guest may take to end
+ends=90
+ending() {
 	vm=$1 want=$2 typed=$3
 	shift 3
-	restored "$vm" "$@" && types "$vm" "$typed" && ends_with "$vm" "$want" 90
+	restored "$vm" "$@" && types "$vm" "$typed" && ends_with "$vm" "$want" "$ends"
 }
 # The kernel is loaded and started anew: images are given beside a snapshot, which has none.
 reboots() {
@@ -39,7 +41,9 @@ button() {
 	ends_with button 0
 }
 # It writes itself to its swap, enters S4, and is woken by a new vmrun: a shell's variable is kept.
+# Writing the image takes several times as long as any other ending.
 s4() {
+	ends=180
 	ending s4 19 'kept=awake-$((40 + 2)); echo 0 >/sys/power/image_size; '\
 'mkswap /dev/vda; swapon /dev/vda; echo disk >/sys/power/state; echo $kept'
 }
@@ -57,5 +61,5 @@ claim reset-exits 220 ending reset 16 'reboot -f' --on-reboot exit
 claim reset-boots 280 reboots
 claim panic 220 ending panic 17 'echo c >/proc/sysrq-trigger'
 claim power-button 220 button
-claim hibernate 220 s4
+claim hibernate 310 s4
 claim wake 280 wakes
