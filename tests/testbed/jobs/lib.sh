@@ -27,14 +27,12 @@ claim() {
 	watch "$name" "$seconds" &
 	watchdog=$!
 	if "$@" >"$W/step.log" 2>&1; then
-		kill "$watchdog"
-		wait "$watchdog" || :
+		stop_watch "$watchdog"
 		echo "RESULT $name ok"
 		echo "took $name $(($(uptime_s) - began)) s"
 		return 0
 	fi
-	kill "$watchdog"
-	wait "$watchdog" || :
+	stop_watch "$watchdog"
 	failure "$name"
 	exit 1
 }
@@ -49,6 +47,14 @@ watch() {
 	echo "the step has not ended after $2 s" >>"$W/step.log"
 	failure "$1"
 	kill -KILL $$
+}
+
+# Its end must not be told on the console, where the results are.
+stop_watch() {
+	{
+		kill "$1"
+		wait "$1" || :
+	} 2>/dev/null
 }
 
 # failure NAME: the result, the step's output, the VMs' logs and consoles, and what our programs do.
