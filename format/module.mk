@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# format: what is saved, and how; docs/format.md, docs/vm-tree.md.
+# format: what is saved, and how; docs/format.md.
 #   snapshot/   the snapshot as a file or a stream: chunks, index, reader, writer
 #   tree/       the VM tree: machine, devices, tables of fields and how they are written and checked
 #   state/      a table of fields for each device and each kind of vCPU; names of CPUID's bits and of MSRs

@@ -133,12 +133,12 @@ timers_right() {
 	cat "$W/ticks"
 	! grep BAD "$W/ticks" || return 1
 	sed -n 's/^tick \([0-9]*\) pit \([0-9]*\)$/\1 \2/p' "$W/ticks" | awk '
-		NR > 1 && ($1 != last + 1 || $2 - pit > 200) {
+		NR > 1 && ($1 != last + 1 || $2 - pit > 450) {
 			print "tick " $1 " pit " $2 " after tick " last " pit " pit
 			bad = 1
 		}
 		{ last = $1; pit = $2 }
-		END { if (NR < 4 || pit < last * 90 || pit > last * 100 + 200) bad = 1; exit bad }'
+		END { if (NR < 4 || pit < last * 90 || pit > last * 100 + 390) bad = 1; exit bad }'
 }
 
 # bats test_tags=slow

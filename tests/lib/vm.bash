@@ -162,7 +162,7 @@ sys.stdin.read()' "$1" "$W/lock.held" <"$W/lock.fifo" 3>&- &
 }
 unlock_bytes() {
 	exec {LOCK_FD}>&-
-	kill "$LOCKER"
+	kill "$LOCKER" 2>/dev/null || :      # it ends by itself when its input does
 	wait_gone 10 "$LOCKER"
 	rm -f "$W/lock.fifo" "$W/lock.held"
 }

@@ -12,8 +12,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Each ioctl, mapping, thread in turn fails: what is reported names it, and nothing stays behind. The program is linked with
- * --wrap for ioctl, open64, mmap64 and pthread_create. */
+/* Each ioctl, mapping, thread in turn fails: what is reported names it, and nothing is
+ * leaked. The program is linked with --wrap for ioctl, open64, mmap64 and pthread_create. */
 
 static const struct accel_ops *const ops = &accel_kvm_ops;
 
@@ -128,7 +128,8 @@ static bool held_same(const struct held *a)
 	}
 	if (a->fds == b.fds && a->threads == b.threads && a->maps == b.maps)
 		return true;
-	note("before: %u fds, %u threads, %u mappings; after: %u, %u, %u", a->fds, a->threads, a->maps, b.fds, b.threads, b.maps);
+	note("before: %u fds, %u threads, %u mappings; after: %u, %u, %u", a->fds, a->threads,
+	     a->maps, b.fds, b.threads, b.maps);
 	return false;
 }
 
@@ -136,16 +137,21 @@ static bool held_same(const struct held *a)
 
 #define NAME(r) { r, #r }
 static const struct { unsigned long request; const char *name; } names[] = {
-	NAME(KVM_GET_API_VERSION), NAME(KVM_CREATE_VM), NAME(KVM_GET_VCPU_MMAP_SIZE), NAME(KVM_SET_TSS_ADDR),
-	NAME(KVM_SET_IDENTITY_MAP_ADDR), NAME(KVM_ENABLE_CAP), NAME(KVM_CREATE_IRQCHIP), NAME(KVM_CREATE_PIT2),
-	NAME(KVM_SET_GSI_ROUTING), NAME(KVM_SET_USER_MEMORY_REGION), NAME(KVM_CREATE_VCPU), NAME(KVM_SET_CPUID2),
-	NAME(KVM_GET_SUPPORTED_CPUID), NAME(KVM_GET_REGS), NAME(KVM_SET_REGS), NAME(KVM_GET_SREGS), NAME(KVM_SET_SREGS),
-	NAME(KVM_GET_SREGS2), NAME(KVM_SET_SREGS2), NAME(KVM_GET_XCRS), NAME(KVM_SET_XCRS), NAME(KVM_GET_XSAVE), NAME(KVM_GET_XSAVE2),
-	NAME(KVM_SET_XSAVE), NAME(KVM_GET_MSRS), NAME(KVM_SET_MSRS), NAME(KVM_GET_MSR_INDEX_LIST), NAME(KVM_GET_LAPIC),
-	NAME(KVM_SET_LAPIC), NAME(KVM_GET_VCPU_EVENTS), NAME(KVM_SET_VCPU_EVENTS), NAME(KVM_GET_DEBUGREGS), NAME(KVM_SET_DEBUGREGS),
-	NAME(KVM_GET_MP_STATE), NAME(KVM_SET_MP_STATE), NAME(KVM_GET_IRQCHIP), NAME(KVM_SET_IRQCHIP), NAME(KVM_GET_PIT2),
-	NAME(KVM_SET_PIT2), NAME(KVM_GET_CLOCK), NAME(KVM_SET_CLOCK), NAME(KVM_GET_TSC_KHZ), NAME(KVM_SET_TSC_KHZ),
-	NAME(KVM_GET_DIRTY_LOG), NAME(KVM_CLEAR_DIRTY_LOG), NAME(KVM_KVMCLOCK_CTRL), NAME(KVM_CHECK_EXTENSION),
+	NAME(KVM_GET_API_VERSION), NAME(KVM_CREATE_VM), NAME(KVM_GET_VCPU_MMAP_SIZE),
+	NAME(KVM_SET_TSS_ADDR), NAME(KVM_SET_IDENTITY_MAP_ADDR), NAME(KVM_ENABLE_CAP),
+	NAME(KVM_CREATE_IRQCHIP), NAME(KVM_CREATE_PIT2), NAME(KVM_SET_GSI_ROUTING),
+	NAME(KVM_SET_USER_MEMORY_REGION), NAME(KVM_CREATE_VCPU), NAME(KVM_SET_CPUID2),
+	NAME(KVM_GET_SUPPORTED_CPUID), NAME(KVM_GET_REGS), NAME(KVM_SET_REGS),
+	NAME(KVM_GET_SREGS), NAME(KVM_SET_SREGS), NAME(KVM_GET_SREGS2), NAME(KVM_SET_SREGS2),
+	NAME(KVM_GET_XCRS), NAME(KVM_SET_XCRS), NAME(KVM_GET_XSAVE), NAME(KVM_GET_XSAVE2),
+	NAME(KVM_SET_XSAVE), NAME(KVM_GET_MSRS), NAME(KVM_SET_MSRS), NAME(KVM_GET_MSR_INDEX_LIST),
+	NAME(KVM_GET_LAPIC), NAME(KVM_SET_LAPIC), NAME(KVM_GET_VCPU_EVENTS),
+	NAME(KVM_SET_VCPU_EVENTS), NAME(KVM_GET_DEBUGREGS), NAME(KVM_SET_DEBUGREGS),
+	NAME(KVM_GET_MP_STATE), NAME(KVM_SET_MP_STATE), NAME(KVM_GET_IRQCHIP),
+	NAME(KVM_SET_IRQCHIP), NAME(KVM_GET_PIT2), NAME(KVM_SET_PIT2), NAME(KVM_GET_CLOCK),
+	NAME(KVM_SET_CLOCK), NAME(KVM_GET_TSC_KHZ), NAME(KVM_SET_TSC_KHZ),
+	NAME(KVM_GET_DIRTY_LOG), NAME(KVM_CLEAR_DIRTY_LOG), NAME(KVM_KVMCLOCK_CTRL),
+	NAME(KVM_CHECK_EXTENSION),
 };
 
 static const char *name_of(unsigned long request)
@@ -156,10 +162,12 @@ static const char *name_of(unsigned long request)
 	return "?";
 }
 
-/* Less can be done without it; nobody is there to be told; the frequency is set where it can't be read. */
+/* A capability then counts as missing; no guest uses kvm-clock; the frequency is set where it can't
+ * be read. */
 static bool may_fail(unsigned long request)
 {
-	return request == KVM_CHECK_EXTENSION || request == KVM_KVMCLOCK_CTRL || request == KVM_GET_TSC_KHZ;
+	return request == KVM_CHECK_EXTENSION || request == KVM_KVMCLOCK_CTRL ||
+	       request == KVM_GET_TSC_KHZ;
 }
 
 static bool named(const struct fail *why)
@@ -168,16 +176,17 @@ static bool named(const struct fail *why)
 
 	if (strstr(why->what, name))
 		return true;
-	note("%s failed, and this was said: %s", name, why->what);
+	note("%s failed, and this was reported: %s", name, why->what);
 	return false;
 }
 
 /* ---- each in turn ---- */
 
 /* do(arg) with its nth ioctl failing, for every n; undo(arg) brings things to where they were. */
-/* Of KVM_SET_MSRS one a vCPU may fail, and one more: that of the TSC deadline, where the vCPU has it already, and that which
- * writes the first vCPU's TSC for KVM to believe the next. */
-static bool each(struct rig *g, int (*attempt)(struct rig *g, struct fail *why), void (*undo)(struct rig *g), unsigned *n)
+/* Of KVM_SET_MSRS one a vCPU may fail, and one more: that of the TSC deadline, where the vCPU
+ * has it already, and that which writes the first vCPU's TSC for KVM to believe the next. */
+static bool each(struct rig *g, int (*attempt)(struct rig *g, struct fail *why),
+		 void (*undo)(struct rig *g), unsigned *n)
 {
 	unsigned quietly = 0;
 	bool     good    = true;
@@ -198,8 +207,11 @@ static bool each(struct rig *g, int (*attempt)(struct rig *g, struct fail *why),
 			return good;
 		}
 		if (rc == 0) {
-			if (!may_fail(failed) && !(failed == KVM_SET_MSRS && ++quietly <= g->k->nvcpus + 1)) {
-				note("%s failed (call %u), and nothing was said", name_of(failed), *n);
+			if (!may_fail(failed) &&
+			    !(failed == KVM_SET_MSRS && ++quietly <= g->k->nvcpus + 1)) {
+				note("%s failed (call %u), and nothing was reported",
+				     name_of(failed),
+				     *n);
 				good = false;
 			}
 		} else if (!named(&why)) {
@@ -236,8 +248,16 @@ static int try_sync_dirty_log(struct rig *g, struct fail *why)
 	return ops->sync_dirty_log(g->vm.accel, taken, why);
 }
 
-static int try_sync_state(struct rig *g, struct fail *why) { return ops->sync_state(g->vm.accel, why); }
-static int try_post_load(struct rig *g, struct fail *why) { return ops->post_load(g->vm.accel, CLOCK_FREEZE, why); }
+static int try_sync_state(struct rig *g, struct fail *why)
+{
+	return ops->sync_state(g->vm.accel, why);
+}
+
+static int try_post_load(struct rig *g, struct fail *why)
+{
+	return ops->post_load(g->vm.accel, CLOCK_FREEZE, why);
+}
+
 static int try_reset(struct rig *g, struct fail *why) { return ops->reset(g->vm.accel, NULL, why); }
 
 GUEST(busy, "1: inc %r12\n mov %r12, (%rdi)\n jmp 1b\n");
@@ -249,6 +269,7 @@ static int try_pause(struct rig *g, struct fail *why)
 	armed = true;
 	return ops->pause(g->vm.accel, why);
 }
+
 static void undo_pause(struct rig *g) { rig_pause(g); }
 
 static void test_each(struct rig *g)
@@ -264,8 +285,8 @@ static void test_each(struct rig *g)
 	before = held_now();
 	good   = each(g, try_open, undo_open, &n);
 	note("open: %u ioctls", n - 1);
-	ok(good && n > 50, "each ioctl of an open that fails is named");
-	ok(held_same(&before), "and leaves no descriptor, thread or mapping behind");
+	ok(good && n > 50, "each ioctl of an open that fails is reported by name");
+	ok(held_same(&before), "and leaks no descriptor, thread or mapping");
 
 	must(rig_open(g, &why) == 0);
 	rig_reset(g);
@@ -284,11 +305,12 @@ static void test_each(struct rig *g)
 	rig_pause(g);
 	memset(map, 0, sizeof(map));
 	good = each(g, try_sync_dirty_log, undo_none, &n);
-	note("harvest: %u ioctls", n - 1);
-	ok(good && n > 1, "each of a harvest");
-	ok(bitmap_test(map, RIG_DATA / GUEST_PAGE), "and the page is named, though harvests failed");
+	note("sync_dirty_log: %u ioctls", n - 1);
+	ok(good && n > 1, "each of a dirty log sync");
+	ok(bitmap_test(map, RIG_DATA / GUEST_PAGE),
+	   "and the page is in the log, though syncs failed");
 	good = each(g, try_sync_state, undo_none, &n);
-	note("collect: %u ioctls", n - 1);
+	note("sync_state: %u ioctls", n - 1);
 	ok(good && n > 10, "each of a state that is fetched");
 	good = each(g, try_post_load, undo_none, &n);
 	note("loaded: %u ioctls", n - 1);
@@ -298,7 +320,7 @@ static void test_each(struct rig *g)
 	ok(good && n > 1, "each of a pause");
 	good = each(g, try_reset, undo_none, &n);
 	ok(good && n > 10, "each of a reset");
-	ok(held_same(&before), "nothing of all that leaves anything behind");
+	ok(held_same(&before), "none of these failures leaks anything");
 }
 
 /* ---- the rest ---- */
@@ -312,8 +334,9 @@ static void test_run(struct rig *g)
 	rig_post_load(g);
 	run_errno = EFAULT;
 	ops->resume(g->vm.accel);
-	ok(rig_wait_event(g) && g->vm.events == 1u << VM_EVENT_DEAD && strstr(g->vm.panic_text, "KVM_RUN: Bad address"),
-	   "a KVM_RUN that fails ends the VM and is named");
+	ok(rig_wait_event(g) && g->vm.events == 1u << VM_EVENT_DEAD &&
+	   strstr(g->vm.panic_text, "KVM_RUN: Bad address"),
+	   "a KVM_RUN that fails ends the VM and is reported by name");
 	rig_pause(g);
 	run_errno = 0;
 
@@ -328,10 +351,12 @@ static void test_run(struct rig *g)
 		armed = false;
 		all   = !failed;
 		if (failed && !may_fail(failed))
-			good = good && atomic_load(&g->vm.events) == 1u << VM_EVENT_DEAD && strstr(g->vm.panic_text, name_of(failed));
+			good = good && atomic_load(&g->vm.events) == 1u << VM_EVENT_DEAD &&
+			       strstr(g->vm.panic_text, name_of(failed));
 		good = good && ops->pause(g->vm.accel, &why) == 0;
 	}
-	ok(good && all && fail_nth > 3, "each ioctl of a resume that fails, likewise, and the vCPUs stand");
+	ok(good && all && fail_nth > 3,
+	   "each ioctl of a resume that fails, likewise, and the vCPUs stay paused");
 }
 
 static void test_refused(struct rig *g, const char *says, const char *claim)
@@ -362,7 +387,8 @@ static void test_host(struct rig *g)
 	test_refused(g, "KVM_CAP_IMMEDIATE_EXIT", "a capability that is missing is named");
 	cap       = KVM_CAP_MAX_VCPUS;
 	cap_value = 1;
-	test_refused(g, "KVM: 2 CPUs exceed the limit of 1 on this host", "more vCPUs than KVM has are refused");
+	test_refused(g, "KVM: 2 CPUs exceed the limit of 1 on this host",
+		     "more vCPUs than KVM has are refused");
 	cap               = KVM_CAP_READONLY_MEM;
 	cap_value         = 0;
 	g->vm.memory.regions[0].cfg.kind = REGION_ROM;
@@ -371,7 +397,8 @@ static void test_host(struct rig *g)
 	cap       = KVM_CAP_NR_MEMSLOTS;
 	cap_value = 1;
 	g->vm.memory.nregions = 2;
-	test_refused(g, "2 memory regions exceed the limit of 1 KVM memory slots", "more regions than slots are refused");
+	test_refused(g, "2 memory regions exceed the limit of 1 KVM memory slots",
+		     "more regions than slots are refused");
 	g->vm.memory.nregions = 1;
 	cap_value = -1;
 	no_map    = true;
@@ -381,9 +408,11 @@ static void test_host(struct rig *g)
 	test_refused(g, "vCPU 0: thread", "one without a thread, too");
 	no_thread      = false;
 	g->vm.cfg.ncpus = 0;
-	test_refused(g, "KVM: number of CPUs out of range: 0 (valid: 1 to 255)", "a VM without vCPUs is refused");
+	test_refused(g, "KVM: number of CPUs out of range: 0 (valid: 1 to 255)",
+		     "a VM without vCPUs is refused");
 	g->vm.cfg.ncpus = 256;
-	test_refused(g, "KVM: number of CPUs out of range: 256 (valid: 1 to 255)", "one with too many, too");
+	test_refused(g, "KVM: number of CPUs out of range: 256 (valid: 1 to 255)",
+		     "one with too many, too");
 	g->vm.cfg.ncpus = 2;
 }
 
@@ -393,7 +422,8 @@ int main(void)
 	struct fail       why;
 
 	rig_need_kvm();
-	ok(kvm_probe(MACHINE_RISCV64_1, &why) && why.kind == FAIL_REFUSED, "KVM runs no riscv64 machine");
+	ok(kvm_probe(MACHINE_RISCV64_1, &why) && why.kind == FAIL_REFUSED,
+	   "KVM runs no riscv64 machine");
 	test_each(&g);
 	test_run(&g);
 	undo_open(&g);

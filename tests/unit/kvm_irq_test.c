@@ -15,29 +15,35 @@
 #define EDGE      5u                      /* vector 0x41, counted at RIG_DATA */
 #define LEVEL     6u                      /* vector 0x42 */
 #define COUNT(n)  (RIG_DATA + 8 * (n))
-#define LOWER     0x550u                  /* the port by which the guest has the level line lowered */
+#define LOWER     0x550u                  /* a write to this port lowers the level line */
 
 static const struct accel_ops *const ops = &accel_kvm_ops;
 
-/* Masks the 8259s; enables the APIC; pins 5 (edge), 6 (level) and 2 (edge) of the IOAPIC to vectors 0x41 to 0x43; halts. */
-GUEST(halts, "mov $0xff, %eax\n out %al, $0x21\n out %al, $0xa1\n"
-	     "mov $0xfee000f0, %eax\n movl $0x1ff, (%rax)\n mov $0xfec00000, %ebx\n"
-	     "movl $0x1a, (%rbx)\n movl $0x41, 0x10(%rbx)\n movl $0x1b, (%rbx)\n movl $0, 0x10(%rbx)\n"
-	     "movl $0x1c, (%rbx)\n movl $0x8042, 0x10(%rbx)\n movl $0x1d, (%rbx)\n movl $0, 0x10(%rbx)\n"
-	     "movl $0x14, (%rbx)\n movl $0x43, 0x10(%rbx)\n movl $0x15, (%rbx)\n movl $0, 0x10(%rbx)\n"
-	     "movq $1, 0x120000\n sti\n1: hlt\n jmp 1b\n");
+/* Masks the 8259s; enables the APIC; pins 5 (edge), 6 (level) and 2 (edge) of the IOAPIC to
+ * vectors 0x41 to 0x43; halts. */
+GUEST(halts,
+	"mov $0xff, %eax\n out %al, $0x21\n out %al, $0xa1\n"
+	"mov $0xfee000f0, %eax\n movl $0x1ff, (%rax)\n mov $0xfec00000, %ebx\n"
+	"movl $0x1a, (%rbx)\n movl $0x41, 0x10(%rbx)\n movl $0x1b, (%rbx)\n movl $0, 0x10(%rbx)\n"
+	"movl $0x1c, (%rbx)\n movl $0x8042, 0x10(%rbx)\n movl $0x1d, (%rbx)\n movl $0, 0x10(%rbx)\n"
+	"movl $0x14, (%rbx)\n movl $0x43, 0x10(%rbx)\n movl $0x15, (%rbx)\n movl $0, 0x10(%rbx)\n"
+	"movq $1, 0x120000\n sti\n1: hlt\n jmp 1b\n");
 
 /* 64 bytes each. The second lowers its line before it says that it is done. */
-GUEST(handlers, "push %rax\n incq 0x110000\n mov $0xfee000b0, %eax\n movl $0, (%rax)\n pop %rax\n iretq\n .balign 64, 0x90\n"
-		"push %rax\n push %rdx\n mov $0x550, %edx\n out %al, %dx\n incq 0x110008\n mov $0xfee000b0, %eax\n movl $0, (%rax)\n"
-		"pop %rdx\n pop %rax\n iretq\n .balign 64, 0x90\n"
-		"push %rax\n incq 0x110010\n mov $0xfee000b0, %eax\n movl $0, (%rax)\n pop %rax\n iretq\n");
+GUEST(handlers,
+	"push %rax\n incq 0x110000\n mov $0xfee000b0, %eax\n movl $0, (%rax)\n pop %rax\n iretq\n "
+	".balign 64, 0x90\n"
+	"push %rax\n push %rdx\n mov $0x550, %edx\n out %al, %dx\n incq 0x110008\n "
+	"mov $0xfee000b0, %eax\n movl $0, (%rax)\n"
+	"pop %rdx\n pop %rax\n iretq\n .balign 64, 0x90\n"
+	"push %rax\n incq 0x110010\n mov $0xfee000b0, %eax\n movl $0, (%rax)\n pop %rax\n iretq\n");
 
 static void vector(struct rig *g, unsigned n, uint64_t handler)
 {
 	uint64_t *gate = rig_host(g, IDT + n * 16);
 
-	gate[0] = (handler & 0xffff) | 0x10u << 16 | (uint64_t)0x8e00 << 32 | (handler >> 16 & 0xffff) << 48;
+	gate[0] = (handler & 0xffff) | 0x10u << 16 | (uint64_t)0x8e00 << 32 |
+		  (handler >> 16 & 0xffff) << 48;
 	gate[1] = handler >> 32;
 }
 
@@ -67,7 +73,8 @@ static void pulse(struct rig *g, uint32_t gsi)
 	ops->gsi(g->vm.accel, gsi, false);
 }
 
-/* Handler i has run once since. kvm_pvm (Linux 6.18) runs it a second time now and then, with nothing in the APIC's ISR. */
+/* Handler i has run once since. kvm_pvm (Linux 6.18) runs it a second time now and then, with
+ * nothing in the APIC's ISR. */
 static bool once(struct rig *g, unsigned i, uint64_t since)
 {
 	uint64_t n;
@@ -116,7 +123,8 @@ static void test_lines(struct rig *g)
 	pulse(g, 2);
 	pulse(g, 24);
 	pulse(g, UINT32_MAX);
-	ok(quiet(g) && rig_get(g, COUNT(2)) == since, "line 2 and those that are not there go nowhere");
+	ok(quiet(g) && rig_get(g, COUNT(2)) == since,
+	   "line 2 and those that are not there go nowhere");
 }
 
 static uint8_t pic_irr(struct rig *g, uint32_t chip)
@@ -135,7 +143,9 @@ static void test_routes(struct rig *g)
 		if (gsi == 2)
 			continue;
 		ops->gsi(g->vm.accel, gsi, true);
-		good = good && pic_irr(g, gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE) & 1u << gsi % 8;
+		uint32_t chip = gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE;
+
+		good = good && pic_irr(g, chip) & 1u << gsi % 8;
 		ops->gsi(g->vm.accel, gsi, false);
 	}
 	ok(good, "ISA lines are pins of the two 8259s, too");
@@ -166,12 +176,13 @@ static uint64_t taken(int fd)
 
 static void test_irqfd(struct rig *g)
 {
-	int         fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), again = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int         fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int         again = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	uint64_t    since;
 	struct fail why;
 	bool        good;
 
-	ok(kvm_irqfd(g->k, EDGE, fd, -1, true, &why) == 0, "an eventfd behind an edge");
+	ok(kvm_irqfd(g->k, EDGE, fd, -1, true, &why) == 0, "an eventfd for an edge");
 	good = true;
 	for (unsigned i = 0; i < 20 && good; i++) {
 		since = rig_get(g, COUNT(0));
@@ -186,7 +197,8 @@ static void test_irqfd(struct rig *g)
 	shoot(fd);
 	ok(quiet(g) && rig_get(g, COUNT(0)) == since && taken(fd) == 1, "and interrupts no more");
 
-	ok(kvm_irqfd(g->k, LEVEL, fd, again, true, &why) == 0, "an eventfd behind a level, with one that tells of the guest's EOI");
+	ok(kvm_irqfd(g->k, LEVEL, fd, again, true, &why) == 0,
+	   "an eventfd for a level, with one that reports the guest's EOI");
 	good = true;
 	for (unsigned i = 0; i < 20 && good; i++) {
 		struct pollfd p = { .fd = again, .events = POLLIN };
@@ -195,10 +207,11 @@ static void test_irqfd(struct rig *g)
 		shoot(fd);
 		good = once(g, 1, since) && poll(&p, 1, 5000) == 1 && quiet(g) && taken(again) >= 1;
 	}
-	ok(good, "each level is one interrupt, lowered and told at its EOI");
+	ok(good, "each level is one interrupt, lowered and reported at its EOI");
 	ok(kvm_irqfd(g->k, LEVEL, fd, again, false, &why) == 0, "it is taken away");
-	ok(kvm_irqfd(g->k, 2, fd, -1, true, &why) && kvm_irqfd(g->k, 24, fd, -1, true, &why) && why.kind == FAIL_LIMIT,
-	   "there is none behind line 2, nor behind 24");
+	ok(kvm_irqfd(g->k, 2, fd, -1, true, &why) && kvm_irqfd(g->k, 24, fd, -1, true, &why) &&
+	   why.kind == FAIL_LIMIT,
+	   "there is none for line 2, nor for 24");
 	close(fd);
 	close(again);
 }
@@ -223,16 +236,18 @@ static bool kick(struct rig *g)
 
 static void test_ioeventfd(struct rig *g)
 {
-	int         mem = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), port = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int         mem = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int         port = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	struct fail why;
 
 	ok(kvm_ioeventfd(g->k, RIG_MMIO + 0x50, 4, false, 7, mem, true, &why) == 0 &&
 		   kvm_ioeventfd(g->k, MACHINE_IO + 0x560, 2, true, 0, port, true, &why) == 0,
-	   "eventfds behind a store of a value, and behind a port");
+	   "eventfds for a store of a value, and for a port");
 	ok(kick(g) && taken(mem) == 1 && taken(port) == 2, "are written to by the guest's stores");
 	ok(g->n == 1 && g->log[0].gpa == RIG_MMIO + 0x50 && g->log[0].value == 8,
 	   "which do not leave KVM, but for those of another value");
-	ok(kvm_ioeventfd(g->k, RIG_MMIO + 0x50, 4, false, 7, mem, true, &why) && why.sys == EEXIST &&
+	ok(kvm_ioeventfd(g->k, RIG_MMIO + 0x50, 4, false, 7, mem, true, &why) &&
+	   why.sys == EEXIST &&
 		   strstr(why.what, "KVM_IOEVENTFD, address 0xd0000050"),
 	   "a second one is refused by name");
 	ok(kvm_ioeventfd(g->k, RIG_MMIO + 0x50, 4, false, 7, mem, false, &why) == 0 &&

@@ -8,7 +8,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-/* The dirty log: exact against a replay of what the guest wrote, in each mode KVM has; and slots that change. */
+/* The dirty log: exact against a replay of what the guest wrote, in each mode KVM has; and slots
+ * that change. */
 
 #define PAGES   1024u                     /* each vCPU writes to, a power of two */
 #define AT(cpu) (0x800000u + (uint64_t)(cpu) * PAGES * GUEST_PAGE)
@@ -33,16 +34,21 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 	arg = va_arg(ap, unsigned long);
 	va_end(ap);
 	rc = __real_ioctl(fd, request, arg);
-	return request == KVM_CHECK_EXTENSION && arg == KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 && rc > 0 ? rc & manual_mask : rc;
+	return request == KVM_CHECK_EXTENSION && arg == KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 &&
+	       rc > 0 ? rc & manual_mask : rc;
 }
 
 /* ---- guests ---- */
 
-/* r8: xorshift, from rsi; r12 counts; each turn stores the count into a page of those at rdi. rdx: pages - 1. */
-GUEST(prng, "mov %rsi, %r8\n xor %r12, %r12\n"
-	    "1: mov %r8, %rax\n shl $13, %rax\n xor %rax, %r8\n mov %r8, %rax\n shr $7, %rax\n xor %rax, %r8\n mov %r8, %rax\n"
-	    "shl $17, %rax\n xor %rax, %r8\n mov %r8, %rax\n and %rdx, %rax\n shl $12, %rax\n inc %r12\n"
-	    "mov %r12, 8(%rdi,%rax)\n jmp 1b\n");
+/* r8: xorshift, from rsi; r12 counts; each turn stores the count into a page of those at rdi.
+ * rdx: pages - 1. */
+GUEST(prng,
+	"mov %rsi, %r8\n xor %r12, %r12\n"
+	"1: mov %r8, %rax\n shl $13, %rax\n xor %rax, %r8\n mov %r8, %rax\n shr $7, %rax\n "
+	"xor %rax, %r8\n mov %r8, %rax\n"
+	"shl $17, %rax\n xor %rax, %r8\n mov %r8, %rax\n and %rdx, %rax\n shl $12, %rax\n "
+	"inc %r12\n"
+	"mov %r12, 8(%rdi,%rax)\n jmp 1b\n");
 
 static uint64_t turn(uint64_t x)
 {
@@ -57,8 +63,8 @@ struct replay {
 
 static uint64_t seed(uint32_t cpu) { return 0x1234567 + cpu * 77777u; }
 
-/* Into want: the pages that vCPU cpu has written since the last time. *may: the page of a store that it has counted and not
- * done yet, which KVM may have named already. */
+/* Into want: the pages that vCPU cpu has written since the last time. *may: the page of a store
+ * that it has counted and not done yet, which KVM may have logged already. */
 static void replay_to(struct rig *g, uint32_t cpu, struct replay *r, uint64_t *want, uint64_t *may)
 {
 	struct kvm_regs regs;
@@ -96,21 +102,27 @@ static bool sync_dirty_log(struct logged *l)
 	return false;
 }
 
-/* What was named is copied; what was not must be the same as in the copy, at the end. */
+/* Logged pages are copied; at the end the others must be the same as in the copy. */
 static void shadow_copy(struct logged *l)
 {
 	for (uint64_t p = 0; p < l->npages; p++)
 		if (bitmap_test(l->taken[0], p))
-			memcpy(l->shadow + p * GUEST_PAGE, (uint8_t *)rig_host(l->g, 0) + p * GUEST_PAGE, GUEST_PAGE);
+			memcpy(l->shadow + p * GUEST_PAGE,
+			       (uint8_t *)rig_host(l->g, 0) + p * GUEST_PAGE, GUEST_PAGE);
 }
 
 /* Page tables: their accessed and dirty bits are guest memory, too. */
-static bool is_table(uint64_t page) { return page >= RIG_TABLES / GUEST_PAGE && page < RIG_TABLES / GUEST_PAGE + 6; }
+static bool is_table(uint64_t page)
+{
+	return page >= RIG_TABLES / GUEST_PAGE && page < RIG_TABLES / GUEST_PAGE + 6;
+}
 
 static void compare(struct logged *l, const uint64_t *want, const uint64_t *may, uint32_t ncpus)
 {
 	for (uint64_t p = 0; p < l->npages; p++) {
-		bool is = bitmap_test(l->taken[0], p), wanted = bitmap_test(want, p), maybe = is_table(p);
+		bool is = bitmap_test(l->taken[0], p);
+		bool wanted = bitmap_test(want, p);
+		bool maybe = is_table(p);
 
 		for (uint32_t i = 0; i < ncpus; i++)
 			maybe = maybe || p == may[i];
@@ -125,8 +137,14 @@ static void log_open(struct logged *l, struct rig *g, uint32_t ncpus)
 	struct fail why;
 
 	rig_plan(g, ncpus, RIG_BYTES + TAIL * GUEST_PAGE);
-	g->vm.cfg.regions[1] = (struct machine_region){ .id = 1, .kind = REGION_ROM, .name = "rom", .gpa = RIG_ROM, .size = 0x10000,
-							.page_size = GUEST_PAGE };
+	g->vm.cfg.regions[1] = (struct machine_region){
+		.id        = 1,
+		.kind      = REGION_ROM,
+		.name      = "rom",
+		.gpa       = RIG_ROM,
+		.size      = 0x10000,
+		.page_size = GUEST_PAGE,
+	};
 	g->vm.cfg.nregions   = 2;
 	if (rig_memory(g, &why) || rig_open(g, &why)) {
 		printf("Bail out! %s\n", why.what);
@@ -170,8 +188,10 @@ static void exact(const char *mode, uint32_t ncpus)
 	rig_pause(&g);
 	for (uint32_t i = 0; i < ncpus; i++)
 		replay_to(&g, i, &r[i], want, &may[i]);
-	snprintf(claim, sizeof(claim), "%s, %u vCPUs: a log that was just switched on is empty", mode, ncpus);
-	ok(ops->log(g.vm.accel, true, &why) == 0 && sync_dirty_log(&l) && bitmap_count(l.taken[0], l.npages) == 0, claim);
+	snprintf(claim, sizeof(claim), "%s, %u vCPUs: a log that was just switched on is empty",
+		 mode, ncpus);
+	ok(ops->log(g.vm.accel, true, &why) == 0 && sync_dirty_log(&l) &&
+	   bitmap_count(l.taken[0], l.npages) == 0, claim);
 	memcpy(l.shadow, rig_host(&g, 0), l.npages * GUEST_PAGE);
 
 	bool good = true;
@@ -187,9 +207,11 @@ static void exact(const char *mode, uint32_t ncpus)
 		compare(&l, want, may, ncpus);
 		shadow_copy(&l);
 	}
-	note("%s, %u vCPUs: %llu pages expected, %llu missed, %llu too many", mode, ncpus, (unsigned long long)l.expected,
+	note("%s, %u vCPUs: %llu pages expected, %llu missed, %llu too many", mode, ncpus,
+	     (unsigned long long)l.expected,
 	     (unsigned long long)l.missed, (unsigned long long)l.extra);
-	snprintf(claim, sizeof(claim), "%s, %u vCPUs: the log names what was written, and that only", mode, ncpus);
+	snprintf(claim, sizeof(claim),
+		 "%s, %u vCPUs: the log has what was written, and nothing else", mode, ncpus);
 	ok(good && l.expected > ROUNDS && l.missed == 0 && l.extra == 0, claim);
 
 	/* Harvested as it runs. */
@@ -202,7 +224,9 @@ static void exact(const char *mode, uint32_t ncpus)
 	rig_pause(&g);
 	good = good && sync_dirty_log(&l);
 	shadow_copy(&l);
-	snprintf(claim, sizeof(claim), "%s, %u vCPUs: copies made while the guest runs end up equal to its memory", mode, ncpus);
+	snprintf(claim, sizeof(claim),
+		 "%s, %u vCPUs: copies made while the guest runs end up equal to its memory", mode,
+		 ncpus);
 	ok(good && memcmp(l.shadow, rig_host(&g, 0), l.npages * GUEST_PAGE) == 0, claim);
 
 	/* Switched on as it runs: from then on nothing is missed. */
@@ -215,7 +239,9 @@ static void exact(const char *mode, uint32_t ncpus)
 	rig_pause(&g);
 	good = good && sync_dirty_log(&l);
 	shadow_copy(&l);
-	snprintf(claim, sizeof(claim), "%s, %u vCPUs: a log that is switched on while the guest runs misses nothing", mode, ncpus);
+	snprintf(claim, sizeof(claim),
+		 "%s, %u vCPUs: a log that is switched on while the guest runs misses nothing",
+		 mode, ncpus);
 	ok(good && memcmp(l.shadow, rig_host(&g, 0), l.npages * GUEST_PAGE) == 0, claim);
 	free(want);
 	log_close(&l);
@@ -236,8 +262,10 @@ static void store_at(struct rig *g, uint64_t gpa, uint64_t value)
 	rig_pause(g);
 }
 
-/* ROM: what it reads goes to rdi; then it is stored to. */
-GUEST(rom, "mov (%rsi), %rax\n mov %rax, (%rdi)\n mov %rdx, (%rsi)\n mov (%rsi), %rax\n mov %rax, 8(%rdi)" GUEST_DONE);
+/* ROM: what is read is stored at rdi; then ROM is stored to. */
+GUEST(rom,
+	"mov (%rsi), %rax\n mov %rax, (%rdi)\n mov %rdx, (%rsi)\n mov (%rsi), %rax\n "
+	"mov %rax, 8(%rdi)" GUEST_DONE);
 
 static void test_rom(struct logged *l)
 {
@@ -250,7 +278,8 @@ static void test_rom(struct logged *l)
 	ops->resume(g->vm.accel);
 	ok(rig_wait(g, RIG_DONE, 1), "a guest that reads and stores to ROM comes to its end");
 	rig_pause(g);
-	ok(rig_get(g, RIG_DATA) == 0x1122334455667788 && rig_get(g, RIG_DATA + 8) == 0x1122334455667788 &&
+	ok(rig_get(g, RIG_DATA) == 0x1122334455667788 &&
+	   rig_get(g, RIG_DATA + 8) == 0x1122334455667788 &&
 		   rig_get(g, RIG_ROM + 0x20) == 0x1122334455667788,
 	   "ROM is read, and stores to it are dropped");
 }
@@ -260,12 +289,15 @@ static void test_tail(struct logged *l)
 	const uint64_t last = l->npages - 1;
 	struct fail    why;
 
-	ok(ops->log(l->g->vm.accel, true, &why) == 0 && ops->log(l->g->vm.accel, true, &why) == 0, "the log is switched on, twice");
+	ok(ops->log(l->g->vm.accel, true, &why) == 0 && ops->log(l->g->vm.accel, true, &why) == 0,
+	   "the log is switched on, twice");
 	store_at(l->g, last * GUEST_PAGE, 5);
-	ok(sync_dirty_log(l) && bitmap_test(l->taken[0], last), "the last page of a slot that ends within 64 pages is logged");
+	ok(sync_dirty_log(l) && bitmap_test(l->taken[0], last),
+	   "the last page of a slot that ends within 64 pages is logged");
 	store_at(l->g, last * GUEST_PAGE, 6);
 	ok(sync_dirty_log(l) && bitmap_test(l->taken[0], last), "and again, once it was cleared");
-	ok((l->taken[0][last / 64] & ~bitmap_mask(last / 64, 0, l->npages)) == 0, "nothing behind it is named");
+	ok((l->taken[0][last / 64] & ~bitmap_mask(last / 64, 0, l->npages)) == 0,
+	   "no bit after it is set");
 }
 
 static void test_change(struct logged *l)
@@ -275,16 +307,21 @@ static void test_change(struct logged *l)
 	struct fail    why;
 
 	store_at(g, 0x900000, 7);
-	ok(kvm_slot_remove(g->k, 0, &why) == 0 && atomic_load(&r->dirty[0x900 / 64]) >> (0x900 % 64) & 1,
-	   "what was written before a slot goes is marked in the region");
-	ok(kvm_slot_remove(g->k, 0, &why) && strstr(why.what, "no memory slot"), "a slot goes once only");
+	ok(kvm_slot_remove(g->k, 0, &why) == 0 &&
+	   atomic_load(&r->dirty[0x900 / 64]) >> (0x900 % 64) & 1,
+	   "what was written before a slot is removed is marked in the region");
+	ok(kvm_slot_remove(g->k, 0, &why) && strstr(why.what, "no memory slot"),
+	   "a slot is removed once only");
 	ok(kvm_slot_add(g->k, 0, &why) == 0, "it comes again");
-	ok(kvm_slot_add(g->k, 0, &why) && kvm_slot_add(g->k, 9, &why), "once, and for a region only");
+	ok(kvm_slot_add(g->k, 0, &why) && kvm_slot_add(g->k, 9, &why),
+	   "once, and for a region only");
 	sync_dirty_log(l);
 	store_at(g, 0x901000, 7);
-	ok(sync_dirty_log(l) && bitmap_test(l->taken[0], 0x901) && !bitmap_test(l->taken[0], 0x900), "and is logged as before");
+	ok(sync_dirty_log(l) && bitmap_test(l->taken[0], 0x901) && !bitmap_test(l->taken[0], 0x900),
+	   "and is logged as before");
 	ops->resume(g->vm.accel);
-	ok(kvm_slot_remove(g->k, 0, &why) && strstr(why.what, "while vCPUs run"), "a slot does not go under a running guest");
+	ok(kvm_slot_remove(g->k, 0, &why) && strstr(why.what, "while vCPUs run"),
+	   "a slot of a running guest is not removed");
 	rig_pause(g);
 }
 
@@ -293,16 +330,20 @@ static void test_errors(struct logged *l)
 	struct rig *g = l->g;
 	struct fail why;
 
-	struct kvm_userspace_memory_region set = { .memory_size = RIG_BYTES + TAIL * GUEST_PAGE,
-						   .userspace_addr = (uint64_t)(uintptr_t)rig_host(g, 0) };
+	struct kvm_userspace_memory_region set = {
+		.memory_size    = RIG_BYTES + TAIL * GUEST_PAGE,
+		.userspace_addr = (uint64_t)(uintptr_t)rig_host(g, 0),
+	};
 
 	store_at(g, 0x902000, 7);
 	if (__real_ioctl(g->k->fd, KVM_SET_USER_MEMORY_REGION, &set))
 		abort();
-	ok(ops->sync_dirty_log(g->vm.accel, l->taken, &why) && strstr(why.what, "KVM_GET_DIRTY_LOG, region ram") && why.sys == ENOENT,
-	   "a log that has gone behind our back is an error that names ioctl and region");
+	ok(ops->sync_dirty_log(g->vm.accel, l->taken, &why) &&
+	   strstr(why.what, "KVM_GET_DIRTY_LOG, region ram") && why.sys == ENOENT,
+	   "a log that is unexpectedly off is an error that names ioctl and region");
 	ops->log(g->vm.accel, false, &why);
-	ok(ops->sync_dirty_log(g->vm.accel, l->taken, &why) && why.kind == FAIL_REFUSED, "a harvest is refused while the log is off");
+	ok(ops->sync_dirty_log(g->vm.accel, l->taken, &why) && why.kind == FAIL_REFUSED,
+	   "a sync is refused while the log is off");
 }
 
 int main(void)

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Held and let go: busy, halted and in the midst of a device access; kept still; throttled; closed. */
+/* Pause and resume of vCPUs that are busy, halted and in a device access; they stay paused;
+ * throttle; close. */
 
 #define PAUSES 200
 
@@ -18,9 +19,12 @@ GUEST(halts, "cli\n1: hlt\n jmp 1b\n");
 /* Each turn one load from rsi, in r12. The load is 3 bytes from the start, add and inc 3 each. */
 GUEST(reads, "1: mov (%rsi), %rax\n add %rax, %r13\n inc %r12\n jmp 1b\n");
 /* As above, by rep insb of 4 bytes: r12 counts whole strings. */
-GUEST(strings, "mov $0x500, %edx\n cld\n1: mov %rsi, %rdi\n mov $4, %ecx\n rep insb\n inc %r12\n jmp 1b\n");
+GUEST(strings,
+	"mov $0x500, %edx\n cld\n1: mov %rsi, %rdi\n mov $4, %ecx\n rep insb\n inc %r12\n jmp "
+	"1b\n");
 
-static void start(struct rig *g, const uint8_t *code, const uint8_t *end, const uint8_t *code1, const uint8_t *end1)
+static void start(struct rig *g, const uint8_t *code, const uint8_t *end, const uint8_t *code1,
+		  const uint8_t *end1)
 {
 	rig_reset(g);
 	rig_load(g, 0, code, end, RIG_DATA, RIG_MMIO, 0);
@@ -51,19 +55,22 @@ static void test_still(struct rig *g)
 		worst = at > worst ? at : worst;
 		rig_regs(g, 0, &regs);
 		/* the counter is stored by the next instruction, or has been */
-		if ((rig_get(g, RIG_DATA) == regs.r12 || rig_get(g, RIG_DATA) + 1 == regs.r12) && regs.r12 >= before)
+		if ((rig_get(g, RIG_DATA) == regs.r12 || rig_get(g, RIG_DATA) + 1 == regs.r12) &&
+		    regs.r12 >= before)
 			good++;
 		moved += regs.r12 > before;
 		before = regs.r12;
 	}
-	note("%u pauses, the longest %llu us, the guest moved in %u", good, (unsigned long long)worst / 1000, moved);
-	ok(good == PAUSES, "200 pauses of a busy and a halted vCPU find both between two instructions");
+	note("%u pauses, the longest %llu us, the guest moved in %u", good,
+	     (unsigned long long)worst / 1000, moved);
+	ok(good == PAUSES,
+	   "200 pauses of a busy and a halted vCPU find both between two instructions");
 	ok(moved > PAUSES / 2, "and it moves in between");
 	kvm_call(g->k->vcpus[1].fd, KVM_GET_MP_STATE, &mp, "KVM_GET_MP_STATE", &why);
 	ok(mp.mp_state == KVM_MP_STATE_HALTED, "the halted one is halted");
 	rig_nap(20000);
 	rig_regs(g, 0, &regs);
-	ok(regs.r12 == before, "held, it does not move");
+	ok(regs.r12 == before, "paused, it executes nothing");
 	ok(ops->pause(g->vm.accel, &why) == 0, "a second pause is nothing");
 	ops->resume(g->vm.accel);
 	ops->resume(g->vm.accel);
@@ -73,7 +80,8 @@ static void test_still(struct rig *g)
 	ok(regs.r12 > before, "a second resume neither");
 }
 
-/* A pause between the exit and the instruction's end would have the access done twice, or its answer lost. */
+/* A pause between the exit and the instruction's end would have the access done twice, or its
+ * answer lost. */
 static void test_midway(struct rig *g)
 {
 	struct fail     why;
@@ -86,15 +94,19 @@ static void test_midway(struct rig *g)
 		rig_nap(50 + 37 * (i % 11));
 		rig_pause(g);
 		rig_regs(g, 0, &regs);
-		uint64_t at = regs.rip - RIG_CODE, loads = regs.r12 + (at == 3 || at == 6), added = regs.r12 + (at == 6);
+		uint64_t at = regs.rip - RIG_CODE;
+		uint64_t loads = regs.r12 + (at == 3 || at == 6);
+		uint64_t added = regs.r12 + (at == 6);
 
 		wrong += loads != g->n || (regs.r13 != added * 0x8877665544332211);
 		/* through the saved state and back */
-		if (ops->sync_state(g->vm.accel, &why) || ops->post_load(g->vm.accel, CLOCK_FREEZE, &why))
+		if (ops->sync_state(g->vm.accel, &why) ||
+		    ops->post_load(g->vm.accel, CLOCK_FREEZE, &why))
 			break;
 	}
 	note("%u loads", (unsigned)g->n);
-	ok(done == PAUSES && wrong == 0 && g->n > PAUSES, "an access that was begun is complete at a pause: done once, its answer kept");
+	ok(done == PAUSES && wrong == 0 && g->n > PAUSES,
+	   "an access that was begun is complete at a pause: done once, its answer kept");
 }
 
 static void test_string(struct rig *g)
@@ -119,7 +131,8 @@ static void test_string(struct rig *g)
 		else if (at == 16)
 			bytes += 4;
 		wrong += bytes != g->n;
-		if (ops->sync_state(g->vm.accel, &why) || ops->post_load(g->vm.accel, CLOCK_FREEZE, &why))
+		if (ops->sync_state(g->vm.accel, &why) ||
+		    ops->post_load(g->vm.accel, CLOCK_FREEZE, &why))
 			break;
 	}
 	note("%u bytes", (unsigned)g->n);
@@ -143,13 +156,14 @@ static void test_stuck(struct rig *g)
 	pthread_mutex_lock(&g->k->lock);
 	g->k->held = true;
 	atomic_store(&g->k->stop, true);
-	ok(kvm_vcpus_quiesce(g->k, io_now_ns() + 50000000, &why) && strstr(why.what, "vCPU 1: timed out waiting for it to stop"),
+	ok(kvm_vcpus_quiesce(g->k, io_now_ns() + 50000000, &why) &&
+	   strstr(why.what, "vCPU 1: timed out waiting for it to stop"),
 	   "a vCPU that does not stop is named");
 	pthread_mutex_unlock(&g->k->lock);
 	ops->resume(g->vm.accel);
 	pthread_mutex_unlock(&g->vm.machine_lock);
 	g->block = 0;
-	ok(rig_wait(g, RIG_DONE, 1), "and goes on with the others, when they are let go again");
+	ok(rig_wait(g, RIG_DONE, 1), "and continues with the others after a resume");
 	rig_pause(g);
 }
 
@@ -177,10 +191,12 @@ static void test_throttle(struct rig *g)
 	slow = speed(g);
 	ops->throttle(g->vm.accel, 0);
 	again = speed(g);
-	note("turns in 300 ms: %llu, throttled %llu, again %llu", (unsigned long long)full, (unsigned long long)slow,
+	note("turns in 300 ms: %llu, throttled %llu, again %llu", (unsigned long long)full,
+	     (unsigned long long)slow,
 	     (unsigned long long)again);
-	ok(slow > 0 && slow < full / 2, "throttled by 90 percent it runs, at less than half of its speed");
-	ok(again > slow * 2, "and at its own when the throttle is gone");
+	ok(slow > 0 && slow < full / 2,
+	   "throttled by 90 percent it runs, at less than half of its speed");
+	ok(again > slow * 2, "and at full speed when the throttle is off");
 }
 
 static void test_counters(struct rig *g)
@@ -188,8 +204,10 @@ static void test_counters(struct rig *g)
 	struct accel_counter c[8];
 	size_t               n = ops->counters(g->vm.accel, 0, c, 8);
 
-	ok(n == 6 && !strcmp(c[0].name, "exits") && c[0].value > 0 && ops->counters(g->vm.accel, 0, c, 2) == 2 &&
-		   ops->counters(g->vm.accel, 1, c, 8) == 4 && ops->counters(g->vm.accel, 2, c, 8) == 0,
+	ok(n == 6 && !strcmp(c[0].name, "exits") && c[0].value > 0 &&
+	   ops->counters(g->vm.accel, 0, c, 2) == 2 &&
+	   ops->counters(g->vm.accel, 1, c, 8) == 4 &&
+	   ops->counters(g->vm.accel, 2, c, 8) == 0,
 	   "counters: of each vCPU, the VM's with the first");
 }
 

@@ -93,7 +93,9 @@ void rig_plan(struct rig *g, uint32_t ncpus, uint64_t ram)
 	g->vm.cfg.type       = MACHINE_X86_64_1;
 	g->vm.cfg.ncpus      = ncpus;
 	g->vm.cfg.nregions   = 1;
-	g->vm.cfg.regions[0] = (struct machine_region){ .name = "ram", .size = ram, .page_size = GUEST_PAGE };
+	g->vm.cfg.regions[0] = (struct machine_region){
+		.name = "ram", .size = ram, .page_size = GUEST_PAGE,
+	};
 	if (kvm_plan(&g->vm.cfg, &want, &why))
 		rig_bail(&why);
 }
@@ -150,7 +152,10 @@ void rig_close(struct rig *g)
 
 void rig_reset(struct rig *g)
 {
-	const struct boot_entry entry = { .how = BOOT_X86_64, .pc = RIG_CODE, .cr3 = RIG_TABLES, .gdt = RIG_GDT, .gdt_limit = 0x1f };
+	const struct boot_entry entry = {
+		.how = BOOT_X86_64, .pc = RIG_CODE, .cr3 = RIG_TABLES, .gdt = RIG_GDT,
+		.gdt_limit = 0x1f,
+	};
 	struct fail             why;
 
 	memset(rig_host(g, RIG_DATA), 0, 0x11000);      /* DATA to DONE */
@@ -161,7 +166,8 @@ void rig_reset(struct rig *g)
 		rig_bail(&why);
 }
 
-void rig_load(struct rig *g, uint32_t cpu, const uint8_t *code, const uint8_t *end, uint64_t rdi, uint64_t rsi, uint64_t rdx)
+void rig_load(struct rig *g, uint32_t cpu, const uint8_t *code, const uint8_t *end, uint64_t rdi,
+	      uint64_t rsi, uint64_t rdx)
 {
 	struct kvm_vcpu *v = &g->k->vcpus[cpu];
 
@@ -169,8 +175,14 @@ void rig_load(struct rig *g, uint32_t cpu, const uint8_t *code, const uint8_t *e
 	v->s.sregs           = g->k->vcpus[0].s.sregs;
 	v->s.sregs.apic_base = v->power_on->sregs.apic_base;
 	v->s.events.mp_state = KVM_MP_STATE_RUNNABLE;
-	v->s.regs            = (struct x86_regs_state){ .rip = RIG_CODE + cpu * 0x1000, .rsp = RIG_STACK + 0x1000 * (cpu + 1),
-							.rflags = 2, .rdi = rdi, .rsi = rsi, .rdx = rdx };
+	v->s.regs            = (struct x86_regs_state){
+		.rip    = RIG_CODE + cpu * 0x1000,
+		.rsp    = RIG_STACK + 0x1000 * (cpu + 1),
+		.rflags = 2,
+		.rdi    = rdi,
+		.rsi    = rsi,
+		.rdx    = rdx,
+	};
 }
 
 void rig_post_load(struct rig *g)
@@ -225,7 +237,8 @@ bool rig_wait(struct rig *g, uint64_t gpa, uint64_t value)
 	while (rig_get(g, gpa) != value && !atomic_load(&g->vm.events) && io_now_ns() < until)
 		rig_nap(100);
 	if (rig_get(g, gpa) != value)
-		note("0x%llx holds 0x%llx; %s", (unsigned long long)gpa, (unsigned long long)rig_get(g, gpa), g->vm.panic_text);
+		note("0x%llx holds 0x%llx; %s", (unsigned long long)gpa,
+		     (unsigned long long)rig_get(g, gpa), g->vm.panic_text);
 	return rig_get(g, gpa) == value;
 }
 

@@ -84,8 +84,8 @@ $(call unit,kvm_irq,      $(kvm_SRCS))
 $(call unit,kvm_log,      $(kvm_SRCS))
 $(call unit,kvm_pause,    $(kvm_SRCS))
 # The CPU's part of a machine, on a host that the test makes up: runs without KVM.
-$(call unit,x86_plan,     $(addprefix vmrun/accel/kvm/x86/,kvm_cpuid.c kvm_cpuid_models.c \
-			  kvm_cpuid_topology.c kvm_msrs.c))
+$(call unit,x86_plan,     $(addprefix vmrun/accel/kvm/x86/,kvm_cpuid.c kvm_cpuid_features.c \
+			  kvm_cpuid_models.c kvm_cpuid_topology.c kvm_msrs.c))
 # These replace system calls, to say that KVM or the host can do less than it can.
 $(BUILD)/tests/kvm_log_test:  LDFLAGS += -Wl,--wrap=ioctl
 $(BUILD)/tests/kvm_fail_test: LDFLAGS += -Wl,--wrap=ioctl,--wrap=open64,--wrap=mmap64

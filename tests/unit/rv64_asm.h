@@ -5,8 +5,10 @@
 #include <stdint.h>
 
 /* Encodings for tests that write small programs. Registers are plain numbers. */
-enum { ZERO, RA, SP, GP, TP, T0, T1, T2, S0, S1, A0, A1, A2, A3, A4, A5, A6, A7, S2, S3, S4, S5, S6, S7, S8, S9, S10, S11,
-       T3, T4, T5, T6 };
+enum {
+	ZERO, RA, SP, GP, TP, T0, T1, T2, S0, S1, A0, A1, A2, A3, A4, A5, A6, A7,
+	S2, S3, S4, S5, S6, S7, S8, S9, S10, S11, T3, T4, T5, T6,
+};
 
 static inline uint32_t rv_i(uint32_t op, uint32_t f3, uint32_t rd, uint32_t rs1, int32_t imm)
 {
@@ -15,10 +17,12 @@ static inline uint32_t rv_i(uint32_t op, uint32_t f3, uint32_t rd, uint32_t rs1,
 
 static inline uint32_t rv_s(uint32_t op, uint32_t f3, uint32_t rs1, uint32_t rs2, int32_t imm)
 {
-	return op | ((uint32_t)imm & 31) << 7 | f3 << 12 | rs1 << 15 | rs2 << 20 | ((uint32_t)imm >> 5 & 127) << 25;
+	return op | ((uint32_t)imm & 31) << 7 | f3 << 12 | rs1 << 15 | rs2 << 20 |
+	       ((uint32_t)imm >> 5 & 127) << 25;
 }
 
-static inline uint32_t rv_r(uint32_t op, uint32_t f3, uint32_t f7, uint32_t rd, uint32_t rs1, uint32_t rs2)
+static inline uint32_t rv_r(uint32_t op, uint32_t f3, uint32_t f7, uint32_t rd, uint32_t rs1,
+			    uint32_t rs2)
 {
 	return op | rd << 7 | f3 << 12 | rs1 << 15 | rs2 << 20 | f7 << 25;
 }
@@ -27,14 +31,16 @@ static inline uint32_t rv_b(uint32_t f3, uint32_t rs1, uint32_t rs2, int32_t imm
 {
 	uint32_t v = (uint32_t)imm;
 
-	return 0x63 | f3 << 12 | rs1 << 15 | rs2 << 20 | (v >> 1 & 15) << 8 | (v >> 5 & 63) << 25 | (v >> 11 & 1) << 7 | (v >> 12 & 1) << 31;
+	return 0x63 | f3 << 12 | rs1 << 15 | rs2 << 20 | (v >> 1 & 15) << 8 | (v >> 5 & 63) << 25 |
+	       (v >> 11 & 1) << 7 | (v >> 12 & 1) << 31;
 }
 
 static inline uint32_t rv_jal(uint32_t rd, int32_t imm)
 {
 	uint32_t v = (uint32_t)imm;
 
-	return 0x6f | rd << 7 | (v >> 1 & 1023) << 21 | (v >> 11 & 1) << 20 | (v >> 12 & 255) << 12 | (v >> 20 & 1) << 31;
+	return 0x6f | rd << 7 | (v >> 1 & 1023) << 21 | (v >> 11 & 1) << 20 |
+	       (v >> 12 & 255) << 12 | (v >> 20 & 1) << 31;
 }
 
 #define ADDI(rd, rs1, imm)   rv_i(0x13, 0, rd, rs1, imm)

@@ -61,7 +61,9 @@ void rig_open(struct rig *g, uint64_t gpa, uint64_t size, uint32_t ncpus)
 	g->vm.cfg.ncpus       = ncpus;
 	g->vm.cfg.timebase_hz = 10000000;
 	g->vm.cfg.nregions    = 1;
-	g->vm.cfg.regions[0]  = (struct machine_region){ .name = "ram", .gpa = gpa, .size = size, .page_size = GUEST_PAGE };
+	g->vm.cfg.regions[0]  = (struct machine_region){
+		.name = "ram", .gpa = gpa, .size = size, .page_size = GUEST_PAGE,
+	};
 	if (memory_open(&g->vm.memory, &g->vm.cfg, &why)) {
 		printf("Bail out! %s\n", fail_text(&why, text, sizeof(text)));
 		exit(1);

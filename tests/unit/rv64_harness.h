@@ -6,8 +6,9 @@
 #include "tests/unit/rv64_asm.h"
 #include "vmrun/accel/soft/rv64.h"
 
-/* A VM of RAM and a clock, without a board: the stand-ins here answer for one. Two ways to run it: one hart in the
- * caller's thread (bare_*), or the backend with its threads (accel_soft_ops on rig.vm). */
+/* A VM of RAM and a clock, without a board: the stand-ins here answer for one. Two ways to run
+ * it: one hart in the caller's thread (bare_*), or the backend with its threads (accel_soft_ops
+ * on rig.vm). */
 
 #define RIG_RAM  0x80000000u
 #define RIG_MMIO 0x10000000u      /* answers reads with its offset; notes writes */
@@ -27,8 +28,10 @@ void rig_close(struct rig *g);
 void *rig_host(struct rig *g, uint64_t gpa);
 void rig_code(struct rig *g, uint64_t gpa, const uint32_t *words, size_t count);
 #define RIG_CODE(g, gpa, ...) \
-	rig_code(g, gpa, (const uint32_t[]){ __VA_ARGS__ }, sizeof((const uint32_t[]){ __VA_ARGS__ }) / sizeof(uint32_t))
-void rig_put(struct rig *g, uint64_t gpa, uint64_t value);       /* 8 bytes, marked as a device's write */
+	rig_code(g, gpa, (const uint32_t[]){ __VA_ARGS__ }, \
+		 sizeof((const uint32_t[]){ __VA_ARGS__ }) / sizeof(uint32_t))
+/* 8 bytes, marked as a device's write. */
+void rig_put(struct rig *g, uint64_t gpa, uint64_t value);
 uint64_t rig_get(struct rig *g, uint64_t gpa);
 
 /* One hart in this thread: reset to S mode, satp 0, at pc; x[] of s are its registers. */

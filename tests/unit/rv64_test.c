@@ -31,7 +31,11 @@ static void start(uint64_t pc)
 }
 
 static uint64_t pte(uint64_t gpa, uint64_t bits) { return gpa >> 12 << 10 | bits; }
-static void map(uint64_t va, uint64_t gpa, uint64_t bits) { rig_put(&g, LEAF + (va >> 12 & 511) * 8, pte(gpa, bits)); }
+static void map(uint64_t va, uint64_t gpa, uint64_t bits)
+{
+	rig_put(&g, LEAF + (va >> 12 & 511) * 8, pte(gpa, bits));
+}
+
 static uint64_t mapped(uint64_t va) { return rig_get(&g, LEAF + (va >> 12 & 511) * 8); }
 
 /* VA's GiB by tables, RAM as a superpage where it is. */
@@ -49,12 +53,16 @@ static bool trapped(uint64_t cause, uint64_t epc, uint64_t tval)
 	bool good = S.pc == TRAP + 4 && S.scause == cause && S.sepc == epc && S.stval == tval;
 
 	if (!good)
-		note("pc %llx cause %llx epc %llx tval %llx", (unsigned long long)S.pc, (unsigned long long)S.scause,
+		note("pc %llx cause %llx epc %llx tval %llx", (unsigned long long)S.pc,
+		     (unsigned long long)S.scause,
 		     (unsigned long long)S.sepc, (unsigned long long)S.stval);
 	return good;
 }
 
-static bool finished(unsigned instructions) { return S.pc == PROGRAM + 4 * instructions && S.scause == 0; }
+static bool finished(unsigned instructions)
+{
+	return S.pc == PROGRAM + 4 * instructions && S.scause == 0;
+}
 
 static bool marked(uint64_t gpa)
 {
@@ -74,7 +82,8 @@ static void test_traps(void)
 {
 	START(NOP, 0xffffffff, WFI);
 	bare_run(&g);
-	ok(trapped(2, PROGRAM + 4, 0xffffffff), "an illegal instruction traps where it stands, its bits in stval");
+	ok(trapped(2, PROGRAM + 4, 0xffffffff),
+	   "an illegal instruction traps at its address, its bits in stval");
 
 	START(EBREAK);
 	bare_run(&g);
@@ -83,7 +92,8 @@ static void test_traps(void)
 	START(ECALL);
 	S.priv = HART_U;
 	bare_run(&g);
-	ok(trapped(8, PROGRAM, 0) && S.priv == HART_S && !(S.sstatus & SSTATUS_SPP), "ecall from U traps to S with cause 8");
+	ok(trapped(8, PROGRAM, 0) && S.priv == HART_S && !(S.sstatus & SSTATUS_SPP),
+	   "ecall from U traps to S with cause 8");
 
 	START(CSRRS(A0, C_SSTATUS, 0));
 	S.priv = HART_U;
@@ -104,10 +114,12 @@ static void test_traps(void)
 	bare_run(&g);
 	ok(trapped(2, PROGRAM, 0x00053553u), "floating point with FS off is illegal");
 
-	START(CSRRS(A1, C_SSTATUS, 0), 0x02f57553u /* fadd.d fa0, fa0, fa5, dyn */, CSRRS(A0, C_SSTATUS, 0), WFI);
+	START(CSRRS(A1, C_SSTATUS, 0), 0x02f57553u /* fadd.d fa0, fa0, fa5, dyn */,
+	      CSRRS(A0, C_SSTATUS, 0), WFI);
 	S.sstatus = (uint64_t)1 << 13;
 	bare_run(&g);
-	ok(finished(4) && !(S.x[A1] >> 63) && S.x[A0] >> 63 && (S.x[A0] >> 13 & 3) == 3, "floating point makes FS dirty and sets SD");
+	ok(finished(4) && !(S.x[A1] >> 63) && S.x[A0] >> 63 && (S.x[A0] >> 13 & 3) == 3,
+	   "floating point makes FS dirty and sets SD");
 
 	START(LD(A0, 0, A1));
 	S.x[A1] = 0x1000;
@@ -127,7 +139,8 @@ static void test_traps(void)
 	START(LW(A0, 8, A1), SW(A0, 12, A1), WFI);
 	S.x[A1] = RIG_MMIO;
 	bare_run(&g);
-	ok(finished(3) && S.x[A0] == 8 && g.mmio_at == 12 && g.mmio_value == 8 && g.mmio_size == 4, "what is not memory goes to the board");
+	ok(finished(3) && S.x[A0] == 8 && g.mmio_at == 12 && g.mmio_value == 8 && g.mmio_size == 4,
+	   "what is not memory goes to the board");
 
 	START(CSRRW(0, C_SATP, A1), CSRRS(A0, C_SATP, 0), WFI);
 	S.x[A1] = (uint64_t)9 << 60 | 5;
@@ -146,8 +159,10 @@ static void test_sv39(void)
 	sync_dirty_log();
 	S.sstatus = SSTATUS_SUM;
 	bare_run(&g);
-	ok(finished(2) && S.x[A0] == 0x1234 && (mapped(VA) & (A_ | D_)) == A_, "a load sets A and not D");
-	ok(marked(LEAF) && !marked(DATA), "the page table that got A is marked written, the page that was read is not");
+	ok(finished(2) && S.x[A0] == 0x1234 && (mapped(VA) & (A_ | D_)) == A_,
+	   "a load sets A and not D");
+	ok(marked(LEAF) && !marked(DATA),
+	   "the page table that got A is marked written, the page that was read is not");
 
 	sync_dirty_log();
 	START(SD(A0, 8, TP), SD(A0, 16, TP), WFI);
@@ -156,7 +171,8 @@ static void test_sv39(void)
 	sync_dirty_log();
 	S.sstatus = SSTATUS_SUM;
 	bare_run(&g);
-	ok(finished(3) && (mapped(VA) & (A_ | D_)) == (A_ | D_) && marked(DATA) && marked(LEAF), "a store sets A and D and marks both pages");
+	ok(finished(3) && (mapped(VA) & (A_ | D_)) == (A_ | D_) && marked(DATA) && marked(LEAF),
+	   "a store sets A and D and marks both pages");
 
 	START(LD(A0, 0, TP));
 	tables();
@@ -164,13 +180,15 @@ static void test_sv39(void)
 	bare_run(&g);
 	ok(trapped(13, PROGRAM, VA), "S does not read a user's page without SUM");
 
-	START(CSRRS(0, C_SSTATUS, A1), LD(A0, 0, TP), CSRRC(0, C_SSTATUS, A1), CSRRS(0, C_SSTATUS, A1), LD(A0, 0, TP), WFI);
+	START(CSRRS(0, C_SSTATUS, A1), LD(A0, 0, TP), CSRRC(0, C_SSTATUS, A1),
+	      CSRRS(0, C_SSTATUS, A1), LD(A0, 0, TP), WFI);
 	tables();
 	map(VA, DATA, V | R | W | U | A_);
 	S.x[A1] = SSTATUS_SUM;
 	uint64_t walks = g.h->n_walks;
 	bare_run(&g);
-	ok(finished(6) && g.h->n_walks - walks == 2, "toggling SUM flushes nothing: one walk for the code, one for the data");
+	ok(finished(6) && g.h->n_walks - walks == 2,
+	   "toggling SUM flushes nothing: one walk for the code, one for the data");
 
 	START(LD(A0, 0, TP));
 	tables();
@@ -192,7 +210,8 @@ static void test_sv39(void)
 	tables();
 	map(VA, DATA, V | R);
 	bare_run(&g);
-	ok(trapped(15, PROGRAM, VA) && !(mapped(VA) & A_), "a store to a read-only page faults and sets no bit");
+	ok(trapped(15, PROGRAM, VA) && !(mapped(VA) & A_),
+	   "a store to a read-only page faults and sets no bit");
 
 	START(LD(A0, 0, TP));
 	tables();
@@ -237,7 +256,8 @@ static void test_sv39(void)
 	S.x[A1] = pte(DATA + 4096, V | R);
 	S.x[A2] = LEAF;
 	bare_run(&g);
-	ok(finished(5) && S.x[A0] == 1 && S.x[A3] == 2, "sfence.vma with an address: the new entry counts");
+	ok(finished(5) && S.x[A0] == 1 && S.x[A3] == 2,
+	   "sfence.vma with an address: the new entry counts");
 
 	START(LD(A0, 0, TP), LD(A0, 0, A4), SD(A1, 0, A2), SFENCE(TP), LD(A3, 0, A4), WFI);
 	tables();
@@ -250,7 +270,8 @@ static void test_sv39(void)
 	rig_put(&g, DATA, 5);
 	rig_put(&g, DATA + 0x200000, 6);
 	bare_run(&g);
-	ok(finished(6) && S.x[A0] == 5 && S.x[A3] == 6, "sfence.vma with one address of a superpage drops all of it");
+	ok(finished(6) && S.x[A0] == 5 && S.x[A3] == 6,
+	   "sfence.vma with one address of a superpage drops all of it");
 }
 
 static void test_misaligned(void)
@@ -262,7 +283,8 @@ static void test_misaligned(void)
 	S.x[A0] = v;
 	S.x[A2] = DATA + 4096 - 2047 - 5;
 	bare_run(&g);
-	ok(finished(5) && S.x[A1] == v && S.x[A3] == v && !memcmp(p + 3, &v, 8) && !memcmp(p + 4096 - 5, &v, 8),
+	ok(finished(5) && S.x[A1] == v && S.x[A3] == v && !memcmp(p + 3, &v, 8) &&
+	   !memcmp(p + 4096 - 5, &v, 8),
 	   "misaligned accesses work, within a page and across two");
 
 	START(SD(A0, 0, A2));
@@ -273,7 +295,8 @@ static void test_misaligned(void)
 	S.x[A0] = v;
 	S.x[A2] = VA + 4096 - 4;
 	bare_run(&g);
-	ok(trapped(15, PROGRAM, VA + 4096) && p[4092] == 0, "a store across two pages that may not write the second writes nothing");
+	ok(trapped(15, PROGRAM, VA + 4096) && p[4092] == 0,
+	   "a store across two pages that may not write the second writes nothing");
 
 	START(AMOADD_D(A0, A0, A2));
 	S.x[A2] = DATA + 4;
@@ -284,7 +307,8 @@ static void test_misaligned(void)
 	bare_run(&g);
 	ok(amo && trapped(4, PROGRAM, DATA + 4), "misaligned atomics trap");
 
-	START(LR_D(A0, GP), SC_D(A1, A2, GP), SC_D(A3, A2, GP), LR_D(A0, GP), SD(A4, 0, GP), SC_D(A5, A2, GP), WFI);
+	START(LR_D(A0, GP), SC_D(A1, A2, GP), SC_D(A3, A2, GP), LR_D(A0, GP), SD(A4, 0, GP),
+	      SC_D(A5, A2, GP), WFI);
 	rig_put(&g, DATA, 9);
 	S.x[A2] = 10;
 	S.x[A4] = 11;
@@ -303,7 +327,8 @@ static void test_code(void)
 	S.x[A2] = fn;
 	S.x[A3] = ADDI(A0, 0, 2);
 	bare_run(&g);
-	ok(finished(6) && S.x[S2] == 1 && S.x[A0] == 2, "a hart that rewrites code sees it after fence.i");
+	ok(finished(6) && S.x[S2] == 1 && S.x[A0] == 2,
+	   "a hart that rewrites code sees it after fence.i");
 
 	uint32_t two = ADDI(A0, 0, 3);
 	guest_copy_in(&g.vm.memory, fn, &two, 4);
@@ -318,7 +343,8 @@ static void test_code(void)
 	guest_copy_in(&g.vm.memory, at, &raw, 4);
 	guest_copy_in(&g.vm.memory, at + 4, &wfi, 4);
 	bare_run(&g);
-	ok(S.x[A0] == 77 && S.pc == at + 8 && S.instret == 2, "an instruction across two pages executes");
+	ok(S.x[A0] == 77 && S.pc == at + 8 && S.instret == 2,
+	   "an instruction across two pages executes");
 
 	start(VA + 0xffe);
 	tables();
@@ -330,11 +356,14 @@ static void test_code(void)
 	map(VA, PROGRAM, V | R | X_);
 	map(VA + 0x1000, PROGRAM + 0x1000, V | R | X_);
 	bare_run(&g);
-	ok(fetch && S.x[A0] == 77 && S.pc == VA + 0x1006, "and faults on its second page alone, with that address in stval");
+	ok(fetch && S.x[A0] == 77 && S.pc == VA + 0x1006,
+	   "and faults on its second page alone, with that address in stval");
 
-	START(ADDI(A0, 0, 3), ADDI(A0, A0, -1), BNE(A0, 0, -4), CSRRS(A1, C_INSTRET, 0), CSRRS(A2, C_CYCLE, 0), LD(A3, 0, 0), WFI);
+	START(ADDI(A0, 0, 3), ADDI(A0, A0, -1), BNE(A0, 0, -4), CSRRS(A1, C_INSTRET, 0),
+	      CSRRS(A2, C_CYCLE, 0), LD(A3, 0, 0), WFI);
 	bare_run(&g);
-	ok(trapped(5, PROGRAM + 20, 0) && S.x[A1] == 7 && S.x[A2] == 8 && S.instret == 10, "instret counts exactly, traps included");
+	ok(trapped(5, PROGRAM + 20, 0) && S.x[A1] == 7 && S.x[A2] == 8 && S.instret == 10,
+	   "instret counts exactly, traps included");
 }
 
 static void test_expand(void)
@@ -352,7 +381,8 @@ static void test_expand(void)
 		broken += op_code(&op) == OP_illegal || op_len(&op) != 2;
 	}
 	note("%u of 49152 are legal", legal);
-	ok(legal > 40000 && !broken, "every compressed instruction is reserved or stands for a legal one");
+	ok(legal > 40000 && !broken,
+	   "every compressed instruction is reserved or stands for a legal one");
 }
 
 static void test_interrupts(void)
@@ -364,7 +394,8 @@ static void test_interrupts(void)
 	S.ssip  = true;
 	S.stvec = TRAP + 0x100;
 	bare_run(&g);
-	ok(S.pc == TRAP + 0x108 && S.scause == ((uint64_t)1 << 63 | 1) && S.sepc == PROGRAM + 4 && S.sstatus & SSTATUS_SPIE, "an interrupt is taken as soon as SIE is set");
+	ok(S.pc == TRAP + 0x108 && S.scause == ((uint64_t)1 << 63 | 1) && S.sepc == PROGRAM + 4 &&
+	   S.sstatus & SSTATUS_SPIE, "an interrupt is taken as soon as SIE is set");
 
 	START(NOP, WFI);
 	S.sie     = 0x222;
@@ -376,9 +407,11 @@ static void test_interrupts(void)
 	RIG_CODE(&g, TRAP + 36, CSRRW(0, C_SIE, 0), WFI);
 	bare_run(&g);
 	atomic_store(&g.h->ext, false);
-	ok(S.scause == ((uint64_t)1 << 63 | 9) && S.pc == TRAP + 44, "external before software before timer, vectored by stvec");
+	ok(S.scause == ((uint64_t)1 << 63 | 9) && S.pc == TRAP + 44,
+	   "external before software before timer, vectored by stvec");
 
-	START(CSRRW(0, C_STIMECMP, 0), CSRRS(A0, C_SIP, 0), CSRRW(0, C_STIMECMP, A1), CSRRS(A2, C_SIP, 0), WFI);
+	START(CSRRW(0, C_STIMECMP, 0), CSRRS(A0, C_SIP, 0), CSRRW(0, C_STIMECMP, A1),
+	      CSRRS(A2, C_SIP, 0), WFI);
 	S.x[A1] = UINT64_MAX;
 	bare_run(&g);
 	ok(finished(5) && S.x[A0] == 0x20 && S.x[A2] == 0, "stimecmp raises and takes away STIP");
@@ -387,14 +420,15 @@ static void test_interrupts(void)
 	S.sie  = 2;
 	S.ssip = true;
 	bare_run(&g);
-	ok(finished(4) && S.x[A0] == 1, "wfi with something pending goes on, SIE or not");
+	ok(finished(4) && S.x[A0] == 1, "wfi with something pending continues, SIE or not");
 
 	START(SRET);
 	S.sepc    = PROGRAM + 0x100;
 	S.sstatus = SSTATUS_SPIE;
 	RIG_CODE(&g, PROGRAM + 0x100, ECALL);
 	bare_run(&g);
-	ok(S.scause == 8 && S.sepc == PROGRAM + 0x100 && S.sstatus & SSTATUS_SPIE, "sret goes to U with interrupts as SPIE says");
+	ok(S.scause == 8 && S.sepc == PROGRAM + 0x100 && S.sstatus & SSTATUS_SPIE,
+	   "sret goes to U with interrupts as SPIE says");
 }
 
 static void sbi(uint64_t ext, uint64_t fn, uint64_t a0, uint64_t a1, uint64_t a2)
@@ -430,7 +464,8 @@ static void test_sbi(void)
 	sbi(0x735049, 0, 1, UINT64_MAX, 0);
 	good &= S.x[A0] == 0 && S.ssip;
 	sbi(0x735049, 0, 1, 64, 0);
-	ok(good && S.x[A0] == (uint64_t)-3, "SBI: hart states and IPIs, masks out of range refused");
+	ok(good && S.x[A0] == (uint64_t)-3,
+	   "SBI: hart states and IPIs, masks out of range refused");
 
 	memcpy(rig_host(&g, DATA), "hello", 5);
 	sbi(0x4442434e, 0, 5, DATA, 0);
@@ -441,14 +476,17 @@ static void test_sbi(void)
 	good &= S.x[A0] == (uint64_t)-3;
 	sync_dirty_log();
 	sbi(0x4442434e, 1, 5, DATA + 0x5000, 0);
-	ok(good && S.x[A1] == 1 && marked(DATA + 0x5000), "SBI: debug console, bounded, what it reads marked");
+	ok(good && S.x[A1] == 1 && marked(DATA + 0x5000),
+	   "SBI: debug console, bounded, what it reads marked");
 
 	g.events = 0;
 	sbi(0x53525354, 0, 0, 0, 0);
-	ok(g.events == 1u << VM_EVENT_SHUTDOWN && S.pc == PROGRAM, "SBI: a shutdown asks, and stays where it was asked");
+	ok(g.events == 1u << VM_EVENT_SHUTDOWN && S.pc == PROGRAM,
+	   "SBI: a shutdown is requested, and the hart stays at the ecall");
 }
 
-/* Stores to random places, harvests in between: exactly the pages that changed are marked, each time. */
+/* Stores to random addresses, dirty log syncs in between: exactly the pages that changed are
+ * marked, each time. */
 static void test_marks(void)
 {
 	static uint8_t before[BYTES];
@@ -456,13 +494,15 @@ static void test_marks(void)
 	uint64_t       seed = 88172645463325252u;
 	bool           good = true;
 
-	/* loop: a0 = place, a1 = value, from a list at s0 of s1 entries */
-	RIG_CODE(&g, PROGRAM, LD(A0, 0, S0), LD(A1, 8, S0), SD(A1, 0, A0), ADDI(S0, S0, 16), ADDI(S1, S1, -1), BNE(S1, 0, -20), WFI);
+	/* loop: a0 = address, a1 = value, from a list at s0 of s1 entries */
+	RIG_CODE(&g, PROGRAM, LD(A0, 0, S0), LD(A1, 8, S0), SD(A1, 0, A0), ADDI(S0, S0, 16),
+		 ADDI(S1, S1, -1), BNE(S1, 0, -20), WFI);
 	start(PROGRAM);
 	for (unsigned round = 0; round < 200 && good; round++) {
 		for (unsigned i = 0; i < 64; i++) {
 			seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
-			rig_put(&g, DATA + 16 * i, RIG_RAM + 0x20000 + seed % (BYTES - 0x20000 - 8));
+			rig_put(&g, DATA + 16 * i,
+				RIG_RAM + 0x20000 + seed % (BYTES - 0x20000 - 8));
 			rig_put(&g, DATA + 16 * i + 8, seed | 0x0101010101010101);
 		}
 		sync_dirty_log();
@@ -472,23 +512,27 @@ static void test_marks(void)
 		S.x[S1] = 64;
 		bare_run(&g);
 		for (unsigned page = 0; page < BYTES / 4096; page++)
-			if (memcmp(before + page * 4096, ram + page * 4096, 4096) && !marked(RIG_RAM + page * 4096))
+			if (memcmp(before + page * 4096, ram + page * 4096, 4096) &&
+			    !marked(RIG_RAM + page * 4096))
 				good = false;
-		unsigned stray = 0;
+		unsigned extra = 0;
 		for (unsigned page = 0; page < BYTES / 4096; page++)
-			stray += !memcmp(before + page * 4096, ram + page * 4096, 4096) && marked(RIG_RAM + page * 4096);
-		good &= stray <= 2;      /* stores of what was there already */
+			extra += !memcmp(before + page * 4096, ram + page * 4096, 4096) &&
+				 marked(RIG_RAM + page * 4096);
+		good &= extra <= 2;      /* stores of what was there already */
 	}
-	ok(good, "after each harvest exactly the pages that were stored to are marked again");
+	ok(good, "after each sync exactly the pages that were stored to are marked again");
 }
 
 static void test_tlb_sizes(void)
 {
-	/* more pages than the TLB has entries and its lists have room for, then a flush, then other mappings */
+	/* more pages than the TLB has entries and its lists can record, then a flush, then other
+	 * mappings */
 	uint64_t *table = rig_host(&g, LEAF);
 	bool      good;
 
-	START(SD(A0, 0, A1), LD(A3, 0, A1), ADD(S2, S2, A3), ADD(A1, A1, A2), ADDI(A0, A0, 1), BNE(A0, S1, -20), WFI);
+	START(SD(A0, 0, A1), LD(A3, 0, A1), ADD(S2, S2, A3), ADD(A1, A1, A2), ADDI(A0, A0, 1),
+	      BNE(A0, S1, -20), WFI);
 	tables();
 	for (unsigned i = 0; i < 512; i++)
 		table[i] = pte(RIG_RAM + 0x200000 + (uint64_t)(i % 256) * 4096, V | R | W);
@@ -504,8 +548,10 @@ static void test_tlb_sizes(void)
 	S.x[A1] = VA;
 	S.x[A0] = S.x[S2] = 0;
 	bare_run(&g);
-	ok(good && S.x[S2] == 511 * 512 / 2 && rig_get(&g, RIG_RAM + 0x300000 + 5 * 4096) == 256 + 5 &&
-	   rig_get(&g, RIG_RAM + 0x200000 + 5 * 4096) == 256 + 5, "a flush of many entries leaves none");
+	ok(good && S.x[S2] == 511 * 512 / 2 &&
+	   rig_get(&g, RIG_RAM + 0x300000 + 5 * 4096) == 256 + 5 &&
+	   rig_get(&g, RIG_RAM + 0x200000 + 5 * 4096) == 256 + 5,
+	   "a flush of many entries leaves none");
 }
 
 int main(void)

@@ -10,120 +10,308 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What runs the guest's instructions: one table of functions a backend. vm.c sees nothing else of it.
+/* What runs the guest's instructions: one table of functions a backend. The rest of vmrun sees
+ * nothing else of it, and never asks which backend it has.
  *
- * Each vCPU is a host thread. A vCPU touches guest memory directly, devices through board_mmio_read/_write
- * (vmrun/board/board.h, which take vm->machine_lock), time through clock_now_ns(&vm->clock), and tells of the guest's
- * wishes by vm_event() (vmrun/vm.h), which is asynchronous: after asking for reset, shutdown or crash the vCPU stays
- * where it is (as if paused) until it is paused, reset or closed. */
+ * Each vCPU is a host thread of the backend. It touches guest memory directly, devices through
+ * board_mmio_read and board_mmio_write (vmrun/board/board.h), which take vm->machine_lock, and time
+ * through clock_now_ns(&vm->clock). What the guest asks for (reset, shutdown, crash) it reports by
+ * vm_event() (vmrun/vm.h), which is asynchronous: after asking, the vCPU executes nothing more
+ * until it has been paused, reset or closed, so that the guest cannot outrun its own request.
+ *
+ * A VM is either running or paused (docs/architecture.md, "Who may run the VM"). "Paused" below
+ * means: after open, or after a pause that returned 0, and before the next resume.
+ *
+ * Locks: the order is vm->control_lock, vm->machine_lock, then the backend's own
+ * (docs/architecture.md, "Locks"). "control_lock" below means that the caller holds it, or is the
+ * main thread while no other thread can reach the VM: before vm_start or in vm_close. Operations
+ * that wait for vCPUs (pause, sync_dirty_log, close) must not be called with machine_lock: a vCPU
+ * may be waiting for it in a device access, and would never stop. */
 
 struct vm;
 struct accel;
 struct json_t;
 
+/**
+ * struct accel_counter - one statistic of a vCPU
+ * @name:  for vmferry-inspect (docs/control.md); a string that lives as long as the program
+ * @value: counts up from open; never saved
+ */
 struct accel_counter {
 	const char *name;
 	uint64_t    value;
 };
 
-enum accel_irq { IRQ_S_EXT, IRQ_LINES };     /* level lines into a vCPU */
+/**
+ * enum accel_irq - level-triggered inputs of a vCPU
+ * @IRQ_S_EXT: RISC-V's supervisor external interrupt, sip.SEIP (Privileged 1.12, 4.1.3)
+ */
+enum accel_irq { IRQ_S_EXT };
 
-/* Where vCPU 0 starts after a boot, and in which state. */
+/**
+ * enum boot_how - the state in which vCPU 0 starts after a boot
+ * @BOOT_RISCV:  supervisor mode, satp 0; a0 = hart 0, a1 = @arg, the device tree
+ *               (Linux Documentation/arch/riscv/boot.rst)
+ * @BOOT_X86_64: long mode; rsi = @arg, the zero page; @cr3 and @gdt are used
+ *               (Linux Documentation/arch/x86/boot.rst, "64-bit Boot Protocol")
+ * @BOOT_X86_PVH: 32-bit protected mode without paging, flat segments; ebx = @arg, an
+ *               hvm_start_info (Xen docs/misc/pvh.pandoc)
+ */
 enum boot_how {
-	BOOT_RISCV,         /* supervisor mode, MMU off; a0 = 0, a1 = arg (the device tree) */
-	BOOT_X86_64,        /* long mode as Linux' 64-bit boot protocol wants it: rsi = arg (the zero page), cr3, gdt */
-	BOOT_X86_PVH,       /* 32-bit protected mode without paging: ebx = arg (hvm_start_info); flat segments */
+	BOOT_RISCV,
+	BOOT_X86_64,
+	BOOT_X86_PVH,
 };
+
+/**
+ * struct boot_entry - where vCPU 0 starts; the other vCPUs wait for the guest to start them
+ * @how:       which state; a backend refuses one of another architecture
+ * @pc:        guest physical address of the first instruction
+ * @arg:       guest physical address of what the kernel is given
+ * @cr3:       BOOT_X86_64: guest physical address of the top page table
+ * @gdt:       x86: guest physical address of a GDT with the descriptors that the segment registers
+ *             are loaded with: 0x10 code, 0x18 data
+ * @gdt_limit: x86: size of that GDT in bytes, less 1
+ * @is_linux:  x86: the kernel is a bzImage, a format that only Linux has
+ */
 struct boot_entry {
 	enum boot_how how;
 	uint64_t      pc, arg;
-	uint64_t      cr3;                /* X86_64: page tables in RAM */
-	uint64_t      gdt;                /* x86: gpa of a GDT that holds what the segment registers say: 0x10 code, 0x18 data */
+	uint64_t      cr3;
+	uint64_t      gdt;
 	uint16_t      gdt_limit;
-	bool          is_linux;           /* x86: a bzImage, which no other system has */
+	bool          is_linux;
 };
 
-/* What a user asks of the CPU beyond what the configuration has. */
+/**
+ * struct accel_want - what the user asks of the CPU beyond what the configuration has
+ * @cpu:       --cpu; NULL: what is recorded, or the backend's default for a new machine
+ * @force_tsc: --force-tsc: accept a TSC frequency that differs from the recorded one
+ */
 struct accel_want {
-	const char *cpu;              /* --cpu, NULL: the accelerator's default, or what is recorded */
-	bool        force_tsc;        /* another TSC frequency than recorded is taken as it is */
+	const char *cpu;
+	bool        force_tsc;
 };
 
+/**
+ * struct accel_ops - a backend
+ *
+ * Members that may be NULL say so and what that means. Functions that return int return 0, or -1
+ * with *why filled. FAIL_SYSTEM is a failed system call or a time limit, FAIL_LIMIT a number that
+ * this host or build does not support, FAIL_REFUSED what this host cannot do.
+ */
 struct accel_ops {
-	const char *name;                    /* "soft", "kvm" */
-	uint32_t    cpus_max;                /* 0: as many as the machine has */
+	/** @name: for --accel and in answers of the control socket; "soft", "kvm" */
+	const char *name;
 
-	/* Can it run here, and machines of that type? *why says what is missing. NULL vm: host side only (vmrun info). */
+	/** @cpus_max: highest number of vCPUs; 0: only the board limits it */
+	uint32_t    cpus_max;
+
+	/**
+	 * @probe: can this host run machines of @type with this backend?
+	 *
+	 * Called by the main thread before there is a VM, without locks, any number of times.
+	 * Changes nothing on the host. *why names what is missing and the remedy.
+	 */
 	int (*probe)(enum machine_type type, struct fail *why);
 
-	/* The CPU's part of the configuration: a machine that is new (cfg->isa empty) gets its model, CPUID and frequency; one
-	 * that is recorded is compared with what this host can give: FAIL_REFUSED names leaf and bit, size, MSR or frequency.
-	 * NULL: the board knows it all. Nothing is opened yet. */
+	/**
+	 * @plan: the CPU's part of a configuration
+	 * @cfg:  in and out. cpu_model empty: a new machine, which gets its model, CPUID, MSR list,
+	 *        XSAVE size and timebase_hz. Otherwise a recorded one, which is only compared with
+	 *        what this host can give.
+	 * @want: the user's options
+	 *
+	 * Called by the main thread before open, without locks; opens nothing that stays open.
+	 * FAIL_REFUSED names the CPUID leaf and bit, size, MSR or frequency that this host lacks,
+	 * FAIL_USAGE an invalid --cpu. NULL: the board fills in all of it, and --cpu and
+	 * --force-tsc are not supported.
+	 */
 	int (*plan)(struct machine *cfg, const struct accel_want *want, struct fail *why);
 
-	/* cfg->ncpus vCPUs, their threads started but held (as after pause). *out on success. */
+	/**
+	 * @open: create @vm->cfg.ncpus vCPUs and start their threads, paused
+	 * @out:  set on success only
+	 * @vm:   its cfg, want, memory and clock are valid and outlive the backend; the board
+	 *        does not exist yet
+	 *
+	 * Called by the main thread, without locks, with SIGINT, SIGTERM and SIGHUP blocked, which
+	 * the new threads inherit: signals are the main thread's.
+	 */
 	int (*open)(struct accel **out, struct vm *vm, struct fail *why);
 
-	/* All vCPUs (and an interrupt controller of the accelerator's) to power-on state, vCPU 0 to start as entry says; the
-	 * others wait to be started. entry NULL: just power-on state, to be loaded over. Held only. */
+	/**
+	 * @reset: put all vCPUs, and what else is saved of the backend, into power-on state
+	 * @entry: where vCPU 0 starts; NULL: plain power-on state, which a load will overwrite
+	 *
+	 * Paused, control_lock.
+	 */
 	int (*reset)(struct accel *a, const struct boot_entry *entry, struct fail *why);
 
-	/* The host's thread of a vCPU, for query-cpus-fast; 0: it has not started. NULL: there are none. */
+	/**
+	 * @thread: the host's thread id of vCPU @cpu, for query-cpus-fast
+	 *
+	 * Any thread, any time. Return: 0 while the thread has not started. NULL: the backend
+	 * has no threads to show.
+	 */
 	int (*thread)(const struct accel *a, uint32_t cpu);
 
-	/* What the user should know before a guest starts that way, a sentence; NULL: nothing. The op NULL: never anything. */
+	/**
+	 * @warning: what the user should know before a guest is started at @entry
+	 *
+	 * Main thread or control_lock. Return: a sentence that lives as long as the program, or
+	 * NULL. The member NULL: never anything.
+	 */
 	const char *(*warning)(struct accel *a, const struct boot_entry *entry);
 
-	/* Let go; hold. pause returns when every vCPU stands between two instructions, has its state in the structs `parts`
-	 * names, and has dropped nothing that is not saved; -1 with *why names a vCPU that does not stop in 10 s. Both
-	 * idempotent. Called under vm->control_lock, never under machine_lock. */
+	/**
+	 * @resume: let vCPUs run; idempotent
+	 *
+	 * control_lock, not machine_lock. The clock and the devices have been resumed before, so
+	 * that the first instruction finds both. Cannot fail: a backend that finds it cannot go on
+	 * reports VM_EVENT_DEAD.
+	 */
 	void (*resume)(struct accel *a);
+
+	/**
+	 * @pause: stop all vCPUs; idempotent
+	 *
+	 * control_lock, not machine_lock; devices are paused afterwards, because a vCPU may still
+	 * be in a device access. On return each vCPU is between two instructions, and nothing that
+	 * it has begun (an access, an interrupt) is lost or half done. Takes 10 s at most, then
+	 * fails with FAIL_SYSTEM that names a vCPU: one in a device access that does not end must
+	 * not make the control socket hang as well. After a failure the caller resumes, or ends
+	 * the VM.
+	 */
 	int (*pause)(struct accel *a, struct fail *why);
 
-	/* A level line of a vCPU; any thread, also while held. NULL where gsi is. */
+	/**
+	 * @irq: set level-triggered input @line of vCPU @cpu to @level
+	 *
+	 * Any thread, usually with machine_lock; running or paused. A level set while paused is
+	 * seen after resume. NULL where @gsi is not.
+	 */
 	void (*irq)(struct accel *a, uint32_t cpu, enum accel_irq line, bool level);
-	/* A level line of the accelerator's own interrupt controller; any thread, also while held. NULL where irq is. */
+
+	/**
+	 * @gsi: set input @gsi of the backend's own interrupt controller to @level
+	 *
+	 * As @irq. A number that the controller does not have is ignored. NULL where @irq is not.
+	 */
 	void (*gsi)(struct accel *a, uint32_t gsi, bool level);
 
-	/* A 4-byte write of value at gpa signals the eventfd and nothing else happens; off: it reaches the board again. Any
-	 * time. NULL: every write reaches the board; so does one after a 0 from a host that can't do it. */
-	int (*notify)(struct accel *a, uint64_t gpa, uint32_t value, int fd, bool on, struct fail *why);
+	/**
+	 * @notify: let a guest write of 4 bytes @value at @gpa signal an eventfd
+	 * @fd:     the caller's eventfd; it must stay open until switched off
+	 * @on:     false: such writes reach the board again; the other arguments as when on
+	 *
+	 * Any time, any thread, without locks. While on, such a write reaches no device. NULL:
+	 * every write reaches the board. So does it after a return of 0 on a host that cannot do
+	 * this: callers must serve both.
+	 */
+	int (*notify)(struct accel *a, uint64_t gpa, uint32_t value, int fd, bool on,
+		      struct fail *why);
 
-	/* Whether anybody wants to know what vCPUs write; while running or held, idempotent. Once it has returned, every write
-	 * is logged, until it is switched off: harvest is refused then. NULL: always on. */
+	/**
+	 * @log: switch the log of pages that vCPUs write on or off; idempotent
+	 *
+	 * control_lock; running or paused. Once it has returned with @on, each write from then on
+	 * is logged. A failure to switch it on leaves it off. NULL: the backend always logs.
+	 */
 	int (*log)(struct accel *a, bool on, struct fail *why);
 
-	/* See dirty_sync: taken[r] are the marks just taken from region r (bitmap_words long,
-	 * may be added to, and then the block's bit in region.blocks is set). Returns when no vCPU
-	 * can write any page without marking it again. While running or held. */
+	/**
+	 * @sync_dirty_log: add what vCPUs wrote since the last call
+	 * @taken: a bitmap for each region of vm->memory, bitmap_words(npages) long; bit 0 is the
+	 *         region's first page of 4096 bytes. In: the marks just taken from region.dirty.
+	 *         The backend may set more bits, and then sets their block in region.blocks.
+	 *
+	 * control_lock, not machine_lock; running or paused. When it returns 0, every write to a
+	 * page in @taken from then on is logged again, so that the page may be read now
+	 * (docs/architecture.md, "The life of a page"). When it fails, the caller puts @taken back
+	 * into region.dirty: what the backend has cleared in its own log must be in @taken by then.
+	 * FAIL_REFUSED: the log is off. FAIL_SYSTEM also when a vCPU has not answered for 10 s.
+	 */
 	int (*sync_dirty_log)(struct accel *a, uint64_t *const taken[], struct fail *why);
 
-	/* Fetches what is saved into the structs that parts and vm_sections name; held only. May write guest memory: before the
-	 * last harvest. NULL: they are always true while held. */
+	/**
+	 * @sync_state: read the state from the backend into the structs of sections and vm_sections
+	 *
+	 * Paused, control_lock, not machine_lock. May write guest memory, so that a last
+	 * sync_dirty_log must follow (docs/control.md 6, STATE). Two calls in one pause give equal
+	 * state. NULL: the structs are always current while paused.
+	 */
 	int (*sync_state)(struct accel *a, struct fail *why);
-	/* What is saved of the accelerator that is no vCPU's (interrupt controllers, clock), under /vm/state. NULL: nothing. */
+
+	/**
+	 * @vm_sections: what is saved of the backend that belongs to no vCPU, under /vm/state
+	 * @out: filled with at most @max sections, which point into the backend until close
+	 *
+	 * Paused. Interrupt controllers and clocks. Return: how many. NULL: none.
+	 */
 	size_t (*vm_sections)(struct accel *a, struct state_section *out, size_t max);
-	/* What is saved of a vCPU, in place; held only. The count, at most max. */
+
+	/**
+	 * @sections: what is saved of vCPU @cpu, under its node (docs/format.md 8)
+	 *
+	 * As @vm_sections; @cpu is less than cfg.ncpus. The order is always the same.
+	 */
 	size_t (*sections)(struct accel *a, uint32_t cpu, struct state_section *out, size_t max);
-	/* After parts were loaded into place: makes them so, flushes what is derived (TLB, decoded code; pending lines come
-	 * by irq or gsi). The policy is the clock's (clock.h); FAIL_REFUSED names what this host can't take. */
+
+	/**
+	 * @post_load: put state that was loaded into the sections' structs into effect
+	 * @policy: of the clock (vmrun/clock.h): frozen since the save, or advanced by real time
+	 *
+	 * Paused, control_lock, not machine_lock; after reset and before the board's post_load,
+	 * which sets @irq or @gsi lines again. Drops what is derived from the old state, such as
+	 * TLBs and decoded code. FAIL_REFUSED and FAIL_CORRUPT name what this host does not accept;
+	 * after a failure the VM must not run before it has been reset or loaded again.
+	 */
 	int (*post_load)(struct accel *a, enum clock_policy policy, struct fail *why);
 
-	/* Percent of time vCPUs are held while running, 0 to 99. */
+	/**
+	 * @throttle: let vCPUs sleep for @percent of the time that they run, 0 to 99
+	 *
+	 * control_lock; running or paused. Stays until it is set to 0; pause does not change it.
+	 */
 	void (*throttle)(struct accel *a, unsigned percent);
 
-	/* Instructions retired and the like, for vmferry-inspect: name and value, at most max. */
+	/**
+	 * @counters: statistics of vCPU @cpu, at most @max, into @out
+	 *
+	 * Any thread, any time; exact while paused. Return: how many. NULL: none.
+	 */
 	size_t (*counters)(struct accel *a, uint32_t cpu, struct accel_counter *out, size_t max);
 
-	/* What it can do here, for vmrun info: keys into a JSON object. NULL: nothing to tell. */
+	/**
+	 * @info: add what this host can do as keys to the JSON object @into, for vmrun info
+	 *
+	 * Main thread, without a VM, after a successful probe. NULL: nothing to add.
+	 */
 	void (*info)(struct json_t *into);
 
-	/* A few instructions and a state round trip, standalone: vmrun selftest. */
+	/**
+	 * @selftest: run a few instructions and save and load their state, for vmrun selftest
+	 *
+	 * Main thread, without a VM, after a successful probe; makes a small VM of its own. Has
+	 * time limits, so that a guest that hangs is a failure.
+	 */
 	int (*selftest)(struct fail *why);
 
-	void (*close)(struct accel *a);      /* NULL allowed; joins all threads */
+	/**
+	 * @close: stop and join all threads, free everything; NULL is allowed
+	 *
+	 * Main thread, no locks; running or paused, after the board was closed. Waits for vCPUs
+	 * without a limit: when a pause has failed, vm_close does not call it.
+	 */
+	void (*close)(struct accel *a);
 };
 
+/**
+ * struct accel - what all backends begin with
+ * @ops: the backend's functions
+ * @vm:  the VM that was given to open
+ */
 struct accel {
 	const struct accel_ops *ops;
 	struct vm              *vm;
@@ -131,6 +319,7 @@ struct accel {
 
 extern const struct accel_ops accel_soft_ops;
 extern const struct accel_ops accel_kvm_ops;            /* on x86-64 hosts only */
-extern const struct accel_ops *const accel_list[];      /* vmrun/accel/accel_list.c, NULL at the end */
+/* In order of preference, NULL at the end (vmrun/accel/accel_list.c). */
+extern const struct accel_ops *const accel_list[];
 
 #endif

@@ -9,16 +9,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* KVM as a backend: accel.h's functions. What they are made of is in the other kvm_*.c. */
+/* KVM as a backend: accel.h's functions, on what the other kvm_*.c do. */
 
+/* A vCPU leaves KVM_RUN within microseconds; what takes longer is a device access on its thread.
+ * accel.h promises 10 s. */
 #define PAUSE_NS      10000000000u
-/* Three pages for real mode on CPUs that can't do it, and one for its page tables; as every VMM places them, below the ROMs. */
+/* Three pages that VMX needs to run real mode, and one for its page tables (KVM api.rst 4.36,
+ * 4.40): where QEMU has them, below the ROMs, in no region. */
 #define TSS_ADDR      0xfffbd000u
 #define IDENTITY_ADDR 0xfffbc000u
 
 static struct kvm *kvm_of(struct accel *a) { return (struct kvm *)(void *)a; }
 
-static void cond_init(pthread_cond_t *c)      /* deadlines are on io_now_ns's clock */
+/* Deadlines are on io_now_ns's clock: CLOCK_REALTIME may be set back. */
+static void cond_init(pthread_cond_t *c)
 {
 	pthread_condattr_t attr;
 
@@ -40,14 +44,16 @@ static void kvm_close(struct accel *a)
 	atomic_store(&k->stop, true);
 	pthread_cond_broadcast(&k->wake);
 	pthread_cond_broadcast(&k->throttle_wake);
+	/* Without limit: what is freed below must not be in use. */
 	kvm_vcpus_quiesce(k, 0, &why);
 	pthread_mutex_unlock(&k->lock);
+	/* Before the vCPUs: its thread kicks them. */
 	kvm_throttle_close(k);
 	for (uint32_t i = 0; i < k->nvcpus; i++) {
 		kvm_vcpu_close(&k->vcpus[i]);
 		free(k->vcpus[i].power_on);
 	}
-	io_close(&k->fd);      /* slots, chips and eventfds go with it */
+	io_close(&k->fd);      /* the kernel frees slots, chips and eventfds with it */
 	for (unsigned i = 0; i < LIMIT_REGIONS; i++)
 		free(k->slots[i].map);
 	io_close(&k->sys);
@@ -62,15 +68,17 @@ static void kvm_close(struct accel *a)
 
 /* ---- open ---- */
 
-/* What KVM tells only those who have asked: state that would be lost in a save otherwise. */
+/* State that KVM reports only when enabled, and that a save would lose otherwise. */
 static int kvm_enable(struct kvm *k, struct fail *why)
 {
 	struct kvm_enable_cap payload = { .cap = KVM_CAP_EXCEPTION_PAYLOAD, .args = { 1 } };
 	struct kvm_enable_cap triple  = { .cap = KVM_CAP_X86_TRIPLE_FAULT_EVENT, .args = { 1 } };
 
-	if (k->caps.exception_payload && kvm_call(k->fd, KVM_ENABLE_CAP, &payload, "KVM_ENABLE_CAP, exception payload", why) < 0)
+	if (k->caps.exception_payload &&
+	    kvm_call(k->fd, KVM_ENABLE_CAP, &payload, "KVM_ENABLE_CAP, exception payload", why) < 0)
 		return -1;
-	if (k->caps.triple_fault_event && kvm_call(k->fd, KVM_ENABLE_CAP, &triple, "KVM_ENABLE_CAP, triple fault event", why) < 0)
+	if (k->caps.triple_fault_event &&
+	    kvm_call(k->fd, KVM_ENABLE_CAP, &triple, "KVM_ENABLE_CAP, triple fault event", why) < 0)
 		return -1;
 	return 0;
 }
@@ -80,13 +88,15 @@ static int kvm_open_vm(struct kvm *k, struct fail *why)
 	uint64_t identity = IDENTITY_ADDR;
 
 	k->fd = kvm_call_n(k->sys, KVM_CREATE_VM, 0, "KVM_CREATE_VM", why);
-	if (k->fd < 0 || kvm_call_n(k->fd, KVM_SET_TSS_ADDR, TSS_ADDR, "KVM_SET_TSS_ADDR", why) < 0 ||
-	    kvm_call(k->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity, "KVM_SET_IDENTITY_MAP_ADDR", why) < 0)
+	if (k->fd < 0 ||
+	    kvm_call_n(k->fd, KVM_SET_TSS_ADDR, TSS_ADDR, "KVM_SET_TSS_ADDR", why) < 0 ||
+	    kvm_call(k->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity, "KVM_SET_IDENTITY_MAP_ADDR",
+		     why) < 0)
 		return -1;
 	return kvm_enable(k, why) || kvm_irq_open(k, why) || kvm_slots_open(k, why) ? -1 : 0;
 }
 
-/* All of them before the first thread: some of what is put is refused once a vCPU has run. */
+/* All vCPUs before the first thread: KVM refuses CPUID and other settings once one has run. */
 static int kvm_open_vcpus(struct kvm *k, struct fail *why)
 {
 	for (uint32_t i = 0; i < k->nvcpus; i++)
@@ -171,13 +181,14 @@ fail:
 	return -1;
 }
 
-/* ---- run and stand ---- */
+/* ---- resume and pause ---- */
 
 static void kvm_resume(struct accel *a)
 {
 	struct kvm *k = kvm_of(a);
 	struct fail why;
 
+	/* Before the first vCPU runs. Not after a pause that has failed: no clock was stopped. */
 	if (!k->running && kvm_clock_start(k, &why)) {
 		kvm_vcpu_dead(&k->vcpus[0], "%.100s", why.what);
 		return;
@@ -198,10 +209,12 @@ static int kvm_pause(struct accel *a, struct fail *why)
 
 	pthread_mutex_lock(&k->lock);
 	k->held = true;
+	/* Before the kicks: a vCPU that is kicked looks at stop. */
 	atomic_store(&k->stop, true);
-	pthread_cond_broadcast(&k->wake);      /* naps end */
+	pthread_cond_broadcast(&k->wake);      /* ends the throttle's sleeps */
 	rc = kvm_vcpus_quiesce(k, io_now_ns() + PAUSE_NS, why);
 	pthread_mutex_unlock(&k->lock);
+	/* Once for each resume: a second pause must not take later values. */
 	if (rc == 0 && k->running) {
 		rc = kvm_clock_stop(k, why);
 		if (rc == 0)
@@ -224,6 +237,9 @@ static int kvm_sync_state(struct accel *a, struct fail *why)
 	return 0;
 }
 
+/* Chips before vCPUs: an IOAPIC that is set may deliver interrupts to the local APICs, whose saved
+ * state has them already and must be set after that. kvm-clock last: --clock=advance changes the
+ * TSCs that were put with the vCPUs. */
 static int kvm_put_all(struct kvm *k, enum clock_policy policy, struct fail *why)
 {
 	if (kvm_chips_put(k, why))
@@ -231,6 +247,7 @@ static int kvm_put_all(struct kvm *k, enum clock_policy policy, struct fail *why
 	for (uint32_t i = 0; i < k->nvcpus; i++)
 		if (kvm_cpu_put(&k->vcpus[i], why))
 			return -1;
+	/* What they had asked for belongs to the state that was replaced. */
 	pthread_mutex_lock(&k->lock);
 	for (uint32_t i = 0; i < k->nvcpus; i++)
 		k->vcpus[i].waits = false;
@@ -260,7 +277,7 @@ static const char *kvm_warning(struct accel *a, const struct boot_entry *entry)
 	return "KVM on this host (kvm_pvm) lacks instructions: Linux will not boot";
 }
 
-/* What KVM calls invalid then is what was recorded: nothing is wrong with the host. */
+/* EINVAL is about the saved values, not a failure of the host: the exit status must say so. */
 static int kvm_post_load(struct accel *a, enum clock_policy policy, struct fail *why)
 {
 	if (kvm_put_all(kvm_of(a), policy, why) == 0)
@@ -272,25 +289,45 @@ static int kvm_post_load(struct accel *a, enum clock_policy policy, struct fail 
 	return -1;
 }
 
+/* Relaxed: vCPUs may be counting, and no two counters need to be of one instant. */
+static uint64_t counter(const _Atomic uint64_t *c)
+{
+	return atomic_load_explicit(c, memory_order_relaxed);
+}
+
+/* Appends as many of list as fit; the new count. */
+static size_t counters_add(struct accel_counter *out, size_t n, size_t max,
+			   const struct accel_counter *list, size_t count)
+{
+	for (size_t i = 0; i < count && n < max; i++)
+		out[n++] = list[i];
+	return n;
+}
+
 static size_t kvm_counters(struct accel *a, uint32_t cpu, struct accel_counter *out, size_t max)
 {
 	struct kvm *k = kvm_of(a);
-	size_t      n = 0;
+	size_t      n;
 
 	if (cpu >= k->nvcpus)
 		return 0;
-#define COUNT(label, from) \
-	if (n < max) \
-		out[n++] = (struct accel_counter){ label, atomic_load_explicit(&(from), memory_order_relaxed) }
-	COUNT("exits", k->vcpus[cpu].n_exits);
-	COUNT("mmio-exits", k->vcpus[cpu].n_mmio);
-	COUNT("port-exits", k->vcpus[cpu].n_pio);
-	COUNT("kicks", k->vcpus[cpu].n_kicks);
-	if (cpu == 0) {      /* the VM's */
-		COUNT("log-syncs", k->syncs);
-		COUNT("log-sync-ns", k->sync_ns);
-	}
-#undef COUNT
+
+	const struct kvm_vcpu     *v        = &k->vcpus[cpu];
+	const struct accel_counter of_cpu[] = {
+		{ "exits",      counter(&v->n_exits) },
+		{ "mmio-exits", counter(&v->n_mmio)  },
+		{ "port-exits", counter(&v->n_pio)   },
+		{ "kicks",      counter(&v->n_kicks) },
+	};
+	/* What belongs to no vCPU is listed with the first one. */
+	const struct accel_counter of_vm[] = {
+		{ "log-syncs",   counter(&k->syncs)   },
+		{ "log-sync-ns", counter(&k->sync_ns) },
+	};
+
+	n = counters_add(out, 0, max, of_cpu, sizeof(of_cpu) / sizeof(of_cpu[0]));
+	if (cpu == 0)
+		n = counters_add(out, n, max, of_vm, sizeof(of_vm) / sizeof(of_vm[0]));
 	return n;
 }
 

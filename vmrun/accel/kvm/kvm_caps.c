@@ -10,18 +10,23 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-/* What this host's KVM can do, read once, and the one door to its ioctls. */
+/* What this host's KVM can do, read once, and the wrapper of its ioctls. */
 
 #define KVM_DEVICE      "/dev/kvm"
-#define KVM_EAGAINS     1000u       /* a VM that is being torn down elsewhere says so for a moment, not for ever */
+/* While another VM is being torn down, KVM may return EAGAIN for a moment. With a limit: if it
+ * stays, that is a failure and not a hang. */
+#define KVM_EAGAINS     1000u
 
 static int kvm_again(int fd, unsigned long request, unsigned long arg)
 {
 	int rc;
 
-	for (unsigned n = 0; (rc = ioctl(fd, request, arg)) < 0 && (errno == EINTR || (errno == EAGAIN && n < KVM_EAGAINS)); n++)
+	for (unsigned n = 0; ; n++) {
+		rc = ioctl(fd, request, arg);
+		if (rc >= 0 || (errno != EINTR && (errno != EAGAIN || n >= KVM_EAGAINS)))
+			return rc;
 		sched_yield();
-	return rc;
+	}
 }
 
 int kvm_call_n(int fd, unsigned long request, unsigned long arg, const char *what, struct fail *why)
@@ -38,7 +43,7 @@ int kvm_call(int fd, unsigned long request, void *arg, const char *what, struct 
 
 /* ---- capabilities ---- */
 
-/* What nothing works without. All of it has been there since Linux 4.12. */
+/* Required. All of them exist since Linux 4.12. */
 static const struct { long cap; const char *name; } needed[] = {
 	{ KVM_CAP_IRQCHIP,               "KVM_CAP_IRQCHIP"               },
 	{ KVM_CAP_USER_MEMORY,           "KVM_CAP_USER_MEMORY"           },
@@ -60,7 +65,7 @@ static const struct { long cap; const char *name; } needed[] = {
 	{ KVM_CAP_IMMEDIATE_EXIT,        "KVM_CAP_IMMEDIATE_EXIT"        },
 };
 
-/* Its value, 0 when there is none. */
+/* The capability's value, 0 when it does not exist. */
 static int cap(int sys, long which)
 {
 	int v = kvm_call_n(sys, KVM_CHECK_EXTENSION, (unsigned long)which, NULL, NULL);
@@ -75,7 +80,8 @@ static int cap_or(int sys, long which, int otherwise)
 	return v > 0 ? v : otherwise;
 }
 
-/* The module that emulates every instruction, for hosts that are guests themselves. */
+/* Is KVM the module that emulates every instruction, for hosts that are guests themselves? No
+ * capability tells. Looked up in two places, of which a container may hide one. */
 static bool caps_interprets(void)
 {
 	char  line[256];
@@ -111,8 +117,9 @@ static int caps_read(int sys, struct kvm_caps *c, struct fail *why)
 				"KVM: invalid vCPU mapping size: %d bytes, expected at least %zu",
 				c->run_bytes, sizeof(struct kvm_run));
 
-	/* What to believe where KVM does not say: its document, 4.4 and KVM_CAP_NR_MEMSLOTS. */
-	c->vcpus_max              = cap_or(sys, KVM_CAP_MAX_VCPUS, cap_or(sys, KVM_CAP_NR_VCPUS, 4));
+	/* Where KVM gives no number, api.rst does: 4 vCPUs (4.7), 32 slots. */
+	c->vcpus_max              = cap_or(sys, KVM_CAP_NR_VCPUS, 4);
+	c->vcpus_max              = cap_or(sys, KVM_CAP_MAX_VCPUS, c->vcpus_max);
 	c->nslots                 = cap_or(sys, KVM_CAP_NR_MEMSLOTS, 32);
 	c->manual_protect         = (uint32_t)cap(sys, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2);
 	c->xsave_bytes            = cap_or(sys, KVM_CAP_XSAVE2, 4096);
@@ -181,6 +188,11 @@ int kvm_probe(enum machine_type type, struct fail *why)
 	return 0;
 }
 
+static void info_set(struct json_t *into, const char *key, const char *value)
+{
+	json_object_set_new(into, key, json_string(value));
+}
+
 void kvm_info(struct json_t *into)
 {
 	struct kvm_caps caps;
@@ -190,18 +202,22 @@ void kvm_info(struct json_t *into)
 	if (kvm_caps_open(&sys, &caps, &why))
 		return;
 	close(sys);
-	json_object_set_new(into, "instructions",
-			    json_string(caps.interprets ? "emulated (kvm_pvm): Linux does not boot" : "by the CPU"));
-	json_object_set_new(into, "vcpus", json_integer(caps.vcpus_max < (int)KVM_CPUS_MAX ? caps.vcpus_max : (int)KVM_CPUS_MAX));
+
+	const int limit = (int)KVM_CPUS_MAX;
+	const int vcpus = caps.vcpus_max < limit ? caps.vcpus_max : limit;
+
+	info_set(into, "instructions",
+		 caps.interprets ? "emulated (kvm_pvm): Linux does not boot" : "by the CPU");
+	json_object_set_new(into, "vcpus", json_integer(vcpus));
 	json_object_set_new(into, "memory-slots", json_integer(caps.nslots));
-	json_object_set_new(into, "dirty-log",
-			    json_string(caps.manual_protect & KVM_DIRTY_LOG_INITIALLY_SET            ? "manual clear, initially set"
-					: caps.manual_protect & KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE ? "manual clear"
-												    : "plain"));
+	info_set(into, "dirty-log",
+		 caps.manual_protect & KVM_DIRTY_LOG_INITIALLY_SET ? "manual clear, initially set" :
+		 caps.manual_protect & KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE ? "manual clear" :
+		 "plain");
 	json_object_set_new(into, "xsave-bytes", json_integer(caps.xsave_bytes));
-	json_object_set_new(into, "tsc-scaling", json_string(caps.tsc_control ? "yes" : "no"));
-	json_object_set_new(into, "read-only-memory", json_string(caps.readonly_mem ? "yes" : "no"));
-	json_object_set_new(into, "irqfd-resample", json_string(caps.irqfd_resample ? "yes" : "no"));
-	json_object_set_new(into, "ioeventfd", json_string(caps.ioeventfd ? "yes" : "no"));
-	json_object_set_new(into, "clock-realtime", json_string(caps.adjust_clock_realtime ? "yes" : "no"));
+	info_set(into, "tsc-scaling", caps.tsc_control ? "yes" : "no");
+	info_set(into, "read-only-memory", caps.readonly_mem ? "yes" : "no");
+	info_set(into, "irqfd-resample", caps.irqfd_resample ? "yes" : "no");
+	info_set(into, "ioeventfd", caps.ioeventfd ? "yes" : "no");
+	info_set(into, "clock-realtime", caps.adjust_clock_realtime ? "yes" : "no");
 }

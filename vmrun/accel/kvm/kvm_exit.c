@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What a vCPU came out of KVM_RUN for. Where no device is, reads give all ones and writes are dropped, as on a PC's bus. */
+/* Why KVM_RUN returned. Where no device is, reads give all ones and writes are dropped, as on a
+ * PC's bus. */
 
 void kvm_vcpu_dead(struct kvm_vcpu *v, const char *fmt, ...)
 {
@@ -21,8 +22,9 @@ void kvm_vcpu_dead(struct kvm_vcpu *v, const char *fmt, ...)
 	va_end(ap);
 	pthread_mutex_lock(&v->k->lock);
 	v->waits = true;
-	if (!vm->panic_text[0])      /* the first one's is the cause */
-		snprintf(vm->panic_text, sizeof(vm->panic_text), "vCPU %" PRIu32 ": %s", v->id, text);
+	if (!vm->panic_text[0])      /* of several vCPUs, the first one's is the cause */
+		snprintf(vm->panic_text, sizeof(vm->panic_text), "vCPU %" PRIu32 ": %s", v->id,
+			 text);
 	pthread_mutex_unlock(&v->k->lock);
 	vm_event(vm, VM_EVENT_DEAD);
 }
@@ -37,10 +39,12 @@ static uint64_t exit_get(const uint8_t *p, unsigned len)
 	return value;
 }
 
-/* Devices know accesses of 1, 2, 4 and 8 bytes; the pieces of one that straddles a page can have any length. */
+/* Devices have accesses of 1, 2, 4 and 8 bytes; of an access that crosses a page, KVM passes each
+ * page's bytes, which can be of any length. */
 static unsigned exit_piece(unsigned len) { return len >= 8 ? 8 : len >= 4 ? 4 : len >= 2 ? 2 : 1; }
 
-static void exit_access(struct kvm_vcpu *v, uint64_t gpa, uint8_t *data, unsigned len, bool is_write)
+static void exit_access(struct kvm_vcpu *v, uint64_t gpa, uint8_t *data, unsigned len,
+			bool is_write)
 {
 	struct board *b = v->k->a.vm->board;
 
@@ -65,20 +69,24 @@ static void exit_io(struct kvm_vcpu *v)
 	uint8_t              *data = (uint8_t *)v->run + run->io.data_offset;
 
 	atomic_fetch_add_explicit(&v->n_pio, 1, memory_order_relaxed);
-	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size)      /* several: rep ins, rep outs */
-		exit_access(v, MACHINE_IO + run->io.port, data, run->io.size, run->io.direction == KVM_EXIT_IO_OUT);
+	/* More than one for rep ins and rep outs. */
+	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size)
+		exit_access(v, MACHINE_IO + run->io.port, data, run->io.size,
+			    run->io.direction == KVM_EXIT_IO_OUT);
 }
 
 static void exit_mmio(struct kvm_vcpu *v)
 {
-	const unsigned len = v->run->mmio.len <= sizeof(v->run->mmio.data) ? v->run->mmio.len : (unsigned)sizeof(v->run->mmio.data);
+	const unsigned max = sizeof(v->run->mmio.data);
+	const unsigned len = v->run->mmio.len;
 
 	atomic_fetch_add_explicit(&v->n_mmio, 1, memory_order_relaxed);
-	exit_access(v, v->run->mmio.phys_addr, v->run->mmio.data, len, v->run->mmio.is_write);
+	exit_access(v, v->run->mmio.phys_addr, v->run->mmio.data, len < max ? len : max,
+		    v->run->mmio.is_write);
 }
 
-/* A device may have been asked for the VM's end or reset: then the guest must not run on. Every event leads to one or the other
- * but for those that are only told. */
+/* The access may have requested the VM's end or reset, as every event does that is not in
+ * VM_EVENTS_TOLD: then the guest must not run on. */
 static bool exit_goes_on(struct kvm_vcpu *v)
 {
 	if (!(atomic_load(&v->k->a.vm->events) & ~VM_EVENTS_TOLD))
@@ -111,6 +119,7 @@ static const char *const exit_names[] = {
 	[KVM_EXIT_X86_BUS_LOCK]    = "KVM_EXIT_X86_BUS_LOCK",
 };
 
+/* For a message only: 0 when it cannot be read. */
 static uint64_t exit_rip(struct kvm_vcpu *v)
 {
 	struct kvm_regs regs;
@@ -118,31 +127,40 @@ static uint64_t exit_rip(struct kvm_vcpu *v)
 	return kvm_call(v->fd, KVM_GET_REGS, &regs, NULL, NULL) < 0 ? 0 : regs.rip;
 }
 
-/* "KVM_EXIT_INTERNAL_ERROR 1 at 0xffffffff81000000: cc 90": KVM could not emulate an instruction, and says which. */
+/* "KVM_EXIT_INTERNAL_ERROR 1 at 0xffffffff81000000: cc 90": the bytes of an instruction that KVM
+ * could not emulate, when it has them. */
 static void exit_internal(struct kvm_vcpu *v)
 {
-	const struct kvm_run *run = v->run;
+	const struct kvm_run *run       = v->run;
+	const uint8_t        *insn      = run->emulation_failure.insn_bytes;
+	const bool            emulation = run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION;
+	const uint64_t        has_insn  = KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES;
 	char                  bytes[3 * 15 + 2] = "";
-	size_t                at = 0;
+	size_t                at = 0, len = 0;
 
-	if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION && run->emulation_failure.ndata >= 3 &&
-	    run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES)
-		for (unsigned i = 0; i < run->emulation_failure.insn_size && i < sizeof(run->emulation_failure.insn_bytes); i++)
-			at += (size_t)snprintf(bytes + at, sizeof(bytes) - at, "%s%02x", i ? " " : ": ", run->emulation_failure.insn_bytes[i]);
+	if (emulation && run->emulation_failure.ndata >= 3 &&
+	    run->emulation_failure.flags & has_insn)
+		len = run->emulation_failure.insn_size;
+	for (size_t i = 0; i < len && i < sizeof(run->emulation_failure.insn_bytes); i++)
+		at += (size_t)snprintf(bytes + at, sizeof(bytes) - at, "%s%02x", i ? " " : ": ",
+				       insn[i]);
 	kvm_vcpu_dead(v, "KVM_EXIT_INTERNAL_ERROR %u%s at 0x%" PRIx64 "%s", run->internal.suberror,
-		      run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION ? " (emulation)" : "", exit_rip(v), bytes);
+		      emulation ? " (emulation)" : "", exit_rip(v), bytes);
 }
 
 static void exit_unknown(struct kvm_vcpu *v)
 {
 	const uint32_t reason = v->run->exit_reason;
-	const char    *name   = reason < sizeof(exit_names) / sizeof(exit_names[0]) ? exit_names[reason] : NULL;
+	const char    *name   = reason < sizeof(exit_names) / sizeof(exit_names[0])
+				? exit_names[reason] : NULL;
 
 	if (reason == KVM_EXIT_FAIL_ENTRY)
 		kvm_vcpu_dead(v, "KVM_EXIT_FAIL_ENTRY 0x%llx at 0x%" PRIx64,
-			      (unsigned long long)v->run->fail_entry.hardware_entry_failure_reason, exit_rip(v));
+			      (unsigned long long)v->run->fail_entry.hardware_entry_failure_reason,
+			      exit_rip(v));
 	else
-		kvm_vcpu_dead(v, "%s (exit %" PRIu32 ") at 0x%" PRIx64, name ? name : "unknown exit", reason, exit_rip(v));
+		kvm_vcpu_dead(v, "%s (exit %" PRIu32 ") at 0x%" PRIx64,
+			      name ? name : "unknown exit", reason, exit_rip(v));
 }
 
 static void exit_system(struct kvm_vcpu *v)
@@ -158,7 +176,8 @@ static void exit_system(struct kvm_vcpu *v)
 		vm_event(v->k->a.vm, VM_EVENT_PANIC);
 		break;
 	default:
-		kvm_vcpu_dead(v, "KVM_EXIT_SYSTEM_EVENT %" PRIu32 " at 0x%" PRIx64, v->run->system_event.type, exit_rip(v));
+		kvm_vcpu_dead(v, "KVM_EXIT_SYSTEM_EVENT %" PRIu32 " at 0x%" PRIx64,
+			      v->run->system_event.type, exit_rip(v));
 		return;
 	}
 	pthread_mutex_lock(&v->k->lock);

@@ -11,18 +11,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Memory slots over the regions, and KVM's dirty log of what vCPUs write.
+/* Memory slots over the regions, and KVM's dirty log of what vCPUs write (KVM api.rst 4.8, 4.117).
  *
- * KVM names a page as written before the store that waits for it, and at KVM_CLEAR_DIRTY_LOG (or at KVM_GET_DIRTY_LOG, in the
- * plain mode) write-protects it anew: what a harvest has named may be read once it has returned. With INITIALLY_SET a log
- * begins with every page named and none protected; kvm_log clears all that at once, so that it starts empty. */
+ * KVM sets a page's bit in the fault before the store, and write-protects the page again at
+ * KVM_CLEAR_DIRTY_LOG (at KVM_GET_DIRTY_LOG in the plain mode). So the pages of a dirty log sync
+ * may be read once it has returned: a store after that faults, and is in the next sync. With
+ * INITIALLY_SET a log begins with every bit set and no page protected; kvm_log clears all of them
+ * at once, so that it starts empty. */
 
-#define CLEAR_PAGES 65536u      /* an ioctl: the lock it holds keeps vCPUs' faults waiting */
+/* An ioctl holds KVM's mmu_lock, which vCPUs' page faults wait for: this many pages at a time keep
+ * that short. A multiple of 64, as the ioctl wants. */
+#define CLEAR_PAGES 65536u
 #define CLEAR_WORDS (CLEAR_PAGES / 64)
 
-static const char *slot_name(const struct kvm *k, unsigned i) { return k->a.vm->memory.regions[i].cfg.name; }
+static const char *slot_name(const struct kvm *k, unsigned i)
+{
+	return k->a.vm->memory.regions[i].cfg.name;
+}
 
-/* The slot as it is to be; size 0: gone. */
+/* Sets the slot's size (0 removes it) and whether it logs. Only after success is k->slots changed,
+ * so that a failure can be undone from there. */
 static int slot_set(struct kvm *k, unsigned i, uint64_t size, bool logs, struct fail *why)
 {
 	const struct region *r   = &k->a.vm->memory.regions[i];
@@ -31,7 +39,8 @@ static int slot_set(struct kvm *k, unsigned i, uint64_t size, bool logs, struct 
 
 	struct kvm_userspace_memory_region set = {
 		.slot            = i,
-		.flags           = (rom ? KVM_MEM_READONLY : 0u) | (logs ? KVM_MEM_LOG_DIRTY_PAGES : 0u),
+		.flags           = (rom ? KVM_MEM_READONLY : 0u) |
+				   (logs ? KVM_MEM_LOG_DIRTY_PAGES : 0u),
 		.guest_phys_addr = size ? r->cfg.gpa : k->slots[i].gpa,
 		.memory_size     = size,
 		.userspace_addr  = (uint64_t)(uintptr_t)r->host,
@@ -51,11 +60,15 @@ static int slot_set(struct kvm *k, unsigned i, uint64_t size, bool logs, struct 
 }
 
 static bool slot_wanted(const struct region *r) { return r->cfg.kind != REGION_DISK; }
-static bool slot_logged(const struct region *r) { return slot_wanted(r) && r->cfg.kind != REGION_ROM; }
+static bool slot_logged(const struct region *r)
+{
+	return slot_wanted(r) && r->cfg.kind != REGION_ROM;
+}
 
 static int slot_manual(struct kvm *k, struct fail *why)
 {
-	const uint32_t bits = k->caps.manual_protect & (KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET);
+	const uint32_t known = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET;
+	const uint32_t bits  = k->caps.manual_protect & known;
 
 	struct kvm_enable_cap cap = { .cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, .args = { bits } };
 
@@ -85,8 +98,10 @@ int kvm_slots_open(struct kvm *k, struct fail *why)
 
 /* ---- the log ---- */
 
-/* Protects the slot's pages anew where map says; words [first, end) of it. */
-static int slot_clear(struct kvm *k, unsigned i, uint64_t *map, size_t first, size_t end, struct fail *why)
+/* Write-protects the pages again whose bits are set in words [first, end) of map. Zero words at
+ * either end of a piece are left out: most of a large region is clean. */
+static int slot_clear(struct kvm *k, unsigned i, uint64_t *map, size_t first, size_t end,
+		      struct fail *why)
 {
 	const uint64_t npages = k->slots[i].size / GUEST_PAGE;
 	char           what[96];
@@ -104,10 +119,15 @@ static int slot_clear(struct kvm *k, unsigned i, uint64_t *map, size_t first, si
 			hi--;
 		if (lo == hi)
 			continue;
-		/* A multiple of 64 pages, but at the slot's end: there, the slot's own tail. */
+		/* KVM takes a multiple of 64 pages, or all up to the slot's end. */
 		uint64_t pages = hi * 64 < npages ? (hi - lo) * 64 : npages - lo * 64;
 
-		struct kvm_clear_dirty_log clear = { .slot = i, .num_pages = (uint32_t)pages, .first_page = lo * 64, .dirty_bitmap = map + lo };
+		struct kvm_clear_dirty_log clear = {
+			.slot         = i,
+			.num_pages    = (uint32_t)pages,
+			.first_page   = lo * 64,
+			.dirty_bitmap = map + lo,
+		};
 
 		if (kvm_call(k->fd, KVM_CLEAR_DIRTY_LOG, &clear, what, why) < 0)
 			return -1;
@@ -115,7 +135,7 @@ static int slot_clear(struct kvm *k, unsigned i, uint64_t *map, size_t first, si
 	return 0;
 }
 
-/* A log that begins with every page named: empty from here on. */
+/* A log that began with every bit set: empty from here on. */
 static int slot_clear_all(struct kvm *k, unsigned i, struct fail *why)
 {
 	const size_t words = bitmap_words(k->slots[i].size / GUEST_PAGE);
@@ -134,7 +154,8 @@ static int slot_clear_all(struct kvm *k, unsigned i, struct fail *why)
 
 static int slot_log(struct kvm *k, unsigned i, bool on, struct fail *why)
 {
-	if (!k->slots[i].there || k->slots[i].logs == on || !slot_logged(&k->a.vm->memory.regions[i]))
+	if (!k->slots[i].there || k->slots[i].logs == on ||
+	    !slot_logged(&k->a.vm->memory.regions[i]))
 		return 0;
 	if (slot_set(k, i, k->slots[i].size, on, why))
 		return -1;
@@ -148,6 +169,7 @@ int kvm_log(struct accel *a, bool on, struct fail *why)
 
 	for (unsigned i = 0; i < a->vm->memory.nregions; i++)
 		if (slot_log(k, i, on, why)) {
+			/* When the log was off: all slots log, or none. */
 			for (unsigned j = 0; on && !k->logging && j <= i; j++)
 				slot_log(k, j, false, &undo);
 			return -1;
@@ -156,7 +178,8 @@ int kvm_log(struct accel *a, bool on, struct fail *why)
 	return 0;
 }
 
-/* The map stays allocated: the kernel fills all of it, and faults on fresh memory cost more. */
+/* The map stays allocated while the slot logs: the kernel fills all of it each time, and the page
+ * faults of fresh memory would cost more than it does. */
 static uint64_t *slot_map(struct kvm *k, unsigned i, struct fail *why)
 {
 	struct kvm_slot *s = &k->slots[i];
@@ -187,10 +210,10 @@ static int slot_sync_dirty_log(struct kvm *k, unsigned i, uint64_t *dst, struct 
 	snprintf(what, sizeof(what), "KVM_GET_DIRTY_LOG, region %s", slot_name(k, i));
 	if (kvm_call(k->fd, KVM_GET_DIRTY_LOG, &get, what, why) < 0)
 		return -1;
-	if (npages % 64)      /* what lies behind the last page is nobody's */
+	if (npages % 64)      /* bits past the last page are undefined */
 		map[words - 1] &= bitmap_mask(words - 1, 0, npages);
-	/* First of all: the plain log has forgotten them, and a clear that fails half-way must lose
-	 * none. */
+	/* Before the clear: the plain log has forgotten these bits, and a clear that fails half-way
+	 * must not lose any. */
 	for (size_t w = 0; w < words; w++)
 		if (map[w]) {
 			dst[w] |= map[w];
@@ -232,7 +255,7 @@ int kvm_slot_remove(struct kvm *k, unsigned i, struct fail *why)
 		return fail_set(why, FAIL_REFUSED,
 				"region %s: memory slot cannot change while vCPUs run",
 				r->cfg.name);
-	/* The log goes with the slot. */
+	/* KVM frees the log with the slot. */
 	if (k->slots[i].logs) {
 		const size_t words = bitmap_words(r->npages);
 		uint64_t    *map   = calloc(words, sizeof(*map));

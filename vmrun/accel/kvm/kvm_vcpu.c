@@ -16,22 +16,29 @@
 
 /* A vCPU's thread.
  *
- * It leaves its loop around KVM_RUN at one place only: where KVM_RUN has returned EINTR with immediate_exit set. KVM completes
- * an instruction that waits for a port's or MMIO's answer before it looks at immediate_exit; so whoever finds the thread parked
- * finds it between two instructions.
+ * It leaves its loop around KVM_RUN at one place only: where KVM_RUN has returned EINTR with
+ * immediate_exit set. KVM completes an instruction that waits for the answer of a port or MMIO
+ * access before it looks at immediate_exit (KVM api.rst 5, "immediate_exit"), so that a parked
+ * thread is always between two instructions.
  *
- * A kick sets immediate_exit, then sends a signal. The thread takes immediate_exit back, then looks at what it may have been
- * kicked for (stop, nap); the kicker says what for first, and then sets immediate_exit. Whichever comes last sees the other. */
+ * A kick stores its reason (stop, nap), then sets immediate_exit, then sends a signal. The thread
+ * clears immediate_exit, then reads the reasons. All of these are sequentially consistent, so that
+ * a kick that comes during the clearing is either seen as a reason, or leaves immediate_exit set
+ * for the next KVM_RUN. */
 
 #define KICK_SIGNAL (SIGRTMIN + 3)
-#define KICK_NS     4000000u         /* until a vCPU that does not stop is kicked again */
-#define NAP_RAN_NS  10000000u        /* of the time a vCPU ran before a nap, no more than this counts */
+/* One kick is enough by these rules. A vCPU that does not stop is kicked again after this time all
+ * the same: a kick that the host's kernel loses would otherwise cost the whole pause. */
+#define KICK_NS     4000000u
+/* No more than this of the time since the last sleep counts as time that the vCPU ran: after a
+ * pause, or when the throttle was just set, a vCPU must not sleep for seconds. */
+#define NAP_RAN_NS  10000000u
 #define THROTTLE_NS 100000u          /* a percent of 10 ms */
 
 static pthread_once_t kick_once = PTHREAD_ONCE_INIT;
 static int            kick_errno;
 
-/* All it has to do is to interrupt. */
+/* Its only purpose is to interrupt KVM_RUN. */
 static void kick_handler(int signal_number) { (void)signal_number; }
 
 static void kick_install(void)
@@ -64,7 +71,8 @@ static struct timespec ns_time(uint64_t ns)
 	return (struct timespec){ (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) };
 }
 
-/* The held part of a throttle: as much longer than the vCPU has run since the last one as the percentage says. */
+/* The throttle's sleep: so long that of the time since the last one, percent is slept. A pause and
+ * the end of the throttle end it at once. */
 static void vcpu_nap(struct kvm_vcpu *v)
 {
 	struct kvm  *k   = v->k;
@@ -88,7 +96,8 @@ static void vcpu_run(struct kvm_vcpu *v)
 	bool stays = false;
 
 	for (;;) {
-		if (stays)      /* what it has begun is completed, no further instruction */
+		/* KVM completes the access that has ended the VM, and executes nothing more. */
+		if (stays)
 			__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 		if (ioctl(v->fd, KVM_RUN, 0) == 0) {
 			stays = !kvm_exit(v) || stays;
@@ -97,6 +106,7 @@ static void vcpu_run(struct kvm_vcpu *v)
 		if (errno == EINTR && __atomic_load_n(&v->run->immediate_exit, __ATOMIC_SEQ_CST)) {
 			__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 			atomic_fetch_add_explicit(&v->n_kicks, 1, memory_order_relaxed);
+			/* stop before nap: a pause does not wait for a sleep. */
 			if (stays || atomic_load(&v->k->stop))
 				return;
 			if (atomic_exchange(&v->nap, false))
@@ -119,6 +129,7 @@ static void *vcpu_main(void *arg)
 	atomic_store(&v->tid, gettid());
 	snprintf(name, sizeof(name), "cpu %u", v->id);
 	pthread_setname_np(pthread_self(), name);
+	/* Whatever the creating thread's mask was: a kick must interrupt KVM_RUN. */
 	kick_mask(SIG_UNBLOCK);
 	pthread_mutex_lock(&k->lock);
 	while (!k->closing) {
@@ -133,7 +144,7 @@ static void *vcpu_main(void *arg)
 		vcpu_run(v);
 		pthread_mutex_lock(&k->lock);
 	}
-	v->parked = true;
+	v->parked = true;      /* kvm_close waits for it before it joins */
 	pthread_cond_broadcast(&k->acks);
 	pthread_mutex_unlock(&k->lock);
 	return NULL;
@@ -161,7 +172,7 @@ int kvm_vcpus_quiesce(struct kvm *k, uint64_t until_ns, struct fail *why)
 	}
 }
 
-/* ---- opened and closed ---- */
+/* ---- open and close ---- */
 
 int kvm_vcpu_open(struct kvm_vcpu *v, struct fail *why)
 {
@@ -220,7 +231,10 @@ static void *throttle_main(void *arg)
 			pthread_cond_wait(&k->throttle_wake, &k->lock);
 			continue;
 		}
-		ts = ns_time(io_now_ns() + (k->throttle < 95 ? 100 - k->throttle : 5) * THROTTLE_NS);
+		/* Each vCPU runs for (100 - throttle) percent of 10 ms, then sleeps. At least 5 %
+		 * of that: kicks more often than each 0.5 ms would cost more than they slow. */
+		ts = ns_time(io_now_ns() +
+			     (k->throttle < 95 ? 100 - k->throttle : 5) * THROTTLE_NS);
 		pthread_cond_timedwait(&k->throttle_wake, &k->lock, &ts);
 		if (!k->throttle || k->held || k->closing)
 			continue;
@@ -257,6 +271,6 @@ void kvm_throttle(struct accel *a, unsigned percent)
 	pthread_mutex_lock(&k->lock);
 	k->throttle = percent > 99 ? 99 : percent;
 	pthread_cond_signal(&k->throttle_wake);
-	pthread_cond_broadcast(&k->wake);      /* a nap that is no longer wanted ends */
+	pthread_cond_broadcast(&k->wake);      /* ends the sleeps when it is 0 */
 	pthread_mutex_unlock(&k->lock);
 }

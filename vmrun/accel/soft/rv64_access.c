@@ -4,13 +4,15 @@
 
 #include <string.h>
 
-/* Loads and stores that the executor's fast way does not do: first ones to a page, misaligned ones, devices; and atomics. */
+/* Loads and stores that the executor's fast path does not do: first ones to a page, misaligned
+ * ones, device accesses; and atomics. */
 
 static uint64_t host_load(const uint8_t *p, unsigned size)
 {
 	uint64_t v = 0;
 
-	/* One access where it is aligned, as the fast path makes it. */
+	/* One host access where it is aligned, as in the fast path: other harts must not see, or
+	 * cause, half of a value (RVWMO, Unprivileged 20191213, 14). */
 	if ((uintptr_t)p & (size - 1)) {
 		memcpy(&v, p, size);
 		return v;
@@ -37,7 +39,8 @@ static void host_store(uint8_t *p, unsigned size, uint64_t v)
 	}
 }
 
-static bool access_mmio_load(struct hart *h, uint64_t va, uint64_t gpa, unsigned size, uint64_t *value)
+static bool access_mmio_load(struct hart *h, uint64_t va, uint64_t gpa, unsigned size,
+			     uint64_t *value)
 {
 	bool ok;
 
@@ -50,7 +53,8 @@ static bool access_mmio_load(struct hart *h, uint64_t va, uint64_t gpa, unsigned
 	return ok || rv64_access_fault(h, va, ACCESS_READ);
 }
 
-static bool access_mmio_store(struct hart *h, uint64_t va, uint64_t gpa, unsigned size, uint64_t value)
+static bool access_mmio_store(struct hart *h, uint64_t va, uint64_t gpa, unsigned size,
+			      uint64_t value)
 {
 	bool ok;
 
@@ -71,7 +75,7 @@ bool rv64_load(struct hart *h, uint64_t va, unsigned size, uint64_t *value)
 	uint8_t *host;
 	uint64_t gpa;
 
-	if (first < size) {     /* across two pages: byte by byte, each page by itself */
+	if (first < size) {     /* across two pages, which are not adjacent in host memory */
 		uint64_t v = 0;
 
 		for (unsigned i = 0; i < size; i++) {
@@ -100,7 +104,10 @@ bool rv64_store(struct hart *h, uint64_t va, unsigned size, uint64_t value)
 
 	if (!rv64_host(h, va, ACCESS_WRITE, &host, &gpa))
 		return false;
-	if (first < size) {     /* nothing is stored unless both pages can be; the two have different TLB entries */
+	/* Both are translated before either is written: a trap on the second page must leave the
+	 * first one unchanged. Adjacent pages have different TLB entries: the first one's write
+	 * tag, which REQ_CODE looks for, is still there at the store. */
+	if (first < size) {
 		if (!rv64_host(h, va + first, ACCESS_WRITE, &next, &gpa))
 			return false;
 		if (!host || !next)
@@ -146,8 +153,11 @@ bool rv64_lr(struct hart *h, uint64_t va, unsigned size, uint64_t *value)
 		return false;
 	if (!host)
 		return rv64_access_fault(h, va, ACCESS_READ);
-	*value = size == 4 ? (uint64_t)(int32_t)__atomic_load_n((uint32_t *)(void *)host, __ATOMIC_SEQ_CST)
-			   : __atomic_load_n((uint64_t *)(void *)host, __ATOMIC_SEQ_CST);
+	if (size == 4)
+		*value = (uint64_t)(int32_t)__atomic_load_n((uint32_t *)(void *)host,
+							    __ATOMIC_SEQ_CST);
+	else
+		*value = __atomic_load_n((uint64_t *)(void *)host, __ATOMIC_SEQ_CST);
 	h->s.res_valid = true;
 	h->s.res_size  = (uint8_t)size;
 	h->s.res_gpa   = gpa;
@@ -155,7 +165,8 @@ bool rv64_lr(struct hart *h, uint64_t va, unsigned size, uint64_t *value)
 	return true;
 }
 
-/* A store that puts back the old value in between goes unseen: the value is what LR saw either way. */
+/* By comparing values: a store in between that restores the old value is not noticed. For the guest
+ * that is the same as a store before its LR. */
 bool rv64_sc(struct hart *h, uint64_t va, unsigned size, uint64_t value, bool *stored)
 {
 	uint64_t gpa;
@@ -168,10 +179,13 @@ bool rv64_sc(struct hart *h, uint64_t va, unsigned size, uint64_t value, bool *s
 		uint64_t seen = h->s.res_value;
 		uint32_t seen32 = (uint32_t)seen;
 
-		*stored = size == 4 ? __atomic_compare_exchange_n((uint32_t *)host, &seen32, (uint32_t)value, false,
-								  __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
-				    : __atomic_compare_exchange_n((uint64_t *)host, &seen, value, false,
-								  __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+		if (size == 4)
+			*stored = __atomic_compare_exchange_n((uint32_t *)host, &seen32,
+							      (uint32_t)value, false,
+							      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+		else
+			*stored = __atomic_compare_exchange_n((uint64_t *)host, &seen, value, false,
+							      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 	}
 	h->s.res_valid = false;
 	return true;

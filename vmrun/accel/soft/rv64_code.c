@@ -6,24 +6,29 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Decoded pages. Each hart has its own; what keeps them true is (memory.h):
+/* Decoded pages. Each hart has its own; these rules keep them valid (vmrun/memory.h):
  *
- *   - A hart that begins a page reads its code_gen, then sets its bit in region->code, then asks every other hart to drop
- *     the write tag it may have (REQ_CODE, soft->seq), and drops its own.
- *   - Whoever writes a page clears the bit, then counts code_gen up if the bit was set: a store needs a write tag, and
- *     the slow path that gives it does this; devices do it in region_mark.
- *   - A hart that still had a tag when it was asked counts code_gen up as it gives it away.
+ *   - A hart that begins to decode a page reads its code_gen, then sets its bit in region->code,
+ *     then asks every other hart to drop the write tag it may have (REQ_CODE, soft->seq), and drops
+ *     its own.
+ *   - Whoever writes a page clears the bit, then counts code_gen up if the bit was set: a store
+ *     needs a write tag, and the slow path that makes it does this; devices do it in region_mark.
+ *   - A hart that still has a tag when it is asked counts code_gen up as it drops it.
  *
- * So a copy with the old code_gen may be stale. RISC-V promises a hart new code only after fence.i, which empties the
- * fetch TLB and does nothing else; the comparison is made when a page comes back into it. A copy whose request has not
- * been answered by every running hart is not trusted after a fence.i either: a tag might be in use unseen.
+ * So a copy is stale only if its code_gen is not the page's. RISC-V guarantees a hart new code only
+ * after fence.i, which flushes the fetch TLB and does nothing else; code_gen is compared when a
+ * page is put into that again. A copy whose request has not been answered by every running hart is
+ * not trusted after a fence.i either: a hart may be storing through a tag that nobody knows of.
  */
 
-enum { PAGES_ONE = 4096, PAGES_FEW = 2048, PAGES_MANY = 1024 };     /* 32 KiB each, taken from the host as they are used */
+/* Decoded pages for each hart: 32 KiB each, which the host allocates as they are used. With one
+ * hart 128 MiB at most, with eight 256 MiB together. */
+enum { PAGES_ONE = 4096, PAGES_FEW = 2048, PAGES_MANY = 1024 };
 
 static struct codepage *pages_map(size_t count)
 {
-	void *p = mmap(NULL, count * sizeof(struct codepage), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = mmap(NULL, count * sizeof(struct codepage), PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
 }
@@ -37,7 +42,9 @@ int rv64_code_open(struct hart *h, struct fail *why)
 {
 	uint32_t hash;
 
-	h->npages   = h->soft->nharts == 1 ? PAGES_ONE : h->soft->nharts <= 4 ? PAGES_FEW : PAGES_MANY;
+	h->npages   = PAGES_MANY;
+	if (h->soft->nharts <= 4)
+		h->npages = h->soft->nharts == 1 ? PAGES_ONE : PAGES_FEW;
 	hash        = h->npages * 2;
 	h->pages    = pages_map(h->npages);
 	h->straddle = pages_map(1);
@@ -46,13 +53,17 @@ int rv64_code_open(struct hart *h, struct fail *why)
 		errno = ENOMEM;
 		return fail_sys(why, "hart %u: decoded code", h->id);
 	}
-	madvise(h->pages, h->npages * sizeof(*h->pages), MADV_HUGEPAGE);     /* a hint */
+	/* Only for speed: a failure does not matter. */
+	madvise(h->pages, h->npages * sizeof(*h->pages), MADV_HUGEPAGE);
 	h->hash_mask = hash - 1;
 	page_sentinels(h->straddle);
 	for (unsigned i = 0; i < FTLB_SIZE; i++)
 		h->ftlbs[0].e[i].tag = h->ftlbs[1].e[i].tag = TLB_NONE;
-	for (unsigned i = 0; i < TLBS * TLB_SIZE; i++)
-		h->tlbs[i >> TLB_BITS].e[i & (TLB_SIZE - 1)].read = h->tlbs[i >> TLB_BITS].e[i & (TLB_SIZE - 1)].write = TLB_NONE;
+	for (unsigned i = 0; i < TLBS * TLB_SIZE; i++) {
+		struct tlb_entry *e = &h->tlbs[i >> TLB_BITS].e[i & (TLB_SIZE - 1)];
+
+		e->read = e->write = TLB_NONE;
+	}
 	return 0;
 }
 
@@ -124,7 +135,8 @@ static void page_unlink(struct hart *h, struct codepage *cp)
 	cp->r = NULL;
 }
 
-/* A page to decode into: a fresh one, else the next in turn, but not the one that is being executed. */
+/* A page to decode into: an unused one, else the next in turn, but not the one that is being
+ * executed. */
 static struct codepage *page_take(struct hart *h)
 {
 	struct codepage *cp;
@@ -137,11 +149,12 @@ static struct codepage *page_take(struct hart *h)
 	} while (cp == h->cp);
 	if (cp->r)
 		page_unlink(h, cp);
-	rv64_ftlb_flush(h);     /* it may still be named there */
+	rv64_ftlb_flush(h);     /* it may have an entry there */
 	return cp;
 }
 
-/* From here on what is decoded into cp counts as read after any write that has not changed code_gen. */
+/* In the order of the rules above: code_gen, bit, requests. What is decoded into cp after this is
+ * current as long as code_gen is. */
 static void page_begin(struct hart *h, struct codepage *cp)
 {
 	struct region *r   = cp->r;
@@ -157,10 +170,7 @@ static void page_begin(struct hart *h, struct codepage *cp)
 	cp->clean = h->soft->nharts == 1;
 	if (cp->clean)
 		return;
-	cp->seq = atomic_fetch_add(&h->soft->seq, 1) + 1;
-	for (uint32_t i = 0; i < h->soft->nharts; i++)
-		if (h->soft->harts[i] != h)
-			soft_post(h->soft->harts[i], REQ_CODE);
+	cp->seq = soft_send(h->soft, ~((uint64_t)1 << h->id), REQ_CODE);
 }
 
 static bool page_fresh(struct hart *h, struct codepage *cp)
@@ -169,8 +179,9 @@ static bool page_fresh(struct hart *h, struct codepage *cp)
 		return false;
 	if (!cp->clean)
 		cp->clean = soft_asked(h->soft, h, cp->seq);
-	/* The answers may have counted it up. */
-	return cp->clean && cp->gen == atomic_load_explicit(&cp->r->code_gen[cp->page], memory_order_acquire);
+	/* Compared again: an answer that has come since may have counted it up. */
+	return cp->clean &&
+	       cp->gen == atomic_load_explicit(&cp->r->code_gen[cp->page], memory_order_acquire);
 }
 
 static struct codepage *page_get(struct hart *h, struct region *r, uint64_t page)
@@ -231,7 +242,8 @@ struct codepage *rv64_fetch(struct hart *h, uint64_t pc)
 
 static uint32_t code_half(const struct codepage *cp, unsigned at)
 {
-	return __atomic_load_n((const uint16_t *)(const void *)(cp->host + at * 2), __ATOMIC_RELAXED);
+	return __atomic_load_n((const uint16_t *)(const void *)(cp->host + at * 2),
+			       __ATOMIC_RELAXED);
 }
 
 static void code_decode(struct rv64_op *op, uint32_t raw, unsigned len, unsigned at)
@@ -249,7 +261,8 @@ static bool code_ends_block(enum rv64_opcode code)
 #undef X
 	case OP_jalr: case OP_jal: case OP_j_near: case OP_jal_near:
 	case OP_beq: case OP_bne: case OP_blt: case OP_bge: case OP_bltu: case OP_bgeu:
-	case OP_beq_near: case OP_bne_near: case OP_blt_near: case OP_bge_near: case OP_bltu_near: case OP_bgeu_near:
+	case OP_beq_near: case OP_bne_near: case OP_blt_near: case OP_bge_near:
+	case OP_bltu_near: case OP_bgeu_near:
 	case OP_illegal: case OP_straddle:
 		return true;
 	default:
@@ -259,7 +272,7 @@ static bool code_ends_block(enum rv64_opcode code)
 
 void rv64_code_fill(struct codepage *cp, unsigned at)
 {
-	uint16_t places[PAGE_OPS];
+	uint16_t decoded[PAGE_OPS];      /* their indexes in ops */
 	unsigned count = 0, i = at, n = 0;
 	bool     end = false;
 
@@ -275,14 +288,15 @@ void rv64_code_fill(struct codepage *cp, unsigned at)
 				raw |= code_half(cp, i + 1) << 16;
 			code_decode(op, raw, len, i * 2);
 		}
-		places[count++] = (uint16_t)i;
+		decoded[count++] = (uint16_t)i;
 		end = code_ends_block(op_code(op));
 		i += len / 2;
 	}
 	if (!end && i < PAGE_OPS)
 		n = cp->ops[i].n;
+	/* Backwards, because n counts to the block's end, of which op i may be a decoded part. */
 	for (unsigned k = count; k-- > 0; )
-		cp->ops[places[k]].n = (uint16_t)++n;
+		cp->ops[decoded[k]].n = (uint16_t)++n;
 	if (at < cp->lo)
 		cp->lo = (uint16_t)at;
 	if (i > cp->hi)
@@ -301,7 +315,7 @@ struct rv64_op *rv64_straddle(struct hart *h, uint64_t pc)
 		return NULL;
 	raw = code_half(h->cp, PAGE_OPS - 1) | code_half(cp, 0) << 16;
 	if (raw != h->straddle_raw || op->n != 1) {
-		code_decode(op, raw, 4, 1u << 30);     /* no target is near */
+		code_decode(op, raw, 4, 1u << 30);     /* an offset at which no target is near */
 		op->n           = 1;
 		h->straddle_raw = raw;
 	}
@@ -314,5 +328,7 @@ uint32_t rv64_raw(const struct hart *h, uint64_t pc, unsigned len)
 
 	if (len == 2)
 		return code_half(h->cp, at);
-	return at == PAGE_OPS - 1 ? h->straddle_raw : code_half(h->cp, at) | code_half(h->cp, at + 1) << 16;
+	if (at == PAGE_OPS - 1)
+		return h->straddle_raw;
+	return code_half(h->cp, at) | code_half(h->cp, at + 1) << 16;
 }

@@ -8,8 +8,10 @@
 /* RISC-V Privileged 1.12, 2.2; Sstc 1.0 for stimecmp. */
 enum csr {
 	CSR_FFLAGS = 0x001, CSR_FRM = 0x002, CSR_FCSR = 0x003,
-	CSR_SSTATUS = 0x100, CSR_SIE = 0x104, CSR_STVEC = 0x105, CSR_SCOUNTEREN = 0x106, CSR_SENVCFG = 0x10a,
-	CSR_SSCRATCH = 0x140, CSR_SEPC = 0x141, CSR_SCAUSE = 0x142, CSR_STVAL = 0x143, CSR_SIP = 0x144, CSR_STIMECMP = 0x14d,
+	CSR_SSTATUS = 0x100, CSR_SIE = 0x104, CSR_STVEC = 0x105, CSR_SCOUNTEREN = 0x106,
+	CSR_SENVCFG = 0x10a,
+	CSR_SSCRATCH = 0x140, CSR_SEPC = 0x141, CSR_SCAUSE = 0x142, CSR_STVAL = 0x143,
+	CSR_SIP = 0x144, CSR_STIMECMP = 0x14d,
 	CSR_SATP = 0x180,
 	CSR_CYCLE = 0xc00, CSR_TIME = 0xc01, CSR_INSTRET = 0xc02,
 };
@@ -32,9 +34,11 @@ void rv64_timer_look(struct hart *h)
 
 uint64_t rv64_sip(const struct hart *h)
 {
-	/* SSIP is set by other harts */
-	return (uint64_t)__atomic_load_n(&h->s.ssip, __ATOMIC_ACQUIRE) << IRQ_SSI | (uint64_t)h->timer << IRQ_STI |
-	       (uint64_t)atomic_load_explicit(&h->ext, memory_order_acquire) << IRQ_SEI;
+	/* SSIP is set by other harts, SEIP by any thread. */
+	const uint64_t ssip = __atomic_load_n(&h->s.ssip, __ATOMIC_ACQUIRE);
+	const uint64_t seip = atomic_load_explicit(&h->ext, memory_order_acquire);
+
+	return ssip << IRQ_SSI | (uint64_t)h->timer << IRQ_STI | seip << IRQ_SEI;
 }
 
 /* Interrupts that would be taken now. */
@@ -45,6 +49,7 @@ static uint64_t irq_ready(const struct hart *h)
 	return rv64_sip(h) & h->s.sie;
 }
 
+/* After what may have enabled an interrupt: it is taken at the next safe point. */
 static void irq_check(struct hart *h)
 {
 	if (irq_ready(h))
@@ -59,7 +64,8 @@ static void trap_enter(struct hart *h, uint64_t cause, uint64_t tval, uint64_t p
 	s->stval    = tval;
 	s->sepc     = s->pc;
 	s->sstatus &= ~(SSTATUS_SPIE | SSTATUS_SPP);
-	s->sstatus |= (s->sstatus & SSTATUS_SIE ? SSTATUS_SPIE : 0) | (s->priv == HART_S ? SSTATUS_SPP : 0);
+	s->sstatus |= s->sstatus & SSTATUS_SIE ? SSTATUS_SPIE : 0;
+	s->sstatus |= s->priv == HART_S ? SSTATUS_SPP : 0;
 	s->sstatus &= ~SSTATUS_SIE;
 	s->priv     = HART_S;
 	s->pc       = pc;
@@ -80,7 +86,8 @@ bool rv64_irq_take(struct hart *h)
 	if (!ready)
 		return false;
 	h->n_irqs++;
-	trap_enter(h, (uint64_t)1 << 63 | irq, 0, (h->s.stvec & ~(uint64_t)3) + (h->s.stvec & 1 ? 4 * irq : 0));
+	trap_enter(h, (uint64_t)1 << 63 | irq, 0,
+		   (h->s.stvec & ~(uint64_t)3) + (h->s.stvec & 1 ? 4 * irq : 0));
 	return true;
 }
 
@@ -99,7 +106,8 @@ enum rv64_after rv64_sret(struct hart *h)
 		return csr_illegal(h, 0x10200073);
 	s->pc      = s->sepc;
 	s->priv    = s->sstatus & SSTATUS_SPP ? HART_S : HART_U;
-	s->sstatus = (s->sstatus & ~(SSTATUS_SIE | SSTATUS_SPP)) | (s->sstatus & SSTATUS_SPIE ? SSTATUS_SIE : 0) | SSTATUS_SPIE;
+	s->sstatus = (s->sstatus & ~(SSTATUS_SIE | SSTATUS_SPP)) |
+		     (s->sstatus & SSTATUS_SPIE ? SSTATUS_SIE : 0) | SSTATUS_SPIE;
 	rv64_tlb_mode(h);
 	irq_check(h);
 	return AFTER_ENTER;
@@ -114,7 +122,7 @@ static bool counter_off(const struct hart *h, unsigned csr)
 	return h->s.priv == HART_U && !(h->s.scounteren >> (csr - CSR_CYCLE) & 1);
 }
 
-/* false: no such CSR, or not now. */
+/* false: no such CSR, or not accessible now. */
 static bool csr_read(struct hart *h, unsigned csr, uint64_t *v)
 {
 	struct hart_state *s = &h->s;
@@ -122,9 +130,13 @@ static bool csr_read(struct hart *h, unsigned csr, uint64_t *v)
 	switch (csr) {
 	case CSR_FFLAGS: rv64_fp_sync_flags(h); *v = s->fflags; return !fp_off(h);
 	case CSR_FRM:    *v = s->frm; return !fp_off(h);
-	case CSR_FCSR:   rv64_fp_sync_flags(h); *v = (unsigned)s->frm << 5 | s->fflags; return !fp_off(h);
+	case CSR_FCSR:
+		rv64_fp_sync_flags(h);
+		*v = (unsigned)s->frm << 5 | s->fflags;
+		return !fp_off(h);
 	case CSR_SSTATUS:
-		*v = s->sstatus | SSTATUS_UXL_64 | ((s->sstatus & SSTATUS_FS) == SSTATUS_FS ? SSTATUS_SD : 0);
+		*v = s->sstatus | SSTATUS_UXL_64 |
+		     ((s->sstatus & SSTATUS_FS) == SSTATUS_FS ? SSTATUS_SD : 0);
 		return true;
 	case CSR_SIE:        *v = s->sie; return true;
 	case CSR_STVEC:      *v = s->stvec; return true;
@@ -138,7 +150,9 @@ static bool csr_read(struct hart *h, unsigned csr, uint64_t *v)
 	case CSR_STIMECMP:   *v = s->stimecmp; return true;
 	case CSR_SATP:       *v = s->satp; return true;
 	case CSR_CYCLE:
-	case CSR_INSTRET:    *v = s->instret - 1; return !counter_off(h, csr);     /* this instruction has been counted */
+	case CSR_INSTRET:
+		*v = s->instret - 1;      /* without this instruction, which has been counted */
+		return !counter_off(h, csr);
 	case CSR_TIME:       *v = rv64_time(h); return !counter_off(h, csr);
 	}
 	return false;
@@ -161,7 +175,8 @@ static enum rv64_after csr_write_satp(struct hart *h, uint64_t v)
 {
 	const uint64_t mode = v >> 60;
 
-	if (mode != 0 && mode != 8)      /* ignored entirely: software tries modes and reads back */
+	/* No effect, as Privileged 1.12, 4.1.11 requires: software tries modes and reads back. */
+	if (mode != 0 && mode != 8)
 		return AFTER_NEXT;
 	h->s.satp = mode ? SATP_SV39 | (v & SATP_PPN) : 0;
 	rv64_tlb_flush(h);
@@ -231,7 +246,8 @@ enum rv64_after rv64_csr(struct hart *h, const struct rv64_op *op)
 		return csr_illegal(h, raw);
 	if (write) {
 		now   = swap ? src : code == OP_csrrs || code == OP_csrrsi ? old | src : old & ~src;
-		/* A set or clear that names SSIP not must not undo another hart's. */
+		/* A set or clear of other bits must not write SSIP back: another hart may have set
+		 * it in between. */
 		if (csr != CSR_SIP || swap || src >> IRQ_SSI & 1)
 			after = csr_write(h, csr, now);
 	}
@@ -243,7 +259,8 @@ void rv64_reset(struct hart *h, bool run, uint64_t pc, uint64_t arg)
 {
 	const size_t ssip = offsetof(struct hart_state, ssip), after = ssip + sizeof(h->s.ssip);
 
-	/* ssip stays: other harts may be sending IPIs to one that is about to start */
+	/* All but ssip, which other harts may be setting now: an IPI to a hart that is about to
+	 * start must not be lost, so that it is not even written with its own value. */
 	memset(&h->s, 0, ssip);
 	memset((uint8_t *)&h->s + after, 0, sizeof(h->s) - after);
 	h->s.pc       = pc;
@@ -252,7 +269,8 @@ void rv64_reset(struct hart *h, bool run, uint64_t pc, uint64_t arg)
 	h->s.x[11]    = arg;
 	h->s.stimecmp = UINT64_MAX;
 	h->s.hsm      = run ? HSM_STARTED : HSM_STOPPED;
-	/* As firmware leaves it: user mode may read cycle, time and instret. Linux relies on that for its vDSO. */
+	/* As firmware sets it: user mode may read cycle, time and instret, which Linux relies on
+	 * for its vDSO. */
 	h->s.scounteren = 7;
 	h->timer      = false;
 	h->stuck      = false;

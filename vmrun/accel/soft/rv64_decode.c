@@ -5,11 +5,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* How the operands of an instruction lie in its 32 bits. */
+/* Where the operands are in the 32 bits. */
 enum format {
 	R, I, SH6, SH5, S, B, U, J,
 	FENCE,
-	END, ENDR,      /* no operands of interest; ENDR has rs1 and rs2 */
+	END, ENDR,      /* no operands that are used; ENDR has rs1 and rs2 */
 	CSR,
 	FL, FS,         /* loads and stores of f registers */
 	R4, FR, FRX,    /* with a rounding mode; X: rd is an x register */
@@ -29,7 +29,7 @@ static const struct row rows[] = {
 };
 enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
 
-/* Rows by opcode and funct3, so that a look-up tries a handful. */
+/* Rows by opcode and funct3, so that a lookup compares only a few. */
 static struct bucket {
 	uint16_t first, count;
 } buckets[32 * 8];
@@ -72,14 +72,16 @@ static int64_t imm_i(uint32_t raw) { return (int32_t)raw >> 20; }
 static int64_t imm_s(uint32_t raw) { return ((int32_t)raw >> 25) * 32 + (int32_t)(raw >> 7 & 31); }
 static int64_t imm_b(uint32_t raw)
 {
-	return ((int32_t)raw >> 31) * 4096 + (int32_t)((raw >> 7 & 1) << 11 | (raw >> 25 & 63) << 5 | (raw >> 8 & 15) << 1);
+	return ((int32_t)raw >> 31) * 4096 +
+	       (int32_t)((raw >> 7 & 1) << 11 | (raw >> 25 & 63) << 5 | (raw >> 8 & 15) << 1);
 }
 static int64_t imm_j(uint32_t raw)
 {
-	return ((int32_t)raw >> 31) * 1048576 + (int32_t)((raw & 0xff000) | (raw >> 20 & 1) << 11 | (raw >> 21 & 1023) << 1);
+	return ((int32_t)raw >> 31) * 1048576 +
+	       (int32_t)((raw & 0xff000) | (raw >> 20 & 1) << 11 | (raw >> 21 & 1023) << 1);
 }
 
-/* Common special cases: a shorter body in the executor. */
+/* Common special cases, which have a shorter body in the executor. */
 static enum rv64_opcode decode_simplify(const struct rv64_op *op, enum rv64_opcode code)
 {
 	switch (code) {
@@ -99,7 +101,8 @@ static enum rv64_opcode decode_simplify(const struct rv64_op *op, enum rv64_opco
 	}
 }
 
-/* A target in the same page is reached by moving op; imm becomes bytes of ops (16 for 2 bytes of code). */
+/* A target in the same page is reached by moving op: imm becomes bytes of ops, 16 for each 2
+ * bytes of code. */
 static enum rv64_opcode decode_near(struct rv64_op *op, enum rv64_opcode code, unsigned at)
 {
 	int64_t target = (int64_t)at + op->imm;
@@ -120,7 +123,7 @@ static enum rv64_opcode decode_near(struct rv64_op *op, enum rv64_opcode code, u
 	return code;
 }
 
-/* Reserved rounding modes make the instruction illegal; 7 is frm's. */
+/* 5 and 6 are reserved: illegal. 7 means frm. */
 static bool decode_rm(struct rv64_op *op, uint32_t raw)
 {
 	op->imm = raw >> 12 & 7;
@@ -177,7 +180,8 @@ static bool decode_operands(struct rv64_op *op, const struct row *r, uint32_t ra
 	return true;
 }
 
-/* A fence that orders only what every host orders anyway is nothing (x86: all but earlier stores before later loads). */
+/* A fence that orders only what the host orders anyway is dropped: x86 orders all but earlier
+ * stores and later loads. */
 static bool decode_fence_needed(int64_t fields)
 {
 #if defined(__x86_64__)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/accel/soft/rv64_ops.h"
 
-/* Compressed instructions to their long form. RISC-V Unprivileged ISA 20191213, chapter 16, tables 16.5 to 16.7. */
+/* Compressed instructions to their 32 bit form. RISC-V Unprivileged ISA 20191213, chapter 16,
+ * tables 16.5 to 16.7. */
 
 /* Bits [hi..lo] of h. */
 static uint32_t bits(uint32_t h, unsigned hi, unsigned lo)
@@ -23,10 +24,12 @@ static uint32_t enc_i(uint32_t op, uint32_t f3, uint32_t rd, uint32_t rs1, int32
 
 static uint32_t enc_s(uint32_t op, uint32_t f3, uint32_t rs1, uint32_t rs2, uint32_t imm)
 {
-	return RV_F3(op, f3) | rs1 << 15 | rs2 << 20 | bits(imm, 4, 0) << 7 | bits(imm, 11, 5) << 25;
+	return RV_F3(op, f3) | rs1 << 15 | rs2 << 20 | bits(imm, 4, 0) << 7 |
+	       bits(imm, 11, 5) << 25;
 }
 
-static uint32_t enc_r(uint32_t op, uint32_t f3, uint32_t f7, uint32_t rd, uint32_t rs1, uint32_t rs2)
+static uint32_t enc_r(uint32_t op, uint32_t f3, uint32_t f7, uint32_t rd, uint32_t rs1,
+		      uint32_t rs2)
 {
 	return RV_F7(op, f3, f7) | rd << 7 | rs1 << 15 | rs2 << 20;
 }
@@ -35,14 +38,16 @@ static uint32_t enc_b(uint32_t f3, uint32_t rs1, int32_t imm)
 {
 	uint32_t v = (uint32_t)imm;
 
-	return RV_F3(24, f3) | rs1 << 15 | bits(v, 4, 1) << 8 | bits(v, 10, 5) << 25 | bits(v, 11, 11) << 7 | bits(v, 12, 12) << 31;
+	return RV_F3(24, f3) | rs1 << 15 | bits(v, 4, 1) << 8 | bits(v, 10, 5) << 25 |
+	       bits(v, 11, 11) << 7 | bits(v, 12, 12) << 31;
 }
 
 static uint32_t enc_j(uint32_t rd, int32_t imm)
 {
 	uint32_t v = (uint32_t)imm;
 
-	return RV_F3(27, 0) | rd << 7 | bits(v, 10, 1) << 21 | bits(v, 11, 11) << 20 | bits(v, 19, 12) << 12 | bits(v, 20, 20) << 31;
+	return RV_F3(27, 0) | rd << 7 | bits(v, 10, 1) << 21 | bits(v, 11, 11) << 20 |
+	       bits(v, 19, 12) << 12 | bits(v, 20, 20) << 31;
 }
 
 /* Quadrant 0: loads and stores with a base. */
@@ -51,7 +56,8 @@ static uint32_t expand_0(uint32_t h)
 	uint32_t r1 = 8 + bits(h, 9, 7), r2 = 8 + bits(h, 4, 2);
 	uint32_t off4 = bits(h, 12, 10) << 3 | bits(h, 6, 6) << 2 | bits(h, 5, 5) << 6;
 	uint32_t off8 = bits(h, 12, 10) << 3 | bits(h, 6, 5) << 6;
-	uint32_t wide = bits(h, 10, 7) << 6 | bits(h, 12, 11) << 4 | bits(h, 5, 5) << 3 | bits(h, 6, 6) << 2;
+	uint32_t wide = bits(h, 10, 7) << 6 | bits(h, 12, 11) << 4 | bits(h, 5, 5) << 3 |
+			bits(h, 6, 6) << 2;
 
 	switch (bits(h, 15, 13)) {
 	case 0: return wide ? enc_i(4, 0, r2, SP, (int32_t)wide) : 0;       /* c.addi4spn */
@@ -68,8 +74,10 @@ static uint32_t expand_0(uint32_t h)
 /* c.srli, c.srai, c.andi and the register forms below them */
 static uint32_t expand_alu(uint32_t h)
 {
-	static const uint32_t f3[8] = { 0, 4, 6, 7, 0, 0, 0, 0 };     /* sub xor or and, subw addw */
-	uint32_t r1 = 8 + bits(h, 9, 7), r2 = 8 + bits(h, 4, 2), kind = bits(h, 12, 12) << 2 | bits(h, 6, 5);
+	/* sub xor or and, subw addw */
+	static const uint32_t f3[8] = { 0, 4, 6, 7, 0, 0, 0, 0 };
+	uint32_t r1 = 8 + bits(h, 9, 7), r2 = 8 + bits(h, 4, 2);
+	uint32_t kind = bits(h, 12, 12) << 2 | bits(h, 6, 5);
 	uint32_t sh = bits(h, 12, 12) << 5 | bits(h, 6, 2);
 
 	switch (bits(h, 11, 10)) {
@@ -87,12 +95,13 @@ static uint32_t expand_1(uint32_t h)
 {
 	uint32_t rd = bits(h, 11, 7), r1 = 8 + bits(h, 9, 7);
 	int32_t  imm = sext(bits(h, 12, 12) << 5 | bits(h, 6, 2), 6);
-	int32_t  jump = sext(bits(h, 12, 12) << 11 | bits(h, 11, 11) << 4 | bits(h, 10, 9) << 8 | bits(h, 8, 8) << 10 |
-			     bits(h, 7, 7) << 6 | bits(h, 6, 6) << 7 | bits(h, 5, 3) << 1 | bits(h, 2, 2) << 5, 12);
-	int32_t  branch = sext(bits(h, 12, 12) << 8 | bits(h, 11, 10) << 3 | bits(h, 6, 5) << 6 | bits(h, 4, 3) << 1 |
-			       bits(h, 2, 2) << 5, 9);
-	int32_t  sp16 = sext(bits(h, 12, 12) << 9 | bits(h, 6, 6) << 4 | bits(h, 5, 5) << 6 | bits(h, 4, 3) << 7 |
-			     bits(h, 2, 2) << 5, 10);
+	int32_t  jump = sext(bits(h, 12, 12) << 11 | bits(h, 11, 11) << 4 | bits(h, 10, 9) << 8 |
+			     bits(h, 8, 8) << 10 | bits(h, 7, 7) << 6 | bits(h, 6, 6) << 7 |
+			     bits(h, 5, 3) << 1 | bits(h, 2, 2) << 5, 12);
+	int32_t  branch = sext(bits(h, 12, 12) << 8 | bits(h, 11, 10) << 3 | bits(h, 6, 5) << 6 |
+			       bits(h, 4, 3) << 1 | bits(h, 2, 2) << 5, 9);
+	int32_t  sp16 = sext(bits(h, 12, 12) << 9 | bits(h, 6, 6) << 4 | bits(h, 5, 5) << 6 |
+			     bits(h, 4, 3) << 7 | bits(h, 2, 2) << 5, 10);
 
 	switch (bits(h, 15, 13)) {
 	case 0: return enc_i(4, 0, rd, rd, imm);                            /* c.nop, c.addi */

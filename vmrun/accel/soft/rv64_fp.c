@@ -12,8 +12,9 @@
 #include <fenv.h>
 #endif
 
-/* RISC-V Unprivileged 20191213, chapters 11 and 12. The host's FPU computes; what differs is done here: every NaN that
- * comes out is the canonical one, singles are NaN-boxed, minimum and maximum, fma of infinity, zero and a NaN. */
+/* RISC-V Unprivileged 20191213, chapters 11 and 12. The host's FPU computes; what differs is done
+ * here: every NaN result is the canonical one, singles are NaN-boxed, minimum and maximum, fma of
+ * infinity, zero and a NaN. */
 
 #define NAN_D 0x7ff8000000000000u
 #define NAN_S 0x7fc00000u
@@ -37,14 +38,17 @@ void rv64_fp_sync_flags(struct hart *h)
 
 	if (!(csr & 0x3f))
 		return;
-	h->s.fflags |= (uint8_t)((csr & 1 ? FP_NV : 0) | (csr & 4 ? FP_DZ : 0) | (csr & 8 ? FP_OF : 0) | (csr & 16 ? FP_UF : 0) |
+	h->s.fflags |= (uint8_t)((csr & 1 ? FP_NV : 0) | (csr & 4 ? FP_DZ : 0) |
+				 (csr & 8 ? FP_OF : 0) | (csr & 16 ? FP_UF : 0) |
 				 (csr & 32 ? FP_NX : 0));
 	_mm_setcsr(csr & ~0x3fu);
 }
 
 static inline void round_begin(unsigned rm)
 {
-	static const unsigned modes[] = { [RM_RNE] = 0, [RM_RTZ] = 0x6000, [RM_RDN] = 0x2000, [RM_RUP] = 0x4000, [RM_RMM] = 0 };
+	static const unsigned modes[] = {
+		[RM_RNE] = 0, [RM_RTZ] = 0x6000, [RM_RDN] = 0x2000, [RM_RUP] = 0x4000, [RM_RMM] = 0,
+	};
 
 	if (rm)
 		_mm_setcsr((_mm_getcsr() & ~0x6000u) | modes[rm]);
@@ -56,7 +60,8 @@ static inline void round_end(unsigned rm)
 		_mm_setcsr(_mm_getcsr() & ~0x6000u);
 }
 
-/* The compiler does not know that changing the mode changes results: values pass through here on both sides. */
+/* The compiler does not know that the mode changes results, and could move an operation across its
+ * change: operands and result pass through this, which it cannot see into. */
 #define OPAQUE(v) __asm__ volatile("" : "+x"(v) : : "memory")
 
 static inline double host_sqrt(double v)
@@ -80,15 +85,21 @@ void rv64_fp_sync_flags(struct hart *h)
 {
 	int e = fetestexcept(FE_ALL_EXCEPT);
 
-	h->s.fflags |= (uint8_t)((e & FE_INVALID ? FP_NV : 0) | (e & FE_DIVBYZERO ? FP_DZ : 0) | (e & FE_OVERFLOW ? FP_OF : 0) |
-				 (e & FE_UNDERFLOW ? FP_UF : 0) | (e & FE_INEXACT ? FP_NX : 0));
+	h->s.fflags |= (uint8_t)((e & FE_INVALID ? FP_NV : 0) | (e & FE_DIVBYZERO ? FP_DZ : 0) |
+				 (e & FE_OVERFLOW ? FP_OF : 0) | (e & FE_UNDERFLOW ? FP_UF : 0) |
+				 (e & FE_INEXACT ? FP_NX : 0));
 	feclearexcept(FE_ALL_EXCEPT);
 }
 
 static inline void round_begin(unsigned rm)
 {
-	static const int modes[] = { [RM_RNE] = FE_TONEAREST, [RM_RTZ] = FE_TOWARDZERO, [RM_RDN] = FE_DOWNWARD,
-				     [RM_RUP] = FE_UPWARD, [RM_RMM] = FE_TONEAREST };
+	static const int modes[] = {
+		[RM_RNE] = FE_TONEAREST,
+		[RM_RTZ] = FE_TOWARDZERO,
+		[RM_RDN] = FE_DOWNWARD,
+		[RM_RUP] = FE_UPWARD,
+		[RM_RMM] = FE_TONEAREST,
+	};
 
 	if (rm)
 		fesetround(modes[rm]);
@@ -157,14 +168,16 @@ static inline uint64_t s_out(float f)
 	return BOX | (s_nan32(b) ? NAN_S : b);
 }
 
-/* A single as a double for the integer routines: exact; a signalling NaN has been dealt with before. */
+/* A single as a double for the integer routines: exact. Never of a signalling NaN, whose conversion
+ * would raise a flag. */
 static inline double wide_s(uint64_t v) { return (double)s_in(v); }
 static inline double wide_d(uint64_t v) { return d_in(v); }
 
-static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a, double b, double c)
+static uint64_t rmm(struct hart *h, enum rv64_softfp_op op, bool is_double, double a, double b,
+		    double c)
 {
 	unsigned flags = 0;
-	uint64_t v = softfp_rmm(op, is_double, a, b, c, &flags);
+	uint64_t v = rv64_softfp_rmm(op, is_double, a, b, c, &flags);
 
 	flag(h, flags);
 	return is_double ? v : BOX | v;
@@ -172,8 +185,11 @@ static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a,
 
 /* ---- arithmetic ---- */
 
+/* Each macro writes whole functions, once for double and once for single: C has no other way to
+ * have one text for two types. They use only their arguments and those of the function. */
+
 #define ARITH(name, p, ctype, operator, soft, is_double) \
-	uint64_t fp_##name##_##p(struct hart *h, uint64_t a, uint64_t b, unsigned rm) \
+	uint64_t rv64_fp_##name##_##p(struct hart *h, uint64_t a, uint64_t b, unsigned rm) \
 	{ \
 		ctype x = p##_in(a), y = p##_in(b), r; \
 		if (rm == RM_RMM && !p##_nan(a) && !p##_nan(b)) \
@@ -194,7 +210,7 @@ static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a,
 	ARITH(div, p, ctype, /, SOFTFP_DIV, is_double) \
 	\
 	/* A square root is never a tie, and never subnormal: RMM is RNE. */ \
-	uint64_t fp_sqrt_##p(struct hart *h, uint64_t a, unsigned rm) \
+	uint64_t rv64_fp_sqrt_##p(struct hart *h, uint64_t a, unsigned rm) \
 	{ \
 		ctype x = p##_in(a), r; \
 		(void)h; \
@@ -206,10 +222,11 @@ static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a,
 		return p##_out(r); \
 	} \
 	\
-	uint64_t fp_fma_##p(struct hart *h, uint64_t a, uint64_t b, uint64_t c, bool neg_product, bool neg_c, unsigned rm) \
+	uint64_t rv64_fp_fma_##p(struct hart *h, uint64_t a, uint64_t b, uint64_t c, \
+				 bool neg_product, bool neg_c, unsigned rm) \
 	{ \
 		ctype x = p##_in(a), y = p##_in(b), z = p##_in(c), r; \
-		/* hosts differ here: infinity times zero is invalid even when a quiet NaN is added */ \
+		/* hosts differ: infinity times zero is invalid even when a quiet NaN is added */ \
 		if (p##_nan(c) && ((isinf(x) && y == 0) || (isinf(y) && x == 0))) { \
 			flag(h, FP_NV); \
 			return out_bits; \
@@ -230,7 +247,7 @@ static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a,
 		return p##_out(r); \
 	} \
 	\
-	uint64_t fp_minmax_##p(struct hart *h, uint64_t a, uint64_t b, bool max) \
+	uint64_t rv64_fp_minmax_##p(struct hart *h, uint64_t a, uint64_t b, bool max) \
 	{ \
 		ctype x = p##_in(a), y = p##_in(b); \
 		bool  first; \
@@ -247,7 +264,7 @@ static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a,
 		return p##_out(first ? x : y); \
 	} \
 	\
-	uint64_t fp_eq_##p(struct hart *h, uint64_t a, uint64_t b) \
+	uint64_t rv64_fp_eq_##p(struct hart *h, uint64_t a, uint64_t b) \
 	{ \
 		if (p##_nan(a) || p##_nan(b)) { \
 			if (p##_snan(a) || p##_snan(b)) \
@@ -257,7 +274,7 @@ static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a,
 		return p##_in(a) == p##_in(b); \
 	} \
 	\
-	uint64_t fp_lt_##p(struct hart *h, uint64_t a, uint64_t b) \
+	uint64_t rv64_fp_lt_##p(struct hart *h, uint64_t a, uint64_t b) \
 	{ \
 		if (p##_nan(a) || p##_nan(b)) { \
 			flag(h, FP_NV); \
@@ -266,7 +283,7 @@ static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a,
 		return p##_in(a) < p##_in(b); \
 	} \
 	\
-	uint64_t fp_le_##p(struct hart *h, uint64_t a, uint64_t b) \
+	uint64_t rv64_fp_le_##p(struct hart *h, uint64_t a, uint64_t b) \
 	{ \
 		if (p##_nan(a) || p##_nan(b)) { \
 			flag(h, FP_NV); \
@@ -275,7 +292,7 @@ static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a,
 		return p##_in(a) <= p##_in(b); \
 	} \
 	\
-	uint64_t fp_class_##p(uint64_t a) \
+	uint64_t rv64_fp_class_##p(uint64_t a) \
 	{ \
 		ctype x = p##_in(a); \
 		bool  neg = signbit(x); \
@@ -289,11 +306,11 @@ static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a,
 		} \
 	} \
 	\
-	uint64_t fp_from_int_##p(struct hart *h, uint64_t a, bool is_signed, unsigned rm) \
+	uint64_t rv64_fp_from_int_##p(struct hart *h, uint64_t a, bool is_signed, unsigned rm) \
 	{ \
 		bool     sign = is_signed && a >> 63; \
 		unsigned flags = 0; \
-		uint64_t v = softfp_pack(is_double, sign, 0, sign ? 0 - a : a, rm, &flags); \
+		uint64_t v = rv64_softfp_pack(is_double, sign, 0, sign ? 0 - a : a, rm, &flags); \
 		flag(h, flags); \
 		return is_double ? v : BOX | v; \
 	}
@@ -301,39 +318,40 @@ static uint64_t rmm(struct hart *h, enum softfp_op op, bool is_double, double a,
 FLOATS(d, double, true, host_sqrt, fma, NAN_D)
 FLOATS(s, float, false, host_sqrtf, fmaf, (BOX | NAN_S))
 
-uint64_t fp_sign_d(uint64_t a, uint64_t b, unsigned how)
+uint64_t rv64_fp_sign_d(uint64_t a, uint64_t b, unsigned how)
 {
 	const uint64_t top = (uint64_t)1 << 63;
 
 	return (a & ~top) | ((how == 0 ? b : how == 1 ? ~b : a ^ b) & top);
 }
 
-uint64_t fp_sign_s(uint64_t a, uint64_t b, unsigned how)
+uint64_t rv64_fp_sign_s(uint64_t a, uint64_t b, unsigned how)
 {
 	const uint32_t top = 1u << 31, x = s_bits(a), y = s_bits(b);
 
 	return BOX | (x & ~top) | ((how == 0 ? y : how == 1 ? ~y : x ^ y) & top);
 }
 
-uint64_t fp_to_int_d(struct hart *h, uint64_t a, bool is_signed, unsigned width, unsigned rm)
+uint64_t rv64_fp_to_int_d(struct hart *h, uint64_t a, bool is_signed, unsigned width, unsigned rm)
 {
 	unsigned flags = 0;
-	uint64_t v = softfp_to_int(a, is_signed, width, rm, &flags);
+	uint64_t v = rv64_softfp_to_int(a, is_signed, width, rm, &flags);
 
 	flag(h, flags);
 	return v;
 }
 
-uint64_t fp_to_int_s(struct hart *h, uint64_t a, bool is_signed, unsigned width, unsigned rm)
+uint64_t rv64_fp_to_int_s(struct hart *h, uint64_t a, bool is_signed, unsigned width, unsigned rm)
 {
-	double   d = s_nan(a) ? (double)NAN : (double)s_in(a);     /* exact, and no signalling NaN to raise a flag */
+	/* exact, and no signalling NaN to raise a flag */
+	double   d = s_nan(a) ? (double)NAN : (double)s_in(a);
 	uint64_t bits;
 
 	memcpy(&bits, &d, sizeof(bits));
-	return fp_to_int_d(h, bits, is_signed, width, rm);
+	return rv64_fp_to_int_d(h, bits, is_signed, width, rm);
 }
 
-uint64_t fp_s_from_d(struct hart *h, uint64_t a, unsigned rm)
+uint64_t rv64_fp_s_from_d(struct hart *h, uint64_t a, unsigned rm)
 {
 	double d = d_in(a);
 	float  f;
@@ -343,7 +361,9 @@ uint64_t fp_s_from_d(struct hart *h, uint64_t a, unsigned rm)
 		uint64_t mant = a & (((uint64_t)1 << 52) - 1), v;
 		int      exp = (int)(a >> 52 & 0x7ff);
 
-		v = softfp_pack(false, a >> 63, (exp ? exp : 1) - 1075, exp ? mant | (uint64_t)1 << 52 : mant, rm, &flags);
+		if (exp)
+			mant |= (uint64_t)1 << 52;
+		v = rv64_softfp_pack(false, a >> 63, (exp ? exp : 1) - 1075, mant, rm, &flags);
 		flag(h, flags);
 		return BOX | v;
 	}
@@ -355,7 +375,7 @@ uint64_t fp_s_from_d(struct hart *h, uint64_t a, unsigned rm)
 	return s_out(f);
 }
 
-uint64_t fp_d_from_s(struct hart *h, uint64_t a)
+uint64_t rv64_fp_d_from_s(struct hart *h, uint64_t a)
 {
 	float  f = s_in(a);
 	double d;

@@ -23,16 +23,22 @@ bool rv64_fault(struct hart *h, unsigned cause, uint64_t va)
 
 static bool mmu_page_fault(struct hart *h, uint64_t va, enum rv64_access access)
 {
-	static const uint8_t causes[] = { [ACCESS_READ] = CAUSE_LOAD_PAGE, [ACCESS_WRITE] = CAUSE_STORE_PAGE,
-					  [ACCESS_FETCH] = CAUSE_FETCH_PAGE };
+	static const uint8_t causes[] = {
+		[ACCESS_READ]  = CAUSE_LOAD_PAGE,
+		[ACCESS_WRITE] = CAUSE_STORE_PAGE,
+		[ACCESS_FETCH] = CAUSE_FETCH_PAGE,
+	};
 
 	return rv64_fault(h, causes[access], va);
 }
 
 bool rv64_access_fault(struct hart *h, uint64_t va, enum rv64_access access)
 {
-	static const uint8_t causes[] = { [ACCESS_READ] = CAUSE_LOAD_ACCESS, [ACCESS_WRITE] = CAUSE_STORE_ACCESS,
-					  [ACCESS_FETCH] = CAUSE_FETCH_ACCESS };
+	static const uint8_t causes[] = {
+		[ACCESS_READ]  = CAUSE_LOAD_ACCESS,
+		[ACCESS_WRITE] = CAUSE_STORE_ACCESS,
+		[ACCESS_FETCH] = CAUSE_FETCH_ACCESS,
+	};
 
 	return rv64_fault(h, causes[access], va);
 }
@@ -41,7 +47,8 @@ static struct region *mmu_region(const struct hart *h, uint64_t gpa, unsigned le
 {
 	struct region *r = &h->vm->memory.regions[0];
 
-	if (gpa - r->cfg.gpa < r->cfg.size && len <= r->cfg.size - (gpa - r->cfg.gpa))     /* main RAM, nearly always */
+	/* Main RAM, nearly always. */
+	if (gpa - r->cfg.gpa < r->cfg.size && len <= r->cfg.size - (gpa - r->cfg.gpa))
 		return r;
 	return memory_region(&h->vm->memory, gpa, len);
 }
@@ -69,7 +76,9 @@ static void mmu_page(const struct hart *h, struct rv64_page *p, uint64_t gpa)
 	p->page = p->r ? (p->gpa - p->r->cfg.gpa) >> GUEST_PAGE_SHIFT : 0;
 }
 
-/* Sets A, and D for a write, in the page table: a guest memory write like any other. false: it has changed meanwhile. */
+/* Sets A, and D for a write, in the page table, atomically: other harts may be changing the entry.
+ * It is a write to guest memory, and marked like any other. false: the entry has changed, walk
+ * again. */
 static bool mmu_set_ad(struct region *r, uint64_t at, uint64_t pte, uint64_t want)
 {
 	_Atomic uint64_t *p = (_Atomic uint64_t *)(void *)(r->host + at);
@@ -104,7 +113,8 @@ again:
 		if (!r)
 			return rv64_access_fault(h, va, access);
 		at -= r->cfg.gpa;
-		pte = atomic_load_explicit((_Atomic uint64_t *)(void *)(r->host + at), memory_order_relaxed);
+		pte = atomic_load_explicit((_Atomic uint64_t *)(void *)(r->host + at),
+					   memory_order_relaxed);
 		if (!(pte & PTE_V) || pte & PTE_RESERVED || (pte & (PTE_R | PTE_W)) == PTE_W)
 			return mmu_page_fault(h, va, access);
 		if (!(pte & (PTE_R | PTE_W | PTE_X))) {
@@ -153,7 +163,8 @@ void rv64_tlb_flush_page(struct hart *h, uint64_t va)
 	const unsigned gib = (unsigned)(va >> 30) & 511;
 	const uint64_t tag = va & ~(uint64_t)(GUEST_PAGE - 1);
 
-	if (h->super[gib / 64] >> (gib % 64) & 1) {     /* the page may be a part of one that has many entries */
+	/* The page may be in a superpage, which can have many entries here. */
+	if (h->super[gib / 64] >> (gib % 64) & 1) {
 		rv64_tlb_flush(h);
 		return;
 	}
@@ -168,12 +179,16 @@ void rv64_tlb_flush_page(struct hart *h, uint64_t va)
 
 void rv64_tlb_mode(struct hart *h)
 {
-	h->tlb  = &h->tlbs[h->s.priv == HART_U ? TLB_U : h->s.sstatus & SSTATUS_SUM ? TLB_SUM : TLB_S];
+	unsigned data = h->s.sstatus & SSTATUS_SUM ? TLB_SUM : TLB_S;
+
+	h->tlb  = &h->tlbs[h->s.priv == HART_U ? TLB_U : data];
 	h->ftlb = &h->ftlbs[h->s.priv];
 }
 
-/* Calls fn for every entry that has a write tag; fn true: the tag goes, and is forgotten. */
-static void tlb_each_write(struct hart *h, bool (*fn)(struct hart *h, const struct tlb_entry *e, const void *arg), const void *arg)
+/* Calls fn for every entry with a write tag; fn true: the tag is dropped. */
+static void tlb_each_write(struct hart *h,
+			   bool (*fn)(struct hart *h, const struct tlb_entry *e, const void *arg),
+			   const void *arg)
 {
 	uint32_t kept = 0;
 
@@ -190,7 +205,8 @@ static void tlb_each_write(struct hart *h, bool (*fn)(struct hart *h, const stru
 		return;
 	}
 	for (uint32_t i = 0; i < h->nwrites; i++) {
-		struct tlb_entry *e = &h->tlbs[h->writes[i] >> TLB_BITS].e[h->writes[i] & (TLB_SIZE - 1)];
+		unsigned          at = h->writes[i];
+		struct tlb_entry *e = &h->tlbs[at >> TLB_BITS].e[at & (TLB_SIZE - 1)];
 
 		if (e->write != TLB_NONE && fn(h, e, arg))
 			e->write = TLB_NONE;
@@ -211,7 +227,7 @@ void rv64_tlb_drop_writes(struct hart *h)
 	tlb_each_write(h, drop_any, NULL);
 }
 
-/* The page has been decoded by some hart while we held the tag: what that hart has may be stale. */
+/* Another hart has decoded the page while this one had the tag: its copy may be stale. */
 static bool drop_code(struct hart *h, const struct tlb_entry *e, const void *arg)
 {
 	struct region *r = &h->vm->memory.regions[e->page >> 48];
@@ -242,14 +258,15 @@ void rv64_tlb_drop_page(struct hart *h, const struct region *r, uint64_t page)
 	tlb_each_write(h, drop_page, &key);
 }
 
-/* Before the first store by a new write tag; no safe point comes between this and the store. The mark may come before
- * the store only because of that: a harvest that takes it waits for our next safe point before the page is read. */
+/* Before the first store through a new write tag. The mark comes before the store, which is right
+ * only because no safe point is between them: a dirty log sync that takes the mark waits for this
+ * hart's next safe point before the page is read. */
 static void mmu_will_write(struct region *r, uint64_t page)
 {
 	uint64_t bit = (uint64_t)1 << (page % 64);
 
-	/* A plain look is enough: a hart that decodes after it asks us for the tag (REQ_CODE). Cleared before counted:
-	 * see rv64_code.c. */
+	/* Reading without a lock is enough: a hart that decodes after this asks for the tag
+	 * (REQ_CODE). The bit is cleared before code_gen is counted up: see rv64_code.c. */
 	if (atomic_load_explicit(&r->code[page / 64], memory_order_acquire) & bit &&
 	    atomic_fetch_and_explicit(&r->code[page / 64], ~bit, memory_order_acq_rel) & bit)
 		atomic_fetch_add_explicit(&r->code_gen[page], 1, memory_order_acq_rel);
@@ -300,7 +317,8 @@ bool rv64_host(struct hart *h, uint64_t va, enum rv64_access access, uint8_t **h
 			return rv64_access_fault(h, va, access);
 		tlb_fill(h, va, &p, access == ACCESS_WRITE);
 	} else {
-		*gpa = h->vm->memory.regions[e->page >> 48].cfg.gpa + ((e->page << 16 >> 4) | (va & (GUEST_PAGE - 1)));
+		*gpa = h->vm->memory.regions[e->page >> 48].cfg.gpa +
+		       ((e->page << 16 >> 4) | (va & (GUEST_PAGE - 1)));
 	}
 	*host = (uint8_t *)(e->addend + va);
 	return true;

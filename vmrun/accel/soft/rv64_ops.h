@@ -4,12 +4,13 @@
 
 #include <stdint.h>
 
-/* The instructions of RV64IMAFDC_Zicsr_Zifencei in S and U mode: one list, which makes the decoder's table, the opcode
- * numbers and the executor's label table. RISC-V Unprivileged ISA 20191213, chapter 24 (opcode maps).
+/* The instructions of RV64IMAFDC_Zicsr_Zifencei in S and U mode: one list, from which the
+ * decoder's table, the opcode numbers and the executor's label table are made. RISC-V
+ * Unprivileged ISA 20191213, chapter 24 (opcode maps).
  *
- * X(name, format, match, mask, lengths): TWO has an executor body for each of 4 and 2 bytes (so that going to the next op
- * adds a constant), ONE has a single body that asks op_len(). Compressed instructions are expanded before they are
- * looked up. */
+ * X(name, format, match, mask, lengths): TWO has an executor body for each of 4 and 2 bytes (so
+ * that going to the next op adds a constant), ONE has a single body that calls op_len().
+ * Compressed instructions are expanded before they are looked up. */
 
 #define RV_F3(op, f3)          (3u | (uint32_t)(op) << 2 | (uint32_t)(f3) << 12)
 #define RV_F7(op, f3, f7)      (RV_F3(op, f3) | (uint32_t)(f7) << 25)
@@ -27,7 +28,7 @@
 #define K_R4   0x0600007fu
 #define K_ALL  0xffffffffu
 
-/* loads, stores, integer arithmetic: where the time goes */
+/* Loads, stores, integer arithmetic: what guests mostly execute. */
 #define RV64_INSNS_I(X) \
 	X(lb,     I,   RV_F3(0, 0),        K_F3, TWO) \
 	X(lh,     I,   RV_F3(0, 1),        K_F3, TWO) \
@@ -131,7 +132,7 @@
 	RV64_AMO(X, amominu, 0x18) \
 	RV64_AMO(X, amomaxu, 0x1c)
 
-/* F and D; fp is 0 for single, 1 for double: they differ in one bit of the encoding. FX writes an integer register. */
+/* F and D; fp is 0 for single, 1 for double: they differ in one bit of the encoding. */
 #define RV64_FP(X, p, fp) \
 	X(fmadd_##p,   R4, RV_F7(16, 0, fp), K_R4, ONE) \
 	X(fmsub_##p,   R4, RV_F7(17, 0, fp), K_R4, ONE) \
@@ -172,11 +173,11 @@
 
 #define RV64_INSNS(X) RV64_INSNS_I(X) RV64_INSNS_SYS(X) RV64_INSNS_A(X) RV64_INSNS_FD(X)
 
-/* What the decoder makes of an instruction by where it stands and what follows. "near": target in the same page, imm is
- * the way in bytes of ops. Fused ops stand for two instructions; the second has its own op in its own place. */
+/* What the decoder makes of an instruction by its address and operands. "near": the target is in
+ * the same page, imm is the distance in bytes of ops. */
 #define RV64_PSEUDO(X) \
-	X(decode,    ONE)      /* number 0, fresh memory: nobody has been here yet */ \
-	X(page_end,  ONE)      /* behind the last halfword: goes to the next page */ \
+	X(decode,    ONE)      /* number 0, as in zeroed memory: not yet decoded */ \
+	X(page_end,  ONE)      /* after the last halfword: goes to the next page */ \
 	X(straddle,  ONE)      /* 4 bytes, the upper half in the next page */ \
 	X(illegal,   ONE) \
 	X(nop,       TWO) \
@@ -201,25 +202,30 @@ enum rv64_opcode {
 	OP_COUNT
 };
 
-/* One decoded instruction; a page has one for each halfword. code: opcode * 2, plus 1 when it is 2 bytes long. */
+/* One decoded instruction; a page has one for each halfword. code: opcode * 2, plus 1 when it is
+ * 2 bytes long. */
 struct rv64_op {
 	uint16_t code;
 	uint8_t  rd, rs1, rs2;      /* rd of an instruction that writes x0 is RV64_SINK */
 	uint8_t  aux;               /* rs3 of R4 */
-	uint16_t n;                 /* instructions from here to the end of the block, this one included */
+	uint16_t n;                 /* instructions from this one to the end of the block */
 	int64_t  imm;               /* R4, FR, FRX: rounding mode; CSR: number | raw << 32 */
 };
 _Static_assert(sizeof(struct rv64_op) == 16, "pc is the op's address shifted");
 
-#define RV64_SINK 32u
+#define RV64_SINK 32u       /* a 33rd register: no body has to test for x0 */
 
-static inline enum rv64_opcode op_code(const struct rv64_op *op) { return (enum rv64_opcode)(op->code >> 1); }
+static inline enum rv64_opcode op_code(const struct rv64_op *op)
+{
+	return (enum rv64_opcode)(op->code >> 1);
+}
 static inline unsigned op_len(const struct rv64_op *op) { return 4u - 2u * (op->code & 1u); }
 
-/* The instruction of 16 bits as the one of 32 bits that it stands for; 0 (never legal) for a reserved one. */
+/* The 32 bit form of a 16 bit instruction; 0, which is never legal, for a reserved one. */
 uint32_t rv64_expand(uint16_t half);
 
-/* One instruction (expanded; len 2 or 4 as it stands in memory) at byte `at` of its page. Pure. */
+/* One instruction at byte `at` of its page; raw is expanded, len is 2 or 4 as in memory. Depends on
+ * nothing else. */
 void rv64_decode(struct rv64_op *op, uint32_t raw, unsigned len, unsigned at);
 
 #endif

@@ -4,14 +4,22 @@
 
 /* The executor: threaded dispatch over decoded ops (rv64_ops.h).
  *
- * op is the only program counter: op - ops[0] of its page is the offset in halfwords, so pc = pcbase + (op >> 3), and
- * pcbase changes only when the page does. icount runs ahead: entering a block adds its length, a trap takes back what
- * was not executed. Both live in registers; s.pc and s.instret are written where somebody else may look.
+ * op is the only program counter: op - ops[0] of its page is the offset in halfwords, so that
+ * pc = pcbase + (op >> 3), and pcbase changes only when the page does. icount runs ahead: entering
+ * a block adds its length, a trap subtracts what was not executed. Both live in registers; s.pc
+ * and s.instret are written where other code may read them.
  *
- * Bodies are in rv64_exec_i.inc, included once for 4 byte and once for 2 byte instructions, and rv64_exec_sys.inc,
- * rv64_exec_fp.inc, included once. */
+ * The instruction bodies are in rv64_exec_i.inc, included once for 4 byte and once for 2 byte
+ * instructions, and rv64_exec_sys.inc and rv64_exec_fp.inc, included once.
+ *
+ * The macros here and in those three files use the variables of rv64_run (h, op, x, pc, pcbase,
+ * icount, labels) and jump to its labels. That is deliberate, and for these files alone: the
+ * bodies are one function, so that the variables stay in registers and each body can end in its
+ * own dispatch; a function per body could do neither, and as arguments the same seven names
+ * would be in every line. */
 
-/* Each body ends in its own indirect jump, which the host's predictor tells apart: the compiler must not join them. */
+/* Each body ends in its own indirect jump, so that the host's branch predictor can tell them apart:
+ * the compiler must not merge them. */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("no-gcse", "no-crossjumping")
 #endif
@@ -27,7 +35,7 @@
 #define X(n)         x[n]
 #define IMM          ((uint64_t)op->imm)
 
-/* Into the block that begins at op */
+/* Enters the block that begins at op. */
 #define BLOCK()      do { icount += op->n; DISPATCH(); } while (0)
 
 static inline uint64_t run_mulhsu(uint64_t a, uint64_t b)
@@ -35,7 +43,8 @@ static inline uint64_t run_mulhsu(uint64_t a, uint64_t b)
 	return (uint64_t)((__int128)(int64_t)a * (__int128)(unsigned __int128)b >> 64);
 }
 
-/* Division never traps: by zero and overflow have defined results (Unprivileged 20191213, table 7.1). */
+/* Division never traps: division by zero and overflow have defined results (Unprivileged 20191213,
+ * table 7.1). */
 static inline uint64_t run_div(int64_t a, int64_t b)
 {
 	return b == 0 ? UINT64_MAX : a == INT64_MIN && b == -1 ? (uint64_t)a : (uint64_t)(a / b);
@@ -48,7 +57,9 @@ static inline uint64_t run_rem(int64_t a, int64_t b)
 
 static inline uint64_t run_divw(int32_t a, int32_t b)
 {
-	return b == 0 ? UINT64_MAX : a == INT32_MIN && b == -1 ? (uint64_t)(int64_t)a : (uint64_t)(int64_t)(a / b);
+	if (b == 0)
+		return UINT64_MAX;
+	return (uint64_t)(int64_t)(a == INT32_MIN && b == -1 ? a : a / b);
 }
 
 static inline uint64_t run_remw(int32_t a, int32_t b)
@@ -73,7 +84,7 @@ void rv64_run(struct hart *h)
 	uint64_t              pcbase, pc, icount;
 
 	rv64_fp_enter(h);
-resume:     /* s says where to go on */
+resume:     /* at s.pc */
 	pc     = h->s.pc;
 	icount = h->s.instret;
 jump:       /* to pc; a safe point */
@@ -96,7 +107,7 @@ jump:       /* to pc; a safe point */
 		BLOCK();
 	}
 
-safe_point: /* a jump within the page has come to op, which is not yet counted */
+safe_point: /* a jump within the page has reached op, which is not yet counted */
 	if (likely(icount < atomic_load_explicit(&h->limit, memory_order_relaxed)))
 		BLOCK();
 	pc = PC();
@@ -108,10 +119,10 @@ event:
 	rv64_fp_leave(h);
 	return;
 
-illegal:    /* op may not be executed here and now */
+illegal:    /* op is not valid, or not in this mode */
 	h->cause = CAUSE_ILLEGAL;
 	h->tval  = op_code(op) == OP_illegal ? IMM : rv64_raw(h, PC(), op_len(op));
-trap:       /* cause and tval are set; op has not been executed, nor what follows it in its block */
+trap:       /* cause and tval are set; op and what follows it in its block were not executed */
 	pc      = PC();
 	icount -= op->n;
 trap_at_pc:

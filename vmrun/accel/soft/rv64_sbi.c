@@ -3,26 +3,41 @@
 
 #include <string.h>
 
-/* SBI 2.0: what the hart's own firmware would answer. a7 extension, a6 function, a0 to a5 arguments; error in a0, value in
- * a1. The legacy extensions are not there. */
+/* SBI 2.0: what the hart's firmware would answer. a7 extension, a6 function, a0 to a5 arguments;
+ * error in a0, value in a1. Without the legacy extensions. */
 
 enum { A0 = 10, A1, A2, A3, A4, A5, A6, A7 };
 
-enum sbi_error { SBI_SUCCESS = 0, SBI_FAILED = -1, SBI_NOT_SUPPORTED = -2, SBI_INVALID_PARAM = -3, SBI_INVALID_ADDRESS = -5,
-		 SBI_ALREADY_AVAILABLE = -6 };
+enum sbi_error {
+	SBI_SUCCESS           = 0,
+	SBI_FAILED            = -1,
+	SBI_NOT_SUPPORTED     = -2,
+	SBI_INVALID_PARAM     = -3,
+	SBI_INVALID_ADDRESS   = -5,
+	SBI_ALREADY_AVAILABLE = -6,
+};
 
-enum sbi_extension { SBI_BASE = 0x10, SBI_TIME = 0x54494d45, SBI_IPI = 0x735049, SBI_RFENCE = 0x52464e43, SBI_HSM = 0x48534d,
-		     SBI_SRST = 0x53525354, SBI_DBCN = 0x4442434e };
+enum sbi_extension {
+	SBI_BASE   = 0x10,
+	SBI_TIME   = 0x54494d45,
+	SBI_IPI    = 0x735049,
+	SBI_RFENCE = 0x52464e43,
+	SBI_HSM    = 0x48534d,
+	SBI_SRST   = 0x53525354,
+	SBI_DBCN   = 0x4442434e,
+};
 
 #define SBI_SPEC_2_0 (2u << 24)
-#define SBI_IMPL_ID  0x766d66u      /* no number has been given to us: "vmf" */
+#define SBI_IMPL_ID  0x766d66u      /* "vmf": not registered with RISC-V International */
 
 struct sbi_answer {
 	int64_t  error;
 	uint64_t value;
 };
 
-static const enum sbi_extension sbi_extensions[] = { SBI_BASE, SBI_TIME, SBI_IPI, SBI_RFENCE, SBI_HSM, SBI_SRST, SBI_DBCN };
+static const enum sbi_extension sbi_extensions[] = {
+	SBI_BASE, SBI_TIME, SBI_IPI, SBI_RFENCE, SBI_HSM, SBI_SRST, SBI_DBCN,
+};
 
 static struct sbi_answer sbi_base(const struct hart *h, uint64_t fn)
 {
@@ -50,7 +65,8 @@ static struct sbi_answer sbi_time(struct hart *h, uint64_t fn)
 	return (struct sbi_answer){ SBI_SUCCESS, 0 };
 }
 
-/* Hart mask and its base to a set of harts; base of all ones is everybody. false: names one that is not there. */
+/* A hart mask and its base to a set of harts; a base of all ones means all. false: it has a hart
+ * that does not exist (SBI 2.0, 3.1). */
 static bool sbi_harts(const struct hart *h, uint64_t mask, uint64_t base, uint64_t *set)
 {
 	const uint32_t n = h->soft->nharts;
@@ -90,7 +106,7 @@ static struct sbi_answer sbi_rfence(struct hart *h, uint64_t fn)
 		return (struct sbi_answer){ SBI_NOT_SUPPORTED, 0 };
 	if (!sbi_harts(h, h->x[A0], h->x[A1], &set))
 		return (struct sbi_answer){ SBI_INVALID_PARAM, 0 };
-	/* Whatever range is named, all goes: the TLBs are small. */
+	/* The whole TLB instead of the requested range: it is small, and soon filled again. */
 	soft_ask(h->soft, h, set, fn == 0 ? REQ_FENCEI : REQ_TLB);
 	return (struct sbi_answer){ SBI_SUCCESS, 0 };
 }
@@ -108,6 +124,8 @@ static struct sbi_answer sbi_hart_start(struct hart *h)
 	if (h->x[A1] & 1 || !memory_region(&h->vm->memory, h->x[A1], 2))
 		return (struct sbi_answer){ SBI_INVALID_ADDRESS, 0 };
 	t = m->harts[h->x[A0]];
+	/* With lock: the hart's thread reads hsm with it before it waits on wake, and two harts may
+	 * try to start the same one. */
 	pthread_mutex_lock(&m->lock);
 	if (t->s.hsm == HSM_STOPPED) {
 		t->s.hsm_start  = h->x[A1];
@@ -127,6 +145,7 @@ static void sbi_hart_stop(struct hart *h)
 	struct soft *m = h->soft;
 	bool         any = false;
 
+	/* With lock: of two last harts that stop at once, one must see that there is none left. */
 	pthread_mutex_lock(&m->lock);
 	__atomic_store_n(&h->s.hsm, HSM_STOPPED, __ATOMIC_RELEASE);
 	for (uint32_t i = 0; i < m->nharts; i++)
@@ -134,7 +153,7 @@ static void sbi_hart_stop(struct hart *h)
 	pthread_mutex_unlock(&m->lock);
 	atomic_store(&h->limit, 0);
 	if (!any)
-		vm_event(h->vm, VM_EVENT_DEAD);      /* nobody is left who could start one */
+		vm_event(h->vm, VM_EVENT_DEAD);      /* no hart is left that could start one */
 }
 
 static struct sbi_answer sbi_hsm(struct hart *h, uint64_t fn)
@@ -148,10 +167,16 @@ static struct sbi_answer sbi_hsm(struct hart *h, uint64_t fn)
 	case 2:
 		if (h->x[A0] >= h->soft->nharts)
 			return (struct sbi_answer){ SBI_INVALID_PARAM, 0 };
-		return (struct sbi_answer){ SBI_SUCCESS, __atomic_load_n(&h->soft->harts[h->x[A0]]->s.hsm, __ATOMIC_ACQUIRE) };
+		return (struct sbi_answer){
+			SBI_SUCCESS,
+			__atomic_load_n(&h->soft->harts[h->x[A0]]->s.hsm, __ATOMIC_ACQUIRE),
+		};
 	case 3:
-		if ((uint32_t)h->x[A0] != 0)      /* default retentive suspend only: a wfi by another name */
-			return (struct sbi_answer){ h->x[A0] >> 31 & 1 ? SBI_NOT_SUPPORTED : SBI_INVALID_PARAM, 0 };
+		/* Only the default retentive suspend, which is the same as wfi. */
+		if ((uint32_t)h->x[A0] != 0)
+			return (struct sbi_answer){
+				h->x[A0] >> 31 & 1 ? SBI_NOT_SUPPORTED : SBI_INVALID_PARAM, 0,
+			};
 		__atomic_store_n(&h->s.hsm, HSM_SUSPENDED, __ATOMIC_RELEASE);
 		h->s.wfi = true;
 		atomic_store(&h->limit, 0);
@@ -168,7 +193,7 @@ static struct sbi_answer sbi_srst(struct hart *h, uint64_t fn)
 		return (struct sbi_answer){ SBI_NOT_SUPPORTED, 0 };
 	if (type > 2 || reason > 1)
 		return (struct sbi_answer){ SBI_INVALID_PARAM, 0 };
-	/* Stays at the ecall: whoever lets this hart go again, or restores it, is asked again. */
+	/* pc stays at the ecall: if the hart is resumed or restored instead, it asks again. */
 	h->stuck = true;
 	atomic_store(&h->limit, 0);
 	vm_event(h->vm, type == 0 ? VM_EVENT_SHUTDOWN : VM_EVENT_RESET);
@@ -186,7 +211,8 @@ static struct sbi_answer sbi_dbcn(struct hart *h, uint64_t fn)
 	switch (fn) {
 	case 0:
 	case 1: {
-		/* As much of it as one answer may name; the guest calls again for the rest. */
+		/* At most one buffer: a call may do less, and the guest calls again for the rest
+		 * (SBI 2.0, 12). */
 		uint64_t some = len < sizeof(buf) ? len : sizeof(buf);
 
 		if (len == 0)

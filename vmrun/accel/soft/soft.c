@@ -9,9 +9,10 @@
 #include <string.h>
 #include <time.h>
 
-/* The software CPU as a backend: accel.h's functions. Hart threads are soft_hart.c's. */
+/* The software CPU as a backend: accel.h's functions. The harts' threads are in soft_hart.c. */
 
 #define SOFT_HARTS_MAX (sizeof(((struct soft *)0)->harts) / sizeof(struct hart *))
+/* A hart stops within microseconds unless it is in a device access; accel.h promises 10 s. */
 #define PATIENCE_NS    10000000000u
 
 static struct soft *soft_of(struct accel *a) { return (struct soft *)(void *)a; }
@@ -50,6 +51,7 @@ static void soft_close(struct accel *a)
 			pthread_cond_broadcast(&m->harts[i]->wake);
 		}
 	pthread_mutex_unlock(&m->lock);
+	/* Before the harts: its thread posts to them. */
 	soft_timer_close(m);
 	for (uint32_t i = 0; i < m->nharts; i++)
 		hart_close(m->harts[i]);
@@ -59,7 +61,7 @@ static void soft_close(struct accel *a)
 	free(m);
 }
 
-/* Deadlines are on io_now_ns's clock. */
+/* Deadlines are on io_now_ns's clock: CLOCK_REALTIME may be set back. */
 static void cond_init(pthread_cond_t *c)
 {
 	pthread_condattr_t attr;
@@ -112,7 +114,7 @@ static int soft_open(struct accel **out, struct vm *vm, struct fail *why)
 	pthread_mutex_init(&m->lock, NULL);
 	cond_init(&m->acks);
 	cond_init(&m->timer_wake);
-	/* All of them before the first thread: each looks at the others. */
+	/* All harts before the first thread, because each looks at the others. */
 	for (uint32_t i = 0; i < m->nharts; i++)
 		if (hart_open(m, i, why))
 			goto fail;
@@ -153,6 +155,7 @@ static int soft_pause(struct accel *a, struct fail *why)
 	int             rc = 0;
 
 	pthread_mutex_lock(&m->lock);
+	/* Before the posts: a hart that takes the request looks at held. */
 	__atomic_store_n(&m->held, true, __ATOMIC_RELEASE);
 	for (uint32_t i = 0; i < m->nharts; i++) {
 		soft_post(m->harts[i], REQ_LOOK);
@@ -161,7 +164,8 @@ static int soft_pause(struct accel *a, struct fail *why)
 	atomic_fetch_add(&m->waiters, 1);
 	for (uint32_t i = 0; i < m->nharts && rc == 0; i++)
 		while (!m->harts[i]->parked && rc == 0)
-			if (pthread_cond_timedwait(&m->acks, &m->lock, &ts) == ETIMEDOUT && !m->harts[i]->parked)
+			if (pthread_cond_timedwait(&m->acks, &m->lock, &ts) == ETIMEDOUT &&
+			    !m->harts[i]->parked)
 				rc = fail_set(why, FAIL_SYSTEM,
 						"hart %" PRIu32
 						": timed out waiting for it to stop", i);
@@ -170,8 +174,8 @@ static int soft_pause(struct accel *a, struct fail *why)
 	return rc;
 }
 
-/* Held: what follows from the state that now is in s. */
-static void hart_finish_request(struct hart *h)
+/* Paused: drops what was derived from the state that s had before. */
+static void hart_derived_drop(struct hart *h)
 {
 	rv64_tlb_flush(h);
 	rv64_code_drop(h);
@@ -187,9 +191,11 @@ static int soft_reset(struct accel *a, const struct boot_entry *entry, struct fa
 
 	pthread_mutex_lock(&m->lock);
 	for (uint32_t i = 0; i < m->nharts; i++) {
+		const bool starts = i == 0 && entry;
+
 		m->harts[i]->s.ssip = false;
-		rv64_reset(m->harts[i], i == 0, i == 0 && entry ? entry->pc : 0, i == 0 && entry ? entry->arg : 0);
-		hart_finish_request(m->harts[i]);
+		rv64_reset(m->harts[i], i == 0, starts ? entry->pc : 0, starts ? entry->arg : 0);
+		hart_derived_drop(m->harts[i]);
 	}
 	pthread_mutex_unlock(&m->lock);
 	return 0;
@@ -202,7 +208,7 @@ static int soft_post_load(struct accel *a, enum clock_policy policy, struct fail
 	(void)policy, (void)why;
 	pthread_mutex_lock(&m->lock);
 	for (uint32_t i = 0; i < m->nharts; i++)
-		hart_finish_request(m->harts[i]);
+		hart_derived_drop(m->harts[i]);
 	pthread_mutex_unlock(&m->lock);
 	return 0;
 }
@@ -213,6 +219,7 @@ static void soft_irq(struct accel *a, uint32_t cpu, enum accel_irq line, bool le
 
 	if (line != IRQ_S_EXT || cpu >= m->nharts)
 		return;
+	/* Only a rising line needs attention: a falling one is seen when sip is read. */
 	if (atomic_exchange(&m->harts[cpu]->ext, level) != level && level)
 		soft_kick(m->harts[cpu], REQ_LOOK);
 }
@@ -229,7 +236,9 @@ static int soft_sync_dirty_log(struct accel *a, uint64_t *const taken[], struct 
 	struct soft *m = soft_of(a);
 
 	(void)taken;
-	/* A device that never answers must not take the control socket with it. */
+	/* The marks are in the regions already: all there is to do is to take the write tags that
+	 * let harts store without marking. With a time limit: the caller holds control_lock, and a
+	 * device access that does not end must not block the control socket. */
 	if (!soft_ask_within(m, ((uint64_t)1 << m->nharts) - 1, REQ_WDROP, m->patience_ns))
 		return fail_set(why, FAIL_SYSTEM,
 				"dirty log: timed out waiting for a hart in a device access");
@@ -242,7 +251,9 @@ static size_t soft_sections(struct accel *a, uint32_t cpu, struct state_section 
 
 	if (cpu >= m->nharts || max < 1)
 		return 0;
-	*out = (struct state_section){ .node = "hart", .table = &hart_state_table, .s = &m->harts[cpu]->s };
+	*out = (struct state_section){
+		.node = "hart", .table = &hart_state_table, .s = &m->harts[cpu]->s,
+	};
 	return 1;
 }
 
@@ -256,6 +267,12 @@ static void soft_throttle(struct accel *a, unsigned percent)
 	pthread_mutex_unlock(&m->lock);
 }
 
+/* The hart may be counting: the value is exact only while it is paused. */
+static uint64_t counter(const uint64_t *c)
+{
+	return __atomic_load_n(c, __ATOMIC_RELAXED);
+}
+
 static size_t soft_counters(struct accel *a, uint32_t cpu, struct accel_counter *out, size_t max)
 {
 	struct soft       *m = soft_of(a);
@@ -264,19 +281,20 @@ static size_t soft_counters(struct accel *a, uint32_t cpu, struct accel_counter 
 
 	if (!h)
 		return 0;
-	/* Read while it runs: each is near the truth. */
-#define COUNT(label, member) \
-	if (n < max) \
-		out[n++] = (struct accel_counter){ label, __atomic_load_n(&h->member, __ATOMIC_RELAXED) }
-	COUNT("instructions", s.instret);
-	COUNT("traps", n_traps);
-	COUNT("interrupts", n_irqs);
-	COUNT("page-walks", n_walks);
-	COUNT("code-pages", n_pages);
-	COUNT("code-pages-stale", n_stale);
-	COUNT("device-accesses", n_mmio);
-	COUNT("sbi-calls", n_sbi);
-#undef COUNT
+
+	const struct accel_counter all[] = {
+		{ "instructions",     counter(&h->s.instret) },
+		{ "traps",            counter(&h->n_traps)   },
+		{ "interrupts",       counter(&h->n_irqs)    },
+		{ "page-walks",       counter(&h->n_walks)   },
+		{ "code-pages",       counter(&h->n_pages)   },
+		{ "code-pages-stale", counter(&h->n_stale)   },
+		{ "device-accesses",  counter(&h->n_mmio)    },
+		{ "sbi-calls",        counter(&h->n_sbi)     },
+	};
+
+	for (; n < sizeof(all) / sizeof(all[0]) && n < max; n++)
+		out[n] = all[n];
 	return n;
 }
 

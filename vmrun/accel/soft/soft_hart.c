@@ -9,16 +9,25 @@
 #include <unistd.h>
 #include <time.h>
 
-/* A hart's thread, and what other threads ask of it.
+/* A hart's thread, and requests of other threads to it.
  *
- * A request is a bit in req and limit = 0, which makes the executor call soft_event at its next safe point. A hart that
- * is `outside` (held, idle, in wfi, waiting for others in an SBI call) executes nothing and takes its requests before
- * it does: for everybody else they are as good as done. It takes them once more before it goes outside, so that what it
- * has done by then has been said (REQ_CODE). `ack` is the value soft->seq had when a hart began to take its requests:
- * whoever counted seq up before he set a bit waits for an ack as high, or for outside. */
+ * A request is a bit in req and limit = 0, which makes the executor call soft_event at its next
+ * safe point. A hart that is `outside` (paused, idle, in wfi, waiting for others in an SBI call)
+ * executes nothing, and takes its requests before it does again: for everybody else they are done.
+ * It also takes them before it goes outside, so that the writes it made until then have been
+ * reported (REQ_CODE). `ack` is the value that soft->seq had when a hart began to take its
+ * requests: a requester sets the bit, then counts seq up, and waits for an ack at least as high, or
+ * for outside. In the other order a hart that looks in between would acknowledge what it has not
+ * taken, and go on to store through write tags that a dirty log sync believes dropped. */
 
+/* Polls before a requester sleeps: harts that run answer within a microsecond, which is less than
+ * a sleep and a wakeup take. */
 #define SPINS      2000u
-#define NAP_RAN_NS 10000000u      /* of the time a hart ran before a nap, no more than this counts */
+/* No more than this of the time since the last sleep counts as time that the hart ran: after a
+ * pause, or when the throttle was just set, a hart must not sleep for seconds. */
+#define NAP_RAN_NS 10000000u
+/* A timer further away than this is looked at again after it, so that no sum overflows. */
+#define DAY_NS     86400000000000u
 
 static inline void cpu_relax(void)
 {
@@ -29,13 +38,33 @@ static inline void cpu_relax(void)
 #endif
 }
 
+static struct timespec ns_time(uint64_t ns)
+{
+	return (struct timespec){ (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) };
+}
+
 void soft_post(struct hart *h, uint32_t req)
 {
 	atomic_fetch_or(&h->req, req);
 	atomic_store(&h->limit, 0);
 }
 
-/* The idle thread is awake or will see req: both sides write before they read. */
+uint64_t soft_send(struct soft *m, uint64_t mask, uint32_t req)
+{
+	uint64_t seq;
+
+	for (uint32_t i = 0; i < m->nharts; i++)
+		if (mask >> i & 1)
+			atomic_fetch_or(&m->harts[i]->req, req);
+	seq = atomic_fetch_add(&m->seq, 1) + 1;
+	for (uint32_t i = 0; i < m->nharts; i++)
+		if (mask >> i & 1)
+			atomic_store(&m->harts[i]->limit, 0);
+	return seq;
+}
+
+/* No wakeup is lost: this side writes req, then reads sleeping; the hart writes sleeping, then
+ * reads req (hart_sleep). One of them sees the other's. */
 void soft_kick(struct hart *h, uint32_t req)
 {
 	soft_post(h, req);
@@ -55,13 +84,14 @@ static void soft_tell_waiters(struct soft *m)
 	pthread_mutex_unlock(&m->lock);
 }
 
-/* Without lock, or with it when nobody needs telling (the caller broadcasts). */
+/* With or without lock; does not signal acks. seq is read before req, so that ack does not cover a
+ * request that is made in the meantime; ack is stored last, when all is done. */
 static void requests_take(struct hart *h)
 {
 	uint64_t seq = atomic_load(&h->soft->seq);
 	uint32_t req = atomic_exchange(&h->req, 0);
 
-	if (req & REQ_CODE)      /* before the tags go */
+	if (req & REQ_CODE)      /* needs the write tags that REQ_WDROP drops */
 		rv64_tlb_drop_code(h);
 	if (req & REQ_WDROP)
 		rv64_tlb_drop_writes(h);
@@ -82,7 +112,8 @@ void soft_requests(struct hart *h)
 static bool asked(const struct soft *m, uint64_t mask, uint64_t seq)
 {
 	for (uint32_t i = 0; i < m->nharts; i++)
-		if (mask >> i & 1 && atomic_load(&m->harts[i]->ack) < seq && !atomic_load(&m->harts[i]->outside))
+		if (mask >> i & 1 && atomic_load(&m->harts[i]->ack) < seq &&
+		    !atomic_load(&m->harts[i]->outside))
 			return false;
 	return true;
 }
@@ -106,33 +137,41 @@ static void outside_leave(struct hart *h)      /* with lock */
 	pthread_cond_broadcast(&h->soft->acks);
 }
 
-/* until: host ns, 0 for ever. */
-static bool soft_request(struct soft *m, struct hart *self, uint64_t mask, uint32_t req, uint64_t until)
+/* until: host ns, 0: without limit. */
+static bool soft_request(struct soft *m, struct hart *self, uint64_t mask, uint32_t req,
+			 uint64_t until)
 {
-	struct timespec ts = { (time_t)(until / 1000000000u), (long)(until % 1000000000u) };
-	uint64_t seq;
-	unsigned spins = SPINS;
-	bool     done;
+	struct timespec ts    = ns_time(until);
+	unsigned        spins = SPINS;
+	uint64_t        seq;
+	bool            done;
 
 	pthread_mutex_lock(&m->lock);
-	seq = atomic_fetch_add(&m->seq, 1) + 1;
-	for (uint32_t i = 0; i < m->nharts; i++)
-		if (mask >> i & 1)
-			soft_post(m->harts[i], req);
-	/* Two harts may ask each other; being outside, this one holds nobody up. */
+	seq = soft_send(m, mask, req);
+	/* Two harts may ask each other: outside, this one's answer is not waited for. */
 	if (self)
 		outside_enter(self);
-	/* Harts that run answer within a microsecond: sleeping would take longer than that. */
 	pthread_mutex_unlock(&m->lock);
 	while (!asked(m, mask, seq) && --spins)
 		cpu_relax();
 	pthread_mutex_lock(&m->lock);
+	/* Before asked is read: a hart that acknowledges later sees a waiter, and signals. */
 	atomic_fetch_add(&m->waiters, 1);
-	while (!(done = asked(m, mask, seq)))
-		if (!until)
-			pthread_cond_wait(&m->acks, &m->lock);
-		else if (pthread_cond_timedwait(&m->acks, &m->lock, &ts) == ETIMEDOUT && !(done = asked(m, mask, seq)))
+	for (;;) {
+		int rc = 0;
+
+		done = asked(m, mask, seq);
+		if (done)
 			break;
+		if (until)
+			rc = pthread_cond_timedwait(&m->acks, &m->lock, &ts);
+		else
+			pthread_cond_wait(&m->acks, &m->lock);
+		if (rc == ETIMEDOUT) {
+			done = asked(m, mask, seq);
+			break;
+		}
+	}
 	atomic_fetch_sub(&m->waiters, 1);
 	if (self)
 		outside_leave(self);
@@ -152,13 +191,13 @@ bool soft_ask_within(struct soft *m, uint64_t mask, uint32_t req, uint64_t ns)
 
 /* ---- safe points ---- */
 
-/* With lock: waits on h->wake until then (host ns), or for ever (0). */
+/* With lock: waits on h->wake until until_ns (host ns; 0: without limit) or a request. */
 static void hart_sleep(struct hart *h, uint64_t until_ns)
 {
 	atomic_store(&h->sleeping, true);
 	if (!atomic_load(&h->req)) {
 		if (until_ns) {
-			struct timespec ts = { (time_t)(until_ns / 1000000000u), (long)(until_ns % 1000000000u) };
+			struct timespec ts = ns_time(until_ns);
 
 			pthread_cond_timedwait(&h->wake, &h->soft->lock, &ts);
 		} else {
@@ -168,7 +207,7 @@ static void hart_sleep(struct hart *h, uint64_t until_ns)
 	atomic_store(&h->sleeping, false);
 }
 
-/* The held part of a throttle: as much longer than the hart has run since the last one as the percentage says. The timer
+/* The throttle's sleep: so long that of the time since the last one, percent is slept. The timer
  * thread asks for it several times in 10 ms. */
 static void hart_nap(struct hart *h)
 {
@@ -190,13 +229,15 @@ static void hart_nap(struct hart *h)
 
 static bool hart_must_leave(const struct hart *h)
 {
-	return __atomic_load_n(&h->soft->held, __ATOMIC_ACQUIRE) || __atomic_load_n(&h->soft->closing, __ATOMIC_ACQUIRE) ||
+	return __atomic_load_n(&h->soft->held, __ATOMIC_ACQUIRE) ||
+	       __atomic_load_n(&h->soft->closing, __ATOMIC_ACQUIRE) ||
 	       h->stuck || h->s.wfi || __atomic_load_n(&h->s.hsm, __ATOMIC_ACQUIRE) != HSM_STARTED;
 }
 
 bool soft_event(struct hart *h)
 {
-	/* limit first: a request that comes after it is seen in req, or sets limit again */
+	/* limit before req: a request that comes in between is seen in req; one that comes later
+	 * sets limit again. */
 	atomic_store(&h->limit, UINT64_MAX);
 	if (atomic_load(&h->req) & REQ_NAP)
 		hart_nap(h);
@@ -212,7 +253,7 @@ bool soft_event(struct hart *h)
 
 /* ---- the thread ---- */
 
-/* With lock, outside. True when it may run now; else *until_ns says when to look again. */
+/* With lock, outside. True: it may run now. Else *until_ns is when to look again, 0: when woken. */
 static bool hart_runnable(struct hart *h, uint64_t *until_ns)
 {
 	struct hart_state *s = &h->s;
@@ -237,15 +278,17 @@ static bool hart_runnable(struct hart *h, uint64_t *until_ns)
 		return true;
 	}
 	if (s->sie >> IRQ_STI & 1 && s->stimecmp != UINT64_MAX) {
-		uint64_t at = soft_ticks_ns(h->soft, s->stimecmp), now = clock_now_ns(&h->vm->clock), host = io_now_ns();
+		uint64_t at   = soft_ticks_ns(h->soft, s->stimecmp);
+		uint64_t now  = clock_now_ns(&h->vm->clock);
+		uint64_t wait = at > now ? at - now : 0;
 
-		/* far ones are looked at again in a day: no sum overflows */
-		*until_ns = host + (at <= now ? 0 : at - now < 86400000000000u ? at - now : 86400000000000u);
+		*until_ns = io_now_ns() + (wait < DAY_NS ? wait : DAY_NS);
 	}
 	return false;
 }
 
-static void hart_execute(struct hart *h)      /* with lock; drops it meanwhile */
+/* With lock, which is dropped while guest code runs. */
+static void hart_execute(struct hart *h)
 {
 	struct soft *m = h->soft;
 

@@ -9,18 +9,31 @@
 #include <string.h>
 #include <time.h>
 
-/* A VM of 1 MiB without a board: one hart runs a few instructions of each kind to a wfi, is paused, and its state goes to
- * a tree and back. */
+/* A VM of 1 MiB without a board: one hart runs a few instructions of each kind to a wfi and is
+ * paused. Its state is written to a tree and read back. */
 
 #define SELF_RAM   0x80000000u
 #define SELF_BYTES (1u << 20)
 #define SELF_NS    5000000000u
 
-/* a2 = RAM + 4096; mul, sd, amoadd.d, FS on, fcvt.d.l, fdiv.d, fsd, frflags, ld, wfi */
 static const uint8_t program[] = {
-	0x37, 0x16, 0x00, 0x80, 0x02, 0x16, 0x01, 0x92, 0x99, 0x46, 0x1d, 0x47, 0xb3, 0x87, 0xe6, 0x02, 0x1c, 0xe2,
-	0x2f, 0x38, 0xd6, 0x00, 0x89, 0x62, 0x73, 0xa0, 0x02, 0x10, 0x53, 0xf5, 0x26, 0xd2, 0xd3, 0x75, 0x27, 0xd2,
-	0x53, 0x76, 0xb5, 0x1a, 0x10, 0xa6, 0xf3, 0x28, 0x10, 0x00, 0x00, 0x62, 0x73, 0x00, 0x50, 0x10,
+	0x37, 0x16, 0x00, 0x80,      /* lui a2, 0x80001 */
+	0x02, 0x16,                  /* slli a2, a2, 0x20 */
+	0x01, 0x92,                  /* srli a2, a2, 0x20 */
+	0x99, 0x46,                  /* li a3, 6 */
+	0x1d, 0x47,                  /* li a4, 7 */
+	0xb3, 0x87, 0xe6, 0x02,      /* mul a5, a3, a4 */
+	0x1c, 0xe2,                  /* sd a5, 0(a2) */
+	0x2f, 0x38, 0xd6, 0x00,      /* amoadd.d a6, a3, (a2) */
+	0x89, 0x62,                  /* lui t0, 0x2 */
+	0x73, 0xa0, 0x02, 0x10,      /* csrs sstatus, t0 */
+	0x53, 0xf5, 0x26, 0xd2,      /* fcvt.d.l fa0, a3 */
+	0xd3, 0x75, 0x27, 0xd2,      /* fcvt.d.l fa1, a4 */
+	0x53, 0x76, 0xb5, 0x1a,      /* fdiv.d fa2, fa0, fa1 */
+	0x10, 0xa6,                  /* fsd fa2, 8(a2) */
+	0xf3, 0x28, 0x10, 0x00,      /* frflags a7 */
+	0x00, 0x62,                  /* ld s0, 0(a2) */
+	0x73, 0x00, 0x50, 0x10,      /* wfi */
 };
 
 static int self_wait(struct soft *m, struct fail *why)
@@ -51,7 +64,8 @@ static int self_check(struct vm *vm, const struct hart_state *s, struct fail *wh
 			return fail_set(why, FAIL_SYSTEM, "x%u: got 0x%llx, expected 0x%llx",
 					want[i].reg, (unsigned long long)s->x[want[i].reg],
 					(unsigned long long)want[i].value);
-	if (guest_copy_out(&vm->memory, mem, SELF_RAM + GUEST_PAGE, sizeof(mem)) || mem[0] != 48 || mem[1] != 0x3feb6db6db6db6db)
+	if (guest_copy_out(&vm->memory, mem, SELF_RAM + GUEST_PAGE, sizeof(mem)) || mem[0] != 48 ||
+	    mem[1] != 0x3feb6db6db6db6db)
 		return fail_set(why, FAIL_SYSTEM, "memory contents do not match the stored values");
 	if (s->instret != 17)
 		return fail_set(why, FAIL_SYSTEM, "instruction count: got %llu, expected 17",
@@ -123,7 +137,9 @@ int soft_selftest(struct fail *why)
 	vm->cfg.ncpus       = 1;
 	vm->cfg.timebase_hz = 10000000;
 	vm->cfg.nregions    = 1;
-	vm->cfg.regions[0]  = (struct machine_region){ .name = "ram", .gpa = SELF_RAM, .size = SELF_BYTES, .page_size = GUEST_PAGE };
+	vm->cfg.regions[0]  = (struct machine_region){
+		.name = "ram", .gpa = SELF_RAM, .size = SELF_BYTES, .page_size = GUEST_PAGE,
+	};
 	rc = memory_open(&vm->memory, &vm->cfg, why);
 	if (rc == 0) {
 		clock_open(&vm->clock);

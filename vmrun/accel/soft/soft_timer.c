@@ -7,22 +7,28 @@
 #include <string.h>
 #include <time.h>
 
-/* One thread that wakes running harts: when stimecmp falls due, and while throttled, when each has run its part of 10 ms. Harts that are idle sleep
- * until their own deadline (soft_hart.c). */
+/* One thread that interrupts running harts: when stimecmp is reached, and for the throttle when
+ * each has run its share of 10 ms. Harts that are idle sleep until their own deadline
+ * (soft_hart.c). */
 
 #define THROTTLE_NS 100000u      /* a percent of 10 ms */
-#define DAY_NS      86400000000000u
+#define DAY_NS      86400000000000u      /* the longest sleep, so that no sum overflows */
 
 uint64_t soft_ticks(const struct soft *m, uint64_t ns)
 {
-	return m->tick_div ? ns / m->tick_div : (uint64_t)((unsigned __int128)ns * m->timebase / 1000000000u);
+	if (m->tick_div)
+		return ns / m->tick_div;
+	return (uint64_t)((unsigned __int128)ns * m->timebase / 1000000000u);
 }
 
 uint64_t soft_ticks_ns(const struct soft *m, uint64_t ticks)
 {
-	unsigned __int128 ns = m->tick_div ? (unsigned __int128)ticks * m->tick_div
-					   : ((unsigned __int128)ticks * 1000000000u + m->timebase - 1) / m->timebase;
+	unsigned __int128 ns = ticks;
 
+	if (m->tick_div)
+		ns *= m->tick_div;
+	else
+		ns = (ns * 1000000000u + m->timebase - 1) / m->timebase;
 	return ns > UINT64_MAX ? UINT64_MAX : (uint64_t)ns;
 }
 
@@ -47,7 +53,7 @@ void soft_timer_arm(struct hart *h)
 static void *timer_main(void *arg)
 {
 	struct soft *m = arg;
-	uint64_t     period = 0;      /* host ns of the throttle's next turn */
+	uint64_t     period = 0;      /* host ns at which the throttle next stops the harts */
 
 	pthread_mutex_lock(&m->lock);
 	while (!m->closing) {
@@ -55,13 +61,15 @@ static void *timer_main(void *arg)
 		struct timespec ts;
 
 		if (m->held) {
-			atomic_store(&m->timer_next, 0);      /* resume wakes us */
+			/* soft_resume wakes this thread: no hart needs to. */
+			atomic_store(&m->timer_next, 0);
 			pthread_cond_wait(&m->timer_wake, &m->lock);
 			continue;
 		}
 		now  = clock_now_ns(&m->a.vm->clock);
 		host = io_now_ns();
-		/* Who arms one after we have looked at it sees timer_next, and waits for lock to wake us. */
+		/* Before the harts' timer_at are read: a hart that sets its own after that sees
+		 * this timer_next, and takes the lock to wake this thread, which sleeps by then. */
 		atomic_store(&m->timer_next, UINT64_MAX);
 		for (uint32_t i = 0; i < m->nharts; i++) {
 			struct hart *h = m->harts[i];
@@ -78,19 +86,25 @@ static void *timer_main(void *arg)
 		sleep = next - now < DAY_NS ? next - now : DAY_NS;
 		if (m->throttle) {
 			if (host >= period) {
-				period = host + (m->throttle < 95 ? 100 - m->throttle : 5) * THROTTLE_NS;
+				/* At least 5 % of 10 ms, as more frequent stops would cost
+				 * more than they slow. */
+				period = host +
+					 (m->throttle < 95 ? 100 - m->throttle : 5) * THROTTLE_NS;
 				for (uint32_t i = 0; i < m->nharts; i++)
 					soft_post(m->harts[i], REQ_NAP);
 			}
 			sleep = sleep < period - host ? sleep : period - host;
 		}
 		atomic_store(&m->timer_next, next);
+		/* A hart that has set an earlier one since then is about to wake this thread: do
+		 * not sleep first. */
 		for (uint32_t i = 0; i < m->nharts; i++)
 			if (atomic_load(&m->harts[i]->timer_at) < next)
 				sleep = 0;
 		if (!sleep)
 			continue;
-		ts = (struct timespec){ (time_t)((host + sleep) / 1000000000u), (long)((host + sleep) % 1000000000u) };
+		ts = (struct timespec){ (time_t)((host + sleep) / 1000000000u),
+					(long)((host + sleep) % 1000000000u) };
 		pthread_cond_timedwait(&m->timer_wake, &m->lock, &ts);
 	}
 	pthread_mutex_unlock(&m->lock);

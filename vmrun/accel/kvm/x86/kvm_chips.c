@@ -7,34 +7,45 @@
 #include <stdio.h>
 #include <string.h>
 
-/* State of the in-kernel 8259As, IOAPIC and 8254. None of these calls touches guest memory. */
+/* State of the in-kernel 8259As, IOAPIC and 8254. None of these ioctls touches guest memory. */
 
-#define PIC(X) X(last_irr) X(irr) X(imr) X(isr) X(priority_add) X(irq_base) X(read_reg_select) X(poll) X(special_mask) X(init_state) \
-	X(auto_eoi) X(rotate_on_auto_eoi) X(special_fully_nested_mode) X(init4) X(elcr) X(elcr_mask)
-#define PIT(X) X(count) X(latched_count) X(count_latched) X(status_latched) X(status) X(read_state) X(write_state) X(write_latch) \
-	X(rw_mode) X(mode) X(bcd) X(gate)
+/* Members that have the same name here and in KVM's structs; to and from are pointers. */
+#define COPY(to, from, name) (to)->name = (from)->name;
+#define PIC(X, to, from) \
+	X(to, from, last_irr) X(to, from, irr) X(to, from, imr) X(to, from, isr) \
+	X(to, from, priority_add) X(to, from, irq_base) X(to, from, read_reg_select) \
+	X(to, from, poll) X(to, from, special_mask) X(to, from, init_state) X(to, from, auto_eoi) \
+	X(to, from, rotate_on_auto_eoi) X(to, from, special_fully_nested_mode) \
+	X(to, from, init4) X(to, from, elcr) X(to, from, elcr_mask)
+
+/* s has an array a member, with one element a channel; c is KVM's struct of channel i. */
+#define PIT_GET(s, i, c, name) (s)->name[i] = (c)->name;
+#define PIT_PUT(s, i, c, name) (c)->name = (__typeof__((c)->name))(s)->name[i];
+#define PIT(X, s, i, c) \
+	X(s, i, c, count) X(s, i, c, latched_count) X(s, i, c, count_latched) \
+	X(s, i, c, status_latched) X(s, i, c, status) X(s, i, c, read_state) \
+	X(s, i, c, write_state) X(s, i, c, write_latch) X(s, i, c, rw_mode) \
+	X(s, i, c, mode) X(s, i, c, bcd) X(s, i, c, gate)
+
+static const uint32_t pic_ids[] = { KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE };
 
 static int pic_fetch(struct kvm *k, unsigned i, struct fail *why)
 {
-	struct kvm_irqchip    chip = { .chip_id = i ? KVM_IRQCHIP_PIC_SLAVE : KVM_IRQCHIP_PIC_MASTER };
+	struct kvm_irqchip    chip = { .chip_id = pic_ids[i] };
 	struct x86_pic_state *s    = &k->s.pic[i];
 
 	if (kvm_call(k->fd, KVM_GET_IRQCHIP, &chip, "KVM_GET_IRQCHIP, 8259A", why) < 0)
 		return -1;
-#define GET(name) s->name = chip.chip.pic.name;
-	PIC(GET)
-#undef GET
+	PIC(COPY, s, &chip.chip.pic)
 	return 0;
 }
 
 static int pic_put(struct kvm *k, unsigned i, struct fail *why)
 {
-	struct kvm_irqchip          chip = { .chip_id = i ? KVM_IRQCHIP_PIC_SLAVE : KVM_IRQCHIP_PIC_MASTER };
+	struct kvm_irqchip          chip = { .chip_id = pic_ids[i] };
 	const struct x86_pic_state *s    = &k->s.pic[i];
 
-#define PUT(name) chip.chip.pic.name = s->name;
-	PIC(PUT)
-#undef PUT
+	PIC(COPY, &chip.chip.pic, s)
 	return kvm_call(k->fd, KVM_SET_IRQCHIP, &chip, "KVM_SET_IRQCHIP, 8259A", why) < 0 ? -1 : 0;
 }
 
@@ -68,8 +79,9 @@ static int ioapic_put(struct kvm *k, struct fail *why)
 	return kvm_call(k->fd, KVM_SET_IRQCHIP, &chip, "KVM_SET_IRQCHIP, IOAPIC", why) < 0 ? -1 : 0;
 }
 
-/* KVM keeps the host's time at which a count began. Saved is how long ago that was when the VM stopped; what was loaded since,
- * as it was loaded. */
+/* KVM has the host's time at which a count began, which means nothing on another host: saved is how
+ * long ago that was when the VM paused. After a load and before the next resume KVM has no such
+ * time, and k->s is kept as it was loaded. */
 static int pit_fetch(struct kvm *k, struct fail *why)
 {
 	struct kvm_pit_state2 p;
@@ -81,10 +93,10 @@ static int pit_fetch(struct kvm *k, struct fail *why)
 		return -1;
 	for (unsigned i = 0; i < 3; i++) {
 		uint64_t began = (uint64_t)p.channels[i].count_load_time;
-#define GET(name) s->name[i] = p.channels[i].name;
-		PIT(GET)
-#undef GET
-		s->count_load_ns[i] = k->clock_stopped && p.channels[i].count_load_time > 0 && began < k->stopped_ns ? k->stopped_ns - began : 0;
+
+		PIT(PIT_GET, s, i, &p.channels[i])
+		s->count_load_ns[i] = k->clock_stopped && p.channels[i].count_load_time > 0 &&
+				      began < k->stopped_ns ? k->stopped_ns - began : 0;
 	}
 	s->flags = p.flags;
 	return 0;
@@ -93,23 +105,23 @@ static int pit_fetch(struct kvm *k, struct fail *why)
 #define PIT_HZ   1193182u
 #define PIT_IDLE 0xffu      /* a mode in which KVM has no timer, as after its reset */
 
-/* KVM takes no time: every count begins anew, so that the next tick comes up to one period late. */
+/* KVM_SET_PIT2 ignores count_load_time: every count begins again, so that the next tick comes up to
+ * one period late. ticks false: channel 0 raises no interrupts. */
 static int pit_set(struct kvm *k, bool ticks, struct fail *why)
 {
 	const struct x86_pit_state *s = &k->s.pit;
 	struct kvm_pit_state2       p = { .flags = s->flags };
 
 	for (unsigned i = 0; i < 3; i++) {
-#define PUT(name) p.channels[i].name = (__typeof__(p.channels[i].name))s->name[i];
-		PIT(PUT)
-#undef PUT
+		PIT(PIT_PUT, s, i, &p.channels[i])
 	}
 	if (!ticks)
 		p.channels[0].mode = PIT_IDLE;
 	return kvm_call(k->fd, KVM_SET_PIT2, &p, "KVM_SET_PIT2", why) < 0 ? -1 : 0;
 }
 
-/* It ticks when the VM goes on: an interrupt before that would be one that the saved machine did not have. */
+/* Without ticks until the resume: an interrupt before that would be one that the saved machine did
+ * not have. */
 static int pit_put(struct kvm *k, struct fail *why)
 {
 	if (pit_set(k, false, why))
@@ -118,30 +130,37 @@ static int pit_put(struct kvm *k, struct fail *why)
 	return 0;
 }
 
-/* KVM's PIT runs on while the VM stands, and would deliver every tick of an hour at once. To put it anew forgets them, and begins
- * the count anew: not for a stop within one tick, and not for a count that ends once. */
+/* KVM's PIT runs on while the VM is paused, and would deliver the ticks of an hour at once. Setting
+ * it again drops them, but also begins its count again: so not after a pause shorter than one tick,
+ * and not in a mode that counts once. */
 int kvm_pit_start(struct kvm *k, struct fail *why)
 {
 	struct kvm_pit_state2 p;
-	const uint64_t        stood = io_now_ns() - k->stopped_ns;
+	const uint64_t        paused = io_now_ns() - k->stopped_ns;
 
 	if (k->pit_loaded)
 		return pit_set(k, true, why);
 	if (kvm_call(k->fd, KVM_GET_PIT2, &p, "KVM_GET_PIT2", why) < 0)
 		return -1;
-	if ((p.channels[0].mode != 2 && p.channels[0].mode != 3) || stood / 1000 * PIT_HZ / 1000000 < p.channels[0].count)
+	if ((p.channels[0].mode != 2 && p.channels[0].mode != 3) ||
+	    paused / 1000 * PIT_HZ / 1000000 < p.channels[0].count)
 		return 0;
 	return kvm_call(k->fd, KVM_SET_PIT2, &p, "KVM_SET_PIT2", why) < 0 ? -1 : 0;
 }
 
 int kvm_chips_fetch(struct kvm *k, struct fail *why)
 {
-	return pic_fetch(k, 0, why) || pic_fetch(k, 1, why) || ioapic_fetch(k, why) || pit_fetch(k, why) || kvm_clock_fetch(k, why) ? -1 : 0;
+	if (pic_fetch(k, 0, why) || pic_fetch(k, 1, why) || ioapic_fetch(k, why) ||
+	    pit_fetch(k, why) || kvm_clock_fetch(k, why))
+		return -1;
+	return 0;
 }
 
 int kvm_chips_put(struct kvm *k, struct fail *why)
 {
-	return pic_put(k, 0, why) || pic_put(k, 1, why) || ioapic_put(k, why) || pit_put(k, why) ? -1 : 0;
+	if (pic_put(k, 0, why) || pic_put(k, 1, why) || ioapic_put(k, why) || pit_put(k, why))
+		return -1;
+	return 0;
 }
 
 size_t kvm_vm_sections(struct accel *a, struct state_section *out, size_t max)

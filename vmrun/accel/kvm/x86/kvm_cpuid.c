@@ -10,12 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The CPU's part of the configuration: what CPUID answers, how large an XSAVE area is, which MSRs are saved, how fast the TSC is.
+/* The CPU's part of the configuration: what CPUID returns, the size of the XSAVE area, which MSRs
+ * are saved, the frequency of the TSC.
  *
- * A new machine gets what this host's KVM supports, less what would not be saved (kvm_cpuid_strip), less what --cpu leaves out,
- * with the VM's topology. A recorded one keeps what it has; every feature bit of it must be among what a new one could have. */
+ * A new machine gets what this host's KVM supports, without what would not be saved
+ * (kvm_cpuid_features.c), without what --cpu leaves out (kvm_cpuid_models.c), and with the VM's
+ * topology (kvm_cpuid_topology.c). A recorded one keeps what it has; each feature bit of it must be
+ * among those that a new machine could have here. */
 
-/* ---- lists of answers ---- */
+/* ---- lists of entries ---- */
 
 struct machine_cpuid *kvm_cpuid_find(struct machine *m, uint32_t leaf, uint32_t index)
 {
@@ -56,12 +59,13 @@ static int cpuid_take(struct machine *m, const struct kvm_cpuid2 *k, struct fail
 	m->ncpuid = 0;
 	for (uint32_t i = 0; i < k->nent; i++) {
 		const struct kvm_cpuid_entry2 *e     = &k->entries[i];
-		const uint32_t                 index = e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX ? e->index : 0;
+		const uint32_t                 flags = e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
+		const uint32_t                 index = flags ? e->index : 0;
 
 		if (kvm_cpuid_find(m, e->function, index))
 			continue;
 		m->cpuid[m->ncpuid++] = (struct machine_cpuid){
-			.leaf = e->function, .index = index, .flags = e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+			.leaf = e->function, .index = index, .flags = flags,
 			.eax = e->eax, .ebx = e->ebx, .ecx = e->ecx, .edx = e->edx,
 		};
 	}
@@ -80,171 +84,9 @@ static struct kvm_cpuid2 *cpuid_capacity(struct fail *why)
 	return k;
 }
 
-/* ---- what is not offered, for it would not be saved ---- */
-
-static const struct {
-	uint32_t     leaf, index;
-	enum x86_reg reg;
-	uint32_t     bits;
-} stripped[] = {
-	{ 1, 0, X86_ECX, 1u << 2 | 1u << 3 | 1u << 5 | 1u << 15 },      /* debug store, monitor, vmx, counters */
-	{ 1, 0, X86_ECX, 1u << 27 },                                    /* osxsave follows CR4: KVM sets it */
-	{ 7, 0, X86_EBX, 1u << 2 | 1u << 12 | 1u << 15 | 1u << 25 },    /* sgx, cache monitoring and allocation, processor trace */
-	{ 7, 0, X86_ECX, 1u << 4 | 1u << 7 | 1u << 30 },                /* ospke follows CR4; shadow stacks: SSP is no MSR; sgx */
-	{ 7, 0, X86_EDX, 1u << 18 | 1u << 19 | 1u << 20 },              /* pconfig, branch records, ibt */
-	{ 7, 1, X86_EDX, 1u << 18 },                                    /* supervisor shadow stacks */
-	{ 0xd, 1, X86_ECX, UINT32_MAX },                                /* states of XSAVES alone: the standard form has no room for them */
-	{ 0xd, 1, X86_EDX, UINT32_MAX },
-	{ 0x40000001, 0, X86_EAX, 1u << 2 | 1u << 15 | 1u << 16 | 1u << 17 },      /* need something of a VMM that vmrun has not */
-	{ 0x40000001, 0, X86_EDX, UINT32_MAX },                         /* hints: none holds after a move */
-	{ 0x80000001, 0, X86_ECX, 1u << 2 | 1u << 10 | 1u << 12 | 1u << 15 | 1u << 23 | 1u << 24 | 1u << 28 | 1u << 29 },      /* svm, ibs, skinit, lwp, counters, mwaitx */
-};
-
-static bool cpuid_leaf_kept(uint32_t leaf)
-{
-	switch (leaf) {
-	case 5:             /* monitor */
-	case 0xa:           /* counters */
-	case 0x10:          /* cache allocation */
-	case 0x12:          /* sgx */
-	case 0x14:          /* processor trace */
-	case 0x1b:          /* pconfig */
-	case 0x1c:          /* branch records */
-	case 0x1f:          /* topology: leaf 0xb says it */
-	case 0x23:          /* counters */
-	case 0x8000000a:    /* svm */
-	case 0x8000001b:    /* ibs */
-	case 0x8000001f:    /* encrypted memory */
-	case 0x80000022:    /* counters */
-	case 0x80000026:    /* topology */
-		return false;
-	}
-	return leaf < 0x40000002 || leaf >= 0x80000000;
-}
-
-static void cpuid_drop(struct machine *m, uint32_t i)
-{
-	m->ncpuid--;
-	memmove(&m->cpuid[i], &m->cpuid[i + 1], (m->ncpuid - i) * sizeof(m->cpuid[0]));
-	memset(&m->cpuid[m->ncpuid], 0, sizeof(m->cpuid[0]));
-}
-
-static void cpuid_strip(struct machine *m, bool tsc_deadline)
-{
-	struct machine_cpuid *e;
-
-	for (uint32_t i = 0; i < m->ncpuid;)
-		if (cpuid_leaf_kept(m->cpuid[i].leaf))
-			i++;
-		else
-			cpuid_drop(m, i);
-	for (size_t i = 0; i < sizeof(stripped) / sizeof(stripped[0]); i++) {
-		e = kvm_cpuid_find(m, stripped[i].leaf, stripped[i].index);
-		if (e)
-			*kvm_cpuid_reg(e, stripped[i].reg) &= ~stripped[i].bits;
-	}
-	e = kvm_cpuid_find(m, 1, 0);
-	if (e)      /* hypervisor; the deadline timer is KVM's own, which old kernels do not list */
-		e->ecx |= 1u << 31 | (tsc_deadline ? 1u << 24 : 0);
-	e = kvm_cpuid_find(m, 0x40000000, 0);
-	if (e)
-		e->eax = 0x40000001;
-}
-
-/* ---- XSAVE: states and sizes follow the features ---- */
-
-static bool cpuid_has(struct machine *m, uint32_t leaf, uint32_t index, enum x86_reg reg, unsigned bit)
-{
-	struct machine_cpuid *e = kvm_cpuid_find(m, leaf, index);
-
-	return e && *kvm_cpuid_reg(e, reg) >> bit & 1;
-}
-
-static void cpuid_clear(struct machine *m, uint32_t leaf, uint32_t index, enum x86_reg reg, uint32_t bits)
-{
-	struct machine_cpuid *e = kvm_cpuid_find(m, leaf, index);
-
-	if (e)
-		*kvm_cpuid_reg(e, reg) &= ~bits;
-}
-
-/* Bits that say nothing without another. In order: what falls here takes along what comes later. */
-static const struct {
-	uint32_t     leaf, index;
-	enum x86_reg reg;
-	unsigned     bit;
-	uint32_t     dleaf, dindex;
-	enum x86_reg dreg;
-	uint32_t     dependent;
-} depends[] = {
-	{ 1, 0, X86_ECX, 26, 1, 0, X86_ECX, 1u << 28 },                           /* xsave: avx */
-	{ 1, 0, X86_ECX, 26, 7, 0, X86_ECX, 1u << 3 },                            /* pku */
-	{ 1, 0, X86_ECX, 26, 7, 0, X86_EBX, 1u << 14 },                           /* mpx */
-	{ 1, 0, X86_ECX, 28, 1, 0, X86_ECX, 1u << 12 | 1u << 29 },                /* avx: fma, f16c */
-	{ 1, 0, X86_ECX, 28, 7, 0, X86_EBX, 1u << 5 | 1u << 16 },                 /* avx2, avx512f */
-	{ 1, 0, X86_ECX, 28, 7, 0, X86_ECX, 1u << 9 | 1u << 10 },                 /* vaes, vpclmulqdq */
-	{ 1, 0, X86_ECX, 28, 7, 1, X86_EAX, 1u << 4 | 1u << 23 },                 /* avx_vnni, avx_ifma */
-	{ 1, 0, X86_ECX, 28, 7, 1, X86_EDX, 1u << 4 | 1u << 5 | 1u << 10 },
-	{ 1, 0, X86_ECX, 28, 0x80000001, 0, X86_ECX, 1u << 11 | 1u << 16 },       /* xop, fma4 */
-	{ 7, 0, X86_EBX, 16, 7, 0, X86_EBX, 1u << 17 | 1u << 21 | 1u << 26 | 1u << 27 | 1u << 28 | 1u << 30 | 1u << 31 },      /* avx512* */
-	{ 7, 0, X86_EBX, 16, 7, 0, X86_ECX, 1u << 1 | 1u << 6 | 1u << 11 | 1u << 12 | 1u << 14 },
-	{ 7, 0, X86_EBX, 16, 7, 0, X86_EDX, 1u << 2 | 1u << 3 | 1u << 8 | 1u << 23 },
-	{ 7, 0, X86_EBX, 16, 7, 1, X86_EAX, 1u << 5 },
-	{ 7, 0, X86_EBX, 16, 7, 1, X86_EDX, 1u << 19 },
-	/* Tiles are there when the kernel has let this process have them. */
-	{ 0xd, 0, X86_EAX, 18, 7, 0, X86_EDX, 1u << 24 },
-	{ 7, 0, X86_EDX, 24, 7, 0, X86_EDX, 1u << 22 | 1u << 25 },
-	{ 7, 0, X86_EDX, 24, 7, 1, X86_EAX, 1u << 21 },
-	{ 7, 0, X86_EDX, 24, 7, 1, X86_EDX, 1u << 8 },
-};
-
-static uint32_t cpuid_xcr0(struct machine *m)
-{
-	return 3u | (cpuid_has(m, 1, 0, X86_ECX, 28) ? 1u << 2 : 0) | (cpuid_has(m, 7, 0, X86_EBX, 14) ? 3u << 3 : 0) |
-	       (cpuid_has(m, 7, 0, X86_EBX, 16) ? 7u << 5 : 0) | (cpuid_has(m, 7, 0, X86_ECX, 3) ? 1u << 9 : 0) |
-	       (cpuid_has(m, 7, 0, X86_EDX, 24) ? 3u << 17 : 0);
-}
-
-static void cpuid_consistent(struct machine *m)
-{
-	struct machine_cpuid *d;
-	uint32_t              xcr0, bytes = 576;      /* legacy area and header */
-	bool                  xsave, amx;
-
-	for (size_t i = 0; i < sizeof(depends) / sizeof(depends[0]); i++)
-		if (!cpuid_has(m, depends[i].leaf, depends[i].index, depends[i].reg, depends[i].bit))
-			cpuid_clear(m, depends[i].dleaf, depends[i].dindex, depends[i].dreg, depends[i].dependent);
-	xsave = cpuid_has(m, 1, 0, X86_ECX, 26);
-	amx   = cpuid_has(m, 7, 0, X86_EDX, 24);
-	d     = kvm_cpuid_find(m, 0xd, 0);
-	xcr0  = d && xsave ? d->eax & cpuid_xcr0(m) : 0;
-	for (uint32_t i = 0; i < m->ncpuid;) {
-		const struct machine_cpuid *e = &m->cpuid[i];
-
-		if ((e->leaf == 0xd && (!xsave || (e->index >= 2 && !(e->index < 32 && xcr0 >> e->index & 1)))) ||
-		    ((e->leaf == 0x1d || e->leaf == 0x1e) && !amx)) {
-			cpuid_drop(m, i);
-			continue;
-		}
-		if (e->leaf == 0xd && e->index >= 2 && e->ebx + e->eax > bytes)
-			bytes = e->ebx + e->eax;
-		i++;
-	}
-	d = kvm_cpuid_find(m, 0xd, 0);
-	if (d) {      /* EBX is for what XCR0 has just now: KVM keeps it */
-		d->eax = xcr0;
-		d->ebx = 576;
-		d->ecx = bytes;
-		d->edx = 0;
-	}
-	d = kvm_cpuid_find(m, 0xd, 1);
-	if (d)
-		d->ebx = 0;
-}
-
 /* ---- the host ---- */
 
-/* A VM of one vCPU, made to be asked. */
+/* A VM of one vCPU, only to query KVM: some answers need a vCPU. */
 struct scratch {
 	int sys, vm, vcpu;
 	struct kvm_caps caps;
@@ -273,21 +115,24 @@ fail:
 	return -1;
 }
 
-/* All that a machine of so many CPUs could have here, but for what --cpu leaves out. */
+/* All that a machine could have here, before --cpu leaves out some of it. */
 static int host_cpuid(const struct scratch *s, struct machine *m, struct fail *why)
 {
 	struct kvm_cpuid2 *k = cpuid_capacity(why);
-	int                rc = -1;
+	int                rc = -1, deadline;
 
 	if (!k)
 		return -1;
-	if (kvm_call(s->sys, KVM_GET_SUPPORTED_CPUID, k, "KVM_GET_SUPPORTED_CPUID", why) < 0 || cpuid_take(m, k, why))
+	if (kvm_call(s->sys, KVM_GET_SUPPORTED_CPUID, k, "KVM_GET_SUPPORTED_CPUID", why) < 0 ||
+	    cpuid_take(m, k, why))
 		goto out;
-	if (!kvm_cpuid_find(m, 0, 0) || !kvm_cpuid_find(m, 1, 0) || !kvm_cpuid_find(m, 0x80000001, 0)) {
+	if (!kvm_cpuid_find(m, 0, 0) || !kvm_cpuid_find(m, 1, 0) ||
+	    !kvm_cpuid_find(m, 0x80000001, 0)) {
 		fail_set(why, FAIL_REFUSED, "KVM_GET_SUPPORTED_CPUID: not an x86-64 host");
 		goto out;
 	}
-	cpuid_strip(m, kvm_call_n(s->sys, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER, NULL, NULL) > 0);
+	deadline = kvm_call_n(s->sys, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER, NULL, NULL);
+	kvm_cpuid_strip(m, deadline > 0);
 	rc = 0;
 out:
 	free(k);
@@ -306,8 +151,10 @@ static int cpuid_set(int vcpu, const struct machine *m, uint32_t id, struct fail
 		struct machine_cpuid e = m->cpuid[i];
 
 		kvm_cpuid_apic_id(&e, id);
-		k->entries[i] = (struct kvm_cpuid_entry2){ .function = e.leaf, .index = e.index, .flags = e.flags,
-							   .eax = e.eax, .ebx = e.ebx, .ecx = e.ecx, .edx = e.edx };
+		k->entries[i] = (struct kvm_cpuid_entry2){
+			.function = e.leaf, .index = e.index, .flags = e.flags,
+			.eax = e.eax, .ebx = e.ebx, .ecx = e.ecx, .edx = e.edx,
+		};
 	}
 	rc = kvm_call(vcpu, KVM_SET_CPUID2, k, "KVM_SET_CPUID2", why) < 0 ? -1 : 0;
 	free(k);
@@ -322,7 +169,8 @@ static uint64_t tsc_khz(int vcpu)
 	return khz > 0 ? (uint64_t)khz : 0;
 }
 
-/* What two calibrations of one clock may differ by: KVM's own measure (tsc_tolerance_ppm, 250). */
+/* Two calibrations of one clock may differ by this much: KVM's own limit (tsc_tolerance_ppm,
+ * 250). */
 static bool tsc_same(uint64_t a, uint64_t b)
 {
 	return (a > b ? a - b : b - a) <= b / 4000;
@@ -340,7 +188,7 @@ static int plan_new(struct machine *cfg, const struct scratch *s, const char *cp
 				"KVM_GET_TSC_KHZ: TSC frequency of this host unknown");
 	if (host_cpuid(s, cfg, why) || kvm_cpuid_model(cfg, cpu, why))
 		return -1;
-	cpuid_consistent(cfg);
+	kvm_cpuid_consistent(cfg);
 	kvm_cpuid_topology(cfg);
 	snprintf(cfg->cpu_model, sizeof(cfg->cpu_model), "%s", cpu);
 	cfg->timebase_hz = khz * 1000;
@@ -360,18 +208,22 @@ static int recorded_words(struct machine *cfg, struct machine *host, struct fail
 
 	for (size_t i = 0; i < x86_nwords; i++) {
 		const struct x86_word *w    = &x86_words[i];
-		struct machine_cpuid  *want = kvm_cpuid_find(cfg, w->leaf, w->index), *have = kvm_cpuid_find(host, w->leaf, w->index);
-		const uint32_t         lack = want ? *kvm_cpuid_reg(want, w->reg) & ~(have ? *kvm_cpuid_reg(have, w->reg) : 0) : 0;
+		struct machine_cpuid  *want = kvm_cpuid_find(cfg, w->leaf, w->index);
+		struct machine_cpuid  *have = kvm_cpuid_find(host, w->leaf, w->index);
+		const uint32_t         bits = want ? *kvm_cpuid_reg(want, w->reg) : 0;
+		const uint32_t         lack = bits & ~(have ? *kvm_cpuid_reg(have, w->reg) : 0);
 
 		if (lack)
 			return fail_set(why, FAIL_REFUSED,
 					"%s not supported by this host, but used by the VM",
-					x86_bit_text(w->leaf, w->index, w->reg, (unsigned)__builtin_ctz(lack), text));
+					x86_bit_text(w->leaf, w->index, w->reg,
+						     (unsigned)__builtin_ctz(lack), text));
 	}
 	return 0;
 }
 
-/* Vendors differ in instructions that CPUID has no bit for; XSAVE's states must lie where the guest has put them. */
+/* Vendors differ in behaviour that has no CPUID bit. XSAVE states must have the same offsets: the
+ * saved area has those of the first host. */
 static int recorded_rest(struct machine *cfg, struct machine *host, struct fail *why)
 {
 	const struct machine_cpuid *a = kvm_cpuid_find(cfg, 0, 0), *b = kvm_cpuid_find(host, 0, 0);
@@ -399,7 +251,8 @@ static int recorded_rest(struct machine *cfg, struct machine *host, struct fail 
 	return 0;
 }
 
-static int recorded_tsc(const struct machine *cfg, const struct scratch *s, const struct accel_want *want, struct fail *why)
+static int recorded_tsc(const struct machine *cfg, const struct scratch *s,
+			const struct accel_want *want, struct fail *why)
 {
 	const uint64_t khz = cfg->timebase_hz / 1000, here = tsc_khz(s->vcpu);
 
@@ -432,7 +285,8 @@ static int recorded_msrs(const struct machine *cfg, const struct scratch *s, str
 	return 0;
 }
 
-static int plan_recorded(struct machine *cfg, const struct scratch *s, const struct accel_want *want, struct fail *why)
+static int plan_recorded(struct machine *cfg, const struct scratch *s,
+			 const struct accel_want *want, struct fail *why)
 {
 	struct machine *host = calloc(1, sizeof(*host));
 	int             rc   = -1;
@@ -448,7 +302,7 @@ static int plan_recorded(struct machine *cfg, const struct scratch *s, const str
 	}
 	if (host_cpuid(s, host, why))
 		goto out;
-	cpuid_consistent(host);
+	kvm_cpuid_consistent(host);
 	kvm_cpuid_topology(host);
 	if (recorded_words(cfg, host, why) || recorded_rest(cfg, host, why))
 		goto out;
@@ -486,7 +340,8 @@ int kvm_cpuid_put(struct kvm_vcpu *v, struct fail *why)
 
 	if (cpuid_set(v->fd, cfg, v->id, why))
 		return fail_prefix(why, "vCPU %" PRIu32 ": ", v->id);
-	if (khz == here || kvm_call_n(v->fd, KVM_SET_TSC_KHZ, khz, NULL, NULL) >= 0 || tsc_same(khz, here) || v->k->a.vm->want.force_tsc)
+	if (khz == here || kvm_call_n(v->fd, KVM_SET_TSC_KHZ, khz, NULL, NULL) >= 0 ||
+	    tsc_same(khz, here) || v->k->a.vm->want.force_tsc)
 		return 0;
 	return fail_set(why, FAIL_REFUSED,
 			"vCPU %" PRIu32 ": TSC frequency differs: the VM has %" PRIu64

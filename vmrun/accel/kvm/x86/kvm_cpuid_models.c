@@ -4,13 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --cpu: host, or a level of the x86-64 psABI (section 3.1.1, table 3.1), then +feature and -feature with the names of
- * /proc/cpuinfo. A level has what its table says and what any kernel wants of a PC's CPU: a VM that is started with it can move
- * to every host of that level, of the same vendor. */
+/* --cpu: host, or a level of the x86-64 psABI (section 3.1.1, table 3.1), then +feature and
+ * -feature with the names of /proc/cpuinfo. A level has the features of its table and those that
+ * kernels require of a PC's CPU: a VM that is started with it can move to every host of that
+ * level, of the same vendor. */
 
 #define LEVELS 4u
 
-/* Needed, level by level; a level has those below it. In the psABI's order; LZCNT is abm, OSXSAVE is xsave. */
+/* Required, level by level; a level includes those below it. In the psABI's order; its LZCNT is
+ * abm, its OSXSAVE is xsave. */
 static const char *const levels[LEVELS][16] = {
 	{ "cmov", "cx8", "fpu", "fxsr", "mmx", "syscall", "sse", "sse2" },
 	{ "cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3" },
@@ -20,12 +22,15 @@ static const char *const levels[LEVELS][16] = {
 
 /* Not in the psABI, which is about user space; every x86-64 CPU under KVM has them. */
 static const char *const kernel[] = {
-	"de", "pse", "tsc", "msr", "pae", "mce", "apic", "sep", "mtrr", "pge", "mca", "pat", "pse36", "clflush", "nx", "lm", "hypervisor",
+	"de", "pse", "tsc", "msr", "pae", "mce", "apic", "sep", "mtrr", "pge", "mca", "pat",
+	"pse36", "clflush", "nx", "lm", "hypervisor",
 };
 
-/* Kept when the host has them. KVM's are those of every KVM since Linux 3.10. */
+/* Kept when the host has them. KVM's are those that every KVM since Linux 3.10 has, so that they do
+ * not limit where a VM can move. */
 static const char *const welcome[] = {
-	"x2apic", "tsc_deadline_timer", "arat", "topoext", "kvmclock", "kvmclock2", "kvmclock_stable", "kvm_nopiodelay", "kvm_pv_eoi",
+	"x2apic", "tsc_deadline_timer", "arat", "topoext", "kvmclock", "kvmclock2",
+	"kvmclock_stable", "kvm_nopiodelay", "kvm_pv_eoi",
 	"kvm_pv_unhalt", "kvm_steal_time",
 };
 
@@ -71,8 +76,9 @@ static int feature_lacks(const struct bit *b, const char *who, struct fail *why)
 				     text), who);
 }
 
-/* Adds a feature to keep[]; needed: the host must have it. */
-static int keep_add(struct machine *host, uint32_t *keep, const char *name, bool needed, const char *who, struct fail *why)
+/* Adds a feature to keep[]. Where the host lacks it: a failure if needed, else not added. */
+static int keep_add(struct machine *host, uint32_t *keep, const char *name, bool needed,
+		    const char *who, struct fail *why)
 {
 	struct bit b;
 	uint32_t  *has;
@@ -88,7 +94,8 @@ static int keep_add(struct machine *host, uint32_t *keep, const char *name, bool
 	return 0;
 }
 
-static int keep_level(struct machine *host, uint32_t *keep, unsigned level, const char *who, struct fail *why)
+static int keep_level(struct machine *host, uint32_t *keep, unsigned level, const char *who,
+		      struct fail *why)
 {
 	for (unsigned l = 0; l < level; l++)
 		for (unsigned i = 0; i < 16 && levels[l][i]; i++)
@@ -103,10 +110,12 @@ static int keep_level(struct machine *host, uint32_t *keep, unsigned level, cons
 	return 0;
 }
 
-/* The base's level: 1 to 4, 0 for host; -1 for none. */
+/* The model's level: 1 to 4, 0 for host, -1 for an unknown model. */
 static int model_level(const char *base)
 {
-	static const char *const names[] = { "host", "x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4" };
+	static const char *const names[] = {
+		"host", "x86-64-v1", "x86-64-v2", "x86-64-v3", "x86-64-v4",
+	};
 
 	for (int i = 0; i < (int)(sizeof(names) / sizeof(names[0])); i++)
 		if (strcmp(base, names[i]) == 0)
@@ -114,7 +123,7 @@ static int model_level(const char *base)
 	return -1;
 }
 
-/* Leaves that a level has; the others speak of one CPU of one maker. */
+/* Leaves that a level has; the others describe one CPU of one vendor. */
 static bool level_leaf(uint32_t leaf)
 {
 	switch (leaf) {
@@ -137,7 +146,8 @@ static bool level_leaf(uint32_t leaf)
 	return leaf >= 0x80000000 && leaf <= 0x80000008;
 }
 
-/* Registers of the feature leaves that x86_words has no word for hold features as well, and nobody has asked for them. */
+/* Registers of feature leaves that x86_words does not name contain features as well: without names
+ * they are in no level. */
 static void level_rest(struct machine *m)
 {
 	for (uint32_t i = 0; i < m->ncpuid; i++) {
@@ -176,7 +186,8 @@ static void level_leaves(struct machine *m)
 	uint32_t kept = 0;
 
 	for (uint32_t i = 0; i < m->ncpuid; i++)
-		if (level_leaf(m->cpuid[i].leaf) && !(m->cpuid[i].leaf == 7 && m->cpuid[i].index > 1))
+		if (level_leaf(m->cpuid[i].leaf) &&
+		    !(m->cpuid[i].leaf == 7 && m->cpuid[i].index > 1))
 			m->cpuid[kept++] = m->cpuid[i];
 	memset(&m->cpuid[kept], 0, (m->ncpuid - kept) * sizeof(m->cpuid[0]));
 	m->ncpuid = kept;
@@ -184,7 +195,8 @@ static void level_leaves(struct machine *m)
 
 static void keep_apply(struct machine *m, const uint32_t *keep)
 {
-	struct machine_cpuid *one = kvm_cpuid_find(m, 1, 0), *ext = kvm_cpuid_find(m, 0x80000001, 0);
+	struct machine_cpuid *one     = kvm_cpuid_find(m, 1, 0);
+	struct machine_cpuid *ext     = kvm_cpuid_find(m, 0x80000001, 0);
 	const uint32_t        repeats = ext ? ext->edx & AMD_REPEATS : 0;
 
 	for (size_t w = 0; w < x86_nwords; w++) {
@@ -197,21 +209,22 @@ static void keep_apply(struct machine *m, const uint32_t *keep)
 		ext->edx |= repeats & one->edx;
 }
 
-/* One of "+feature", "-feature". */
-static int model_change(struct machine *host, uint32_t *keep, const char *word, const char *who, struct fail *why)
+/* change is "+feature" or "-feature". */
+static int model_change(struct machine *host, uint32_t *keep, const char *change, const char *who,
+			struct fail *why)
 {
 	struct bit b;
 
-	if (word[0] == '+')
-		return keep_add(host, keep, word + 1, true, who, why);
-	if (word[0] != '-' || !word[1])
+	if (change[0] == '+')
+		return keep_add(host, keep, change + 1, true, who, why);
+	if (change[0] != '-' || !change[1])
 		return fail_set(why, FAIL_USAGE,
 				"--cpu %.60s: invalid value '%.40s' (valid: +FEATURE, -FEATURE)",
-				who, word);
-	if (!feature_find(word + 1, &b))
+				who, change);
+	if (!feature_find(change + 1, &b))
 		return fail_set(why, FAIL_USAGE,
 				"--cpu: unknown feature '%.40s' (valid: names of /proc/cpuinfo)",
-				word + 1);
+				change + 1);
 	keep[b.word] &= ~b.mask;
 	return 0;
 }
@@ -235,9 +248,11 @@ int kvm_cpuid_model(struct machine *m, const char *cpu, struct fail *why)
 			base);
 	for (size_t w = 0; w < x86_nwords; w++) {
 		const uint32_t *reg = word_reg(m, w);
-
 		/* XSAVE's states follow from the features, later. */
-		keep[w] = reg && (level == 0 || (x86_words[w].leaf == 0xd && x86_words[w].index == 0)) ? *reg : 0;
+		const bool states = x86_words[w].leaf == 0xd && x86_words[w].index == 0;
+
+		if (reg && (level == 0 || states))
+			keep[w] = *reg;
 	}
 	if (level > 0 && keep_level(m, keep, (unsigned)level, base, why))
 		return -1;

@@ -3,14 +3,15 @@
 
 #include <string.h>
 
-/* CPUs as cores of one socket, a thread each; APIC ids are 0, 1, ... (SDM 2A, CPUID leaves 1, 4, 0xb; APM 3, E.4, E.5). What is
- * each vCPU's own is zero in the configuration and put in by kvm_cpuid_apic_id. */
+/* CPUs as cores of one socket with one thread each; APIC ids are 0, 1, ... (Intel SDM 2A, CPUID
+ * leaves 1, 4, 0xb; AMD APM 3, E.4, E.5). What differs between vCPUs is zero in the configuration,
+ * and set by kvm_cpuid_apic_id. */
 
 #define LEVEL_THREADS 1u
 #define LEVEL_CORES   2u
 #define INTEL_EBX     0x756e6547u      /* "Genu" of GenuineIntel */
 
-/* Bits of an APIC id that number n CPUs. */
+/* Bits of an APIC id that n CPUs take. */
 static unsigned id_bits(uint32_t n)
 {
 	unsigned bits = 0;
@@ -39,7 +40,9 @@ static bool cpuid_insert(struct machine *m, const struct machine_cpuid *e)
 	}
 	if (m->ncpuid == LIMIT_CPUID)
 		return false;
-	while (at < m->ncpuid && (m->cpuid[at].leaf < e->leaf || (m->cpuid[at].leaf == e->leaf && m->cpuid[at].index < e->index)))
+	while (at < m->ncpuid &&
+	       (m->cpuid[at].leaf < e->leaf ||
+		(m->cpuid[at].leaf == e->leaf && m->cpuid[at].index < e->index)))
 		at++;
 	memmove(&m->cpuid[at + 1], &m->cpuid[at], (m->ncpuid - at) * sizeof(*e));
 	m->cpuid[at] = *e;
@@ -47,15 +50,27 @@ static bool cpuid_insert(struct machine *m, const struct machine_cpuid *e)
 	return true;
 }
 
-/* Level by level; KVM answers for the levels behind the last, with ECX's number and EDX filled in. */
+/* An entry for each level; for levels past the last one KVM itself fills in ECX and EDX. */
 static void topology_0xb(struct machine *m, uint32_t n)
 {
-	const struct machine_cpuid threads = { .leaf = 0xb, .index = 0, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX, .ebx = 1, .ecx = LEVEL_THREADS << 8 };
-	const struct machine_cpuid cores   = { .leaf = 0xb, .index = 1, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX, .eax = id_bits(n), .ebx = n,
-					       .ecx = LEVEL_CORES << 8 | 1 };
-	struct machine_cpuid      *top     = kvm_cpuid_find(m, 0, 0);
+	const struct machine_cpuid threads = {
+		.leaf  = 0xb,
+		.index = 0,
+		.flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+		.ebx   = 1,
+		.ecx   = LEVEL_THREADS << 8,
+	};
+	const struct machine_cpuid cores = {
+		.leaf  = 0xb,
+		.index = 1,
+		.flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+		.eax   = id_bits(n),
+		.ebx   = n,
+		.ecx   = LEVEL_CORES << 8 | 1,
+	};
+	struct machine_cpuid      *top   = kvm_cpuid_find(m, 0, 0);
 
-	/* A CPU that is too old for the leaf has its cores in leaves 1 and 4. */
+	/* A CPU that is too old for this leaf reports its cores in leaves 1 and 4. */
 	if (top && top->eax >= 0xb && cpuid_insert(m, &threads))
 		cpuid_insert(m, &cores);
 }
@@ -86,7 +101,7 @@ void kvm_cpuid_topology(struct machine *m)
 	if (one) {
 		bits_put(&one->ebx, 24, 31, 0);
 		bits_put(&one->ebx, 16, 23, n > 1 ? 1u << id_bits(n) : 1);
-		bits_put(&one->edx, 28, 28, n > 1);      /* ht: the field above says something */
+		bits_put(&one->edx, 28, 28, n > 1);      /* ht: the field above is valid */
 	}
 	topology_0xb(m, n);
 	topology_caches(m, n);

@@ -9,46 +9,48 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Which MSRs are state: what KVM lists, the MTRRs and the machine-check banks, which it has but does not list. EFER, the segment
- * bases and the APIC's base are in x86-sregs, and are not saved twice.
+/* Which MSRs are state: those that KVM lists, and the MTRRs and machine-check banks, which it has
+ * but does not list. EFER, the segment bases and the APIC's base are in x86-sregs, and are not
+ * saved twice.
  *
- * KVM reads and writes a list up to the first MSR that it does not take. That one is passed over and named, the rest goes on. */
+ * KVM reads and writes a list up to the first MSR that it does not take. That one is skipped and
+ * reported, and the call repeated with the rest. */
 
 #define MSRS_CALL 128u      /* KVM takes fewer than 256 a call */
 
 union msrs_call {
 	struct kvm_msrs head;
-	uint8_t         capacity[sizeof(struct kvm_msrs) + MSRS_CALL * sizeof(struct kvm_msr_entry)];
+	uint8_t         capacity[sizeof(struct kvm_msrs) +
+				 MSRS_CALL * sizeof(struct kvm_msr_entry)];
 };
 
-/* Not saved, though KVM has them. */
+/* Not saved, though KVM lists them. */
 static const struct {
 	uint32_t from, to;
-	const char *because;
 } left_out[] = {
-	{ 0x11, 0x12, "the same as KVM_WALL_CLOCK_NEW and KVM_SYSTEM_TIME_NEW" },
-	{ 0x1b, 0x1b, "in x86-sregs" },
-	{ 0xc1, 0xd8, "counts events of the host's CPU: not offered" },
-	{ 0x179, 0x179, "fixed when a vCPU is made" },
-	{ 0x186, 0x197, "counts events: not offered" },
-	{ 0x309, 0x30f, "counts events: not offered" },
-	{ 0x345, 0x345, "of the counters that are not offered" },
-	{ 0x38d, 0x390, "counts events: not offered" },
-	{ 0x3f1, 0x3f2, "counts events: not offered" },
-	{ 0x480, 0x493, "guests of guests: not offered" },
-	{ 0x4c1, 0x4c8, "counts events: not offered" },
-	{ 0x560, 0x58f, "processor trace: not offered" },
-	{ 0x6a0, 0x6a8, "control-flow enforcement: not offered" },
-	{ 0x14ce, 0x14cf, "branch records: not offered" },
-	{ 0x40000000, 0x400001ff, "Hyper-V's: not offered" },
-	{ 0x4b564d00, 0x4b564d00, "an order to write the time of boot to memory, not state: to repeat it would write guest memory" },
-	{ 0x4b564d07, 0x4b564d08, "orders to KVM, which keeps nothing of them" },
-	{ 0xc0000080, 0xc0000080, "in x86-sregs" },
-	{ 0xc0000100, 0xc0000101, "in x86-sregs" },
-	{ 0xc0000300, 0xc0000303, "counts events: not offered" },
-	{ 0xc0010000, 0xc0010007, "counts events: not offered" },
-	{ 0xc0010117, 0xc0010117, "guests of guests: not offered" },
-	{ 0xc0010200, 0xc001020b, "counts events: not offered" },
+	{ 0x11, 0x12 },                  /* old numbers of KVM_WALL_CLOCK and KVM_SYSTEM_TIME */
+	{ 0x1b, 0x1b },                  /* in x86-sregs */
+	{ 0xc1, 0xd8 },                  /* counts events of the host's CPU: not offered */
+	{ 0x179, 0x179 },                /* fixed when a vCPU is made */
+	{ 0x186, 0x197 },                /* counts events: not offered */
+	{ 0x309, 0x30f },                /* counts events: not offered */
+	{ 0x345, 0x345 },                /* of the counters that are not offered */
+	{ 0x38d, 0x390 },                /* counts events: not offered */
+	{ 0x3f1, 0x3f2 },                /* counts events: not offered */
+	{ 0x480, 0x493 },                /* guests of guests: not offered */
+	{ 0x4c1, 0x4c8 },                /* counts events: not offered */
+	{ 0x560, 0x58f },                /* processor trace: not offered */
+	{ 0x6a0, 0x6a8 },                /* control-flow enforcement: not offered */
+	{ 0x14ce, 0x14cf },              /* branch records: not offered */
+	{ 0x40000000, 0x400001ff },      /* Hyper-V's: not offered */
+	{ 0x4b564d00, 0x4b564d00 },      /* a command: writes the time of boot to memory */
+	{ 0x4b564d07, 0x4b564d08 },      /* commands to KVM, which keeps nothing of them */
+	{ 0xc0000080, 0xc0000080 },      /* in x86-sregs */
+	{ 0xc0000100, 0xc0000101 },      /* in x86-sregs */
+	{ 0xc0000300, 0xc0000303 },      /* counts events: not offered */
+	{ 0xc0010000, 0xc0010007 },      /* counts events: not offered */
+	{ 0xc0010117, 0xc0010117 },      /* guests of guests: not offered */
+	{ 0xc0010200, 0xc001020b },      /* counts events: not offered */
 };
 
 static bool msrs_left_out(uint32_t msr)
@@ -59,7 +61,7 @@ static bool msrs_left_out(uint32_t msr)
 	return false;
 }
 
-/* What KVM has and does not list. */
+/* What KVM has but does not list. */
 static const struct {
 	uint32_t from, to;
 } unlisted[] = {
@@ -78,14 +80,17 @@ static int msrs_order(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Entries are msr, value; the count that KVM took, which is the place of the one that it did not. -1: no call at all. */
-static int msrs_call(int vcpu, unsigned long request, struct kvm_msr_entry *e, uint32_t n, struct fail *why)
+/* Return: how many KVM took, which is the index of the first one that it did not; -1: none, the
+ * ioctl itself failed. */
+static int msrs_call(int vcpu, unsigned long request, struct kvm_msr_entry *e, uint32_t n,
+		     struct fail *why)
 {
 	union msrs_call call = { .head.nmsrs = n < MSRS_CALL ? n : MSRS_CALL };
 	int             done;
 
 	memcpy(call.head.entries, e, call.head.nmsrs * sizeof(*e));
-	done = kvm_call(vcpu, request, &call, request == KVM_GET_MSRS ? "KVM_GET_MSRS" : "KVM_SET_MSRS", why);
+	done = kvm_call(vcpu, request, &call,
+			request == KVM_GET_MSRS ? "KVM_GET_MSRS" : "KVM_SET_MSRS", why);
 	if (done > 0)
 		memcpy(e, call.head.entries, (size_t)done * sizeof(*e));
 	return done;
@@ -108,8 +113,9 @@ bool kvm_msr_set(int vcpu, uint32_t msr, uint64_t value)
 	return msrs_call(vcpu, KVM_SET_MSRS, &e, 1, NULL) == 1;
 }
 
-/* Reads all n; readable[i] says which it has got. */
-static int msrs_read(int vcpu, struct kvm_msr_entry *e, uint32_t n, bool *readable, struct fail *why)
+/* Reads all n; readable[i] is set for those that could be read. */
+static int msrs_read(int vcpu, struct kvm_msr_entry *e, uint32_t n, bool *readable,
+		     struct fail *why)
 {
 	for (uint32_t at = 0; at < n;) {
 		int done = msrs_call(vcpu, KVM_GET_MSRS, e + at, n - at, why);
@@ -128,7 +134,7 @@ static struct kvm_msr_list *msrs_listed(int sys, struct fail *why)
 {
 	struct kvm_msr_list  none = { 0 }, *list;
 
-	/* E2BIG, and says how many there are. */
+	/* Fails with E2BIG, and sets the number of MSRs. */
 	if (kvm_call(sys, KVM_GET_MSR_INDEX_LIST, &none, NULL, NULL) < 0 && errno != E2BIG) {
 		fail_sys(why, "KVM_GET_MSR_INDEX_LIST");
 		return NULL;
@@ -146,7 +152,7 @@ static struct kvm_msr_list *msrs_listed(int sys, struct fail *why)
 	return list;
 }
 
-/* Listed and unlisted, sorted, each once; room is in the caller's hands. */
+/* Listed and unlisted, sorted, each once. out is large enough for both lists. */
 static uint32_t msrs_candidates(const struct kvm_msr_list *list, uint32_t *out)
 {
 	uint32_t n = 0, kept = 0;
@@ -167,7 +173,7 @@ static uint32_t msrs_candidates(const struct kvm_msr_list *list, uint32_t *out)
 int kvm_msrs_list(int sys, int vcpu, uint32_t out[LIMIT_MSRS], struct fail *why)
 {
 	struct kvm_msr_list  *list       = msrs_listed(sys, why);
-	size_t                capacity       = list ? list->nmsrs + 256u : 0;
+	size_t                capacity   = list ? list->nmsrs + 256u : 0;
 	uint32_t             *candidates = calloc(capacity + 1, sizeof(*candidates));
 	struct kvm_msr_entry *e          = calloc(capacity + 1, sizeof(*e));
 	bool                 *readable   = calloc(capacity + 1, sizeof(*readable));
@@ -203,7 +209,8 @@ out:
 	return rc;
 }
 
-/* The one message of the accelerator's that is no failure: it goes to the log, which is stderr. Once for each MSR. */
+/* The only message of this backend that is not a failure, so that no *why carries it: it goes to
+ * stderr, which is the log. Once for each MSR, not for each save. */
 static void msrs_note(struct kvm *k, uint32_t i, uint32_t msr)
 {
 	char text[X86_MSR_TEXT];
@@ -213,15 +220,17 @@ static void msrs_note(struct kvm *k, uint32_t i, uint32_t msr)
 	k->noted[i] = true;
 }
 
-/* AMD's SYSENTER_ESP and _EIP are 32 bits wide, and KVM sets no more of them there. It reads more where the guest's own WRMSR,
- * which it does not intercept, has put more: an emulated SVM keeps it. */
+/* AMD's SYSENTER_ESP and _EIP are 32 bits wide, and KVM sets no more than that there. It can read
+ * more where an emulated SVM keeps what the guest's own WRMSR, which is not intercepted, has set:
+ * a value that could not be loaded again must not be saved. */
 static bool msrs_narrow(struct machine *cfg, uint32_t msr)
 {
 	const struct machine_cpuid *vendor = kvm_cpuid_find(cfg, 0, 0);
 
 	if (msr != MSR_SYSENTER_ESP && msr != MSR_SYSENTER_EIP)
 		return false;
-	return vendor && (vendor->ebx == 0x68747541 || vendor->ebx == 0x6f677948);      /* "Auth"enticAMD, "Hygo"nGenuine */
+	/* "Auth"enticAMD, "Hygo"nGenuine */
+	return vendor && (vendor->ebx == 0x68747541 || vendor->ebx == 0x6f677948);
 }
 
 int kvm_msrs_fetch(struct kvm_vcpu *v, struct fail *why)
@@ -241,8 +250,10 @@ int kvm_msrs_fetch(struct kvm_vcpu *v, struct fail *why)
 			msrs_note(v->k, i, cfg->msrs[i]);
 			continue;
 		}
+		if (msrs_narrow(cfg, e[i].index))
+			e[i].data = (uint32_t)e[i].data;
 		s->index[s->count]   = e[i].index;
-		s->value[s->count++] = msrs_narrow(cfg, e[i].index) ? (uint32_t)e[i].data : e[i].data;
+		s->value[s->count++] = e[i].data;
 	}
 	return 0;
 }
@@ -254,7 +265,8 @@ uint64_t *kvm_msr_saved(struct x86_msrs_state *s, uint32_t msr)
 	return at ? &s->value[at - s->index] : NULL;
 }
 
-/* KVM does not take it: no harm when that is what it has. */
+/* KVM does not take it: a failure unless that is the value that it has, or is 0 where there is no
+ * such MSR. */
 static int msrs_refused(const struct kvm_vcpu *v, uint32_t msr, uint64_t value, struct fail *why)
 {
 	uint64_t has = 0;
@@ -273,14 +285,15 @@ static int msrs_refused(const struct kvm_vcpu *v, uint32_t msr, uint64_t value, 
 			" on this host (current value: 0x%" PRIx64 ")", v->id, text, value, has);
 }
 
-/* Only what the machine is known to have: a file must not set others. */
+/* Only MSRs of the configuration: a snapshot file must not be able to set others. */
 static int msrs_known(const struct kvm_vcpu *v, struct fail *why)
 {
 	const struct machine *cfg = &v->k->a.vm->cfg;
 	char                  text[X86_MSR_TEXT];
 
 	for (uint32_t i = 0; i < v->s.msrs.count; i++)
-		if (!bsearch(&v->s.msrs.index[i], cfg->msrs, cfg->nmsrs, sizeof(cfg->msrs[0]), msrs_order))
+		if (!bsearch(&v->s.msrs.index[i], cfg->msrs, cfg->nmsrs, sizeof(cfg->msrs[0]),
+			     msrs_order))
 			return fail_set(why, FAIL_CORRUPT,
 					"vCPU %" PRIu32 ": %s not part of this machine", v->id,
 					x86_msr_text(v->s.msrs.index[i], text));
@@ -297,7 +310,8 @@ int kvm_msrs_put(struct kvm_vcpu *v, struct fail *why)
 		return -1;
 	for (uint32_t i = 0; i < s->count; i++)
 		if (s->index[i] != MSR_TSC_DEADLINE)
-			e[n++] = (struct kvm_msr_entry){ .index = s->index[i], .data = s->value[i] };
+			e[n++] = (struct kvm_msr_entry){ .index = s->index[i],
+							 .data = s->value[i] };
 	for (uint32_t at = 0; at < n;) {
 		int done = msrs_call(v->fd, KVM_SET_MSRS, e + at, n - at, why);
 

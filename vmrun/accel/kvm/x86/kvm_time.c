@@ -7,26 +7,32 @@
 
 #include <inttypes.h>
 
-/* A guest's time while it stands, is saved and is loaded.
+/* A guest's time across a pause, a save and a load.
  *
- *   kvm-clock   stands still from a stop to the start after it, whatever happens in between
- *   IA32_TSC    goes on over a plain stop and start, as on a machine that an SMI holds; saved is what it was at the stop; a load
- *               puts that back, and it goes on from there
- *   timers      the APIC's count saved is that of the stop, a load lets the rest of it run; TSC deadlines follow the TSC; the PIT
- *               has no more than one tick to make up for after a stop
+ *   kvm-clock   does not advance between a pause and the resume after it, whatever happens in
+ *               between
+ *   IA32_TSC    advances over a plain pause and resume, as on a machine that is in an SMI; saved
+ *               is its value at the pause; a load sets that, and it advances from there
+ *   timers      the APIC's saved count is that of the pause, and after a load the rest of it runs;
+ *               TSC deadlines follow the TSC; after a pause the PIT catches up one tick at most
  *
- * --clock=advance adds to kvm-clock and TSC alike the real time between the save (node "clock", realtime_ns) and the load.
+ * --clock=advance adds the real time between the save (node "clock", realtime_ns) and the load to
+ * kvm-clock and TSC alike.
  *
- * A KVM that sets no TSC (kvm_pvm: its guests read the host's) lets the writes pass: there the TSC just goes on.
+ * A KVM that cannot set a TSC (kvm_pvm, whose guests read the host's) accepts the writes without
+ * effect: there the TSC advances as if nothing had been loaded.
  *
- * What is saved while the VM stands is frozen: the values of the stop, or those that were loaded since. Two saves of one pause
- * are equal, and so are a save, and a save after it was loaded again. */
+ * What a save takes is frozen while the VM is paused: the values of the pause, or those that were
+ * loaded since. So two saves of one pause are equal, also with a load of the first between them. */
 
+/* Current count of the timer (Intel SDM 3A, "Local APIC Register Address Map"). */
 #define LAPIC_TMCCT 0x390u
 
-/* KVM takes a TSC that is written within a second of what it expects for an attempt to synchronise vCPUs, and gives the vCPU the
- * offset of the one before. That keeps vCPUs in step whose TSCs were read microseconds apart; but the first one is to have what
- * is written, not what the VM's age on this host gives: so it is written far away first. */
+/* KVM takes a TSC that is written within a second of the one it expects as an attempt to
+ * synchronise vCPUs, and gives the vCPU the offset of the one before. That is right for vCPUs
+ * whose TSCs were read microseconds apart. But the first one must get the value that is written,
+ * not one that follows from how long the VM exists on this host: so a value an hour away is
+ * written first. */
 void kvm_tsc_away(struct kvm_vcpu *v)
 {
 	const uint64_t *tsc = kvm_msr_saved(&v->s.msrs, MSR_TSC);
@@ -48,7 +54,10 @@ int kvm_clock_stop(struct kvm *k, struct fail *why)
 
 		if (kvm_call(v->fd, KVM_GET_LAPIC, &apic, "KVM_GET_LAPIC", why) < 0)
 			return -1;
-		v->frozen = (struct kvm_frozen){ .valid = true, .tmcct = get_le32((const uint8_t *)apic.regs + LAPIC_TMCCT) };
+		v->frozen = (struct kvm_frozen){
+			.valid = true,
+			.tmcct = get_le32((const uint8_t *)apic.regs + LAPIC_TMCCT),
+		};
 		if (!kvm_msr_get(v->fd, MSR_TSC, &v->frozen.tsc))
 			return fail_sys(why, "KVM_GET_MSRS, vCPU %" PRIu32 ": IA32_TSC", i);
 	}
@@ -66,7 +75,7 @@ int kvm_clock_start(struct kvm *k, struct fail *why)
 	k->clock_stopped = k->pit_loaded = false;
 	for (uint32_t i = 0; i < k->nvcpus; i++) {
 		k->vcpus[i].frozen.valid = false;
-		/* EINVAL when the guest has no kvm-clock: then there is nobody to be told. */
+		/* Tells the guest's soft lockup watchdog; EINVAL when it does not use kvm-clock. */
 		if (k->caps.kvmclock_ctrl)
 			kvm_call_n(k->vcpus[i].fd, KVM_KVMCLOCK_CTRL, 0, NULL, NULL);
 	}
@@ -83,13 +92,13 @@ int kvm_clock_fetch(struct kvm *k, struct fail *why)
 	return 0;
 }
 
-/* Nanoseconds to ticks of the TSC, without overflow for any time there is. */
+/* Nanoseconds to ticks of the TSC; 128 bits, because 64 overflow after seconds. */
 static uint64_t tsc_ticks(uint64_t ns, uint64_t hz)
 {
 	return (uint64_t)((unsigned __int128)ns * hz / 1000000000u);
 }
 
-/* The TSC a load has just put moves on by so much, and with it what waits for it. */
+/* Advances the TSC that a load has just put, and sets the deadline again, which follows it. */
 static int tsc_advance(struct kvm_vcpu *v, uint64_t ticks, struct fail *why)
 {
 	uint64_t *tsc = kvm_msr_saved(&v->s.msrs, MSR_TSC);
