@@ -15,9 +15,9 @@
                                        many of them were open still
   peer.py fill PORT TREE VM SIZE FILE N...
                                        a source with one region of SIZE bytes, none of them
-                                       populated as it says, and the tree in TREE: prints AGREE, waits
-                                       for FILE. Then N chunks of 2 MiB and a ROUND, and again; prints
-                                       what is answered to each
+                                       populated as it says, and the tree in TREE: prints AGREE,
+                                       waits for FILE. Then N chunks of 2 MiB and a ROUND, and
+                                       again; prints what is answered to each
   peer.py resend                       a target: prints its port, takes one move and asks for its
                                        first chunk again and again; prints how often it was sent
                                        again, and what ended that
