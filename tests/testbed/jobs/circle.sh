@@ -20,7 +20,7 @@ rng() {
 disk() {
 	says web 'dd if=/dev/urandom of=/dev/vda bs=64k count=16 conv=fsync; '\
 'echo 3 >/proc/sys/vm/drop_caches; '\
-'dd if=/dev/vda bs=64k count=16 | sha256sum' '[0-9a-f]{64}' 60 || return 1
+'dd if=/dev/vda bs=64k count=16 | sha256sum' '[0-9a-f]{64}' 120 || return 1
 	guest_sum=$(grep -aoE '[0-9a-f]{64}' "$W/web.out" | tail -n 1)
 	[ "$(head -c 1048576 "$W/disk" | sha256sum | cut -c 1-64)" = "$guest_sum" ]
 }
@@ -55,7 +55,7 @@ claim smoke 60 smoke
 claim boot 240 boots
 claim shell 130 shell
 claim rng 130 rng
-claim disk 140 disk
+claim disk 200 disk
 claim save-live 180 save_live
 claim verify 120 verify
 claim pulse 300 pulse
