@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * handover.pml: the hand-over of docs/protocol.md as a Spin model. `make model` checks it.
  *

@@ -57,13 +57,19 @@ teardown() { vm_teardown; }
 	wait_gone 10 "$VMPID"
 	start_vm a --restore "$W/a.vms" --paused
 	vmsnap a "$W/b.vms" 2>/dev/null
-	# But for the time of day, and what tells a guest that it is a copy: the ID, and its event or interrupt 9.
+	# But for the time of day, and what tells a guest that it is a copy: the ID, and its event
+	# or interrupt 9.
 	for t in a b; do
-		vminspect tree --json "$W/$t.vms" | jq -S 'del(.. | .realtime_ns?, .["realtime-ns"]?, .guid?, .gpe_status?) |
-			walk(if type == "object" and (.pending | arrays) then .pending[0] |= sub("^0x200$"; "0x0") else . end)' >"$W/$t.json"
+		vminspect tree --json "$W/$t.vms" |
+			jq -S 'del(.. | .realtime_ns?, .["realtime-ns"]?, .guid?, .gpe_status?) |
+				walk(if type == "object" and (.pending | arrays)
+					then .pending[0] |= sub("^0x200$"; "0x0") else . end)' \
+				>"$W/$t.json"
 	done
 	diff "$W/a.json" "$W/b.json"
-	for t in a b; do vminspect mem $((RAM + 0x800000)) 4194304 --raw "$W/$t.vms" | sha256sum; done | uniq -c | grep -q '^ *2 '
+	for t in a b; do
+		vminspect mem $((RAM + 0x800000)) 4194304 --raw "$W/$t.vms" | sha256sum
+	done | uniq -c | grep -q '^ *2 '
 }
 
 @test "circle: snapshots go through zstd, tee and a second shell; the copy restores" {

@@ -24,12 +24,15 @@ loop() {
 }
 # start_disked PATH: the one-step guest `web` on A with that disk.
 start_disked() {
-	start_vm web --kernel "$STEP" --append "pages=256 tick=100" --memory 32M --serial "file:$W/both.out" --disk "root=$1"
+	start_vm web --kernel "$STEP" --append "pages=256 tick=100" --memory 32M \
+		--serial "file:$W/both.out" --disk "root=$1"
 	export AVM=$VMPID
 	UUID=$(on_a vmrun ctl web query-uuid | jq -r .UUID)
 }
 # other DISK: a second VM with that disk; it must not come to run.
-other() { timeout 20 vmrun --name other --kernel "$STEP" --memory 32M --serial none --disk "root=$1"; }
+other() {
+	timeout 20 vmrun --name other --kernel "$STEP" --memory 32M --serial none --disk "root=$1"
+}
 
 # bats file_tags=accel
 
@@ -41,7 +44,8 @@ other() { timeout 20 vmrun --name other --kernel "$STEP" --memory 32M --serial n
 	run -3 other "$LOOP"
 	[ "$output" = "vmrun: disk root: already in use by another VM" ]
 	run -3 other "$W/node"
-	[ "$output" = "vmrun: disk root: already in use: mounted, or locked by another VM or program" ]
+	[ "$output" = \
+		"vmrun: disk root: already in use: mounted, or locked by another VM or program" ]
 	on_a vmrun ctl web quit
 	wait_gone 10 "$AVM"
 	start_disked "$W/node"
@@ -119,7 +123,8 @@ other() { timeout 20 vmrun --name other --kernel "$STEP" --memory 32M --serial n
 	[[ $output == *"$W/back: is disk 'root' of web, not overwritten; name another file" ]]
 	on_a vmrun ctl web quit
 	wait_gone 10 "$AVM"
-	run -2 timeout 20 vmrun --name other --kernel "$STEP" --memory 32M --serial "file:$W/back" --disk "root=$LOOP"
+	run -2 timeout 20 vmrun --name other --kernel "$STEP" --memory 32M --serial "file:$W/back" \
+		--disk "root=$LOOP"
 	echo "$output"
 	[[ $output == *": $W/back is disk 'root' of this VM; name another file" ]]
 	[ "$(sha256sum "$W/back")" = "$sum" ]
@@ -154,7 +159,8 @@ other() { timeout 20 vmrun --name other --kernel "$STEP" --memory 32M --serial n
 	on_a vmrun ctl web quit
 	wait_gone 10 "$AVM"
 	start_vm web --restore "$W/web.vms"
-	[ "$(vmrun ctl web inspect | jq -c '[.nodes[].state["virtio-blk"].capacity // empty]')" = '[2048]' ]
+	[ "$(vmrun ctl web inspect | jq -c '[.nodes[].state["virtio-blk"].capacity // empty]')" = \
+		'[2048]' ]
 }
 
 # small SIZE: a file system of that size at $W/small.
@@ -170,13 +176,17 @@ small() {
 	need_debian
 	small 1M
 	truncate -s 16M "$W/small/disk"
-	start_vm web --kernel "$GUEST/vmlinux" --initrd "$GUEST/root" --memory 256M --rng --disk "root=$W/small/disk" --append \
-		"console=ttyS0 quiet vmferry=sh:head,-c,2097152,/dev/urandom>/tmp/f;sha256sum,/tmp/f;dd,if=/tmp/f,of=/dev/vda,bs=64k,conv=fsync;echo,written,\$?"
+	local cmd='head,-c,2097152,/dev/urandom>/tmp/f;sha256sum,/tmp/f;'
+	cmd+='dd,if=/tmp/f,of=/dev/vda,bs=64k,conv=fsync;echo,written,$?'
+	start_vm web --kernel "$GUEST/vmlinux" --initrd "$GUEST/root" --memory 256M \
+		--rng --disk "root=$W/small/disk" \
+		--append "console=ttyS0 quiet vmferry=sh:$cmd"
 	vmrun ctl web wait BLOCK_IO_ERROR timeout=240
 	vmrun ctl web wait STOP timeout=20
 	status_is web io-error
 	vmrun ctl web events | jq -e '.events | map(select(.event == "BLOCK_IO_ERROR"))[0].data ==
-		{device: "root", operation: "write", action: "stop", nospace: true, reason: "No space left on device"}'
+		{device: "root", operation: "write", action: "stop", nospace: true,
+			reason: "No space left on device"}'
 	vmrun ctl web query-block | jq -e '.[0]["io-status"] == "nospace"'
 	vmrun ctl web query-status | jq -e '.["vmferry-holders"] == ["io-error"]'
 	n=$(vmrun ctl web events | jq .seq)
@@ -190,10 +200,16 @@ small() {
 	mount -o remount,size=8M "$W/small"
 	start_vm web2 --restore "$W/web.vms"
 	wait_line 120 'written 0' "$W/web2.out"
-	[ "$(head -c 2097152 "$W/small/disk" | sha256sum | cut -d' ' -f1)" = "$(grep -aoE '^[0-9a-f]{64}' "$W/web.out")" ]
+	[ "$(head -c 2097152 "$W/small/disk" | sha256sum | cut -d' ' -f1)" = \
+		"$(grep -aoE '^[0-9a-f]{64}' "$W/web.out")" ]
 	run -1 grep -aE 'I/O error|rror,' "$W/web.out" "$W/web2.out"
 }
-stalled_again() { status_is "$1" io-error && [ "$(vmrun ctl "$1" events | jq '.events | map(select(.event == "BLOCK_IO_ERROR"))[0]["vmferry-seq"]')" -gt "$2" ]; }
+stalled_again() {
+	status_is "$1" io-error &&
+		[ "$(vmrun ctl "$1" events |
+		jq '.events | map(select(.event == "BLOCK_IO_ERROR"))[0]["vmferry-seq"]')" \
+		-gt "$2" ]
+}
 
 @test "disk: a block device that was written to anywhere since the save is refused, and one that was not is taken" {
 	need_loops
@@ -209,7 +225,8 @@ stalled_again() { status_is "$1" io-error && [ "$(vmrun ctl "$1" events | jq '.e
 		vmrun ctl again quit
 		wait_gone 10 "$VMPID"
 	done
-	printf x | dd of="$LOOP" bs=1 seek=100000 conv=notrunc status=none      # between the samples
+	# between the samples
+	printf x | dd of="$LOOP" bs=1 seek=100000 conv=notrunc status=none
 	run -3 timeout 20 vmrun --name again --restore "$W/web.vms" --serial none
 	[[ $output == *"disk changed since the state was saved: root (written to)"* ]]
 	start_vm again --restore "$W/web.vms" --disk-changed=accept

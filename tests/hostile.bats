@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# What comes back in from outside is hostile: damaged, cut short, or made to open other people's files.
+# What comes back in from outside is hostile: damaged, cut short, or made to open other people's
+# files.
 load lib/vm
 
 setup() { vm_setup; }
@@ -7,7 +8,7 @@ teardown() { vm_teardown; }
 
 # bats file_tags=accel
 
-# A small snapshot of a guest that stands still, in $W/a.vms. Arguments: vmrun options.
+# A small snapshot of an idle guest, in $W/a.vms. Arguments: vmrun options.
 small_snapshot() {
 	start_step a "pages=16 still=1" --memory 16M "$@"
 	vmsnap a --stop-after "$W/a.vms" 2>/dev/null
@@ -30,10 +31,13 @@ small_snapshot() {
 	    bad = bytearray(data); bad[at] ^= 1 << bit
 	    open(sys.argv[2], 'wb').write(bad)
 	    for cmd in (['vminspect', 'verify', sys.argv[2]],
-	                ['vmrun', '--name', 'bad', '--restore', sys.argv[2], '--trust-paths', '--serial', 'none']):
-	        r = subprocess.run(cmd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+	                ['vmrun', '--name', 'bad', '--restore', sys.argv[2], '--trust-paths',
+	                 '--serial', 'none']):
+	        r = subprocess.run(cmd, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+	                           timeout=60)
 	        lines = r.stderr.strip().split('\n')
-	        if r.returncode != 3 or len(lines) != 1 or (cmd[0] == 'vminspect' and 'byte' not in lines[0]):
+	        placed = cmd[0] != 'vminspect' or 'byte' in lines[0]
+	        if r.returncode != 3 or len(lines) != 1 or not placed:
 	            sys.exit(f'byte {at} bit {bit}: {cmd[0]} gave {r.returncode}: {r.stderr!r}')
 	END
 }
@@ -48,15 +52,18 @@ small_snapshot() {
 	for n in range(0, len(data), int(sys.argv[3])):
 	    open(sys.argv[2], 'wb').write(data[:n])
 	    for cmd in (['vminspect', 'verify', sys.argv[2]],
-	                ['vmrun', '--name', 'bad', '--restore', sys.argv[2], '--trust-paths', '--serial', 'none']):
-	        r = subprocess.run(cmd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+	                ['vmrun', '--name', 'bad', '--restore', sys.argv[2], '--trust-paths',
+	                 '--serial', 'none']):
+	        r = subprocess.run(cmd, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+	                           timeout=60)
 	        if r.returncode != 3 or r.stderr.count('\n') != 1:
 	            sys.exit(f'cut at {n}: {cmd[0]} gave {r.returncode}: {r.stderr!r}')
 	END
 }
 
 @test "hostile: a snapshot of another host, from a pipe or a file of ours, opens none of the files it names, and says which" {
-	export ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0      # leaks are not to be found under ptrace
+	# leaks are not to be found under ptrace
+	export ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0
 	truncate -s 1M "$W/secret"
 	small_snapshot --disk "root=$W/secret"
 	rm "$W/a.out"
@@ -75,16 +82,20 @@ small_snapshot() {
 
 	# our own words open what we name, and nothing else
 	truncate -s 1M "$W/mine"
-	run -3 --separate-stderr bash -c 'cat "$1" | vmrun --name b --restore - --disk "root=$2" --serial none' - "$W/a.vms" "$W/mine"
+	run -3 --separate-stderr bash \
+		-c 'cat "$1" | vmrun --name b --restore - --disk "root=$2" --serial none' - \
+		"$W/a.vms" "$W/mine"
 	[[ "$stderr" == *root* ]]      # another disk than was saved: moved on
 }
 
 @test "hostile: an incoming tree that names other people's files opens none" {
-	export ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0      # leaks are not to be found under ptrace
+	# leaks are not to be found under ptrace
+	export ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0
 	truncate -s 1M "$W/secret"
 	small_snapshot --disk "root=$W/secret"
 	vminspect tree --config --dtb "$W/a.dtb" "$W/a.vms"
-	run -3 --separate-stderr strace -f -qq -e trace=openat,open,creat -o "$W/trace" vmrun --name b --incoming - <"$W/a.dtb"
+	run -3 --separate-stderr strace -f -qq -e trace=openat,open,creat -o "$W/trace" vmrun \
+		--name b --incoming - <"$W/a.dtb"
 	[[ "$stderr" == *root* ]]
 	run -1 grep -E 'secret' "$W/trace"
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Real Debian on the software CPU, 1 and 4 harts: work in progress goes on right across save, restore and move.
+# Real Debian on the software CPU, 1 and 4 harts: work in progress goes on right across save,
+# restore and move.
 load lib/vm
 # bats file_tags=slow
 
@@ -10,7 +11,8 @@ teardown() { vm_teardown; }
 start_linux() {
 	local name=$1 harts=$2 what=$3
 	shift 3
-	start_vm "$name" --kernel "$GUEST/vmlinux" --initrd "$GUEST/root" --memory 256M --cpus "$harts" --rng \
+	start_vm "$name" --kernel "$GUEST/vmlinux" --initrd "$GUEST/root" --memory 256M \
+		--cpus "$harts" --rng \
 		--append "console=ttyS0 quiet vmferry=$what" "$@"
 	wait_line 90 'guest ready' "$W/$name.out"
 }
@@ -27,7 +29,8 @@ uptime_of() { grep -aoE 'tick [0-9]+ up [0-9.]+' "$1" | tail -n 1 | awk '{print 
 # work_goes_on NAME: sums, disk writes and ticks each appear anew in its output, and none is bad
 work_goes_on() {
 	local out=$W/$1.out s d t
-	s=$(grep -acE 'sum [0-9]+ ok' "$out") d=$(grep -acE 'disk [0-9]+ ok' "$out") t=$(last_tick "$out")
+	s=$(grep -acE 'sum [0-9]+ ok' "$out") d=$(grep -acE 'disk [0-9]+ ok' "$out") \
+		t=$(last_tick "$out")
 	until_true 60 lines_above "$out" 'sum [0-9]+ ok' "$((s + 1))"
 	until_true 60 lines_above "$out" 'disk [0-9]+ ok' "$d"
 	until_true 60 tick_above "$out" "$t"
@@ -62,19 +65,27 @@ circle_of_linux() {
 	[[ "$stderr" == *root*disk* ]]
 }
 
-@test "linux: a sha256sum, disk writes and a counter go on across save, file and pipe; 1 hart" { circle_of_linux 1; }
-@test "linux: a sha256sum, disk writes and a counter go on across save, file and pipe; 4 harts" { circle_of_linux 4; }
+@test "linux: a sha256sum, disk writes and a counter go on across save, file and pipe; 1 hart" {
+	circle_of_linux 1
+}
+@test "linux: a sha256sum, disk writes and a counter go on across save, file and pipe; 4 harts" {
+	circle_of_linux 4
+}
 
 move_of_linux() {
 	need_debian
 	make_disk "$W/disk"
 	start_linux web "$1" work --disk "root=$W/disk"
 	work_goes_on web
-	VMFERRY_RUNTIME_DIR=$W/run2 VMFERRY_STATE_DIR=$W/state2 vmmigrate --listen 127.0.0.1:0 --once \
+	VMFERRY_RUNTIME_DIR=$W/run2 VMFERRY_STATE_DIR=$W/state2 vmmigrate --listen 127.0.0.1:0 \
+		--once \
 		-- --serial "file:$W/there.out" --disk "root=$W/disk" >"$W/listen.log" 2>&1 3>&- &
 	PIDS+=("$!")
 	wait_line 10 'listening on' "$W/listen.log"
-	vmmigrate web "127.0.0.1:$(port_in "$W/listen.log")" 2>"$W/move.err" || { cat "$W/move.err" "$W/listen.log" >&2; return 1; }
+	vmmigrate web "127.0.0.1:$(port_in "$W/listen.log")" 2>"$W/move.err" || {
+		cat "$W/move.err" "$W/listen.log" >&2
+		return 1
+	}
 	wait_gone 10 "$VMPID"
 	work_goes_on there
 	VMFERRY_RUNTIME_DIR=$W/run2 vmrun ctl web query-status | jq -e '.status == "running"'
@@ -102,12 +113,14 @@ move_of_linux() {
 	[ "$first" -ge $((was + 8)) ]
 }
 
-# The numbers that a VM has said since its restore, but for two that may have been drawn before the save.
+# The numbers that a VM has said since its restore, but for two that may have been drawn before
+# the save.
 randoms() { tr -d '\r' <"$1" | grep -aoE '^rand( [0-9a-f]{2}){16}$' | tail -n +3 | sort; }
 
 @test "linux: two VMs restored from one snapshot draw different random numbers" {
 	need_debian
-	start_linux web 1 'sh:while,:;do,head,-c,16,/dev/urandom|od,-An,-tx1|sed,s/^/rand/;usleep,20000;done'
+	start_linux web 1 \
+		'sh:while,:;do,head,-c,16,/dev/urandom|od,-An,-tx1|sed,s/^/rand/;usleep,20000;done'
 	wait_line 30 '^rand ' "$W/web.out"
 	vmsnap -q --stop-after web "$W/web.vms"
 	wait_gone 10 "$VMPID"
@@ -146,8 +159,10 @@ randoms() { tr -d '\r' <"$1" | grep -aoE '^rand( [0-9a-f]{2}){16}$' | tail -n +3
 
 @test "linux: powers off with status 0, reboots under --on-reboot=exit with 16" {
 	need_debian
-	run -0 vmrun --name off --kernel "$GUEST/vmlinux" --initrd "$GUEST/root" --serial "file:$W/off.out" \
+	run -0 vmrun --name off --kernel "$GUEST/vmlinux" --initrd "$GUEST/root" \
+		--serial "file:$W/off.out" \
 		--append "console=ttyS0 quiet vmferry=off"
-	run -16 vmrun --name re --kernel "$GUEST/vmlinux" --initrd "$GUEST/root" --serial "file:$W/re.out" --on-reboot=exit \
+	run -16 vmrun --name re --kernel "$GUEST/vmlinux" --initrd "$GUEST/root" \
+		--serial "file:$W/re.out" --on-reboot=exit \
 		--append "console=ttyS0 quiet vmferry=sh:reboot,-f"
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# docs/handover.pml, the hand-over as a Spin model, in its small instances. `make model` runs the larger ones.
+# docs/handover.pml, the hand-over as a Spin model, in its small instances. `make model` runs the
+# larger ones.
 load lib/vm
 
 setup() { TOP=$(cd "$(dirname "$BATS_TEST_FILENAME")/.." && pwd); }
@@ -17,6 +18,9 @@ setup() { TOP=$(cd "$(dirname "$BATS_TEST_FILENAME")/.." && pwd); }
 	run -0 env JOBS="$(nproc)" "$TOP/tests/tools/run-model" fault-{1..9} fault-start
 	echo "$output"
 	for n in 1:last 2:two 3:two 4:last 5:doubt 6:old 7:doubt 8:old 9:last start:two; do
-		grep -qE "^fault-${n%:*} .*: found: .*${n#*:}" <<<"$output" || { echo "not so: $n"; return 1; }
+		grep -qE "^fault-${n%:*} .*: found: .*${n#*:}" <<<"$output" || {
+			echo "not so: $n"
+			return 1
+		}
 	done
 }

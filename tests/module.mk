@@ -1,27 +1,32 @@
 # SPDX-License-Identifier: MIT
-# tests: what `make check` runs. Programs of the tests are listed beside them, one fragment each:
-#   unit/NAME.mk    UNITS += NAME_test, NAME_test_SRCS := files beyond tests/unit/NAME_test.c, format.a and libcommon.a
-#   tools/NAME.mk   TOOLS += NAME,      NAME_SRCS likewise for tests/tools/NAME.c
-#   fuzz/NAME.mk    FUZZ  += NAME,      NAME_fuzz_SRCS likewise for tests/fuzz/NAME.c
+# tests: what `make check` runs. The programs are listed in unit/list.mk, tools/list.mk and
+# fuzz/list.mk: a row names a program and its sources.
 UNITS :=
 TOOLS :=
 FUZZ  :=
-include $(sort $(wildcard tests/unit/*.mk tests/tools/*.mk tests/fuzz/*.mk))
+# $(1) name, $(2) sources beside its own file: those may be none
+unit   = $(eval UNITS += $(1)_test)$(eval $(1)_test_SRCS := $(2))
+tool   = $(eval TOOLS += $(1))$(eval $(1)_SRCS := $(2))
+target = $(eval FUZZ += $(1))$(eval $(1)_fuzz_SRCS := $(2))
+include tests/unit/list.mk tests/tools/list.mk tests/fuzz/list.mk
 
 TEST_LDLIBS := -larchive -lfdt -ljansson -lzstd -lxxhash -lcrypto -lm -pthread
-test_flags   = -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. $(faultflags) $(WARN) -Wno-missing-prototypes \
-	       $(CFLAGS) $(flags_$(SAN)) -pthread
+test_flags   = -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. $(faultflags) $(WARN) \
+	       -Wno-missing-prototypes $(CFLAGS) $(flags_$(SAN)) -pthread
 
 # $(1) program, $(2) its source, $(3) further sources
 define testprog
-$(BUILD)/tests/$(1): $(BUILD)/$(2:.c=.o) $(patsubst %.c,$(BUILD)/%.o,$(3)) $(BUILD)/format.a $(BUILD)/libcommon.a
+$(BUILD)/tests/$(1): $(BUILD)/$(2:.c=.o) $(patsubst %.c,$(BUILD)/%.o,$(3)) \
+		$(BUILD)/format.a $(BUILD)/libcommon.a
 	@mkdir -p $$(@D)
-	$$(call say,LD,$$@)$$(CC) $$(CFLAGS) $$(flags_$$(SAN)) $$(LDFLAGS) -o $$@ $$^ $$(TEST_LDLIBS)
+	$$(call say,LD,$$@)$$(CC) $$(CFLAGS) $$(flags_$$(SAN)) $$(LDFLAGS) -o $$@ $$^ \
+		$$(TEST_LDLIBS)
 TESTPROGS += $(BUILD)/tests/$(1)
 -include $(BUILD)/$(2:.c=.d) $(patsubst %.c,$(BUILD)/%.d,$(3))
 endef
 TESTPROGS :=
-$(foreach u,$(UNITS),$(eval $(call testprog,$(u),tests/unit/$(u).c,$($(u)_SRCS))))
+unit_srcs = tests/unit/tap.c $($(1)_SRCS)
+$(foreach u,$(UNITS),$(eval $(call testprog,$(u),tests/unit/$(u).c,$(call unit_srcs,$(u)))))
 $(foreach t,$(TOOLS),$(eval $(call testprog,$(t),tests/tools/$(t).c,$($(t)_SRCS))))
 
 # Test sources: a helper needs no prototype of its own, a fuzz target's entry point has none.
@@ -29,21 +34,24 @@ $(BUILD)/tests/%.o: tests/%.c GNUmakefile | ready
 	@mkdir -p $(@D)
 	$(call say,CC,$<)$(CC) $(test_flags) -MMD -MP -c -o $@ $<
 
-# Fuzz targets: replayed over their corpus by check with any compiler; `make fuzz` builds them with libFuzzer. Both accept any
-# hash (VMFERRY_FUZZ), else a target dies at the first one.
+# Fuzz targets: replayed over their corpus by check with any compiler; `make fuzz` builds them with
+# libFuzzer. Both accept any hash (VMFERRY_FUZZ), because no fuzzer finds the right one.
 fuzz_srcs = $(addprefix format/,$(format_SRCS)) $(addprefix libcommon/,$(libcommon_SRCS))
 fuzz_flags = -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DVMFERRY_FUZZ -I. -g -O1 -pthread
 fuzz_san   = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 # $(1) compiler's folder, $(2) target, $(3) further sources: its objects
-fuzz_objs  = $(patsubst %.c,$(BUILD)/fuzz/$(1)/%.o,tests/fuzz/$(2).c $(3) $(fuzz_srcs) $($(2)_fuzz_SRCS))
+fuzz_objs  = $(patsubst %.c,$(BUILD)/fuzz/$(1)/%.o,tests/fuzz/$(2).c $(3) $(fuzz_srcs) \
+	     $($(2)_fuzz_SRCS))
 define fuzzprog
 $(BUILD)/fuzz/$(1)-replay: $(call fuzz_objs,replay,$(1),tests/fuzz/replay.c)
 	$$(call say,LD,$$@)$$(CC) $$(fuzz_flags) $$(flags_$$(SAN)) -o $$@ $$^ $$(TEST_LDLIBS)
 $(BUILD)/fuzz/$(1): $(call fuzz_objs,fuzzer,$(1),)
-	$$(call say,LD,$$@)clang $$(fuzz_flags) $$(subst fuzzer-no-link,fuzzer,$$(fuzz_san)) -o $$@ $$^ $$(TEST_LDLIBS)
+	$$(call say,LD,$$@)clang $$(fuzz_flags) $$(subst fuzzer-no-link,fuzzer,$$(fuzz_san)) \
+		-o $$@ $$^ $$(TEST_LDLIBS)
 FUZZPROGS   += $(BUILD)/fuzz/$(1)
 REPLAYPROGS += $(BUILD)/fuzz/$(1)-replay
-FUZZOBJS    += $(call fuzz_objs,replay,$(1),tests/fuzz/replay.c) $(call fuzz_objs,fuzzer,$(1),)
+FUZZOBJS    += $(call fuzz_objs,replay,$(1),tests/fuzz/replay.c)
+FUZZOBJS    += $(call fuzz_objs,fuzzer,$(1),)
 endef
 FUZZPROGS   :=
 REPLAYPROGS :=
@@ -60,7 +68,6 @@ $(BUILD)/fuzz/fuzzer/%.o: %.c GNUmakefile | ready
 
 include tests/sim/module.mk
 
-# Guests are committed as binaries; rebuilt into $(BUILD) and compared by check where the cross compiler is there.
 .PHONY: test-programs check quick fuzz model kills lint bench demo
 test-programs: tools $(TESTPROGS) $(REPLAYPROGS)
 
@@ -70,7 +77,7 @@ fuzz:
 	@$(MAKE) -j$(JOBS) $(FUZZPROGS)
 	@FUZZ_SECONDS='$(FUZZ_SECONDS)' tests/tools/run-fuzz '$(BUILD)' $(FUZZ)
 
-# MODEL: some of the instances of docs/handover.pml, such as 'small fault-3'; all of them by default.
+# MODEL: some of the instances of docs/handover.pml, such as 'small fault-3'; all by default.
 model:
 	@tests/tools/need-packages build model
 	@JOBS='$(JOBS)' CC='$(CC)' tests/tools/run-model $(MODEL)
@@ -89,8 +96,9 @@ check:
 	@tests/tools/need-packages build check
 	@$(MAKE) -j$(JOBS) test-programs
 	@if [ -z '$(FAULTS)' ]; then $(MAKE) -j$(JOBS) FAULTS=1 tools; fi
-	@BUILD='$(abspath $(BUILD))' FAULTS_BUILD='$(abspath $(BUILD)$(if $(FAULTS),,-faults))' SAN='$(SAN)' CC='$(CC)' JOBS='$(JOBS)' \
-		UNITS='$(UNITS)' FUZZ='$(FUZZ)' tests/tools/run-check $(TESTS)
+	@BUILD='$(abspath $(BUILD))' FAULTS_BUILD='$(abspath $(BUILD)$(if $(FAULTS),,-faults))' \
+		SAN='$(SAN)' CC='$(CC)' JOBS='$(JOBS)' UNITS='$(UNITS)' FUZZ='$(FUZZ)' \
+		tests/tools/run-check $(TESTS)
 
 lint:
 	@tests/tools/need-packages build check

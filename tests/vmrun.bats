@@ -27,7 +27,8 @@ key() {
 # a snapshot of a step guest with two disks, a serial line on a file and an rng: $W/a.vms
 snapshot_with_everything() {
 	truncate -s 1M "$W/root.img" "$W/data.img"
-	start_vm a --kernel "$STEP" --append pages=64 --memory 64M --rng --disk "root=$W/root.img" --disk "data=$W/data.img,ro"
+	start_vm a --kernel "$STEP" --append pages=64 --memory 64M --rng --disk "root=$W/root.img" \
+		--disk "data=$W/data.img,ro"
 	wait_line 20 'step guest' "$W/a.out"
 	vmsnap -q a "$W/a.vms"
 	vmrun ctl a quit
@@ -76,7 +77,9 @@ snapshot_with_everything() {
 	env -i "$(command -v vmrun)" --version | grep -q '^vmrun (vmferry) '
 	env -i "$(command -v vmrun)" info | grep -q '^accelerators'
 	env -i "$(command -v vmrun)" info | grep -qE '^  soft +riscv64-1 +yes, 1 to 8 CPUs$'
-	env -i "$(command -v vmrun)" info --json | jq -e '.accelerators[] | select(.name == "soft" and .machine == "riscv64-1" and .available) | .cpus == 8'
+	env -i "$(command -v vmrun)" info --json |
+		jq -e '.accelerators[] | select(.name == "soft" and .machine == "riscv64-1" and
+			.available) | .cpus == 8'
 	run -3 vmrun --kernel "$TOP/tests/guests/step.elf" --cpus 9 --serial none
 	[[ "$output" == *"software CPU: number of CPUs out of range: 9 (valid: 1 to 8)" ]]
 	env -i "$(command -v vmrun)" selftest | grep -q '^soft: ok'
@@ -110,22 +113,27 @@ snapshot_with_everything() {
 		run -2 --separate-stderr timeout 20 vmrun "${boot[@]}" --serial "file:$W/$f"
 		[[ $stderr == "vmrun: serial port 'console': $W/$f is "*" of this VM; name another file" ]]
 	done
-	run -2 --separate-stderr timeout 20 vmrun "${boot[@]}" --serial none --virtio-console "file:$W/root.img"
+	run -2 --separate-stderr timeout 20 vmrun "${boot[@]}" --serial none \
+		--virtio-console "file:$W/root.img"
 	[[ $stderr == "vmrun: serial port 'hvc0': "*"is disk 'root' of this VM"* ]]
 	run -2 --separate-stderr timeout 20 vmrun --restore "$W/a.vms" --serial "file:$W/a.vms"
 	[[ $stderr == *"is the snapshot; "* ]]
-	run -2 --separate-stderr timeout 20 vmrun --restore - --trust-paths --serial "file:$W/a.vms" <"$W/a.vms"
+	run -2 --separate-stderr timeout 20 vmrun --restore - --trust-paths \
+		--serial "file:$W/a.vms" <"$W/a.vms"
 	[[ $stderr == *"is the snapshot; "* ]]
-	run -2 --separate-stderr timeout 20 vmrun --name x --kernel "$STEP" --control "$W/x" --serial "file:$W/x.lock"
+	run -2 --separate-stderr timeout 20 vmrun --name x --kernel "$STEP" --control "$W/x" \
+		--serial "file:$W/x.lock"
 	[[ $stderr == *"is the VM's lock file; "* ]]
 	(cd "$W" && sha256sum -c --quiet sums)
 	# One that is not there is no disk either.
-	run -2 --separate-stderr timeout 20 vmrun --kernel "$STEP" --disk "$W/new" --serial "file:$W/new"
+	run -2 --separate-stderr timeout 20 vmrun --kernel "$STEP" --disk "$W/new" \
+		--serial "file:$W/new"
 }
 
 @test "vmrun: --control PATH does not take a file of the user's for its lock" {
 	echo '[[package]]' >"$W/Cargo.lock"
-	run -3 --separate-stderr timeout 20 vmrun --name c --kernel "$STEP" --serial none --control "$W/Cargo.sock"
+	run -3 --separate-stderr timeout 20 vmrun --name c --kernel "$STEP" --serial none \
+		--control "$W/Cargo.sock"
 	[[ $stderr == *"$W/Cargo.lock: exists and is not a lock file of vmrun"* ]]
 	[ "$(cat "$W/Cargo.lock")" = '[[package]]' ]
 	: >"$W/Cargo.lock"
@@ -146,7 +154,8 @@ snapshot_with_everything() {
 		wait "$VMPID" && status=0 || status=$?
 		[ "$status" = "${signal#*:}" ]
 	done
-	start_vm a --kernel "$STEP" --append pages=64 --memory 64M --serial "unix:$W/a" --on-reboot exit
+	start_vm a --kernel "$STEP" --append pages=64 --memory 64M --serial "unix:$W/a" \
+		--on-reboot exit
 	key "$W/a" r
 	wait "$VMPID" && status=0 || status=$?
 	[ "$status" = 16 ]
@@ -161,7 +170,8 @@ snapshot_with_everything() {
 	vmrun ctl a quit
 	wait "$typist" || true
 	wait_gone 10 "$VMPID"
-	start_vm b --kernel "$STEP" --append pages=64 --memory 64M --serial "unix:$W/b" --on-reboot pause
+	start_vm b --kernel "$STEP" --append pages=64 --memory 64M --serial "unix:$W/b" \
+		--on-reboot pause
 	key "$W/b" r 3>&- &
 	vmrun ctl b wait RESET timeout=20
 	until_true 10 status_is b paused
@@ -208,8 +218,11 @@ elsewhere() { VMFERRY_STATE_DIR=$W/elsewhere "$@"; }
 opens_none_of() {
 	local pattern=$1
 	shift
-	export ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0      # leaks are not to be found under ptrace
-	run -3 --separate-stderr strace -f -qq -o "$W/trace" -e trace=open,openat,openat2,creat,unlink,unlinkat,truncate,bind,connect timeout 20 "$@"
+	# leaks are not to be found under ptrace
+	export ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0
+	run -3 --separate-stderr strace -f -qq -o "$W/trace" \
+		-e trace=open,openat,openat2,creat,unlink,unlinkat,truncate,bind,connect timeout \
+		20 "$@"
 	[ "${#stderr_lines[@]}" = 1 ]
 	run -1 grep -E "$pattern" "$W/trace"
 	grep -q 'openat' "$W/trace"
@@ -222,7 +235,8 @@ opens_none_of() {
 	run -3 --separate-stderr timeout 20 vmrun --restore "$W/a.vms" --name p2
 	[[ $stderr = *"--serial SPEC (serial console)"*"--disk root=PATH"*"--disk data=PATH"* ]]
 	[ "${#stderr_lines[@]}" = 1 ]
-	run -3 --separate-stderr elsewhere timeout 20 vmrun --restore - --name p3 < <(cat "$W/a.vms")
+	run -3 --separate-stderr elsewhere timeout 20 vmrun --restore - --name p3 < \
+		<(cat "$W/a.vms")
 	[[ $stderr = *"--serial SPEC (serial console)"*"--disk root=PATH"*"--disk data=PATH"*"not written by this user on this host"*--trust-paths* ]]
 	[ "${#stderr_lines[@]}" = 1 ]
 	[ ! -e "$W/root.img" ]
@@ -268,8 +282,10 @@ opens_none_of() {
 	snapshot_with_everything
 	chmod 0600 "$W/a.vms"
 	files='root\.img|data\.img|a\.out|step[_a-z0-9]*\.elf'
-	opens_none_of "$files" env VMFERRY_STATE_DIR="$W/elsewhere" vmrun --restore "$W/a.vms" --name b
-	opens_none_of "$files" env VMFERRY_STATE_DIR="$W/elsewhere" bash -c 'cat "$1" | vmrun --restore - --name b' - "$W/a.vms"
+	opens_none_of "$files" env VMFERRY_STATE_DIR="$W/elsewhere" vmrun --restore "$W/a.vms" \
+		--name b
+	opens_none_of "$files" env VMFERRY_STATE_DIR="$W/elsewhere" bash \
+		-c 'cat "$1" | vmrun --restore - --name b' - "$W/a.vms"
 	[ ! -e "$W/elsewhere/snapshot.key" ]      # a restore makes none
 	chmod 0644 "$W/state/snapshot.key"
 	opens_none_of "$files" vmrun --restore "$W/a.vms" --name b
@@ -291,7 +307,8 @@ opens_none_of() {
 	            data = open(path, 'rb').read()
 	            assert key not in data and key.hex().encode() not in data.lower(), path
 	END
-	PYTHONDONTWRITEBYTECODE=1 "$TOP/tests/format/vmsread.py" --key "$W/state/snapshot.key" "$W/a.vms" | jq -e '.auth == ["configuration", "all"]'
+	PYTHONDONTWRITEBYTECODE=1 "$TOP/tests/format/vmsread.py" --key "$W/state/snapshot.key" \
+		"$W/a.vms" | jq -e '.auth == ["configuration", "all"]'
 }
 
 @test "vmrun: a snapshot of ours that was altered is refused, wherever it was" {
@@ -303,7 +320,8 @@ opens_none_of() {
 	# the same machine in another state
 	retree --keep-macs "$W/a.vms" "$W/state.vms" /vm/state/clock guest-ns 0 1
 	vminspect verify "$W/state.vms"
-	run -3 --separate-stderr timeout 20 vmrun --restore "$W/state.vms" --name b --serial "file:$W/b.out"
+	run -3 --separate-stderr timeout 20 vmrun --restore "$W/state.vms" --name b \
+		--serial "file:$W/b.out"
 	[[ $stderr = *"modified after it was written by this host"* ]]
 	[ ! -s "$W/b.out" ]
 	start_vm b --restore "$W/state.vms" --trust-paths
@@ -312,7 +330,8 @@ opens_none_of() {
 
 @test "vmrun: a recorded file: or unix: is not created, appended to or unlinked unless it is given anew" {
 	for spec in file unix; do
-		start_vm a$spec --kernel "$STEP" --append "pages=64 tick=1000 pace=20" --memory 64M --serial "$spec:$W/line"
+		start_vm a$spec --kernel "$STEP" --append "pages=64 tick=1000 pace=20" \
+			--memory 64M --serial "$spec:$W/line"
 		vmsnap -q a$spec "$W/$spec.vms"
 		vmrun ctl a$spec quit
 		wait_gone 10 "$VMPID"
@@ -323,7 +342,9 @@ opens_none_of() {
 			[ ! -e "$W/line" ]
 		done
 		# it is there, as somebody else's
-		if [ $spec = file ]; then echo keep >"$W/line"; else python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$W/line"; fi
+		if [ $spec = file ]; then echo keep >"$W/line"; else python3 \
+			-c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' \
+			"$W/line"; fi
 		for more in '' --trust-paths; do
 			opens_none_of "$W/line" vmrun --restore "$W/$spec.vms" --name b $more
 			[ -e "$W/line" ]
@@ -341,7 +362,9 @@ opens_none_of() {
 @test "vmrun: a disk the guest writes and of which nothing is recorded is refused like one that has moved on" {
 	snapshot_with_everything
 	cp "$W/a.vms" "$W/0.vms"
-	for cell in 0 1 2 3; do retree "$W/$cell.vms" "$W/$((cell + 1)).vms" /host/root digest $cell 0; done
+	for cell in 0 1 2 3; do
+		retree "$W/$cell.vms" "$W/$((cell + 1)).vms" /host/root digest $cell 0
+	done
 	run -3 --separate-stderr timeout 20 vmrun --restore "$W/4.vms" --trust-paths --serial none
 	[[ $stderr = *"root (not recorded)"*--disk-changed* ]]
 	[[ $stderr != *data* ]]
@@ -351,18 +374,22 @@ opens_none_of() {
 	wait_gone 10 "$VMPID"
 	# one that is only read needs no record
 	cp "$W/a.vms" "$W/0.vms"
-	for cell in 0 1 2 3; do retree "$W/$cell.vms" "$W/$((cell + 1)).vms" /host/data digest $cell 0; done
+	for cell in 0 1 2 3; do
+		retree "$W/$cell.vms" "$W/$((cell + 1)).vms" /host/data digest $cell 0
+	done
 	start_vm c --restore "$W/4.vms" --trust-paths
 	until_true 10 status_is c running
 }
 
-# stalled NAME BYTES [options]: a restore from a pipe that has brought BYTES of $W/a.vms and stays open, as descriptor 7. Its pid in $VMPID.
+# stalled NAME BYTES [options]: a restore from a pipe that has brought BYTES of $W/a.vms and stays
+# open, as descriptor 7. Its pid in $VMPID.
 stalled() {
 	local name=$1 bytes=$2
 	shift 2
 	rm -f "$W/pipe"
 	mkfifo "$W/pipe"
-	vmrun --restore - --name "$name" --uuid new --serial "unix:$W/$name.serial" "$@" <"$W/pipe" >"$W/$name.log" 2>&1 3>&- &
+	vmrun --restore - --name "$name" --uuid new --serial "unix:$W/$name.serial" "$@" \
+		<"$W/pipe" >"$W/$name.log" 2>&1 3>&- &
 	VMPID=$!
 	PIDS+=("$VMPID")
 	exec 7>"$W/pipe"
@@ -437,7 +464,8 @@ ended_with() {
 	# and is refused when the rest is damaged
 	stalled t "$half" --paused
 	until_true 20 status_is t restore-vm
-	tail -c +$((half + 1)) "$W/a.vms" | tr '\0' '\1' >&7 || true      # it may be gone before it has all
+	# it may be gone before it has all
+	tail -c +$((half + 1)) "$W/a.vms" | tr '\0' '\1' >&7 || true
 	ended_with 3
 	nothing_left t
 	[ "$(wc -l <"$W/t.log")" = 1 ]
@@ -547,7 +575,8 @@ ended_with() {
 	def life(act):
 	    master, slave = pty.openpty()
 	    before = termios.tcgetattr(slave)
-	    p = subprocess.Popen(['vmrun', '--name', 't', '--kernel', sys.argv[1], '--append', 'pages=64', '--memory', '64M'],
+	    p = subprocess.Popen(['vmrun', '--name', 't', '--kernel', sys.argv[1],
+	                          '--append', 'pages=64', '--memory', '64M'],
 	                         stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
 	    text = b''
 	    while b'step guest' not in text:
@@ -615,7 +644,8 @@ ended_with() {
 }
 
 @test "vmrun: memory larger than the host's, of a snapshot or a peer, is refused unless --overcommit is given" {
-	mib=$(awk '/^(MemTotal|SwapTotal):/ { kib += $2 } END { print int(kib / 1024) + 1024 }' /proc/meminfo)
+	mib=$(awk '/^(MemTotal|SwapTotal):/ { kib += $2 } END { print int(kib / 1024) + 1024 }' \
+		/proc/meminfo)
 	mksnap --ram "$mib" "$W/big.vms"
 	vminspect tree --config --dtb "$W/big.dtb" "$W/big.vms"
 	for how in "--restore $W/big.vms" "--incoming $W/big.dtb"; do
@@ -639,7 +669,8 @@ ended_with() {
 		run -3 --separate-stderr vmrun --restore "a.$tool"
 		[ "$stderr" = "vmrun: a.$tool: compressed with $tool: use $tool -dc a.$tool | vmrun --restore -" ]
 		run -3 --separate-stderr vmrun --restore - <"a.$tool"
-		[ "$stderr" = "vmrun: -: compressed with $tool: use $tool -dc FILE | vmrun --restore -" ]
+		[ "$stderr" = \
+			"vmrun: -: compressed with $tool: use $tool -dc FILE | vmrun --restore -" ]
 		# less than a header, too
 		echo | $tool -c >"short.$tool"
 		run -3 --separate-stderr vmrun --restore "short.$tool"

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# x86-64-1's ACPI tables under the reference compiler and interpreter: iasl reads what acpitables wrote.
+# x86-64-1's ACPI tables under the reference compiler and interpreter: iasl reads what acpitables
+# wrote.
 load ../lib/vm
 
 setup() { vm_setup; }

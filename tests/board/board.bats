@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# The board under a stock Debian guest: its drivers, our devices, and the host's files compared behind them.
+# The board under a stock Debian guest: its drivers, our devices, and the host's files compared
+# behind them.
 load ../lib/vm
 # bats file_tags=slow
 
@@ -15,8 +16,10 @@ board_guest() {
 	mkfs.ext4 -q "$W/a"
 	truncate -s 32M "$W/b"
 	head -c 1M /dev/urandom >"$W/c"
-	start_vm web --kernel "$GUEST/vmlinux" --initrd "$W/root" --memory 256M --cpus "$1" --rng --append "console=ttyS0 quiet" \
-		--disk "root=$W/a" --disk "data=$W/b" --disk "ro=$W/c,ro" --virtio-console "file:$W/hvc"
+	start_vm web --kernel "$GUEST/vmlinux" --initrd "$W/root" --memory 256M --cpus "$1" \
+		--rng --append "console=ttyS0 quiet" \
+		--disk "root=$W/a" --disk "data=$W/b" --disk "ro=$W/c,ro" \
+		--virtio-console "file:$W/hvc"
 	wait_line 90 'ready to work' "$W/web.out"
 }
 
@@ -26,8 +29,10 @@ board_is_right() {
 	wait_gone 20 "$VMPID"
 	tr -d '\r' <"$W/web.out" >"$W/out"
 	if grep BAD "$W/out"; then false; fi
-	for what in 'serial root data' 'cached copy ok' 'direct copy ok' 'after trim ok' 'writer 1 ok' 'writer 2 ok' 'writer 3 ok' \
-		'writer 4 ok' 'discard ok' 'entropy ok' 'clock ok' "vdc read-only: 1, sum $(sha256sum <"$W/c" | cut -d ' ' -f 1)" \
+	for what in 'serial root data' 'cached copy ok' 'direct copy ok' 'after trim ok' \
+		'writer 1 ok' 'writer 2 ok' 'writer 3 ok' \
+		'writer 4 ok' 'discard ok' 'entropy ok' 'clock ok' \
+		"vdc read-only: 1, sum $(sha256sum <"$W/c" | cut -d ' ' -f 1)" \
 		"sum of vdb $(sha256sum <"$W/b" | cut -d ' ' -f 1)"; do
 		grep -qF "$what" "$W/out" || { echo "not said: $what"; cat "$W/out"; false; }
 	done
@@ -58,11 +63,13 @@ boots_above() { [ "$(grep -c 'guest ready' "$W/web.out")" -gt "$1" ]; }
 @test "a guest that reboots starts anew; its disk's lock is held all the time" {
 	need_debian
 	truncate -s 8M "$W/a"
-	start_vm web --kernel "$GUEST/vmlinux" --initrd "$GUEST/root" --memory 256M --append "console=ttyS0 quiet vmferry=sh:sleep,1;reboot,-f" \
+	start_vm web --kernel "$GUEST/vmlinux" --initrd "$GUEST/root" --memory 256M \
+		--append "console=ttyS0 quiet vmferry=sh:sleep,1;reboot,-f" \
 		--disk "root=$W/a"
 	wait_line 90 'guest ready' "$W/web.out"
 	until_true 60 boots_above 1
-	run -3 --separate-stderr vmrun --name other --kernel "$GUEST/vmlinux" --disk "root=$W/a" --serial none
+	run -3 --separate-stderr vmrun --name other --kernel "$GUEST/vmlinux" --disk "root=$W/a" \
+		--serial none
 	# shellcheck disable=SC2154  # of bats
 	[[ $stderr == *"already in use by another VM"* ]]
 	vmrun ctl web quit

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-# Reboots of a VM whose kernel is not available: it is paused until its user gives one (docs/control.md 4). A VM that vmrun booted
-# itself has its images in memory; one that was restored or moved has the path at best, and here the file is gone.
+# Reboots of a VM whose kernel is not available: it is paused until its user gives one
+# (docs/control.md 4). A VM that vmrun booted itself has its images in memory; one that was
+# restored or moved has the path at best, and here the file is gone.
 load ../lib/vm
 load ../lib/move
 load ../control/control
@@ -56,15 +57,18 @@ pending() { boot_is "$1" '["kernel"]' true && status_is "$1" paused; }
 @test "reboot: without its kernel it pauses the VM, which boots again once one is given" {
 	start_bare a
 	boot_is a '["kernel"]' false
-	[ "$(vmrun list --json | jq -c '.[0].boot')" = '{"missing":["kernel"],"reset-pending":false}' ]
+	[ "$(vmrun list --json | jq -c '.[0].boot')" = \
+		'{"missing":["kernel"],"reset-pending":false}' ]
 	press a r
 	until_true 20 pending a
 	kill -0 "$VMPID"
 	run -0 vmrun ctl a wait VMFERRY_RESET_PENDING timeout=10
-	[[ "$(jq -r .data.reason <<<"$output")" =~ ^"kernel: not available: use 'vmrun ctl a set-boot kernel=PATH'"$ ]]
+	reason=$(jq -r .data.reason <<<"$output")
+	[[ $reason =~ ^"kernel: not available: use 'vmrun ctl a set-boot kernel=PATH'"$ ]]
 	vmrun ctl a wait STOP timeout=10
 	[ "$(vmrun ctl a query-status | jq -c '."vmferry-holders"')" = '["user"]' ]
-	ctl_refused "reset pending: kernel: not available: use 'vmrun ctl a set-boot kernel=PATH'" a cont
+	ctl_refused "reset pending: kernel: not available: use 'vmrun ctl a set-boot kernel=PATH'" \
+		a cont
 	ctl_refused "kernel: not available.*set-boot" a system_reset
 	pending a
 
@@ -75,7 +79,8 @@ pending() { boot_is "$1" '["kernel"]' true && status_is "$1" paused; }
 	until_true 20 boots a 1
 	boot_is a '[]' false
 	status_is a running
-	[ "$(vmrun ctl a wait RESET timeout=10 | jq -c .data)" = '{"guest":true,"reason":"guest-reset"}' ]
+	[ "$(vmrun ctl a wait RESET timeout=10 | jq -c .data)" = \
+		'{"guest":true,"reason":"guest-reset"}' ]
 	# From now on it has one.
 	press a r
 	until_true 20 boots a 2
@@ -96,7 +101,8 @@ pending() { boot_is "$1" '["kernel"]' true && status_is "$1" paused; }
 	until_true 20 pending a
 	grep -q "a: guest reset pending, VM paused: kernel: not available.*; then use 'vmrun ctl a cont'" "$W/a.log"
 	# One that ends at its reboot needs none.
-	start_vm b --restore "$W/bare.vms" --name b --uuid new --serial "unix:$W/b.serial" --on-reboot exit
+	start_vm b --restore "$W/bare.vms" --name b --uuid new --serial "unix:$W/b.serial" \
+		--on-reboot exit
 	b=$VMPID
 	run ! grep -q 'not available' "$W/b.log"
 	line_open b
@@ -116,22 +122,27 @@ pending() { boot_is "$1" '["kernel"]' true && status_is "$1" paused; }
 	ctl_refused 'not a kernel for machine' a set-boot "kernel=$W/text"
 	ctl_refused 'kernel: ' a set-boot "kernel=$W/cut.elf"
 	ctl_refused 'kernel: .*fifo: not a regular file$' a set-boot "kernel=$W/fifo"
-	ctl_refused 'initrd: .*fifo: not a regular file or directory' a set-boot "kernel=$STEP" "initrd=$W/fifo"
+	ctl_refused 'initrd: .*fifo: not a regular file or directory' a set-boot "kernel=$STEP" \
+		"initrd=$W/fifo"
 	ctl_refused 'kernel: /dev/zero: not a regular file' a set-boot kernel=/dev/zero
 	ctl_refused "kernel: $W: not a regular file" a set-boot "kernel=$W"
 	ctl_refused 'kernel: .*none: No such file' a set-boot "kernel=$W/none"
 	ctl_refused 'initrd: .*none: No such file' a set-boot "kernel=$STEP" "initrd=$W/none"
 	ctl_refused 'initrd: .*text: unsupported format' a set-boot "kernel=$STEP" "initrd=$W/text"
-	ctl_refused 'append: longer than 2047' a set-boot "kernel=$STEP" "append=$(printf 'x%.0s' {1..2048})"
+	ctl_refused 'append: longer than 2047' a set-boot "kernel=$STEP" \
+		"append=$(printf 'x%.0s' {1..2048})"
 	ctl_refused 'missing kernel, initrd or append' a set-boot
 	ctl_refused "'disk' is unexpected" a set-boot "disk=$W/text"
-	printf '%s' '{"execute":"qmp_capabilities"}{"execute":"vmferry-set-boot","arguments":{"kernel":"step.elf"}}' |
+	printf '%s' '{"execute":"qmp_capabilities"}' \
+		'{"execute":"vmferry-set-boot","arguments":{"kernel":"step.elf"}}' |
 		socat -t 5 - "UNIX-CONNECT:$VMFERRY_RUNTIME_DIR/a.sock" >"$W/raw"
 	grep -q "kernel: 'step.elf': not an absolute path" "$W/raw"
 	boot_is a '["kernel"]' false
 	[ "$(vmrun ctl a inspect | jq -r .machine)" = "$MACHINE" ]
 	vmsnap -q a "$W/same.vms"
-	[ "$(vminspect info --json "$W/same.vms" | jq -c '[.hosts[] | select(.class == "kernel" or .class == "initrd") | .name]')" = '["kernel"]' ]
+	[ "$(vminspect info --json "$W/same.vms" |
+		jq -c '[.hosts[] | select(.class == "kernel" or .class == "initrd") | .name]')" = \
+		'["kernel"]' ]
 	vminspect info "$W/same.vms" | grep -qF "$ARGS"
 	status_is a running
 }
@@ -155,8 +166,10 @@ pending() { boot_is "$1" '["kernel"]' true && status_is "$1" paused; }
 	(cd "$W/the guest" && vmrun ctl a set-boot "kernel=my kernel" initrd=root append=17)
 	boot_is a '[]' false
 	vmsnap -q a "$W/set.vms"
-	vminspect info --json "$W/set.vms" | jq -e --arg w "$W/the guest" '.machine.append == "17" and
-		([.hosts[] | select(.class == "kernel" or .class == "initrd") | .path] == [$w + "/my kernel", $w + "/root"])'
+	vminspect info --json "$W/set.vms" |
+		jq -e --arg w "$W/the guest" '.machine.append == "17" and
+			([.hosts[] | select(.class == "kernel" or .class == "initrd") | .path] ==
+				[$w + "/my kernel", $w + "/root"])'
 	vmrun ctl a set-boot "append=$ARGS"
 	press a r
 	until_true 20 boots a 1
@@ -168,7 +181,8 @@ pending() { boot_is "$1" '["kernel"]' true && status_is "$1" paused; }
 	rm -f "$W/k.elf"
 	cp "$STEP" "$W/both"
 	start_vm a --restore "$W/bare.vms" --name a --serial "file:$W/both"
-	ctl_refused "serial port 'console': .*both is kernel 'kernel' of this VM" a set-boot "kernel=$W/both"
+	ctl_refused "serial port 'console': .*both is kernel 'kernel' of this VM" a set-boot \
+		"kernel=$W/both"
 	boot_is a '["kernel"]' false
 }
 
@@ -214,13 +228,15 @@ pending() { boot_is "$1" '["kernel"]' true && status_is "$1" paused; }
 	vminspect tree "$W/held.vms" >"$W/tree"
 	grep -q 'vmferry,reset-pending' "$W/tree"
 	vminspect info "$W/held.vms" | grep -q 'stopped, guest reset pending'
-	[ "$(vminspect info --json "$W/held.vms" | jq -c '[.machine.stopped, .machine.reset_pending]')" = '[true,true]' ]
+	[ "$(vminspect info --json "$W/held.vms" |
+		jq -c '[.machine.stopped, .machine.reset_pending]')" = '[true,true]' ]
 	[ "$(vminspect info --json "$W/bare.vms" | jq .machine.reset_pending)" = false ]
 	python3 "$TOP/tests/vminspect/agree.py" "$W/held.vms" "$TOP/tests/format/vmsread.py"
 	pending a
 
 	# Elsewhere, with its kernel by option.
-	start_vm b --restore "$W/held.vms" --name b --uuid new --serial "file:$W/b.out" --kernel "$STEP"
+	start_vm b --restore "$W/held.vms" --name b --uuid new --serial "file:$W/b.out" \
+		--kernel "$STEP"
 	boot_is b '[]' true
 	status_is b paused
 	grep -q "b: restored paused: guest reset pending: use 'vmrun ctl b cont'" "$W/b.log"
@@ -229,7 +245,8 @@ pending() { boot_is "$1" '["kernel"]' true && status_is "$1" paused; }
 	boot_is b '[]' false
 	status_is b running
 
-	start_vm c --restore "$W/held.vms" --name c --uuid new --serial "file:$W/c.out" --kernel "$STEP" --cont
+	start_vm c --restore "$W/held.vms" --name c --uuid new --serial "file:$W/c.out" \
+		--kernel "$STEP" --cont
 	until_true 20 boots c 1
 	status_is c running
 	boot_is c '[]' false
@@ -250,7 +267,8 @@ pending() { boot_is "$1" '["kernel"]' true && status_is "$1" paused; }
 	grep -q 'a: kernel: not available' "$W/a.log"
 	press a r
 	until_true 20 pending a
-	start_vm_stdin b --restore - --name b --uuid new --serial "unix:$W/b.serial" --kernel "$STEP" <"$W/pipe.vms"
+	start_vm_stdin b --restore - --name b --uuid new --serial "unix:$W/b.serial" \
+		--kernel "$STEP" <"$W/pipe.vms"
 	PIDS+=("$VMPID")
 	run ! grep -q 'not available' "$W/b.log"
 	line_open b

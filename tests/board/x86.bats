@@ -61,7 +61,9 @@ generation_id() { field "$1" vmgenid@fed40000 guid; }
 
 @test "x86: 5 GiB of memory are two regions, the second above 4 GiB; saved and restored" {
 	start_step a pages=16 --memory 5G
-	vmrun ctl a inspect path=cpu@0 | jq -e '[.regions[] | [.name, .gpa, .size]] == [["ram", 0, 3221225472], ["ram-high", 4294967296, 2147483648]]'
+	vmrun ctl a inspect path=cpu@0 |
+		jq -e '[.regions[] | [.name, .gpa, .size]] == [["ram", 0, 3221225472], ["ram-high",
+			4294967296, 2147483648]]'
 	vmsnap -q --stop-after a "$W/a.vms"
 	wait_gone 10 "$VMPID"
 	start_vm r --restore "$W/a.vms"
@@ -76,7 +78,8 @@ generation_id() { field "$1" vmgenid@fed40000 guid; }
 		[[ ${stderr_lines[0]} == *"$2"* ]] || { echo "$stderr"; false; }
 	}
 	head -c 4096 /dev/zero >"$W/k"
-	printf '\x55\xaaXXHdrS\x0b\x02' | sed 's/XX/\xeb\x6a/' | dd of="$W/k" bs=1 seek=510 conv=notrunc status=none
+	printf '\x55\xaaXXHdrS\x0b\x02' | sed 's/XX/\xeb\x6a/' |
+		dd of="$W/k" bs=1 seek=510 conv=notrunc status=none
 	refused 2 'unsupported bzImage boot protocol 2.11, expected 2.12'
 	printf '\x0c' | dd of="$W/k" bs=1 seek=518 conv=notrunc status=none
 	refused 2 'bzImage without a 64-bit entry'

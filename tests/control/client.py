@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""A QMP client written from docs/control.md alone; each scenario prints what it saw and exits non-zero when it was not as written."""
+"""A QMP client written from docs/control.md alone; each scenario prints what it saw and exits
+non-zero when it was not as written."""
 import json, socket, sys, time
 
 
@@ -75,7 +76,8 @@ def session(path):
             assert e.get(ref, 'str') in names, e
         for m in e.get('members', []):
             assert m['type'] in names, e
-    for q in ('query-version', 'query-uuid', 'query-cpus-fast', 'query-block', 'query-memory-size-summary', 'query-status'):
+    for q in ('query-version', 'query-uuid', 'query-cpus-fast', 'query-block',
+              'query-memory-size-summary', 'query-status'):
         assert 'return' in c.do(q), q
     assert c.do('query-memory-size-summary')['return']['base-memory'] == 64 << 20
     assert c.do('query-cpus-fast')['return'][0]['thread-id'] > 0
@@ -93,7 +95,8 @@ def events(path):
     assert e['event'] == 'RESUME' and set(e['timestamp']) == {'seconds', 'microseconds'}
     a.do('system_reset')
     e = b.line()
-    assert e['event'] == 'RESET' and e['data'] == {'guest': False, 'reason': 'host-qmp-system-reset'}, e
+    assert e['event'] == 'RESET' and e['data'] == {'guest': False,
+                                                   'reason': 'host-qmp-system-reset'}, e
     mute.send('{"execute": "qmp_capabilities"}')
     assert mute.line() == {'return': {}}, 'no event before negotiation'
 
@@ -153,16 +156,19 @@ def half(path):
     c = Client(path)
     c.send('{"execute": "qmp_capabilities"}{"execute": "query-name"}')
     c.s.shutdown(socket.SHUT_WR)
-    assert 'QMP' in c.line() and c.line() == {'return': {}} and c.line() == {'return': {'name': 'a'}} and c.line() is None
+    assert 'QMP' in c.line() and c.line() == {'return': {}}
+    assert c.line() == {'return': {'name': 'a'}} and c.line() is None
 
 
 def spoilt(path):
-    """A request spoilt by a control character, and a bare word: an error each, and the next request is answered."""
+    """A request spoilt by a control character, and a bare word: an error each, and the next request
+    is answered."""
     c = Client(path)
     assert 'QMP' in c.line()
     c.do('qmp_capabilities')
     for text in ('{"execute": "stop\n', '{"execute": "stop\\\n', '{"execute": "st\top"\n',
-                 '{"execute": "stop\x1f\n', '{"execute": \x01\n', 'nonsense\n', 'nonsense', 'nonsense\t', '"stop"', ',', '\x1b', '\0'):
+                 '{"execute": "stop\x1f\n', '{"execute": \x01\n', 'nonsense\n', 'nonsense',
+                 'nonsense\t', '"stop"', ',', '\x1b', '\0'):
         c.send(text + '{"execute": "query-name", "id": 1}')
         first, second = c.answer(), c.answer()
         assert first['error']['class'] == 'GenericError' and 'id' not in first, (text, first)
@@ -185,22 +191,27 @@ def foreign(path):
 
 
 def garbage(path, seed):
-    """Random packets on a lease's channel, many leases: the VM must survive, whatever is answered."""
+    """Random packets on a lease's channel, many leases: the VM must survive, whatever is
+    answered."""
     import array, os, random, struct
     r = random.Random(int(seed))
     print('seed', seed)
     for turn in range(40):
         c = Client(path).negotiated()
-        c.send(json.dumps({'execute': 'vmferry-lease', 'arguments': {'kind': r.choice(['read', 'log']), 'holder': 'garbage'}}))
+        c.send(json.dumps({'execute': 'vmferry-lease',
+                           'arguments': {'kind': r.choice(['read', 'log']), 'holder': 'garbage'}}))
         data, fds, _, _ = socket.recv_fds(c.s, 65536, 4)
         if not fds:
             continue
         ch = socket.socket(fileno=fds[0])
         ch.settimeout(10)
         for _ in range(30):
-            verb = r.choice([0, 1, 1000, r.randrange(2 ** 32), 23] + [v for v in range(2, 20) if v not in (14, 10)])
-            a = [r.choice([0, 1, 1, 2, 99, 100, 4096, 2 ** 63, 2 ** 64 - 1, r.randrange(2 ** 64)]) for _ in range(6)]
-            m = struct.pack('<4I6Q16s256s', verb, r.randrange(2 ** 32), 0, 0, *a, r.randbytes(16), r.randbytes(256))
+            verb = r.choice([0, 1, 1000, r.randrange(2 ** 32), 23]
+                            + [v for v in range(2, 20) if v not in (14, 10)])
+            a = [r.choice([0, 1, 1, 2, 99, 100, 4096, 2 ** 63, 2 ** 64 - 1, r.randrange(2 ** 64)])
+                 for _ in range(6)]
+            m = struct.pack('<4I6Q16s256s', verb, r.randrange(2 ** 32), 0, 0, *a, r.randbytes(16),
+                            r.randbytes(256))
             if r.random() < 0.02:
                 m = m[:r.randrange(len(m))]
             try:

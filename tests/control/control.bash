@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash
-# For tests of the control socket and the lease: a lease driven verb by verb, a second host, records made by hand.
+# For tests of the control socket and the lease: a lease driven verb by verb, a second host,
+# records made by hand.
 
-# lease_open TAG VM KIND HOLDER: leasectl in the background; its input is fd ${LEASE[TAG]}, its answers $W/TAG.lease.
+# lease_open TAG VM KIND HOLDER: leasectl in the background; its input is fd ${LEASE[TAG]}, its
+# answers $W/TAG.lease.
 declare -gA LEASE LEASE_PID LEASE_AT
 lease_open() {
 	mkfifo "$W/$1.fifo"
@@ -62,17 +64,23 @@ on() {
 }
 
 uuid_of() { vmrun ctl "$1" query-uuid | jq -r .UUID; }
-# steps VM: a number that grows while the one-step guest runs: instructions retired by all harts; KVM does not tell that, but the
-# guest looks for keys again and again.
-steps() { vmrun ctl "$1" inspect | jq '[.nodes[].counters | .instructions // ."port-exits" // 0] | add'; }
+# steps VM: a number that grows while the one-step guest runs: instructions retired by all harts;
+# KVM does not tell that, but the guest looks for keys again and again.
+steps() {
+	vmrun ctl "$1" inspect |
+		jq '[.nodes[].counters | .instructions // ."port-exits" // 0] | add'
+}
 moves_on() { local n; n=$(steps "$1"); until_true 20 steps_above "$1" "$n"; }
 steps_above() { [ "$(steps "$1")" -gt "$2" ]; }
 
 # record FOLDER UUID STATE [GENERATION [MOVE]]
 record() {
+	local format='{"vm":"%s","move":"%s","state":"%s","generation":%s,"name":"a",'
+	format+='"peer":"host:4649","when_ns":1,"outcomes":[]}\n'
 	(umask 077; mkdir -p "$1/moves")
-	(umask 077; printf '{"vm":"%s","move":"%s","state":"%s","generation":%s,"name":"a","peer":"host:4649","when_ns":1,"outcomes":[]}\n' \
-		"$2" "${5:-11111111-1111-4111-8111-111111111111}" "$3" "${4:-0}" >"$1/moves/$2.json")
+	# shellcheck disable=SC2059
+	(umask 077; printf "$format" "$2" "${5:-11111111-1111-4111-8111-111111111111}" "$3" \
+		"${4:-0}" >"$1/moves/$2.json")
 }
 record_state() { jq -r .state "$1/moves/$2.json"; }
 # exits PID STATUS: not in a subshell, whose children they are not.

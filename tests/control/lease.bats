@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# The lease and the hand-over, verb by verb: docs/control.md 4 and 6 to 8. The one-step guest runs meanwhile.
+# The lease and the hand-over, verb by verb: docs/control.md 4 and 6 to 8. The one-step guest runs
+# meanwhile.
 load ../lib/vm
 load control
 
@@ -17,12 +18,14 @@ second_client_while_paused() {
 	local vm=$1 holder=$2 word=$3 h
 	h=${holder//[/\\[}     # in a pattern
 	h=${h//]/\\]}
-	vmrun ctl "$vm" query-status | jq -e --arg s "$word" --arg h "$holder" '.status == $s and .running == false and .["vmferry-lease"] == $h'
+	vmrun ctl "$vm" query-status | jq -e --arg s "$word" --arg h "$holder" \
+		'.status == $s and .running == false and .["vmferry-lease"] == $h'
 	for c in cont system_reset pulse; do ctl_refused "paused by $h" "$vm" "$c"; done
 	ctl_refused "paused by $h" "$vm" resolve own=true peer-is-dead=true
 	ctl_refused "already in use by $h" "$vm" lease kind=log holder=second
 	vmrun ctl "$vm" lease kind=read holder=second
-	for c in query-name query-uuid query-version query-commands query-block query-cpus-fast query-memory-size-summary events moves inspect info; do
+	for c in query-name query-uuid query-version query-commands query-block query-cpus-fast \
+		query-memory-size-summary events moves inspect info; do
 		vmrun ctl "$vm" $c >/dev/null
 	done
 	status_is "$vm" "$word"
@@ -37,7 +40,9 @@ second_client_while_paused() {
 	lease_open r2 a read 'y'
 	run -4 leasectl a log 'vmsnap[2]' </dev/null
 	[[ $output == *"already in use by vmsnap[1]"* ]]
-	for v in "pause 1000" log-start "release $M" "throttle 5" sync; do lease_refused r1 'not valid for this kind' $v; done
+	for v in "pause 1000" log-start "release $M" "throttle 5" sync; do
+		lease_refused r1 'not valid for this kind' $v
+	done
 	lease r1 config
 	lease r1 regions
 	[[ $output == *" ro protected" ]]
@@ -129,7 +134,7 @@ second_client_while_paused() {
 	lease_refused l 'deadline' release $M
 	moves_on a
 	[ ! -e "$VMFERRY_STATE_DIR/moves/$(uuid_of a).json" ]
-	lease_open l2 a log 'vmsnap[2]'      # the lost one stands in nobody's way
+	lease_open l2 a log 'vmsnap[2]'      # the lost one blocks nobody
 }
 
 @test "lease: RENEW moves the deadline of the pause; the deadline that PAUSE had set passes and revokes nothing" {
@@ -194,9 +199,11 @@ second_client_while_paused() {
 	lease l pause 60000
 	lease_kill l
 	until_true 10 test -e "$W/late"
-	vmrun ctl a query-status | jq -e '.status == "save-vm" and .["vmferry-lease"] == "vmsnap[1]"'
+	vmrun ctl a query-status |
+		jq -e '.status == "save-vm" and .["vmferry-lease"] == "vmsnap[1]"'
 	lease_open l a log 'vmmigrate[2]'
-	vmrun ctl a query-status | jq -e '.status == "running" and .["vmferry-lease"] == "vmmigrate[2]"'
+	vmrun ctl a query-status |
+		jq -e '.status == "running" and .["vmferry-lease"] == "vmmigrate[2]"'
 	rm "$W/late"
 	until_true 10 eval 'vmrun ctl a inspect | jq -e ".leases | length == 1" >/dev/null'
 	lease l moving $M 127.0.0.1:1
@@ -208,13 +215,25 @@ second_client_while_paused() {
 
 @test "lease: quit, SIGTERM and the guest's power-off end it with the reason" {
 	for how in quit sigterm poweroff; do
-		start_vm $how --kernel "$STEP" --append "pages=64 pace=1000" --memory 64M --serial "unix:$W/$how.serial"
+		start_vm $how --kernel "$STEP" --append "pages=64 pace=1000" --memory 64M \
+			--serial "unix:$W/$how.serial"
 		lease_open l $how log 'vmsnap[1]'
 		lease l log-start
 		case $how in
-		quit)     lease l pause 60000; vmrun ctl $how quit; want='error lost 6: .*host-qmp-quit' ;;
-		sigterm)  lease l pause 60000; kill -TERM "$VMPID"; want='error lost 6: .*host-signal' ;;
-		poweroff) printf q | socat -u - "UNIX-CONNECT:$W/$how.serial"; want='error lost 6: .*guest-shutdown' ;;
+		quit)
+			lease l pause 60000
+			vmrun ctl $how quit
+			want='error lost 6: .*host-qmp-quit'
+			;;
+		sigterm)
+			lease l pause 60000
+			kill -TERM "$VMPID"
+			want='error lost 6: .*host-signal'
+			;;
+		poweroff)
+			printf q | socat -u - "UNIX-CONNECT:$W/$how.serial"
+			want='error lost 6: .*guest-shutdown'
+			;;
 		esac
 		if lease l lost; then false; fi
 		[[ $output =~ $want ]]
@@ -264,7 +283,9 @@ second_client_while_paused() {
 	status_is a postmigrate
 	n=$(steps a)
 	lease_open l a log 'vmmigrate[10]'
-	for v in log-start sync "pause 1000" state "finish 0"; do lease_refused l 'released to h:4649' $v; done
+	for v in log-start sync "pause 1000" state "finish 0"; do
+		lease_refused l 'released to h:4649' $v
+	done
 	lease_refused l "$M" retake $OTHER
 	[ "$(steps a)" = "$n" ]
 	lease l retaking $M 1
@@ -301,7 +322,9 @@ second_client_while_paused() {
 	[ "$(record_state "$VMFERRY_STATE_DIR" "$id")" = aborted ]
 	lease l pause 60000
 	lease_refused l 'aborted' release $OTHER
-	jq -e --arg m "$M" '.outcomes | map(select(.move == $m and .outcome == "aborted")) | length == 1' "$VMFERRY_STATE_DIR/moves/$id.json"
+	jq -e --arg m "$M" \
+		'.outcomes | map(select(.move == $m and .outcome == "aborted")) | length == 1' \
+		"$VMFERRY_STATE_DIR/moves/$id.json"
 }
 
 @test "claim: two vmruns of one UUID are not let run on one host, whatever their names and sockets" {
@@ -343,9 +366,11 @@ second_client_while_paused() {
 	vmrun ctl b wait SHUTDOWN
 }
 
-# incoming HOST: a's copy on another host, filled through a lease TAG=HOST as far as its state; its pid in $VMPID.
+# incoming HOST: a's copy on another host, filled through a lease TAG=HOST as far as its state;
+# its pid in $VMPID.
 arrive() {
-	VMFERRY_RUNTIME_DIR=$W/$1/run VMFERRY_STATE_DIR=$W/$1/state vmrun --incoming "$W/config" --serial "file:$W/$1.out" "${@:2}" >"$W/$1.log" 2>&1 </dev/null 3>&- &
+	VMFERRY_RUNTIME_DIR=$W/$1/run VMFERRY_STATE_DIR=$W/$1/state vmrun --incoming "$W/config" \
+		--serial "file:$W/$1.out" "${@:2}" >"$W/$1.log" 2>&1 </dev/null 3>&- &
 	VMPID=$!
 	PIDS+=("$VMPID")
 	until_true 20 on "$1" vmrun ctl a query-status
@@ -434,7 +459,7 @@ depart() {
 	moves_on a
 }
 
-@test "incoming: its lease lost after READY, it stays in doubt; a new lease starts it, or aborts it" {
+@test "incoming: its lease lost after READY, it stays unresolved; a new lease starts or aborts it" {
 	depart
 	arrive dst
 	lease dst put "$W/image"
@@ -465,7 +490,7 @@ depart() {
 	[ "$(record_state "$W/d2/state" "$ID")" = returned ]
 }
 
-@test "incoming: in doubt and ended in order it is RETURNED; killed, it stays READY and does not start" {
+@test "incoming: unresolved and ended in order it is RETURNED; killed, it stays READY and does not start" {
 	depart
 	for how in TERM KILL; do
 		[ $how = TERM ] && id=$M || id=$OTHER
@@ -502,7 +527,8 @@ ready_with_disk() {
 # thief_refused REASON: no other VM gets the disk, to write or to read.
 thief_refused() {
 	for ro in '' ,ro; do
-		run -3 timeout 20 vmrun --name thief --kernel "$STEP" --memory 64M --serial none --disk "root=$W/disk$ro"
+		run -3 timeout 20 vmrun --name thief --kernel "$STEP" --memory 64M --serial none \
+			--disk "root=$W/disk$ro"
 		[[ $output =~ ^"vmrun: disk root: "$1 ]]
 	done
 }
@@ -556,10 +582,12 @@ thief_refused() {
 	lease src moving $M dst:4649
 	lease src release $M
 	truncate -s 4K "$W/disk"
-	lease_refused dst 'root: truncated on the host: 4096 bytes, the guest expects 1048576' start $M
+	lease_refused dst 'root: truncated on the host: 4096 bytes, the guest expects 1048576' \
+		start $M
 	[ "$(record_state "$W/dst/state" "$ID")" = returned ]
 	lease_refused src 'root: truncated on the host: 4096 bytes' retake $M
-	ctl_refused 'root: truncated on the host' a resolve own=true peer-is-dead=true disk-changed=accept
+	ctl_refused 'root: truncated on the host' a resolve own=true peer-is-dead=true \
+		disk-changed=accept
 	status_is a postmigrate
 }
 
@@ -625,7 +653,9 @@ thief_refused() {
 	jq -e '.state == "released" and .generation == 5' "$W/dst/state/moves/$ID.json"
 	lease up retake $THIRD
 	jq -e '.state == "retaken" and .generation == 5' "$W/dst/state/moves/$ID.json"
-	jq -e --arg m "$M" --arg o "$OTHER" '[.outcomes[] | select((.move == $o and .outcome == "moved") or (.move == $m and .outcome == "owned"))] | length == 2' \
+	jq -e --arg m "$M" --arg o "$OTHER" \
+		'[.outcomes[] | select((.move == $o and .outcome == "moved") or (.move == $m and
+			.outcome == "owned"))] | length == 2' \
 		"$W/dst/state/moves/$ID.json"
 	on dst moves_on a
 }
@@ -642,7 +672,7 @@ thief_refused() {
 	exits "$VMPID" 4
 }
 
-@test "resolve: while vmrun lives, the user's word settles a released VM and one in doubt" {
+@test "resolve: while vmrun lives, the user's decision resolves a released VM and an unresolved one" {
 	depart
 	lease src moving $M dst:4649
 	lease src release $M
@@ -681,7 +711,8 @@ thief_refused() {
 	won=0 lost=0
 	for i in {1..40}; do
 		lease_open "x$i" a log 'vmmigrate[9]'
-		# The pause, and the release behind it in the same write: the deadline falls before, between or after.
+		# The pause, and the release behind it in the same write: the deadline falls
+		# before, between or after.
 		move=$(printf '55555555-5555-4555-8555-%012d' "$i")
 		lease "x$i" moving "$move" h:1
 		printf 'pause %d\nrelease %s\n' $((1 + i % 4)) "$move" >&"${LEASE[x$i]}"
@@ -706,7 +737,8 @@ thief_refused() {
 @test "kill -9 of vmrun at each point of the hand-over: the record says what the table says, and a restart obeys it" {
 	[ -x "$FAULTS_BUILD/bin/vmrun" ]
 	export PATH="$FAULTS_BUILD/bin:$PATH"
-	# point, lease verb that meets it, record afterwards (none: there is no file), exit status of a restart (0: runs)
+	# point, lease verb that meets it, record afterwards (none: there is no file), exit status
+	# of a restart (0: runs)
 	while read -r point verb state restart; do
 		VMFERRY_FAULT=vmrun.source.$point=kill start_step s "pages=64 pace=1000"
 		id=$(uuid_of s)
@@ -747,14 +779,20 @@ thief_refused() {
 	moves_on a
 }
 record_is() {
-	if [ "$3" = none ]; then [ ! -e "$1/moves/$2.json" ]; else [ "$(record_state "$1" "$2")" = "$3" ]; fi
+	if [ "$3" = none ]; then
+		[ ! -e "$1/moves/$2.json" ]
+	else
+		[ "$(record_state "$1" "$2")" = "$3" ]
+	fi
 }
 restart_gives() {
 	if [ "$3" = 0 ]; then
-		VMFERRY_STATE_DIR=$1 VMFERRY_RUNTIME_DIR=$W/again start_vm again --uuid "$2" --kernel "$STEP" --serial none
+		VMFERRY_STATE_DIR=$1 VMFERRY_RUNTIME_DIR=$W/again start_vm again --uuid "$2" \
+			--kernel "$STEP" --serial none
 		VMFERRY_RUNTIME_DIR=$W/again vmrun ctl again quit
 		exits "$VMPID" 0
 	else
-		VMFERRY_STATE_DIR=$1 VMFERRY_RUNTIME_DIR=$W/again run -"$3" vmrun --name again --uuid "$2" --kernel "$STEP" --serial none
+		VMFERRY_STATE_DIR=$1 VMFERRY_RUNTIME_DIR=$W/again run -"$3" vmrun --name again \
+			--uuid "$2" --kernel "$STEP" --serial none
 	fi
 }

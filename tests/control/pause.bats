@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-# Disks and pauses: what a save or a move needs of them is done before the pause, and neither a disk that takes its time nor one
-# that fails keeps a VM from being paused, resumed, asked or ended (docs/control.md 6, "Disks").
+# Disks and pauses: what a save or a move needs of them is done before the pause, and neither a
+# disk that takes its time nor one that fails keeps a VM from being paused, resumed, asked or
+# ended (docs/control.md 6, "Disks").
 load ../lib/vm
 load control
 
@@ -17,8 +18,8 @@ teardown() {
 	vm_teardown
 }
 
-# The one-step guest with a disk; while $W/hold is there a flush for a save hangs (and makes $W/hold.held), while $W/fails is there
-# it fails.
+# The one-step guest with a disk; while $W/hold is there a flush for a save hangs (and makes
+# $W/hold.held), while $W/fails is there it fails.
 step() {
 	VMFERRY_FAULT=vmrun.disk.flush=hold:$W/hold,vmrun.disk.flush-fails=hit:$W/fails \
 		start_step "$1" "pages=512 tick=100 pace=20" --disk "root=$W/disk"
@@ -43,7 +44,8 @@ query() { timeout 10 vmrun ctl "$1" query-status | jq -r .status; }
 	until_true 10 unleased a
 	lease_open l2 a log 'vmsnap[2]'
 	lease l2 pause 60000
-	lease l2 state                       # without a flush before: the samples of another lease are not kept
+	# without a flush before: the samples of another lease are not kept
+	lease l2 state
 	[ "$(counter a flushes) $(counter a samples-read)" = "1 32" ]
 }
 
@@ -149,7 +151,8 @@ query() { timeout 10 vmrun ctl "$1" query-status | jq -r .status; }
 @test "quit, SIGTERM and the guest's power-off end a VM whose disk can't be flushed, and say so" {
 	for how in quit sigterm poweroff; do
 		rm -f "$W/fails"
-		VMFERRY_FAULT=vmrun.disk.flush-fails=hit:$W/fails start_vm $how --kernel "$STEP" --append "pages=64 pace=1000" --memory 64M \
+		VMFERRY_FAULT=vmrun.disk.flush-fails=hit:$W/fails start_vm $how --kernel "$STEP" \
+			--append "pages=64 pace=1000" --memory 64M \
 			--serial "unix:$W/$how.serial" --disk "root=$W/disk"
 		touch "$W/fails"
 		rc=0

@@ -56,7 +56,8 @@ teardown() { vm_teardown; }
 
 @test "control: another user's connection is closed without a word" {
 	need_root
-	vmrun --name a --kernel "$STEP" --append "pages=64 pace=1000" --memory 64M --serial none --control "$W/open.sock" 3>&- &
+	vmrun --name a --kernel "$STEP" --append "pages=64 pace=1000" --memory 64M --serial none \
+		--control "$W/open.sock" 3>&- &
 	PIDS+=("$!")
 	until_true 20 vmrun ctl "$W/open.sock" query-status
 	[ "$(stat -c %a "$W/open.sock")" = 600 ]
@@ -75,9 +76,11 @@ teardown() { vm_teardown; }
 	[[ $output == *"chmod 700"* ]]
 	ln -s "$VMFERRY_RUNTIME_DIR" "$W/link"
 	VMFERRY_RUNTIME_DIR=$W/link run -1 vmrun --name b --kernel "$STEP" --serial none
-	VMFERRY_RUNTIME_DIR=$W/$(printf 'x%.0s' {1..100}) run -2 vmrun --name b --kernel "$STEP" --serial none
+	VMFERRY_RUNTIME_DIR=$W/$(printf 'x%.0s' {1..100}) run -2 vmrun --name b --kernel "$STEP" \
+		--serial none
 	run -2 vmrun --name ../b --kernel "$STEP" --serial none
-	run -1 env -u VMFERRY_RUNTIME_DIR -u XDG_RUNTIME_DIR setpriv --reuid 65534 --clear-groups "$(command -v vmrun)" list
+	run -1 env -u VMFERRY_RUNTIME_DIR -u XDG_RUNTIME_DIR setpriv --reuid 65534 --clear-groups \
+		"$(command -v vmrun)" list
 	[[ $output == *VMFERRY_RUNTIME_DIR* ]]
 }
 
@@ -103,7 +106,12 @@ teardown() { vm_teardown; }
 	[ "$(cat "$VMFERRY_RUNTIME_DIR/a.sock")" = precious ]
 	python3 -c '
 import socket, sys
-s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1); print("up", flush=True); s.accept(); sys.stdin.read()' \
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen(1)
+print("up", flush=True)
+s.accept()
+sys.stdin.read()' \
 		"$W/b.sock" >"$W/up" 3>&- &
 	PIDS+=("$!")
 	wait_line 10 up "$W/up"
@@ -140,7 +148,9 @@ s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1); print("up",
 		moves_on "s$n"
 		vmrun ctl "s$n" stop
 		for i in 1 2 3; do
-			vmrun ctl "s$n" inspect | jq -S '[.nodes[] | {path, state}] | del(.. | .realtime_ns?)' >"$W/stop.$n.$i"
+			vmrun ctl "s$n" inspect |
+				jq -S '[.nodes[] | {path, state}] | del(.. | .realtime_ns?)' \
+				>"$W/stop.$n.$i"
 			lease_open "r$n$i" "s$n" log test
 			lease "r$n$i" pause 10000
 			mkdir -p "$W/ram.$n.$i"
@@ -182,7 +192,8 @@ s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1); print("up",
 }
 
 @test "control: a guest's power-off and reboot are events with QEMU's words; vmrun's status is the suite's" {
-	start_vm a --kernel "$STEP" --append "pages=64 pace=1000" --memory 64M --serial "unix:$W/a.serial"
+	start_vm a --kernel "$STEP" --append "pages=64 pace=1000" --memory 64M \
+		--serial "unix:$W/a.serial"
 	python3 - "$W/a.serial" <<-'END'
 	import socket, sys
 	s = socket.socket(socket.AF_UNIX)
@@ -194,8 +205,10 @@ s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1); print("up",
 	    seen += s.recv(65536)
 	s.send(b'q')
 	END
-	vmrun ctl a wait RESET timeout=20 | jq -e '.data == {"guest": true, "reason": "guest-reset"}'
-	vmrun ctl a wait SHUTDOWN timeout=20 | jq -e '.data == {"guest": true, "reason": "guest-shutdown"}'
+	vmrun ctl a wait RESET timeout=20 |
+		jq -e '.data == {"guest": true, "reason": "guest-reset"}'
+	vmrun ctl a wait SHUTDOWN timeout=20 |
+		jq -e '.data == {"guest": true, "reason": "guest-shutdown"}'
 	exits "$VMPID" 0
 }
 
@@ -204,7 +217,10 @@ s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1); print("up",
 	[ -z "$output" ]
 	start_step a "pages=64 pace=1000"
 	start_vm b --kernel "$STEP" --append pages=64 --memory 64M --paused
-	vmrun list --json | jq -e 'length == 2 and .[0].name == "a" and .[0].status == "running" and .[1].status == "prelaunch" and .[1].holders == ["user"] and .[0].memory == 67108864'
+	vmrun list --json |
+		jq -e 'length == 2 and .[0].name == "a" and .[0].status == "running" and
+			.[1].status == "prelaunch" and .[1].holders == ["user"] and
+			.[0].memory == 67108864'
 	vmrun list | grep -E '^a +[0-9]+ +running +1 +64M +'"$ACCEL"' +[0-9a-f-]{36}$'
 	vmrun ctl a moves | jq -e '. == {"record": null, "generation": 0, "stale": false}'
 	vmrun ctl a inspect path=cpu@0 | jq -e '.nodes | length == 1'
@@ -221,7 +237,7 @@ s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(1); print("up",
 	status_is a running
 }
 
-@test "control: a VM that was released, or is in doubt, or whose record is damaged is not started; one that is ours is" {
+@test "control: a VM that is released, unresolved or has a damaged record is not started" {
 	id=6b347b17-37bd-4fc1-90c7-127aab469d89
 	for state in released ready; do
 		record "$VMFERRY_STATE_DIR" $id $state

@@ -23,8 +23,10 @@ teardown() { vm_teardown; }
 	for s in raw zstd state; do jq -e '.header.incomplete == false' "$W/$s.json"; done
 	jq -e '.header.incomplete == true' "$W/pipe.json"
 	for s in raw zstd pipe; do
-		jq -e '.header.name == "a" and .machine.cpus == 2 and .machine.regions[0].pages.data >= 256 and .machine.regions[0].size == 67108864
-			and .machine.regions[0].pages.untouched > 15000' "$W/$s.json"
+		jq -e '.header.name == "a" and .machine.cpus == 2 and
+			.machine.regions[0].pages.data >= 256 and
+			.machine.regions[0].size == 67108864 and
+			.machine.regions[0].pages.untouched > 15000' "$W/$s.json"
 	done
 	jq -e '.machine.regions[0].pages.data == 0 and .header.required == 1' "$W/state.json"
 }
@@ -34,12 +36,15 @@ teardown() { vm_teardown; }
 	start_step a "pages=16 pace=100" --rng --disk "root=$W/disk"
 	vmsnap --state-only a "$W/a.vms"
 	"$VMSREAD" "$W/a.vms" >"$W/a.json"
-	# Every device and CPU of the machine, but for devices that keep nothing (docs/format.md, "State nodes"), and each part's
-	# rows; a property the text lacks is refused by the reader itself.
-	jq -e '[.machine.devices[] | select(.type | IN("reset", "pvpanic", "debugexit") | not).node] - [.state | keys[] | ltrimstr("/soc/")] == []' "$W/a.json"
+	# Every device and CPU of the machine, but for devices that keep nothing (docs/format.md,
+	# "State nodes"), and each part's rows; a property the text lacks is refused by the reader
+	# itself.
+	jq -e '[.machine.devices[] | select(.type | IN("reset", "pvpanic", "debugexit") |
+		not).node] - [.state | keys[] | ltrimstr("/soc/")] == []' "$W/a.json"
 	jq -e '.state["/cpus/cpu@0"] | .hart.pc // ."x86-regs".rip | . > 0' "$W/a.json"
 	jq -e '.state["/vm"].clock.guest_ns > 0' "$W/a.json"
-	jq -e '[.state | to_entries[] | .value["virtio-blk"]?.capacity | numbers] == [2048]' "$W/a.json"
+	jq -e '[.state | to_entries[] | .value["virtio-blk"]?.capacity | numbers] == [2048]' \
+		"$W/a.json"
 }
 
 # bats file_tags=slow
@@ -56,7 +61,8 @@ teardown() { vm_teardown; }
 	snapwrite - 4 0 packs >"$W/raw.vms"
 	snapwrite - 4 1 packs >"$W/zstd.vms"
 	for page in 0 1 511 512 777 1023; do
-		cmp <("$VMSREAD" --page 0 "$page" "$W/raw.vms") <("$VMSREAD" --page 0 "$page" "$W/zstd.vms")
+		cmp <("$VMSREAD" --page 0 "$page" "$W/raw.vms") <("$VMSREAD" --page 0 "$page" \
+			"$W/zstd.vms")
 		"$VMSREAD" --page 0 "$page" "$W/raw.vms" | sha256sum
 	done | sort -u | wc -l | grep -qx 6
 }
@@ -64,7 +70,8 @@ teardown() { vm_teardown; }
 @test "format: a flipped bit and a cut are refused by the reader of the text too" {
 	snapwrite - 1 1 packs >"$W/a.vms"
 	size=$(stat -c %s "$W/a.vms")
-	for at in 3 40 1000 4090 4100 5000 $((size / 2)) $((size - 300)) $((size - 170)) $((size - 60)) $((size - 1)); do
+	for at in 3 40 1000 4090 4100 5000 $((size / 2)) $((size - 300)) $((size - 170)) \
+		$((size - 60)) $((size - 1)); do
 		cp "$W/a.vms" "$W/b.vms"
 		flip_bit "$W/b.vms" "$at" 3
 		run -3 "$VMSREAD" "$W/b.vms"
@@ -88,8 +95,10 @@ teardown() { vm_teardown; }
 	assert vmsread.unpack(chunk, good, 2) == bytes(8192)
 	skippable = bytes.fromhex('502a4d1800000000')
 	where = 5 if good[4] & 0x20 else 6
-	fat = good[:4] + bytes([0xa0]) + (8192).to_bytes(4, 'little') + b''.join(bytes([16 | (i == 4095), 0, 0, 0, 0]) for i in range(4096))
-	bad = {'behind': good + skippable, 'before': skippable + good, 'twice': good + good, 'cut': good[:-1], 'fat': fat, 'empty': b'',
+	fat = good[:4] + bytes([0xa0]) + (8192).to_bytes(4, 'little') + b''.join(
+	    bytes([16 | (i == 4095), 0, 0, 0, 0]) for i in range(4096))
+	bad = {'behind': good + skippable, 'before': skippable + good, 'twice': good + good,
+	       'cut': good[:-1], 'fat': fat, 'empty': b'',
 	       'dictionary': good[:4] + bytes([good[4] | 1]) + good[5:where] + b'\0' + good[where:],
 	       'legacy': bytes.fromhex('27b52ffd') + good[4:], 'of three pages': None}
 	for what, frame in bad.items():
@@ -109,7 +118,8 @@ teardown() { vm_teardown; }
 	python3 - <<-'END'
 	import struct, sys, types, vmsread
 	image = bytes(i * 7 & 255 for i in range(1000))
-	kernel = {'name': 'kernel', 'class': 'kernel', 'size': 1000, 'digest': vmsread.xxh3_128(image).hex()}
+	kernel = {'name': 'kernel', 'class': 'kernel', 'size': 1000,
+	          'digest': vmsread.xxh3_128(image).hex()}
 	root = {'name': 'root', 'class': 'disk', 'size': 1000, 'digest': kernel['digest']}
 
 	def piece(at, n, path=b'/host/kernel', length=1000, b=image):
@@ -123,12 +133,23 @@ teardown() { vm_teardown; }
 	    return bytes(images.came['kernel'])
 	assert read([piece(0, 400), piece(400, 600)]) == image and read([piece(0, 1000)]) == image
 	spoilt = image[:5] + b'x' + image[6:]
-	bad = {'gap': [piece(0, 400), piece(401, 599)], 'repeat': [piece(0, 400), piece(0, 400)], 'not whole': [piece(0, 400)],
-	       'again': [piece(0, 1000), piece(0, 1000)], 'total': [piece(0, 400, length=1001)], 'empty': [piece(0, 0)],
-	       'long': [piece(0, 400), piece(400, 601, b=image + b'x')], 'short': [piece(0, 1)[:271]],
-	       'digest': [piece(0, 1000, b=spoilt)], 'disk': [piece(0, 1000, b'/host/root')], 'none': [piece(0, 1000, b'/host/initrd')],
-	       'path': [piece(0, 1000, b'/host/kernel\0x')], 'full path': [piece(0, 1000, b'/host/kernel'.ljust(256, b'x'))]}
-	known = {'nil digest': {'digest': '0' * 32}, 'nil size': {'size': 0}, 'class': {'class': 'initrd'}}
+	bad = {
+	    'gap': [piece(0, 400), piece(401, 599)],
+	    'repeat': [piece(0, 400), piece(0, 400)],
+	    'not whole': [piece(0, 400)],
+	    'again': [piece(0, 1000), piece(0, 1000)],
+	    'total': [piece(0, 400, length=1001)],
+	    'empty': [piece(0, 0)],
+	    'long': [piece(0, 400), piece(400, 601, b=image + b'x')],
+	    'short': [piece(0, 1)[:271]],
+	    'digest': [piece(0, 1000, b=spoilt)],
+	    'disk': [piece(0, 1000, b'/host/root')],
+	    'none': [piece(0, 1000, b'/host/initrd')],
+	    'path': [piece(0, 1000, b'/host/kernel\0x')],
+	    'full path': [piece(0, 1000, b'/host/kernel'.ljust(256, b'x'))],
+	}
+	known = {'nil digest': {'digest': '0' * 32}, 'nil size': {'size': 0},
+	         'class': {'class': 'initrd'}}
 	for what, pieces in list(bad.items()) + [(k, [piece(0, 1000)]) for k in known]:
 	    try:
 	        read(pieces, **known.get(what, {}))

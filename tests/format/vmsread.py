@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""A reader of snapshots written from docs/format.md alone, to keep that text honest: it shares no code with the others, and takes the
-rows of the state tables out of the text itself.
+"""A reader of snapshots written from docs/format.md alone, to keep that text honest: it shares no
+code with the others, and takes the rows of the state tables out of the text itself.
 
-vmsread.py [--quick] FILE|-     checks everything (--quick: not the payloads' and pages' hashes, nor the content digest), prints JSON
-vmsread.py --key KEYFILE FILE|-         the same, and the MACs: "auth" is a list of what valid ones cover
-vmsread.py --image NAME FILE            the bytes of the kernel or initrd that is in it, checked
-vmsread.py --page REGION PAGE FILE      the page's 4096 bytes, found by the index
+vmsread.py [--quick] FILE|-         checks everything (--quick: not the payloads' and pages' hashes,
+                                    nor the content digest), prints JSON
+vmsread.py --key KEYFILE FILE|-     the same, and the MACs: "auth" lists what valid ones cover
+vmsread.py --image NAME FILE        the bytes of the kernel or initrd that is in it, checked
+vmsread.py --page REGION PAGE FILE  the page's 4096 bytes, found by the index
 Exit status 3: refused.
 """
 import hashlib
@@ -69,7 +70,8 @@ def read_header(b):
     need(not required & ~STATE_ONLY, 16, 'required features 0x%x' % required)
     need(layout == 1, 36, 'layout %d' % layout)
     need(not flags & ~1, 40, 'flags 0x%x' % flags)
-    need(size == 4096 and blank(b[44:48]) and blank(b[120:128]) and blank(b[256:4088]), 0, 'reserved bytes')
+    need(size == 4096 and blank(b[44:48]) and blank(b[120:128]) and blank(b[256:4088]), 0,
+         'reserved bytes')
     name, creator = text(b[128:192], 128), text(b[192:256], 192)
     need(re.fullmatch('([A-Za-z0-9][A-Za-z0-9._-]{0,63})?', name), 128, 'name')
     need(len(creator) <= 63, 192, 'creator')
@@ -77,7 +79,8 @@ def read_header(b):
     def ident(at):
         return str(uuid.UUID(bytes=b[at:at + 16]))
     return {
-        'version': version, 'required': required, 'optional': optional, 'arch': arch, 'layout': layout, 'incomplete': bool(flags & 1),
+        'version': version, 'required': required, 'optional': optional, 'arch': arch,
+        'layout': layout, 'incomplete': bool(flags & 1),
         'vm': ident(48), 'snapshot': ident(64), 'parent': None if blank(b[80:96]) else ident(80),
         'parent_content': None if blank(b[96:112]) else b[96:112].hex(),
         'created_ns': struct.unpack_from('<Q', b, 112)[0], 'name': name, 'creator': creator,
@@ -90,23 +93,29 @@ class Chunk:
     def __init__(self, source, quick):
         self.at = source.at
         self.header = source.take(48)
-        magic, self.type, self.flags, self.encoding, pad, self.region, n, payload_hash, pad2, own = struct.unpack('<4sHHHHIQQQQ', self.header)
+        (magic, self.type, self.flags, self.encoding, pad, self.region, n, payload_hash, pad2,
+         own) = struct.unpack('<4sHHHHIQQQQ', self.header)
         need(magic == b'VMSc', self.at, 'no chunk')
         need(own == xxh3_64(self.header[:40]), self.at, 'chunk header hash')
-        need(pad == 0 and pad2 == 0 and not self.flags & ~1 and self.encoding <= 1, self.at, 'chunk header')
+        need(pad == 0 and pad2 == 0 and not self.flags & ~1 and self.encoding <= 1, self.at,
+             'chunk header')
         need(n <= 8 << 20, self.at, 'chunk of %d bytes' % n)
         self.payload = source.take(n)
-        need((quick and self.type == PAGES) or payload_hash == xxh3_64(self.payload), self.at, 'payload hash')
+        need((quick and self.type == PAGES) or payload_hash == xxh3_64(self.payload), self.at,
+             'payload hash')
 
 
 def frame_length(b):
-    """Of the zstd frame at the start of b (RFC 8878, 3.1.1), and the size of content that it states; None: no such frame."""
+    """Of the zstd frame at the start of b (RFC 8878, 3.1.1), and the size of content that it
+    states; None: no such frame."""
     if len(b) < 6 or b[:4] != bytes.fromhex('28B52FFD') or b[4] & 3:
         return None
     single = b[4] >> 5 & 1
     size_bytes = (1 if single else 0, 2, 4, 8)[b[4] >> 6]
     at = 5 + (not single)
-    content = int.from_bytes(b[at:at + size_bytes], 'little') + (256 if size_bytes == 2 else 0) if size_bytes else None
+    content = int.from_bytes(b[at:at + size_bytes], 'little') if size_bytes else None
+    if size_bytes == 2:
+        content += 256
     at += size_bytes
     while True:
         if len(b) < at + 3:
@@ -126,8 +135,10 @@ def unpack(chunk, data, ndata):
     need(ndata > 0, chunk.at, 'a frame of nothing')
     need(len(data) < 4096 * ndata, chunk.at, 'a frame larger than its pages')
     need(frame_length(data) == (len(data), 4096 * ndata), chunk.at, 'not one frame of its pages')
-    p = subprocess.run(['zstd', '-dcq'], input=data, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
-    need(p.returncode == 0 and len(p.stdout) == 4096 * ndata, chunk.at, 'not one frame of its pages')
+    p = subprocess.run(['zstd', '-dcq'], input=data, stdout=subprocess.PIPE,
+                       stderr=subprocess.DEVNULL, check=False)
+    need(p.returncode == 0 and len(p.stdout) == 4096 * ndata, chunk.at,
+         'not one frame of its pages')
     return p.stdout
 
 
@@ -144,7 +155,8 @@ def read_tables(chunk, npages):
     hashes = struct.unpack_from('<%dQ' % ndata, b, 24 + 16 * nruns)
     after = 0
     for first, count, kind in runs:
-        need(first >= after and count and first + count <= npages and kind in (DATA, ZERO), at, 'run')
+        need(first >= after and count and first + count <= npages and kind in (DATA, ZERO), at,
+             'run')
         after = first + count
     need(sum(c for _, c, k in runs if k == DATA) == ndata, at, 'data pages')
     return runs, hashes, b[tables:]
@@ -196,8 +208,10 @@ def string(b):
 
 def read_machine(nodes):
     root, vm, cpus = nodes['/'], nodes['/vm'], nodes['/cpus']
-    m = {'type': string(root['compatible']), 'name': string(vm['vmferry,name']), 'uuid': str(uuid.UUID(bytes=vm['uuid'])),
-         'on_reboot': string(vm['on-reboot']), 'append': string(vm['append']), 'stopped': 'vmferry,stopped' in vm,
+    m = {'type': string(root['compatible']), 'name': string(vm['vmferry,name']),
+         'uuid': str(uuid.UUID(bytes=vm['uuid'])),
+         'on_reboot': string(vm['on-reboot']), 'append': string(vm['append']),
+         'stopped': 'vmferry,stopped' in vm,
          'reset_pending': 'vmferry,reset-pending' in vm,
          'timebase_hz': cells(cpus['timebase-frequency'], 8)[0],
          'cpus': 0, 'regions': [], 'devices': [], 'hosts': [],
@@ -208,25 +222,34 @@ def read_machine(nodes):
         if len(parts) == 1 and 'vmferry,region' in p:
             disk = 'vmferry,size' in p
             gpa, size = (0, cells(p['vmferry,size'], 8)[0]) if disk else cells(p['reg'], 8)
-            m['regions'].append({'id': cells(p['vmferry,region'])[0], 'kind': string(p['vmferry,kind']), 'name': string(p['vmferry,name']),
-                                 'gpa': gpa, 'size': size, 'page_size': cells(p['vmferry,page-size'])[0]})
+            m['regions'].append({'id': cells(p['vmferry,region'])[0],
+                                 'kind': string(p['vmferry,kind']),
+                                 'name': string(p['vmferry,name']),
+                                 'gpa': gpa, 'size': size,
+                                 'page_size': cells(p['vmferry,page-size'])[0]})
         elif len(parts) == 2 and parts[0] == 'cpus':
             assert parts[1] == 'cpu@%x' % m['cpus'] and cells(p['reg']) == [m['cpus']], path
-            m['isa'] = string(p['vmferry,cpu-model' if m['type'] == 'vmferry,x86-64-1' else 'riscv,isa'])
+            m['isa'] = string(p['vmferry,cpu-model' if m['type'] == 'vmferry,x86-64-1'
+                                else 'riscv,isa'])
             m['cpus'] += 1
         elif len(parts) == 2 and parts[0] == 'soc':
             gpa, size = cells(p['reg'], 8)
             kind = string(p['vmferry,type'])
             assert parts[1] == '%s@%x' % (kind, gpa), path
+            slot = cells(p['vmferry,slot'])[0] if 'vmferry,slot' in p else None
             m['devices'].append({'node': parts[1], 'type': kind, 'gpa': gpa, 'size': size,
                                  'irq': cells(p['interrupts'])[0] if 'interrupts' in p else 0,
-                                 'slot': cells(p['vmferry,slot'])[0] if 'vmferry,slot' in p else None,
+                                 'slot': slot,
                                  'host': string(p['vmferry,host']) if 'vmferry,host' in p else ''})
         elif len(parts) == 2 and parts[0] == 'host':
-            m['hosts'].append({'name': parts[1], 'class': string(p['class']), 'path': string(p['path']), 'readonly': 'read-only' in p,
-                               'size': cells(p['size'], 8)[0], 'mtime_ns': cells(p['mtime'], 8)[0], 'digest': p['digest'].hex()})
+            m['hosts'].append({'name': parts[1], 'class': string(p['class']),
+                               'path': string(p['path']), 'readonly': 'read-only' in p,
+                               'size': cells(p['size'], 8)[0],
+                               'mtime_ns': cells(p['mtime'], 8)[0],
+                               'digest': p['digest'].hex()})
             if 'instance' in p:
-                m['hosts'][-1].update(instance=p['instance'].hex(), written=cells(p['written'], 8)[0])
+                m['hosts'][-1].update(instance=p['instance'].hex(),
+                                      written=cells(p['written'], 8)[0])
     m['regions'].sort(key=lambda r: r['id'])
     return m
 
@@ -239,18 +262,21 @@ def need_agreement(header, config, state, at):
     need(header['name'] in ('', config['name']), at, 'name of header and configuration')
 
     def lasting(m):
-        return dict(m, hosts=[{k: v for k, v in h.items() if k not in ('size', 'mtime_ns', 'digest')} for h in m['hosts']])
+        return dict(m,
+                    hosts=[{k: v for k, v in h.items() if k not in ('size', 'mtime_ns', 'digest')}
+                           for h in m['hosts']])
     a, b = lasting(config), lasting(state)
     for key in a:
         if key not in ('stopped', 'reset_pending'):
             need(a[key] == b[key], at, '%s of configuration and state' % key)
     need(not config['reset_pending'], at, 'reset pending in the configuration')
-    need(state['stopped'] or not state['reset_pending'], at, 'reset pending of a VM that is not stopped')
+    need(state['stopped'] or not state['reset_pending'], at,
+         'reset pending of a VM that is not stopped')
 
 
 def state_tables():
-    """{table: {row: (type, elements)}} and {table: version} from the text: a line **name** (version N..., then a table whose rows
-    are names | type | ...; without a version it is 1"""
+    """{table: {row: (type, elements)}} and {table: version} from the text: a line **name**
+    (version N..., then a table whose rows are names | type | ...; without a version it is 1"""
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'docs', 'format.md')
     tables, versions, rows = {}, {}, None
     with open(path, encoding='utf-8') as f:
@@ -260,7 +286,8 @@ def state_tables():
         if m:
             rows = tables.setdefault(m.group(1), {})
             versions[m.group(1)] = int(m.group(2) or 1)
-        m = re.match(r'\| ([a-z0-9_, ]+) \| (bool|u8|u16|u32|u64|bytes)(?:\[(\d+)\]|, (\d+))? \|', line)
+        m = re.match(r'\| ([a-z0-9_, ]+) \| (bool|u8|u16|u32|u64|bytes)(?:\[(\d+)\]|, (\d+))? \|',
+                     line)
         if m and rows is not None:
             for name in m.group(1).split(', '):
                 rows[name] = (m.group(2), int(m.group(3) or m.group(4) or 0))
@@ -282,7 +309,8 @@ def read_part(node, p, rows):
         width = 8 if kind == 'u64' else 4
         assert len(b) == width * (n or 1), '%s: %s has %d bytes' % (node, row, len(b))
         v = cells(b, width)
-        assert kind == 'u64' or all(x < {'bool': 2, 'u8': 1 << 8, 'u16': 1 << 16, 'u32': 1 << 32}[kind] for x in v), '%s: %s' % (node, row)
+        end = {'bool': 2, 'u8': 1 << 8, 'u16': 1 << 16, 'u32': 1 << 32, 'u64': 1 << 64}[kind]
+        assert all(x < end for x in v), '%s: %s' % (node, row)
         values[row] = (v if n else bool(v[0]) if kind == 'bool' else v[0])
     extra = set(p) - {prop_of(r) for r in rows} - {'version', 'needs', 'reg'}
     assert not extra, '%s: the text does not have %s' % (node, ', '.join(sorted(extra)))
@@ -297,7 +325,8 @@ def read_state(nodes):
         if not owner.endswith('/state'):
             continue
         assert cells(p['needs'])[0] <= versions[part.partition('@')[0]], path
-        state.setdefault(owner[:-len('/state')], {})[part] = read_part(path, p, tables[part.partition('@')[0]])
+        table = tables[part.partition('@')[0]]
+        state.setdefault(owner[:-len('/state')], {})[part] = read_part(path, p, table)
     return state
 
 
@@ -309,7 +338,8 @@ def index_of(pages):
     for (region, page), (kind, chunk, slot, _) in sorted(pages.items()):
         if runs:
             r, k, s, first, count, c = runs[-1]
-            if (r, k, c) == (region, kind, chunk) and page == first + count and (kind == ZERO or slot == s + count):
+            follows = (r, k, c) == (region, kind, chunk) and page == first + count
+            if follows and (kind == ZERO or slot == s + count):
                 runs[-1] = (r, k, s, first, count + 1, c)
                 continue
         runs.append((region, kind, slot, page, 1, chunk))
@@ -341,7 +371,8 @@ class Images:
     """What BLOB chunks bring, against the host resources of the configuration."""
 
     def __init__(self, machine):
-        self.known = {'/host/' + h['name']: h for h in machine['hosts'] if h['class'] in ('kernel', 'initrd') and h['name'] == h['class']}
+        self.known = {'/host/' + h['name']: h for h in machine['hosts']
+                      if h['class'] in ('kernel', 'initrd') and h['name'] == h['class']}
         self.came = {}
 
     def piece(self, c):
@@ -350,12 +381,15 @@ class Images:
         path, nul, rest = b[:256].partition(b'\0')
         need(nul and blank(rest), c.at, 'path of a blob chunk')
         h = self.known.get(path.decode('ascii', 'replace'))
-        need(h is not None and 0 < h['size'] <= 1 << 30 and h['digest'] != '0' * 32, c.at, 'blob of %r' % path)
+        need(h is not None and 0 < h['size'] <= 1 << 30 and h['digest'] != '0' * 32, c.at,
+             'blob of %r' % path)
         at, length = struct.unpack_from('<QQ', b, 256)
         have = self.came.setdefault(h['name'], bytearray())
-        need(length == h['size'] and at == len(have) and at + len(b) - 272 <= length, c.at, '%s: not the piece that is due' % h['name'])
+        need(length == h['size'] and at == len(have) and at + len(b) - 272 <= length, c.at,
+             '%s: not the piece that is due' % h['name'])
         have += b[272:]
-        need(len(have) < length or xxh3_128(bytes(have)).hex() == h['digest'], c.at, '%s: digest' % h['name'])
+        need(len(have) < length or xxh3_128(bytes(have)).hex() == h['digest'], c.at,
+             '%s: digest' % h['name'])
 
     def end(self, at):
         for name, have in self.came.items():
@@ -363,7 +397,8 @@ class Images:
 
 
 def mac_of(key, *parts):
-    return hmac.new(key, b''.join(struct.pack('<Q', len(p)) + p for p in parts), hashlib.sha256).digest()
+    return hmac.new(key, b''.join(struct.pack('<Q', len(p)) + p for p in parts),
+                    hashlib.sha256).digest()
 
 
 def read_auth(c):
@@ -382,7 +417,8 @@ def check_auth(key, auths, raw, config, state, content):
     want = {1: mac_of(key, b'vmferry snapshot configuration', head, config),
             2: mac_of(key, b'vmferry snapshot', head, config, state, content)}
     own = mac_of(key, b'vmferry key id')[:16]
-    return [{1: 'configuration', 2: 'all'}[covers] for covers, key_id, mac in auths if key_id == own and hmac.compare_digest(mac, want[covers])]
+    return [{1: 'configuration', 2: 'all'}[covers] for covers, key_id, mac in auths
+            if key_id == own and hmac.compare_digest(mac, want[covers])]
 
 
 def read_snapshot(f, quick, key=None, image=None):
@@ -401,7 +437,8 @@ def read_snapshot(f, quick, key=None, image=None):
             break
         chunks += 1
         written += c.header
-        need(c.type == PAGES or (c.region == 0 and c.encoding == 0) or c.type not in (CONFIG, STATE, INDEX, ROUND_END, WORKINGSET, AUTH, BLOB), c.at,
+        need(c.type == PAGES or (c.region == 0 and c.encoding == 0)
+             or c.type not in (CONFIG, STATE, INDEX, ROUND_END, WORKINGSET, AUTH, BLOB), c.at,
              'region or encoding')
         need((at_step == CONFIG) == (c.type == CONFIG), c.at, 'configuration first, and once')
         if c.type in (CONFIG, STATE):
@@ -432,14 +469,16 @@ def read_snapshot(f, quick, key=None, image=None):
                         pages[c.region, page] = (ZERO, 0, 0, 0)
                         continue
                     if not quick:
-                        need(xxh3_64(raw_pages[4096 * slot:4096 * slot + 4096]) == hashes[slot], c.at, 'page %d' % page)
+                        need(xxh3_64(raw_pages[4096 * slot:4096 * slot + 4096]) == hashes[slot],
+                             c.at, 'page %d' % page)
                     pages[c.region, page] = (DATA, c.at, slot, hashes[slot])
                     slot += 1
         elif c.type == BLOB:
             need(at_step == PAGES, c.at, 'blob out of order')
             images.piece(c)
         elif c.type == ROUND_END:
-            need(at_step == PAGES and len(c.payload) == 8 and blank(c.payload[4:]), c.at, 'round end')
+            need(at_step == PAGES and len(c.payload) == 8 and blank(c.payload[4:]), c.at,
+                 'round end')
             rounds += 1
         elif c.type == AUTH:
             need(at_step == PAGES, c.at, 'auth chunk out of order')
@@ -453,7 +492,8 @@ def read_snapshot(f, quick, key=None, image=None):
             places['working'] = c.at
             at_step = WORKINGSET
         elif c.type == INDEX:
-            need(at_step in (STATE, WORKINGSET, INDEX) and len(index) % 65536 == 0 and len(c.payload) <= 65536, c.at, 'index out of order')
+            need(at_step in (STATE, WORKINGSET, INDEX) and len(index) % 65536 == 0
+                 and len(c.payload) <= 65536, c.at, 'index out of order')
             need(at_step != INDEX or (index and c.payload), c.at, 'index behind its last')
             places.setdefault('index', c.at)
             index += c.payload
@@ -467,10 +507,13 @@ def read_snapshot(f, quick, key=None, image=None):
     need(str(uuid.UUID(bytes=e[:16])) == header['snapshot'], c.at, 'end of another snapshot')
     need(e[16:32] == xxh3_128(bytes(written)), c.at, 'file digest')
     need(struct.unpack_from('<6Q', e, 48) ==
-         (places['index'], len(index) // 32, chunks, source.at, places['state'], places.get('working', 0)), c.at, 'counts and places')
+         (places['index'], len(index) // 32, chunks, source.at, places['state'],
+          places.get('working', 0)), c.at, 'counts and places')
     need(blank(e[96:]), c.at, 'reserved bytes')
-    need(quick or e[32:48] == content_of(pages, regions, trees[CONFIG], trees[STATE]), c.at, 'content digest')
-    need(not stat.S_ISREG(os.fstat(f.fileno()).st_mode) or not f.read(1), source.at, 'trailing data')
+    need(quick or e[32:48] == content_of(pages, regions, trees[CONFIG], trees[STATE]), c.at,
+         'content digest')
+    need(not stat.S_ISREG(os.fstat(f.fileno()).st_mode) or not f.read(1), source.at,
+         'trailing data')
     if image:
         return bytes(images.came[image])
     nodes = read_fdt(trees[STATE], places['state'])
@@ -478,9 +521,12 @@ def read_snapshot(f, quick, key=None, image=None):
     need_agreement(header, read_machine(read_fdt(trees[CONFIG], 4096)), machine, places['state'])
     for r in machine['regions']:
         kinds = [k for (region, _), (k, _, _, _) in pages.items() if region == r['id']]
-        r['pages'] = {'data': kinds.count(DATA), 'zero': kinds.count(ZERO), 'untouched': r['size'] // 4096 - len(kinds)}
-    return {'header': header, 'auth': check_auth(key, auths, raw, trees[CONFIG], trees[STATE], e[32:48]) if key else None, 'bytes': source.at, 'chunks': chunks, 'rounds': rounds, 'file_digest': e[16:32].hex(),
-            'content_digest': e[32:48].hex(), 'images': sorted(images.came), 'machine': machine, 'state': read_state(nodes)}
+        r['pages'] = {'data': kinds.count(DATA), 'zero': kinds.count(ZERO),
+                      'untouched': r['size'] // 4096 - len(kinds)}
+    auth = check_auth(key, auths, raw, trees[CONFIG], trees[STATE], e[32:48]) if key else None
+    return {'header': header, 'auth': auth, 'bytes': source.at, 'chunks': chunks, 'rounds': rounds,
+            'file_digest': e[16:32].hex(), 'content_digest': e[32:48].hex(),
+            'images': sorted(images.came), 'machine': machine, 'state': read_state(nodes)}
 
 
 def page_of(f, region, page):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""XXH3-64 and XXH3-128 (xxHash 0.8, no seed, default secret) in plain Python, for inputs of any length."""
+"""XXH3-64 and XXH3-128 (xxHash 0.8, no seed, default secret) in plain Python, for inputs of any
+length."""
 import struct
 
 M32, M64 = (1 << 32) - 1, (1 << 64) - 1
@@ -8,10 +9,12 @@ P1, P2, P3 = 0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
 P4, P5 = 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5
 MX1, MX2 = 0x165667919E3779F9, 0x9FB21C651E98DF25
 SECRET = bytes.fromhex(
-    'b8fe6c3923a44bbe7c01812cf721ad1cded46de9839097db7240a4a4b7b3671fcb79e64eccc0e578825ad07dccff7221'
-    'b8084674f743248ee03590e6813a264c3c2852bb91c300cb88d0658b1b532ea371644897a20df94e3819ef46a9deacd8'
-    'a8fa763fe39c343ff9dcbbc7c70b4f1d8a51e04bcdb45931c89f7ec9d9787364eac5ac8334d3ebc3c581a0fffa1363eb'
-    '170ddd51b7f0da49d316552629d4689e2b16be587d47a1fc8ff8b8d17ad031ce45cb3a8f95160428afd7fbcabb4b407e')
+    'b8fe6c3923a44bbe7c01812cf721ad1cded46de9839097db7240a4a4b7b3671f'
+    'cb79e64eccc0e578825ad07dccff7221b8084674f743248ee03590e6813a264c'
+    '3c2852bb91c300cb88d0658b1b532ea371644897a20df94e3819ef46a9deacd8'
+    'a8fa763fe39c343ff9dcbbc7c70b4f1d8a51e04bcdb45931c89f7ec9d9787364'
+    'eac5ac8334d3ebc3c581a0fffa1363eb170ddd51b7f0da49d316552629d4689e'
+    '2b16be587d47a1fc8ff8b8d17ad031ce45cb3a8f95160428afd7fbcabb4b407e')
 
 
 def u32(b, at):
@@ -50,7 +53,8 @@ def avalanche_old(h):
 
 
 KEYS = [struct.unpack_from('<8Q', SECRET, 8 * n) for n in range(16)]
-KEY_SCRAMBLE, KEY_LAST = struct.unpack_from('<8Q', SECRET, 128), struct.unpack_from('<8Q', SECRET, 121)
+KEY_SCRAMBLE = struct.unpack_from('<8Q', SECRET, 128)
+KEY_LAST = struct.unpack_from('<8Q', SECRET, 121)
 
 
 def stripe(acc, d, key):
@@ -92,7 +96,8 @@ def xxh3_64(b):
         return merge(long_acc(b), 11, n * P1 & M64)
     if n > 128:
         h = avalanche((n * P1 + sum(mix16(b, 16 * i, 16 * i) for i in range(8))) & M64)
-        h += sum(mix16(b, 16 * i, 16 * (i - 8) + 3) for i in range(8, n // 16)) + mix16(b, n - 16, 119)
+        h += sum(mix16(b, 16 * i, 16 * (i - 8) + 3) for i in range(8, n // 16))
+        h += mix16(b, n - 16, 119)
         return avalanche(h & M64)
     if n > 16:
         h = n * P1
@@ -111,7 +116,8 @@ def xxh3_64(b):
         h = h * MX2 & M64
         return h ^ h >> 28
     if n:
-        return avalanche_old((b[0] << 16 | b[n >> 1] << 24 | b[n - 1] | n << 8) ^ u32(s, 0) ^ u32(s, 4))
+        short = b[0] << 16 | b[n >> 1] << 24 | b[n - 1] | n << 8
+        return avalanche_old(short ^ u32(s, 0) ^ u32(s, 4))
     return avalanche_old(u64(s, 56) ^ u64(s, 64))
 
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Any bytes as a snapshot file read at random. What a stream accepts a file must too, with the same pages. */
+/* Any bytes as a snapshot file read at random. What a stream accepts a file must too, with the
+ * same pages. */
 #include "format/snapshot/snapshot.h"
 
 #include <assert.h>
@@ -53,7 +54,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct snap_image *s;
 	struct fail        why = { 0 };
 	enum page_kind     kind;
-	uint64_t           streamed[PAGE_PARENT + 1] = { 0 }, indexed[PAGE_PARENT + 1] = { 0 }, found = 0;
+	uint64_t           streamed[PAGE_PARENT + 1] = { 0 }, indexed[PAGE_PARENT + 1] = { 0 };
+	uint64_t           found = 0;
 	bool               images[2] = { false, false };
 	int                whole;
 
@@ -75,7 +77,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 			int rc = snap_image_page(s, r, p, page, &kind, &why);
 
 			assert(rc == 0 || (why.kind != FAIL_NONE && why.what[0]));
-			assert(rc == 0 || !whole || why.kind == FAIL_USAGE || why.kind == FAIL_REFUSED);
+			assert(rc == 0 || !whole || why.kind == FAIL_USAGE ||
+			       why.kind == FAIL_REFUSED);
 			found += rc == 0 && kind == PAGE_DATA;
 		}
 	}

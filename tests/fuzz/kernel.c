@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A hostile kernel, by each machine type's eyes: what is accepted lies in the file and in RAM, its entry and header too. */
+/* A hostile kernel, by each machine type's eyes: what is accepted lies in the file and in RAM,
+ * its entry and header too. */
 #include "vmrun/board/riscv64/riscv64.h"
 #include "vmrun/board/x86_64/x86_64.h"
 
@@ -12,12 +13,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 static void check(const struct kernel *k, size_t len, uint64_t ram, uint64_t ram_end)
 {
 	assert(k->nsegments >= 1 && k->nsegments <= KERNEL_SEGMENTS_MAX);
-	assert(k->lo >= ram && k->hi <= ram_end && k->lo < k->hi && k->entry >= k->lo && k->entry < k->hi);
+	assert(k->lo >= ram && k->hi <= ram_end && k->lo < k->hi && k->entry >= k->lo &&
+	       k->entry < k->hi);
 	for (unsigned i = 0; i < k->nsegments; i++) {
 		const struct kernel_segment *s = &k->segments[i];
 
 		assert(s->at <= len && s->len <= len - s->at);
-		assert(s->gpa >= k->lo && s->gpa <= k->hi && s->len + s->zero >= s->len && s->len + s->zero <= k->hi - s->gpa);
+		assert(s->gpa >= k->lo && s->gpa <= k->hi && s->len + s->zero >= s->len &&
+		       s->len + s->zero <= k->hi - s->gpa);
 	}
 }
 
@@ -40,7 +43,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		if (x86_64_parse(&x, data, len, size, &why) == 0) {
 			check(&x.k, len, X86_64_KERNEL, size);
 			assert(x86_64_kernel(data, head) && x.initrd_end <= size);
-			assert(!x.header || (x.header >= data && x.header_len <= len - (size_t)(x.header - data)));
+			assert(!x.header ||
+			       (x.header >= data &&
+				x.header_len <= len - (size_t)(x.header - data)));
 		} else {
 			assert(why.kind != FAIL_NONE && why.what[0]);
 		}

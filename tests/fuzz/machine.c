@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A VM tree of any bytes is refused with a reason, or is a machine that is written and read again the same. Its state is refused
- * with a reason and leaves every part alone, or is loaded into the sample's parts. */
+/* A VM tree of any bytes is refused with a reason, or is a machine that is written and read again
+ * the same. Its state is refused with a reason and leaves every part alone, or is loaded into the
+ * sample's parts. */
 #include "tests/unit/sample.h"
 
 #include <assert.h>
@@ -15,7 +16,8 @@ static struct machine      m, again;
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct sample *s, *before;
-	const size_t   first = offsetof(struct sample, clock), saved = offsetof(struct sample, sections) - first;
+	const size_t   first = offsetof(struct sample, clock);
+	const size_t   saved = offsetof(struct sample, sections) - first;
 	struct fail    why = { 0 };
 	size_t         n;
 	bool           x86 = false;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Any bytes as the payload of a page chunk, the first one its encoding: refused with a reason, or survives a round trip. */
+/* Any bytes as the payload of a page chunk, the first one its encoding: refused with a reason, or
+ * survives a round trip. */
 #include "format/snapshot/snapshot.h"
 
 #include <assert.h>
@@ -37,10 +38,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	}
 	for (uint32_t i = 0; i < b->nruns; i++)
 		assert(b->runs[i].first < NPAGES && b->runs[i].count <= NPAGES - b->runs[i].first);
-	assert(page_chunk_encode(codec, b, data[0] >> 1 & 1, out, &n, NULL, &why) == 0 && n <= page_chunk_capacity());
-	assert(chunk_header_get(&c, out, 0, &why) == 0 && chunk_payload_check(&c, out + CHUNK_HEADER_BYTES, 0, &why) == 0);
-	assert(page_chunk_decode(codec, &c, out + CHUNK_HEADER_BYTES, 0, NPAGES, again, NULL, &why) == 0);
-	assert(again->nruns == b->nruns && again->ndata == b->ndata && memcmp(again->runs, b->runs, b->nruns * sizeof(*b->runs)) == 0 &&
+	assert(page_chunk_encode(codec, b, data[0] >> 1 & 1, out, &n, NULL, &why) == 0 &&
+	       n <= page_chunk_capacity());
+	assert(chunk_header_get(&c, out, 0, &why) == 0 &&
+	       chunk_payload_check(&c, out + CHUNK_HEADER_BYTES, 0, &why) == 0);
+	assert(page_chunk_decode(codec, &c, out + CHUNK_HEADER_BYTES, 0, NPAGES, again, NULL,
+				 &why) == 0);
+	assert(again->nruns == b->nruns && again->ndata == b->ndata &&
+	       memcmp(again->runs, b->runs, b->nruns * sizeof(*b->runs)) == 0 &&
 	       memcmp(again->data, b->data, (size_t)b->ndata * PAGE_SIZE_4K) == 0);
 	return 0;
 }

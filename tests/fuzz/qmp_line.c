@@ -36,7 +36,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 			return 0;
 		if (step == QMP_VALUE || step == QMP_BEFORE) {
 			if (step == QMP_BEFORE && i-- == begin)
-				abort();      /* an empty value: it would be scanned again for ever */
+				/* an empty value: it would be scanned again for ever */
+				abort();
 			one((const char *)data + begin, i + 1 - begin);
 		}
 		if (step != QMP_MORE)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Runs a fuzz target over the files named (folders: every file in them): the corpus on any machine, without libFuzzer. */
+/* Runs a fuzz target over the files named (folders: every file in them): the corpus on any
+ * machine, without libFuzzer. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Each state table against a node made of the input: any properties are refused with a reason and leave the struct alone, or
- * load and survive a round trip.
- * Byte 0: the table. Then one property each: which (row; 253 version, 254 needs, 255 unknown), how (0: as long as its row says,
- * the bytes follow; else so many bytes less one), the bytes. What is left out is taken from a struct of zeroes. */
+/* Each state table against a node made of the input: any properties are refused with a reason and
+ * leave the struct alone, or load and survive a round trip. Byte 0: the table. Then one property
+ * each: which (row; 253 version, 254 needs, 255 unknown), how (0: as long as its row says, the
+ * bytes follow; else so many bytes less one), the bytes. What is left out is taken from a struct
+ * of zeroes. */
 #include "format/tree/field.h"
 #include "format/limits.h"
 
@@ -50,7 +51,8 @@ static const uint8_t *take(struct input *in, size_t n)
 }
 
 /* One property from the input into fdt; false at the input's end. */
-static bool put(const struct state_table *t, size_t nrows, struct input *in, bool *seen, bool meta[2])
+static bool put(const struct state_table *t, size_t nrows, struct input *in, bool *seen,
+		bool meta[2])
 {
 	const uint8_t *head = take(in, 2), *value;
 	char           name[64];
@@ -135,7 +137,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		assert(state_save(t, s, t->name, again, &why) == 0);
 		fdt_end_node(again);
 		assert(fdt_finish(again) == 0);
-		assert(state_load(t, copy, again, fdt_subnode_offset(again, 0, t->name), "fuzz", NULL, &why) == 0);
+		assert(state_load(t, copy, again, fdt_subnode_offset(again, 0, t->name),
+				  "fuzz", NULL, &why) == 0);
 		assert(state_differs(t, s, copy, &element) == NULL);
 	}
 	free(s);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Any bytes as a snapshot read as a stream: refused with a reason, or read to an end that holds together. */
+/* Any bytes as a snapshot read as a stream: refused with a reason, or read to an end that holds
+ * together. */
 #include "format/snapshot/images.h"
 #include "format/snapshot/snapshot.h"
 
@@ -41,7 +42,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 				  piece->bytes + piece->len == payload + c.len &&
 				  piece->last == snap_stream_has_image(s, piece->host->name)));
 		for (uint32_t i = 0; b && i < b->nruns; i++) {
-			assert(i == 0 || b->runs[i].first >= b->runs[i - 1].first + b->runs[i - 1].count);
+			assert(i == 0 ||
+			       b->runs[i].first >= b->runs[i - 1].first + b->runs[i - 1].count);
 			data_pages += b->runs[i].kind == PAGE_DATA ? b->runs[i].count : 0;
 		}
 		assert(!b || (data_pages == b->ndata && b->ndata <= BATCH_PAGES));
@@ -56,7 +58,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 		for (uint32_t r = 0; r < LIMIT_REGIONS; r++)
 			finals += snap_stream_pages(s, r, PAGE_DATA);
-		assert(finals <= pages && snap_stream_config(s, &n) && n && snap_stream_state(s, &n) && n);
+		assert(finals <= pages && snap_stream_config(s, &n) && n &&
+		       snap_stream_state(s, &n) && n);
 		assert(snap_stream_next(s, &c, &payload, &at, &why) == 0);
 	}
 	snap_stream_close(s);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A hostile guest against the board: its input is a program of register writes, ring contents and pauses. Nothing may
- * crash or touch memory that is not RAM, and whatever it does, the state it leaves must load again. */
+/* A hostile guest against the board: its input is a program of register writes, ring contents and
+ * pauses. Nothing may crash or touch memory that is not RAM, and whatever it does, the state it
+ * leaves must load again. */
 #include "tests/unit/virtio_driver.h"
 
 #include "libcommon/io.h"
@@ -50,10 +51,12 @@ static void setup(void)
 	guard(f.vm.memory.regions[0].host - 65536);
 }
 
-/* Saves every device, resets, loads: what a guest has made of a device must be a state its own tables accept. */
+/* Saves every device, resets, loads: what a guest has made of a device must be a state its own
+ * tables accept. */
 static void round_trip(void)
 {
-	static const char *const types[] = { "sifive-plic", "ns16550a", "goldfish-rtc", "virtio-blk", "virtio-rng", "virtio-console" };
+	static const char *const types[] = { "sifive-plic", "ns16550a", "goldfish-rtc",
+					     "virtio-blk", "virtio-rng", "virtio-console" };
 	static struct fake_sections saved[6];
 	struct fail              why = { 0 };
 
@@ -68,10 +71,13 @@ static void round_trip(void)
 		size_t            n = d->ops->sections(d, sections, MACHINE_SECTIONS_MAX);
 
 		for (size_t j = 0; j < n; j++)
-			for (const struct field *r = sections[j].table->fields; r->type != FIELD_END; r++)
+			for (const struct field *r = sections[j].table->fields;
+			     r->type != FIELD_END; r++)
 				for (uint32_t k = 0; k < r->count && r->type < FIELD_BYTES; k++)
-					if (state_value(r, saved[i].data[j], k) < r->min || state_value(r, saved[i].data[j], k) > r->max) {
-						fprintf(stderr, "%s.%s\n", sections[j].node, r->name);
+					if (state_value(r, saved[i].data[j], k) < r->min ||
+					    state_value(r, saved[i].data[j], k) > r->max) {
+						fprintf(stderr, "%s.%s\n", sections[j].node,
+							r->name);
 						abort();
 					}
 		if (fake_load(&f, types[i], &saved[i], &why)) {
@@ -83,7 +89,7 @@ static void round_trip(void)
 }
 
 /* Waits for the disk's threads: else a pause puts most requests back before they have begun. */
-static void settle(void)
+static void process_events(void)
 {
 	struct device *d = fake_find(&f, "virtio-blk");
 	bool           busy;
@@ -113,7 +119,8 @@ static uint32_t take(unsigned n)
 
 static uint64_t place(void)
 {
-	static const uint32_t bases[] = { 0x10001000, 0x10002000, 0x10003000, 0x10000000, 0x00101000, 0x0c000000, 0x0c200000, 0x0c002000 };
+	static const uint32_t bases[] = { 0x10001000, 0x10002000, 0x10003000, 0x10000000,
+					  0x00101000, 0x0c000000, 0x0c200000, 0x0c002000 };
 
 	return bases[take(1) % 8] + (take(2) & 0xfff);
 }
@@ -158,7 +165,8 @@ static void step(void)
 		break;
 	case 3:      /* a descriptor, its address near RAM */
 		at = take(1);
-		set_desc(&f, Q_DESC(at >> 7), at & 15, RAM + (take(3) & 0x7ffff) - 0x10, op & 0x80 ? take(4) : take(2), (uint16_t)(take(1) % 8),
+		set_desc(&f, Q_DESC(at >> 7), at & 15, RAM + (take(3) & 0x7ffff) - 0x10,
+			 op & 0x80 ? take(4) : take(2), (uint16_t)(take(1) % 8),
 			 (uint16_t)(take(1) % 20));
 		break;
 	case 4:      /* a disk request's header */
@@ -171,7 +179,7 @@ static void step(void)
 		at = take(1);
 		offer(&f, at >> 7, at & 15);
 		kick(&f, 0x10001000 + 0x1000 * (op / 10 % 3), at >> 7);
-		settle();
+		process_events();
 		break;
 	case 6:
 		bring_up(0x10001000 + 0x1000 * (op / 10 % 3), take(4));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What a peer of a move may say. The first byte chooses: 'm' a message's text, else a whole connection after the preamble as
- * a target reads it: messages, page chunks into memory, the audit. Any bytes are refused with a reason or understood. */
+/* What a peer of a move may say. The first byte chooses: 'm' a message's text, else a whole
+ * connection after the preamble as a target reads it: messages, page chunks into memory, the
+ * audit. Any bytes are refused with a reason or understood. */
 #include "vmmigrate/message.h"
 #include "vmmigrate/receiver.h"
 #include "vmmigrate/wire.h"
@@ -13,7 +14,7 @@
 #include <unistd.h>
 
 #define NPAGES    1024u
-#define BYTES_MAX (128u << 10)      /* fits a socket's buffer, so that nobody need read while we write */
+#define BYTES_MAX (128u << 10)      /* fits a socket's buffer: nobody need read while we write */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -37,7 +38,8 @@ static void fuzz_message(const uint8_t *data, size_t len)
 	free(twice);
 }
 
-static void fuzz_one(struct receiver *r, const struct chunk *c, const uint8_t *payload, bool damaged)
+static void fuzz_one(struct receiver *r, const struct chunk *c, const uint8_t *payload,
+		     bool damaged)
 {
 	struct fail why = { 0 };
 	uint64_t    number;
@@ -72,12 +74,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		fuzz_message(data + 1, len - 1);
 		return 0;
 	}
-	l.rams[0]   = (struct lease_ram){ .npages = NPAGES, .fd = memfd_create("ram", MFD_CLOEXEC) };
-	l.rams[0].r = (struct lease_region){ .size = NPAGES * 4096, .page_size = 4096, .name = "ram" };
-	if (ftruncate(l.rams[0].fd, NPAGES * 4096) || receiver_open(&r, &l, &why) || socketpair(AF_UNIX, SOCK_STREAM, 0, sv))
+	l.rams[0]   = (struct lease_ram){ .npages = NPAGES,
+					  .fd = memfd_create("ram", MFD_CLOEXEC) };
+	l.rams[0].r = (struct lease_region){ .size = NPAGES * 4096, .page_size = 4096,
+					     .name = "ram" };
+	if (ftruncate(l.rams[0].fd, NPAGES * 4096) || receiver_open(&r, &l, &why) ||
+	    socketpair(AF_UNIX, SOCK_STREAM, 0, sv))
 		abort();
 	setsockopt(sv[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	if (send(sv[0], data + 1, len - 1, MSG_DONTWAIT) != (ssize_t)(len - 1) || wire_open(&w, sv[1], "peer", &why))
+	if (send(sv[0], data + 1, len - 1, MSG_DONTWAIT) != (ssize_t)(len - 1) ||
+	    wire_open(&w, sv[1], "peer", &why))
 		abort();
 	close(sv[0]);
 	while (wire_recv(w, &c, &payload, &damaged, WIRE_SECOND, &why) == 0)

@@ -1,8 +1,13 @@
-/* The guest that means harm, started as pvh_x86.c is: each of its CPUs does by chance what no driver does, on every port, device
- * window and chip there is, with every size; fills virtqueues with rubbish, hands out addresses anywhere, floods interrupts.
+/* SPDX-License-Identifier: MIT */
+/*
+ * The guest that means harm, started as pvh_x86.c is: each of its CPUs does by chance what no
+ * driver does, on every port, device window and chip there is, with every size; fills virtqueues
+ * with rubbish, hands out addresses anywhere, floods interrupts.
  *
- * command line: seed=N decides; steps=N (0: no end), then it powers off; gentle=1 leaves out what ends it by itself: the ports
- * of power, reset, panic and debug exit, and INIT and SIPI, which make CPUs run rubbish */
+ * command line: seed=N decides; steps=N (0: no end), then it powers off; gentle=1 leaves out what
+ * ends it by itself: the ports of power, reset, panic and debug exit, and INIT and SIPI, which
+ * make CPUs run rubbish
+ */
 #include <stdint.h>
 #include "x86.h"
 #include "guest.h"
@@ -43,13 +48,18 @@ static uint32_t strange(void)
 
 static uint16_t some_port(void)
 {
-	static const uint16_t near[] = { 0x20, 0x40, 0x60, 0x70, 0x80, 0xa0, 0xf4, 0x3f8, 0x4d0, 0x505, 0x600, 0x604, 0x608, 0x620, 0xcf8 };
+	static const uint16_t near[] = { 0x20, 0x40, 0x60, 0x70, 0x80, 0xa0, 0xf4, 0x3f8, 0x4d0,
+					 0x505, 0x600, 0x604, 0x608, 0x620, 0xcf8 };
 
 	for (;;) {
-		uint16_t p = (uint16_t)(chance() % 8 ? near[chance() % (sizeof(near) / 2)] + chance() % 10 : chance());
+		uint16_t p = (uint16_t)(chance() % 8
+					? near[chance() % (sizeof(near) / 2)] + chance() % 10
+					: chance());
 
-		if (!gentle || !(p == 0xf4 || p == 0xf5 || p == 0xf6 || p == 0xf7 || (p >= 0x500 && p < 0x508) || (p >= 0x5fc && p < 0x640) ||
-				 (p >= 0xcf0 && p < 0xd00) || p == 0x60 || (p > 0x5c && p < 0x66) || p == 0x92))
+		if (!gentle || !(p == 0xf4 || p == 0xf5 || p == 0xf6 || p == 0xf7 ||
+				 (p >= 0x500 && p < 0x508) || (p >= 0x5fc && p < 0x640) ||
+				 (p >= 0xcf0 && p < 0xd00) || p == 0x60 || (p > 0x5c && p < 0x66) ||
+				 p == 0x92))
 			return p;
 	}
 }
@@ -61,10 +71,18 @@ static void ports(void)
 	uint32_t       at    = SCRATCH + chance() % 0x80000;
 
 	switch (chance() % 12) {
-	case 0:  __asm__ volatile("cld; rep outsb" : "+S"(at), "+c"(count) : "d"(p) : "memory"); break;
-	case 1:  __asm__ volatile("cld; rep insb" : "+D"(at), "+c"(count) : "d"(p) : "memory"); break;
-	case 2:  __asm__ volatile("cld; rep outsl" : "+S"(at), "+c"(count) : "d"(p) : "memory"); break;
-	case 3:  __asm__ volatile("cld; rep insw" : "+D"(at), "+c"(count) : "d"(p) : "memory"); break;
+	case 0:
+		__asm__ volatile("cld; rep outsb" : "+S"(at), "+c"(count) : "d"(p) : "memory");
+		break;
+	case 1:
+		__asm__ volatile("cld; rep insb" : "+D"(at), "+c"(count) : "d"(p) : "memory");
+		break;
+	case 2:
+		__asm__ volatile("cld; rep outsl" : "+S"(at), "+c"(count) : "d"(p) : "memory");
+		break;
+	case 3:
+		__asm__ volatile("cld; rep insw" : "+D"(at), "+c"(count) : "d"(p) : "memory");
+		break;
 	case 4:  __asm__ volatile("inb %1, %%al" : "+a"(v) : "d"(p)); break;
 	case 5:  __asm__ volatile("inw %1, %%ax" : "+a"(v) : "d"(p)); break;
 	case 6:  __asm__ volatile("inl %1, %0" : "=a"(v) : "d"(p)); break;
@@ -106,20 +124,25 @@ static void windows(void)
 static uint32_t some_page(void)
 {
 	switch (chance() % 8) {
-	case 0:  return 0xe0000u + chance() % 16 * 0x1000;      /* the tables of ACPI, the VMGENID */
+	/* the tables of ACPI, the VMGENID */
+	case 0:  return 0xe0000u + chance() % 16 * 0x1000;
 	case 1:  return strange();
 	case 2:  return 0;
 	default: return SCRATCH + chance() % 64 * 0x1000;
 	}
 }
 
-static void vreg(uint32_t dev, uint32_t reg, uint32_t v) { *(volatile uint32_t *)(VIRTIO + dev * 0x1000 + reg) = v; }
+static void vreg(uint32_t dev, uint32_t reg, uint32_t v)
+{
+	*(volatile uint32_t *)(VIRTIO + dev * 0x1000 + reg) = v;
+}
 
 /* Sets a queue up somehow, fills it somehow, kicks it. */
 static void queue(void)
 {
 	const uint32_t     dev = chance() % 4, q = chance() % 3;
-	uint32_t           desc = some_page(), avail = some_page(), used = some_page(), n = 1u << chance() % 9;
+	uint32_t           desc = some_page(), avail = some_page(), used = some_page();
+	uint32_t           n    = 1u << chance() % 9;
 	volatile uint32_t *d = (volatile uint32_t *)(SCRATCH + chance() % 64 * 0x1000);
 
 	if (chance() % 4 == 0) {
@@ -151,7 +174,9 @@ static void queue(void)
 	for (uint32_t i = chance() % 8; i--;) {
 		if (avail >= SCRATCH && avail < SCRATCH + 0x40000) {
 			((volatile uint16_t *)avail)[2 + chance() % 256] = (uint16_t)(chance() % 8);
-			((volatile uint16_t *)avail)[1]                  = (uint16_t)(((volatile uint16_t *)avail)[1] + (chance() % 8 ? 1 : strange()));
+			((volatile uint16_t *)avail)[1]                  =
+				(uint16_t)(((volatile uint16_t *)avail)[1] +
+					   (chance() % 8 ? 1 : strange()));
 		}
 		vreg(dev, 0x50, chance() % 8 ? q : strange());
 	}
@@ -161,14 +186,16 @@ static void queue(void)
 
 static void apic(void)
 {
-	static const uint16_t regs[] = { 0x80, 0xb0, 0xd0, 0xe0, 0xf0, 0x280, 0x310, 0x320, 0x330, 0x340, 0x350, 0x360, 0x370, 0x380, 0x3e0 };
+	static const uint16_t regs[] = { 0x80, 0xb0, 0xd0, 0xe0, 0xf0, 0x280, 0x310, 0x320, 0x330,
+					 0x340, 0x350, 0x360, 0x370, 0x380, 0x3e0 };
 	const uint32_t        v      = strange();
 
 	if (chance() % 2) {
 		*(volatile uint32_t *)IOAPIC          = chance() % 64;
 		*(volatile uint32_t *)(IOAPIC + 0x10) = gentle ? v & ~0x700u : v;
 	} else if (chance() % 4) {
-		*(volatile uint32_t *)(LAPIC + regs[chance() % (sizeof(regs) / 2)]) = gentle ? v & ~0x700u : v;
+		*(volatile uint32_t *)(LAPIC + regs[chance() % (sizeof(regs) / 2)]) =
+			gentle ? v & ~0x700u : v;
 	} else {
 		*(volatile uint32_t *)(LAPIC + 0x300) = gentle ? (v & ~0x700u) : v;
 	}
@@ -188,9 +215,11 @@ static void interrupts(void)
 
 	__asm__("mov %%cs, %0" : "=r"(cs));
 	for (uint32_t i = 0; i < 256; i++) {
-		uint32_t to = (uint32_t)(uintptr_t)(i == 8 || (i >= 10 && i <= 14) || i == 17 ? gate_error : gate);
+		uint32_t to = (uint32_t)(uintptr_t)(i == 8 || (i >= 10 && i <= 14) || i == 17
+						    ? gate_error : gate);
 
-		idt[i] = (uint64_t)(to & 0xffff0000u) << 32 | UINT64_C(0x8e00) << 32 | (uint32_t)cs << 16 | (to & 0xffff);
+		idt[i] = (uint64_t)(to & 0xffff0000u) << 32 | UINT64_C(0x8e00) << 32 |
+			 (uint32_t)cs << 16 | (to & 0xffff);
 	}
 	__asm__ volatile("lidt %0" :: "m"(at));
 }
@@ -242,7 +271,8 @@ __asm__(
 	"	add $4, %esp\n"
 	"gate:\n"
 	"	movl $0, 0xfee000b0\n"      /* EOI */
-	"	popl came_from\n"           /* back without IRET, which an interpreting KVM lacks; interrupts stay off */
+	/* back without IRET, which an interpreting KVM lacks; interrupts stay off */
+	"	popl came_from\n"
 	"	add $8, %esp\n"
 	"	jmp *came_from\n"
 	".section .bss\n"

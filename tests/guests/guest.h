@@ -1,5 +1,6 @@
-/* What the bare-metal guests have in common: whole lines on the UART, options on the kernel command line. A machine's
- * header (riscv64.h, x86_64.h) comes before it, with:
+/* SPDX-License-Identifier: MIT */
+/* What the bare-metal guests have in common: whole lines on the UART, options on the kernel
+ * command line. A machine's header (riscv64.h, x86_64.h) comes before it, with:
  *
  *   RAM, HARTS       where memory begins; at most so many CPUs
  *   uart_in, uart_out
@@ -54,7 +55,8 @@ static void say(const char *a, unsigned long n, const char *b, unsigned long m)
 }
 
 /* The value of name=; it is enough here to look for these bytes. */
-static unsigned long option(const uint8_t *text, uint32_t len, const char *name, unsigned long fallback)
+static unsigned long option(const uint8_t *text, uint32_t len, const char *name,
+			    unsigned long fallback)
 {
 	for (uint32_t i = 0; i < len; i++) {
 		uint32_t n = 0;

@@ -1,8 +1,10 @@
-/* The PVH guest: 32-bit protected mode without paging, started by the ELF note XEN_ELFNOTE_PHYS32_ENTRY. It prints a line,
- * counts, and ends in one of several ways.
+/* SPDX-License-Identifier: MIT */
+/* The PVH guest: 32-bit protected mode without paging, started by the ELF note
+ * XEN_ELFNOTE_PHYS32_ENTRY. It prints a line, counts, and ends in one of several ways.
  *
  * command line: ticks=N prints "tick 1" to "tick N" (default 3), then
- *               end=N: 0 power off, 1 reset, 2 triple fault, 3 and 4 debug exit with 0 and 1, 5 stands still */
+ *               end=N: 0 power off, 1 reset, 2 triple fault, 3 and 4 debug exit with 0 and 1,
+ *               5 halts */
 #include <stdint.h>
 #include "x86.h"
 #include "guest.h"
@@ -30,7 +32,8 @@ void boot_main(const struct start_info *info)
 
 	while (text && len < 2048 && text[len])
 		len++;
-	say(info->magic == 0x336ec578 ? "pvh guest: version " : "BAD start info: version ", info->version, 0, 0);
+	say(info->magic == 0x336ec578 ? "pvh guest: version " : "BAD start info: version ",
+	    info->version, 0, 0);
 	for (unsigned long n = 1, last = option(text, len, "ticks=", 3); n <= last; n++) {
 		for (volatile int i = 0; i < 2000; i++)
 			;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The bare-metal RV64 machine: S mode, SBI below it. Memory: the program at RAM + 2 MiB. */
 #ifndef GUEST_RISCV64_H
 #define GUEST_RISCV64_H

@@ -1,13 +1,19 @@
+/* SPDX-License-Identifier: MIT */
 /* The one-step guest: a bare-metal program that checks itself and can be checked from outside.
  *
- * Each hart owns a slice of the pages and increments byte 0 of each in order, for ever. So at any instant the values of a
- * slice are all equal but for one step at the hart's position: anything else is a lost or a stale page. Before it
- * increments, the hart checks that the page holds what its round says and the pattern that was written at start;
- * if not, it prints BAD and powers off. The idea is QEMU's migration test's a-b boot block.
+ * Each hart owns a slice of the pages and increments byte 0 of each in order, for ever. So at any
+ * instant the values of a slice are all equal but for one step at the hart's position: anything
+ * else is a lost or a stale page. Before it increments, the hart checks that the page holds what
+ * its round says and the pattern that was written at start; if not, it prints BAD and powers off.
+ * The idea is that of the a-b boot block of QEMU's migration test.
  *
- * bootargs: pages=N (default 4096)  pace=US between steps (default 0)  tick=N prints "tick K" each N steps of hart 0
- *           harts=N starts that many (default: all that there are)      still=1: pages are filled, nothing is stepped
- * keys on the UART: q power off, r reboot, c check all slices of hart 0 now, p print the status line
+ * bootargs:
+ *   pages=N   (default 4096)
+ *   pace=US   between steps (default 0)
+ *   tick=N    prints "tick K" each N steps of hart 0
+ *   harts=N   starts that many (default: all that there are)
+ *   still=1   pages are filled, nothing is stepped
+ * keys on the UART: q power off, r reboot, c check all slices of hart 0 now, p print the status
  *
  * Memory: this program at RAM base + 2 MiB, the status page at + 6 MiB, the pages at + 8 MiB. */
 #include <stdint.h>
@@ -111,7 +117,8 @@ void boot_main(uint64_t h, const uint8_t *arg)
 {
 	uint32_t       len;
 	const uint8_t *text = arg_text(arg, &len);
-	uint64_t       npages = option(text, len, "pages=", 4096), want = option(text, len, "harts=", HARTS);
+	uint64_t       npages = option(text, len, "pages=", 4096);
+	uint64_t       want   = option(text, len, "harts=", HARTS);
 	uint64_t       still = option(text, len, "still=", 0), nharts = harts_here(arg);
 
 	if (nharts > want)

@@ -1,6 +1,7 @@
-/* The timers guest: the LAPIC's timer and the PIT behind the 8259s, each at 100 Hz, count interrupts in memory. Once a second
- * of the LAPIC's it prints "tick K pit N": K seconds, N interrupts of the PIT so far. A TSC that goes back is BAD.
- * Keys: q power off. */
+/* SPDX-License-Identifier: MIT */
+/* The timers guest: the LAPIC's timer and the PIT behind the 8259s, each at 100 Hz, count
+ * interrupts in memory. Once a second of the LAPIC's it prints "tick K pit N": K seconds, N
+ * interrupts of the PIT so far. A TSC that goes back is BAD. Keys: q power off. */
 #include <stdint.h>
 #include "x86_64.h"
 #include "guest.h"
@@ -14,8 +15,10 @@ extern uint8_t count_lapic[], count_pit[];
 static void timers_on(void)
 {
 	static const uint8_t setup[][2] = {      /* 8259s: vectors from 0x20, IRQ 0 alone */
-		{ 0x20, 0x11 }, { 0x21, PIT_VECTOR }, { 0x21, 4 }, { 0x21, 1 }, { 0xa0, 0x11 }, { 0xa1, 0x28 }, { 0xa1, 2 }, { 0xa1, 1 },
-		{ 0x21, 0xfe }, { 0xa1, 0xff }, { 0x43, 0x34 }, { 0x40, PIT_COUNT & 0xff }, { 0x40, PIT_COUNT >> 8 },
+		{ 0x20, 0x11 }, { 0x21, PIT_VECTOR }, { 0x21, 4 }, { 0x21, 1 }, { 0xa0, 0x11 },
+		{ 0xa1, 0x28 }, { 0xa1, 2 }, { 0xa1, 1 },
+		{ 0x21, 0xfe }, { 0xa1, 0xff }, { 0x43, 0x34 }, { 0x40, PIT_COUNT & 0xff },
+		{ 0x40, PIT_COUNT >> 8 },
 	};
 
 	gate(VECTOR, (void (*)(void))count_lapic);

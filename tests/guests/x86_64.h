@@ -1,6 +1,8 @@
-/* The bare-metal x86-64 machine, as the 64-bit Linux boot protocol hands it over (long mode, identity-mapped, rsi = zero
- * page): tables of our own, other CPUs by INIT and SIPI, waits with the LAPIC's timer. Memory: the program at 2 MiB; page
- * 0x8000 is the trampoline. Only instructions that KVM's emulator knows: no SSE, no int3, no rep stos. */
+/* SPDX-License-Identifier: MIT */
+/* The bare-metal x86-64 machine, as the 64-bit Linux boot protocol hands it over (long mode,
+ * identity-mapped, rsi = zero page): tables of our own, other CPUs by INIT and SIPI, waits with
+ * the LAPIC's timer. Memory: the program at 2 MiB; page 0x8000 is the trampoline. Only
+ * instructions that KVM's emulator knows: no SSE, no int3, no rep stos. */
 #ifndef GUEST_X86_64_H
 #define GUEST_X86_64_H
 
@@ -32,14 +34,16 @@ static void wait_until(uint64_t until, int sleep)
 
 static const uint8_t *arg_text(const uint8_t *arg, uint32_t *len)
 {
-	const uint8_t *text = (const uint8_t *)(uint64_t)*(const uint32_t *)(arg + 0x228);      /* cmd_line_ptr */
+	/* cmd_line_ptr */
+	const uint8_t *text = (const uint8_t *)(uint64_t)*(const uint32_t *)(arg + 0x228);
 
 	for (*len = 0; text && *len < 2048 && text[*len]; ++*len)
 		;
 	return text;
 }
 
-/* The enabled local APICs that the MADT lists, by boot_params' acpi_rsdp_addr. Their ids count from 0. */
+/* The enabled local APICs that the MADT lists, by boot_params' acpi_rsdp_addr. Their ids count
+ * from 0. */
 static uint64_t harts_here(const uint8_t *arg)
 {
 	const uint8_t *rsdp = (const uint8_t *)*(const uint64_t *)(arg + 0x70);
@@ -80,11 +84,13 @@ static void gate(unsigned vector, void (*handler)(void))
 {
 	uint64_t at = (uint64_t)handler;
 
-	gates[vector][0] = (at & 0xffff) | 0x10ul << 16 | 0x8e00ul << 32 | (at >> 16 & 0xffff) << 48;
+	gates[vector][0] = (at & 0xffff) | 0x10ul << 16 | 0x8e00ul << 32 |
+			   (at >> 16 & 0xffff) << 48;
 	gates[vector][1] = at >> 32;
 }
 
-/* Each CPU, before anything else: its LAPIC on, the timer's interrupt at VECTOR, none from the 8259s. */
+/* Each CPU, before anything else: its LAPIC on, the timer's interrupt at VECTOR, none from the
+ * 8259s. */
 void x86_hart(void);
 void x86_hart(void)
 {
@@ -94,7 +100,8 @@ void x86_hart(void)
 	lapic_out(0x320, VECTOR);
 }
 
-/* The first CPU: page tables for 4 GiB, the interrupt table, the TSC's rate by 2 ms of the LAPIC's timer. */
+/* The first CPU: page tables for 4 GiB, the interrupt table, the TSC's rate by 2 ms of the
+ * LAPIC's timer. */
 void x86_boot(void);
 void x86_boot(void)
 {

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# What the KVM accelerator says to a user: a warning where a guest can't do well, errors that name the limit.
+# What the KVM accelerator says to a user: a warning where a guest can't do well, errors that name
+# the limit.
 load ../lib/vm
 
 setup() {
@@ -9,9 +10,14 @@ setup() {
 }
 teardown() { vm_teardown; }
 
-interprets() { vmrun info --json | jq -e '.accelerators[] | select(.name == "kvm" and .machine == "x86-64-1") | .instructions | test("kvm_pvm")' >/dev/null; }
+interprets() {
+	vmrun info --json |
+		jq -e '.accelerators[] | select(.name == "kvm" and .machine == "x86-64-1") |
+			.instructions | test("kvm_pvm")' >/dev/null
+}
 put() { printf '%b' "$2" | dd of="$W/bzImage" bs=1 seek="$1" conv=notrunc status=none; }
-# The head of a bzImage of boot protocol 2.15, and one instruction at its 64-bit entry: ud2, without an IDT.
+# The head of a bzImage of boot protocol 2.15, and one instruction at its 64-bit entry: ud2,
+# without an IDT.
 bzimage() {
 	truncate -s 2048 "$W/bzImage"
 	put 497 '\001'
@@ -45,7 +51,8 @@ bzimage() {
 
 @test "kvm: more CPUs than there can be are refused, naming the limit" {
 	for n in 129 256; do
-		run --separate-stderr timeout 20 vmrun --name c --kernel "$STEP" --cpus $n --serial none
+		run --separate-stderr timeout 20 vmrun --name c --kernel "$STEP" --cpus $n \
+			--serial none
 		echo "$stderr"
 		[ "$status" = 2 ]
 		[ "${#stderr_lines[@]}" = 1 ]

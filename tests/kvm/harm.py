@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""harm.py state SNAPSHOT FOLDER SEED COUNT: snapshots with shaken trees are refused with 3 and one line, or run.
-harm.py guest ELF FOLDER SEED COUNT: guests that mean harm run while they are saved, and what was saved is restored; they end by
-themselves or when told, with one line at most.
+"""harm.py state SNAPSHOT FOLDER SEED COUNT: snapshots with shaken trees are refused with 3 and one
+line, or run.
+harm.py guest ELF FOLDER SEED COUNT: guests that mean harm run while they are saved, and what was
+saved is restored; they end by themselves or when told, with one line at most.
 
-In either case no tool is killed by a signal, hangs, or has a sanitizer's report. Says what it has seen; 1 when something is wrong.
+In either case no tool is killed by a signal, hangs, or has a sanitizer's report. Says what it has
+seen; 1 when something is wrong.
 """
 import os
 import re
@@ -13,17 +15,20 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-# Of a VM that has run: off, reset, panic, a vCPU that can't go on, hibernated, SIGTERM; or SIGTERM before or behind its run.
+# Of a VM that has run: off, reset, panic, a vCPU that can't continue, hibernated, SIGTERM; or
+# SIGTERM before or after its run.
 ENDS = {0, 16, 17, 18, 19, 143, -15}
 SLOW = 5 if os.environ.get('SAN') else 1
 
 
 def tool(*args, env=None):
-    return subprocess.run(args, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors='replace', timeout=120, env=env)
+    return subprocess.run(args, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          errors='replace', timeout=120, env=env)
 
 
 def start(*args):
-    return subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors='replace')
+    return subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, errors='replace')
 
 
 def end(vm, after):
@@ -40,11 +45,13 @@ def end(vm, after):
 
 
 def wrong(status, text, wanted):
-    return status not in wanted or text.count('\n') > 1 or (status == 3 and not text) or re.search('Sanitizer|runtime error', text)
+    return (status not in wanted or text.count('\n') > 1 or (status == 3 and not text)
+            or re.search('Sanitizer|runtime error', text))
 
 
 def restored(name, path, after, *more):
-    vm = start('vmrun', '--name', name, '--restore', path, '--uuid', 'new', '--trust-paths', '--serial', 'none', *more)
+    vm = start('vmrun', '--name', name, '--restore', path, '--uuid', 'new', '--trust-paths',
+               '--serial', 'none', *more)
     _, text = end(vm, after)
     return vm.returncode, text
 
@@ -52,7 +59,8 @@ def restored(name, path, after, *more):
 def state(snapshot, folder, seed):
     path = f'{folder}/shaken{seed}.vms'
     # Its leaks are nobody's business.
-    shaken = tool('shaketree', snapshot, path, str(seed), env=dict(os.environ, ASAN_OPTIONS='detect_leaks=0'))
+    shaken = tool('shaketree', snapshot, path, str(seed),
+                  env=dict(os.environ, ASAN_OPTIONS='detect_leaks=0'))
     bad = []
     if shaken.returncode == 3:      # no reader would take it: the writer has read it
         return 'refused', bad
@@ -74,22 +82,27 @@ def guest(elf, folder, seed):
     for disk in ('a', 'b'):
         with open(f'{folder}/{disk}{seed}.img', 'wb') as f:
             f.truncate(1 << 20)
-    vm = start('vmrun', '--name', name, '--kernel', elf, '--append', f'seed={seed} gentle={int(gentle)}', '--memory', '16M', '--cpus', '2',
-               '--rng', '--disk', f'd={folder}/a{seed}.img', '--virtio-console', f'file:{folder}/con', '--serial', 'none')
+    vm = start('vmrun', '--name', name, '--kernel', elf, '--append',
+               f'seed={seed} gentle={int(gentle)}', '--memory', '16M', '--cpus', '2',
+               '--rng', '--disk', f'd={folder}/a{seed}.img',
+               '--virtio-console', f'file:{folder}/con', '--serial', 'none')
     bad, outcome, until = [], 'ended', time.monotonic() + 20 * SLOW
     for _ in range(2):
         time.sleep(0.3)
         save = tool('vmsnap', '-q', '--force', name, saved)
-        while save.returncode == 4 and vm.poll() is None and time.monotonic() < until:      # not yet there, or just gone
+        # not yet there, or just gone
+        while save.returncode == 4 and vm.poll() is None and time.monotonic() < until:
             time.sleep(0.1)
             save = tool('vmsnap', '-q', '--force', name, saved)
-        if save.returncode == 6 or (save.returncode == 4 and vm.poll() is not None):      # it ended meanwhile
+        # it ended meanwhile
+        if save.returncode == 6 or (save.returncode == 4 and vm.poll() is not None):
             break
         if save.returncode:
             bad.append(f'vmsnap: {save.returncode} {save.stderr}')
             break
         outcome = 'saved'
-        status, text = restored(name + 'r', saved, 0.5 * SLOW, '--disk', f'd={folder}/b{seed}.img', '--disk-changed=accept',
+        status, text = restored(name + 'r', saved, 0.5 * SLOW, '--disk', f'd={folder}/b{seed}.img',
+                                '--disk-changed=accept',
                                 '--virtio-console', 'none')
         if wrong(status, text, ENDS):
             bad.append(f'vmrun --restore: {status} {text}')
@@ -106,7 +119,8 @@ def main():
     seen, failed = {}, False
     with ThreadPoolExecutor(2) as pool:
         work = {'state': state, 'guest': guest}[what]
-        for n, (outcome, bad) in enumerate(pool.map(lambda n: work(subject, folder, int(seed) + n), range(int(count)))):
+        for n, (outcome, bad) in enumerate(pool.map(lambda n: work(subject, folder, int(seed) + n),
+                                                    range(int(count)))):
             seen[outcome] = seen.get(outcome, 0) + 1
             for b in bad:
                 failed = True

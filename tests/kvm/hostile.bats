@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Hostile x86-64 machines: state whose hashes are right and whose numbers are not, and guests that do what no driver does.
+# Hostile x86-64 machines: state whose hashes are right and whose numbers are not, and guests that
+# do what no driver does.
 load ../lib/vm
 
 setup() {
@@ -16,7 +17,8 @@ teardown() { vm_teardown; }
 	start_step a "pages=16" --memory 16M --cpus 2 --rng
 	vmsnap -q --stop-after a "$W/a.vms"
 	wait_gone 10 "$VMPID"
-	python3 "$TOP/tests/kvm/harm.py" state "$W/a.vms" "$W" 7031 1      # RAM at 0xffffffff00000000
+	# RAM at 0xffffffff00000000
+	python3 "$TOP/tests/kvm/harm.py" state "$W/a.vms" "$W" 7031 1
 	python3 "$TOP/tests/kvm/harm.py" state "$W/a.vms" "$W" "$seed" 200
 }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-# What is KVM's own: who gets it, what it says of itself, x86-64 guests with timers, several CPUs and ends of their own.
-# The claims that any accelerator makes run on KVM too, tagged "accel" in their own files.
+# What is KVM's own: who gets it, what it says of itself, x86-64 guests with timers, several CPUs
+# and ends of their own. The claims that any accelerator makes run on KVM too, tagged "accel" in
+# their own files.
 load ../lib/vm
 
 setup() {
@@ -17,8 +18,13 @@ accel_of() { vmrun list --json | jq -r --arg n "$1" '.[] | select(.name == $n).a
 ends() {
 	local want=$1 rc=0
 	shift
-	timeout 30 vmrun --name e --memory 16M --serial "file:$W/e.out" "$@" >"$W/e.log" 2>&1 </dev/null 3>&- || rc=$?
-	[ "$rc" = "$want" ] || { echo "vmrun ended with $rc, not $want"; cat "$W/e.log" "$W/e.out"; return 1; }
+	timeout 30 vmrun --name e --memory 16M --serial "file:$W/e.out" "$@" >"$W/e.log" 2>&1 \
+		</dev/null 3>&- || rc=$?
+	[ "$rc" = "$want" ] || {
+		echo "vmrun ended with $rc, not $want"
+		cat "$W/e.log" "$W/e.out"
+		return 1
+	}
 }
 
 @test "kvm: --accel auto takes KVM for an x86-64 kernel and the software CPU for a RISC-V one" {
@@ -28,34 +34,45 @@ ends() {
 	[ "$(accel_of r)" = soft ]
 	run --separate-stderr timeout 20 vmrun --accel soft --kernel "$STEP" --serial none
 	[ "$status" -ne 0 ] && [ "${#stderr_lines[@]}" = 1 ]
-	run --separate-stderr timeout 20 vmrun --accel kvm --kernel "$TOP/tests/guests/step.elf" --serial none
+	run --separate-stderr timeout 20 vmrun --accel kvm --kernel "$TOP/tests/guests/step.elf" \
+		--serial none
 	[ "$status" -ne 0 ] && [ "${#stderr_lines[@]}" = 1 ]
 }
 
 # A /dev of its own, without kvm or with one that is not ours.
-without_kvm() { timeout 20 unshare -m sh -c 'mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && exec "$@"' - "$@"; }
+without_kvm() {
+	timeout 20 unshare -m sh \
+		-c 'mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && exec "$@"' - "$@"
+}
 
 @test "kvm: without /dev/kvm, and without a right to it, the message names the remedy" {
 	need_root
 	unshare -m true 2>/dev/null || skip "no mount namespaces here"
 	run -1 --separate-stderr without_kvm vmrun --kernel "$STEP" --serial none
 	echo "$stderr"
-	[[ ${#stderr_lines[@]} = 1 && $stderr = *"/dev/kvm"*"load kvm_intel or kvm_amd"* || $stderr = *"load kvm_intel or kvm_amd"*"/dev/kvm"* ]]
+	[[ ${#stderr_lines[@]} = 1 && $stderr = *"/dev/kvm"*"load kvm_intel or kvm_amd"* ||
+		$stderr = *"load kvm_intel or kvm_amd"*"/dev/kvm"* ]]
 	run -0 without_kvm vmrun info
 	[[ $output = *"load kvm_intel or kvm_amd"* ]]
 
 	chmod 755 "$W"
 	mkdir -m 700 "$W/theirs"
 	chown 65534 "$W/theirs"
-	run -1 --separate-stderr timeout 20 unshare -m sh -c 'mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && mknod -m 600 /dev/kvm c 10 232 &&
-		exec env VMFERRY_RUNTIME_DIR="$1/theirs/run" VMFERRY_STATE_DIR="$1/theirs/state" setpriv --reuid 65534 --clear-groups "$2" --kernel "$3" --serial none' \
+	run -1 --separate-stderr timeout 20 unshare -m sh \
+		-c 'mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 &&
+			mknod -m 600 /dev/kvm c 10 232 &&
+			exec env VMFERRY_RUNTIME_DIR="$1/theirs/run" \
+				VMFERRY_STATE_DIR="$1/theirs/state" setpriv --reuid 65534 \
+				--clear-groups "$2" --kernel "$3" --serial none' \
 		- "$W" "$(command -v vmrun)" "$STEP"
 	echo "$stderr"
 	[[ ${#stderr_lines[@]} = 1 && $stderr = *"group kvm"* ]]
 }
 
 @test "kvm: vmrun info tells what KVM can do here, and selftest runs it" {
-	vmrun info --json | jq -e '.accelerators[] | select(.name == "kvm" and .machine == "x86-64-1") | .available and .cpus >= 1 and .["dirty-log"] != null'
+	vmrun info --json |
+		jq -e '.accelerators[] | select(.name == "kvm" and .machine == "x86-64-1") |
+			.available and .cpus >= 1 and .["dirty-log"] != null'
 	vmrun info | grep -q 'dirty-log'
 	vmrun selftest | grep -q '^kvm: ok'
 }
@@ -109,14 +126,17 @@ tick 3" ]
 	timers_right "$W/t.out"
 }
 
-# Each second once, in order; both timers count 100 Hz. KVM lets the PIT catch up on a busy host, and the LAPIC's timer not; 4 s of
-# a stop would show all the same.
+# Each second once, in order; both timers count 100 Hz. KVM lets the PIT catch up on a busy host,
+# and the LAPIC's timer not; 4 s of a stop would show all the same.
 timers_right() {
 	tr -d '\r' <"$1" >"$W/ticks"
 	cat "$W/ticks"
 	! grep BAD "$W/ticks" || return 1
 	sed -n 's/^tick \([0-9]*\) pit \([0-9]*\)$/\1 \2/p' "$W/ticks" | awk '
-		NR > 1 && ($1 != last + 1 || $2 - pit > 450) { print "tick " $1 " pit " $2 " after tick " last " pit " pit; bad = 1 }
+		NR > 1 && ($1 != last + 1 || $2 - pit > 450) {
+			print "tick " $1 " pit " $2 " after tick " last " pit " pit
+			bad = 1
+		}
 		{ last = $1; pit = $2 }
 		END { if (NR < 4 || pit < last * 90 || pit > last * 100 + 390) bad = 1; exit bad }'
 }
@@ -155,7 +175,10 @@ counters() { vmsnap -q --force "$1" "$W/c.vms" && stepcheck "$W/c.vms" | grep ha
 		vmrun ctl "s$n" quit
 	done
 }
-all_above() { counters "$1" >"$W/now" && [ "$(paste "$W/now" "$2" | awk '$4 > $8' | wc -l)" = "$(wc -l <"$2")" ]; }
+all_above() {
+	counters "$1" >"$W/now" && [ "$(paste "$W/now" "$2" | awk '$4 > $8' | wc -l)" = \
+		"$(wc -l <"$2")" ]
+}
 
 @test "kvm: vminspect shows the registers of every vCPU of a snapshot, and its MSRs" {
 	start_step a "pages=64" --cpus 2
@@ -190,13 +213,16 @@ lacking() {
 	status_is a running
 }
 
-# doctored IN OUT LEAF INDEX REGISTER BIT: a copy of a snapshot whose machine has been told of one more CPUID bit.
+# doctored IN OUT LEAF INDEX REGISTER BIT: a copy of a snapshot whose machine has been told of one
+# more CPUID bit.
 doctored() {
 	vminspect tree --config --dtb "$W/config.dtb" --force "$1"
 	# shellcheck disable=SC2046
-	retree "$1" "$2" /cpus vmferry,cpuid $(fdtget -t u "$W/config.dtb" /cpus vmferry,cpuid | python3 -c '
+	retree "$1" "$2" /cpus vmferry,cpuid $(fdtget -t u "$W/config.dtb" /cpus vmferry,cpuid |
+		python3 -c '
 import sys
-leaf, index, register, bit = int(sys.argv[1], 16), int(sys.argv[2]), 3 + ["eax", "ebx", "ecx", "edx"].index(sys.argv[3]), int(sys.argv[4])
+leaf, index, bit = int(sys.argv[1], 16), int(sys.argv[2]), int(sys.argv[4])
+register = 3 + ["eax", "ebx", "ecx", "edx"].index(sys.argv[3])
 cells = [int(c) for c in sys.stdin.read().split()]
 at = [i for i in range(0, len(cells), 7) if cells[i:i + 2] == [leaf, index]][0] + register
 print(at, cells[at] | 1 << bit)' "${@:3}")
@@ -209,11 +235,13 @@ print(at, cells[at] | 1 << bit)' "${@:3}")
 	read -r name bit < <(lacking)
 	doctored "$W/a.vms" "$W/b.vms" 7 0 ebx "$bit"
 	vminspect verify "$W/b.vms"
-	run -3 --separate-stderr timeout 20 vmrun --name b --restore "$W/b.vms" --trust-paths --serial none
+	run -3 --separate-stderr timeout 20 vmrun --name b --restore "$W/b.vms" --trust-paths \
+		--serial none
 	echo "$stderr"
 	[[ ${#stderr_lines[@]} = 1 && $stderr = *"CPUID 7.0 EBX bit $bit ($name)"* ]]
 	vminspect tree --config --dtb "$W/b.dtb" "$W/b.vms"
-	run -3 --separate-stderr timeout 20 vmrun --name b --incoming "$W/b.dtb" --trust-paths --serial none
+	run -3 --separate-stderr timeout 20 vmrun --name b --incoming "$W/b.dtb" --trust-paths \
+		--serial none
 	[[ ${#stderr_lines[@]} = 1 && $stderr = *"CPUID 7.0 EBX bit $bit ($name)"* ]]
 	start_vm a --restore "$W/a.vms"      # as it was saved it is taken
 	status_is a running
@@ -226,8 +254,11 @@ print(at, cells[at] | 1 << bit)' "${@:3}")
 	vminspect tree --config --dtb "$W/a.dtb" "$W/a.vms"
 	khz=$(($(vminspect info --json "$W/a.vms" | jq -r '.. | .timebase_hz? // empty') / 1000))
 	retree "$W/a.vms" "$W/b.vms" /cpus timebase-frequency 1 $((khz * 900 / 1000 * 1000))
-	[ "$(vmrun info --json | jq -r '.accelerators[] | select(.name == "kvm" and .available) | ."tsc-scaling"')" = no ] || skip "this host scales the TSC"
-	run -3 --separate-stderr timeout 20 vmrun --name b --restore "$W/b.vms" --trust-paths --serial none
+	[ "$(vmrun info --json |
+		jq -r '.accelerators[] | select(.name == "kvm" and .available) |
+			."tsc-scaling"')" = no ] || skip "this host scales the TSC"
+	run -3 --separate-stderr timeout 20 vmrun --name b --restore "$W/b.vms" --trust-paths \
+		--serial none
 	echo "$stderr"
 	[[ ${#stderr_lines[@]} = 1 && $stderr = *kHz* && $stderr = *--force-tsc* ]]
 	start_vm a --restore "$W/b.vms" --trust-paths --force-tsc

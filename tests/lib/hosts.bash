@@ -5,13 +5,16 @@
 on_c() { VMFERRY_RUNTIME_DIR=$W/c/run VMFERRY_STATE_DIR=$W/c/state "$@"; }
 
 # state_on HOST: web's record there, judged by its live vmrun if there is one.
-outcome_on() { jq -r --arg m "$2" '[{move, outcome: .state}] + .outcomes | map(select(.move == $m)) | last | .outcome' "$W/$1/state/moves/$UUID.json"; }
+outcome_on() {
+	jq -r --arg m "$2" '[{move, outcome: .state}] + .outcomes |
+		map(select(.move == $m)) | last | .outcome' "$W/$1/state/moves/$UUID.json"
+}
 
 peer() { python3 "$TOP/tests/vmmigrate/peer.py" "$@"; }
 port_of() { echo "${1##*:}"; }
 
-# in_tty ANSWER COMMAND...: runs it at a terminal; when it asks, the command in $MEANWHILE runs first, then ANSWER is typed. Its
-# output in $W/tty.out; its status is ours.
+# in_tty ANSWER COMMAND...: runs it at a terminal; when it asks, the command in $MEANWHILE runs
+# first, then ANSWER is typed. Its output in $W/tty.out; its status is ours.
 in_tty() {
 	local answer=$1
 	shift
@@ -22,7 +25,8 @@ in_tty() {
 running_hosts() {
 	local h n=0
 	for h in a b c; do
-		if [ "$("on_$h" vmrun ctl web query-status 2>/dev/null | jq -r .running)" = true ]; then n=$((n + 1)); fi
+		running=$("on_$h" vmrun ctl web query-status 2>/dev/null | jq -r .running)
+		[ "$running" != true ] || n=$((n + 1))
 	done
 	echo "$n"
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* acpitables FOLDER CPUS VIRTIO: the ACPI tables of an x86-64-1 machine, each into FOLDER/SIGNATURE.dat, as iasl reads them;
- * all of them as they lie in guest memory into FOLDER/tables. */
+/* acpitables FOLDER CPUS VIRTIO: the ACPI tables of an x86-64-1 machine, each into
+ * FOLDER/SIGNATURE.dat, as iasl reads them; all of them as they lie in guest memory into
+ * FOLDER/tables. */
 #include "libcommon/bytes.h"
 #include "vmrun/board/x86_64/acpi.h"
 #include "vmrun/board/x86_64/x86_64.h"
@@ -48,7 +49,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: acpitables FOLDER CPUS VIRTIO\n");
 		return 2;
 	}
-	cfg = (struct machine){ .type = MACHINE_X86_64_1, .ncpus = (uint32_t)atoi(argv[2]), .nregions = 1 };
+	cfg = (struct machine){ .type = MACHINE_X86_64_1, .ncpus = (uint32_t)atoi(argv[2]),
+				.nregions = 1 };
 	cfg.regions[0].size = 64u << 20;
 	for (int i = 0; i < atoi(argv[3]) && cfg.ndevices < LIMIT_DEVICES; i++) {
 		snprintf(cfg.devices[cfg.ndevices].type, sizeof(cfg.devices[0].type), "virtio-rng");

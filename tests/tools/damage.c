@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* damage flip COUNT SEED FILE COMMAND [ARG...]: COUNT times, one bit of a copy of the snapshot FILE is flipped and
- * `COMMAND ARG... COPY` is run: it must exit with 3 and say "(at byte N)", N being the place of the header or chunk in which
- * the bit lies. damage cut STEP FILE COMMAND [ARG...]: the same for copies cut at every STEP bytes; the place is not looked at.
- * Prints a line a miss, then how many there were; exit 1 when there was one. With --status only the exit status counts. */
+/*
+ * damage flip COUNT SEED FILE COMMAND [ARG...]: COUNT times, one bit of a copy of the snapshot
+ * FILE is flipped and `COMMAND ARG... COPY` is run: it must exit with 3 and say "(at byte N)", N
+ * being the offset of the header or chunk in which the bit lies.
+ *
+ * damage cut STEP FILE COMMAND [ARG...]: the same for copies cut at every STEP bytes; the offset
+ * is not looked at.
+ *
+ * Prints a line a miss, then how many there were; exit 1 when there was one. With --status only
+ * the exit status counts.
+ */
 #include "libcommon/bytes.h"
 #include "libcommon/io.h"
 
@@ -26,7 +33,8 @@ struct damage {
 	bool       status_only;
 };
 
-/* The place of the header, or of the chunk's header, that the byte belongs to: docs/format.md, 3. */
+/* Offset of the file's header, or of the header of the chunk, that the byte is in: docs/format.md,
+ * 3. */
 static uint64_t damage_piece(const struct damage *d, uint64_t byte)
 {
 	uint64_t at = 0, next = 4096;
@@ -112,7 +120,8 @@ static unsigned damage_flip(struct damage *d, unsigned count, uint64_t seed)
 		d->good[bit / 8] ^= (uint8_t)(1u << bit % 8);
 		damage_copy(d, d->len);
 		if (!damage_seen(d, place, true)) {
-			printf("  bit %" PRIu64 " of byte %" PRIu64 ", in the piece at %" PRIu64 "\n", bit % 8, bit / 8, place);
+			printf("  bit %" PRIu64 " of byte %" PRIu64 ", in the piece at %" PRIu64
+			       "\n", bit % 8, bit / 8, place);
 			missed++;
 		}
 		d->good[bit / 8] ^= (uint8_t)(1u << bit % 8);
@@ -138,7 +147,8 @@ static unsigned damage_cut(struct damage *d, size_t step)
 
 static int damage_usage(void)
 {
-	fprintf(stderr, "usage: damage [--status] flip COUNT SEED FILE COMMAND [ARG...] | cut STEP FILE COMMAND [ARG...]\n");
+	fprintf(stderr, "usage: damage [--status] flip COUNT SEED FILE COMMAND [ARG...]"
+			" | cut STEP FILE COMMAND [ARG...]\n");
 	return 2;
 }
 
@@ -174,7 +184,9 @@ int main(int argc, char **argv)
 		return 2;
 	memcpy(d.argv, argv + first, (size_t)n * sizeof(*d.argv));
 	d.argv[n] = d.copy;
-	missed = flip ? damage_flip(&d, (unsigned)strtoul(argv[at + 1], NULL, 10), strtoull(argv[at + 2], NULL, 10))
+	missed = flip
+		 ? damage_flip(&d, (unsigned)strtoul(argv[at + 1], NULL, 10),
+			       strtoull(argv[at + 2], NULL, 10))
 		      : damage_cut(&d, strtoul(argv[at + 1], NULL, 10));
 	unlink(d.copy);
 	free(d.argv);

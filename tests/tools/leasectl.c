@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* leasectl VM KIND HOLDER: takes a lease and does what stdin says, a verb a line; prints "ok VERB ..." or "error VERB KIND: TEXT" each.
+/* leasectl VM KIND HOLDER: takes a lease and does what stdin says, a verb a line; prints
+ * "ok VERB ..." or "error VERB KIND: TEXT" each.
  *
  *   regions                              config | state [FILE]
  *   log-start | sync | flush             clear|fill REGION FIRST COUNT
  *   throttle PERCENT                     pause MS [UUID] | renew MS | resume | quit
- *   finish 0|1 | commit UUID             moving UUID PEER | release UUID | retaking UUID 0|1 | retake UUID | done UUID
+ *   finish 0|1 | commit UUID             moving UUID PEER | release UUID | done UUID
+ *                                        retaking UUID 0|1 | retake UUID
  *   take DIR                             RAM and state (paused) into DIR/ram, DIR/tree
  *   put DIR                              the same back, by an incoming lease: written, load
  *   ready UUID PEER GENERATION           start UUID | abort UUID
@@ -40,7 +42,8 @@ static struct uuid id(const char *text)
 	return u;
 }
 
-static int file_write(const char *dir, const char *name, const void *data, size_t len, struct fail *why)
+static int file_write(const char *dir, const char *name, const void *data, size_t len,
+		      struct fail *why)
 {
 	char path[4096];
 	int  fd, rc;
@@ -54,7 +57,8 @@ static int file_write(const char *dir, const char *name, const void *data, size_
 	return rc;
 }
 
-static int tree_out(int (*verb)(struct lease *, uint8_t **, size_t *, struct fail *), const char *file, struct fail *why)
+static int tree_out(int (*verb)(struct lease *, uint8_t **, size_t *, struct fail *),
+		    const char *file, struct fail *why)
 {
 	uint8_t *fdt;
 	size_t   len;
@@ -81,7 +85,8 @@ static int ram_copy(int from, int to, uint64_t size, struct fail *why)
 		at = (uint64_t)data & ~(uint64_t)4095;
 		if (io_pread(from, page, sizeof(page), at, "ram", why))
 			return -1;
-		if (memcmp(page, zero, sizeof(page)) && io_pwrite(to, page, sizeof(page), at, "ram", why))
+		if (memcmp(page, zero, sizeof(page)) &&
+		    io_pwrite(to, page, sizeof(page), at, "ram", why))
 			return -1;
 	}
 	return 0;
@@ -163,9 +168,11 @@ static int regions(void)
 		int  flags = fcntl(lease->rams[i].fd, F_GETFL);
 		char c     = 0;
 
-		printf("ok region %u %s %" PRIu64 " gpa %" PRIx64 " %s %s\n", lease->rams[i].r.id, lease->rams[i].r.name, lease->rams[i].r.size,
+		printf("ok region %u %s %" PRIu64 " gpa %" PRIx64 " %s %s\n", lease->rams[i].r.id,
+		       lease->rams[i].r.name, lease->rams[i].r.size,
 		       lease->rams[i].r.gpa, (flags & O_ACCMODE) == O_RDONLY ? "ro" : "rw",
-		       (flags & O_ACCMODE) != O_RDONLY || pwrite(lease->rams[i].fd, &c, 1, 0) == 1 ? "written" : "protected");
+		       (flags & O_ACCMODE) != O_RDONLY || pwrite(lease->rams[i].fd, &c, 1, 0) == 1
+		       ? "written" : "protected");
 	}
 	return 1;
 }
@@ -181,8 +188,10 @@ static int execute(char **w, struct fail *why)
 	if (!strcmp(w[0], "state"))     return tree_out(lease_state, w[1], why);
 	if (!strcmp(w[0], "log-start")) return lease_log_start(lease, why);
 	if (!strcmp(w[0], "sync"))      return sync_print(why);
-	if (!strcmp(w[0], "clear"))     return clear_one((uint32_t)number(w[1]), number(w[2]), number(w[3]), why);
-	if (!strcmp(w[0], "fill"))      return lease_fill(lease, (uint32_t)number(w[1]), number(w[2]), number(w[3]), why);
+	if (!strcmp(w[0], "clear"))
+		return clear_one((uint32_t)number(w[1]), number(w[2]), number(w[3]), why);
+	if (!strcmp(w[0], "fill"))
+		return lease_fill(lease, (uint32_t)number(w[1]), number(w[2]), number(w[3]), why);
 	if (!strcmp(w[0], "throttle"))  return lease_throttle(lease, (unsigned)number(w[1]), why);
 	if (!strcmp(w[0], "flush"))     return lease_flush(lease, NULL, NULL, &took, &fixed, why);
 	if (!strcmp(w[0], "resume"))    return lease_resume(lease, why);
@@ -201,7 +210,8 @@ static int execute(char **w, struct fail *why)
 	}
 	if (!strcmp(w[0], "lost")) {
 		poll(&(struct pollfd){ .fd = lease->fd, .events = POLLIN }, 1, 60000);
-		return lease_sync(lease, NULL, NULL, why) ? -1 : fail_set(why, FAIL_PEER, "not lost");
+		return lease_sync(lease, NULL, NULL, why) ? -1
+		       : fail_set(why, FAIL_PEER, "not lost");
 	}
 	u = id(w[1]);
 	if (!strcmp(w[0], "commit"))    return lease_commit(lease, &u, why);
@@ -210,7 +220,8 @@ static int execute(char **w, struct fail *why)
 	if (!strcmp(w[0], "retaking"))  return lease_retaking(lease, &u, number(w[2]) != 0, why);
 	if (!strcmp(w[0], "retake"))    return lease_retake(lease, &u, false, why);
 	if (!strcmp(w[0], "done"))      return lease_done(lease, &u, 0, why);
-	if (!strcmp(w[0], "ready"))     return lease_ready(lease, &u, w[2] ? w[2] : "", number(w[2] ? w[3] : NULL), why);
+	if (!strcmp(w[0], "ready"))
+		return lease_ready(lease, &u, w[2] ? w[2] : "", number(w[2] ? w[3] : NULL), why);
 	if (!strcmp(w[0], "start"))     return lease_start(lease, &u, why);
 	if (!strcmp(w[0], "abort"))     return lease_abort(lease, &u, why);
 	return fail_set(why, FAIL_USAGE, "leasectl knows no such verb");
@@ -227,7 +238,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: leasectl VM read|log|incoming HOLDER\n");
 		return 2;
 	}
-	if (control_open(&c, argv[1], &why) || lease_open(&lease, c, kind, argv[3], &why)) {
+	if (control_open(&c, argv[1], &why) ||
+	    lease_open(&lease, c, kind, argv[3], &why)) {
 		control_close(c);
 		return fail_report("leasectl", &why);
 	}
@@ -247,7 +259,8 @@ int main(int argc, char **argv)
 		why = (struct fail){ 0 };
 		rc  = execute(w, &why);
 		if (rc < 0)
-			printf("error %s %d: %s\n", w[0], fail_status(why.kind), fail_text(&why, text, sizeof(text)));
+			printf("error %s %d: %s\n", w[0], fail_status(why.kind),
+			       fail_text(&why, text, sizeof(text)));
 		else if (rc == 0)
 			printf("ok %s\n", w[0]);
 	}

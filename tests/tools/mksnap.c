@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* mksnap [options] OUT: writes a small sound snapshot of a plausible machine (tests/unit/sample.c), the same bytes at each
- * call with the same options. OUT "-" is standard output. Memory, seen from the start of RAM:
+/* mksnap [options] OUT: writes a small valid snapshot of a plausible machine
+ * (tests/unit/sample.c), the same bytes at each call with the same options. OUT "-" is standard
+ * output. Memory, from the start of RAM:
  *   page 0           text
  *   pages 1 to N-1   by number mod 4: 0, 1 data, 2 zero, 3 untouched
  *   the last page    data
- * Three rounds: all; every 8th page anew; pages 0 and 4 anew. What counts is what came last (mksnap_fill).
+ * Three rounds: all; every 8th page anew; pages 0 and 4 anew. What came last counts (mksnap_fill).
  *
  *   --pages N          (32)        --level L       zstd (0: raw)
  *   --ram MIB          (64)        --state-only
  *   --uuid UUID        of the snapshot; --created NS its time
- *   --spoil WHAT       a snapshot whose hashes are right and whose content is odd:
- *                      state (a register that cannot be), shape (another interrupt in the state tree), vm (header of another
- *                      VM), escape (a kernel command line that clears the screen), stray (a property and a part of state
- *                      that nobody knows), version (header of version 7)
+ *   --spoil WHAT       a snapshot whose hashes are right and whose content is not:
+ *                      state    an invalid register
+ *                      shape    another interrupt in the state tree
+ *                      vm       header of another VM
+ *                      escape   a kernel command line that clears the screen
+ *                      stray    an unknown property and an unknown section of state
+ *                      version  header of version 7
  *   --del NODE         left out of the state tree; --set NODE PROPERTY TEXT: another text there
  *   --arch N, --name NAME  of the header
  *   --tree config|state  only that tree, as a blob
@@ -58,7 +62,8 @@ static void mksnap_fill(uint8_t *page, uint64_t number, unsigned round)
 		put_le64(page + i, number << 32 | (uint64_t)round << 24 | (i & 0x3f));
 }
 
-static int mksnap_round(struct snap_writer *w, const struct mksnap *o, unsigned round, struct fail *why)
+static int mksnap_round(struct snap_writer *w, const struct mksnap *o, unsigned round,
+			struct fail *why)
 {
 	struct page_batch *b    = aligned_alloc(4096, (sizeof(*b) + 4095) / 4096 * 4096);
 	uint64_t           last = o->low / PAGE_SIZE_4K - 1;
@@ -150,13 +155,17 @@ static int mksnap_spoil(const struct mksnap *o, void *fdt, size_t *len, struct f
 			err = fdt_setprop(fdt, fdt_path_offset(fdt, o->set[0]), o->set[1],
 					  o->set[2], (int)strlen(o->set[2]) + 1);
 	} else if (!strcmp(what, "state")) {
-		err = fdt_setprop_inplace_u32(fdt, fdt_path_offset(fdt, "/cpus/cpu@0/state/hart"), "scounteren", 0xffff);
+		err = fdt_setprop_inplace_u32(fdt, fdt_path_offset(fdt, "/cpus/cpu@0/state/hart"),
+					      "scounteren", 0xffff);
 	} else if (!strcmp(what, "stray")) {
 		err = fdt_open_into(fdt, fdt, LIMIT_TREE_BYTES);
 		if (!err)
-			err = fdt_setprop_string(fdt, fdt_path_offset(fdt, "/vm"), "vendor,extra", "x\033y");
+			err = fdt_setprop_string(fdt, fdt_path_offset(fdt, "/vm"), "vendor,extra",
+						 "x\033y");
 		if (!err)
-			err = fdt_setprop_u32(fdt, fdt_add_subnode(fdt, fdt_path_offset(fdt, "/vm/state"), "moon"), "phase", 3);
+			err = fdt_setprop_u32(fdt, fdt_add_subnode(fdt,
+					      fdt_path_offset(fdt, "/vm/state"), "moon"),
+					      "phase", 3);
 	}
 	if (o->del || *what || o->set[0]) {
 		fdt_pack(fdt);
@@ -177,7 +186,8 @@ static int mksnap_version(int fd, const char *what, struct fail *why)
 	return io_pwrite(fd, h, sizeof(h), 0, what, why);
 }
 
-static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const char *what, struct fail *why)
+static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const char *what,
+			struct fail *why)
 {
 	struct snap_header h = { .arch = o->arch,
 				 .vm = s->m.uuid,
@@ -186,7 +196,8 @@ static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const 
 				 .created_ns = o->created_ns,
 				 .required = o->state_only ? SNAP_STATE_ONLY : 0 };
 	struct snap_writer *w = NULL;
-	uint8_t            *tree[2] = { malloc(LIMIT_TREE_BYTES), malloc(LIMIT_TREE_BYTES) }, content[16];
+	uint8_t            *tree[2] = { malloc(LIMIT_TREE_BYTES), malloc(LIMIT_TREE_BYTES) };
+	uint8_t             content[16];
 	size_t              len[2];
 	int                 rc = -1;
 
@@ -215,7 +226,8 @@ static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const 
 		rc = io_write(fd, tree[which], len[which], what, why);
 		goto out;
 	}
-	if (snap_writer_open(&w, fd, &h, o->level, what, why) || snap_writer_config(w, tree[0], len[0], why))
+	if (snap_writer_open(&w, fd, &h, o->level, what, why) ||
+	    snap_writer_config(w, tree[0], len[0], why))
 		goto out;
 	if (o->images && mksnap_write_images(w, why))
 		goto out;
@@ -281,7 +293,8 @@ int main(int argc, char **argv)
 		o.arch = o.x86 ? 62 : 243;
 
 	bool           standard = strcmp(argv[optind], "-") == 0;
-	int            fd = standard ? STDOUT_FILENO : open(argv[optind], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	int            fd = standard ? STDOUT_FILENO
+			    : open(argv[optind], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	struct sample *s = o.x86 ? sample_make_x86(o.ram) : sample_make(o.ram);
 	int            rc;
 

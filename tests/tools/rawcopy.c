@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* rawcopy save MIB | move MIB: the bare copy that `make bench` measures against, into memory of the same kind.
+/* rawcopy save MIB | move MIB: the bare copy that `make bench` measures against, into memory of the
+ * same kind: the least that any saver, any move must do.
  *
- *   save   a populated memfd, read in 2 MiB pieces and written to standard output: what any saver must at least do
- *   move   the same over TCP on loopback into a second, fresh memfd by pwrite: what any move must at least do
+ *   save   a populated memfd, read in 2 MiB pieces and written to standard output
+ *   move   the same over TCP on loopback into a second, fresh memfd by pwrite
  *
  * Prints the seconds of the copy alone on standard error. */
 #include "libcommon/io.h"
@@ -44,7 +45,8 @@ static int rawcopy_save(size_t len, struct fail *why)
 	if (from < 0)
 		return -1;
 	for (size_t at = 0; at < len; at += PIECE)
-		if (io_pread(from, piece, PIECE, at, "memfd", why) || io_write(1, piece, PIECE, "standard output", why))
+		if (io_pread(from, piece, PIECE, at, "memfd", why) ||
+		    io_write(1, piece, PIECE, "standard output", why))
 			return -1;
 	fprintf(stderr, "%.4f\n", (double)(io_now_ns() - t) / 1e9);
 	return 0;
@@ -57,7 +59,8 @@ static int rawcopy_receive(int s, size_t len, struct fail *why)
 	if (to < 0 || ftruncate(to, (off_t)len))
 		return fail_sys(why, "memfd");
 	for (size_t at = 0; at < len; at += PIECE)
-		if (io_read(s, piece, PIECE, "loopback", why) || io_pwrite(to, piece, PIECE, at, "memfd", why))
+		if (io_read(s, piece, PIECE, "loopback", why) ||
+		    io_pwrite(to, piece, PIECE, at, "memfd", why))
 			return -1;
 	return io_send(s, "k", 1, 0, "loopback", why);
 }
@@ -66,12 +69,14 @@ static int rawcopy_move(size_t len, struct fail *why)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t          n = sizeof(a);
-	int                l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), from = filled(len, why), s;
+	int                l    = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int                from = filled(len, why), s;
 	char               ack;
 
 	if (from < 0)
 		return -1;
-	if (l < 0 || bind(l, (struct sockaddr *)&a, sizeof(a)) || listen(l, 1) || getsockname(l, (struct sockaddr *)&a, &n))
+	if (l < 0 || bind(l, (struct sockaddr *)&a, sizeof(a)) || listen(l, 1) ||
+	    getsockname(l, (struct sockaddr *)&a, &n))
 		return fail_sys(why, "loopback");
 	pid_t child = fork();
 
@@ -87,7 +92,8 @@ static int rawcopy_move(size_t len, struct fail *why)
 	uint64_t t = io_now_ns();
 
 	for (size_t at = 0; at < len; at += PIECE)
-		if (io_pread(from, piece, PIECE, at, "memfd", why) || io_send(s, piece, PIECE, 0, "loopback", why))
+		if (io_pread(from, piece, PIECE, at, "memfd", why) ||
+		    io_send(s, piece, PIECE, 0, "loopback", why))
 			return -1;
 	if (io_read(s, &ack, 1, "loopback", why))
 		return -1;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* retree [--keep-macs] IN OUT NODE PROPERTY CELL VALUE: copies a snapshot, both its trees (of saved state: the one that has it) changed: cell
- * CELL (32 bits) of the property is VALUE. A machine that is like the saved one but for what a test is about. --keep-macs: with the MACs of
+/* retree [--keep-macs] IN OUT NODE PROPERTY CELL VALUE: copies a snapshot, both its trees (of
+ * saved state: the one that has it) changed: cell CELL (32 bits) of the property is VALUE. A
+ * machine that is like the saved one but for what a test is about. --keep-macs: with the MACs of
  * IN, as a forger would copy it. Without it OUT has none. */
 #include "format/snapshot/auth.h"
 #include "format/snapshot/snapshot.h"
@@ -33,15 +34,20 @@ static uint8_t *changed(const struct retree *r, uint32_t type, const uint8_t *tr
 		err(1, "memory");
 	memcpy(copy, tree, len);
 	node = fdt_path_offset(copy, r->node);
-	if (node == -FDT_ERR_NOTFOUND && type == CHUNK_CONFIG && strstr(r->node, "/state"))      /* there is none in it */
+	/* there is none in it */
+	if (node == -FDT_ERR_NOTFOUND && type == CHUNK_CONFIG && strstr(r->node, "/state"))
 		return copy;
-	rc   = node < 0 ? node : fdt_setprop_inplace_namelen_partial(copy, node, r->property, (int)strlen(r->property), r->cell * 4, &value, 4);
+	rc   = node < 0 ? node
+	       : fdt_setprop_inplace_namelen_partial(copy, node, r->property,
+						     (int)strlen(r->property), r->cell * 4, &value,
+						     4);
 	if (rc < 0)
 		errx(1, "%s %s: %s", r->node, r->property, fdt_strerror(rc));
 	return copy;
 }
 
-static int copy_chunks(struct snap_stream *in, struct snap_writer *out, struct retree *r, struct fail *why)
+static int copy_chunks(struct snap_stream *in, struct snap_writer *out, struct retree *r,
+		       struct fail *why)
 {
 	struct chunk   c;
 	const uint8_t *payload;
@@ -54,7 +60,8 @@ static int copy_chunks(struct snap_stream *in, struct snap_writer *out, struct r
 		case CHUNK_CONFIG:
 		case CHUNK_STATE:
 			tree = changed(r, c.type, payload, c.len);
-			rc   = c.type == CHUNK_CONFIG ? snap_writer_config(out, tree, c.len, why) : snap_writer_state(out, tree, c.len, why);
+			rc   = c.type == CHUNK_CONFIG ? snap_writer_config(out, tree, c.len, why)
+			       : snap_writer_state(out, tree, c.len, why);
 			free(tree);
 			break;
 		case CHUNK_AUTH:
@@ -62,7 +69,9 @@ static int copy_chunks(struct snap_stream *in, struct snap_writer *out, struct r
 				memcpy(r->macs[r->nmacs++], payload, AUTH_BYTES);
 			break;
 		case CHUNK_PAGES: rc = snap_writer_pages(out, snap_stream_batch(in), why); break;
-		case CHUNK_ROUND_END: rc = snap_writer_round_end(out, get_le32(payload), why); break;
+		case CHUNK_ROUND_END:
+			rc = snap_writer_round_end(out, get_le32(payload), why);
+			break;
 		}
 		if (rc < 0)
 			return -1;
@@ -105,13 +114,16 @@ int main(int argc, char **argv)
 	if (argc != 7)
 		errx(2, "usage: retree [--keep-macs] IN OUT NODE PROPERTY CELL VALUE");
 	struct retree r = {
-		.node = argv[3], .property = argv[4], .cell = (uint32_t)strtoul(argv[5], NULL, 0), .value = (uint32_t)strtoul(argv[6], NULL, 0),
+		.node = argv[3], .property = argv[4], .cell = (uint32_t)strtoul(argv[5], NULL, 0),
+		.value = (uint32_t)strtoul(argv[6], NULL, 0),
 	};
-	int from = open(argv[1], O_RDONLY | O_CLOEXEC), to = open(argv[2], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int from = open(argv[1], O_RDONLY | O_CLOEXEC);
+	int to   = open(argv[2], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
 	if (from < 0 || to < 0)
 		err(1, "%s", from < 0 ? argv[1] : argv[2]);
-	if (snap_stream_open(&in, from, argv[1], &why) || snap_writer_open(&out, to, snap_stream_header(in), 0, argv[2], &why))
+	if (snap_stream_open(&in, from, argv[1], &why) ||
+	    snap_writer_open(&out, to, snap_stream_header(in), 0, argv[2], &why))
 		return fail_report("retree", &why);
 	if (macs)
 		snap_writer_key(out, &no_key);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* shaketree IN OUT SEED: copies a snapshot whose trees have been shaken, by chance that SEED decides. Either the saved state: one
- * or two properties or nodes are changed, cut, lengthened or taken away. Or the configuration, in both trees alike: some numbers
- * are changed. All hashes are right: it is what somebody writes who means harm. Says on standard output what it has done. Where
- * the writer, which reads what it is given, refuses the tree: 3. */
+/* shaketree IN OUT SEED: copies a snapshot whose trees have been shaken, by chance that SEED
+ * decides. Either the saved state: one or two properties or nodes are changed, cut, lengthened or
+ * taken away. Or the configuration, in both trees alike: some numbers are changed. All hashes are
+ * right: it is what somebody writes who means harm. Says on standard output what it has done.
+ * Where the writer, which reads what it is given, refuses the tree: 3. */
 #include "format/snapshot/snapshot.h"
 #include "libcommon/bytes.h"
 
@@ -49,7 +50,10 @@ static uint32_t strange(uint32_t was)
 }
 
 /* Where chance may go: saved state, or what is not. */
-static bool node_wanted(const char *path, bool state) { return state ? strstr(path, "/state/") != NULL : !strstr(path, "/state"); }
+static bool node_wanted(const char *path, bool state)
+{
+	return state ? strstr(path, "/state/") != NULL : !strstr(path, "/state");
+}
 
 static int some_node(const void *tree, bool state, char *path, int capacity)
 {
@@ -97,7 +101,8 @@ static void shake_state(void *tree)
 	const char *names[PROPS_MAX];
 	uint8_t     value[65536 + 8] = { 0 };
 	const void *was;
-	int         node = some_node(tree, true, path, sizeof(path)), n = 0, len, at, how = (int)chance(24);
+	int         node = some_node(tree, true, path, sizeof(path)), n = 0, len, at;
+	int         how  = (int)chance(24);
 
 	fdt_for_each_property_offset(at, tree, node)
 		if (n < PROPS_MAX)
@@ -131,7 +136,8 @@ static void shake_state(void *tree)
 }
 
 /* Numbers alone, so that the trees still are trees; a node's name says its address. */
-static const char *const numbers[] = { "reg", "vmferry,cpuid", "vmferry,cpuid", "vmferry,msrs", "vmferry,msrs", "vmferry,xsave-bytes",
+static const char *const numbers[] = { "reg", "vmferry,cpuid", "vmferry,cpuid", "vmferry,msrs",
+				       "vmferry,msrs", "vmferry,xsave-bytes",
 				       "timebase-frequency", "interrupts", "vmferry,slot" };
 
 static void shake_config(void *tree)
@@ -151,12 +157,14 @@ static void shake_config(void *tree)
 	put_be32(value + 4 * i, strange(get_be32(value + 4 * i)));
 	printf("%s %s[%u] = 0x%x; ", path, name, i, get_be32(value + 4 * i));
 	if (!strcmp(name, "reg") && strchr(path, '@') && len >= 8) {
-		snprintf(as, sizeof(as), "%.*s@%" PRIx64, (int)strcspn(strrchr(path, '/') + 1, "@"), strrchr(path, '/') + 1, get_be64(value));
+		snprintf(as, sizeof(as), "%.*s@%" PRIx64, (int)strcspn(strrchr(path, '/') + 1, "@"),
+			 strrchr(path, '/') + 1, get_be64(value));
 		fdt_set_name(tree, node, as);
 	}
 }
 
-static uint8_t *shaken(const uint8_t *tree, size_t len, void (*how)(void *), uint32_t times, size_t *out_len)
+static uint8_t *shaken(const uint8_t *tree, size_t len, void (*how)(void *), uint32_t times,
+		       size_t *out_len)
 {
 	uint8_t *copy = malloc(len + ROOM);
 	int      rc;
@@ -173,7 +181,8 @@ static uint8_t *shaken(const uint8_t *tree, size_t len, void (*how)(void *), uin
 	return copy;
 }
 
-static int copy_chunks(struct snap_stream *in, struct snap_writer *out, bool config, uint32_t times, struct fail *why)
+static int copy_chunks(struct snap_stream *in, struct snap_writer *out, bool config, uint32_t times,
+		       struct fail *why)
 {
 	const uint64_t began = seed;
 	struct chunk   c;
@@ -192,12 +201,15 @@ static int copy_chunks(struct snap_stream *in, struct snap_writer *out, bool con
 			free(tree);
 			break;
 		case CHUNK_STATE:
-			tree = shaken(payload, c.len, config ? shake_config : shake_state, times, &len);
+			tree = shaken(payload, c.len, config ? shake_config : shake_state,
+				      times, &len);
 			rc   = snap_writer_state(out, tree, len, why);
 			free(tree);
 			break;
 		case CHUNK_PAGES: rc = snap_writer_pages(out, snap_stream_batch(in), why); break;
-		case CHUNK_ROUND_END: rc = snap_writer_round_end(out, get_le32(payload), why); break;
+		case CHUNK_ROUND_END:
+			rc = snap_writer_round_end(out, get_le32(payload), why);
+			break;
 		}
 		if (rc < 0)
 			return -1;
@@ -219,11 +231,13 @@ int main(int argc, char **argv)
 
 	const bool     config = chance(3) == 0;
 	const uint32_t times  = 1 + chance(2);
-	int            from = open(argv[1], O_RDONLY | O_CLOEXEC), to = open(argv[2], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int            from = open(argv[1], O_RDONLY | O_CLOEXEC);
+	int            to   = open(argv[2], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
 	if (from < 0 || to < 0)
 		err(1, "%s", from < 0 ? argv[1] : argv[2]);
-	if (snap_stream_open(&in, from, argv[1], &why) || snap_writer_open(&out, to, snap_stream_header(in), 0, argv[2], &why) ||
+	if (snap_stream_open(&in, from, argv[1], &why) ||
+	    snap_writer_open(&out, to, snap_stream_header(in), 0, argv[2], &why) ||
 	    copy_chunks(in, out, config, times, &why) || snap_writer_end(out, content, &why))
 		rc = fail_report("shaketree", &why);
 	printf("\n");

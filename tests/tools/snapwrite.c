@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* snapwrite FILE [MIB [LEVEL [KIND]]]: how fast a snapshot is written, verified and read at random here.
- * KIND: random, packs (3 of 4 bytes repeat), zero. FILE is made anew and removed again; "-" writes to stdout and only that.
- * Prints GB/s of guest memory beside those of a bare copy of it. */
+/* snapwrite FILE [MIB [LEVEL [KIND]]]: how fast a snapshot is written, verified and read at
+ * random here. KIND: random, packs (3 of 4 bytes repeat), zero. FILE is made anew and removed
+ * again; "-" writes to stdout and only that. Prints GB/s of guest memory beside those of a bare
+ * copy of it. */
 #include "format/tree/machine.h"
 #include "format/snapshot/snapshot.h"
 #include "libcommon/bytes.h"
@@ -25,14 +26,16 @@ static void fill(const char *kind)
 
 	for (uint64_t i = 0; i < npages * PAGE_SIZE_4K / 8; i++) {
 		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
-		put_le64(ram + i * 8, strcmp(kind, "zero") == 0 ? 0 : strcmp(kind, "packs") == 0 && i % 4 ? i / 1000 : x);
+		put_le64(ram + i * 8, strcmp(kind, "zero") == 0 ? 0 :
+				      strcmp(kind, "packs") == 0 && i % 4 ? i / 1000 : x);
 	}
 }
 
 static void write_all(int fd, int level, struct page_batch *b)
 {
 	struct machine     *m = calloc(1, sizeof(*m));
-	struct snap_header  h = { .arch = 243, .created_ns = io_realtime_ns(), .name = "bench", .creator = "snapwrite" };
+	struct snap_header  h = { .arch = 243, .created_ns = io_realtime_ns(), .name = "bench",
+				  .creator = "snapwrite" };
 	struct snap_writer *w;
 	uint8_t            *tree = aligned_alloc(8, LIMIT_TREE_BYTES), content[16];
 	size_t              len;
@@ -46,8 +49,10 @@ static void write_all(int fd, int level, struct page_batch *b)
 	strcpy(m->cpu_model, "rv64i");
 	strcpy(m->name, "bench");
 	m->nregions = 1;
-	m->regions[0] = (struct machine_region){ .name = "ram", .size = npages * PAGE_SIZE_4K, .page_size = 4096 };
-	if (machine_write(m, NULL, tree, LIMIT_TREE_BYTES, &len, &why) || snap_writer_open(&w, fd, &h, level, "bench", &why) ||
+	m->regions[0] = (struct machine_region){ .name = "ram", .size = npages * PAGE_SIZE_4K,
+						 .page_size = 4096 };
+	if (machine_write(m, NULL, tree, LIMIT_TREE_BYTES, &len, &why) ||
+	    snap_writer_open(&w, fd, &h, level, "bench", &why) ||
 	    snap_writer_config(w, tree, len, &why))
 		errx(1, "%s", why.what);
 	page_batch_begin(b, 0);
@@ -62,7 +67,8 @@ static void write_all(int fd, int level, struct page_batch *b)
 	}
 	if (snap_writer_state(w, tree, len, &why) || snap_writer_end(w, content, &why))
 		errx(1, "%s", why.what);
-	fprintf(stderr, "%.1f MiB of file for %.1f MiB of memory\n", (double)snap_writer_bytes(w) / 1048576, (double)npages / 256);
+	fprintf(stderr, "%.1f MiB of file for %.1f MiB of memory\n",
+		(double)snap_writer_bytes(w) / 1048576, (double)npages / 256);
 	snap_writer_close(w);
 	free(tree);
 	free(m);
@@ -104,7 +110,8 @@ int main(int argc, char **argv)
 	uint64_t           t;
 
 	npages = mib * 256;
-	ram = mmap(NULL, npages * PAGE_SIZE_4K, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ram = mmap(NULL, npages * PAGE_SIZE_4K, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		   -1, 0);
 	if (ram == MAP_FAILED || !b || !npages)
 		err(1, "memory");
 	fill(argc > 4 ? argv[4] : "random");
@@ -115,7 +122,8 @@ int main(int argc, char **argv)
 	}
 	t = io_now_ns();
 	for (uint64_t p = 0; p < npages; p++) {
-		memcpy(b->data + p % BATCH_PAGES * PAGE_SIZE_4K, ram + p * PAGE_SIZE_4K, PAGE_SIZE_4K);
+		memcpy(b->data + p % BATCH_PAGES * PAGE_SIZE_4K, ram + p * PAGE_SIZE_4K,
+		       PAGE_SIZE_4K);
 		__asm__ volatile("" : : "r"(b->data) : "memory");
 	}
 	report("bare copy", t);
@@ -138,7 +146,8 @@ int main(int argc, char **argv)
 		uint8_t        page[PAGE_SIZE_4K];
 		enum page_kind kind;
 
-		if (snap_image_page(image, 0, p, page, &kind, &why) || memcmp(page, ram + p * PAGE_SIZE_4K, PAGE_SIZE_4K))
+		if (snap_image_page(image, 0, p, page, &kind, &why) ||
+		    memcmp(page, ram + p * PAGE_SIZE_4K, PAGE_SIZE_4K))
 			errx(1, "page %llu differs", (unsigned long long)p);
 	}
 	report("every page, one by one", t);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* stepcheck FILE: looks at the one-step guest (tests/guests/step.c) inside a snapshot. In each hart's slice the values of
- * the pages must be equal but for exactly one step, at the place the hart's own counter names; the pattern of each page
- * must be whole. Prints "hart H steps N" a hart, and "nonce N"; exit 1 names the first page that is wrong. */
+/* stepcheck FILE: looks at the one-step guest (tests/guests/step.c) inside a snapshot. In each
+ * hart's slice the values of the pages must be equal but for exactly one step, at the place the
+ * hart's own counter names; the pattern of each page must be whole. Prints "hart H steps N" a
+ * hart, and "nonce N"; exit 1 names the first page that is wrong. */
 #include "format/snapshot/snapshot.h"
 #include "libcommon/bytes.h"
 
@@ -15,14 +16,16 @@
 #define RAM_PAGES   (0x800000 / 4096)
 #define PATTERN     0x5354455047554553ull
 
-static int stepcheck_slice(struct snap_image *img, unsigned hart, const uint8_t *h, struct fail *why)
+static int stepcheck_slice(struct snap_image *img, unsigned hart, const uint8_t *h,
+			   struct fail *why)
 {
 	uint64_t steps = get_le64(h), first = get_le64(h + 8), count = get_le64(h + 16);
 	uint8_t  page[PAGE_SIZE_4K];
 
 	if (count == 0)
 		return fail_set(why, FAIL_CORRUPT, "hart %u has no pages", hart);
-	/* The guest stores to the page, then counts: saved in between, the page is one ahead of the counter. */
+	/* The guest stores to the page, then counts: saved in between, the page is one ahead of
+	 * the counter. */
 	uint64_t at = steps % count, round = steps / count;
 	bool     ahead = false;
 
@@ -36,10 +39,13 @@ static int stepcheck_slice(struct snap_image *img, unsigned hart, const uint8_t 
 		if (i == at && page[0] == (uint8_t)(want + 1))
 			ahead = true;
 		else if (page[0] != want)
-			return fail_set(why, FAIL_CORRUPT, "hart %u: page %" PRIu64 " of %" PRIu64 " holds %u, not %u (step %" PRIu64 ")",
+			return fail_set(why, FAIL_CORRUPT,
+					"hart %u: page %" PRIu64 " of %" PRIu64 " holds %u, not %u"
+					" (step %" PRIu64 ")",
 					hart, i, count, page[0], want, steps);
 		if (get_le64(page + 8) != ((first + i) ^ PATTERN))
-			return fail_set(why, FAIL_CORRUPT, "hart %u: page %" PRIu64 " lost its pattern", hart, i);
+			return fail_set(why, FAIL_CORRUPT,
+					"hart %u: page %" PRIu64 " lost its pattern", hart, i);
 	}
 	printf("hart %u steps %" PRIu64 "%s\n", hart, steps, ahead ? " and a store" : "");
 	return 0;
@@ -62,7 +68,8 @@ int main(int argc, char **argv)
 		fail_sys(&why, "%s", argv[1]);
 		goto out;
 	}
-	if (snap_image_open(&img, fd, argv[1], &why) || snap_image_page(img, 0, RAM_STATUS, status, &kind, &why))
+	if (snap_image_open(&img, fd, argv[1], &why) ||
+	    snap_image_page(img, 0, RAM_STATUS, status, &kind, &why))
 		goto out;
 	if (memcmp(status, "STEPGUES", 8)) {
 		fail_set(&why, FAIL_CORRUPT, "%s: no step guest in it", argv[1]);

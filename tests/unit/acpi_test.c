@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The guest's ACPI tables: found from the RSDP, summing to zero, true to the configuration, and never beyond their room. What
- * the byte code means is iasl's to say (tests/board/acpi.bats). */
+/* The guest's ACPI tables: found from the RSDP, summing to zero, true to the configuration, and
+ * never beyond their room. What the byte code means is iasl's to say (tests/board/acpi.bats). */
+#include "tests/unit/tap.h"
+
 #include "libcommon/bytes.h"
 #include "vmrun/board/x86_64/acpi.h"
 #include "vmrun/board/x86_64/aml.h"
@@ -9,14 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static unsigned tests, failed;
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	failed += !good;
-}
 
 static uint8_t     area[X86_64_ACPI_SIZE];
 static size_t      area_len;
@@ -48,7 +42,8 @@ static bool sums(const uint8_t *p, size_t len)
 	return sum == 0;
 }
 
-/* A table at a guest address; NULL when it is not within the area, is another or does not sum to zero. */
+/* A table at a guest address; NULL when it is not within the area, is another or does not sum to
+ * zero. */
 static const uint8_t *table(uint64_t gpa, const char *signature)
 {
 	const uint8_t *p = area + (gpa - X86_64_ACPI);
@@ -86,7 +81,8 @@ static void structure(void)
 	bool           ids = true;
 
 	build(&cfg, 3, 10);
-	ok(!memcmp(area, "RSD PTR ", 8) && area[15] == 2 && sums(area, 20) && sums(area, 36) && get_le32(area + 20) == 36, "an RSDP of ACPI 2 and later");
+	ok(!memcmp(area, "RSD PTR ", 8) && area[15] == 2 && sums(area, 20) && sums(area, 36) &&
+	   get_le32(area + 20) == 36, "an RSDP of ACPI 2 and later");
 	fadt = listed("FACP");
 	madt = listed("APIC");
 	ok(fadt && madt, "the XSDT lists FADT and MADT");
@@ -94,31 +90,47 @@ static void structure(void)
 		return;
 	dsdt = table(get_le64(fadt + 140), "DSDT");
 	facs = table(get_le32(fadt + 36), "FACS");
-	ok(dsdt && get_le32(fadt + 40) == get_le64(fadt + 140) && facs && get_le32(fadt + 36) % 64 == 0, "the FADT leads to DSDT and FACS");
-	ok(fadt[8] == 6 && get_le32(fadt + 4) == 276 && get_le16(fadt + 46) == 9 && get_le32(fadt + 48) == 0, "ACPI is on from the start, SCI 9");
-	ok(get_le32(fadt + 56) == 0x600 && get_le32(fadt + 64) == 0x604 && get_le32(fadt + 76) == 0x608 && get_le32(fadt + 80) == 0x620 &&
-	   fadt[88] == 4 && fadt[89] == 2 && fadt[91] == 4 && fadt[92] == 8, "its registers are where the device is");
-	ok(get_le64(fadt + 148 + 4) == 0x600 && get_le64(fadt + 172 + 4) == 0x604 && get_le64(fadt + 208 + 4) == 0x608 && get_le64(fadt + 220 + 4) == 0x620 &&
-	   fadt[148 + 1] == 32 && fadt[172 + 1] == 16 && fadt[208 + 1] == 32 && fadt[220 + 1] == 64, "in the long form too");
-	ok((get_le32(fadt + 112) & (1u << 4 | 1u << 20)) == 0 && get_le32(fadt + 112) & 1u << 10 && get_le64(fadt + 120) == 0xcf9 && fadt[128] == 6,
+	ok(dsdt && get_le32(fadt + 40) == get_le64(fadt + 140) && facs &&
+	   get_le32(fadt + 36) % 64 == 0, "the FADT leads to DSDT and FACS");
+	ok(fadt[8] == 6 && get_le32(fadt + 4) == 276 && get_le16(fadt + 46) == 9 &&
+	   get_le32(fadt + 48) == 0, "ACPI is on from the start, SCI 9");
+	ok(get_le32(fadt + 56) == 0x600 && get_le32(fadt + 64) == 0x604 &&
+	   get_le32(fadt + 76) == 0x608 && get_le32(fadt + 80) == 0x620 &&
+	   fadt[88] == 4 && fadt[89] == 2 && fadt[91] == 4 && fadt[92] == 8,
+	   "its registers are where the device is");
+	ok(get_le64(fadt + 148 + 4) == 0x600 && get_le64(fadt + 172 + 4) == 0x604 &&
+	   get_le64(fadt + 208 + 4) == 0x608 && get_le64(fadt + 220 + 4) == 0x620 &&
+	   fadt[148 + 1] == 32 && fadt[172 + 1] == 16 && fadt[208 + 1] == 32 && fadt[220 + 1] == 64,
+	   "in the long form too");
+	ok((get_le32(fadt + 112) & (1u << 4 | 1u << 20)) == 0 && get_le32(fadt + 112) & 1u << 10 &&
+	   get_le64(fadt + 120) == 0xcf9 && fadt[128] == 6,
 	   "a fixed power button, a reset register");
 	for (p = madt + 44; p < madt + get_le32(madt + 4) && p[1]; p += p[1]) {
 		if (p[0] == 0)
 			ids &= p[3] == lapics++ && (get_le32(p + 4) & 1);
 		else if (p[0] == 2)
-			isas += (p[3] == 0 && get_le32(p + 4) == 2) || ((p[3] == 9 || p[3] == 5 || p[3] == 10) && get_le32(p + 4) == p[3] && get_le16(p + 8) == 13);
+			isas += (p[3] == 0 && get_le32(p + 4) == 2) ||
+				((p[3] == 9 || p[3] == 5 || p[3] == 10) &&
+				 get_le32(p + 4) == p[3] && get_le16(p + 8) == 13);
 		else
-			others += (p[0] == 1 && get_le32(p + 4) == 0xfec00000) || (p[0] == 4 && p[5] == 1);
+			others += (p[0] == 1 && get_le32(p + 4) == 0xfec00000) ||
+				  (p[0] == 4 && p[5] == 1);
 	}
-	ok(p == madt + get_le32(madt + 4) && lapics == 3 && ids && others == 2, "the MADT has each CPU, the IOAPIC and NMI's pin");
+	ok(p == madt + get_le32(madt + 4) && lapics == 3 && ids && others == 2,
+	   "the MADT has each CPU, the IOAPIC and NMI's pin");
 	ok(isas == 4, "the PIT's pin, and levels at SCI and at what slots 8 and 9 have");
-	ok(count(dsdt, get_le32(dsdt + 4), "LNRO0005", 8) == 10, "a device in the DSDT for each slot in use");
-	ok(count(dsdt, get_le32(dsdt + 4), "\x89\x06\x00\x01\x01\x10\x00\x00\x00", 9) == 1, "with its interrupt, its own");
-	ok(count(dsdt, get_le32(dsdt + 4), "VM_Gen_Counter", 15) == 2 && count(dsdt, get_le32(dsdt + 4), "_E05", 4) == 1, "the generation ID and its event");
+	ok(count(dsdt, get_le32(dsdt + 4), "LNRO0005", 8) == 10,
+	   "a device in the DSDT for each slot in use");
+	ok(count(dsdt, get_le32(dsdt + 4), "\x89\x06\x00\x01\x01\x10\x00\x00\x00", 9) == 1,
+	   "with its interrupt, its own");
+	ok(count(dsdt, get_le32(dsdt + 4), "VM_Gen_Counter", 15) == 2 &&
+	   count(dsdt, get_le32(dsdt + 4), "_E05", 4) == 1, "the generation ID and its event");
 	build(&cfg, 1, 17);
 	dsdt = table(get_le64(listed("FACP") + 140), "DSDT");
-	ok(dsdt && count(dsdt, get_le32(dsdt + 4), "\x89\x06\x00\x09\x01\x10\x00\x00\x00", 9) == 2 &&
-	   count(dsdt, get_le32(dsdt + 4), "\x89\x06\x00\x01\x01\x11\x00\x00\x00", 9) == 1, "two on one interrupt say that they share it");
+	ok(dsdt && count(dsdt, get_le32(dsdt + 4), "\x89\x06\x00\x09\x01\x10\x00\x00\x00",
+			 9) == 2 &&
+	   count(dsdt, get_le32(dsdt + 4), "\x89\x06\x00\x01\x01\x11\x00\x00\x00", 9) == 1,
+	   "two on one interrupt say that they share it");
 }
 
 /* The fullest machine fits; whatever the room is, nothing is written behind it. */
@@ -140,7 +152,8 @@ static void capacity(void)
 		tight[n] = 0x5a;
 		int rc = acpi_build(&cfg, tight, n, &len, &why);
 
-		right &= tight[n] == 0x5a && (rc ? why.kind == FAIL_LIMIT && n < full + 16 : len == full && !memcmp(tight, area, full));
+		right &= tight[n] == 0x5a && (rc ? why.kind == FAIL_LIMIT && n < full + 16
+					      : len == full && !memcmp(tight, area, full));
 		free(tight);
 	}
 	ok(right, "too little room is refused, enough is filled the same");
@@ -150,7 +163,8 @@ static void capacity(void)
 static void lengths(void)
 {
 	static uint8_t buf[8192];
-	static const struct { size_t body; unsigned bytes; } cases[] = { { 62, 1 }, { 63, 2 }, { 4093, 2 }, { 4094, 3 }, { 5000, 3 } };
+	static const struct { size_t body; unsigned bytes; } cases[] =
+		{ { 62, 1 }, { 63, 2 }, { 4093, 2 }, { 4094, 3 }, { 5000, 3 } };
 
 	for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
 		struct aml a = { .buf = buf, .capacity = sizeof(buf) };
@@ -161,9 +175,13 @@ static void lengths(void)
 		for (size_t i = 1; i < cases[c].body; i++)
 			aml_int(&a, 1);
 		aml_end(&a);
-		len = n == 1 ? buf[1] : (size_t)(buf[1] & 15) | (size_t)buf[2] << 4 | (n == 3 ? (size_t)buf[3] << 12 : 0);
-		snprintf(claim, sizeof(claim), "a package of %zu bytes has a length of %zu", cases[c].body, n);
-		ok(!a.full && buf[0] == 0x12 && buf[1] >> 6 == n - 1 && len == cases[c].body + n && a.len == 1 + len && buf[1 + n] == 0, claim);
+		len = n == 1 ? buf[1]
+		      : (size_t)(buf[1] & 15) | (size_t)buf[2] << 4 |
+			(n == 3 ? (size_t)buf[3] << 12 : 0);
+		snprintf(claim, sizeof(claim), "a package of %zu bytes has a length of %zu",
+			 cases[c].body, n);
+		ok(!a.full && buf[0] == 0x12 && buf[1] >> 6 == n - 1 && len == cases[c].body + n &&
+		   a.len == 1 + len && buf[1 + n] == 0, claim);
 	}
 }
 
@@ -172,6 +190,5 @@ int main(void)
 	structure();
 	capacity();
 	lengths();
-	printf("1..%u\n", tests);
-	return failed != 0;
+	return done_testing();
 }

@@ -2,6 +2,7 @@
 /* MACs in snapshots: what a host knows as its own, and what it does not. */
 #include "format/snapshot/auth.h"
 #include "tests/unit/snapshot_guest.h"
+#include "tests/unit/tap.h"
 
 #include <unistd.h>
 
@@ -11,7 +12,8 @@ struct make {
 	const struct hostkey *key;      /* NULL: none */
 	uint8_t               snapshot; /* byte of its uuid */
 	uint8_t               page;     /* byte of page 3 */
-	bool                  other_state;      /* of a disk that has grown: it agrees all the same */
+	/* of a disk that has grown: it agrees all the same */
+	bool                  other_state;
 	bool                  other_config;
 };
 static const struct make plain = {
@@ -256,5 +258,5 @@ int main(void)
 	test_stripped();
 	test_structure();
 	free(batch);
-	return tap_end();
+	return done_testing();
 }

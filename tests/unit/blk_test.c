@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The disk: every request against the host's file, refusals, pauses and resets with requests in flight, locks. */
+/* The disk: every request against the host's file, refusals, pauses and resets with requests in
+ * flight, locks. */
 #include "tests/unit/virtio_driver.h"
 
 #include "format/state/state_virtio.h"
@@ -74,7 +75,8 @@ static unsigned flushes(void)
 
 /* The host's write: without space from some offset on, in an order that can be forced. */
 static _Atomic int64_t full_from = -1, full_to;     /* offsets that find no space */
-static _Atomic int64_t first_wait = -1;             /* the write there fails behind that at the next sector */
+/* the write there fails behind that at the next sector */
+static _Atomic int64_t first_wait = -1;
 static _Atomic bool    next_written;
 
 ssize_t pwrite(int fd, const void *buf, size_t len, off_t at)
@@ -112,7 +114,8 @@ static void wait_hanging(void)
 
 static uint16_t used_now(void)
 {
-	return atomic_load_explicit((_Atomic uint16_t *)((char *)ram(&f, Q_USED(0)) + 2), memory_order_acquire);
+	return atomic_load_explicit((_Atomic uint16_t *)((char *)ram(&f, Q_USED(0)) + 2),
+				    memory_order_acquire);
 }
 
 static bool wait_used(uint16_t want)
@@ -134,7 +137,8 @@ static void header(uint64_t gpa, uint32_t type, uint64_t sector)
 }
 
 /* One request with one data buffer (len 0: none); its status byte. */
-static int request_at(uint64_t base, uint32_t type, uint64_t sector, uint64_t buf, uint32_t len, bool in)
+static int request_at(uint64_t base, uint32_t type, uint64_t sector, uint64_t buf, uint32_t len,
+		      bool in)
 {
 	uint8_t *s    = ram(&f, STATUS);
 	uint16_t want = (uint16_t)(used_now() + 1);
@@ -166,7 +170,8 @@ static bool file_has(const char *path, uint64_t at, const void *data, size_t len
 {
 	uint8_t *buf  = malloc(len);
 	int      fd   = open(path, O_RDONLY | O_CLOEXEC);
-	bool     same = fd >= 0 && pread(fd, buf, len, (off_t)at) == (ssize_t)len && !memcmp(buf, data, len);
+	bool     same = fd >= 0 && pread(fd, buf, len, (off_t)at) == (ssize_t)len &&
+			!memcmp(buf, data, len);
 
 	close(fd);
 	free(buf);
@@ -179,23 +184,32 @@ static void reads_and_writes(void)
 	struct stat          st;
 
 	driver_up(&f, BLK, ALL, 1);
-	ok(status(&f, BLK) == 15 && rd(&f, BLK + 0x100, 8) == SIZE / 512 && rd(&f, BLK + 0x10c, 4) == 126, "capacity and seg_max");
-	ok((features(&f, BLK) >> 5 & 1) == 0 && features(&f, BLK) >> 9 & 1 && features(&f, BLK) >> 13 & 1, "a writable disk with flush and discard");
+	ok(status(&f, BLK) == 15 && rd(&f, BLK + 0x100, 8) == SIZE / 512 &&
+	   rd(&f, BLK + 0x10c, 4) == 126, "capacity and seg_max");
+	ok((features(&f, BLK) >> 5 & 1) == 0 && features(&f, BLK) >> 9 & 1 &&
+	   features(&f, BLK) >> 13 & 1, "a writable disk with flush and discard");
 	fill(BUF, 8192, 1);
-	ok(request(OUT, 10, 8192, false) == 0 && file_has(disk, 5120, ram(&f, BUF), 8192), "a write reaches the file");
+	ok(request(OUT, 10, 8192, false) == 0 && file_has(disk, 5120, ram(&f, BUF), 8192),
+	   "a write reaches the file");
 	memset(ram(&f, BUF), 0, 8192);
 	clear_dirty(&f);
-	ok(request(IN, 10, 8192, true) == 0 && file_has(disk, 5120, ram(&f, BUF), 8192), "a read comes from it");
+	ok(request(IN, 10, 8192, true) == 0 && file_has(disk, 5120, ram(&f, BUF), 8192),
+	   "a read comes from it");
 	ok(used_len(&f, 0, (uint16_t)(used_now() - 1)) == 8193, "its length counts the status");
-	ok(page_dirty(&f, BUF) && page_dirty(&f, BUF + 4096) && !page_dirty(&f, BUF + 8192) && page_dirty(&f, STATUS),
+	ok(page_dirty(&f, BUF) && page_dirty(&f, BUF + 4096) && !page_dirty(&f, BUF + 8192) &&
+	   page_dirty(&f, STATUS),
 	   "what it wrote is marked, and no more");
 	ok(request(FLUSH, 0, 0, false) == 0, "a flush");
-	ok(request(GET_ID, 0, 20, true) == 0 && !memcmp(ram(&f, BUF), "root\0\0", 6), "the disk's name");
+	ok(request(GET_ID, 0, 20, true) == 0 && !memcmp(ram(&f, BUF), "root\0\0", 6),
+	   "the disk's name");
 	ok(request(77, 0, 0, false) == 2, "a type nobody knows is unsupported");
-	ok(request(IN, 0, 511, true) == 1 && request(OUT, 0, 513, false) == 1, "a part of a sector is refused");
+	ok(request(IN, 0, 511, true) == 1 && request(OUT, 0, 513, false) == 1,
+	   "a part of a sector is refused");
 	ok(request(IN, SIZE / 512 - 1, 1024, true) == 1, "a read over the end is refused");
 	ok(request(OUT, SIZE / 512, 512, false) == 1, "a write behind the end is refused");
-	ok(request(OUT, UINT64_MAX, 512, false) == 1 && request(IN, UINT64_MAX / 512 + 1, 512, true) == 1, "sectors that wrap around are refused");
+	ok(request(OUT, UINT64_MAX, 512, false) == 1 &&
+	   request(IN, UINT64_MAX / 512 + 1, 512, true) == 1,
+	   "sectors that wrap around are refused");
 	stat(disk, &st);
 	ok(st.st_size == SIZE, "the file has kept its size");
 
@@ -211,21 +225,25 @@ static void reads_and_writes(void)
 
 	offer(&f, 0, 0);
 	kick(&f, BLK, 0);
-	ok(wait_used(want) && *(uint8_t *)ram(&f, STATUS) == 0 && file_has(disk, 51200, ram(&f, BUF), 512), "framing is the driver's business");
+	ok(wait_used(want) && *(uint8_t *)ram(&f, STATUS) == 0 &&
+	   file_has(disk, 51200, ram(&f, BUF), 512), "framing is the driver's business");
 
 	uint8_t *r = ram(&f, BUF);
 
 	put_le64(r, 96);
 	put_le32(r + 8, 8);
 	put_le32(r + 12, 0);
-	ok(request(DISCARD, 0, 16, false) == 0 && file_has(disk, 49152, zero, 4096), "a discarded block reads as zeros");
+	ok(request(DISCARD, 0, 16, false) == 0 && file_has(disk, 49152, zero, 4096),
+	   "a discarded block reads as zeros");
 	fill(BUF + 4096, 4096, 3);
 	ok(request_at(BLK, OUT, 96, BUF + 4096, 4096, false) == 0, "it can be written again");
 	put_le32(r + 12, 1);
-	ok(request(DISCARD, 0, 16, false) == 2 && file_has(disk, 49152, ram(&f, BUF + 4096), 4096), "discard has no flags");
+	ok(request(DISCARD, 0, 16, false) == 2 && file_has(disk, 49152, ram(&f, BUF + 4096), 4096),
+	   "discard has no flags");
 	put_le64(r, 97);
 	put_le32(r + 8, 3);
-	ok(request(ZEROES, 0, 16, false) == 0 && file_has(disk, 49664, zero, 1536) && file_has(disk, 49152, ram(&f, BUF + 4096), 512),
+	ok(request(ZEROES, 0, 16, false) == 0 && file_has(disk, 49664, zero, 1536) &&
+	   file_has(disk, 49152, ram(&f, BUF + 4096), 512),
 	   "zeros are written where asked, and only there");
 	put_le32(r + 12, 0);
 	ok(request(ZEROES, 0, 16, false) == 0, "without unmap too");
@@ -233,13 +251,15 @@ static void reads_and_writes(void)
 	ok(request(ZEROES, 0, 16, false) == 1, "more than the greatest range is refused");
 	put_le64(r, SIZE / 512);
 	put_le32(r + 8, 1);
-	ok(request(DISCARD, 0, 16, false) == 1 && request(DISCARD, 0, 17, false) == 1, "so is one behind the end, and a part of one");
+	ok(request(DISCARD, 0, 16, false) == 1 && request(DISCARD, 0, 17, false) == 1,
+	   "so is one behind the end, and a part of one");
 	put_le64(r, 0);
 	put_le64(r + 16, SIZE);
 	put_le32(r + 24, 1);
 	put_le32(r + 28, 0);
 	put_le32(r + 12, 0);
-	ok(request(ZEROES, 0, 32, false) == 1 && file_has(disk, 5120, zero, 512) == false, "of two ranges one bad one stops both");
+	ok(request(ZEROES, 0, 32, false) == 1 && file_has(disk, 5120, zero, 512) == false,
+	   "of two ranges one bad one stops both");
 
 	set_desc(&f, Q_DESC(0), 0, HEADER, 16, 0, 0);
 	offer(&f, 0, 0);
@@ -250,9 +270,12 @@ static void reads_and_writes(void)
 static void read_only(void)
 {
 	driver_up(&f, RO, ALL, 1);
-	ok(features(&f, RO) >> 5 & 1 && !(features(&f, RO) >> 13 & 1), "a read-only disk says so, and has no discard");
-	ok(request_at(RO, IN, 0, BUF, 512, true) == 0 && !memcmp(ram(&f, BUF), "read only", 9), "it is read");
-	ok(request_at(RO, OUT, 0, BUF, 512, false) == 1 && request_at(RO, DISCARD, 0, BUF, 16, false) == 1, "and not written");
+	ok(features(&f, RO) >> 5 & 1 && !(features(&f, RO) >> 13 & 1),
+	   "a read-only disk says so, and has no discard");
+	ok(request_at(RO, IN, 0, BUF, 512, true) == 0 && !memcmp(ram(&f, BUF), "read only", 9),
+	   "it is read");
+	ok(request_at(RO, OUT, 0, BUF, 512, false) == 1 &&
+	   request_at(RO, DISCARD, 0, BUF, 16, false) == 1, "and not written");
 	wr(&f, RO + 0x70, 4, 0);
 }
 
@@ -305,12 +328,14 @@ static void in_flight(void)
 		const struct virtqueue_state *q = (const struct virtqueue_state *)saved.data[1];
 
 		all = all && q->last_avail == q->used_idx && q->used_idx == at && used_now() == at;
-		if (round % 2) {      /* the requests not begun survive a save, a reset and a load */
+		/* the requests not begun survive a save, a reset and a load */
+		if (round % 2) {
 			board_reset(f.vm.board);
 			all = all && fake_load(&f, "virtio-blk", &saved, &why) == 0;
 		}
 		board_resume(f.vm.board, &why);
-		all = all && wait_used(want) && file_has(disk, 200 * 512, ram(&f, BUF), 512 * Q_SIZE);
+		all = all && wait_used(want) &&
+		      file_has(disk, 200 * 512, ram(&f, BUF), 512 * Q_SIZE);
 	}
 	ok(all, "at a pause nothing is in flight, and behind it every request is served once");
 	ok(put_back, "requests that had not begun were put back");
@@ -350,9 +375,11 @@ static void saved_state(void)
 
 	ok(s->capacity == SIZE / 512 && !s->readonly, "capacity and mode are saved");
 	s->capacity++;
-	ok(fake_load(&f, "virtio-blk", &saved, &why) == -1 && why.kind == FAIL_REFUSED, "a disk smaller than the guest knows it is refused");
+	ok(fake_load(&f, "virtio-blk", &saved, &why) == -1 && why.kind == FAIL_REFUSED,
+	   "a disk smaller than the guest knows it is refused");
 	s->capacity -= 2;
-	ok(fake_load(&f, "virtio-blk", &saved, &why) == 0 && rd(&f, BLK + 0x100, 8) == SIZE / 512 - 1, "one that has grown is what it was");
+	ok(fake_load(&f, "virtio-blk", &saved, &why) == 0 &&
+	   rd(&f, BLK + 0x100, 8) == SIZE / 512 - 1, "one that has grown is what it was");
 	s->capacity++;
 	s->readonly = true;
 	ok(fake_load(&f, "virtio-blk", &saved, &why) == -1, "a disk of another mode is refused");
@@ -398,22 +425,30 @@ static void hand_over(void)
 	struct disk d, owner;
 
 	open_beside(&d);
-	ok(disk_lock(&d, &why) == -1 && d.hold == DISK_FREE && why.kind == FAIL_REFUSED, "opened beside its owner it is not had as by a stranger");
-	ok(disk_hand_over(&d, &why) == 0 && disk_hand_over(&d, &why) == 0, "but waited for, as before READY; twice is once");
-	ok(board_own(f.vm.board, true, &why) == 0 && nobody_else(), "which leaves the owner its own");
-	ok(board_own(f.vm.board, false, &why) == 0 && nobody_else(), "handed over and not taken, nobody else gets it");
+	ok(disk_lock(&d, &why) == -1 && d.hold == DISK_FREE && why.kind == FAIL_REFUSED,
+	   "opened beside its owner it is not had as by a stranger");
+	ok(disk_hand_over(&d, &why) == 0 && disk_hand_over(&d, &why) == 0,
+	   "but waited for, as before READY; twice is once");
+	ok(board_own(f.vm.board, true, &why) == 0 && nobody_else(),
+	   "which leaves the owner its own");
+	ok(board_own(f.vm.board, false, &why) == 0 && nobody_else(),
+	   "handed over and not taken, nobody else gets it");
 	ok(disk_lock(&d, &why) == 0 && nobody_else(), "the one that waits takes it");
-	ok(board_own(f.vm.board, true, &why) == -1 && why.kind == FAIL_REFUSED && nobody_else(), "and the first no more");
-	ok(disk_hand_over(&d, &why) == 0 && nobody_else(), "handed over by the second, nobody else gets it");
+	ok(board_own(f.vm.board, true, &why) == -1 && why.kind == FAIL_REFUSED && nobody_else(),
+	   "and the first no more");
+	ok(disk_hand_over(&d, &why) == 0 && nobody_else(),
+	   "handed over by the second, nobody else gets it");
 	disk_close(&d);
 	ok(nobody_else(), "nor when the second has gone");
-	ok(board_own(f.vm.board, true, &why) == 0 && board_own(f.vm.board, true, &why) == 0, "then the first takes it back; twice is once");
+	ok(board_own(f.vm.board, true, &why) == 0 && board_own(f.vm.board, true, &why) == 0,
+	   "then the first takes it back; twice is once");
 
 	/* The owner goes without a word while another waits. */
 	open_beside(&d);
 	board_own(f.vm.board, false, &why);
 	open_beside(&owner);
-	ok(disk_hand_over(&d, &why) == 0 && disk_hand_over(&owner, &why) == 0 && disk_lock(&owner, &why) == 0, "three may know of it, one has it");
+	ok(disk_hand_over(&d, &why) == 0 && disk_hand_over(&owner, &why) == 0 &&
+	   disk_lock(&owner, &why) == 0, "three may know of it, one has it");
 	disk_close(&owner);
 	ok(nobody_else() && disk_lock(&d, &why) == 0, "its death leaves it to those that wait");
 	disk_close(&d);
@@ -431,20 +466,26 @@ static void locks(void)
 
 	snprintf(path, sizeof(path), "%s/fifo", dir);
 	mkfifo(path, 0600);
-	ok(other(path, false) == FAIL_REFUSED && other(path, true) == FAIL_REFUSED, "a FIFO is no disk, and nothing hangs");
+	ok(other(path, false) == FAIL_REFUSED && other(path, true) == FAIL_REFUSED,
+	   "a FIFO is no disk, and nothing hangs");
 	unlink(path);
-	ok(other(dir, true) == FAIL_REFUSED && other("/dev/null", false) == FAIL_REFUSED, "nor is a folder or /dev/null");
-	ok(other(path, false) == FAIL_SYSTEM && access(path, F_OK), "what is not there is not made");
+	ok(other(dir, true) == FAIL_REFUSED && other("/dev/null", false) == FAIL_REFUSED,
+	   "nor is a folder or /dev/null");
+	ok(other(path, false) == FAIL_SYSTEM && access(path, F_OK),
+	   "what is not there is not made");
 }
 
 static void sizes(void)
 {
 	struct fail why;
 
-	ok(blk_sizes(&f.vm, &why) == 0 && truncate(disk, 2 * SIZE) == 0 && blk_sizes(&f.vm, &why) == 0, "a disk may grow under its guest");
-	ok(truncate(disk, SIZE - 1) == 0 && blk_sizes(&f.vm, &why) == -1 && why.kind == FAIL_SYSTEM && strstr(why.what, "root"),
+	ok(blk_sizes(&f.vm, &why) == 0 && truncate(disk, 2 * SIZE) == 0 &&
+	   blk_sizes(&f.vm, &why) == 0, "a disk may grow under its guest");
+	ok(truncate(disk, SIZE - 1) == 0 && blk_sizes(&f.vm, &why) == -1 &&
+	   why.kind == FAIL_SYSTEM && strstr(why.what, "root"),
 	   "one that the host has cut is refused by name");
-	ok(truncate(disk, SIZE) == 0 && blk_sizes(&f.vm, &why) == 0, "and no more when it is whole");
+	ok(truncate(disk, SIZE) == 0 && blk_sizes(&f.vm, &why) == 0,
+	   "and no more when it is whole");
 }
 
 static void fingerprints(void)
@@ -453,12 +494,15 @@ static void fingerprints(void)
 	struct fail          why;
 	uint8_t              was[16];
 
-	ok(blk_fingerprint(&f.vm, &why) == 0 && h->size == SIZE && h->mtime_ns, "a disk's fingerprint is taken");
+	ok(blk_fingerprint(&f.vm, &why) == 0 && h->size == SIZE && h->mtime_ns,
+	   "a disk's fingerprint is taken");
 	memcpy(was, h->digest, 16);
-	ok(blk_fingerprint(&f.vm, &why) == 0 && !memcmp(was, h->digest, 16), "it is the same when nothing has changed");
+	ok(blk_fingerprint(&f.vm, &why) == 0 && !memcmp(was, h->digest, 16),
+	   "it is the same when nothing has changed");
 	driver_up(&f, BLK, ALL, 1);
 	fill(BUF, 512, 99);
-	ok(request(OUT, SIZE / 512 - 1, 512, false) == 0 && blk_fingerprint(&f.vm, &why) == 0 && memcmp(was, h->digest, 16),
+	ok(request(OUT, SIZE / 512 - 1, 512, false) == 0 &&
+	   blk_fingerprint(&f.vm, &why) == 0 && memcmp(was, h->digest, 16),
 	   "and another when the last sector has");
 }
 
@@ -654,31 +698,38 @@ static void no_space(void)
 	for (unsigned i = 0; d->ops != &virtio_blk_ops; )
 		d = f.vm.board->devices[++i];
 
-	/* The first fails once the second has been done: counting back can't put it into the ring. */
+	/* The first fails once the second has been done: counting back can't put it into the
+	 * ring. */
 	driver_up(&f, BLK, ALL, 1);
 	full_from = first_wait = 600 * 512;
 	full_to   = full_from + 512;
 	many(Q_SIZE, 600);
-	ok(wait_stalled() && virtio_blk_stalled(d, &told) && !told && virtio_blk_stalled(d, &told) && told,
+	ok(wait_stalled() && virtio_blk_stalled(d, &told) && !told &&
+	   virtio_blk_stalled(d, &told) && told,
 	   "a write that finds no space on the host stalls the disk, and says so once");
-	ok(((uint8_t *)ram(&f, STATUS))[0] == 0 && board_pause(f.vm.board, &why) == 0, "the VM can be paused then");
+	ok(((uint8_t *)ram(&f, STATUS))[0] == 0 && board_pause(f.vm.board, &why) == 0,
+	   "the VM can be paused then");
 	fake_save(&f, "virtio-blk", &saved);
 	const struct virtqueue_state *q = (const struct virtqueue_state *)saved.data[1];
 	struct virtio_blk_state      *s = (struct virtio_blk_state *)saved.data[3];
 
-	ok(next_written && s->kept == 1 && s->kept_heads[0] == 0 && q->last_avail == q->used_idx && q->used_idx >= 1,
+	ok(next_written && s->kept == 1 && s->kept_heads[0] == 0 && q->last_avail == q->used_idx &&
+	   q->used_idx >= 1,
 	   "that request is kept, behind one that has been done, and nothing is in flight");
-	ok(board_pause(f.vm.board, &why) == 0 && board_resume(f.vm.board, &why) == 0 && wait_stalled(), "resumed without space it stalls again");
+	ok(board_pause(f.vm.board, &why) == 0 && board_resume(f.vm.board, &why) == 0 &&
+	   wait_stalled(), "resumed without space it stalls again");
 	ok(board_pause(f.vm.board, &why) == 0, "and is paused again");
 	fake_save(&f, "virtio-blk", &saved);
 	board_reset(f.vm.board);
 	ok(!virtio_blk_stalled(d, NULL), "a reset of the machine forgets it");
 	s->kept = VIRTIO_BLK_KEPT_MAX;
-	ok(fake_load(&f, "virtio-blk", &saved, &why) == -1 && why.kind == FAIL_CORRUPT, "a request that is kept twice is refused");
+	ok(fake_load(&f, "virtio-blk", &saved, &why) == -1 && why.kind == FAIL_CORRUPT,
+	   "a request that is kept twice is refused");
 	s->kept = 1;
 	ok(fake_load(&f, "virtio-blk", &saved, &why) == 0, "what was saved is loaded");
 	full_from = first_wait = -1;
-	ok(board_resume(f.vm.board, &why) == 0 && wait_used(Q_SIZE) && used_once(Q_SIZE) && file_has(disk, 600 * 512, ram(&f, BUF), 512 * Q_SIZE),
+	ok(board_resume(f.vm.board, &why) == 0 && wait_used(Q_SIZE) && used_once(Q_SIZE) &&
+	   file_has(disk, 600 * 512, ram(&f, BUF), 512 * Q_SIZE),
 	   "with space every request is done, each used once");
 
 	/* Both threads at once, again and again, with pauses before they have begun. */
@@ -691,10 +742,12 @@ static void no_space(void)
 		many(Q_SIZE, 700);
 		all = all && wait_stalled();
 		for (unsigned i = 0; i < 4; i++)
-			all = all && board_pause(f.vm.board, &why) == 0 && board_resume(f.vm.board, &why) == 0;
+			all = all && board_pause(f.vm.board, &why) == 0 &&
+			      board_resume(f.vm.board, &why) == 0;
 		board_pause(f.vm.board, &why);
 		full_from = -1;
-		all = all && board_resume(f.vm.board, &why) == 0 && wait_used(Q_SIZE) && used_once(Q_SIZE) &&
+		all = all && board_resume(f.vm.board, &why) == 0 && wait_used(Q_SIZE) &&
+		      used_once(Q_SIZE) &&
 		      file_has(disk, 700 * 512, ram(&f, BUF), 512 * Q_SIZE);
 		f.asked = 0;
 	}
@@ -717,7 +770,8 @@ static void no_space(void)
 	for (unsigned i = 0; i < Q_SIZE; i++)
 		all = all && ((uint8_t *)ram(&f, STATUS))[i] == 0xa5;
 	driver_up(&f, BLK, ALL, 1);
-	ok(all && !virtio_blk_stalled(d, NULL) && request(OUT, 800, 512, false) == 0, "its driver resets it: forgotten, and it works again");
+	ok(all && !virtio_blk_stalled(d, NULL) && request(OUT, 800, 512, false) == 0,
+	   "its driver resets it: forgotten, and it works again");
 
 	full_from = 0;
 	full_to   = SIZE;
@@ -726,7 +780,8 @@ static void no_space(void)
 	ok(wait_stalled() && board_pause(f.vm.board, &why) == 0, "a disk stalls");
 	set_desc(&f, RAM + 0x200000, 1, UINT64_MAX - 4095, 512, D_NEXT, 2);
 	board_resume(f.vm.board, &why);
-	ok(status(&f, BLK) & 0x40 && !virtio_blk_stalled(d, NULL), "a request that its driver has spoilt meanwhile is the driver's mistake");
+	ok(status(&f, BLK) & 0x40 && !virtio_blk_stalled(d, NULL),
+	   "a request that its driver has spoilt meanwhile is the driver's mistake");
 	full_from = -1;
 	wr(&f, BLK + 0x70, 4, 0);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Boot: kernels told apart and bounded, images placed clear of each other, a device tree that is one. */
+/* Boot: kernels told apart and bounded, images placed clear of each other, a device tree that is
+ * one. */
 #include "tests/unit/virtio_driver.h"
 
 #include "vmrun/board/riscv64/riscv64.h"
@@ -29,9 +30,12 @@ static void open_with(uint64_t ram_size, uint32_t ncpus, const char *append)
 
 static void make_elf(uint8_t *e, uint64_t paddr, uint64_t filesz, uint64_t memsz, uint64_t entry)
 {
-	Elf64_Ehdr h = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, 1 }, .e_type = ET_EXEC, .e_machine = EM_RISCV,
-			 .e_version = 1, .e_entry = entry, .e_phoff = 64, .e_ehsize = 64, .e_phentsize = 56, .e_phnum = 1 };
-	Elf64_Phdr p = { .p_type = PT_LOAD, .p_offset = 4096, .p_paddr = paddr, .p_filesz = filesz, .p_memsz = memsz };
+	Elf64_Ehdr h = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, 1 },
+			 .e_type = ET_EXEC, .e_machine = EM_RISCV,
+			 .e_version = 1, .e_entry = entry, .e_phoff = 64, .e_ehsize = 64,
+			 .e_phentsize = 56, .e_phnum = 1 };
+	Elf64_Phdr p = { .p_type = PT_LOAD, .p_offset = 4096, .p_paddr = paddr, .p_filesz = filesz,
+			 .p_memsz = memsz };
 
 	memset(e, 0, 8192);
 	memcpy(e, &h, sizeof(h));
@@ -63,7 +67,8 @@ static void kernels(void)
 	struct kernel  k;
 
 	make_elf(b, RAM + 4096, 4096, 8192, RAM + 4096);
-	ok(parses(b, sizeof(b), &k) && k.entry == RAM + 4096 && k.nsegments == 1 && k.segments[0].zero == 4096, "an ELF file");
+	ok(parses(b, sizeof(b), &k) && k.entry == RAM + 4096 && k.nsegments == 1 &&
+	   k.segments[0].zero == 4096, "an ELF file");
 	make_elf(b, RAM - 1, 4096, 4096, RAM);
 	ok(!parses(b, sizeof(b), &k), "a segment below RAM");
 	make_elf(b, RAM, 4096, UINT64_MAX, RAM);
@@ -90,9 +95,11 @@ static void kernels(void)
 			ok(false, "a cut ELF file");
 
 	make_image(b, 0x200000, 8 * MIB, 0);
-	ok(parses(b, sizeof(b), &k) && k.entry == RAM + 2 * MIB && k.hi == RAM + 10 * MIB, "a Linux Image");
+	ok(parses(b, sizeof(b), &k) && k.entry == RAM + 2 * MIB && k.hi == RAM + 10 * MIB,
+	   "a Linux Image");
 	make_image(b, 0x200000, 0, 0);
-	ok(parses(b, sizeof(b), &k) && k.hi == RAM + 2 * MIB + sizeof(b), "one that does not say its size");
+	ok(parses(b, sizeof(b), &k) && k.hi == RAM + 2 * MIB + sizeof(b),
+	   "one that does not say its size");
 	make_image(b, 0x200000, 8 * MIB, 1);
 	ok(!parses(b, sizeof(b), &k), "a big-endian one");
 	make_image(b, 0x1000, 8 * MIB, 0);
@@ -105,7 +112,8 @@ static void kernels(void)
 	ok(!parses(b, sizeof(b), &k), "one without end");
 	memcpy(b, "\x1f\x8b\x08", 3);
 	memset(b + 3, 0, 100);
-	ok(!parses(b, sizeof(b), &k) && !parses(b, 0, &k) && !parses((const uint8_t *)"\x7f""ELF", 4, &k), "gzip, nothing, a stub");
+	ok(!parses(b, sizeof(b), &k) && !parses(b, 0, &k) &&
+	   !parses((const uint8_t *)"\x7f""ELF", 4, &k), "gzip, nothing, a stub");
 }
 
 static uint64_t prop(const void *fdt, const char *path, const char *name, int cell)
@@ -113,7 +121,8 @@ static uint64_t prop(const void *fdt, const char *path, const char *name, int ce
 	int         len, node = fdt_path_offset(fdt, path);
 	const void *p = fdt_getprop(fdt, node, name, &len);
 
-	return !p || len < 4 * (cell + 1) ? UINT64_MAX : len == 8 ? fdt64_ld(p) : fdt32_ld((const fdt32_t *)p + cell);
+	return !p || len < 4 * (cell + 1) ? UINT64_MAX : len == 8 ? fdt64_ld(p)
+	       : fdt32_ld((const fdt32_t *)p + cell);
 }
 
 static int boot(const struct boot_images *images, uint64_t *pc, uint64_t *dtb, struct fail *why)
@@ -129,7 +138,8 @@ static int boot(const struct boot_images *images, uint64_t *pc, uint64_t *dtb, s
 static void boots(void)
 {
 	static uint8_t     kernel[8192], initrd[300000], seed[64];
-	struct boot_images images = { .kernel = kernel, .kernel_len = sizeof(kernel), .initrd = initrd, .initrd_len = sizeof(initrd) };
+	struct boot_images images = { .kernel = kernel, .kernel_len = sizeof(kernel),
+				      .initrd = initrd, .initrd_len = sizeof(initrd) };
 	struct fail        why;
 	uint64_t           pc, dtb, start, end;
 	const void        *fdt;
@@ -138,41 +148,64 @@ static void boots(void)
 	open_with(32 * MIB, 4, "console=ttyS0 \"quoted\"");
 	make_image(kernel, 0x200000, 20 * MIB, 0);
 	memset(initrd, 0x77, sizeof(initrd));
-	ok(boot(&images, &pc, &dtb, &why) == 0 && pc == RAM + 2 * MIB, "a machine of 4 harts boots an Image with an initrd");
+	ok(boot(&images, &pc, &dtb, &why) == 0 && pc == RAM + 2 * MIB,
+	   "a machine of 4 harts boots an Image with an initrd");
 	fdt = guest_read(&f.vm.memory, dtb, 40);
-	ok(fdt && dtb % 8 == 0 && fdt_totalsize(fdt) <= RAM + 32 * MIB - dtb && fdt_check_full(fdt, fdt_totalsize(fdt)) == 0, "the device tree is one");
+	ok(fdt && dtb % 8 == 0 && fdt_totalsize(fdt) <= RAM + 32 * MIB - dtb &&
+	   fdt_check_full(fdt, fdt_totalsize(fdt)) == 0, "the device tree is one");
 	start = prop(fdt, "/chosen", "linux,initrd-start", 0);
 	end   = prop(fdt, "/chosen", "linux,initrd-end", 0);
-	ok(end - start == sizeof(initrd) && !memcmp(guest_read(&f.vm.memory, start, sizeof(initrd)), initrd, sizeof(initrd)), "the initrd is where it says");
-	ok(start >= pc + 20 * MIB && (end <= dtb || start >= dtb + fdt_totalsize(fdt)) && dtb >= pc + 20 * MIB, "nothing lies on anything else");
+	ok(end - start == sizeof(initrd) &&
+	   !memcmp(guest_read(&f.vm.memory, start, sizeof(initrd)), initrd, sizeof(initrd)),
+	   "the initrd is where it says");
+	ok(start >= pc + 20 * MIB && (end <= dtb || start >= dtb + fdt_totalsize(fdt)) &&
+	   dtb >= pc + 20 * MIB, "nothing lies on anything else");
 	ok(!memcmp(guest_read(&f.vm.memory, pc, 8192), kernel, 8192), "the kernel is there");
-	ok(page_dirty(&f, pc) && page_dirty(&f, start) && page_dirty(&f, dtb) && !page_dirty(&f, pc + 10 * MIB), "what was loaded is marked, and no more");
-	ok(!strcmp(fdt_getprop(fdt, fdt_path_offset(fdt, "/chosen"), "bootargs", &len), "console=ttyS0 \"quoted\""), "the command line");
-	ok(fdt_path_offset(fdt, "/cpus/cpu@3/interrupt-controller") > 0 && fdt_path_offset(fdt, "/cpus/cpu@4") < 0, "four harts");
-	ok(!strcmp(fdt_stringlist_get(fdt, fdt_path_offset(fdt, "/cpus/cpu@0"), "riscv,isa-extensions", 9, &len), "sstc") &&
-	   fdt_stringlist_count(fdt, fdt_path_offset(fdt, "/cpus/cpu@0"), "riscv,isa-extensions") == 10, "ten extensions");
-	ok(prop(fdt, "/soc/virtio_mmio@10002000", "interrupts", 0) == 2 && prop(fdt, "/soc/serial@10000000", "interrupts", 0) == 10 &&
+	ok(page_dirty(&f, pc) && page_dirty(&f, start) && page_dirty(&f, dtb) &&
+	   !page_dirty(&f, pc + 10 * MIB), "what was loaded is marked, and no more");
+	ok(!strcmp(fdt_getprop(fdt, fdt_path_offset(fdt, "/chosen"), "bootargs", &len),
+		   "console=ttyS0 \"quoted\""), "the command line");
+	ok(fdt_path_offset(fdt, "/cpus/cpu@3/interrupt-controller") > 0 &&
+	   fdt_path_offset(fdt, "/cpus/cpu@4") < 0, "four harts");
+	ok(!strcmp(fdt_stringlist_get(fdt, fdt_path_offset(fdt, "/cpus/cpu@0"),
+				      "riscv,isa-extensions", 9, &len), "sstc") &&
+	   fdt_stringlist_count(fdt, fdt_path_offset(fdt, "/cpus/cpu@0"),
+				"riscv,isa-extensions") == 10, "ten extensions");
+	ok(prop(fdt, "/soc/virtio_mmio@10002000", "interrupts", 0) == 2 &&
+	   prop(fdt, "/soc/serial@10000000", "interrupts", 0) == 10 &&
 	   prop(fdt, "/soc/rtc@101000", "interrupts", 0) == 11, "devices where virt has them");
-	ok(!strcmp(fdt_getprop(fdt, fdt_path_offset(fdt, "/soc/rng@102000"), "compatible", &len), "microsoft,vmgenid") &&
-	   prop(fdt, "/soc/rng@102000", "interrupts", 0) == 9 && prop(fdt, "/soc/rng@102000", "reg", 1) == 0x102000 &&
+	ok(!strcmp(fdt_getprop(fdt, fdt_path_offset(fdt, "/soc/rng@102000"), "compatible", &len),
+		   "microsoft,vmgenid") &&
+	   prop(fdt, "/soc/rng@102000", "interrupts", 0) == 9 &&
+	   prop(fdt, "/soc/rng@102000", "reg", 1) == 0x102000 &&
 	   prop(fdt, "/soc/rng@102000", "reg", 3) == 16, "and a VM generation ID of 16 bytes");
 	ok(prop(fdt, "/memory@80000000", "reg", 3) == 32 * MIB, "all of the memory");
 	memcpy(seed, fdt_getprop(fdt, fdt_path_offset(fdt, "/chosen"), "rng-seed", &len), 64);
 	ok(len == 64 && boot(&images, &pc, &dtb, &why) == 0 &&
-	   memcmp(seed, fdt_getprop(guest_read(&f.vm.memory, dtb, 40), fdt_path_offset(guest_read(&f.vm.memory, dtb, 40), "/chosen"), "rng-seed", &len), 64),
+	   memcmp(seed,
+		  fdt_getprop(guest_read(&f.vm.memory, dtb, 40),
+			      fdt_path_offset(guest_read(&f.vm.memory, dtb, 40), "/chosen"),
+			      "rng-seed", &len), 64),
 	   "each boot has its own seed");
 	make_image(kernel, 0x200000, 30 * MIB, 0);
-	ok(boot(&images, &pc, &dtb, &why) == 0 && dtb < pc, "a kernel up to the end of RAM: the rest goes below it");
+	ok(boot(&images, &pc, &dtb, &why) == 0 && dtb < pc,
+	   "a kernel up to the end of RAM: the rest goes below it");
 	make_image(kernel, 0, 32 * MIB, 0);
-	ok(boot(&images, &pc, &dtb, &why) == -1 && why.kind == FAIL_USAGE, "one that fills all of RAM leaves no room, and that is said");
+	ok(boot(&images, &pc, &dtb, &why) == -1 && why.kind == FAIL_USAGE,
+	   "one that fills all of RAM leaves no room, and that is said");
 	make_image(kernel, 0x200000, 31 * MIB, 0);
-	ok(boot(&images, &pc, &dtb, &why) == -1 && strstr(why.what, "--memory"), "one that does not fit names the option");
+	ok(boot(&images, &pc, &dtb, &why) == -1 && strstr(why.what, "--memory"),
+	   "one that does not fit names the option");
 	make_elf(kernel, RAM, 4096, 3 * MIB, RAM + 8);
 	memset(ram(&f, RAM), 0xff, 4 * MIB);
 	images.initrd = NULL;
-	ok(boot(&images, &pc, &dtb, &why) == 0 && pc == RAM + 8 && !*(uint8_t *)ram(&f, RAM + 4096) &&
-	   !*(uint8_t *)ram(&f, RAM + 3 * MIB - 1) && *(uint8_t *)ram(&f, RAM + 3 * MIB) == 0xff, "an ELF file with its bss cleared, no initrd");
-	ok(fdt_getprop(guest_read(&f.vm.memory, dtb, 40), fdt_path_offset(guest_read(&f.vm.memory, dtb, 40), "/chosen"), "linux,initrd-start", &len) == NULL,
+	ok(boot(&images, &pc, &dtb, &why) == 0 && pc == RAM + 8 &&
+	   !*(uint8_t *)ram(&f, RAM + 4096) &&
+	   !*(uint8_t *)ram(&f, RAM + 3 * MIB - 1) && *(uint8_t *)ram(&f, RAM + 3 * MIB) == 0xff,
+	   "an ELF file with its bss cleared, no initrd");
+	ok(fdt_getprop(guest_read(&f.vm.memory, dtb, 40),
+		       fdt_path_offset(guest_read(&f.vm.memory, dtb, 40), "/chosen"),
+		       "linux,initrd-start", &len) == NULL,
 	   "and none in the tree");
 	fake_close(&f);
 }
@@ -189,7 +222,8 @@ static void plans(void)
 	ok(board_plan(&cfg, &why) == 0, "a command line of 1023 characters");
 	fake_machine(&cfg);
 	memset(cfg.append, 'a', 1024);
-	ok(board_plan(&cfg, &why) == -1 && why.kind == FAIL_USAGE && strstr(why.what, "--append: 1024 characters exceed the limit of 1023 of riscv64-1"),
+	ok(board_plan(&cfg, &why) == -1 && why.kind == FAIL_USAGE &&
+	   strstr(why.what, "--append: 1024 characters exceed the limit of 1023 of riscv64-1"),
 	   "one of 1024, which Linux would cut");
 	fake_machine(&cfg);
 	for (int i = 0; i < 24; i++)
@@ -198,18 +232,21 @@ static void plans(void)
 	for (uint32_t i = 0; i < 24; i++) {
 		const struct machine_device *d = &cfg.devices[4 + i];
 
-		placed = placed && d->slot == i && d->gpa == 0x10001000u + i * 0x1000u && d->irq == (i < 8 ? 1 + i : 4 + i);
+		placed = placed && d->slot == i && d->gpa == 0x10001000u + i * 0x1000u &&
+			 d->irq == (i < 8 ? 1 + i : 4 + i);
 	}
 	ok(placed, "slots, addresses and interrupts as the machine type says");
 	again = cfg;
-	ok(board_plan(&again, &why) == 0 && !memcmp(&again, &cfg, sizeof(cfg)), "a plan that is made stays as it is");
+	ok(board_plan(&again, &why) == 0 && !memcmp(&again, &cfg, sizeof(cfg)),
+	   "a plan that is made stays as it is");
 	ok(fake_try(&o, &cfg, &why) == 0, "and opens");
 	fake_close(&o);
 	fake_device(&cfg, "virtio-rng", "");
 	ok(board_plan(&cfg, &why) == -1, "a 25th is refused");
 	cfg = again;
 	cfg.devices[5].gpa = cfg.devices[6].gpa + 8;
-	ok(fake_try(&o, &cfg, &why) == -1 && why.kind == FAIL_CORRUPT, "two devices at one address");
+	ok(fake_try(&o, &cfg, &why) == -1 && why.kind == FAIL_CORRUPT,
+	   "two devices at one address");
 	cfg = again;
 	cfg.devices[5].irq = cfg.devices[6].irq;
 	ok(fake_try(&o, &cfg, &why) == -1, "two at one interrupt");
@@ -226,7 +263,8 @@ static void plans(void)
 	cfg.ncpus = 33;
 	ok(fake_try(&o, &cfg, &why) == -1, "33 harts");
 	snprintf(again.devices[5].type, sizeof(again.devices[5].type), "flux-capacitor");
-	ok(fake_try(&o, &again, &why) == -1 && why.kind == FAIL_VERSION, "a device this build does not have");
+	ok(fake_try(&o, &again, &why) == -1 && why.kind == FAIL_VERSION,
+	   "a device this build does not have");
 }
 
 int main(void)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Serial lines on the host: every kind of input and output, no busy loops, nothing lost that is waited for, the terminal
- * given back as it was. */
+/* Serial lines on the host: every kind of input and output, no busy loops, nothing lost that is
+ * waited for, the terminal given back as it was. */
+#include "tests/unit/tap.h"
+
 #include "libcommon/io.h"
 #include "vmrun/host/chardev.h"
 
@@ -18,17 +20,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-static unsigned     tests, failed;
 static struct loop *loop;
-static FILE        *tap;
 static char         dir[] = "/tmp/chardev_test.XXXXXX";
-
-static void ok(bool good, const char *claim)
-{
-	fprintf(tap, "%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	if (!good)
-		failed++;
-}
 
 /* The guest's end: takes `room` bytes, then no more until asked again. */
 struct guest {
@@ -87,7 +80,8 @@ static uint64_t cpu_ms(void)
 	struct rusage r;
 
 	getrusage(RUSAGE_SELF, &r);
-	return (uint64_t)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) * 1000 + (uint64_t)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1000;
+	return (uint64_t)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) * 1000 +
+	       (uint64_t)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1000;
 }
 
 /* Nothing to do for 300 ms takes next to no time. */
@@ -102,14 +96,15 @@ static bool idle(void)
 
 static struct chardev *line(const char *spec, struct guest *g)
 {
-	struct chardev_ops ops = { .receive = guest_receive, .quit = guest_quit, .writable = guest_writable, .arg = g };
+	struct chardev_ops ops = { .receive = guest_receive, .quit = guest_quit,
+				   .writable = guest_writable, .arg = g };
 	struct chardev    *c   = NULL;
 	struct fail        why;
 	char               text[512];
 
 	*g = (struct guest){ .capacity = sizeof(g->got) };
 	if (chardev_open(&c, spec, loop, &ops, &why))
-		fprintf(tap, "# %s\n", fail_text(&why, text, sizeof(text)));
+		note("%s", fail_text(&why, text, sizeof(text)));
 	return c;
 }
 
@@ -141,7 +136,8 @@ static void inputs(void)
 		exit(1);
 	close(p[1]);
 	c = stdio_with(p[0], null, &g);
-	ok(c && run(5000) && g.n == 7 && !memcmp(g.got, "hello\001x", 7) && !g.quits, "a pipe's bytes come through, Ctrl-a is one of them");
+	ok(c && run(5000) && g.n == 7 && !memcmp(g.got, "hello\001x", 7) && !g.quits,
+	   "a pipe's bytes come through, Ctrl-a is one of them");
 	ok(idle(), "at its end no busy loop");
 	chardev_close(c);
 	close(p[0]);
@@ -184,7 +180,8 @@ static void outputs(void)
 	if (pipe2(p, O_CLOEXEC))
 		exit(1);
 	c = stdio_with(null, p[1], &g);
-	ok(!(fcntl(1, F_GETFL) & O_NONBLOCK), "stdout stays as blocking as it was: others share it");
+	ok(!(fcntl(1, F_GETFL) & O_NONBLOCK),
+	   "stdout stays as blocking as it was: others share it");
 	second = line("stdio", &g2);
 	ok(!second, "stdio is one line's alone");
 	while (chardev_capacity(c) && sent < sizeof(back)) {
@@ -222,7 +219,8 @@ static void outputs(void)
 	chardev_write(c, chunk, 100);
 	chardev_write(c, chunk, 100);
 	chardev_counts(c, &written, &lost);
-	ok(written == sent + 200 && lost >= 100 && idle(), "a dead reader: text is lost, nothing spins");
+	ok(written == sent + 200 && lost >= 100 && idle(),
+	   "a dead reader: text is lost, nothing spins");
 	chardev_close(c);
 	close(p[1]);
 	dup2(null, 1);
@@ -241,7 +239,8 @@ static void outputs(void)
 	mkfifo(path, 0600);
 	ok(!line(spec, &g), "a FIFO nobody reads is refused, not waited for");
 	unlink(path);
-	ok(!line("file:", &g) && !line("tcp:1", &g) && !line("unix:", &g), "what is not known is refused");
+	ok(!line("file:", &g) && !line("tcp:1", &g) && !line("unix:", &g),
+	   "what is not known is refused");
 	close(null);
 }
 
@@ -258,14 +257,16 @@ static void pty(void)
 	chardev_write(c, (const uint8_t *)"boot\n", 5);
 	ok(idle() && g.n == 0, "the guest does not hear its own echo");
 	fd = open(chardev_where(c), O_RDWR | O_NOCTTY | O_CLOEXEC);
-	ok(read(fd, buf, sizeof(buf)) == 5 && !memcmp(buf, "boot\n", 5), "text waits for whoever opens it");
+	ok(read(fd, buf, sizeof(buf)) == 5 && !memcmp(buf, "boot\n", 5),
+	   "text waits for whoever opens it");
 	ok(write(fd, "\001x\r", 3) == 3 && run(5000) && g.n == 3, "bytes go in as they are");
 	close(fd);
 	ok(idle(), "closed again, nothing spins");
 	for (int i = 0; i < 400; i++)
 		chardev_write(c, chunk, sizeof(chunk));
 	chardev_counts(c, &written, &lost);
-	ok(chardev_capacity(c) && lost > 0 && lost < written - (1u << 20) + 1, "nobody reads: what is beyond 1 MiB is lost");
+	ok(chardev_capacity(c) && lost > 0 && lost < written - (1u << 20) + 1,
+	   "nobody reads: what is beyond 1 MiB is lost");
 	chardev_close(c);
 }
 
@@ -298,7 +299,8 @@ static void sockets(void)
 		exit(1);
 	close(stale);
 	c = line(spec, &g);
-	ok(c && stat(path, &st) == 0 && (st.st_mode & 0777) == 0600, "a dead VM's socket is taken over, mode 0600");
+	ok(c && stat(path, &st) == 0 && (st.st_mode & 0777) == 0600,
+	   "a dead VM's socket is taken over, mode 0600");
 	ok(!line(spec, &g2), "a live one's is not");
 	fd = dial(path);
 	run(50);
@@ -313,10 +315,12 @@ static void sockets(void)
 	fd = dial(path);
 	run(50);
 	chardev_write(c, (const uint8_t *)"x", 1);
-	ok(read(fd, buf, 1) == 1, "the next client comes in although the last one's input was never taken");
+	ok(read(fd, buf, 1) == 1,
+	   "the next client comes in although the last one's input was never taken");
 	g.capacity = sizeof(g.got) - g.n;
 	chardev_ready(c);
-	ok(write(fd, "next", 4) == 4 && run(5000) && g.n >= 7 && !memcmp(g.got + g.n - 4, "next", 4), "and is heard");
+	ok(write(fd, "next", 4) == 4 && run(5000) && g.n >= 7 &&
+	   !memcmp(g.got + g.n - 4, "next", 4), "and is heard");
 	close(fd);
 	ok(idle(), "after it all is quiet");
 	chardev_close(c);
@@ -327,7 +331,8 @@ static void sockets(void)
 static void terminal_child(const char *slave, const char *how)
 {
 	static struct guest             g;
-	static struct chardev *volatile c;      /* left open: what is tested is the way out without a close */
+	/* left open: what is tested is the way out without a close */
+	static struct chardev *volatile c;
 	int                             fd;
 
 	setsid();
@@ -366,7 +371,8 @@ static void terminal(const char *how)
 	while (read(m, buf, 1) == 1 && buf[0] != 'R')
 		;
 	tcgetattr(s, &during);
-	ok(!(during.c_lflag & (ICANON | ECHO | ISIG)) && during.c_oflag == before.c_oflag, "a terminal is made raw, its output as it was");
+	ok(!(during.c_lflag & (ICANON | ECHO | ISIG)) && during.c_oflag == before.c_oflag,
+	   "a terminal is made raw, its output as it was");
 	if (write(m, "\001h\001\001q\001x", 7) != 7)
 		exit(1);
 	while (n < sizeof(buf) - 1 && !strstr((buf[n] = '\0', buf), "send Ctrl-a")) {
@@ -377,9 +383,12 @@ static void terminal(const char *how)
 	ok(strstr(buf, "Ctrl-a x"), "Ctrl-a h shows the keys");
 	waitpid(pid, &st, 0);
 	tcgetattr(s, &after);
-	ok(WIFSIGNALED(st) || (WIFEXITED(st) && WEXITSTATUS(st) == 0), "Ctrl-a Ctrl-a sends one, Ctrl-a x quits");
-	ok(before.c_lflag == after.c_lflag && before.c_iflag == after.c_iflag && before.c_oflag == after.c_oflag &&
-	   before.c_cflag == after.c_cflag && !memcmp(before.c_cc, after.c_cc, sizeof(before.c_cc)), "and the terminal is as it was");
+	ok(WIFSIGNALED(st) || (WIFEXITED(st) && WEXITSTATUS(st) == 0),
+	   "Ctrl-a Ctrl-a sends one, Ctrl-a x quits");
+	ok(before.c_lflag == after.c_lflag && before.c_iflag == after.c_iflag &&
+	   before.c_oflag == after.c_oflag &&
+	   before.c_cflag == after.c_cflag && !memcmp(before.c_cc, after.c_cc, sizeof(before.c_cc)),
+	   "and the terminal is as it was");
 	close(s);
 	close(m);
 }
@@ -430,13 +439,13 @@ static void typed_ahead(void)
 
 int main(void)
 {
+	FILE       *tap = fdopen(fcntl(1, F_DUPFD_CLOEXEC, 10), "w");
 	struct fail why;
 
-	tap = fdopen(fcntl(1, F_DUPFD_CLOEXEC, 10), "w");
-	setvbuf(tap, NULL, _IOLBF, 0);
 	signal(SIGPIPE, SIG_IGN);
 	if (!tap || !mkdtemp(dir) || loop_open(&loop, &why))
 		return 1;
+	tap_to(tap);
 	inputs();
 	outputs();
 	pty();
@@ -446,6 +455,5 @@ int main(void)
 	typed_ahead();      /* last: a process has one terminal */
 	loop_close(loop);
 	rmdir(dir);
-	fprintf(tap, "1..%u\n", tests);
-	return failed ? 1 : 0;
+	return done_testing();
 }

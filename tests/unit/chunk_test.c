@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Chunk headers, page chunks, and the map of what is last known of each page. */
 #include "tests/unit/snapshot_guest.h"
+#include "tests/unit/tap.h"
 
 static void test_headers(void)
 {
@@ -11,8 +12,10 @@ static void test_headers(void)
 	unsigned             seen = 0;
 
 	chunk_header_put(h, CHUNK_STATE, CHUNK_REQUIRED, 1, 7, payload, sizeof(payload));
-	ok(chunk_header_get(&c, h, 0, &why) == 0 && c.type == CHUNK_STATE && c.flags == CHUNK_REQUIRED && c.encoding == 1 && c.region == 7 &&
-	   c.len == sizeof(payload) && chunk_payload_check(&c, payload, 0, &why) == 0, "a chunk header says what was put in");
+	ok(chunk_header_get(&c, h, 0, &why) == 0 && c.type == CHUNK_STATE &&
+	   c.flags == CHUNK_REQUIRED && c.encoding == 1 && c.region == 7 &&
+	   c.len == sizeof(payload) && chunk_payload_check(&c, payload, 0, &why) == 0,
+	   "a chunk header says what was put in");
 	for (unsigned bit = 0; bit < sizeof(h) * 8; bit++) {
 		memcpy(bad, h, sizeof(h));
 		bad[bit / 8] ^= (uint8_t)(1 << bit % 8);
@@ -20,8 +23,10 @@ static void test_headers(void)
 	}
 	ok(seen == sizeof(h) * 8, "every flipped bit of a chunk header is seen");
 	chunk_header_get(&c, h, 0, &why);
-	ok(chunk_payload_check(&c, payload + 1, 5, &why) == -1 && why.kind == FAIL_CORRUPT && why.at == 5, "a payload that is another's is seen");
-	ok(strcmp(chunk_type_name(CHUNK_PAGES), "pages") == 0 && strcmp(chunk_type_name(999), "unknown") == 0, "chunk types have names");
+	ok(chunk_payload_check(&c, payload + 1, 5, &why) == -1 && why.kind == FAIL_CORRUPT &&
+	   why.at == 5, "a payload that is another's is seen");
+	ok(strcmp(chunk_type_name(CHUNK_PAGES), "pages") == 0 &&
+	   strcmp(chunk_type_name(999), "unknown") == 0, "chunk types have names");
 }
 
 static void fill_batch(uint32_t region, unsigned ndata, bool noise)
@@ -41,7 +46,8 @@ static void fill_batch(uint32_t region, unsigned ndata, bool noise)
 
 static bool batches_same(const struct page_batch *a, const struct page_batch *b)
 {
-	return a->region == b->region && a->nruns == b->nruns && a->ndata == b->ndata && memcmp(a->runs, b->runs, a->nruns * sizeof(*a->runs)) == 0 &&
+	return a->region == b->region && a->nruns == b->nruns && a->ndata == b->ndata &&
+	       memcmp(a->runs, b->runs, a->nruns * sizeof(*a->runs)) == 0 &&
 	       memcmp(a->data, b->data, (size_t)a->ndata * 4096) == 0;
 }
 
@@ -140,7 +146,8 @@ static void test_frames(struct page_codec *codec, uint8_t *out, struct page_batc
 	p[0] = 3 << 6;
 	p[1] = p[2] = 0;
 	frame_put(&f, made, (size_t)(p + 3 - made));
-	ok(frame_refused(codec, &f, got, "not a single zstd frame"), "a frame of zstd 0.7 is refused");
+	ok(frame_refused(codec, &f, got, "not a single zstd frame"),
+	   "a frame of zstd 0.7 is refused");
 
 	/* Raw blocks of two bytes: longer than what they hold. */
 	f = frame_make(codec, out);
@@ -172,11 +179,14 @@ static void test_page_chunks(void)
 		DIE("no memory");
 	for (unsigned i = 0; i < 20; i++) {
 		fill_batch(i % 4, i < 15 ? 1 + (unsigned)rng() % BATCH_PAGES : BATCH_PAGES, i % 2);
-		if (page_chunk_encode(codec, batch, levels[i % 5], out, &len, hashes, &why) || chunk_header_get(&c, out, 0, &why) ||
+		if (page_chunk_encode(codec, batch, levels[i % 5], out, &len, hashes, &why) ||
+		    chunk_header_get(&c, out, 0, &why) ||
 		    chunk_payload_check(&c, out + CHUNK_HEADER_BYTES, 0, &why) ||
-		    page_chunk_decode(codec, &c, out + CHUNK_HEADER_BYTES, 0, 1u << 20, got, &bad, &why))
+		    page_chunk_decode(codec, &c, out + CHUNK_HEADER_BYTES, 0, 1u << 20, got, &bad,
+				      &why))
 			DIE("page chunk: %s", why.what);
-		same &= batches_same(batch, got) && len == CHUNK_HEADER_BYTES + c.len && bad == UINT64_MAX;
+		same &= batches_same(batch, got) && len == CHUNK_HEADER_BYTES + c.len &&
+			bad == UINT64_MAX;
 		for (uint32_t k = 0; k < batch->ndata; k++)
 			hashed &= hashes[k] == XXH3_64bits(batch->data + (size_t)k * 4096, 4096);
 		if (i % 2 && c.encoding)
@@ -187,30 +197,39 @@ static void test_page_chunks(void)
 	ok(small == 0, "noise is stored raw whatever level was asked for");
 
 	fill_batch(0, 100, true);
-	if (page_chunk_encode(codec, batch, 0, out, &len, NULL, &why) || chunk_header_get(&c, out, 0, &why))
+	if (page_chunk_encode(codec, batch, 0, out, &len, NULL, &why) ||
+	    chunk_header_get(&c, out, 0, &why))
 		DIE("page chunk: %s", why.what);
 	out[len - 4096 * 3 + 5] ^= 1;      /* data page 97 */
-	ok(page_chunk_decode(codec, &c, out + CHUNK_HEADER_BYTES, 7, 1u << 20, got, &bad, &why) == -1 && why.kind == FAIL_CORRUPT && why.at == 7 &&
+	ok(page_chunk_decode(codec, &c, out + CHUNK_HEADER_BYTES, 7, 1u << 20, got, &bad,
+			     &why) == -1 && why.kind == FAIL_CORRUPT && why.at == 7 &&
 	   bad == page_batch_data_page(batch, 97), "a page that does not match its hash is named");
 	out[len - 4096 * 3 + 5] ^= 1;
-	ok(page_chunk_decode(codec, &c, out + CHUNK_HEADER_BYTES, 7, batch->runs[batch->nruns - 1].first, got, &bad, &why) == -1 && bad == UINT64_MAX,
+	ok(page_chunk_decode(codec, &c, out + CHUNK_HEADER_BYTES, 7,
+			     batch->runs[batch->nruns - 1].first, got, &bad, &why) == -1 &&
+	   bad == UINT64_MAX,
 	   "a run past the region's end is refused");
 
 	/* Zero pages only: no data, no frame, whatever the level. */
 	page_batch_begin(batch, 2);
 	for (uint64_t p = 0; p < 100000; p++)
 		page_batch_add_zero(batch, p);
-	ok(page_chunk_encode(codec, batch, 3, out, &len, NULL, &why) == 0 && len == CHUNK_HEADER_BYTES + 24 + 16 && chunk_header_get(&c, out, 0, &why) == 0 &&
-	   page_chunk_decode(codec, &c, out + CHUNK_HEADER_BYTES, 0, 100000, got, NULL, &why) == 0 && batches_same(batch, got),
+	ok(page_chunk_encode(codec, batch, 3, out, &len, NULL, &why) == 0 &&
+	   len == CHUNK_HEADER_BYTES + 24 + 16 && chunk_header_get(&c, out, 0, &why) == 0 &&
+	   page_chunk_decode(codec, &c, out + CHUNK_HEADER_BYTES, 0, 100000, got, NULL,
+			     &why) == 0 && batches_same(batch, got),
 	   "a hundred thousand zero pages are one run");
 
 	page_batch_begin(batch, 0);
-	ok(page_chunk_encode(codec, batch, 0, out, &len, NULL, &why) == -1 && why.kind == FAIL_USAGE, "an empty batch is refused");
+	ok(page_chunk_encode(codec, batch, 0, out, &len, NULL, &why) == -1 &&
+	   why.kind == FAIL_USAGE, "an empty batch is refused");
 	fill_batch(0, 5, true);
 	batch->ndata = 4;
-	ok(page_chunk_encode(codec, batch, 0, out, &len, NULL, &why) == -1 && why.kind == FAIL_USAGE, "a batch that contradicts itself is refused");
+	ok(page_chunk_encode(codec, batch, 0, out, &len, NULL, &why) == -1 &&
+	   why.kind == FAIL_USAGE, "a batch that contradicts itself is refused");
 	fill_batch(0, 5, false);
-	ok(page_chunk_encode(codec, batch, 20, out, &len, NULL, &why) == -1 && why.kind == FAIL_USAGE, "level 20 is refused");
+	ok(page_chunk_encode(codec, batch, 20, out, &len, NULL, &why) == -1 &&
+	   why.kind == FAIL_USAGE, "level 20 is refused");
 
 	test_frames(codec, out, got);
 	page_codec_close(codec);
@@ -254,7 +273,8 @@ static void test_pagemap(void)
 		default:
 			n = rng() % 700 + 1;
 			for (uint64_t k = p; k < N && k < p + n; k++) {
-				e = (struct pagemap_entry){ .hash = k ^ (uint64_t)i, .where = (uint64_t)i };
+				e = (struct pagemap_entry){ .hash = k ^ (uint64_t)i,
+							    .where = (uint64_t)i };
 				if (pagemap_set_data(m, k, &e, &why))
 					DIE("pagemap: %s", why.what);
 				kinds[k] = PAGE_DATA;
@@ -268,7 +288,9 @@ static void test_pagemap(void)
 
 			same &= span > 0 && span <= N - k;
 			for (uint64_t q = k; q < k + span; q++)
-				same &= kinds[q] == kind && (kind != PAGE_DATA || (wheres[q] == e.where && e.hash == (q ^ e.where)));
+				same &= kinds[q] == kind &&
+					(kind != PAGE_DATA ||
+					 (wheres[q] == e.where && e.hash == (q ^ e.where)));
 		}
 	}
 	ok(same, "the page map holds the last word on each page");
@@ -347,7 +369,8 @@ static void test_content(void)
 	uint64_t        hashes[BATCH_PAGES] = { 0 };
 	uint8_t         da[16], db[16];
 
-	if (content_open(&a, &why) || content_open(&b, &why) || content_region(a, 0, 5000, &why) || content_region(b, 0, 5000, &why))
+	if (content_open(&a, &why) || content_open(&b, &why) || content_region(a, 0, 5000, &why) ||
+	    content_region(b, 0, 5000, &why))
 		DIE("content");
 	/* a: page 7 is data that is zero; b: never touched. */
 	static const uint8_t zero[4096];
@@ -360,14 +383,17 @@ static void test_content(void)
 		DIE("content");
 	page_batch_begin(batch, 0);
 	page_batch_add_zero(batch, 4999);
-	if (content_pages(a, batch, hashes, &why) || content_digest(a, "c", 1, "s", 1, da, &why) || content_digest(b, "c", 1, "s", 1, db, &why))
+	if (content_pages(a, batch, hashes, &why) || content_digest(a, "c", 1, "s", 1, da, &why) ||
+	    content_digest(b, "c", 1, "s", 1, db, &why))
 		DIE("content");
 	ok(memcmp(da, db, 16) == 0, "untouched, zero and data that is zero are one content");
 	content_digest(b, "c", 1, "t", 1, db, &why);
 	ok(memcmp(da, db, 16) != 0, "another state is another content");
 	content_digest(b, "cs", 2, "", 0, db, &why);
 	ok(memcmp(da, db, 16) != 0, "configuration and state are told apart");
-	ok(content_region(a, 0, 5000, &why) == -1 && content_region(a, LIMIT_REGIONS, 1, &why) == -1, "a region twice, and one above the limit, are refused");
+	ok(content_region(a, 0, 5000, &why) == -1 &&
+	   content_region(a, LIMIT_REGIONS, 1, &why) == -1,
+	   "a region twice, and one above the limit, are refused");
 	page_batch_begin(batch, 0);
 	page_batch_add_zero(batch, 5000);
 	ok(content_pages(a, batch, hashes, &why) == -1, "pages outside a region are refused");
@@ -387,5 +413,5 @@ int main(void)
 	test_pagemap();
 	test_content();
 	free(batch);
-	return tap_end();
+	return done_testing();
 }

@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* The guest's clock: stands while the VM does not run, never goes back, goes on where it was after a load. */
+/* The guest's clock: stopped while the VM does not run, never goes back, continues where it was
+ * after a load. */
+#include "tests/unit/tap.h"
+
 #include "libcommon/io.h"
 #include "vmrun/clock.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-static unsigned tests, failed;
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	failed += !good;
-}
 
 static void spin(uint64_t ns)
 {
@@ -70,10 +65,9 @@ int main(void)
 	struct clock_state s = { 0 };
 	uint64_t           t;
 
-	printf("1..11\n");
 	clock_open(&c);
 	spin(1000000);
-	ok(clock_now_ns(&c) == 0, "a new clock stands at 0");
+	ok(clock_now_ns(&c) == 0, "a new clock begins at 0");
 	clock_start(&c);
 	spin(2000000);
 	t = clock_now_ns(&c);
@@ -81,7 +75,7 @@ int main(void)
 	clock_stop(&c);
 	t = clock_now_ns(&c);
 	spin(1000000);
-	ok(clock_now_ns(&c) == t, "it stands while the VM is paused");
+	ok(clock_now_ns(&c) == t, "it is stopped while the VM is paused");
 	clock_stop(&c);
 	clock_start(&c);
 	ok(clock_now_ns(&c) - t < 1000000000u, "a pause is not made up for");
@@ -90,10 +84,12 @@ int main(void)
 	ok(s.guest_ns == clock_now_ns(&c) && s.realtime_ns > 0, "what is saved is what it shows");
 	clock_open(&d);
 	clock_load(&d, &s, CLOCK_FREEZE);
-	ok(clock_now_ns(&d) == s.guest_ns && clock_realtime_ns(&d) == s.boot_realtime_ns + s.guest_ns, "freeze goes on where it was");
+	ok(clock_now_ns(&d) == s.guest_ns &&
+	   clock_realtime_ns(&d) == s.boot_realtime_ns + s.guest_ns, "freeze goes on where it was");
 	s.realtime_ns -= 3600ull * 1000000000u;
 	clock_load(&d, &s, CLOCK_ADVANCE);
-	ok(clock_now_ns(&d) >= s.guest_ns + 3600ull * 1000000000u && clock_now_ns(&d) < s.guest_ns + 3700ull * 1000000000u,
+	ok(clock_now_ns(&d) >= s.guest_ns + 3600ull * 1000000000u &&
+	   clock_now_ns(&d) < s.guest_ns + 3700ull * 1000000000u,
 	   "advance jumps by the time that has passed");
 	s.realtime_ns = io_realtime_ns() + 3600ull * 1000000000u;
 	clock_load(&d, &s, CLOCK_ADVANCE);
@@ -105,5 +101,5 @@ int main(void)
 	clock_open(&d);
 	ok(clock_now_ns(&d) == 0, "a reset begins at 0 again");
 	ok(never_back(), "time never goes back across 20000 stops, seen from another thread");
-	return failed != 0;
+	return done_testing();
 }

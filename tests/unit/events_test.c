@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a guest asks for: which wish wins when several are there. */
+#include "tests/unit/tap.h"
+
 #include "vmrun/vm.h"
 
 #include <stdio.h>
@@ -7,13 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-static unsigned tests, failed, resets;
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	failed += !good;
-}
+static unsigned resets;
 
 void vm_end(struct vm *vm, enum run_status as, int exit_status, enum shutdown_cause cause)
 {
@@ -54,12 +50,18 @@ int main(void)
 {
 	static struct vm vm;
 
-	ok(processed(&vm, false, VM_EVENT_RESET, VM_EVENT_RESET) == -1 && resets == 1, "asked for twice it is one reset");
-	ok(processed(&vm, false, VM_EVENT_DEAD, VM_EVENT_DEAD) == 18 && resets == 0, "a vCPU that can't go on ends the VM");
-	ok(processed(&vm, false, VM_EVENT_RESET, VM_EVENT_DEAD) == -1 && resets == 1, "not one that asked for a reset before");
-	ok(processed(&vm, true, VM_EVENT_DEAD, VM_EVENT_DEAD) == -1, "nor one whose reset is pending");
-	ok(processed(&vm, false, VM_EVENT_RESET, VM_EVENT_SHUTDOWN) == 0 && resets == 0, "a power-off comes before a reset");
-	ok(processed(&vm, false, VM_EVENT_RESET, VM_EVENT_PANIC) == 17 && resets == 0, "and so does a panic");
+	ok(processed(&vm, false, VM_EVENT_RESET, VM_EVENT_RESET) == -1 && resets == 1,
+	   "asked for twice it is one reset");
+	ok(processed(&vm, false, VM_EVENT_DEAD, VM_EVENT_DEAD) == 18 && resets == 0,
+	   "a vCPU that can't go on ends the VM");
+	ok(processed(&vm, false, VM_EVENT_RESET, VM_EVENT_DEAD) == -1 && resets == 1,
+	   "not one that asked for a reset before");
+	ok(processed(&vm, true, VM_EVENT_DEAD, VM_EVENT_DEAD) == -1,
+	   "nor one whose reset is pending");
+	ok(processed(&vm, false, VM_EVENT_RESET, VM_EVENT_SHUTDOWN) == 0 && resets == 0,
+	   "a power-off comes before a reset");
+	ok(processed(&vm, false, VM_EVENT_RESET, VM_EVENT_PANIC) == 17 && resets == 0,
+	   "and so does a panic");
 	vm.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	vm_event(&vm, VM_EVENT_RESET);
 	vm_event(&vm, VM_EVENT_DEAD);
@@ -67,6 +69,5 @@ int main(void)
 	vm_events_void(&vm);
 	ok(vm.events == 1u << VM_EVENT_QUIT, "a reset makes earlier ones void, and nothing else");
 	close(vm.event_fd);
-	printf("1..%u\n", tests);
-	return failed != 0;
+	return done_testing();
 }

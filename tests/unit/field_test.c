@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* State tables: every type of field goes out and comes back; what is wrong leaves the struct alone. */
+/* State tables: every type of field goes out and comes back; what is wrong leaves the struct
+ * alone. */
+#include "tests/unit/tap.h"
+
 #include "format/tree/field.h"
 #include "format/limits.h"
 #include "libcommon/bytes.h"
@@ -9,15 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static unsigned ntests, nfailed;
-
-static void ok(bool good, const char *claim)
-{
-	ntests++;
-	nfailed += !good;
-	printf("%sok %u - %s\n", good ? "" : "not ", ntests, claim);
-}
 
 struct all {
 	bool     flag;
@@ -53,14 +47,17 @@ static int all_check(const void *s, struct fail *why)
 static const struct field rows_v1[] = { ROWS, F_END };
 static const struct field rows_v2[] = { ROWS, F_U32(struct all, newer, 2, 10), F_END };
 
-#define TABLE(v, n, o, f) { .name = "all", .version = (v), .needs = (n), .oldest = (o), .size = sizeof(struct all), .fields = (f), .check = all_check }
+#define TABLE(v, n, o, f) { .name = "all", .version = (v), .needs = (n), .oldest = (o), \
+			    .size = sizeof(struct all), .fields = (f), .check = all_check }
 static const struct state_table v1 = TABLE(1, 1, 1, rows_v1);
 static const struct state_table v2 = TABLE(2, 1, 1, rows_v2);
 static const struct state_table v2_only = TABLE(2, 2, 2, rows_v2);
 
 static const struct all sample = {
-	.flag = true, .u8 = 42, .u16 = 1000, .u32 = 0xdeadbeef, .u64 = UINT64_MAX - 1, .u8s = { 1, 2, 9 },
-	.u32s = { 1, 2, 3, 1u << 20 }, .u64s = { 0x8000000000000000, 7 }, .bytes = { 0, 0xff, 1, 0, 2 }, .text = "seven77",
+	.flag = true, .u8 = 42, .u16 = 1000, .u32 = 0xdeadbeef, .u64 = UINT64_MAX - 1,
+	.u8s = { 1, 2, 9 },
+	.u32s = { 1, 2, 3, 1u << 20 }, .u64s = { 0x8000000000000000, 7 },
+	.bytes = { 0, 0xff, 1, 0, 2 }, .text = "seven77",
 	.status = 0x0f, .newer = 10, .not_saved = 77,
 };
 
@@ -68,7 +65,8 @@ static _Alignas(8) uint8_t blob[8192];
 static int                 at;
 
 /* One node "all" (or another name) under the root, then whatever `more` adds inside it. */
-static int build(const struct state_table *t, const struct all *s, const char *name, struct fail *why)
+static int build(const struct state_table *t, const struct all *s, const char *name,
+		 struct fail *why)
 {
 	fdt_create(blob, sizeof(blob));
 	fdt_finish_reservemap(blob);
@@ -92,7 +90,8 @@ static bool refused(const struct state_table *t, enum fail_kind kind, const char
 	struct all  s = { .u8 = 7, .not_saved = 5 }, before = s;
 	struct fail why = { 0 };
 
-	if (state_load(t, &s, blob, at, "dev", NULL, &why) != -1 || why.kind != kind || strcmp(why.what, what)) {
+	if (state_load(t, &s, blob, at, "dev", NULL, &why) != -1 || why.kind != kind ||
+	    strcmp(why.what, what)) {
 		printf("# kind %d: %s\n", why.kind, why.what);
 		return false;
 	}
@@ -108,13 +107,19 @@ static void test_round_trip(void)
 	int                 len;
 	const struct field *f;
 
-	ok(build(&v2, &sample, "all", &why) == 0 && state_load(&v2, &s, blob, at, "dev", &unknown, &why) == 0 && unknown == 0 &&
-	   state_differs(&v2, &s, &sample, &element) == NULL, "every type of field comes back as it was");
+	ok(build(&v2, &sample, "all", &why) == 0 &&
+	   state_load(&v2, &s, blob, at, "dev", &unknown, &why) == 0 && unknown == 0 &&
+	   state_differs(&v2, &s, &sample, &element) == NULL,
+	   "every type of field comes back as it was");
 	ok(s.not_saved == 5, "a member without a row is left alone");
-	ok(memcmp(fdt_getprop(blob, at, "u32s", &len), "\0\0\0\1\0\0\0\2\0\0\0\3\0\x10\0\0", 16) == 0 && len == 16, "arrays are big-endian cells");
-	ok(memcmp(fdt_getprop(blob, at, "text", &len), "seven77", 8) == 0 && len == 8, "text has its NUL");
-	ok(fdt_getprop(blob, at, "saved-status", NULL) && !fdt_getprop(blob, at, "status", NULL), "a name that device trees reserve is saved under another");
-	ok(build(&v2, &sample, "all@1f", &why) == 0 && state_load(&v2, &s, blob, at, "dev", &unknown, &why) == 0 && unknown == 0 &&
+	ok(memcmp(fdt_getprop(blob, at, "u32s", &len), "\0\0\0\1\0\0\0\2\0\0\0\3\0\x10\0\0",
+		  16) == 0 && len == 16, "arrays are big-endian cells");
+	ok(memcmp(fdt_getprop(blob, at, "text", &len), "seven77", 8) == 0 && len == 8,
+	   "text has its NUL");
+	ok(fdt_getprop(blob, at, "saved-status", NULL) && !fdt_getprop(blob, at, "status", NULL),
+	   "a name that device trees reserve is saved under another");
+	ok(build(&v2, &sample, "all@1f", &why) == 0 &&
+	   state_load(&v2, &s, blob, at, "dev", &unknown, &why) == 0 && unknown == 0 &&
 	   fdt_getprop(blob, at, "reg", NULL), "a part with a unit address comes back and has reg");
 	s = sample;
 	s.u64s[1]++;
@@ -125,8 +130,11 @@ static void test_round_trip(void)
 	memcpy(s.text + 4, "abc", 4);
 	struct all t = s;
 	memset(t.text + 4, 0, 4);
-	ok(state_differs(&v2, &s, &t, &element) == NULL, "bytes behind a text's NUL are no difference");
-	ok(state_value(&rows_v2[0], &sample, 0) == 1 && state_value(&rows_v2[4], &sample, 0) == UINT64_MAX - 1 && state_value(&rows_v2[6], &sample, 3) == 1u << 20,
+	ok(state_differs(&v2, &s, &t, &element) == NULL,
+	   "bytes behind a text's NUL are no difference");
+	ok(state_value(&rows_v2[0], &sample, 0) == 1 &&
+	   state_value(&rows_v2[4], &sample, 0) == UINT64_MAX - 1 &&
+	   state_value(&rows_v2[6], &sample, 3) == 1u << 20,
 	   "values are read by row and element");
 }
 
@@ -137,18 +145,24 @@ static void test_save_refuses(void)
 
 	s.u16 = 1001;
 	ok(build(&v1, &s, "all", &why) == -1 && why.kind == FAIL_REFUSED &&
-	   strcmp(why.what, "all: not saved: u16: 0x3e9 out of range (valid: 0x0 to 0x3e8)") == 0, "a value that no load would take is not saved");
+	   strcmp(why.what, "all: not saved: u16: 0x3e9 out of range (valid: 0x0 to 0x3e8)") == 0,
+	   "a value that no load would take is not saved");
 	s = sample;
 	memset(s.text, 'x', sizeof(s.text));
-	ok(build(&v1, &s, "all", &why) == -1 && why.kind == FAIL_REFUSED, "text without an end is not saved");
+	ok(build(&v1, &s, "all", &why) == -1 && why.kind == FAIL_REFUSED,
+	   "text without an end is not saved");
 	s = sample;
 	s.u8 = 99;
-	ok(build(&v1, &s, "all", &why) == -1 && why.kind == FAIL_REFUSED && strcmp(why.what, "all: not saved: u8 is 99") == 0, "relations are checked before saving");
+	ok(build(&v1, &s, "all", &why) == -1 && why.kind == FAIL_REFUSED &&
+	   strcmp(why.what, "all: not saved: u8 is 99") == 0,
+	   "relations are checked before saving");
 	fdt_create(blob, 200);
 	fdt_finish_reservemap(blob);
 	fdt_begin_node(blob, "");
-	ok(state_save(&v1, &sample, "all", blob, &why) == -1 && why.kind == FAIL_LIMIT, "a full tree is a limit");
-	ok(build(&v1, &sample, "all@x", &why) == -1 && build(&v1, &sample, "all@01", &why) == -1, "a unit address has one spelling");
+	ok(state_save(&v1, &sample, "all", blob, &why) == -1 && why.kind == FAIL_LIMIT,
+	   "a full tree is a limit");
+	ok(build(&v1, &sample, "all@x", &why) == -1 && build(&v1, &sample, "all@01", &why) == -1,
+	   "a unit address has one spelling");
 }
 
 static void test_load_refuses(void)
@@ -159,30 +173,41 @@ static void test_load_refuses(void)
 	build(&v1, &sample, "all", &why);
 	grow();
 	fdt_setprop_u32(blob, at, "u8", 101);
-	ok(refused(&v1, FAIL_CORRUPT, "dev: all: u8: 0x65 out of range (valid: 0x0 to 0x64)"), "a value above its maximum leaves the struct alone");
+	ok(refused(&v1, FAIL_CORRUPT, "dev: all: u8: 0x65 out of range (valid: 0x0 to 0x64)"),
+	   "a value above its maximum leaves the struct alone");
 	fdt_setprop_u32(blob, at, "u8", 99);
-	ok(refused(&v1, FAIL_CORRUPT, "dev: all: u8 is 99"), "a failed relation leaves the struct alone");
+	ok(refused(&v1, FAIL_CORRUPT, "dev: all: u8 is 99"),
+	   "a failed relation leaves the struct alone");
 	fdt_setprop_u32(blob, at, "u8", 1);
 	fdt_setprop(blob, at, "u32s", big, sizeof(big));
-	ok(refused(&v1, FAIL_CORRUPT, "dev: all: u32s[3]: 0x100001 out of range (valid: 0x0 to 0x100000)"), "the bad element of an array is named");
+	ok(refused(&v1, FAIL_CORRUPT,
+		   "dev: all: u32s[3]: 0x100001 out of range (valid: 0x0 to 0x100000)"),
+	   "the bad element of an array is named");
 	fdt_setprop(blob, at, "u32s", big, 12);
-	ok(refused(&v1, FAIL_CORRUPT, "dev: all: u32s: invalid length: 12 bytes, expected 16"), "an array of another length is refused");
+	ok(refused(&v1, FAIL_CORRUPT, "dev: all: u32s: invalid length: 12 bytes, expected 16"),
+	   "an array of another length is refused");
 	fdt_setprop(blob, at, "u32s", "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16);
 	fdt_setprop(blob, at, "text", "abc", 3);
-	ok(refused(&v1, FAIL_CORRUPT, "dev: all: text: string not NUL-terminated"), "text without NUL is refused");
+	ok(refused(&v1, FAIL_CORRUPT, "dev: all: text: string not NUL-terminated"),
+	   "text without NUL is refused");
 	fdt_setprop(blob, at, "text", "a\0b", 4);
-	ok(refused(&v1, FAIL_CORRUPT, "dev: all: text: NUL inside the string"), "text with a NUL inside is refused");
+	ok(refused(&v1, FAIL_CORRUPT, "dev: all: text: NUL inside the string"),
+	   "text with a NUL inside is refused");
 	fdt_setprop_string(blob, at, "text", "12345678");
-	ok(refused(&v1, FAIL_CORRUPT, "dev: all: text: 9 bytes exceed the limit of 8"), "text that is too long is refused");
+	ok(refused(&v1, FAIL_CORRUPT, "dev: all: text: 9 bytes exceed the limit of 8"),
+	   "text that is too long is refused");
 	fdt_setprop_string(blob, at, "text", "");
 	fdt_setprop_u32(blob, at, "flag", 2);
-	ok(refused(&v1, FAIL_CORRUPT, "dev: all: flag: 0x2 out of range (valid: 0x0 to 0x1)"), "a flag is 0 or 1");
+	ok(refused(&v1, FAIL_CORRUPT, "dev: all: flag: 0x2 out of range (valid: 0x0 to 0x1)"),
+	   "a flag is 0 or 1");
 	fdt_delprop(blob, at, "flag");
-	ok(refused(&v1, FAIL_CORRUPT, "dev: all: missing flag"), "a field that its version has must be there");
+	ok(refused(&v1, FAIL_CORRUPT, "dev: all: missing flag"),
+	   "a field that its version has must be there");
 	build(&v1, &sample, "all@2", &why);
 	grow();
 	fdt_setprop_u32(blob, at, "reg", 3);
-	ok(refused(&v1, FAIL_CORRUPT, "dev: all@2: reg differs from the unit address"), "reg must be the unit address");
+	ok(refused(&v1, FAIL_CORRUPT, "dev: all@2: reg differs from the unit address"),
+	   "reg must be the unit address");
 }
 
 static void test_versions(void)
@@ -192,19 +217,27 @@ static void test_versions(void)
 	unsigned    unknown;
 
 	build(&v1, &sample, "all", &why);
-	ok(state_load(&v2, &s, blob, at, "dev", &unknown, &why) == 0 && s.newer == 3, "a field younger than the node keeps its reset value");
-	ok(refused(&v2_only, FAIL_VERSION, "dev: all: unsupported version 1, this build reads 2 and newer"), "a version below the oldest is refused");
+	ok(state_load(&v2, &s, blob, at, "dev", &unknown, &why) == 0 && s.newer == 3,
+	   "a field younger than the node keeps its reset value");
+	ok(refused(&v2_only, FAIL_VERSION,
+		   "dev: all: unsupported version 1, this build reads 2 and newer"),
+	   "a version below the oldest is refused");
 	build(&v2, &sample, "all", &why);
 	memset(&s, 0, sizeof(s));
-	ok(state_load(&v1, &s, blob, at, "dev", &unknown, &why) == 0 && unknown == 1 && s.u8 == 42, "a newer node that needs nothing new is read, and counted");
+	ok(state_load(&v1, &s, blob, at, "dev", &unknown, &why) == 0 && unknown == 1 && s.u8 == 42,
+	   "a newer node that needs nothing new is read, and counted");
 	grow();
 	fdt_setprop_u32(blob, at, "version", 1);
-	ok(state_load(&v2, &s, blob, at, "dev", &unknown, &why) == 0 && unknown == 1 && s.newer == 0, "a field from the future of its node is passed over");
+	ok(state_load(&v2, &s, blob, at, "dev", &unknown, &why) == 0 && unknown == 1 &&
+	   s.newer == 0, "a field from the future of its node is passed over");
 	build(&v2_only, &sample, "all", &why);
-	ok(refused(&v1, FAIL_VERSION, "dev: all: unsupported version: needs reader version 2, this build has 1"), "what a reader must know, it must know");
+	ok(refused(&v1, FAIL_VERSION,
+		   "dev: all: unsupported version: needs reader version 2, this build has 1"),
+	   "what a reader must know, it must know");
 	grow();
 	fdt_setprop_u32(blob, at, "needs", 3);
-	ok(refused(&v2, FAIL_CORRUPT, "dev: all: invalid version pair: version 2, oldest reader 3"), "needs above version cannot be");
+	ok(refused(&v2, FAIL_CORRUPT, "dev: all: invalid version pair: version 2, oldest reader 3"),
+	   "needs above version cannot be");
 	fdt_delprop(blob, at, "needs");
 	ok(refused(&v2, FAIL_CORRUPT, "dev: all: missing needs"), "needs must be there");
 }
@@ -214,9 +247,13 @@ static void test_json(void)
 	json_t *j    = state_json(&v2, &sample);
 	char   *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
 
-	ok(text && strcmp(text, "{\"flag\":true,\"u8\":42,\"u16\":1000,\"u32\":\"0xdeadbeef\",\"u64\":\"18446744073709551614\",\"u8s\":[1,2,9],"
-				"\"u32s\":[1,2,3,1048576],\"u64s\":[\"0x8000000000000000\",\"0x7\"],\"bytes\":\"00ff010002\",\"text\":\"seven77\","
-				"\"status\":\"0xf\",\"newer\":10}") == 0, "JSON has every row, in order, and rounds nothing");
+	ok(text && strcmp(text, "{\"flag\":true,\"u8\":42,\"u16\":1000,\"u32\":\"0xdeadbeef\","
+				"\"u64\":\"18446744073709551614\",\"u8s\":[1,2,9],"
+				"\"u32s\":[1,2,3,1048576],"
+				"\"u64s\":[\"0x8000000000000000\",\"0x7\"],"
+				"\"bytes\":\"00ff010002\",\"text\":\"seven77\","
+				"\"status\":\"0xf\",\"newer\":10}") == 0,
+	   "JSON has every row, in order, and rounds nothing");
 	if (text && !strstr(text, "newer"))
 		printf("# %s\n", text);
 	free(text);
@@ -230,11 +267,14 @@ static void test_tables(void)
 
 	for (const struct state_table *const *t = state_tables; *t; t++) {
 		named &= state_table_find((*t)->name) == *t;
-		versions &= (*t)->oldest >= 1 && (*t)->oldest <= (*t)->version && (*t)->needs >= 1 && (*t)->needs <= (*t)->version;
+		versions &= (*t)->oldest >= 1 && (*t)->oldest <= (*t)->version &&
+			    (*t)->needs >= 1 && (*t)->needs <= (*t)->version;
 		for (const struct field *f = (*t)->fields; f->type != FIELD_END; f++) {
-			const uint64_t cells = f->type == FIELD_BYTES || f->type == FIELD_STR ? 1 : 8;
+			const bool     bytes = f->type == FIELD_BYTES || f->type == FIELD_STR;
+			const uint64_t cells = bytes ? 1 : 8;
 
-			sized &= f->count >= 1 && cells * f->count <= LIMIT_PROP_BYTES && f->offset + f->count <= (*t)->size && f->min <= f->max;
+			sized &= f->count >= 1 && cells * f->count <= LIMIT_PROP_BYTES &&
+				 f->offset + f->count <= (*t)->size && f->min <= f->max;
 			versions &= f->since >= 1 && f->since <= (*t)->version;
 			sized &= strlen(f->name) < 32;
 			for (const struct field *g = (*t)->fields; g < f; g++)
@@ -245,8 +285,11 @@ static void test_tables(void)
 	ok(sized, "every row fits its struct, a property and a name");
 	ok(distinct, "no table has a row twice");
 	ok(versions, "versions of every table and row are in order");
-	ok(state_table_find("virtqueue@1") && state_table_find("virtqueue@1") == state_table_find("virtqueue"), "a unit address does not matter to find a table");
-	ok(!state_table_find("virtqueu") && !state_table_find("") && !state_table_find("nothing@1"), "unknown names find nothing");
+	ok(state_table_find("virtqueue@1") &&
+	   state_table_find("virtqueue@1") == state_table_find("virtqueue"),
+	   "a unit address does not matter to find a table");
+	ok(!state_table_find("virtqueu") && !state_table_find("") && !state_table_find("nothing@1"),
+	   "unknown names find nothing");
 }
 
 int main(void)
@@ -257,6 +300,5 @@ int main(void)
 	test_versions();
 	test_json();
 	test_tables();
-	printf("1..%u\n", ntests);
-	return nfailed != 0;
+	return done_testing();
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The key by which a host knows its own snapshots: made once, kept from others, never half there.
  */
+#include "tests/unit/tap.h"
+
 #include "libcommon/hostkey.h"
 
 #include <errno.h>
@@ -11,14 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static unsigned tests, failed;
 static char     root[64], folder[80], file[96];
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	failed += !good;
-}
 
 static void fresh(const char *name)
 {
@@ -156,7 +151,6 @@ int main(void)
 	snprintf(root, sizeof(root), "/tmp/hostkey.XXXXXX");
 	if (!mkdtemp(root))
 		return 1;
-	printf("1..14\n");
 	test_made_once();
 	test_race();
 	test_refused();
@@ -165,5 +159,5 @@ int main(void)
 	char remove[96];
 
 	snprintf(remove, sizeof(remove), "rm -rf '%s'", root);
-	return system(remove) != 0 || failed != 0;
+	return system(remove) || done_testing();
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Images of a snapshot on their way into a VM: what is allocated follows what has come. */
 #include "tests/unit/tap.h"
+
 #include "vmrun/boot/image_pieces.h"
 #include "vmrun/boot/boot_images.h"
 #include "vmrun/vm.h"

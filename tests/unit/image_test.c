@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Snapshot files read at random. */
 #include "tests/unit/snapshot_guest.h"
+#include "tests/unit/tap.h"
 
 #include <unistd.h>
 
@@ -244,5 +245,5 @@ int main(void)
 	test_kinds_of_file();
 	test_large_index();
 	free(batch);
-	return tap_end();
+	return done_testing();
 }

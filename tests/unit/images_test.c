@@ -2,6 +2,7 @@
 /* Kernel and initrd in BLOB chunks: the pieces by themselves, and in snapshots. */
 #include "format/tree/machine.h"
 #include "tests/unit/snapshot_guest.h"
+#include "tests/unit/tap.h"
 
 #include <unistd.h>
 
@@ -456,5 +457,5 @@ int main(void)
 	test_damaged();
 	free(machine);
 	free(batch);
-	return tap_end();
+	return done_testing();
 }

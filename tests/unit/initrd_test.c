@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* --initrd: a cpio stays as it is, folders and archives become a newc that an independent reader (libarchive) reads back. */
+/* --initrd: a cpio stays as it is, folders and archives become a newc that an independent reader
+ * (libarchive) reads back. */
+#include "tests/unit/tap.h"
+
 #include "libcommon/io.h"
 #include "vmrun/boot/cpio.h"
 #include "vmrun/boot/boot_images.h"
@@ -14,14 +17,6 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
-
-static unsigned tests, failed;
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	failed += !good;
-}
 
 static char dir[] = "/tmp/initrd_test.XXXXXX";
 
@@ -64,7 +59,8 @@ static char *listing(const uint8_t *data, size_t len)
 		if (archive_entry_symlink(e))
 			fprintf(f, " -> %s", archive_entry_symlink(e));
 		if (S_ISCHR(archive_entry_mode(e)))
-			fprintf(f, " %u:%u", major(archive_entry_rdev(e)), minor(archive_entry_rdev(e)));
+			fprintf(f, " %u:%u", major(archive_entry_rdev(e)),
+				minor(archive_entry_rdev(e)));
 		if (got > 0)
 			fprintf(f, " '%s'", text);
 		if (archive_entry_uid(e) || archive_entry_gid(e))
@@ -115,7 +111,8 @@ static bool verbatim(const char *path)
 	ssize_t     n  = read(fd, file, 1 << 20);
 
 	close(fd);
-	bool same = read_path(path, &data, &len, &why) == 0 && (ssize_t)len == n && !memcmp(data, file, len);
+	bool same = read_path(path, &data, &len, &why) == 0 && (ssize_t)len == n &&
+		    !memcmp(data, file, len);
 
 	free(file);
 	if (same)
@@ -143,7 +140,8 @@ struct file {
 };
 
 /* An archive of a format and a compression, made by libarchive. */
-static void make(const char *path, int (*format)(struct archive *), int (*filter)(struct archive *), const struct file *files)
+static void make(const char *path, int (*format)(struct archive *), int (*filter)(struct archive *),
+		 const struct file *files)
 {
 	struct archive *a = archive_write_new();
 
@@ -165,7 +163,8 @@ static void make(const char *path, int (*format)(struct archive *), int (*filter
 		if (files->hard)
 			archive_entry_set_hardlink(e, files->hard);
 		else
-			archive_entry_set_size(e, S_ISREG(files->mode) ? (la_int64_t)strlen(files->content) : 0);
+			archive_entry_set_size(e, S_ISREG(files->mode)
+					       ? (la_int64_t)strlen(files->content) : 0);
 		if (archive_write_header(a, e) != ARCHIVE_OK)
 			abort();
 		if (S_ISREG(files->mode) && !files->hard)
@@ -190,8 +189,10 @@ static const struct file tar_files[] = {
 	{ "bin/sh", S_IFREG | 0755, NULL, "bin/busybox" },
 	{ NULL, 0, NULL, NULL },
 };
-static const struct file outside[] = { { "../etc/passwd", S_IFREG | 0644, "x", NULL }, { NULL, 0, NULL, NULL } };
-#define FILES_LIST "40755 b;40755 b/c;100644 b/c/deep 'x';120777 b/link -> c/deep;100600 b-side 'side';100700 init 'second';"
+static const struct file outside[] = { { "../etc/passwd", S_IFREG | 0644, "x", NULL },
+				       { NULL, 0, NULL, NULL } };
+#define FILES_LIST "40755 b;40755 b/c;100644 b/c/deep 'x';120777 b/link -> c/deep;" \
+		   "100600 b-side 'side';100700 init 'second';"
 
 static bool folder(void)
 {
@@ -204,14 +205,20 @@ static bool folder(void)
 	put(in_dir("root/a"), "abc", 3, 0755);
 	(void)!symlink("../nowhere", in_dir("root/b/dangling"));
 	mkfifo(in_dir("root/fifo"), 0600);
-	bool good = becomes(root, "100755 a 'abc';40700 b;120777 b/dangling -> ../nowhere;100640 b/f 'file';100600 b-;10600 fifo;");
+	bool good = becomes(root,
+			    "100755 a 'abc';40700 b;120777 b/dangling -> ../nowhere;100640 b/f "
+			    "'file';100600 b-;10600 fifo;");
 
-	good = good && becomes(in_dir("root//"), "100755 a 'abc';40700 b;120777 b/dangling -> ../nowhere;100640 b/f 'file';100600 b-;10600 fifo;");
+	good = good &&
+	       becomes(in_dir("root//"),
+		       "100755 a 'abc';40700 b;120777 b/dangling -> ../nowhere;100640 b/f "
+		       "'file';100600 b-;10600 fifo;");
 	free(root);
 	return good;
 }
 
-static const struct file module[] = { { "m", S_IFREG | 0644, "ELF", NULL }, { NULL, 0, NULL, NULL } };
+static const struct file module[] = { { "m", S_IFREG | 0644, "ELF", NULL },
+				      { NULL, 0, NULL, NULL } };
 
 static bool modules(void)
 {
@@ -219,13 +226,18 @@ static bool modules(void)
 	bool  good;
 
 	mkdir(root, 0755);
-	make(in_dir("modules/a.ko.xz"), archive_write_set_format_raw, archive_write_add_filter_xz, module);
-	make(in_dir("modules/b.ko.zst"), archive_write_set_format_raw, archive_write_add_filter_zstd, module);
-	make(in_dir("modules/d.ko.gz"), archive_write_set_format_raw, archive_write_add_filter_gzip, module);
+	make(in_dir("modules/a.ko.xz"), archive_write_set_format_raw, archive_write_add_filter_xz,
+	     module);
+	make(in_dir("modules/b.ko.zst"), archive_write_set_format_raw,
+	     archive_write_add_filter_zstd, module);
+	make(in_dir("modules/d.ko.gz"), archive_write_set_format_raw, archive_write_add_filter_gzip,
+	     module);
 	put(in_dir("modules/c.ko"), "c", 1, 0644);
 	put(in_dir("modules/e.txt.xz"), "e", 1, 0644);
 	put(in_dir("modules/c.ko.xz"), "not even xz", 11, 0644);
-	good = becomes(root, "100644 a.ko 'ELF';100644 b.ko 'ELF';100644 c.ko 'c';100644 c.ko.xz 'not even xz';100644 d.ko 'ELF';100644 e.txt.xz 'e';");
+	good = becomes(root,
+		       "100644 a.ko 'ELF';100644 b.ko 'ELF';100644 c.ko 'c';100644 c.ko.xz 'not "
+		       "even xz';100644 d.ko 'ELF';100644 e.txt.xz 'e';");
 	free(root);
 	return good;
 }
@@ -235,7 +247,8 @@ static bool same_twice(void)
 	struct fail why;
 	uint8_t    *a = NULL, *b = NULL;
 	size_t      la = 0, lb = 1;
-	bool        same = read_path(in_dir("root"), &a, &la, &why) == 0 && read_path(in_dir("root"), &b, &lb, &why) == 0 && la == lb &&
+	bool        same = read_path(in_dir("root"), &a, &la, &why) == 0 &&
+			   read_path(in_dir("root"), &b, &lb, &why) == 0 && la == lb &&
 		    !memcmp(a, b, la);
 
 	free(a);
@@ -329,38 +342,46 @@ static void test_deep(void)
 
 int main(void)
 {
-	printf("1..24\n");
 	umask(022);
 	if (!mkdtemp(dir))
 		abort();
 	ok(folder(), "a folder: modes, links, pipes, empty files; folders before what is in them");
-	ok(modules(), "compressed kernel modules are unpacked, but where the plain one is there too; other files are not");
+	ok(modules(),
+	   "compressed kernel modules are unpacked, but where the plain one is there too; other "
+	   "files are not");
 	unlink(in_dir("modules/c.ko"));
 	ok(refused(in_dir("modules"), FAIL_CORRUPT), "a module that is no xz file is refused");
 	ok(same_twice(), "twice the same folder gives the same bytes");
 	make(in_dir("x.tar"), archive_write_set_format_ustar, NULL, files);
-	ok(becomes(in_dir("x.tar"), FILES_LIST), "a tar: sorted, root's, missing folders made, the later of two counts");
+	ok(becomes(in_dir("x.tar"), FILES_LIST),
+	   "a tar: sorted, root's, missing folders made, the later of two counts");
 	make(in_dir("x.tar.xz"), archive_write_set_format_pax, archive_write_add_filter_xz, files);
 	ok(becomes(in_dir("x.tar.xz"), FILES_LIST), "a tar.xz is told from a cpio.xz");
 	make(in_dir("x.zip"), archive_write_set_format_zip, NULL, files);
 	ok(becomes(in_dir("x.zip"), FILES_LIST), "a zip");
 	make(in_dir("x.7z"), archive_write_set_format_7zip, NULL, files);
 	ok(becomes(in_dir("x.7z"), FILES_LIST), "a 7z");
-	make(in_dir("dev.tar.gz"), archive_write_set_format_pax, archive_write_add_filter_gzip, tar_files);
-	ok(becomes(in_dir("dev.tar.gz"), "40755 bin;104755 bin/busybox 'bb';104755 bin/sh 'bb';40755 dev;20600 dev/console 5:1;"),
+	make(in_dir("dev.tar.gz"), archive_write_set_format_pax, archive_write_add_filter_gzip,
+	     tar_files);
+	ok(becomes(in_dir("dev.tar.gz"),
+		   "40755 bin;104755 bin/busybox 'bb';104755 bin/sh 'bb';40755 dev;20600 "
+		   "dev/console 5:1;"),
 	   "a tar.gz with a device, a setuid bit and a hard link");
 	make(in_dir("x.cpio"), archive_write_set_format_cpio_newc, NULL, files);
 	ok(verbatim(in_dir("x.cpio")), "a newc cpio is passed as it is");
-	make(in_dir("x.cpio.gz"), archive_write_set_format_cpio_newc, archive_write_add_filter_gzip, files);
+	make(in_dir("x.cpio.gz"), archive_write_set_format_cpio_newc, archive_write_add_filter_gzip,
+	     files);
 	ok(verbatim(in_dir("x.cpio.gz")), "a gzipped one too");
-	make(in_dir("x.cpio.zst"), archive_write_set_format_cpio_newc, archive_write_add_filter_zstd, files);
+	make(in_dir("x.cpio.zst"), archive_write_set_format_cpio_newc,
+	     archive_write_add_filter_zstd, files);
 	ok(verbatim(in_dir("x.cpio.zst")), "and one of zstd");
 	put(in_dir("lz4"), "\x02\x21\x4c\x18....", 8, 0644);
 	ok(verbatim(in_dir("lz4")), "the kernel's own lz4 frames are the kernel's to judge");
 	make(in_dir("out.tar"), archive_write_set_format_ustar, NULL, outside);
 	ok(refused(in_dir("out.tar"), FAIL_REFUSED), "a path that leads outside is refused");
 	put(in_dir("text"), "#mtree\n./init type=file contents=/etc/shadow\n", 44, 0644);
-	ok(refused(in_dir("text"), FAIL_CORRUPT), "a list that names files of the host is no archive");
+	ok(refused(in_dir("text"), FAIL_CORRUPT),
+	   "a list that names files of the host is no archive");
 	put(in_dir("empty"), "", 0, 0644);
 	ok(refused(in_dir("empty"), FAIL_CORRUPT), "an empty file is none");
 	ok(refused(in_dir("nothing"), FAIL_SYSTEM), "nor is a file that is not there");
@@ -372,5 +393,5 @@ int main(void)
 	char cmd[300];
 
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", dir);
-	return system(cmd) || failed != 0;
+	return system(cmd) || done_testing();
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The VM tree: what is written is read again; hostile trees are refused with the reason. */
 #include "tests/unit/sample.h"
+#include "tests/unit/tap.h"
 
 #include "format/snapshot/snapshot.h"
 #include "libcommon/bytes.h"
@@ -9,15 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static unsigned ntests, nfailed;
-
-static void ok(bool good, const char *claim)
-{
-	ntests++;
-	nfailed += !good;
-	printf("%sok %u - %s\n", good ? "" : "not ", ntests, claim);
-}
 
 #define ROOM (256u << 10)
 static _Alignas(8) uint8_t blob[ROOM], scratch[ROOM];
@@ -338,7 +330,7 @@ static void test_dtc(struct sample *s)
 
 	f = fdopen(fd, "w");
 	if (system("command -v dtc >/dev/null 2>&1")) {
-		printf("ok %u - dtc has nothing to complain about # SKIP no dtc\n", ++ntests);
+		skip("dtc has nothing to complain about", "no dtc");
 	} else if (f && machine_write(&s->m, &s->sections, blob, sizeof(blob), &len, &why) == 0 && fwrite(blob, 1, len, f) == len && fflush(f) == 0) {
 		char line[256];
 		bool silent = true;
@@ -369,7 +361,6 @@ int main(void)
 	test_same_shape(s);
 	test_bits(s);
 	test_dtc(s);
-	printf("1..%u\n", ntests);
 	free(s);
-	return nfailed != 0;
+	return done_testing();
 }

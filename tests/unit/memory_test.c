@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Guest memory: one door, whose end marks; a mark before the write loses a page, a mark after it does not. */
+/* Guest memory: one door, whose end marks; a mark before the write loses a page, a mark after it
+ * does not. */
+#include "tests/unit/tap.h"
+
 #include "vmrun/memory.h"
 
 #include <pthread.h>
@@ -8,21 +11,16 @@
 #include <string.h>
 #include <unistd.h>
 
-static unsigned tests, failed;
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	failed += !good;
-}
-
-static const struct machine_region ram = { .kind = REGION_RAM, .name = "ram", .gpa = 0x80000000, .size = 64 * GUEST_PAGE,
+static const struct machine_region ram = { .kind = REGION_RAM, .name = "ram", .gpa = 0x80000000,
+					   .size = 64 * GUEST_PAGE,
 					   .page_size = GUEST_PAGE };
-static const struct machine_region rom = { .id = 1, .kind = REGION_ROM, .name = "rom", .gpa = 0x1000, .size = GUEST_PAGE,
+static const struct machine_region rom = { .id = 1, .kind = REGION_ROM, .name = "rom",
+					   .gpa = 0x1000, .size = GUEST_PAGE,
 					   .page_size = GUEST_PAGE };
 
-/* A harvester beside a writer of page 0, as a lease beside a device: it takes the mark, then reads the page. Returns
- * false when the last value was never seen, that is, when a page was lost. */
+/* A reader of the dirty log beside a writer of page 0, as a lease beside a device: it takes the
+ * mark, then reads the page. Returns false when the last value was never seen, that is, when a
+ * page was lost. */
 #define RACE_WRITES 200000
 
 struct race {
@@ -48,7 +46,8 @@ static void *race_writer(void *arg)
 	return NULL;
 }
 
-/* How often the harvester's copy was behind memory although no mark was left, at a moment when the writer stood. */
+/* How often the reader's copy was behind memory although no mark was left, at a moment when
+ * the writer was stopped. */
 static bool race_loses(struct memory *m, bool mark_first)
 {
 	struct race       r = { .m = m, .mark_first = mark_first };
@@ -60,7 +59,8 @@ static bool race_loses(struct memory *m, bool mark_first)
 	if (pthread_create(&t, NULL, race_writer, &r))
 		abort();
 	for (bool done = false; !done;) {
-		done  = atomic_load(&r.done);     /* before the harvest: the last round comes after the last write */
+		/* before the sync: the last round comes after the last write */
+		done  = atomic_load(&r.done);
 		taken = 0;
 		bitmap_take(&taken, g->dirty, 1);
 		if (taken)
@@ -70,7 +70,7 @@ static bool race_loses(struct memory *m, bool mark_first)
 	return copy != RACE_WRITES;
 }
 
-/* The order that loses, step by step: mark, harvest and copy, write. */
+/* The order that loses, step by step: mark, sync and copy, write. */
 static bool mark_first_loses(struct memory *m)
 {
 	struct region *g    = &m->regions[0];
@@ -81,7 +81,7 @@ static bool mark_first_loses(struct memory *m)
 	region_mark(g, 0, 1);
 	bitmap_take(&took, g->dirty, 1);
 	copy       = g->host[0];
-	g->host[0] = 2;     /* the write that the mark stood for */
+	g->host[0] = 2;     /* the write that the mark announced */
 	bitmap_take(&again, g->dirty, 1);
 	return took == 1 && again == 0 && copy != g->host[0];
 }
@@ -95,10 +95,12 @@ static void code(struct memory *m)
 	region_mark(g, 2, 1);
 	ok(atomic_load(&g->code_gen[3]) == g3, "a write beside code leaves its generation");
 	region_mark(g, 2, 3);
-	ok(atomic_load(&g->code_gen[3]) == g3 + 1 && atomic_load(&g->code_gen[4]) == g4 && atomic_load(&g->code[0]) == 0,
+	ok(atomic_load(&g->code_gen[3]) == g3 + 1 && atomic_load(&g->code_gen[4]) == g4 &&
+	   atomic_load(&g->code[0]) == 0,
 	   "a write over code counts its generation up and takes its bit");
 	region_mark(g, 3, 1);
-	ok(atomic_load(&g->code_gen[3]) == g3 + 1, "a second write without decoding between does not count");
+	ok(atomic_load(&g->code_gen[3]) == g3 + 1,
+	   "a second write without decoding between does not count");
 }
 
 static void present(void)
@@ -107,13 +109,15 @@ static void present(void)
 	struct machine cfg = { .nregions = 1, .regions = { ram } };
 	struct fail    why;
 	uint64_t       map[1] = { 0 };
-	bool           good = memory_open(&m, &cfg, &why) == 0 && region_present(&m.regions[0], map, &why) == 0 && map[0] == 0;
+	bool           good = memory_open(&m, &cfg, &why) == 0 &&
+			      region_present(&m.regions[0], map, &why) == 0 && map[0] == 0;
 
 	ok(good, "a new region has no page present");
 	m.regions[0].host[5 * GUEST_PAGE] = 1;
 	(void)!pwrite(m.regions[0].fd, "x", 1, 63 * GUEST_PAGE);
 	good = region_present(&m.regions[0], map, &why) == 0;
-	ok(good && bitmap_test(map, 5) && bitmap_test(map, 63) && bitmap_count(map, 64) == 2, "pages touched or written are present, no others");
+	ok(good && bitmap_test(map, 5) && bitmap_test(map, 63) && bitmap_count(map, 64) == 2,
+	   "pages touched or written are present, no others");
 	memory_close(&m);
 }
 
@@ -126,21 +130,30 @@ int main(void)
 	uint8_t            buf[8] = "abcdefg";
 	uint64_t           end = ram.gpa + ram.size;
 
-	printf("1..20\n");
 	ok(memory_open(&m, &cfg, &why) == 0, "two regions open");
-	ok(guest_read(&m, ram.gpa, ram.size) && !guest_read(&m, ram.gpa, ram.size + 1) && !guest_read(&m, ram.gpa - 1, 2) &&
-	   !guest_read(&m, end, 1) && guest_read(&m, end - 1, 1) && !guest_read(&m, end - 1, 2), "a range is memory only when all of it is");
-	ok(!guest_read(&m, end - 1, UINT64_MAX) && !guest_read(&m, UINT64_MAX, 2) && !guest_read(&m, ram.gpa, UINT64_MAX) &&
+	ok(guest_read(&m, ram.gpa, ram.size) && !guest_read(&m, ram.gpa, ram.size + 1) &&
+	   !guest_read(&m, ram.gpa - 1, 2) &&
+	   !guest_read(&m, end, 1) && guest_read(&m, end - 1, 1) && !guest_read(&m, end - 1, 2),
+	   "a range is memory only when all of it is");
+	ok(!guest_read(&m, end - 1, UINT64_MAX) && !guest_read(&m, UINT64_MAX, 2) &&
+	   !guest_read(&m, ram.gpa, UINT64_MAX) &&
 	   !guest_read(&m, ram.gpa, 0), "lengths that wrap around are no memory");
-	ok(!guest_write_begin(&m, &w, rom.gpa, 8) && guest_read(&m, rom.gpa, 8), "ROM is read and not written");
-	ok(guest_copy_in(&m, ram.gpa + GUEST_PAGE - 4, buf, 8) == 0 && !memcmp(m.regions[0].host + GUEST_PAGE - 4, buf, 8), "bytes arrive");
-	ok(atomic_load(&m.regions[0].dirty[0]) == 3, "both pages of a write across their border are marked");
-	ok(guest_copy_in(&m, end - 4, buf, 8) == -1 && atomic_load(&m.regions[0].dirty[0]) == 3, "a write beyond the end writes and marks nothing");
+	ok(!guest_write_begin(&m, &w, rom.gpa, 8) && guest_read(&m, rom.gpa, 8),
+	   "ROM is read and not written");
+	ok(guest_copy_in(&m, ram.gpa + GUEST_PAGE - 4, buf, 8) == 0 &&
+	   !memcmp(m.regions[0].host + GUEST_PAGE - 4, buf, 8), "bytes arrive");
+	ok(atomic_load(&m.regions[0].dirty[0]) == 3,
+	   "both pages of a write across their border are marked");
+	ok(guest_copy_in(&m, end - 4, buf, 8) == -1 && atomic_load(&m.regions[0].dirty[0]) == 3,
+	   "a write beyond the end writes and marks nothing");
 	memset(buf, 0, sizeof(buf));
-	ok(guest_copy_out(&m, buf, ram.gpa + GUEST_PAGE - 4, 8) == 0 && !memcmp(buf, "abcdefg", 8), "and can be copied out");
-	ok(guest_copy_out(&m, buf, end, 1) == -1 && guest_copy_out(&m, buf, end, 0) == 0, "nothing is copied from beyond");
+	ok(guest_copy_out(&m, buf, ram.gpa + GUEST_PAGE - 4, 8) == 0 && !memcmp(buf, "abcdefg", 8),
+	   "and can be copied out");
+	ok(guest_copy_out(&m, buf, end, 1) == -1 && guest_copy_out(&m, buf, end, 0) == 0,
+	   "nothing is copied from beyond");
 	atomic_store(&m.regions[0].dirty[0], 0);
-	ok(guest_write_begin(&m, &w, ram.gpa + 7 * GUEST_PAGE, 1) && atomic_load(&m.regions[0].dirty[0]) == 0, "begin marks nothing");
+	ok(guest_write_begin(&m, &w, ram.gpa + 7 * GUEST_PAGE, 1) &&
+	   atomic_load(&m.regions[0].dirty[0]) == 0, "begin marks nothing");
 	guest_write_end(&w);
 	ok(atomic_load(&m.regions[0].dirty[0]) == 1 << 7, "end marks");
 	code(&m);
@@ -148,10 +161,12 @@ int main(void)
 	ok(mark_first_loses(&m), "the wrong order, mark then write, loses a page");
 	atomic_store(&m.regions[0].dirty[0], 0);
 	ok(!race_loses(&m, false), "write then mark loses none in 200000 races");
-	ok(ftruncate(m.regions[0].fd, 0) == -1, "the descriptor can't be shrunk under those who map it");
+	ok(ftruncate(m.regions[0].fd, 0) == -1,
+	   "the descriptor can't be shrunk under those who map it");
 	memory_close(&m);
 	present();
 	cfg.regions[0].size = LIMIT_REGION_BYTES + GUEST_PAGE;
-	ok(memory_open(&m, &cfg, &why) == -1 && why.kind == FAIL_LIMIT && m.nregions == 0, "a region beyond the limit is refused");
-	return failed != 0;
+	ok(memory_open(&m, &cfg, &why) == -1 && why.kind == FAIL_LIMIT && m.nregions == 0,
+	   "a region beyond the limit is refused");
+	return done_testing();
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Records of who owns a VM: libcommon/client/moves.c. */
+#include "tests/unit/tap.h"
+
 #include "libcommon/client/moves.h"
 
 #include <fcntl.h>
@@ -10,14 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int  tests, failed;
 static char top[] = "/tmp/vf-moves.XXXXXX";
-
-static void ok(int pass, const char *claim)
-{
-	printf("%sok %d - %s\n", pass ? "" : "not ", ++tests, claim);
-	failed |= !pass;
-}
 
 static struct move_record record(const struct uuid *vm)
 {
@@ -40,7 +35,10 @@ static const char *path_of(const struct uuid *vm, const char *suffix)
 	return path;
 }
 
-/* The record's file gets this text; reading it is doubt. */
+#define RECORD "{\"vm\":\"%s\",\"move\":\"%s\",\"state\":\"%s\",\"generation\":1," \
+	       "\"name\":\"a\",\"peer\":\"b\",\"when_ns\":1,\"outcomes\":[]}"
+
+/* The record's file gets this text; reading it leaves ownership unresolved. */
 static int doubtful(const struct uuid *vm, const char *text)
 {
 	struct move_record r;
@@ -73,14 +71,19 @@ static void test_round_trip(struct uuid *vm)
 
 	ok(moves_read(vm, &got, &found, &why) == 0 && !found, "no folder and no file: no record");
 	r = record(vm);
-	ok(moves_write(&r, &why) == 0 && moves_read(vm, &got, &found, &why) == 0 && found && got.state == MOVE_RELEASED &&
-	   got.generation == 7 && uuid_equal(&got.move, &r.move) && !strcmp(got.name, "web") && !strcmp(got.peer, "host:4649") &&
+	ok(moves_write(&r, &why) == 0 && moves_read(vm, &got, &found, &why) == 0 && found &&
+	   got.state == MOVE_RELEASED &&
+	   got.generation == 7 && uuid_equal(&got.move, &r.move) && !strcmp(got.name, "web") &&
+	   !strcmp(got.peer, "host:4649") &&
 	   got.when_ns, "a record comes back as it was written, with its time");
-	ok(stat(path_of(vm, ".json"), &st) == 0 && (st.st_mode & 0777) == 0600 && access(path_of(vm, ".new"), F_OK) != 0,
+	ok(stat(path_of(vm, ".json"), &st) == 0 && (st.st_mode & 0777) == 0600 &&
+	   access(path_of(vm, ".new"), F_OK) != 0,
 	   "its file is private and nothing is left beside it");
 	r.state = MOVE_OWNED;
-	ok(moves_write(&r, &why) == 0 && moves_read(vm, &got, &found, &why) == 0 && got.state == MOVE_OWNED, "a later record replaces it");
-	ok(moves_remove(vm, &why) == 0 && moves_remove(vm, &why) == 0 && moves_read(vm, &got, &found, &why) == 0 && !found,
+	ok(moves_write(&r, &why) == 0 && moves_read(vm, &got, &found, &why) == 0 &&
+	   got.state == MOVE_OWNED, "a later record replaces it");
+	ok(moves_remove(vm, &why) == 0 && moves_remove(vm, &why) == 0 &&
+	   moves_read(vm, &got, &found, &why) == 0 && !found,
 	   "removed, twice, is no record");
 }
 
@@ -95,23 +98,27 @@ static void test_damage(struct uuid *vm)
 
 	uuid_random(&other, &why);
 	uuid_text(&other, id);
-	snprintf(text, sizeof(text), "{\"vm\":\"%s\",\"move\":\"%s\",\"state\":\"owned\",\"generation\":1,\"name\":\"a\",\"peer\":\"b\",\"when_ns\":1,\"outcomes\":[]}", id, id);
-	ok(doubtful(vm, "") && doubtful(vm, "{}") && doubtful(vm, "no json") && doubtful(vm, text), "an empty, damaged or foreign record is doubt");
+	snprintf(text, sizeof(text), RECORD, id, id, "owned");
+	ok(doubtful(vm, "") && doubtful(vm, "{}") && doubtful(vm, "no json") && doubtful(vm, text),
+	   "an empty, damaged or foreign record is unresolved");
 	uuid_text(vm, id);
-	snprintf(text, sizeof(text), "{\"vm\":\"%s\",\"move\":\"%s\",\"state\":\"sold\",\"generation\":1,\"name\":\"a\",\"peer\":\"b\",\"when_ns\":1,\"outcomes\":[]}", id, id);
-	ok(doubtful(vm, text), "an unknown state is doubt");
+	snprintf(text, sizeof(text), RECORD, id, id, "sold");
+	ok(doubtful(vm, text), "an unknown state is unresolved");
 	moves_write(&r, &why);
 	chmod(path_of(vm, ".json"), 0666);
-	ok(moves_read(vm, &got, &found, &why) != 0 && why.kind == FAIL_OWNER, "a record that others can write is doubt");
+	ok(moves_read(vm, &got, &found, &why) != 0 && why.kind == FAIL_OWNER,
+	   "a record that others can write is unresolved");
 	unlink(path_of(vm, ".json"));
-	ok(symlink("/dev/zero", path_of(vm, ".json")) == 0 && moves_read(vm, &got, &found, &why) != 0 && why.kind == FAIL_OWNER,
-	   "a link is doubt, and is not followed");
+	ok(symlink("/dev/zero", path_of(vm, ".json")) == 0 &&
+	   moves_read(vm, &got, &found, &why) != 0 && why.kind == FAIL_OWNER,
+	   "a link is unresolved, and is not followed");
 
 	struct move_record good = record(&other);
 
 	moves_write(&good, &why);
 	why.kind = FAIL_NONE;
-	ok(moves_list(count_one, &n, &why) != 0 && why.kind == FAIL_OWNER && n == 1, "a list gives the sound ones and tells of the damage");
+	ok(moves_list(count_one, &n, &why) != 0 && why.kind == FAIL_OWNER && n == 1,
+	   "a list gives the sound ones and tells of the damage");
 	unlink(path_of(vm, ".json"));
 	n = 0;
 	ok(moves_list(count_one, &n, &why) == 0 && n == 1, "without damage it succeeds");
@@ -134,19 +141,25 @@ static void test_outcomes(struct uuid *vm)
 		if (i < MOVES_OUTCOMES && r->noutcomes != i)
 			all = false;
 	}
-	ok(all && r->noutcomes == MOVES_OUTCOMES, "a new move keeps the outcome of the one before, and only that");
-	ok(moves_write(r, &why) == 0 && moves_read(vm, got, &found, &why) == 0 && found && got->noutcomes == MOVES_OUTCOMES,
+	ok(all && r->noutcomes == MOVES_OUTCOMES,
+	   "a new move keeps the outcome of the one before, and only that");
+	ok(moves_write(r, &why) == 0 && moves_read(vm, got, &found, &why) == 0 && found &&
+	   got->noutcomes == MOVES_OUTCOMES,
 	   "a full list of outcomes is written and read");
 	ok(!moves_find(got, &moves[0], &state, &generation), "the oldest has gone");
 	for (unsigned i = 1; i < MOVES_OUTCOMES + 2; i++)
-		if (!moves_find(got, &moves[i], &state, &generation) || state != (i % 2 ? MOVE_RETURNED : MOVE_OWNED) || generation != i + 1)
+		if (!moves_find(got, &moves[i], &state, &generation) ||
+		    state != (i % 2 ? MOVE_RETURNED : MOVE_OWNED) || generation != i + 1)
 			all = false;
 	ok(all, "every other is found with its outcome and generation");
 	moves_step(got, MOVE_MOVING, &moves[0], 80, "host:2");
 	moves_step(got, MOVE_RELEASED, &moves[0], 80, got->peer);
 	moves_step(got, MOVE_RETAKEN, &moves[0], 80, got->peer);
-	ok(got->noutcomes == MOVES_OUTCOMES && moves_find(got, &moves[MOVES_OUTCOMES + 1], &state, &generation) && state == MOVE_RETURNED &&
-	   moves_find(got, &moves[0], &state, &generation) && state == MOVE_RETAKEN, "steps of one move leave one outcome");
+	ok(got->noutcomes == MOVES_OUTCOMES &&
+	   moves_find(got, &moves[MOVES_OUTCOMES + 1], &state, &generation) &&
+	   state == MOVE_RETURNED &&
+	   moves_find(got, &moves[0], &state, &generation) && state == MOVE_RETAKEN,
+	   "steps of one move leave one outcome");
 	moves_remove(vm, &why);
 	free(r);
 	free(got);
@@ -163,13 +176,16 @@ static void test_lock(struct uuid *vm)
 
 	ok(moves_held(vm, &held, NULL, &why) == 0 && !held, "a VM that nobody has claimed is free");
 	ok(moves_lock(vm, "/run/web.sock", 0, &fd, &why) == 0, "a VM can be claimed");
-	ok(moves_held(vm, &held, &h, &why) == 0 && held && h.pid == getpid() && h.start == moves_start_time(getpid()) && h.start &&
-	   !strcmp(h.socket, "/run/web.sock"), "who asks hears that it is held, by whom, and where that one answers");
+	ok(moves_held(vm, &held, &h, &why) == 0 && held && h.pid == getpid() &&
+	   h.start == moves_start_time(getpid()) && h.start &&
+	   !strcmp(h.socket, "/run/web.sock"),
+	   "who asks hears that it is held, by whom, and where that one answers");
 	pid_t child = fork();
 
 	if (child == 0) {
 		snprintf(want, sizeof(want), "pid %ld", (long)getppid());
-		_exit(moves_lock(vm, NULL, 0, &other, &why) != 0 && why.kind == FAIL_OWNER && strstr(why.what, want) ? 0 : 1);
+		_exit(moves_lock(vm, NULL, 0, &other, &why) != 0 && why.kind == FAIL_OWNER &&
+		      strstr(why.what, want) ? 0 : 1);
 	}
 	waitpid(child, &status, 0);
 	ok(status == 0, "another process is refused, and told by whom it is held");
@@ -189,20 +205,24 @@ static void test_lock(struct uuid *vm)
 	do
 		moves_held(vm, &held, &h, &why);
 	while (held && h.pid != child);
-	ok(held && h.pid == child && !strcmp(h.socket, "/run/other.sock"), "a claim that was handed over outlives its first holder");
+	ok(held && h.pid == child && !strcmp(h.socket, "/run/other.sock"),
+	   "a claim that was handed over outlives its first holder");
 	close(go[1]);
 	waitpid(child, &status, 0);
-	ok(status == 0 && moves_held(vm, &held, NULL, &why) == 0 && !held, "and ends with the last holder");
+	ok(status == 0 && moves_held(vm, &held, NULL, &why) == 0 && !held,
+	   "and ends with the last holder");
 
 	int stranger = open(path_of(vm, ".lock"), O_RDWR | O_CREAT, 0600);
 
-	ok(moves_lock(vm, NULL, 0, &fd, &why) == 0 && moves_lock_adopt(vm, "x", stranger, &why) != 0 && why.kind == FAIL_OWNER,
+	ok(moves_lock(vm, NULL, 0, &fd, &why) == 0 &&
+	   moves_lock_adopt(vm, "x", stranger, &why) != 0 && why.kind == FAIL_OWNER,
 	   "a descriptor that does not hold the lock is no claim");
 	close(stranger);
 	moves_write(&r, &why);
 	moves_unlock(vm, &fd);
 	ok(access(path_of(vm, ".lock"), F_OK) == 0, "the lock's file stays with a record");
-	ok(moves_lock(vm, NULL, 0, &fd, &why) == 0 && moves_remove(vm, &why) == 0, "and can be taken again");
+	ok(moves_lock(vm, NULL, 0, &fd, &why) == 0 && moves_remove(vm, &why) == 0,
+	   "and can be taken again");
 	moves_unlock(vm, &fd);
 	ok(access(path_of(vm, ".lock"), F_OK) != 0 && fd == -1, "and goes with it");
 }
@@ -221,8 +241,5 @@ int main(void)
 	test_outcomes(&vm);
 	test_lock(&vm);
 	snprintf(cmd, sizeof(cmd), "rm -rf %s", top);
-	if (system(cmd))
-		failed = 1;
-	printf("1..%d\n", tests);
-	return failed;
+	return system(cmd) || done_testing();
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Queue notifications by eventfd: the queue is served as by a write to the register, and nothing is lost to a pause. */
+/* Queue notifications by eventfd: the queue is served as by a write to the register, and nothing
+ * is lost to a pause. */
 #include "tests/unit/virtio_driver.h"
 
 #include <dirent.h>
@@ -61,13 +62,15 @@ int main(void)
 
 	machine(&cfg);
 	fake_open(&f, &cfg);
-	ok(!f.vm.board->notifier && fake_notify.set == 0, "an accelerator without notifications gets none");
+	ok(!f.vm.board->notifier && fake_notify.set == 0,
+	   "an accelerator without notifications gets none");
 	fake_close(&f);
 
 	fake_notify.wanted = true;
 	fake_open(&f, &cfg);
 	fake_start(&f);
-	ok(fake_notify.set == 2 && fake_notify.gpa[0] == RNG + 0x50 && fake_notify.value[0] == 0 && fake_notify.gpa[1] == RNG + 0x1050,
+	ok(fake_notify.set == 2 && fake_notify.gpa[0] == RNG + 0x50 && fake_notify.value[0] == 0 &&
+	   fake_notify.gpa[1] == RNG + 0x1050,
 	   "each queue of each device has its own");
 	driver_up(&f, RNG, ALL, 1);
 	set_desc(&f, Q_DESC(0), 0, DATA, 64, D_WRITE, 0);
@@ -76,13 +79,15 @@ int main(void)
 	ok(wait_used(1, 5000), "a signal serves the queue");
 	signal_queue(0);
 	signal_queue(1);
-	ok(!wait_used(2, 50), "one for a queue with nothing in it, or of a device without a driver, does nothing");
+	ok(!wait_used(2, 50),
+	   "one for a queue with nothing in it, or of a device without a driver, does nothing");
 
 	ok(board_pause(f.vm.board, &why) == 0, "a pause");
 	offer(&f, 0, 0);
 	signal_queue(0);
-	ok(!wait_used(2, 50), "while it stands nothing is served");
-	ok(board_resume(f.vm.board, &why) == 0 && wait_used(2, 5000), "and when it goes on, nothing is lost");
+	ok(!wait_used(2, 50), "while it is paused nothing is served");
+	ok(board_resume(f.vm.board, &why) == 0 && wait_used(2, 5000),
+	   "and when it goes on, nothing is lost");
 	wr(&f, RNG + 0x70, 4, 0);
 	signal_queue(0);
 	ok(!wait_used(3, 50), "after the guest's reset of the device neither");
@@ -90,7 +95,8 @@ int main(void)
 	ok(fake_notify.set == 0, "all are taken back at the end");
 
 	fake_notify.fail_at = 2;
-	ok(fake_try(&f, &cfg, &why) == -1 && strstr(why.what, "no more eventfds") && fake_notify.set == 0, "one that fails takes the others back");
+	ok(fake_try(&f, &cfg, &why) == -1 && strstr(why.what, "no more eventfds") &&
+	   fake_notify.set == 0, "one that fails takes the others back");
 	ok(fds() == before, "no descriptor is left behind");
 	return done_testing();
 }

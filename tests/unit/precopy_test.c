@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The pre-copy engine against a fake vmrun: a lease server on a socketpair over memfds, with a thread that writes random
- * pages and marks them after the write, as a vCPU would. What the sink was given must equal memory at the pause. */
+/* The pre-copy engine against a fake vmrun: a lease server on a socketpair over memfds, with a
+ * thread that writes random pages and marks them after the write, as a vCPU would. What the sink
+ * was given must equal memory at the pause. */
+#include "tests/unit/tap.h"
+
 #include "libcommon/io.h"
 #include "libcommon/client/precopy.h"
 
@@ -26,7 +29,7 @@ struct fake_region {
 	bitmap_word *round;
 	uint64_t    *present;
 	bitmap_word *cleared;        /* since the last sync */
-	uint64_t    *known;          /* present at start, or harvested: nothing else may be read */
+	uint64_t    *known;          /* present at start, or synced: nothing else may be read */
 	uint8_t     *golden;         /* memory at the last sync of the pause */
 	uint8_t     *copy;           /* what the sink was given */
 	uint64_t    *given;
@@ -50,18 +53,10 @@ struct fake {
 	_Atomic unsigned   flushing, ends_flushing;
 	char               log[1 << 16];    /* a letter a verb */
 	size_t             nlog;
-	unsigned           bad;             /* rule broken: pages the sink should not have been given */
+	/* rule broken: pages the sink should not have been given */
+	unsigned           bad;
 	unsigned           paused_pages;
 };
-
-static unsigned tests, failed;
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	if (!good)
-		failed++;
-}
 
 static uint64_t rnd(unsigned *seed)
 {
@@ -88,7 +83,8 @@ static void fake_write(struct fake *f, unsigned *seed)
 	atomic_fetch_add(&f->writes, 1);
 }
 
-/* On a busy machine the writer may not get to run between two syncs: a guest that writes has written by then. */
+/* On a busy machine the writer may not get to run between two syncs: a guest that writes has
+ * written by then. */
 static void fake_wait_writes(struct fake *f)
 {
 	uint64_t want = f->synced + (f->pace_us ? 8 : 4096);
@@ -157,7 +153,9 @@ static int fake_serve(struct fake *f, struct lease_msg *m)
 		if (io_packet_send(f->fd, m, sizeof(*m), NULL, 0, "fake", &why))
 			return -1;
 		for (i = 0; i < REGIONS; i++) {
-			struct lease_region lr = { .id = region_ids[i], .size = region_pages[i] * 4096, .page_size = 4096, .name = "ram" };
+			struct lease_region lr = { .id = region_ids[i],
+						   .size = region_pages[i] * 4096,
+						   .page_size = 4096, .name = "ram" };
 
 			m->region = lr;
 			if (io_packet_send(f->fd, m, sizeof(*m), &f->r[i].fd, 1, "fake", &why))
@@ -198,7 +196,8 @@ static int fake_serve(struct fake *f, struct lease_msg *m)
 			usleep(50);
 		break;
 	case LEASE_STATE:
-		for (unsigned n = 0, seed = f->seed; n < 20; n++)       /* saving state dirties memory */
+		/* saving state dirties memory */
+		for (unsigned n = 0, seed = f->seed; n < 20; n++)
 			fake_write(f, &seed);
 		fds[0] = io_memfd("state", "state", 6, &why);
 		m->a[0] = 6;
@@ -225,9 +224,12 @@ static void *fake_server(void *arg)
 	size_t           got;
 	unsigned         n = 0;
 
-	while (io_packet_recv(f->fd, &m, sizeof(m), &got, NULL, NULL, 0, "fake", &why) == 0 && got == sizeof(m)) {
-		if ((f->lose_after && ++n >= f->lose_after) || (f->lose_renewing && m.verb == LEASE_RENEW)) {
-			struct lease_msg lost = { .verb = LEASE_LOST, .kind = FAIL_ENDED, .text = "guest-shutdown" };
+	while (io_packet_recv(f->fd, &m, sizeof(m), &got, NULL, NULL, 0, "fake", &why) == 0 &&
+	       got == sizeof(m)) {
+		if ((f->lose_after && ++n >= f->lose_after) ||
+		    (f->lose_renewing && m.verb == LEASE_RENEW)) {
+			struct lease_msg lost = { .verb = LEASE_LOST, .kind = FAIL_ENDED,
+						  .text = "guest-shutdown" };
 
 			if (!f->lose_silently)
 				io_packet_send(f->fd, &lost, sizeof(lost), NULL, 0, "fake", &why);
@@ -268,7 +270,8 @@ static struct lease *fake_open(struct fake *f, unsigned seed)
 		r->fd         = memfd_create("ram", MFD_CLOEXEC);
 		r->round_fd   = memfd_create("round", MFD_CLOEXEC);
 		r->present_fd = memfd_create("present", MFD_CLOEXEC);
-		if (ftruncate(r->fd, (off_t)(r->npages * 4096)) || ftruncate(r->round_fd, (off_t)(words * 8)) ||
+		if (ftruncate(r->fd, (off_t)(r->npages * 4096)) ||
+		    ftruncate(r->round_fd, (off_t)(words * 8)) ||
 		    ftruncate(r->present_fd, (off_t)(words * 8)))
 			abort();
 		r->mem     = map(r->fd, r->npages * 4096);
@@ -333,7 +336,8 @@ static int sink_pages(void *arg, const struct page_batch *b, struct fail *why)
 
 	(void)why;
 	for (uint32_t i = 0; i < b->nruns; i++) {
-		if (b->runs[i].first < last || b->runs[i].count == 0 || b->runs[i].first + b->runs[i].count > r->npages)
+		if (b->runs[i].first < last || b->runs[i].count == 0 ||
+		    b->runs[i].first + b->runs[i].count > r->npages)
 			f->bad++;
 		last = b->runs[i].first + b->runs[i].count;
 		for (uint64_t p = b->runs[i].first; p < last && p < r->npages; p++) {
@@ -368,26 +372,28 @@ static int sink_round_end(void *arg, uint32_t round, struct fail *why)
 	return 0;
 }
 
-
 static struct precopy_sink sink_of(struct fake *f)
 {
 	return (struct precopy_sink){ .pages = sink_pages, .round_end = sink_round_end, .arg = f };
 }
 
-/* Pages of the copy that are not what memory was at the pause; pages that existed and were never given. */
+/* Pages of the copy that are not what memory was at the pause; pages that existed and were never
+ * given. */
 static unsigned fake_differs(const struct fake *f)
 {
 	unsigned n = 0;
 
 	for (int i = 0; i < REGIONS; i++)
 		for (uint64_t p = 0; p < f->r[i].npages; p++)
-			n += memcmp(f->r[i].copy + p * 4096, f->r[i].golden + p * 4096, 4096) != 0 ||
+			n += memcmp(f->r[i].copy + p * 4096, f->r[i].golden + p * 4096,
+				    4096) != 0 ||
 			     bitmap_test(f->r[i].known, p) != bitmap_test(f->r[i].given, p);
 	return n;
 }
 
 /* One whole save; returns pages lost, and *f and *rep for more questions. */
-static unsigned fake_save(struct fake *f, unsigned seed, const struct precopy_options *o, struct precopy_report *rep)
+static unsigned fake_save(struct fake *f, unsigned seed, const struct precopy_options *o,
+			  struct precopy_report *rep)
 {
 	struct lease       *l = fake_open(f, seed);
 	struct precopy_sink sink = sink_of(f);
@@ -398,7 +404,8 @@ static unsigned fake_save(struct fake *f, unsigned seed, const struct precopy_op
 	size_t              len = 0;
 	unsigned            lost = UINT32_MAX;
 
-	if (precopy_open(&p, l, o, &sink, &why) || precopy_rounds(p, &why) || precopy_pause(p, &epoch, &state, &len, &why))
+	if (precopy_open(&p, l, o, &sink, &why) || precopy_rounds(p, &why) ||
+	    precopy_pause(p, &epoch, &state, &len, &why))
 		goto out;
 	if (len != 6 || memcmp(state, "state", 6))
 		goto out;
@@ -441,9 +448,11 @@ static unsigned count(const char *log, char verb)
 
 static struct fake fakes[24];
 
-static void loses(struct fake *f, unsigned seed, unsigned after, bool silently, enum fail_kind kind, const char *claim)
+static void loses(struct fake *f, unsigned seed, unsigned after, bool silently, enum fail_kind kind,
+		  const char *claim)
 {
-	struct precopy_options o = { .max_downtime_ns = 0, .max_rounds = 1000, .pause_buffer = 1 << 20, .pause_deadline_ms = 1000 };
+	struct precopy_options o = { .max_downtime_ns = 0, .max_rounds = 1000,
+				     .pause_buffer = 1 << 20, .pause_deadline_ms = 1000 };
 	struct lease          *l;
 	struct precopy        *p = NULL;
 	struct fail            why = { 0 };
@@ -454,8 +463,10 @@ static void loses(struct fake *f, unsigned seed, unsigned after, bool silently, 
 	l = fake_open(f, seed);
 	struct precopy_sink sink = sink_of(f);
 
-	bool good = precopy_open(&p, l, &o, &sink, &why) == 0 && precopy_rounds(p, &why) == -1 && why.kind == kind &&
-		    strstr(why.what, "lease lost: ") && lease_resume(l, &why) == -1 && why.kind == kind;
+	bool good = precopy_open(&p, l, &o, &sink, &why) == 0 && precopy_rounds(p, &why) == -1 &&
+		    why.kind == kind &&
+		    strstr(why.what, "lease lost: ") && lease_resume(l, &why) == -1 &&
+		    why.kind == kind;
 
 	printf("# %s\n", why.what);
 	ok(good, claim);
@@ -466,7 +477,8 @@ static void loses(struct fake *f, unsigned seed, unsigned after, bool silently, 
 /* Renewed at each look: a deadline of 0 is always due. */
 static void renews(struct fake *f, unsigned seed, bool by_sink, const char *claim)
 {
-	struct precopy_options o = { .max_rounds = 0, .pause_buffer = 64 << 20, .pause_by_sink = by_sink, .pause_renew = true };
+	struct precopy_options o = { .max_rounds = 0, .pause_buffer = 64 << 20,
+				     .pause_by_sink = by_sink, .pause_renew = true };
 	struct precopy_report  rep = { 0 };
 
 	f->writing = true;
@@ -474,12 +486,14 @@ static void renews(struct fake *f, unsigned seed, bool by_sink, const char *clai
 	size_t   batches = (size_t)(rep.pages_paused / BATCH_PAGES);
 
 	printf("# %s\n", f->log);
-	ok(lost == 0 && count(f->log, 'N') > (by_sink ? 1 : 2) * batches && strstr(f->log, "PSyN") && !strchr(f->log, 'R'), claim);
+	ok(lost == 0 && count(f->log, 'N') > (by_sink ? 1 : 2) * batches &&
+	   strstr(f->log, "PSyN") && !strchr(f->log, 'R'), claim);
 }
 
 static void loses_renewing(struct fake *f, unsigned seed, const char *claim)
 {
-	struct precopy_options o = { .max_rounds = 1, .pause_buffer = 64 << 20, .pause_deadline_ms = 600000, .pause_renew = true };
+	struct precopy_options o = { .max_rounds = 1, .pause_buffer = 64 << 20,
+				     .pause_deadline_ms = 600000, .pause_renew = true };
 	struct lease          *l;
 	struct precopy        *p = NULL;
 	struct fail            why = { 0 };
@@ -492,7 +506,8 @@ static void loses_renewing(struct fake *f, unsigned seed, const char *claim)
 	struct precopy_sink sink = sink_of(f);
 
 	bool good = precopy_open(&p, l, &o, &sink, &why) == 0 && precopy_rounds(p, &why) == 0 &&
-		    precopy_pause(p, &epoch, &state, &len, &why) == -1 && !state && strstr(why.what, "lease lost: ");
+		    precopy_pause(p, &epoch, &state, &len, &why) == -1 && !state &&
+		    strstr(why.what, "lease lost: ");
 
 	printf("# %s\n", why.what);
 	ok(good, claim);
@@ -502,23 +517,28 @@ static void loses_renewing(struct fake *f, unsigned seed, const char *claim)
 
 int main(int argc, char **argv)
 {
-	unsigned               seed = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 0) : (unsigned)io_now_ns();
-	struct precopy_options o = { .max_downtime_ns = 50000000, .max_rounds = 30, .pause_buffer = 64 << 20, .pause_deadline_ms = 10000 };
+	unsigned               seed = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 0)
+				      : (unsigned)io_now_ns();
+	struct precopy_options o = { .max_downtime_ns = 50000000, .max_rounds = 30,
+				     .pause_buffer = 64 << 20, .pause_deadline_ms = 10000 };
 	struct precopy_report  rep = { 0 };
 	struct fake           *f = fakes;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	printf("1..22\n# seed %u\n", seed);
+	note("seed %u", seed);
 
 	f->writing = false;
-	ok(fake_save(f, seed, &o, &rep) == 0 && rep.converged && rep.nrounds == 1 && !f->bad, "a guest that writes nothing needs one round");
+	ok(fake_save(f, seed, &o, &rep) == 0 && rep.converged && rep.nrounds == 1 && !f->bad,
+	   "a guest that writes nothing needs one round");
 	ok(order_right(f->log), "verbs come in the only safe order");
 	f++;
 
 	f->writing = true;
 	f->pace_us = 200;
-	ok(fake_save(f, seed + 1, &o, &rep) == 0 && rep.converged && !f->bad, "no page is lost under random writes");
-	ok(f->paused_pages == 0 && rep.pages_paused > 0, "the sink is given nothing while the guest is paused");
+	ok(fake_save(f, seed + 1, &o, &rep) == 0 && rep.converged && !f->bad,
+	   "no page is lost under random writes");
+	ok(f->paused_pages == 0 && rep.pages_paused > 0,
+	   "the sink is given nothing while the guest is paused");
 	f++;
 
 	f->writing = true;
@@ -531,25 +551,29 @@ int main(int argc, char **argv)
 	f->writing = true;
 	o.pause_buffer = 1;
 	o.max_rounds = 2;
-	ok(fake_save(f, seed + 3, &o, &rep) == 0 && f->paused_pages > 0 && !f->bad, "what the pause buffer can't hold goes to the sink, paused");
+	ok(fake_save(f, seed + 3, &o, &rep) == 0 && f->paused_pages > 0 && !f->bad,
+	   "what the pause buffer can't hold goes to the sink, paused");
 	f++;
 
 	f->writing = true;
 	o.pause_buffer = 0;
-	ok(fake_save(f, seed + 4, &o, &rep) == 0 && f->paused_pages == rep.pages_paused && !f->bad, "without a pause buffer all of the rest goes to the sink");
+	ok(fake_save(f, seed + 4, &o, &rep) == 0 && f->paused_pages == rep.pages_paused && !f->bad,
+	   "without a pause buffer all of the rest goes to the sink");
 	f++;
 
 	f->writing = true;
 	o.pause_buffer = 64 << 20;
 	o.pause_by_sink = true;
-	ok(fake_save(f, seed + 5, &o, &rep) == 0 && f->paused_pages == rep.pages_paused && order_right(f->log) && !f->bad,
+	ok(fake_save(f, seed + 5, &o, &rep) == 0 && f->paused_pages == rep.pages_paused &&
+	   order_right(f->log) && !f->bad,
 	   "a move's rest travels while paused");
 	o.pause_by_sink = false;
 	f++;
 
 	f->writing = true;
 	o.max_rounds = 0;
-	ok(fake_save(f, seed + 6, &o, &rep) == 0 && rep.nrounds == 0 && rep.pages_paused == rep.pages_total && !f->bad,
+	ok(fake_save(f, seed + 6, &o, &rep) == 0 && rep.nrounds == 0 &&
+	   rep.pages_paused == rep.pages_total && !f->bad,
 	   "with no rounds at all everything is copied paused");
 	f++;
 
@@ -599,14 +623,20 @@ int main(int argc, char **argv)
 	o.silence_ns = 0;
 	f++;
 
-	loses(f++, seed, 20, false, FAIL_ENDED, "a VM that ends in a round ends the copy with its reason");
-	loses(f++, seed, 20, true, FAIL_PEER, "a channel that closes without a word is a lost lease");
-	renews(f++, seed, false, "a pause to be renewed is renewed while the rest is copied and while it is drained");
+	loses(f++, seed, 20, false, FAIL_ENDED,
+	      "a VM that ends in a round ends the copy with its reason");
+	loses(f++, seed, 20, true, FAIL_PEER,
+	      "a channel that closes without a word is a lost lease");
+	renews(f++, seed, false,
+	       "a pause to be renewed is renewed while the rest is copied and while it is drained");
 	renews(f++, seed, true, "and while the rest goes to the sink");
-	loses_renewing(f++, seed, "a lease that is lost during the paused copy fails the pause, however far its deadline");
+	loses_renewing(f++, seed,
+		       "a lease that is lost during the paused copy fails the pause, however far "
+		       "its deadline");
 	unsigned lost = 0;
 
-	o = (struct precopy_options){ .max_downtime_ns = 2000000, .max_rounds = 5, .pause_buffer = 8 << 20, .pause_deadline_ms = 10000 };
+	o = (struct precopy_options){ .max_downtime_ns = 2000000, .max_rounds = 5,
+				      .pause_buffer = 8 << 20, .pause_deadline_ms = 10000 };
 	for (unsigned i = 0; i < 10; i++) {
 		struct fake *one = calloc(1, sizeof(*one));
 
@@ -616,5 +646,5 @@ int main(int argc, char **argv)
 		free(one);
 	}
 	ok(lost == 0, "ten saves at ten paces lose no page");
-	return failed != 0;
+	return done_testing();
 }

@@ -55,7 +55,7 @@ static mode_t mode_of(const char *name)
 /* All of it; 0 when the name holds "new" afterwards. between (may be NULL): what happens while it
  * is written. */
 static int publish(const char *path, mode_t mode, bool force, void (*between)(struct publish *p),
-                   struct fail *why)
+		   struct fail *why)
 {
 	struct publish p;
 	int            rc;
@@ -152,22 +152,22 @@ static void races(void)
 
 	make("o", "old", 0600);
 	ok(publish(at("o"), 0400, true, turns_into_link, &why) == -1 &&
-	           strstr(why.what, "in the meantime") && holds("victim", "precious") &&
-	           readlink(at("o"), (char[8]){ 0 }, 8) > 0,
+		   strstr(why.what, "in the meantime") && holds("victim", "precious") &&
+		   readlink(at("o"), (char[8]){ 0 }, 8) > 0,
 	   "a link that takes the name meanwhile stays, with force too");
 	unlink(at("o"));
 	make("o", "old", 0600);
 	ok(publish(at("o"), 0400, true, turns_into_another, &why) == -1 &&
-	           strstr(why.what, "in the meantime") && holds("o", "theirs"),
+		   strstr(why.what, "in the meantime") && holds("o", "theirs"),
 	   "and so does another program's file");
 	ok(publish(at("o"), 0400, true, goes, &why) == 0 && holds("o", "new"),
 	   "a file that goes meanwhile is not missed");
 	unlink(at("o"));
 	for (int force = 0; force < 2; force++) {
 		ok(publish(at("o"), 0400, force, comes, &why) == -1 && strstr(why.what, "exists") &&
-		           holds("o", "theirs"),
+			   holds("o", "theirs"),
 		   force ? "a file that comes meanwhile was not judged: it stays, with force"
-		         : "a file that comes meanwhile stays");
+			 : "a file that comes meanwhile stays");
 		unlink(at("o"));
 	}
 }
@@ -227,9 +227,9 @@ static void inputs(void)
 	if (link(at("in"), at("in2")) || stat(at("in"), &st) || stat(at("victim"), &other))
 		abort();
 	bool good = publish_open(&p, at("in2"), 0400, true, &why) == 0 &&
-	            publish_keep(&p, &other, "the victim", &why) == 0 &&
-	            publish_keep(&p, &st, "the input", &why) == -1 && why.kind == FAIL_USAGE &&
-	            strstr(why.what, "is the input");
+		    publish_keep(&p, &other, "the victim", &why) == 0 &&
+		    publish_keep(&p, &st, "the input", &why) == -1 && why.kind == FAIL_USAGE &&
+		    strstr(why.what, "is the input");
 
 	publish_abandon(&p);
 	publish_close(&p);
@@ -250,8 +250,8 @@ int main(void)
 	if (!mkdtemp(dir))
 		abort();
 	ok(publish_standard("-") && publish_standard("/dev/stdout") &&
-	           publish_standard("/dev/fd/1") && !publish_standard("/dev/null") &&
-	           !publish_standard("./-") && !publish_standard("/dev/fd/2"),
+		   publish_standard("/dev/fd/1") && !publish_standard("/dev/null") &&
+		   !publish_standard("./-") && !publish_standard("/dev/fd/2"),
 	   "-, /dev/stdout and its other names are standard output");
 	ok(publish(at("new"), 0400, false, NULL, &why) == 0 && holds("new", "new"),
 	   "a file appears under its name");

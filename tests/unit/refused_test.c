@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Damaged and hostile snapshots: each is refused, with what and where. */
 #include "tests/unit/snapshot_guest.h"
+#include "tests/unit/tap.h"
 
 #include <unistd.h>
 
@@ -27,7 +28,8 @@ static bool refused(const uint8_t *buf, size_t len, struct fail *why)
 	int rc = read_all(fd, why);
 
 	close(fd);
-	return rc < 0 && (why->kind == FAIL_CORRUPT || why->kind == FAIL_VERSION || why->kind == FAIL_LIMIT) && why->what[0] &&
+	return rc < 0 && (why->kind == FAIL_CORRUPT || why->kind == FAIL_VERSION ||
+			  why->kind == FAIL_LIMIT) && why->what[0] &&
 	       why->has_at;
 }
 
@@ -58,10 +60,12 @@ static void test_flips(void)
 		}
 		f[bit / 8] ^= (uint8_t)(1 << bit % 8);
 	}
-	ok(whole && missed == 0, "every flipped bit of header, end and elsewhere is refused, with its place");
+	ok(whole && missed == 0,
+	   "every flipped bit of header, end and elsewhere is refused, with its place");
 	f = realloc(f, len + 1);
 	f[len] = 0;
-	ok(refused(f, len + 1, &why) && strstr(why.what, "trailing") && why.at == len, "a byte behind the end is trailing data");
+	ok(refused(f, len + 1, &why) && strstr(why.what, "trailing") && why.at == len,
+	   "a byte behind the end is trailing data");
 	missed = 0;
 	for (size_t cut = 0; cut < len; cut += cut < len - 400 ? 97 : 1)
 		missed += !refused(f, cut, &why);
@@ -92,12 +96,17 @@ static void test_hostile(void)
 		{ "pages of a region the configuration lacks are refused", CHUNK_PAGES, 12, 4, 1 },
 		{ "pages of region 2^32-1 are refused", CHUNK_PAGES, 12, 4, UINT32_MAX },
 		{ "an unknown encoding is refused", CHUNK_PAGES, 8, 2, 2 },
-		{ "a chunk longer than the limit is refused", CHUNK_PAGES, 16, 8, LIMIT_CHUNK_BYTES + 1 },
+		{ "a chunk longer than the limit is refused", CHUNK_PAGES, 16, 8,
+		  LIMIT_CHUNK_BYTES + 1 },
 		{ "a chunk of 2^64-1 bytes is refused", CHUNK_PAGES, 16, 8, UINT64_MAX },
-		{ "a chunk of an unknown type that is required is refused", CHUNK_ROUND_END, 4, 4, 0x10000 + 77 },
-		{ "a disk chunk is refused by a build without disks", CHUNK_ROUND_END, 4, 4, 0x10000 + CHUNK_DISK },
-		{ "a control chunk is refused in a snapshot", CHUNK_ROUND_END, 4, 4, 0x10000 + CHUNK_CONTROL },
-		{ "a second configuration is refused", CHUNK_ROUND_END, 4, 4, 0x10000 + CHUNK_CONFIG },
+		{ "a chunk of an unknown type that is required is refused", CHUNK_ROUND_END, 4, 4,
+		  0x10000 + 77 },
+		{ "a disk chunk is refused by a build without disks", CHUNK_ROUND_END, 4, 4,
+		  0x10000 + CHUNK_DISK },
+		{ "a control chunk is refused in a snapshot", CHUNK_ROUND_END, 4, 4,
+		  0x10000 + CHUNK_CONTROL },
+		{ "a second configuration is refused", CHUNK_ROUND_END, 4, 4,
+		  0x10000 + CHUNK_CONFIG },
 		{ "an end in the middle is refused", CHUNK_ROUND_END, 4, 4, 0x10000 + CHUNK_END },
 		{ "reserved bytes of a round's end must be zero", CHUNK_ROUND_END, 48 + 4, 4, 1 },
 		{ "an index that names another page is refused", CHUNK_INDEX, 48 + 8, 8, 2 },
@@ -128,7 +137,8 @@ static void test_hostile(void)
 		guest_rehash(g, len);
 		bool is = refused(g, len, &why);
 		ok(is, cases[i].claim);
-		printf("#   %s (at byte %llu)\n", is ? why.what : "accepted", (unsigned long long)why.at);
+		printf("#   %s (at byte %llu)\n", is ? why.what : "accepted",
+		       (unsigned long long)why.at);
 		free(g);
 	}
 	guest_rehash(f, len);
@@ -155,7 +165,8 @@ static void test_state_only(void)
 	(void)full_len;
 	put_le64(full + 16, SNAP_STATE_ONLY);
 	guest_rehash(full, full_len);
-	ok(refused(full, full_len, &why) && strstr(why.what, "without memory"), "pages in a snapshot without memory are refused");
+	ok(refused(full, full_len, &why) && strstr(why.what, "without memory"),
+	   "pages in a snapshot without memory are refused");
 	free(f);
 	free(g);
 	free(full);
@@ -169,5 +180,5 @@ int main(void)
 	test_hostile();
 	test_state_only();
 	free(batch);
-	return tap_end();
+	return done_testing();
 }

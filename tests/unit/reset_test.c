@@ -1,20 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* Resets: one that can't be done is pending, and held; it is never the VM's end. */
 #include "tests/unit/core_fake.h"
+#include "tests/unit/tap.h"
+
 #include "vmrun/boot/boot_images.h"
 #include "vmrun/note.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static unsigned tests, failed, notes;
+static unsigned notes;
 static bool     missing, unbootable;
-
-static void ok(bool good, const char *claim)
-{
-	printf("%sok %u - %s\n", good ? "" : "not ", ++tests, claim);
-	failed += !good;
-}
 
 static void called(const char *call)
 {
@@ -72,7 +68,8 @@ static void start(struct vm *vm)
 
 static bool pending(const struct vm *vm)
 {
-	return vm->reset_pending && !vm->run.cpus_running && runstate_held_by(vm, HOLD_USER) && !vm->run.ended;
+	return vm->reset_pending && !vm->run.cpus_running && runstate_held_by(vm, HOLD_USER) &&
+	       !vm->run.ended;
 }
 
 static void guest_resets(void)
@@ -82,20 +79,26 @@ static void guest_resets(void)
 
 	start(&vm);
 	vm_reset_asked(&vm);
-	ok(core_fake_called("pause board_pause boot RESET board_resume resume") && !vm.reset_pending && notes == 0,
+	ok(core_fake_called("pause board_pause boot RESET board_resume resume") &&
+	   !vm.reset_pending && notes == 0,
 	   "a reset whose images are available is done, and the VM runs on");
 	missing = true;
 	vm_reset_asked(&vm);
-	ok(core_fake_called("VMFERRY_RESET_PENDING pause board_pause STOP") && pending(&vm) && notes == 1,
+	ok(core_fake_called("VMFERRY_RESET_PENDING pause board_pause STOP") && pending(&vm) &&
+	   notes == 1,
 	   "without them it is pending, and the user holds the VM");
 	vm_reset_asked(&vm);
-	ok(core_fake_called("") && pending(&vm) && notes == 1, "asked for again, that is said once");
+	ok(core_fake_called("") && pending(&vm) && notes == 1,
+	   "asked for again, that is said once");
 	ok(vm_reset_pending(&vm, &why) == -1 && why.kind == FAIL_REFUSED &&
-	   !strcmp(why.what, "guest reset pending: kernel: not available") && core_fake_called("") && pending(&vm),
+	   !strcmp(why.what, "guest reset pending: kernel: not available") &&
+	   core_fake_called("") && pending(&vm),
 	   "it is refused while they are missing");
-	ok(vm_reset(&vm, &why) == -1 && core_fake_called("") && pending(&vm), "as is one that the user asks for");
+	ok(vm_reset(&vm, &why) == -1 && core_fake_called("") && pending(&vm),
+	   "as is one that the user asks for");
 	missing = false;
-	ok(vm_reset_pending(&vm, &why) == 0 && core_fake_called("boot RESET") && !vm.reset_pending && runstate_held_by(&vm, HOLD_USER),
+	ok(vm_reset_pending(&vm, &why) == 0 && core_fake_called("boot RESET") &&
+	   !vm.reset_pending && runstate_held_by(&vm, HOLD_USER),
 	   "with them it is done; the VM is still held");
 	ok(vm_reset_pending(&vm, &why) == 0 && core_fake_called(""), "and done once");
 	core_fake_close(&vm);
@@ -108,15 +111,19 @@ static void user_resets(void)
 
 	start(&vm);
 	missing = true;
-	ok(vm_reset(&vm, &why) == -1 && core_fake_called("") && vm.run.cpus_running && !vm.reset_pending && notes == 0,
+	ok(vm_reset(&vm, &why) == -1 && core_fake_called("") && vm.run.cpus_running &&
+	   !vm.reset_pending && notes == 0,
 	   "a user's reset without images is refused, and the VM runs on");
 	missing    = false;
 	unbootable = true;
-	ok(vm_reset(&vm, &why) == -1 && strstr(why.what, "no room") && core_fake_called("pause board_pause boot VMFERRY_RESET_PENDING STOP") &&
+	ok(vm_reset(&vm, &why) == -1 && strstr(why.what, "no room") &&
+	   core_fake_called("pause board_pause boot VMFERRY_RESET_PENDING STOP") &&
 	   pending(&vm) && notes == 1, "images that do not boot leave the reset pending");
-	ok(vm_reset_pending(&vm, &why) == -1 && core_fake_called("boot VMFERRY_RESET_PENDING") && pending(&vm), "and again");
+	ok(vm_reset_pending(&vm, &why) == -1 && core_fake_called("boot VMFERRY_RESET_PENDING") &&
+	   pending(&vm), "and again");
 	unbootable = false;
-	ok(vm_reset(&vm, &why) == 0 && core_fake_called("boot RESET") && !vm.reset_pending && runstate_held_by(&vm, HOLD_USER),
+	ok(vm_reset(&vm, &why) == 0 && core_fake_called("boot RESET") && !vm.reset_pending &&
+	   runstate_held_by(&vm, HOLD_USER),
 	   "one that is done by the user leaves nothing pending");
 	core_fake_close(&vm);
 }
@@ -130,15 +137,19 @@ static void in_a_pause(void)
 	start(&vm);
 	missing           = true;
 	core_fake.on_process = vm_reset_asked;
-	ok(runstate_hold(&vm, HOLD_LEASE, &why) == 0 && core_fake_called("pause board_pause VMFERRY_RESET_PENDING STOP") && pending(&vm),
+	ok(runstate_hold(&vm, HOLD_LEASE, &why) == 0 &&
+	   core_fake_called("pause board_pause VMFERRY_RESET_PENDING STOP") && pending(&vm),
 	   "asked for as a lease pauses the VM: pending, STOP is said once");
-	ok(runstate_drop(&vm, HOLD_LEASE, &why) == 0 && core_fake_called("") && pending(&vm), "and the end of the lease does not run it");
+	ok(runstate_drop(&vm, HOLD_LEASE, &why) == 0 && core_fake_called("") && pending(&vm),
+	   "and the end of the lease does not run it");
 	core_fake_close(&vm);
 
 	start(&vm);
 	core_fake.on_process = vm_reset_asked;
-	ok(runstate_hold(&vm, HOLD_LEASE, &why) == 0 && core_fake_called("pause board_pause boot RESET STOP") && !vm.reset_pending &&
-	   runstate_drop(&vm, HOLD_LEASE, &why) == 0 && vm.run.cpus_running, "with the images it is done inside the pause");
+	ok(runstate_hold(&vm, HOLD_LEASE, &why) == 0 &&
+	   core_fake_called("pause board_pause boot RESET STOP") && !vm.reset_pending &&
+	   runstate_drop(&vm, HOLD_LEASE, &why) == 0 && vm.run.cpus_running,
+	   "with the images it is done inside the pause");
 	core_fake_close(&vm);
 }
 
@@ -156,7 +167,8 @@ static void busy(void)
 	core_fake.fail_board_pause = false;
 	core_fake.calls[0]         = '\0';
 	vm_reset_asked(&vm);
-	ok(core_fake_called("pause board_pause boot RESET board_resume resume") && again == 1, "and done once the disk answers");
+	ok(core_fake_called("pause board_pause boot RESET board_resume resume") && again == 1,
+	   "and done once the disk answers");
 	core_fake_close(&vm);
 }
 
@@ -175,13 +187,15 @@ static void policies(void)
 	missing          = true;
 	vm.cfg.on_reboot = REBOOT_PAUSE;
 	vm_reset_asked(&vm);
-	ok(core_fake_called("VMFERRY_RESET_PENDING pause board_pause STOP") && pending(&vm), "pause: pending too");
+	ok(core_fake_called("VMFERRY_RESET_PENDING pause board_pause STOP") && pending(&vm),
+	   "pause: pending too");
 	core_fake_close(&vm);
 
 	start(&vm);
 	vm.cfg.on_reboot = REBOOT_PAUSE;
 	vm_reset_asked(&vm);
-	ok(core_fake_called("pause board_pause STOP boot RESET") && !vm.reset_pending && runstate_held_by(&vm, HOLD_USER),
+	ok(core_fake_called("pause board_pause STOP boot RESET") && !vm.reset_pending &&
+	   runstate_held_by(&vm, HOLD_USER),
 	   "pause: reset at once, and held");
 	core_fake_close(&vm);
 }
@@ -193,6 +207,5 @@ int main(void)
 	in_a_pause();
 	busy();
 	policies();
-	printf("1..%u\n", tests);
-	return failed != 0;
+	return done_testing();
 }

@@ -14,11 +14,16 @@ static const struct {
 	unsigned    queues;
 } sample_devices[] = {
 	{ .type = "sifive-plic",    .gpa = 0x0c000000, .size = 0x4000000, .slot = SLOT_NONE },
-	{ .type = "ns16550a",       .gpa = 0x10000000, .size = 0x100,     .irq = 10, .slot = SLOT_NONE, .host = "console" },
-	{ .type = "goldfish-rtc",   .gpa = 0x00101000, .size = 0x1000,    .irq = 11, .slot = SLOT_NONE },
-	{ .type = "virtio-blk",     .gpa = 0x10001000, .size = 0x1000,    .irq = 1,  .slot = 0, .host = "root", .queues = 1 },
-	{ .type = "virtio-console", .gpa = 0x10002000, .size = 0x1000,    .irq = 2,  .slot = 1, .host = "console", .queues = 2 },
-	{ .type = "virtio-rng",     .gpa = 0x10003000, .size = 0x1000,    .irq = 3,  .slot = 2, .host = "rng", .queues = 1 },
+	{ .type = "ns16550a",       .gpa = 0x10000000, .size = 0x100,     .irq = 10,
+	  .slot = SLOT_NONE, .host = "console" },
+	{ .type = "goldfish-rtc",   .gpa = 0x00101000, .size = 0x1000,    .irq = 11,
+	  .slot = SLOT_NONE },
+	{ .type = "virtio-blk",     .gpa = 0x10001000, .size = 0x1000,    .irq = 1,  .slot = 0,
+	  .host = "root", .queues = 1 },
+	{ .type = "virtio-console", .gpa = 0x10002000, .size = 0x1000,    .irq = 2,  .slot = 1,
+	  .host = "console", .queues = 2 },
+	{ .type = "virtio-rng",     .gpa = 0x10003000, .size = 0x1000,    .irq = 3,  .slot = 2,
+	  .host = "rng", .queues = 1 },
 };
 #define NDEVICES ((uint32_t)(sizeof(sample_devices) / sizeof(sample_devices[0])))
 
@@ -27,7 +32,8 @@ static size_t sample_vm_sections(void *arg, struct state_section *out, size_t ma
 	struct sample *s = arg;
 
 	(void)max;
-	out[0] = (struct state_section){ .node = "clock", .table = &clock_state_table, .s = &s->clock };
+	out[0] = (struct state_section){ .node = "clock", .table = &clock_state_table,
+					 .s = &s->clock };
 	return 1;
 }
 
@@ -36,24 +42,30 @@ static size_t sample_cpu_sections(void *arg, uint32_t cpu, struct state_section 
 	struct sample *s = arg;
 
 	(void)max;
-	out[0] = (struct state_section){ .node = "hart", .table = &hart_state_table, .s = &s->harts[cpu] };
+	out[0] = (struct state_section){ .node = "hart", .table = &hart_state_table,
+					 .s = &s->harts[cpu] };
 	return 1;
 }
 
-static size_t sample_virtio_sections(struct sample_virtio *v, unsigned queues, struct state_section *out)
+static size_t sample_virtio_sections(struct sample_virtio *v, unsigned queues,
+				     struct state_section *out)
 {
 	size_t n = 0;
 
-	out[n++] = (struct state_section){ .node = "virtio", .table = &virtio_state_table, .s = &v->core };
+	out[n++] = (struct state_section){ .node = "virtio", .table = &virtio_state_table,
+					   .s = &v->core };
 	for (unsigned i = 0; i < queues; i++, n++) {
-		out[n] = (struct state_section){ .table = &virtqueue_state_table, .s = &v->queues[i] };
+		out[n] = (struct state_section){ .table = &virtqueue_state_table,
+						 .s = &v->queues[i] };
 		snprintf(out[n].node, sizeof(out[n].node), "virtqueue@%x", i);
 	}
-	out[n++] = (struct state_section){ .node = "virtio-mmio", .table = &virtio_mmio_state_table, .s = &v->mmio };
+	out[n++] = (struct state_section){ .node = "virtio-mmio", .table = &virtio_mmio_state_table,
+					   .s = &v->mmio };
 	return n;
 }
 
-static size_t sample_device_sections(void *arg, uint32_t device, struct state_section *out, size_t max)
+static size_t sample_device_sections(void *arg, uint32_t device, struct state_section *out,
+				     size_t max)
 {
 	struct sample *s = arg;
 	size_t         n = 0;
@@ -61,29 +73,37 @@ static size_t sample_device_sections(void *arg, uint32_t device, struct state_se
 	(void)max;
 	switch (device) {
 	case 0:
-		out[n++] = (struct state_section){ .node = "plic", .table = &plic_state_table, .s = &s->plic };
+		out[n++] = (struct state_section){ .node = "plic", .table = &plic_state_table,
+						   .s = &s->plic };
 		for (unsigned i = 0; i < SAMPLE_HARTS; i++, n++) {
-			out[n] = (struct state_section){ .table = &plic_context_state_table, .s = &s->contexts[i] };
+			out[n] = (struct state_section){ .table = &plic_context_state_table,
+							 .s = &s->contexts[i] };
 			snprintf(out[n].node, sizeof(out[n].node), "plic-context@%x", i);
 		}
 		return n;
 	case 1:
-		out[n++] = (struct state_section){ .node = "uart", .table = &uart_state_table, .s = &s->uart };
+		out[n++] = (struct state_section){ .node = "uart", .table = &uart_state_table,
+						   .s = &s->uart };
 		return n;
 	case 2:
-		out[n++] = (struct state_section){ .node = "goldfish-rtc", .table = &rtc_state_table, .s = &s->rtc };
+		out[n++] = (struct state_section){ .node = "goldfish-rtc",
+						   .table = &rtc_state_table, .s = &s->rtc };
 		return n;
 	case 3:
 		n = sample_virtio_sections(&s->virtio[0], 1, out);
-		out[n++] = (struct state_section){ .node = "virtio-blk", .table = &virtio_blk_state_table, .s = &s->blk };
+		out[n++] = (struct state_section){ .node = "virtio-blk",
+						   .table = &virtio_blk_state_table, .s = &s->blk };
 		return n;
 	case 4:
 		n = sample_virtio_sections(&s->virtio[1], 2, out);
-		out[n++] = (struct state_section){ .node = "virtio-console", .table = &virtio_console_state_table, .s = &s->console };
+		out[n++] = (struct state_section){ .node = "virtio-console",
+						   .table = &virtio_console_state_table,
+						   .s = &s->console };
 		return n;
 	default:
 		n = sample_virtio_sections(&s->virtio[2], 1, out);
-		out[n++] = (struct state_section){ .node = "virtio-rng", .table = &virtio_rng_state_table, .s = &s->rng };
+		out[n++] = (struct state_section){ .node = "virtio-rng",
+						   .table = &virtio_rng_state_table, .s = &s->rng };
 		return n;
 	}
 }
@@ -100,7 +120,8 @@ static void sample_machine(struct machine *m, uint64_t ram_bytes)
 	m->on_reboot   = REBOOT_RESET;
 	strcpy(m->append, "console=ttyS0 root=/dev/vda ro");
 	m->nregions   = 1;
-	m->regions[0] = (struct machine_region){ .id = 0, .kind = REGION_RAM, .name = "ram", .gpa = 0x80000000, .size = ram_bytes,
+	m->regions[0] = (struct machine_region){ .id = 0, .kind = REGION_RAM, .name = "ram",
+						 .gpa = 0x80000000, .size = ram_bytes,
 						 .page_size = 4096 };
 	for (m->ndevices = 0; m->ndevices < NDEVICES; m->ndevices++) {
 		struct machine_device *d = &m->devices[m->ndevices];
@@ -114,9 +135,12 @@ static void sample_machine(struct machine *m, uint64_t ram_bytes)
 		d->slot = sample_devices[m->ndevices].slot;
 	}
 	m->nhosts   = 3;
-	m->hosts[0] = (struct machine_host){ .name = "console", .cls = HOST_SERIAL, .path = "stdio" };
-	m->hosts[1] = (struct machine_host){ .name = "root", .cls = HOST_DISK, .path = "/srv/vm/root.img", .readonly = true,
-					     .size = 16 << 20, .mtime_ns = NS_2026 - 1000000000, .digest = { 0xde, 0xad, 0xbe, 0xef },
+	m->hosts[0] = (struct machine_host){ .name = "console", .cls = HOST_SERIAL,
+					     .path = "stdio" };
+	m->hosts[1] = (struct machine_host){ .name = "root", .cls = HOST_DISK,
+					     .path = "/srv/vm/root.img", .readonly = true,
+					     .size = 16 << 20, .mtime_ns = NS_2026 - 1000000000,
+					     .digest = { 0xde, 0xad, 0xbe, 0xef },
 					     .instance = { 0xca, 0xfe }, .written = 1234567 };
 	m->hosts[2] = (struct machine_host){ .name = "rng", .cls = HOST_RNG };
 }
@@ -153,25 +177,36 @@ static void sample_harts(struct sample *s)
 
 static void sample_state(struct sample *s)
 {
-	s->clock = (struct clock_state){ .guest_ns = 5000000000, .realtime_ns = NS_2026, .boot_realtime_ns = NS_2026 - 5000000000 };
+	s->clock = (struct clock_state){ .guest_ns = 5000000000, .realtime_ns = NS_2026,
+					 .boot_realtime_ns = NS_2026 - 5000000000 };
 	sample_harts(s);
 	s->plic.priority[1] = s->plic.priority[10] = 1;
 	s->plic.pending[0]  = 1u << 10;
 	s->plic.level[0]    = 1u << 10 | 1u << 1;
 	s->plic.claimed[0]  = 1u << 1;
 	for (unsigned h = 0; h < SAMPLE_HARTS; h++)
-		s->contexts[h] = (struct plic_context_state){ .enable = { 1u << 10 | 1u << 1 }, .threshold = h };
-	s->uart = (struct uart_state){ .ier = 5, .fcr = 1, .lcr = 3, .mcr = 0xb, .msr = 0xb0, .dll = 1, .rx = "ls", .rx_len = 2 };
+		s->contexts[h] = (struct plic_context_state){ .enable = { 1u << 10 | 1u << 1 },
+							      .threshold = h };
+	s->uart = (struct uart_state){ .ier = 5, .fcr = 1, .lcr = 3, .mcr = 0xb, .msr = 0xb0,
+				       .dll = 1, .rx = "ls", .rx_len = 2 };
 	s->rtc  = (struct rtc_state){ .offset_ns = 7, .time_high = 0x18e9a3f5 };
 	for (unsigned i = 0; i < 3; i++) {
 		struct sample_virtio *v = &s->virtio[i];
 
-		v->core = (struct virtio_state){ .device_features = VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX, .driver_features = VIRTIO_F_VERSION_1,
-						 .status = 0xf, .isr = i == 0 };
+		v->core = (struct virtio_state){
+			.device_features = VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX,
+			.driver_features = VIRTIO_F_VERSION_1,
+			.status = 0xf, .isr = i == 0,
+		};
 		for (unsigned q = 0; q < SAMPLE_QUEUES; q++)
-			v->queues[q] = (struct virtqueue_state){ .size = 128, .ready = true, .desc = 0x80400000 + 0x4000 * q, .avail = 0x80401000 + 0x4000 * q,
-								 .used = 0x80402000 + 0x4000 * q, .last_avail = (uint16_t)(65530 + q + i),
-								 .used_idx = (uint16_t)(65530 + q + i) };
+			v->queues[q] = (struct virtqueue_state){
+				.size = 128, .ready = true,
+				.desc = 0x80400000 + 0x4000 * q,
+				.avail = 0x80401000 + 0x4000 * q,
+				.used = 0x80402000 + 0x4000 * q,
+				.last_avail = (uint16_t)(65530 + q + i),
+				.used_idx = (uint16_t)(65530 + q + i),
+			};
 	}
 	s->blk     = (struct virtio_blk_state){ .capacity = 32768, .readonly = true };
 	s->console = (struct virtio_console_state){ .bytes_in = 12, .bytes_out = 3456 };

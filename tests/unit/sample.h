@@ -18,8 +18,8 @@
 #include "format/state/state_vmgenid.h"
 #include "format/state/state_x86.h"
 
-/* A plausible machine with every device there is, and saved state for it: two harts in the middle of something. The same
- * at each call, byte for byte. */
+/* A plausible machine with every device there is, and saved state for it: two harts in the middle
+ * of something. The same at each call, byte for byte. */
 #define SAMPLE_HARTS  2u
 #define SAMPLE_QUEUES 4u
 #define SAMPLE_RAM    ((uint64_t)64 << 20)

@@ -10,12 +10,16 @@
 #define LOW_RAM ((uint64_t)3 << 30)      /* what is more lies above 4 GiB */
 
 static const struct machine_device devices[] = {
-	{ .type = "ns16550a",   .gpa = MACHINE_IO + 0x3f8, .size = 8,      .irq = 4, .slot = SLOT_NONE, .host = "console" },
-	{ .type = "mc146818",   .gpa = MACHINE_IO + 0x70,  .size = 2,      .irq = 8, .slot = SLOT_NONE },
+	{ .type = "ns16550a",   .gpa = MACHINE_IO + 0x3f8, .size = 8,      .irq = 4,
+	  .slot = SLOT_NONE, .host = "console" },
+	{ .type = "mc146818",   .gpa = MACHINE_IO + 0x70,  .size = 2,      .irq = 8,
+	  .slot = SLOT_NONE },
 	{ .type = "i8042",      .gpa = MACHINE_IO + 0x60,  .size = 5,      .slot = SLOT_NONE },
-	{ .type = "acpi-pm",    .gpa = MACHINE_IO + 0x600, .size = 0x40,   .irq = 9, .slot = SLOT_NONE },
+	{ .type = "acpi-pm",    .gpa = MACHINE_IO + 0x600, .size = 0x40,   .irq = 9,
+	  .slot = SLOT_NONE },
 	{ .type = "vmgenid",    .gpa = 0xfed40000,         .size = 0x1000, .slot = SLOT_NONE },
-	{ .type = "virtio-rng", .gpa = 0xd0000000,         .size = 0x1000, .irq = 16, .slot = 0, .host = "rng" },
+	{ .type = "virtio-rng", .gpa = 0xd0000000,         .size = 0x1000, .irq = 16, .slot = 0,
+	  .host = "rng" },
 };
 #define NDEVICES ((uint32_t)(sizeof(devices) / sizeof(devices[0])))
 
@@ -26,9 +30,11 @@ static const struct machine_cpuid cpuid[] = {
 	{ .leaf = 7, .flags = 1, .eax = 1, .ebx = 0x00000128 },
 	{ .leaf = 0xd, .flags = 1, .eax = 7, .ebx = 576, .ecx = 832 },
 	{ .leaf = 0xd, .index = 2, .flags = 1, .eax = 256, .ebx = 576 },
-	{ .leaf = 0x40000000, .eax = 0x40000001, .ebx = 0x4b4d564b, .ecx = 0x564b4d56, .edx = 0x4d },
+	{ .leaf = 0x40000000, .eax = 0x40000001, .ebx = 0x4b4d564b, .ecx = 0x564b4d56,
+	  .edx = 0x4d },
 	{ .leaf = 0x40000001, .eax = 0x0100007b },
-	{ .leaf = 0x80000000, .eax = 0x80000008, .ebx = 0x68747541, .ecx = 0x444d4163, .edx = 0x69746e65 },
+	{ .leaf = 0x80000000, .eax = 0x80000008, .ebx = 0x68747541, .ecx = 0x444d4163,
+	  .edx = 0x69746e65 },
 	{ .leaf = 0x80000001, .ecx = 0x23, .edx = 0x2193fbff },
 };
 
@@ -76,7 +82,8 @@ static size_t sample_cpu_sections(void *arg, uint32_t cpu, struct state_section 
 	return n;
 }
 
-static size_t sample_device_sections(void *arg, uint32_t device, struct state_section *out, size_t max)
+static size_t sample_device_sections(void *arg, uint32_t device, struct state_section *out,
+				     size_t max)
 {
 	struct sample *s = arg;
 	size_t         n = 0;
@@ -129,7 +136,8 @@ static void sample_machine(struct machine *m, uint64_t ram_bytes)
 	m->ndevices   = NDEVICES;
 	memcpy(m->devices, devices, sizeof(devices));
 	m->nhosts   = 2;
-	m->hosts[0] = (struct machine_host){ .name = "console", .cls = HOST_SERIAL, .path = "stdio" };
+	m->hosts[0] = (struct machine_host){ .name = "console", .cls = HOST_SERIAL,
+					     .path = "stdio" };
 	m->hosts[1] = (struct machine_host){ .name = "rng", .cls = HOST_RNG };
 }
 
@@ -143,8 +151,12 @@ static void sample_cpu(struct x86_cpu_state *c, unsigned n)
 	c->regs.rflags = 0x246;
 	for (unsigned i = 0; i < X86_SEGS; i++) {
 		c->sregs.seg_limit[i]    = i < X86_TR ? UINT32_MAX : 0x206f;
-		c->sregs.seg_selector[i] = i == X86_CS ? (n ? 0x10 : 0x33) : i == X86_SS ? (n ? 0x18 : 0x2b) : i == X86_TR ? 0x40 : 0;
-		c->sregs.seg_attr[i]     = i == X86_CS ? (n ? 0xa09b : 0xa0fb) : i == X86_SS ? (n ? 0xc093 : 0xc0f3) : i == X86_TR ? 0x8b : 0x1c000;
+		c->sregs.seg_selector[i] = i == X86_CS ? (n ? 0x10 : 0x33)
+					 : i == X86_SS ? (n ? 0x18 : 0x2b)
+					 : i == X86_TR ? 0x40 : 0;
+		c->sregs.seg_attr[i]     = i == X86_CS ? (n ? 0xa09b : 0xa0fb)
+					 : i == X86_SS ? (n ? 0xc093 : 0xc0f3)
+					 : i == X86_TR ? 0x8b : 0x1c000;
 	}
 	c->sregs.gdt_base  = 0xfffffe0000001000;
 	c->sregs.idt_base  = 0xfffffe0000000000;
@@ -156,7 +168,8 @@ static void sample_cpu(struct x86_cpu_state *c, unsigned n)
 	c->sregs.cr4       = 0x6b0;
 	c->sregs.efer      = 0xd01;
 	c->sregs.apic_base = 0xfee00800 | (n ? 0 : 0x100);
-	c->xsave           = (struct x86_xsave_state){ .xcr0 = 7, .area_len = 4096, .area = { 0x7f, 0x03 } };
+	c->xsave           = (struct x86_xsave_state){ .xcr0 = 7, .area_len = 4096,
+						       .area = { 0x7f, 0x03 } };
 	c->xsave.area[512] = 7;
 	c->msrs.count      = NMSRS;
 	memcpy(c->msrs.index, msrs, sizeof(msrs));
@@ -173,23 +186,34 @@ static void sample_cpu(struct x86_cpu_state *c, unsigned n)
 
 static void sample_state(struct sample *s)
 {
-	s->clock = (struct clock_state){ .guest_ns = 5000000000, .realtime_ns = NS_2026, .boot_realtime_ns = NS_2026 - 5000000000 };
+	s->clock = (struct clock_state){ .guest_ns = 5000000000, .realtime_ns = NS_2026,
+					 .boot_realtime_ns = NS_2026 - 5000000000 };
 	for (unsigned i = 0; i < SAMPLE_HARTS; i++)
 		sample_cpu(&s->x86_cpus[i], i);
 	for (unsigned i = 0; i < 2; i++)
-		s->x86_vm.pic[i] = (struct x86_pic_state){ .imr = 0xff, .irq_base = (uint8_t)(0x30 + 8 * i), .elcr_mask = i ? 0xde : 0xf8 };
+		s->x86_vm.pic[i] = (struct x86_pic_state){ .imr = 0xff,
+							   .irq_base = (uint8_t)(0x30 + 8 * i),
+							   .elcr_mask = i ? 0xde : 0xf8 };
 	s->x86_vm.ioapic = (struct x86_ioapic_state){ .base = 0xfec00000, .ioregsel = 0x10 };
 	for (unsigned i = 0; i < X86_IOAPIC_PINS; i++)
 		s->x86_vm.ioapic.redirect[i] = i == 4 ? 0x0100000000000034 : 0x10000;
-	s->x86_vm.pit   = (struct x86_pit_state){ .count = { 0x10000, 0x10000, 0x4a9 }, .rw_mode = { 3, 3, 3 }, .mode = { 0, 0xff, 0 }, .gate = { 1, 1, 1 },
+	s->x86_vm.pit   = (struct x86_pit_state){ .count = { 0x10000, 0x10000, 0x4a9 },
+						  .rw_mode = { 3, 3, 3 }, .mode = { 0, 0xff, 0 },
+						  .gate = { 1, 1, 1 },
 						  .count_load_ns = { 0, 4900000000, 4000000000 } };
 	s->x86_vm.clock = (struct x86_kvmclock_state){ .clock_ns = 4987654321 };
-	s->uart         = (struct uart_state){ .ier = 5, .fcr = 1, .lcr = 3, .mcr = 0xb, .msr = 0xb0, .dll = 1, .rx = "ls", .rx_len = 2 };
-	s->cmos         = (struct mc146818_state){ .seen_ns = NS_2026, .index = 0xd, .reg_a = 0x26, .reg_b = 2 };
+	s->uart         = (struct uart_state){ .ier = 5, .fcr = 1, .lcr = 3, .mcr = 0xb,
+					       .msr = 0xb0, .dll = 1, .rx = "ls", .rx_len = 2 };
+	s->cmos         = (struct mc146818_state){ .seen_ns = NS_2026, .index = 0xd, .reg_a = 0x26,
+						   .reg_b = 2 };
 	s->keyboard     = (struct i8042_state){ .mode = 0x70 };
 	s->genid        = (struct vmgenid_state){ .guid = { 1, 2, 3 } };
-	s->virtio[0].core      = (struct virtio_state){ .device_features = VIRTIO_F_VERSION_1, .driver_features = VIRTIO_F_VERSION_1, .status = 0xf };
-	s->virtio[0].queues[0] = (struct virtqueue_state){ .size = 8, .ready = true, .desc = 0x400000, .avail = 0x401000, .used = 0x402000,
+	s->virtio[0].core      = (struct virtio_state){ .device_features = VIRTIO_F_VERSION_1,
+							.driver_features = VIRTIO_F_VERSION_1,
+							.status = 0xf };
+	s->virtio[0].queues[0] = (struct virtqueue_state){ .size = 8, .ready = true,
+							   .desc = 0x400000, .avail = 0x401000,
+							   .used = 0x402000,
 							   .last_avail = 7, .used_idx = 7 };
 	s->rng                 = (struct virtio_rng_state){ .bytes_served = 64 };
 }

@@ -7,21 +7,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static unsigned ntests, nfailed;
-
-void ok(bool good, const char *claim)
-{
-	ntests++;
-	nfailed += !good;
-	printf("%sok %u - %s\n", good ? "" : "not ", ntests, claim);
-}
-
-int tap_end(void)
-{
-	printf("1..%u\n", ntests);
-	return nfailed ? 1 : 0;
-}
-
 static uint64_t rng_state = 20261121;
 
 uint64_t rng(void)
@@ -74,9 +59,11 @@ static void make_config(void)
 	host_image(m, "kernel", HOST_KERNEL, kernel, sizeof(kernel));
 	host_image(m, "initrd", HOST_INITRD, initrd, sizeof(initrd));
 	m->nregions = 2;
-	m->regions[0] = (struct machine_region){ .id = 0, .kind = REGION_RAM, .name = "ram", .gpa = 0x80000000,
+	m->regions[0] = (struct machine_region){ .id = 0, .kind = REGION_RAM, .name = "ram",
+						 .gpa = 0x80000000,
 						 .size = RAM_PAGES * 4096ull, .page_size = 4096 };
-	m->regions[1] = (struct machine_region){ .id = 3, .kind = REGION_VRAM, .name = "vram", .gpa = 0x40000000,
+	m->regions[1] = (struct machine_region){ .id = 3, .kind = REGION_VRAM, .name = "vram",
+						 .gpa = 0x40000000,
 						 .size = VRAM_PAGES * 4096ull, .page_size = 4096 };
 	if (machine_write(m, NULL, config, sizeof(config), &config_len, &why))
 		DIE("machine_write: %s", why.what);
@@ -141,7 +128,8 @@ int memfd_of(const void *buf, size_t len)
 
 struct snap_header guest_header(void)
 {
-	struct snap_header h = { .arch = 243, .created_ns = 1795000000000000000, .name = "unit", .creator = "snapshot_test" };
+	struct snap_header h = { .arch = 243, .created_ns = 1795000000000000000, .name = "unit",
+				 .creator = "snapshot_test" };
 
 	memset(h.vm.b, 0x11, 16);
 	memset(h.snapshot.b, 0x22, 16);
@@ -179,7 +167,8 @@ void guest_write(int fd, int level, int order, uint8_t content[16])
 	struct snap_writer *w;
 	struct fail         why;
 
-	if (snap_writer_open(&w, fd, &h, level, "test", &why) || snap_writer_config(w, config, config_len, &why))
+	if (snap_writer_open(&w, fd, &h, level, "test", &why) ||
+	    snap_writer_config(w, config, config_len, &why))
 		DIE("open: %s", why.what);
 	switch (order) {
 	case 0:
@@ -228,7 +217,8 @@ size_t guest_small(uint8_t **out, int level, uint64_t required)
 	int                 fd = temp_file();
 
 	h.required = required;
-	if (snap_writer_open(&w, fd, &h, level, "small", &why) || snap_writer_config(w, config, config_len, &why))
+	if (snap_writer_open(&w, fd, &h, level, "small", &why) ||
+	    snap_writer_config(w, config, config_len, &why))
 		DIE("small: %s", why.what);
 	if (!required) {
 		for (int round = 0; round < 2; round++) {
@@ -237,7 +227,8 @@ size_t guest_small(uint8_t **out, int level, uint64_t required)
 				memset(page_batch_slot(batch), p == 4 ? 0 : (int)p + round, 4096);
 				page_batch_add_slot(batch, p);
 			}
-			if (snap_writer_pages(w, batch, &why) || snap_writer_round_end(w, (uint32_t)round, &why))
+			if (snap_writer_pages(w, batch, &why) ||
+			    snap_writer_round_end(w, (uint32_t)round, &why))
 				DIE("small: %s", why.what);
 		}
 	}
@@ -298,7 +289,8 @@ void guest_rehash(uint8_t *f, size_t len)
 		if (get_le16(f + at + 4) == CHUNK_END)
 			digest_put(p + 16, XXH3_128bits_digest(x));
 		if (get_le16(f + at + 4) == CHUNK_PAGES && n >= 24) {
-			uint64_t tables = (uint64_t)get_le32(p) * 16 + (uint64_t)get_le32(p + 4) * 8;
+			uint64_t tables =
+				(uint64_t)get_le32(p) * 16 + (uint64_t)get_le32(p + 4) * 8;
 
 			put_le64(p + 16, XXH3_64bits(p + 24, tables < n - 24 ? tables : n - 24));
 		}

@@ -2,7 +2,7 @@
 #ifndef TESTS_UNIT_SNAPSHOT_GUEST_H
 #define TESTS_UNIT_SNAPSHOT_GUEST_H
 
-/* What the tests of the snapshot format share: TAP, a small made-up guest and snapshots of it. */
+/* What the tests of the snapshot format share: a small made-up guest and snapshots of it. */
 #include "format/snapshot/images.h"
 #include "format/snapshot/snapshot_internal.h"
 #include "libcommon/bytes.h"
@@ -12,8 +12,6 @@
 
 #define DIE(...) (fprintf(stderr, __VA_ARGS__), fputc('\n', stderr), exit(1))
 
-void ok(bool good, const char *claim);
-int  tap_end(void);                     /* prints the plan; the program's status */
 uint64_t rng(void);                     /* seeded by a constant */
 
 /* Regions 0 and 3 of the configuration. */
@@ -38,10 +36,12 @@ extern uint8_t kernel[KERNEL_BYTES], initrd[INITRD_BYTES];
 void guest_make(void);
 struct snap_header guest_header(void);
 void guest_send(struct snap_writer *w, uint32_t region, uint64_t first, uint64_t count, bool stale);
-/* The same guest in one of three ways, from the file's place: order 0 to 2 differ in order, rounds and superseded pages. */
+/* The same guest in one of three ways, from the file's place: order 0 to 2 differ in order,
+ * rounds and superseded pages. */
 void guest_write(int fd, int level, int order, uint8_t content[16]);
 
-/* A malloc'd snapshot of few pages: two rounds of pages 3 and 5 data, 4 zero; none with SNAP_STATE_ONLY. */
+/* A malloc'd snapshot of few pages: two rounds of pages 3 and 5 data, 4 zero; none with
+ * SNAP_STATE_ONLY. */
 size_t guest_small(uint8_t **out, int level, uint64_t required);
 /* One with both images and page 3, data. content (may be NULL): the content digest. */
 size_t guest_images(uint8_t **out, uint8_t content[16]);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Snapshots written to files and pipes and read back. */
 #include "tests/unit/snapshot_guest.h"
+#include "tests/unit/tap.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +10,8 @@
 #include <unistd.h>
 
 /* Reads a whole stream; 0 and a filled RAM image (when asked), or -1. */
-static int read_all(int fd, uint8_t (*out)[4096], uint8_t content[16], uint64_t counts[2], struct fail *why)
+static int read_all(int fd, uint8_t (*out)[4096], uint8_t content[16], uint64_t counts[2],
+		    struct fail *why)
 {
 	struct snap_stream *s;
 	struct chunk        c;
@@ -69,7 +71,8 @@ static void test_round_trips(void)
 		guest_write(fd, levels[i % 5], (int)i % 3, written);
 		memset(got, 0, RAM_PAGES * 4096ull);
 		if (read_all(fd, got, content, counts, &why))
-			DIE("level %d: %s at %llu", levels[i % 5], why.what, (unsigned long long)why.at);
+			DIE("level %d: %s at %llu", levels[i % 5], why.what,
+			    (unsigned long long)why.at);
 		if (i == 0)
 			memcpy(first, written, 16);
 		same &= memcmp(first, written, 16) == 0 && memcmp(first, content, 16) == 0;
@@ -92,7 +95,8 @@ static void *pump_write(void *arg)
 	struct snap_writer *w;
 	struct fail         why;
 
-	if (snap_writer_open(&w, p->fd, &h, 1, "pipe", &why) || snap_writer_config(w, config, config_len, &why))
+	if (snap_writer_open(&w, p->fd, &h, 1, "pipe", &why) ||
+	    snap_writer_config(w, config, config_len, &why))
 		DIE("pipe: %s", why.what);
 	guest_send(w, 0, 0, RAM_PAGES, false);
 	guest_send(w, 3, 0, VRAM_PAGES, false);
@@ -121,7 +125,8 @@ static void test_pipe(void)
 	guest_write(fd, 0, 0, from_file);
 	close(fd);
 	ok(rc == 0 && memcmp(content, pump.content, 16) == 0 && memcmp(content, from_file, 16) == 0,
-	   "a pipe carries the same content, and is complete by its end although its header says incomplete");
+	   "a pipe carries the same content, and is complete by its end although its header says "
+	   "incomplete");
 }
 
 /* Whoever wrote END may keep the pipe open, or write something else behind it. */
@@ -139,10 +144,12 @@ static void test_pipe_stays_open(void)
 	if (len > 65536 - 1 || pipe2(ends, O_CLOEXEC) || write(ends[1], f, len) != (ssize_t)len)
 		DIE("pipe");
 	alarm(20);
-	ok(read_all(ends[0], NULL, NULL, NULL, &why) == 0, "END ends a stream from a pipe that stays open");
+	ok(read_all(ends[0], NULL, NULL, NULL, &why) == 0,
+	   "END ends a stream from a pipe that stays open");
 	if (write(ends[1], f, len) != (ssize_t)len || write(ends[1], "!", 1) != 1)
 		DIE("pipe");
-	ok(read_all(ends[0], NULL, NULL, NULL, &why) == 0 && read(ends[0], &next, 1) == 1 && next == '!',
+	ok(read_all(ends[0], NULL, NULL, NULL, &why) == 0 && read(ends[0], &next, 1) == 1 &&
+	   next == '!',
 	   "what is behind END in a pipe is left there");
 
 	cancel = eventfd(0, EFD_CLOEXEC);
@@ -151,9 +158,11 @@ static void test_pipe_stays_open(void)
 	if (snap_stream_open(&s, ends[0], "stalled", &why))
 		DIE("open: %s", why.what);
 	snap_stream_cancel(s, cancel);
-	while (at = 0, write(cancel, &one, sizeof(one)) == sizeof(one) && (rc = snap_stream_next(s, &c, &payload, &at, &why)) > 0)
+	while (at = 0, write(cancel, &one, sizeof(one)) == sizeof(one) &&
+	       (rc = snap_stream_next(s, &c, &payload, &at, &why)) > 0)
 		;
-	ok(rc < 0 && why.kind == FAIL_ENDED, "reading from a pipe that has stalled can be given up");
+	ok(rc < 0 && why.kind == FAIL_ENDED,
+	   "reading from a pipe that has stalled can be given up");
 	alarm(0);
 	snap_stream_close(s);
 	close(cancel);
@@ -170,8 +179,10 @@ static void test_header_flag(void)
 	int                fd = temp_file();
 
 	guest_write(fd, 0, 0, content);
-	bool file = pread(fd, raw, sizeof(raw), 0) == sizeof(raw) && snap_header_get(&h, raw, &why) == 0 && !h.incomplete &&
-		    strcmp(h.name, "unit") == 0 && strcmp(h.creator, "snapshot_test") == 0 && h.arch == 243 && h.vm.b[3] == 0x11;
+	bool file = pread(fd, raw, sizeof(raw), 0) == sizeof(raw) &&
+		    snap_header_get(&h, raw, &why) == 0 && !h.incomplete &&
+		    strcmp(h.name, "unit") == 0 && strcmp(h.creator, "snapshot_test") == 0 &&
+		    h.arch == 243 && h.vm.b[3] == 0x11;
 	ok(file, "a file's header is complete and says who, what and when");
 	ok((fcntl(fd, F_GETFL) & O_DIRECT) == 0, "the writer gives the descriptor its flags back");
 	close(fd);
@@ -185,7 +196,8 @@ static void test_header_flag(void)
 	lseek(fd, 6, SEEK_SET);
 	int rc = read_all(fd, NULL, content, NULL, &why);
 	char head[6];
-	ok(rc == 0 && pread(fd, head, 6, 0) == 6 && memcmp(head, "before", 6) == 0, "a snapshot that begins within a file leaves what is before it alone");
+	ok(rc == 0 && pread(fd, head, 6, 0) == 6 && memcmp(head, "before", 6) == 0,
+	   "a snapshot that begins within a file leaves what is before it alone");
 	close(fd);
 
 	fd = temp_file();
@@ -211,13 +223,15 @@ static void test_order(void)
 		DIE("order: %s", why.what);
 	page_batch_begin(batch, 0);
 	page_batch_add_zero(batch, 1);
-	bool early = snap_writer_pages(w, batch, &why) == -1 && snap_writer_end(w, content, &why) == -1;
+	bool early = snap_writer_pages(w, batch, &why) == -1 &&
+		     snap_writer_end(w, content, &why) == -1;
 	bool config_ok = snap_writer_config(w, config, config_len, &why) == 0;
 	page_batch_begin(batch, 0);
 	page_batch_add_zero(batch, RAM_PAGES);
 	bool outside = snap_writer_pages(w, batch, &why) == -1;
 	bool after = snap_writer_state(w, state, state_len, &why) == -1;
-	ok(early && config_ok && outside && after, "the writer refuses parts out of order, pages outside, and everything after a failure");
+	ok(early && config_ok && outside && after,
+	   "the writer refuses parts out of order, pages outside, and everything after a failure");
 	snap_writer_close(w);
 	close(fd);
 }
@@ -237,7 +251,8 @@ static void test_disk_full(void)
 		     snap_writer_end(w, content, &why);
 		snap_writer_close(w);
 	}
-	ok(rc && why.kind == FAIL_SYSTEM && why.sys == ENOSPC && strstr(why.what, "full.vms"), "a full disk is said so");
+	ok(rc && why.kind == FAIL_SYSTEM && why.sys == ENOSPC && strstr(why.what, "full.vms"),
+	   "a full disk is said so");
 	close(fd);
 }
 
@@ -252,5 +267,5 @@ int main(void)
 	test_order();
 	test_disk_full();
 	free(batch);
-	return tap_end();
+	return done_testing();
 }

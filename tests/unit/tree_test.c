@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Trees made to be slow, deep, doubled or broken are refused before anything is looked up in them. */
 #include "tests/unit/sample.h"
+#include "tests/unit/tap.h"
 
 #include "format/tree/tree.h"
 #include "libcommon/bytes.h"
@@ -10,15 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static unsigned ntests, nfailed;
-
-static void ok(bool good, const char *claim)
-{
-	ntests++;
-	nfailed += !good;
-	printf("%sok %u - %s\n", good ? "" : "not ", ntests, claim);
-}
 
 static _Alignas(8) uint8_t blob[LIMIT_TREE_BYTES + 4096];
 
@@ -206,6 +198,5 @@ int main(void)
 	test_doubles();
 	test_structure();
 	test_long_names();
-	printf("1..%u\n", ntests);
-	return nfailed != 0;
+	return done_testing();
 }

@@ -35,7 +35,8 @@ static int dial(const char *path)
 
 static void registers(void)
 {
-	ok(get(IIR) == 0x01 && get(LSR) == 0x60 && get(MSR) == 0xb0, "at power-on: nothing to tell, transmitter empty, line there");
+	ok(get(IIR) == 0x01 && get(LSR) == 0x60 && get(MSR) == 0xb0,
+	   "at power-on: nothing to tell, transmitter empty, line there");
 	put(LCR, 0x80);
 	put(RBR, 0x02);
 	put(IER, 0x01);
@@ -53,7 +54,8 @@ static void registers(void)
 	ok((get(IIR) & 0xc0) == 0xc0, "the FIFO shows in IIR");
 
 	put(MCR, 0x1f);
-	ok(get(MSR) == 0xf0 + 0x00 || (get(MSR) & 0xf0) == 0xf0, "looped back, the modem lines follow MCR");
+	ok(get(MSR) == 0xf0 + 0x00 || (get(MSR) & 0xf0) == 0xf0,
+	   "looped back, the modem lines follow MCR");
 	put(MCR, 0x10);
 	ok(get(MSR) == 0x0f, "and tell their changes, of RI the falling edge");
 	ok(get(MSR) == 0x00, "once");
@@ -82,7 +84,8 @@ static void receiving(const char *path)
 	/* The wire to the PLIC: uart is source 10. */
 	wr(&f, 0x0c000000 + 40, 4, 1);
 	wr(&f, 0x0c002080, 4, 1u << 10);
-	wr(&f, 0x0c201004, 4, rd(&f, 0x0c201004, 4));      /* what the registers' test left behind */
+	/* what the registers' test left behind */
+	wr(&f, 0x0c201004, 4, rd(&f, 0x0c201004, 4));
 	put(IIR, 0x81);      /* trigger at 8 */
 	put(IER, 0x01);
 	if (write(fd, "hey", 3) != 3)
@@ -90,7 +93,8 @@ static void receiving(const char *path)
 	ok(fake_wait_irq(&f, 5000) && f.line[0], "a byte typed interrupts");
 	ok((get(IIR) & 0x0f) == 0x0c, "below the trigger level as a timeout");
 	fake_save(&f, "ns16550a", &saved);
-	ok(get(RBR) == 'h' && get(RBR) == 'e' && get(RBR) == 'y' && get(IIR) == 0xc1, "three bytes are read");
+	ok(get(RBR) == 'h' && get(RBR) == 'e' && get(RBR) == 'y' && get(IIR) == 0xc1,
+	   "three bytes are read");
 
 	for (unsigned i = 0; i < sizeof(sent); i++)
 		sent[i] = (char)('!' + i % 90);
@@ -109,7 +113,8 @@ static void receiving(const char *path)
 		while (n < sizeof(got) && get(LSR) & 1)
 			got[n++] = (char)get(RBR);
 	}
-	ok(n == sizeof(got) && !memcmp(sent, got, sizeof(got)), "100 bytes come through 16, none lost");
+	ok(n == sizeof(got) && !memcmp(sent, got, sizeof(got)),
+	   "100 bytes come through 16, none lost");
 	ok(irqs >= 100 / 16, "the host waits while the FIFO is full");
 
 	pthread_mutex_lock(&f.vm.machine_lock);
@@ -122,22 +127,27 @@ static void receiving(const char *path)
 	board_resume(f.vm.board, &why);
 	fake_run(&f, 100);
 	ok(get(LSR) & 1 && get(RBR) == 'l', "it arrives after the pause");
-	ok(board_console_read(f.vm.board, (uint8_t *)got, 10) == 3 && !memcmp(got, "ate", 3), "the SBI console reads the same line");
+	ok(board_console_read(f.vm.board, (uint8_t *)got, 10) == 3 && !memcmp(got, "ate", 3),
+	   "the SBI console reads the same line");
 
-	ok(fake_load(&f, "ns16550a", &saved, &why) == 0 && get(RBR) == 'h' && get(RBR) == 'e', "a loaded FIFO goes on");
+	ok(fake_load(&f, "ns16550a", &saved, &why) == 0 && get(RBR) == 'h' && get(RBR) == 'e',
+	   "a loaded FIFO goes on");
 	((struct uart_state *)saved.data[0])->rx_len = 2;
-	ok(fake_load(&f, "ns16550a", &saved, &why) == -1, "bytes behind the FIFO's end are refused");
+	ok(fake_load(&f, "ns16550a", &saved, &why) == -1,
+	   "bytes behind the FIFO's end are refused");
 
 	put(RBR, 'o');
 	board_console_write(f.vm.board, (const uint8_t *)"ut", 2);
-	ok(read(fd, got, 3) == 3 && !memcmp(got, "out", 3), "what the guest sends arrives, SBI's in order");
+	ok(read(fd, got, 3) == 3 && !memcmp(got, "out", 3),
+	   "what the guest sends arrives, SBI's in order");
 	close(fd);
 	fake_run(&f, 50);
 	put(RBR, 'x');
 	fd = dial(path);
 	fake_run(&f, 50);
 	put(RBR, 'y');
-	ok(read(fd, got, 1) == 1 && got[0] == 'y', "a second client follows the first; nobody's text is dropped");
+	ok(read(fd, got, 1) == 1 && got[0] == 'y',
+	   "a second client follows the first; nobody's text is dropped");
 	close(fd);
 }
 

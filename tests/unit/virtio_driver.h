@@ -6,7 +6,8 @@
 
 #include "libcommon/bytes.h"
 
-/* A driver of one virtio-mmio device, as little as the tests need. Ring areas of queue q lie at RAM + q * 64 KiB. */
+/* A driver of one virtio-mmio device, as little as the tests need. Ring areas of queue q lie at
+ * RAM + q * 64 KiB. */
 
 #define Q_SIZE     16u
 #define Q_DESC(q)  (RAM + 0x10000u * (q))
@@ -16,9 +17,13 @@
 
 enum { D_NEXT = 1, D_WRITE = 2, D_INDIRECT = 4 };
 
-static inline void *ram(struct fake *f, uint64_t gpa) { return f->vm.memory.regions[0].host + (gpa - RAM); }
+static inline void *ram(struct fake *f, uint64_t gpa)
+{
+	return f->vm.memory.regions[0].host + (gpa - RAM);
+}
 
-static inline void set_desc(struct fake *f, uint64_t table, unsigned i, uint64_t addr, uint32_t len, uint16_t flags, uint16_t next)
+static inline void set_desc(struct fake *f, uint64_t table, unsigned i, uint64_t addr, uint32_t len,
+			    uint16_t flags, uint16_t next)
 {
 	uint8_t *d = (uint8_t *)ram(f, table) + 16 * i;
 
@@ -28,8 +33,14 @@ static inline void set_desc(struct fake *f, uint64_t table, unsigned i, uint64_t
 	put_le16(d + 14, next);
 }
 
-static inline uint16_t avail_idx(struct fake *f, unsigned q) { return get_le16((uint8_t *)ram(f, Q_AVAIL(q)) + 2); }
-static inline uint16_t used_idx(struct fake *f, unsigned q) { return get_le16((uint8_t *)ram(f, Q_USED(q)) + 2); }
+static inline uint16_t avail_idx(struct fake *f, unsigned q)
+{
+	return get_le16((uint8_t *)ram(f, Q_AVAIL(q)) + 2);
+}
+static inline uint16_t used_idx(struct fake *f, unsigned q)
+{
+	return get_le16((uint8_t *)ram(f, Q_USED(q)) + 2);
+}
 
 /* Makes a chain available; the caller kicks. */
 static inline void offer(struct fake *f, unsigned q, uint16_t head)
@@ -87,7 +98,10 @@ static inline void driver_up(struct fake *f, uint64_t base, uint64_t want, unsig
 	wr(f, base + 0x70, 4, 3 | 8 | 4);
 }
 
-static inline uint8_t status(struct fake *f, uint64_t base) { return (uint8_t)rd(f, base + 0x70, 4); }
+static inline uint8_t status(struct fake *f, uint64_t base)
+{
+	return (uint8_t)rd(f, base + 0x70, 4);
+}
 static inline void kick(struct fake *f, uint64_t base, unsigned q) { wr(f, base + 0x50, 4, q); }
 
 static inline bool page_dirty(struct fake *f, uint64_t gpa)

@@ -19,12 +19,17 @@ static struct fake f;
 
 static void window(void)
 {
-	ok(rd(&f, RNG, 4) == 0x74726976 && rd(&f, RNG + 4, 4) == 2 && rd(&f, RNG + 8, 4) == 4, "magic, version 2, entropy source");
-	ok(features(&f, RNG) == (VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX), "the ring's features are offered");
-	ok(rd(&f, RNG, 1) == 0 && rd(&f, RNG + 2, 2) == 0 && rd(&f, RNG + 1, 4) == 0, "registers are read whole");
-	ok(rd(&f, RNG + 0xb0, 4) == UINT32_MAX && rd(&f, RNG + 0xbc, 4) == UINT32_MAX, "there is no shared memory");
+	ok(rd(&f, RNG, 4) == 0x74726976 && rd(&f, RNG + 4, 4) == 2 && rd(&f, RNG + 8, 4) == 4,
+	   "magic, version 2, entropy source");
+	ok(features(&f, RNG) == (VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX),
+	   "the ring's features are offered");
+	ok(rd(&f, RNG, 1) == 0 && rd(&f, RNG + 2, 2) == 0 && rd(&f, RNG + 1, 4) == 0,
+	   "registers are read whole");
+	ok(rd(&f, RNG + 0xb0, 4) == UINT32_MAX && rd(&f, RNG + 0xbc, 4) == UINT32_MAX,
+	   "there is no shared memory");
 	wr(&f, RNG + 0x30, 4, 5);
-	ok(rd(&f, RNG + 0x34, 4) == 0 && rd(&f, RNG + 0x44, 4) == 0, "a queue that does not exist has no size");
+	ok(rd(&f, RNG + 0x34, 4) == 0 && rd(&f, RNG + 0x44, 4) == 0,
+	   "a queue that does not exist has no size");
 	wr(&f, RNG + 0x44, 4, 1);
 	wr(&f, RNG + 0x50, 4, 5);
 
@@ -57,7 +62,8 @@ static void entropy(void)
 	offer(&f, 0, 0);
 	clear_dirty(&f);
 	kick(&f, RNG, 0);
-	ok(used_idx(&f, 0) == 1 && used_len(&f, 0, 0) == 64 && memcmp(ram(&f, DATA), zero, 64), "64 bytes of entropy");
+	ok(used_idx(&f, 0) == 1 && used_len(&f, 0, 0) == 64 && memcmp(ram(&f, DATA), zero, 64),
+	   "64 bytes of entropy");
 	ok(page_dirty(&f, DATA) && page_dirty(&f, Q_USED(0)), "buffer and used ring are marked");
 	ok(rd(&f, RNG + 0x60, 4) == 1, "the interrupt says used");
 	wr(&f, RNG + 0x64, 4, 1);
@@ -65,7 +71,8 @@ static void entropy(void)
 	set_desc(&f, Q_DESC(0), 1, DATA, 64, 0, 0);
 	offer(&f, 0, 1);
 	kick(&f, RNG, 0);
-	ok(used_idx(&f, 0) == 2 && used_len(&f, 0, 1) == 0, "a buffer that can't be written gets nothing");
+	ok(used_idx(&f, 0) == 2 && used_len(&f, 0, 1) == 0,
+	   "a buffer that can't be written gets nothing");
 }
 
 static void mistakes(void)
@@ -76,31 +83,37 @@ static void mistakes(void)
 	set_desc(&f, Q_DESC(0), 0, 0, 64, D_WRITE, 0);
 	offer(&f, 0, 0);
 	kick(&f, RNG, 0);
-	ok(status(&f, RNG) == (15 | 0x40) && rd(&f, RNG + 0x60, 4) & 2, "a buffer outside of RAM: NEEDS_RESET, and told");
+	ok(status(&f, RNG) == (15 | 0x40) && rd(&f, RNG + 0x60, 4) & 2,
+	   "a buffer outside of RAM: NEEDS_RESET, and told");
 	set_desc(&f, Q_DESC(0), 0, DATA, 64, D_WRITE, 0);
 	kick(&f, RNG, 0);
 	ok(used_idx(&f, 0) == 2, "nothing is served any more");
 	fake_save(&f, "virtio-rng", &saved);
 	board_reset(f.vm.board);
 	ok(status(&f, RNG) == 0, "a reset of the machine");
-	ok(fake_load(&f, "virtio-rng", &saved, &why) == 0 && status(&f, RNG) == (15 | 0x40), "the state goes through a save and a load");
+	ok(fake_load(&f, "virtio-rng", &saved, &why) == 0 && status(&f, RNG) == (15 | 0x40),
+	   "the state goes through a save and a load");
 	struct virtio_state    *core = (struct virtio_state *)saved.data[0], core_was = *core;
 	struct virtqueue_state *vq   = (struct virtqueue_state *)saved.data[1], vq_was = *vq;
 
 	vq->used = RAM - 64;
-	ok(fake_load(&f, "virtio-rng", &saved, &why) == -1, "a loaded ring outside of RAM is refused");
+	ok(fake_load(&f, "virtio-rng", &saved, &why) == -1,
+	   "a loaded ring outside of RAM is refused");
 	*vq = vq_was;
 	vq->last_avail++;
-	ok(fake_load(&f, "virtio-rng", &saved, &why) == -1, "requests in flight in a save are refused");
+	ok(fake_load(&f, "virtio-rng", &saved, &why) == -1,
+	   "requests in flight in a save are refused");
 	*vq = vq_was;
 	vq->size = 3;
 	ok(fake_load(&f, "virtio-rng", &saved, &why) == -1, "a queue size of 3 is refused");
 	*vq = vq_was;
 	core->device_features |= 1;
-	ok(fake_load(&f, "virtio-rng", &saved, &why) == -1, "features this build does not have are refused");
+	ok(fake_load(&f, "virtio-rng", &saved, &why) == -1,
+	   "features this build does not have are refused");
 	*core = core_was;
 	core->driver_features = 0;
-	ok(fake_load(&f, "virtio-rng", &saved, &why) == -1, "a running driver without features is refused");
+	ok(fake_load(&f, "virtio-rng", &saved, &why) == -1,
+	   "a running driver without features is refused");
 	board_reset(f.vm.board);
 
 	wr(&f, RNG + 0x70, 4, 0);
@@ -131,7 +144,8 @@ static void console(const char *dir)
 	set_desc(&f, Q_DESC(1), 1, DATA + 5, 6, 0, 0);
 	offer(&f, 1, 0);
 	kick(&f, CONSOLE, 1);
-	ok(read(fd, got, sizeof(got)) == 11 && !memcmp(got, "hello, host", 11), "text goes to the host in order");
+	ok(read(fd, got, sizeof(got)) == 11 && !memcmp(got, "hello, host", 11),
+	   "text goes to the host in order");
 	ok(used_idx(&f, 1) == 1 && rd(&f, CONSOLE + 0x60, 4) == 1, "and its buffers come back");
 	kick(&f, CONSOLE, 0);
 	close(fd);

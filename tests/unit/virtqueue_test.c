@@ -16,7 +16,8 @@ static void fresh(bool indirect, bool event_idx)
 {
 	memset(ram(&f, RAM), 0, 0x10000);
 	q = (struct virtqueue){ .mem = &f.vm.memory, .indirect = indirect, .event_idx = event_idx,
-				.s = { .size = Q_SIZE, .ready = true, .desc = Q_DESC(0), .avail = Q_AVAIL(0), .used = Q_USED(0) } };
+				.s = { .size = Q_SIZE, .ready = true, .desc = Q_DESC(0),
+				       .avail = Q_AVAIL(0), .used = Q_USED(0) } };
 }
 
 static bool refused(const char *by)
@@ -38,18 +39,23 @@ static void sane(void)
 	set_desc(&f, Q_DESC(0), 7, DATA + 100, 20, D_NEXT | D_WRITE, 1);
 	set_desc(&f, Q_DESC(0), 1, DATA + 4096, 5, D_WRITE, 0);
 	offer(&f, 0, 3);
-	ok(virtq_pop(&q, &c, &mistake) == 1 && c.head == 3 && c.nread == 1 && c.nwrite == 2 && c.read_len == 10 && c.write_len == 25,
+	ok(virtq_pop(&q, &c, &mistake) == 1 && c.head == 3 && c.nread == 1 && c.nwrite == 2 &&
+	   c.read_len == 10 && c.write_len == 25,
 	   "a chain is taken apart into readable and writable");
 	memcpy(ram(&f, DATA), "0123456789", 10);
-	ok(virtq_copy_out(q.mem, c.seg, c.nread, 4, buf, 6) == 0 && !memcmp(buf, "456789", 6), "bytes are read from within");
+	ok(virtq_copy_out(q.mem, c.seg, c.nread, 4, buf, 6) == 0 && !memcmp(buf, "456789", 6),
+	   "bytes are read from within");
 	ok(virtq_copy_out(q.mem, c.seg, c.nread, 4, buf, 7) == -1, "and not from behind its end");
 	clear_dirty(&f);
-	ok(virtq_copy_in(q.mem, c.seg + 1, 2, 18, "abcdefg", 7) == 0 && !memcmp(ram(&f, DATA + 118), "ab", 2) &&
+	ok(virtq_copy_in(q.mem, c.seg + 1, 2, 18, "abcdefg", 7) == 0 &&
+	   !memcmp(ram(&f, DATA + 118), "ab", 2) &&
 	   !memcmp(ram(&f, DATA + 4096), "cdefg", 5), "bytes are written across buffers");
-	ok(page_dirty(&f, DATA) && page_dirty(&f, DATA + 4096) && !page_dirty(&f, DATA + 8192), "and their pages are marked");
+	ok(page_dirty(&f, DATA) && page_dirty(&f, DATA + 4096) && !page_dirty(&f, DATA + 8192),
+	   "and their pages are marked");
 	clear_dirty(&f);
 	virtq_push(&q, 3, 25);
-	ok(used_idx(&f, 0) == 1 && used_len(&f, 0, 0) == 25 && page_dirty(&f, Q_USED(0)), "the used ring says so, and is marked");
+	ok(used_idx(&f, 0) == 1 && used_len(&f, 0, 0) == 25 && page_dirty(&f, Q_USED(0)),
+	   "the used ring says so, and is marked");
 	ok(virtq_wants_interrupt(&q), "an interrupt is wanted");
 	put_le16(ram(&f, Q_AVAIL(0)), 1);
 	ok(!virtq_wants_interrupt(&q), "unless the driver says no");
@@ -63,13 +69,15 @@ static void sane(void)
 	set_desc(&f, DATA + 0x8000, 0, DATA, 16, D_NEXT, 2);
 	set_desc(&f, DATA + 0x8000, 2, DATA + 512, 1, D_WRITE, 0);
 	offer(&f, 0, 0);
-	ok(virtq_pop(&q, &c, &mistake) == 1 && c.nread == 1 && c.nwrite == 1, "an indirect table is followed");
+	ok(virtq_pop(&q, &c, &mistake) == 1 && c.nread == 1 && c.nwrite == 1,
+	   "an indirect table is followed");
 }
 
 static void events(void)
 {
 	fresh(true, true);
-	put_le16((uint8_t *)ram(&f, Q_AVAIL(0)) + 4 + 2 * Q_SIZE, 2);      /* used_event: tell me when 2 is passed */
+	/* used_event: tell me when 2 is passed */
+	put_le16((uint8_t *)ram(&f, Q_AVAIL(0)) + 4 + 2 * Q_SIZE, 2);
 	set_desc(&f, Q_DESC(0), 0, DATA, 1, 0, 0);
 	for (int i = 0; i < 4; i++)
 		offer(&f, 0, 0);
@@ -85,7 +93,8 @@ static void events(void)
 	virtq_pop(&q, &c, &mistake);
 	virtq_push(&q, 0, 0);
 	ok(!virtq_wants_interrupt(&q), "behind it all is quiet");
-	ok(!virtq_rearm(&q) && get_le16((uint8_t *)ram(&f, Q_USED(0)) + 4 + 8 * Q_SIZE) == 4, "avail_event asks for the next");
+	ok(!virtq_rearm(&q) && get_le16((uint8_t *)ram(&f, Q_USED(0)) + 4 + 8 * Q_SIZE) == 4,
+	   "avail_event asks for the next");
 	offer(&f, 0, 0);
 	ok(virtq_rearm(&q), "what came meanwhile is seen");
 
@@ -115,7 +124,8 @@ static void hostile(void)
 	set_desc(&f, Q_DESC(0), 0, DATA, 1, D_NEXT, 1);
 	set_desc(&f, Q_DESC(0), 1, DATA, 1, D_NEXT, 0);
 	offer(&f, 0, 0);
-	ok(refused("descriptor loop") || !strcmp(mistake, "descriptor chain longer than the queue"), "a loop");
+	ok(refused("descriptor loop") || !strcmp(mistake, "descriptor chain longer than the queue"),
+	   "a loop");
 	fresh(false, false);
 	put_le16((uint8_t *)ram(&f, Q_AVAIL(0)) + 2, Q_SIZE + 1);
 	ok(refused("available index out of range"), "an index ahead of the ring");
@@ -139,7 +149,8 @@ static void hostile(void)
 	set_desc(&f, Q_DESC(0), 0, DATA, 1, D_WRITE | D_NEXT, 1);
 	set_desc(&f, Q_DESC(0), 1, DATA, 1, 0, 0);
 	offer(&f, 0, 0);
-	ok(refused("readable descriptor after a writable one"), "a readable buffer behind a writable one");
+	ok(refused("readable descriptor after a writable one"),
+	   "a readable buffer behind a writable one");
 
 	fresh(false, false);
 	set_desc(&f, Q_DESC(0), 0, DATA, 16, D_INDIRECT, 0);
@@ -150,7 +161,8 @@ static void hostile(void)
 		fresh(true, false);
 		set_desc(&f, Q_DESC(0), 0, DATA, lens[i], D_INDIRECT, 0);
 		offer(&f, 0, 0);
-		ok(refused("invalid indirect table length"), "an indirect table of impossible length");
+		ok(refused("invalid indirect table length"),
+		   "an indirect table of impossible length");
 	}
 	fresh(true, false);
 	set_desc(&f, Q_DESC(0), 0, RAM + (4u << 20) - 16, 32, D_INDIRECT, 0);
@@ -177,7 +189,8 @@ static void hostile(void)
 	ok(held && virtq_pop(&q, &c, &mistake) == -1, "more in flight than the queue holds");
 
 	fresh(true, false);
-	static const struct { uint16_t size; uint64_t desc, avail, used; const char *claim; } rings[] = {
+	static const struct { uint16_t size; uint64_t desc, avail,
+			      used; const char *claim; } rings[] = {
 		{ 0, RAM, RAM, RAM, "a queue without size" },
 		{ 3, RAM, RAM, RAM, "a size that is no power of two" },
 		{ 512, RAM, RAM, RAM, "a size above the greatest" },
@@ -189,7 +202,8 @@ static void hostile(void)
 		{ 16, RAM, RAM, UINT64_MAX - 3, "a used ring that wraps around" },
 	};
 	for (size_t i = 0; i < sizeof(rings) / sizeof(rings[0]); i++) {
-		q.s = (struct virtqueue_state){ .size = rings[i].size, .desc = rings[i].desc, .avail = rings[i].avail, .used = rings[i].used };
+		q.s = (struct virtqueue_state){ .size = rings[i].size, .desc = rings[i].desc,
+						.avail = rings[i].avail, .used = rings[i].used };
 		ok(!virtq_valid(&q, &mistake), rings[i].claim);
 	}
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The VM generation ID of riscv64-1: in its window, with an interrupt. That of x86-64-1 is in x86_devices_test. */
+/* The VM generation ID of riscv64-1: in its window, with an interrupt. That of x86-64-1 is in
+ * x86_devices_test. */
 #include "tests/unit/board_fake.h"
 
 #include "format/state/state_vmgenid.h"
@@ -40,10 +41,13 @@ static void sizes(void)
 	bool      right = true;
 
 	for (unsigned at = 0; at < 16; at++)
-		right = right && rd(&f, GENID + at, 1) == (id.half[at / 8] >> (8 * (at % 8)) & 0xff);
+		right = right &&
+			rd(&f, GENID + at, 1) == (id.half[at / 8] >> (8 * (at % 8)) & 0xff);
 	ok(right, "bytes");
-	ok(rd(&f, GENID + 4, 4) == id.half[0] >> 32 && rd(&f, GENID + 10, 2) == (id.half[1] >> 16 & 0xffff), "words and half words");
-	ok(rd(&f, GENID + 12, 8) == UINT64_MAX && rd(&f, GENID + 16, 1) == UINT64_MAX, "nothing behind it");
+	ok(rd(&f, GENID + 4, 4) == id.half[0] >> 32 &&
+	   rd(&f, GENID + 10, 2) == (id.half[1] >> 16 & 0xffff), "words and half words");
+	ok(rd(&f, GENID + 12, 8) == UINT64_MAX && rd(&f, GENID + 16, 1) == UINT64_MAX,
+	   "nothing behind it");
 	wr(&f, GENID, 8, 1);
 	ok(id_same(id_read(), id), "it cannot be written");
 }
@@ -55,12 +59,14 @@ static void copies(void)
 	struct id         first = id_read(), second;
 
 	fake_save(&f, "vmgenid", &saved);
-	ok(!memcmp(((struct vmgenid_state *)(void *)saved.data[0])->guid, &first, 16), "what is saved is what the guest reads");
+	ok(!memcmp(((struct vmgenid_state *)(void *)saved.data[0])->guid, &first, 16),
+	   "what is saved is what the guest reads");
 	board_pause(f.vm.board, &why);
 	board_reset(f.vm.board);
 	fake_load(&f, "vmgenid", &saved, &why);
 	board_resume(f.vm.board, &why);
-	ok(id_same(id_read(), first) && !pending(), "a load keeps it, without an interrupt: pulse, move");
+	ok(id_same(id_read(), first) && !pending(),
+	   "a load keeps it, without an interrupt: pulse, move");
 
 	board_pause(f.vm.board, &why);
 	ok(board_copied(f.vm.board, &why) == 0, "the guest is a copy");
@@ -70,11 +76,13 @@ static void copies(void)
 	fake_save(&f, "sifive-plic", &plic);
 	fake_save(&f, "vmgenid", &saved);
 	board_reset(f.vm.board);
-	ok(!id_same(id_read(), second) && !pending(), "a reset draws a new one, and notifies nobody");
+	ok(!id_same(id_read(), second) && !pending(),
+	   "a reset draws a new one, and notifies nobody");
 	fake_load(&f, "sifive-plic", &plic, &why);
 	fake_load(&f, "vmgenid", &saved, &why);
 	board_resume(f.vm.board, &why);
-	ok(id_same(id_read(), second) && pending(), "a save before the guest has handled it carries the interrupt");
+	ok(id_same(id_read(), second) && pending(),
+	   "a save before the guest has handled it carries the interrupt");
 
 	wr(&f, PLIC + 4 * IRQ, 4, 1);
 	wr(&f, PLIC + 0x2080, 4, 1u << IRQ);

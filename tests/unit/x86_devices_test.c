@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The small devices of a PC: what Linux' drivers do with them, what a hostile guest does, and a save and a load between. */
+/* The small devices of a PC: what Linux' drivers do with them, what a hostile guest does, and a
+ * save and a load between. */
 #include "tests/unit/board_fake.h"
 
 #include "format/state/state_acpi_pm.h"
@@ -114,14 +115,16 @@ static time_t cmos_time(struct tm *tm)
 {
 	while (cmos(0x0a) & 0x80)
 		;
-	*tm = (struct tm){ .tm_sec = (int)bcd(cmos(0)), .tm_min = (int)bcd(cmos(2)), .tm_hour = (int)bcd(cmos(4)),
+	*tm = (struct tm){ .tm_sec = (int)bcd(cmos(0)), .tm_min = (int)bcd(cmos(2)),
+			   .tm_hour = (int)bcd(cmos(4)),
 			   .tm_mday = (int)bcd(cmos(7)), .tm_mon = (int)bcd(cmos(8)) - 1,
 			   .tm_year = (int)(bcd(cmos(0x32)) * 100 + bcd(cmos(9))) - 1900 };
 	return timegm(tm);
 }
 
 /* As Linux' mc146818_set_time does. */
-static void cmos_set(unsigned century, unsigned year, uint8_t month, uint8_t day, uint8_t hour, uint8_t minute, uint8_t second)
+static void cmos_set(unsigned century, unsigned year, uint8_t month, uint8_t day, uint8_t hour,
+		     uint8_t minute, uint8_t second)
 {
 	const uint8_t b = cmos(0x0b), a = cmos(0x0a) & 0x7f;
 
@@ -144,9 +147,11 @@ static void shows_time(void)
 	time_t    now = time(NULL), seen = cmos_time(&tm);
 
 	gmtime_r(&seen, &utc);
-	ok(seen >= now - 1 && seen <= time(NULL) + 1, "the clock shows the host's time in BCD, century and all");
+	ok(seen >= now - 1 && seen <= time(NULL) + 1,
+	   "the clock shows the host's time in BCD, century and all");
 	ok((int)bcd(cmos(6)) == utc.tm_wday + 1, "and the day of the week");
-	ok(cmos(0x0d) == 0x80 && cmos(0x0b) == 0x02 && (cmos(0x0a) & 0x7f) == 0x26, "power is good, 24 hours, BCD, 32768 Hz");
+	ok(cmos(0x0d) == 0x80 && cmos(0x0b) == 0x02 && (cmos(0x0a) & 0x7f) == 0x26,
+	   "power is good, 24 hours, BCD, 32768 Hz");
 	cmos_put(0x0b, 0x06);
 	ok(cmos(8) == utc.tm_mon + 1 && cmos(MC146818_CENTURY) == 20, "binary when asked for");
 	cmos_put(0x0b, 0x02);
@@ -169,7 +174,8 @@ static void is_set(void)
 	fake_run(&f, 600);
 	cmos_time(&tm);
 	strftime(text, sizeof(text), "%F %T", &tm);
-	ok(!strcmp(text, "2028-02-29 00:00:00"), "half a second after the divider's release the next begins, in a leap day");
+	ok(!strcmp(text, "2028-02-29 00:00:00"),
+	   "half a second after the divider's release the next begins, in a leap day");
 	cmos_put(0x0b, 0x82);
 	cmos_put(0, 0x33);
 	ok(cmos(0) == 0x33 && !(cmos(0x0a) & 0x80), "while it is set, nothing moves");
@@ -187,7 +193,8 @@ static void is_set(void)
 	cmos_time(&tm);
 	cmos_set(0x21, 0x00, 0x03, 0x01, 0x00, 0x00, 0x00);
 	cmos_time(&tm);
-	ok(tm.tm_year == 200 && tm.tm_mon == 2 && tm.tm_mday == 1, "after nonsense a real date is a date; 2100 has no leap day");
+	ok(tm.tm_year == 200 && tm.tm_mon == 2 && tm.tm_mday == 1,
+	   "after nonsense a real date is a date; 2100 has no leap day");
 }
 
 static void interrupts(void)
@@ -200,14 +207,17 @@ static void interrupts(void)
 	for (unsigned i = 0; i < 32; i++) {
 		n += fake_wait_irq(&f, 1000) && f.line[RTC_IRQ] && (cmos(0x0c) & 0xc0) == 0xc0;
 	}
-	ok(n == 32 && !f.line[RTC_IRQ], "periodic interrupts come, one a reading of register C, which clears the line");
+	ok(n == 32 && !f.line[RTC_IRQ],
+	   "periodic interrupts come, one a reading of register C, which clears the line");
 	cmos_put(0x0b, 0x02);
 	fake_run(&f, 20);
-	ok(!f.line[RTC_IRQ] && cmos(0x0c) & 0x40 && !(cmos(0x0c) & 0x80), "not enabled: the reason is there, the interrupt is not");
+	ok(!f.line[RTC_IRQ] && cmos(0x0c) & 0x40 && !(cmos(0x0c) & 0x80),
+	   "not enabled: the reason is there, the interrupt is not");
 
 	cmos(0x0c);
 	cmos_put(0x0b, 0x12);
-	ok(fake_wait_irq(&f, 1500) && (cmos(0x0c) & 0x90) == 0x90, "an update has ended within a second");
+	ok(fake_wait_irq(&f, 1500) && (cmos(0x0c) & 0x90) == 0x90,
+	   "an update has ended within a second");
 	cmos_put(0x0b, 0x02);
 
 	cmos_set(0x20, 0x26, 0x06, 0x01, 0x12, 0x00, 0x00);
@@ -216,22 +226,24 @@ static void interrupts(void)
 	cmos_put(3, 0x00);
 	cmos_put(5, 0x12);
 	cmos_put(0x0b, 0x22);
-	ok(fake_wait_irq(&f, 2500) && (cmos(0x0c) & 0xa0) == 0xa0 && cmos(0) == 0x01, "the alarm comes in its second");
+	ok(fake_wait_irq(&f, 2500) && (cmos(0x0c) & 0xa0) == 0xa0 && cmos(0) == 0x01,
+	   "the alarm comes in its second");
 	ok(!fake_wait_irq(&f, 1200), "and not in the next");
 	cmos_put(1, 0xff);
 	cmos_put(3, 0xff);
 	cmos_put(5, 0xff);
-	ok(fake_wait_irq(&f, 1500) && cmos(0x0c) & 0x20, "an alarm that matches always comes each second");
+	ok(fake_wait_irq(&f, 1500) && cmos(0x0c) & 0x20,
+	   "an alarm that matches always comes each second");
 	cmos_put(5, 0x99);
 	cmos(0x0c);
 	ok(!fake_wait_irq(&f, 1200), "one at an hour that does not exist never does");
 
-	/* The machine stands for a second, and is saved: what came due meanwhile did not. */
+	/* The machine is paused for a second and saved: what came due in it did not fire. */
 	cmos_put(5, 0xff);
 	cmos(0x0c);
 	board_pause(f.vm.board, &why);
 	clock_stop(&f.vm.clock);
-	ok(!fake_wait_irq(&f, 1200), "no alarm while the VM stands");
+	ok(!fake_wait_irq(&f, 1200), "no alarm while the VM is paused");
 	clock_start(&f.vm.clock);
 	board_resume(f.vm.board, &why);
 	ok(fake_wait_irq(&f, 1500), "it comes when the VM goes on");
@@ -255,11 +267,14 @@ static void clock_is_saved(void)
 	fake_save(&f, "mc146818", &saved);
 	board_reset(f.vm.board);
 	ok(!f.line[RTC_IRQ] && cmos(0x55) == 0, "a reset takes line and memory");
-	ok(fake_load(&f, "mc146818", &saved, &why) == 0 && f.line[RTC_IRQ], "a load raises the line anew");
+	ok(fake_load(&f, "mc146818", &saved, &why) == 0 && f.line[RTC_IRQ],
+	   "a load raises the line anew");
 	fake_save(&f, "mc146818", &again);
-	ok(!memcmp(saved.data[0], again.data[0], sizeof(struct mc146818_state)), "and brings back every byte");
+	ok(!memcmp(saved.data[0], again.data[0], sizeof(struct mc146818_state)),
+	   "and brings back every byte");
 	after = cmos_time(&b);
-	ok(after - before <= 1 && cmos(0x55) == 0xaa && cmos(0x0c) == 0xf0, "the time goes on as it was set");
+	ok(after - before <= 1 && cmos(0x55) == 0xaa && cmos(0x0c) == 0xf0,
+	   "the time goes on as it was set");
 }
 
 /* --- the keyboard controller --- */
@@ -271,7 +286,8 @@ static void keyboard(void)
 
 	ok(!(in(0x64, 1) & 0x03), "i8042: no data, and room for a command");
 	out(0x64, 1, 0xaa);
-	ok(in(0x64, 1) & 0x01 && in(0x60, 1) == 0x55 && !(in(0x64, 1) & 0x01), "the self test is passed, once");
+	ok(in(0x64, 1) & 0x01 && in(0x60, 1) == 0x55 && !(in(0x64, 1) & 0x01),
+	   "the self test is passed, once");
 	out(0x64, 1, 0x60);
 	out(0x60, 1, 0x47);
 	out(0x64, 1, 0x20);
@@ -282,9 +298,11 @@ static void keyboard(void)
 	   "the command byte, across a load");
 	out(0x64, 1, 0xd3);
 	out(0x60, 1, 0x5a);
-	ok(!(in(0x64, 1) & 0x20) && in(0x60, 1) == 0x5a, "a byte looped back does not come from a mouse");
+	ok(!(in(0x64, 1) & 0x20) && in(0x60, 1) == 0x5a,
+	   "a byte looped back does not come from a mouse");
 	out(0x60, 1, 0xff);
-	ok(!(in(0x64, 1) & 0x01) && !asked(VM_EVENT_RESET), "no keyboard answers, nothing is reset");
+	ok(!(in(0x64, 1) & 0x01) && !asked(VM_EVENT_RESET),
+	   "no keyboard answers, nothing is reset");
 	out(0x64, 1, 0xfe);
 	ok(asked(VM_EVENT_RESET), "0xfe pulses the reset line");
 	out(0x64, 1, 0xd1);
@@ -295,7 +313,8 @@ static void keyboard(void)
 
 	unsigned seen = 0;
 
-	for (uint64_t end = clock_now_ns(&f.vm.clock) + 5000000; clock_now_ns(&f.vm.clock) < end && seen != 3; )
+	for (uint64_t end = clock_now_ns(&f.vm.clock) + 5000000;
+	     clock_now_ns(&f.vm.clock) < end && seen != 3; )
 		seen |= in(0x61, 1) & 0x10 ? 2 : 1;
 	ok(seen == 3, "port 0x61: memory is refreshed");
 }
@@ -310,7 +329,8 @@ static void acpi(void)
 
 	ok(in(PM + 4, 2) == 1, "ACPI mode from the start");
 	acpi_pm_button(pm);
-	ok(in(PM, 2) == 0x100 && !f.line[SCI], "the power button is noted, and heard only by who asked");
+	ok(in(PM, 2) == 0x100 && !f.line[SCI],
+	   "the power button is noted, and heard only by who asked");
 	out(PM + 2, 2, 0xffff);
 	ok(in(PM + 2, 2) == ACPI_PM1_ENABLE && f.line[SCI], "enabled, it interrupts");
 	out(PM, 2, 0x0020);
@@ -322,26 +342,32 @@ static void acpi(void)
 	acpi_pm_gpe(pm, 31);
 	acpi_pm_gpe(pm, 32);
 	out(PM + 0x24, 1, 0x20);
-	ok(in(PM + 0x20, 4) == 0x80000020u && f.line[SCI], "general purpose events, byte by byte as Linux takes them");
+	ok(in(PM + 0x20, 4) == 0x80000020u && f.line[SCI],
+	   "general purpose events, byte by byte as Linux takes them");
 	fake_save(&f, "acpi-pm", &saved);
 	board_reset(f.vm.board);
 	ok(!f.line[SCI] && in(PM + 0x20, 8) == 0, "a reset takes all");
-	ok(fake_load(&f, "acpi-pm", &saved, &why) == 0 && f.line[SCI], "a load raises the line anew");
+	ok(fake_load(&f, "acpi-pm", &saved, &why) == 0 && f.line[SCI],
+	   "a load raises the line anew");
 	fake_save(&f, "acpi-pm", &again);
-	ok(!memcmp(saved.data[0], again.data[0], sizeof(struct acpi_pm_state)), "and brings back every bit");
+	ok(!memcmp(saved.data[0], again.data[0], sizeof(struct acpi_pm_state)),
+	   "and brings back every bit");
 	out(PM + 0x20, 1, 0x20);
-	ok(!f.line[SCI] && in(PM + 0x20, 4) == 0x80000000u, "an event that is not enabled stays quiet");
+	ok(!f.line[SCI] && in(PM + 0x20, 4) == 0x80000000u,
+	   "an event that is not enabled stays quiet");
 
 	uint64_t t0 = in(PM + 8, 4), n0 = clock_now_ns(&f.vm.clock);
 
 	while (clock_now_ns(&f.vm.clock) - n0 < 20000000)
 		;
-	uint64_t ticks = (uint32_t)(in(PM + 8, 4) - t0), want = (clock_now_ns(&f.vm.clock) - n0) * ACPI_PM_HZ / 1000000000;
+	uint64_t ticks = (uint32_t)(in(PM + 8, 4) - t0),
+			 want = (clock_now_ns(&f.vm.clock) - n0) * ACPI_PM_HZ / 1000000000;
 
 	ok(ticks >= 71590 && ticks <= want + want / 10 + 3580, "the timer runs at 3579545 Hz");
 
 	((struct acpi_pm_state *)(void *)saved.data[0])->pm1_control = 0x2001;
-	ok(fake_load(&f, "acpi-pm", &saved, &why) < 0, "a state with bits that do not exist is refused");
+	ok(fake_load(&f, "acpi-pm", &saved, &why) < 0,
+	   "a state with bits that do not exist is refused");
 }
 
 static void ends(void)
@@ -350,7 +376,8 @@ static void ends(void)
 	out(PM + 4, 2, 0x2001 | 1 << 10);
 	ok(!f.asked, "a sleep that is not offered is not slept");
 	out(PM + 4, 2, ACPI_PM_SLP_S5 << 10);
-	ok(!f.asked && in(PM + 4, 2) == (ACPI_PM_SLP_S5 << 10 | 1), "SLP_TYP alone does nothing yet");
+	ok(!f.asked && in(PM + 4, 2) == (ACPI_PM_SLP_S5 << 10 | 1),
+	   "SLP_TYP alone does nothing yet");
 	out(PM + 4, 2, 0x2000 | ACPI_PM_SLP_S5 << 10);
 	ok(f.asked == 1u << VM_EVENT_SHUTDOWN && !(in(PM + 4, 2) & 0x2000), "S5 is the end");
 	f.asked = 0;
@@ -373,7 +400,8 @@ static void ends(void)
 	out(0xf4, 4, 0);
 	ok(asked(VM_EVENT_SHUTDOWN) && !f.vm.panic_text[0], "debug exit 0 is a power-off");
 	out(0xf4, 1, 7);
-	ok(asked(VM_EVENT_PANIC) && !strcmp(f.vm.panic_text, "debug exit 7"), "another number is told");
+	ok(asked(VM_EVENT_PANIC) && !strcmp(f.vm.panic_text, "debug exit 7"),
+	   "another number is told");
 }
 
 /* --- the generation ID --- */
@@ -405,7 +433,8 @@ static void generation(void)
 	guid(a);
 	ok(memcmp(a, none, 16), "an ID is in memory once the VM has started");
 	fake_save(&f, "vmgenid", &saved);
-	ok(!memcmp(((struct vmgenid_state *)(void *)saved.data[0])->guid, a, 16), "the same as is saved");
+	ok(!memcmp(((struct vmgenid_state *)(void *)saved.data[0])->guid, a, 16),
+	   "the same as is saved");
 
 	atomic_store(&r->dirty[page / 64], 0);
 	board_pause(f.vm.board, &why);
@@ -414,13 +443,15 @@ static void generation(void)
 	board_resume(f.vm.board, &why);
 	guid(b);
 	fake_save(&f, "vmgenid", &again);
-	ok(!memcmp(a, b, 16) && !memcmp(saved.data[0], again.data[0], sizeof(struct vmgenid_state)) &&
+	ok(!memcmp(a, b, 16) &&
+	   !memcmp(saved.data[0], again.data[0], sizeof(struct vmgenid_state)) &&
 	   !atomic_load(&r->dirty[page / 64]),
 	   "a reset with a load behind it leaves ID and memory alone");
 
 	ok(board_copied(f.vm.board, &why) == 0, "a copy gets a new ID");
 	guid(b);
-	ok(memcmp(a, b, 16) && memcmp(b, none, 16) && atomic_load(&r->dirty[page / 64]) >> page % 64 & 1,
+	ok(memcmp(a, b, 16) && memcmp(b, none, 16) &&
+	   atomic_load(&r->dirty[page / 64]) >> page % 64 & 1,
 	   "which is in memory, and marked");
 	ok(in(PM + 0x20, 4) & 1u << ACPI_GPE_VMGENID, "the guest is told");
 	restart();
@@ -452,13 +483,16 @@ static void any_access(void)
 	for (size_t i = 0; i < f.vm.cfg.ndevices; i++) {
 		struct device    *d = f.vm.board->devices[i];
 		struct state_section sections[MACHINE_SECTIONS_MAX];
-		size_t            n = d->ops->sections ? d->ops->sections(d, sections, MACHINE_SECTIONS_MAX) : 0;
+		size_t            n = 0;
 
+		if (d->ops->sections)
+			n = d->ops->sections(d, sections, MACHINE_SECTIONS_MAX);
 		for (size_t p = 0; p < n; p++) {
 			const struct state_table *t = sections[p].table;
 			struct fail               why;
-			bool                      fits = !t->check || t->check(sections[p].s, &why) == 0;
+			bool                      fits;
 
+			fits = !t->check || t->check(sections[p].s, &why) == 0;
 			for (const struct field *fl = t->fields; fl->type != FIELD_END; fl++)
 				for (uint32_t e = 0; fl->type != FIELD_BYTES && e < fl->count; e++)
 					fits = fits && state_value(fl, sections[p].s, e) <= fl->max;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What --cpu makes of a host, and what a recorded machine asks of one: kvm_plan against a KVM
  * that is made up here. */
+#include "tests/unit/tap.h"
+
 #include "vmrun/accel/kvm/kvm.h"
 #include "vmrun/vm.h"
 
@@ -9,15 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static unsigned ntests, nfailed;
-
-static void ok(bool good, const char *claim)
-{
-	ntests++;
-	nfailed += !good;
-	printf("%sok %u - %s\n", good ? "" : "not ", ntests, claim);
-}
 
 /* ---- the host ---- */
 
@@ -347,6 +340,5 @@ int main(void)
 	test_levels();
 	test_topology();
 	test_recorded();
-	printf("1..%u\n", ntests);
-	return nfailed != 0;
+	return done_testing();
 }

@@ -3,6 +3,7 @@
  * refused, what differs. */
 #include "format/state/x86_names.h"
 #include "tests/unit/sample.h"
+#include "tests/unit/tap.h"
 
 #include <dlfcn.h>
 #include <inttypes.h>
@@ -10,15 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static unsigned ntests, nfailed;
-
-static void ok(bool good, const char *claim)
-{
-	ntests++;
-	nfailed += !good;
-	printf("%sok %u - %s\n", good ? "" : "not ", ntests, claim);
-}
 
 #define CAPACITY LIMIT_TREE_BYTES
 static _Alignas(8) uint8_t blob[CAPACITY], scratch[CAPACITY], other[CAPACITY];
@@ -478,7 +470,7 @@ static void test_dtc(struct sample *s)
 	size_t      len;
 
 	if (system("command -v dtc >/dev/null 2>&1")) {
-		printf("ok %u - dtc has nothing to complain about # SKIP no dtc\n", ++ntests);
+		skip("dtc has nothing to complain about", "no dtc");
 	} else if (f && machine_write(&s->m, &s->sections, blob, sizeof(blob), &len, &why) == 0 &&
 		   fwrite(blob, 1, len, f) == len && fflush(f) == 0) {
 		snprintf(command, sizeof(command), "dtc -I dtb -O dts -o /dev/null %s 2>&1", path);
@@ -509,7 +501,6 @@ int main(void)
 	test_names();
 	test_bits(s);
 	test_dtc(s);
-	printf("1..%u\n", ntests);
 	free(s);
-	return nfailed != 0;
+	return done_testing();
 }

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""agree.py SNAPSHOT READER: what `vminspect --json` says of SNAPSHOT is what READER (tests/format/vmsread.py, written from
-docs/format.md alone) says of it: header, machine, devices, memory, host resources, digests, every row of every part of the state.
-Prints what differs; exit 1 when something does."""
+"""agree.py SNAPSHOT READER: what `vminspect --json` says of SNAPSHOT is what READER
+(tests/format/vmsread.py, written from docs/format.md alone) says of it: header, machine, devices,
+memory, host resources, digests, every row of every section of the state. Prints what differs;
+exit 1 when something does."""
 import json
 import subprocess
 import sys
@@ -39,12 +40,14 @@ def same(what, a, b):
 
 
 head = theirs['header']
-for key in 'version', 'incomplete', 'snapshot', 'parent', 'parent_content', 'created_ns', 'creator', 'optional':
+for key in ('version', 'incomplete', 'snapshot', 'parent', 'parent_content', 'created_ns',
+            'creator', 'optional'):
     same(key, info[key], head[key])
 same('vm', (info['vm']['name'], info['vm']['uuid']), (head['name'], head['vm']))
 same('arch', {'riscv64': 243, 'x86-64': 62}[info['arch']], head['arch'])
 same('layout', {'chunked': 1, 'flat': 2}[info['layout']], head['layout'])
-same('required', sum({'state-only': 1, 'chain': 2, 'disks': 4}[f] for f in info['required']), head['required'])
+same('required', sum({'state-only': 1, 'chain': 2, 'disks': 4}[f] for f in info['required']),
+     head['required'])
 for key in 'bytes', 'chunks':
     same(key, info[key], theirs[key])
 same('rounds', len([r for r in info['rounds'] if r['round'] is not None]), theirs['rounds'])

@@ -72,9 +72,9 @@ setup() {
 		run -2 script -qec "vminspect $words" /dev/null </dev/null
 		[ "${output%$'\r'}" = "vminspect: $message" ]
 	done <<-'END'
-		info|standard input is a terminal: specify FILE, or redirect it
-		mem --raw 0x80000000 a.vms|standard output is a terminal: --raw is binary, redirect it
-		tree --dtb - a.vms|standard output is a terminal: the tree is binary, redirect it
+	info|standard input is a terminal: specify FILE, or redirect it
+	mem --raw 0x80000000 a.vms|standard output is a terminal: --raw is binary, redirect it
+	tree --dtb - a.vms|standard output is a terminal: the tree is binary, redirect it
 	END
 }
 
@@ -106,12 +106,13 @@ setup() {
 	vminspect info --json a.vms | jq -e '.machine.append == "\u001b[2Jconsole"'
 }
 
-@test "vminspect: the examples of its page run as they stand" {
+@test "vminspect: the examples of its page run as they are" {
 	mksnap web.vms
 	mksnap a.vms
 	mksnap --level 1 b.vms
 	zstd -q web.vms
-	sed -n '/^\.Sh EXAMPLES/,/^\.Sh SEE/s/^\.Dl \$ //p' "$TOP/vminspect/vminspect.1" | sed 's/\\(dq/"/g; s/\\e/\\/g' >examples
+	sed -n '/^\.Sh EXAMPLES/,/^\.Sh SEE/s/^\.Dl \$ //p' "$TOP/vminspect/vminspect.1" |
+		sed 's/\\(dq/"/g; s/\\e/\\/g' >examples
 	[ "$(wc -l <examples)" -ge 6 ]
 	while read -r line; do
 		echo "$line"

@@ -30,12 +30,14 @@ device      virtio-console@10002000, interrupt 2, slot 1, host console
 device      virtio-rng@10003000, interrupt 3, slot 2, host rng
 region      0 ram ram at 0x80000000, 64.0 MiB: pages 17 data, 8 zero, 16359 untouched
 host        console (serial) stdio
-host        root (disk) /srv/vm/root.img, read-only, 16.0 MiB, modified 2026-11-20T23:59:59.000000000Z
+host        root (disk) /srv/vm/root.img, read-only, 16.0 MiB, \
+modified 2026-11-20T23:59:59.000000000Z
 host        rng (rng) -
 round       0: 17 data pages, 68.5 KiB in 1 chunk
 round       1: 4 data pages, 16.2 KiB in 1 chunk
 round       2: 2 data pages, 8.1 KiB in 1 chunk" ]
-	vminspect verify --json a.vms | jq -r '"file        \(.file)\ncontent     \(.content)"' >digests
+	vminspect verify --json a.vms | jq -r '"file        \(.file)\ncontent     \(.content)"' \
+		>digests
 	[ "$(tail -n 2 <<<"$output")" = "$(cat digests)" ]
 }
 
@@ -69,7 +71,9 @@ round       2: 2 data pages, 8.1 KiB in 1 chunk" ]
 	diff <(cat a.vms | vminspect info | grep -E '^host +(kernel|initrd)') want
 	mksnap b.vms
 	run -1 grep included <(vminspect info b.vms)
-	for f in a.vms b.vms; do vminspect info --json "$f" | jq -c '[.hosts[] | select(.included).name]'; done >names
+	for f in a.vms b.vms; do
+		vminspect info --json "$f" | jq -c '[.hosts[] | select(.included).name]'
+	done >names
 	[ "$(cat names)" = '["kernel","initrd"]'$'\n''[]' ]
 }
 
@@ -103,7 +107,8 @@ format      version 7, chunked
 vm          sample, 11223344-5566-7788-99aa-bbccddeeff10
 snapshot    0f0e0d0c-0b0a-4908-8706-050403020100
 created     2026-11-21T00:00:01.000000000Z by mksnap" ]
-		[ "${stderr#vminspect: "${way/#-/standard input}"}" = ": unsupported format version 7 (this build reads version 0) (at byte 8)" ]
+		[ "${stderr#vminspect: "${way/#-/standard input}"}" = \
+			": unsupported format version 7 (this build reads version 0) (at byte 8)" ]
 	done
 	run -3 --separate-stderr vminspect info --json a.vms
 	[ "$(jq -c '[.version, .vm.name, .machine]' <<<"$output")" = '[7,"sample",null]' ]
@@ -156,5 +161,7 @@ unknown     /vm/state/moon" ]
 	run -0 vminspect info a.vms
 	grep -qx 'format      version 0, chunked, state only' <<<"$output"
 	grep -qx 'region      0 ram ram at 0x80000000, 64.0 MiB: not saved' <<<"$output"
-	vminspect info --json a.vms | jq -e '.required == ["state-only"] and .regions[0].untouched == null and .rounds == []'
+	vminspect info --json a.vms |
+		jq -e '.required == ["state-only"] and .regions[0].untouched == null and
+			.rounds == []'
 }

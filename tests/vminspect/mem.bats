@@ -15,14 +15,16 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 *
 00000000800000f0  00 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|" ]
 	run -0 vminspect mem 2147483656 11 a.vms
-	[ "$output" = "0000000080000008  73 61 6d 70 6c 65 2c 20  70 61 67                 |sample, pag|" ]
+	[ "$output" = \
+		"0000000080000008  73 61 6d 70 6c 65 2c 20  70 61 67                 |sample, pag|" ]
 }
 
 # The bytes of a page as mksnap writes them.
 page() {
 	local i
 	for ((i = 0; i < 4096; i += 8)); do
-		printf '%b' "$(printf '\\x%02x' $((i & 0x3f)) 0 0 "$2" $(($1 & 255)) $(($1 >> 8)) 0 0)"
+		printf '%b' \
+			"$(printf '\\x%02x' $((i & 0x3f)) 0 0 "$2" $(($1 & 255)) $(($1 >> 8)) 0 0)"
 	done
 }
 
@@ -48,7 +50,9 @@ page() {
 
 @test "vminspect mem: JSON has the bytes in hexadecimal" {
 	mksnap a.vms
-	vminspect mem --json 0x80001000 16 a.vms | jq -e '. == {gpa: "0x80001000", length: 16, bytes: "00000000010000000800000001000000"}'
+	vminspect mem --json 0x80001000 16 a.vms |
+		jq -e '. == {gpa: "0x80001000", length: 16,
+			bytes: "00000000010000000800000001000000"}'
 }
 
 @test "vminspect mem: addresses that are no memory's are refused, exit 2" {

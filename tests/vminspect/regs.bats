@@ -27,9 +27,12 @@ hart 1  pc ffffffff80a1b2c4  supervisor mode, started, waiting for an interrupt"
 	mksnap a.vms
 	vminspect regs --json a.vms >file.json
 	cat a.vms | vminspect regs --json | cmp - file.json
-	jq -e '.harts | length == 2 and .[0].x.t6 == "0x100000000000001f" and .[1].f.ft11 == "0xffffffff0000001f"' file.json
-	jq -e '.harts[0] | .reservation == {size: 8, gpa: "0x80123458", value: "0x2a"} and .mode == "user" and (.x | length) == 32 and (.f | length) == 32' file.json
-	jq -e '.harts[1] | .reservation == null and .wfi == true and .hsm == "started" and .csr.satp.means == "Sv39 asid=0 root=0x81234000"' file.json
+	jq -e '.harts | length == 2 and .[0].x.t6 == "0x100000000000001f" and
+		.[1].f.ft11 == "0xffffffff0000001f"' file.json
+	jq -e '.harts[0] | .reservation == {size: 8, gpa: "0x80123458", value: "0x2a"} and
+		.mode == "user" and (.x | length) == 32 and (.f | length) == 32' file.json
+	jq -e '.harts[1] | .reservation == null and .wfi == true and .hsm == "started" and
+		.csr.satp.means == "Sv39 asid=0 root=0x81234000"' file.json
 }
 
 @test "vminspect regs: a register that cannot be is refused and named, exit 3" {
@@ -60,9 +63,12 @@ cpu 1  rip ffffffff81a1b2c4  64-bit mode, ring 0, halted" ]
 	mksnap --x86 a.vms
 	vminspect regs --json a.vms >file.json
 	cat a.vms | vminspect regs --json | cmp - file.json
-	jq -e '.cpus | length == 2 and .[0].gpr.r15 == "0x100000000000000f" and .[1].mp_state == "halted" and (.[0].gpr | length) == 16' file.json
-	jq -e '.cpus[0] | .segments.cs.selector == "0x33" and .control.cr4.means == "PSE PAE PGE OSFXSR OSXMMEXCPT"' file.json
-	jq -e '.cpus[1] | .msrs["0xc0000082"] == {name: "LSTAR", value: "0xffffffff81c00040"} and .lapic.SVR.means == "vector=0xff enabled"' file.json
+	jq -e '.cpus | length == 2 and .[0].gpr.r15 == "0x100000000000000f" and
+		.[1].mp_state == "halted" and (.[0].gpr | length) == 16' file.json
+	jq -e '.cpus[0] | .segments.cs.selector == "0x33" and
+		.control.cr4.means == "PSE PAE PGE OSFXSR OSXMMEXCPT"' file.json
+	jq -e '.cpus[1] | .msrs["0xc0000082"] == {name: "LSTAR", value: "0xffffffff81c00040"} and
+		.lapic.SVR.means == "vector=0xff enabled"' file.json
 }
 
 @test "vminspect verify, info, tree: nothing of an x86-64 machine is unknown" {
@@ -70,5 +76,6 @@ cpu 1  rip ffffffff81a1b2c4  64-bit mode, ring 0, halted" ]
 	run -0 --separate-stderr vminspect verify --json a.vms
 	jq -e '.sound and .unknown == []' <<<"$output"
 	vminspect tree --json a.vms >tree.json
-	jq -e '.cpus["vmferry,cpuid"][0:3] == ["0x0", "0x0", "0x0"] and .cpus["cpu@1"]["vmferry,cpu-model"] == "x86-64-v2,+avx2"' tree.json
+	jq -e '.cpus["vmferry,cpuid"][0:3] == ["0x0", "0x0", "0x0"] and
+		.cpus["cpu@1"]["vmferry,cpu-model"] == "x86-64-v2,+avx2"' tree.json
 }

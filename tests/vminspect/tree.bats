@@ -40,9 +40,12 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 	mksnap a.vms
 	vminspect tree --json a.vms >a.json
 	jq -e '.vm.state.clock.guest_ns == 5000000000' a.json
-	jq -e '.cpus["cpu@1"].state.hart | .priv == 1 and .wfi == true and .stimecmp == "18446744073709551615" and .x[1] == "0x2000000000000001"' a.json
-	jq -e '.soc["virtio-blk@10001000"].state | .["virtqueue@0"].last_avail == 65530 and .virtio.status == "0xf" and .["virtio-blk"].capacity == 32768' a.json
-	jq -e '.host.root | .path == "/srv/vm/root.img" and .["read-only"] == true and .digest == "deadbeef000000000000000000000000" and
+	jq -e '.cpus["cpu@1"].state.hart | .priv == 1 and .wfi == true and
+		.stimecmp == "18446744073709551615" and .x[1] == "0x2000000000000001"' a.json
+	jq -e '.soc["virtio-blk@10001000"].state | .["virtqueue@0"].last_avail == 65530 and
+		.virtio.status == "0xf" and .["virtio-blk"].capacity == 32768' a.json
+	jq -e '.host.root | .path == "/srv/vm/root.img" and .["read-only"] == true and
+		.digest == "deadbeef000000000000000000000000" and
 		.instance == "cafe0000000000000000000000000000" and .written == 1234567' a.json
 	jq -e '.["memory@80000000"].reg == ["0x80000000", "0x4000000"]' a.json
 }
@@ -52,7 +55,8 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 	run -0 vminspect tree a.vms
 	grep -qF 'vendor,extra = [78 1b 79 00];  /* unknown */' <<<"$output"
 	grep -qF 'moon {  /* unknown */' <<<"$output"
-	vminspect tree --json a.vms | jq -e '.vm["vendor,extra"] == "781b7900" and .vm.state.moon.phase == "00000003"'
+	vminspect tree --json a.vms |
+		jq -e '.vm["vendor,extra"] == "781b7900" and .vm.state.moon.phase == "00000003"'
 }
 
 @test "vminspect tree: --dtb makes a whole file or none, --force replaces a regular one that is not the snapshot" {
@@ -65,7 +69,8 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 	[ "$stderr" = "vminspect: a.vms: already exists; use --force to overwrite" ]
 	for out in a.vms ./a.vms hard.vms; do
 		run -2 --separate-stderr vminspect tree --dtb $out --force a.vms
-		[ "$stderr" = "vminspect: $out: is the snapshot, not overwritten; name another file" ]
+		[ "$stderr" = \
+			"vminspect: $out: is the snapshot, not overwritten; name another file" ]
 		run -2 vminspect tree --dtb $out --force <a.vms
 	done
 	for out in soft fifo . /dev/null; do
@@ -91,9 +96,11 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 
 @test "vminspect tree: JSON loses no property to another of its name" {
 	mksnap --set /vm/state/clock guest_ns x a.vms      # the row is the property guest-ns
-	vminspect tree --json a.vms | jq -e '.vm.state.clock | .guest_ns == 5000000000 and .["/guest_ns"] == "7800"'
+	vminspect tree --json a.vms |
+		jq -e '.vm.state.clock | .guest_ns == 5000000000 and .["/guest_ns"] == "7800"'
 	mksnap --set /vm state x a.vms                     # beside the node state
-	vminspect tree --json a.vms | jq -e '.vm | .state == "7800" and .["state/"].clock.guest_ns == 5000000000'
+	vminspect tree --json a.vms |
+		jq -e '.vm | .state == "7800" and .["state/"].clock.guest_ns == 5000000000'
 }
 
 @test "vminspect tree: a file that cannot be written is named, exit 1" {

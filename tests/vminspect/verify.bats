@@ -15,7 +15,9 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 }
 
 @test "vminspect verify: the same content has the same digest at every level, and through a pipe" {
-	for level in 0 1 9 -3; do mksnap --level "$level" - | vminspect verify --json | jq -r .content; done | sort -u >digests
+	for level in 0 1 9 -3; do
+		mksnap --level "$level" - | vminspect verify --json | jq -r .content
+	done | sort -u >digests
 	[ "$(wc -l <digests)" = 1 ]
 	mksnap --pages 36 - | vminspect verify --json | jq -r .content >other
 	run ! cmp -s digests other
@@ -82,17 +84,18 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 
 # disagreements: mksnap's options | what is named
 disagreements() {
-	cat <<-'END'
-	--spoil vm|config chunk: header and configuration differ: UUID 10223344-5566-7788-99aa-bbccddeeff10, 11223344-5566-7788-99aa-bbccddeeff10
-	--arch 62|config chunk: header and configuration differ: architecture 62, machine type riscv64-1
-	--x86 --arch 243|config chunk: header and configuration differ: architecture 243, machine type x86-64-1
-	--name other|config chunk: header and configuration differ: name other, sample
-	--spoil shape|state chunk: configuration and state differ: virtio-blk@10001000: address, interrupt, slot or host resource differs
-	--set /vm vmferry,name other|state chunk: configuration and state differ: name sample, other
-	--set /vm append quiet|state chunk: configuration and state differ: append: command lines differ
-	--set /vm on-reboot exit|state chunk: configuration and state differ: on-reboot reset, exit
-	--set /host/root path /etc/shadow|state chunk: configuration and state differ: host resource root: paths differ
-	--set /host/console class disk|state chunk: configuration and state differ: host resource console: class serial, disk
+	sed -e 's/|H /|config chunk: header and configuration differ: /' \
+		-e 's/|S /|state chunk: configuration and state differ: /' <<-'END'
+	--spoil vm|H UUID 10223344-5566-7788-99aa-bbccddeeff10, 11223344-5566-7788-99aa-bbccddeeff10
+	--arch 62|H architecture 62, machine type riscv64-1
+	--x86 --arch 243|H architecture 243, machine type x86-64-1
+	--name other|H name other, sample
+	--spoil shape|S virtio-blk@10001000: address, interrupt, slot or host resource differs
+	--set /vm vmferry,name other|S name sample, other
+	--set /vm append quiet|S append: command lines differ
+	--set /vm on-reboot exit|S on-reboot reset, exit
+	--set /host/root path /etc/shadow|S host resource root: paths differ
+	--set /host/console class disk|S host resource console: class serial, disk
 	END
 }
 
@@ -100,17 +103,20 @@ disagreements() {
 	while IFS='|' read -r options what; do
 		# shellcheck disable=SC2086 # several words
 		mksnap $options a.vms
-		for command in verify info "info --json" tree "tree --config" regs "mem 0x80000000"; do
+		for command in verify info "info --json" tree "tree --config" regs \
+			"mem 0x80000000"; do
 			# shellcheck disable=SC2086
 			run -3 --separate-stderr vminspect $command a.vms
-			[[ "$stderr" == "vminspect: a.vms: $what (at byte "*")" && "$output" != *sample* ]]
+			[[ "$stderr" == "vminspect: a.vms: $what (at byte "*")" &&
+				"$output" != *sample* ]]
 			# shellcheck disable=SC2086
 			run -3 --separate-stderr vminspect $command <a.vms
 			[[ "$stderr" == *"$what (at byte "*")" ]]
 		done
 		run -3 --separate-stderr vmrun --accel soft --restore a.vms --trust-paths
 		case $what in
-		config*) [[ "$stderr" == "vmrun: a.vms: $what (at byte "*")" ]] ;;      # state comes behind the memory
+		# state comes behind the memory
+		config*) [[ "$stderr" == "vmrun: a.vms: $what (at byte "*")" ]] ;;
 		esac
 	done < <(disagreements)
 }
@@ -118,7 +124,8 @@ disagreements() {
 @test "vminspect verify: what a disk was at the pause may differ from what it was before" {
 	mksnap --set /host/root mtime 1234567 a.vms      # 8 bytes
 	vminspect verify a.vms
-	vminspect info --json a.vms | jq -e '.hosts[] | select(.name == "root").mtime_ns > 1000000000000000000'
+	vminspect info --json a.vms |
+		jq -e '.hosts[] | select(.name == "root").mtime_ns > 1000000000000000000'
 }
 
 @test "vminspect verify: JSON names kind and place of the damage, exit 3" {
@@ -126,7 +133,8 @@ disagreements() {
 	printf 'damage' | dd of=a.vms bs=1 seek=20000 conv=notrunc status=none
 	run -3 --separate-stderr vminspect verify --json a.vms
 	[ "$(jq -c '[.sound, .kind, .at > 4096]' <<<"$output")" = '[false,"corrupt",true]' ]
-	[ "$stderr" = "vminspect: $(jq -r '.what + " (at byte " + (.at | tostring) + ")"' <<<"$output")" ]
+	[ "$stderr" = \
+		"vminspect: $(jq -r '.what + " (at byte " + (.at | tostring) + ")"' <<<"$output")" ]
 }
 
 @test "vminspect verify: what is no snapshot is told from one that is cut, exit 3" {

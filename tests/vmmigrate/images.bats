@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Kernel and initrd travel with their VM, so that it can reboot where its files are not (docs/protocol.md 5, "Images").
+# Kernel and initrd travel with their VM, so that it can reboot where its files are not
+# (docs/protocol.md 5, "Images").
 load ../lib/vm
 load ../lib/move
 
@@ -51,7 +52,8 @@ reboots() {
 	reboots a
 	[ "$(cached a) $(cached b)" = "1 1" ]
 	[ "$(stat -c %a "$W"/b/state/images/*)" = 400 ]
-	[ "$(basename "$W"/b/state/images/*)" = "$(sha256sum <"$W"/b/state/images/* | cut -d' ' -f1)" ]
+	[ "$(basename "$W"/b/state/images/*)" = \
+		"$(sha256sum <"$W"/b/state/images/* | cut -d' ' -f1)" ]
 }
 
 @test "images: what the target has is not sent again; damaged, it is; the oldest ones go" {
@@ -59,10 +61,15 @@ reboots() {
 	BADDR=$LADDR
 	for what in first again damaged; do
 		start_big
-		[ $what != damaged ] || { chmod 600 "$W"/b/state/images/*; printf x | dd of="$(echo "$W"/b/state/images/*)" conv=notrunc seek=99 status=none; }
+		[ $what != damaged ] || {
+			chmod 600 "$W"/b/state/images/*
+			printf x | dd of="$(echo "$W"/b/state/images/*)" conv=notrunc seek=99 \
+				status=none
+		}
 		arrives
 		echo "$what: $BYTES bytes"
-		if [ $what = again ]; then [ "$BYTES" -lt $((12 << 20)) ]; else [ "$BYTES" -gt $((12 << 20)) ]; fi
+		if [ $what = again ]; then [ "$BYTES" -lt $((12 << 20)) ]; else [ \
+			"$BYTES" -gt $((12 << 20)) ]; fi
 		reboots b
 		away
 	done
@@ -111,7 +118,8 @@ reboots() {
 			name:"differs from the VM tree" twice:"duplicate image" \
 			bytes:"digest mismatch" gap:"expected from 0" \
 			unwanted:"unexpected image, not requested" none:"unexpected state chunk"; do
-		run -0 python3 "$TOP/tests/vmmigrate/peer.py" images "${BADDR##*:}" "$W/stream" "${how%%:*}"
+		run -0 python3 "$TOP/tests/vmmigrate/peer.py" images "${BADDR##*:}" "$W/stream" \
+			"${how%%:*}"
 		echo "$how: $output"
 		[[ $output == *"${how#*:}"* ]]
 		[ "$(cached b)" = 0 ] || [ "${how%%:*}" = none ]

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
-# kill -9 of each of the four processes of a move at each row of the hand-over table (docs/protocol.md 8), each vmrun started again
-# after it, and kill -9 of each process at each of its own points. What the row promises is asserted: who runs, what the records
-# hold, what may be started again. Each side has a listener: the one on A answers the target's questions, the one on B is started
-# again when it was killed. Whoever runs the VM writes its ticks to one file (move.bash), so a second one shows.
+# kill -9 of each of the four processes of a move at each row of the hand-over table
+# (docs/protocol.md 8), each vmrun started again after it, and kill -9 of each process at each of
+# its own points. What the row promises is asserted: who runs, what the records hold, what may be
+# started again. Each side has a listener: the one on A answers the target's questions, the one on
+# B is started again when it was killed. Whoever runs the VM writes its ticks to one file
+# (move.bash), so a second one shows.
 load ../lib/vm
 load ../lib/move
 
@@ -20,7 +22,8 @@ world() {
 	listen_b
 }
 
-# frozen SIDE POINT: the move is under way and its process of that side waits at the point; $W/at is removed to let it go on.
+# frozen SIDE POINT: the move is under way and its process of that side waits at the point; $W/at
+# is removed to let it go on.
 frozen() {
 	export VMFERRY_FAULT=$2=wait:$W/at
 	if [ "$1" = target ]; then
@@ -49,7 +52,10 @@ listen_again() { listen_b; }
 
 runs_only_on() {
 	until_true 20 runs_on "$1" || return 1
-	if [ "$1" = a ]; then until_true 20 no_vm b; else ! runs_on a; fi || { echo "both have it"; return 1; }
+	if [ "$1" = a ]; then until_true 20 no_vm b; else ! runs_on a; fi || {
+		echo "both have it"
+		return 1
+	}
 	ticks_on && ticks_right && check_on "$1"
 }
 runs_nowhere() {
@@ -59,19 +65,21 @@ runs_nowhere() {
 
 # ---- the table ----
 
-# Each row of it: the point at which the move stands still, the records then, and who runs.
+# Each row of it: the point at which the move is stopped, the records then, and who runs.
 declare -gA POINT=(
-	[agreed]="source vmmigrate.source.agreed" [pre-copy]="source vmmigrate.source.round" [paused]="source vmmigrate.source.paused"
+	[agreed]="source vmmigrate.source.agreed" [pre-copy]="source vmmigrate.source.round" \
+	[paused]="source vmmigrate.source.paused"
 	[ready]="source vmmigrate.source.ready-heard" [released]="source vmmigrate.source.released"
 	[owned]="target vmmigrate.target.started" [running]="source vmmigrate.source.running-heard"
 )
 declare -gA RECORDS=(
-	[agreed]="- -" [pre-copy]="moving -" [paused]="moving -" [ready]="moving ready" [released]="released ready"
+	[agreed]="- -" [pre-copy]="moving -" [paused]="moving -" [ready]="moving ready" \
+	[released]="released ready"
 	[owned]="released owned" [running]="released owned"
 )
 declare -gA RUNS=([agreed]=a [pre-copy]=a [owned]=b [running]=b)
 
-# stage ROW: the move stands still in that row; a save of web from before it is in $W/before.vms.
+# stage ROW: the move is stopped in that row; a save of web from before it is in $W/before.vms.
 stage() {
 	world
 	on_a vmsnap --quiet web "$W/before.vms"
@@ -92,13 +100,21 @@ stage() {
 records_right() { record_holds a "$BADDR" && record_holds b "$ASK"; }
 record_holds() {
 	local f=$W/$1/state/moves/$UUID.json
-	[ ! -e "$f" ] || jq -e --arg vm "$UUID" --arg move "$MOVE" --arg peer "$2" '.vm == $vm and .move == $move and .name == "web" and
-		.peer == $peer and .generation == (if .state == "owned" or .state == "moved" then 1 else 0 end)' "$f" >/dev/null || { cat "$f"; return 1; }
+	[ ! -e "$f" ] || jq -e --arg vm "$UUID" --arg move "$MOVE" --arg peer "$2" \
+		'.vm == $vm and .move == $move and .name == "web" and
+		.peer == $peer and .generation ==
+			(if .state == "owned" or .state == "moved" then 1 else 0 end)' \
+		"$f" >/dev/null || {
+		cat "$f"
+		return 1
+	}
 }
 
-# again HOST HOW [options]: a vmrun of that VM is started once more there, by its kernel or from the save. Its pid in $AGAIN.
+# again HOST HOW [options]: a vmrun of that VM is started once more there, by its kernel or from
+# the save. Its pid in $AGAIN.
 again() {
-	local host=$1 from=(--kernel "$STEP" --append "pages=64 tick=1000" --memory 32M --uuid "$UUID")
+	local host=$1 from=(--kernel "$STEP" --append "pages=64 tick=1000" --memory 32M \
+		--uuid "$UUID")
 	[ "$2" = kernel ] || from=(--restore "$W/before.vms")
 	shift 2
 	exec_on "$host" vmrun --name web "${from[@]}" "$@" >"$W/again.log" 2>&1 </dev/null 3>&- &
@@ -106,28 +122,39 @@ again() {
 	PIDS+=("$AGAIN")
 }
 
-# again_refused HOST HOW STATUS TEXT: it ends at once, and says why. It would write to the file that web writes to.
+# again_refused HOST HOW STATUS TEXT: it ends at once, and says why. It would write to the file
+# that web writes to.
 again_refused() {
 	local rc=0
 	again "$1" "$2" --serial "file:$W/both.out"
 	wait_gone 10 "$AGAIN" && { wait "$AGAIN" || rc=$?; }
-	[ "$rc" = "$3" ] && grep -qF -- "$4" "$W/again.log" || { echo "started again on $1 by $2: $rc, not $3"; cat "$W/again.log"; return 1; }
+	[ "$rc" = "$3" ] && grep -qF -- "$4" "$W/again.log" || {
+		echo "started again on $1 by $2: $rc, not $3"
+		cat "$W/again.log"
+		return 1
+	}
 }
 # again_paused HOST HOW: it is let start, and ended in order.
 again_paused() {
 	again "$1" "$2" --serial none --paused
 	until_true 10 started_or_not "$1" "$AGAIN"
-	"on_$1" vmrun ctl web quit >/dev/null && wait "$AGAIN" || { echo "not started again on $1 by $2"; cat "$W/again.log"; return 1; }
+	"on_$1" vmrun ctl web quit >/dev/null && wait "$AGAIN" || {
+		echo "not started again on $1 by $2"
+		cat "$W/again.log"
+		return 1
+	}
 }
 # again_runs HOST HOW: nobody else runs it: it is let run, and runs.
 again_runs() {
 	rm -f "$W/again.out"
 	again "$1" "$2" --serial "file:$W/again.out"
-	wait_line 10 'tick [0-9]' "$W/again.out" && "on_$1" vmrun ctl web quit >/dev/null && wait "$AGAIN" ||
+	wait_line 10 'tick [0-9]' "$W/again.out" && "on_$1" vmrun ctl web quit >/dev/null &&
+		wait "$AGAIN" ||
 		{ echo "does not run again on $1 by $2"; cat "$W/again.log"; return 1; }
 }
 
-# restart HOST VERDICT: what a vmrun of that VM is told when it is started again there, now. "moving": things are changing.
+# restart HOST VERDICT: what a vmrun of that VM is told when it is started again there, now.
+# "moving": things are changing.
 restart() {
 	local how
 	for how in kernel restore; do
@@ -136,17 +163,26 @@ restart() {
 		allowed) again_paused "$1" $how ;;
 		runs) again_runs "$1" $how ;;
 		taken) again_refused "$1" $how 3 "web: already running (pid $(vm_pid "$1")," ;;
-		released) again_refused "$1" $how 5 "web: released to $BADDR (move $MOVE) and may run there: see vmmigrate status web" ;;
+		released)
+			again_refused "$1" $how 5 \
+				"web: released to $BADDR (move $MOVE) and may run there: see vmmigrate status web"
+			;;
 		moved) again_refused "$1" $how 5 "web: owned by peer $BADDR (move $MOVE: moved)" ;;
-		returned) again_refused "$1" $how 5 "web: owned by peer $ASK (move $MOVE: returned)" ;;
-		ready) again_refused "$1" $how 5 "ownership of the VM is unresolved: READY for move $MOVE from $ASK: see vmmigrate status web" ;;
+		returned)
+			again_refused "$1" $how 5 "web: owned by peer $ASK (move $MOVE: returned)"
+			;;
+		ready)
+			again_refused "$1" $how 5 \
+				"ownership of the VM is unresolved: READY for move $MOVE from $ASK: see vmmigrate status web"
+			;;
 		*) false ;;
 		esac || { echo "restart on $1: $2: $(records)"; return 1; }
 	done
 }
 
-# row ROW KILLED EXIT RUNS RECORDS NOW_A NOW_B THEN_A THEN_B: in that row that process is killed, each vmrun is started again (NOW), all
-# others go on; the move ends with EXIT (- when it was the one), who RUNS then (- nobody), with those records and, started again once more, THEN.
+# row ROW KILLED EXIT RUNS RECORDS NOW_A NOW_B THEN_A THEN_B: in that row that process is killed,
+# each vmrun is started again (NOW), all others go on; the move ends with EXIT (- when it was the
+# one), who RUNS then (- nobody), with those records and, started again once more, THEN.
 row() {
 	local was
 	stage "$1"
@@ -180,7 +216,8 @@ moved_away() {
 	[ "$rc" = 20 ]
 }
 
-# After a row in which the source's vmmigrate was killed and the VM has moved: the source never runs it again by itself; `resume` closes the books.
+# After a row in which the source's vmmigrate was killed and the VM has moved: the source never
+# runs it again by itself; `resume` closes the books.
 resumed() {
 	stands_on a
 	[ "$(on_a vmrun ctl web query-status | jq -r .status)" = postmigrate ]
@@ -290,7 +327,7 @@ resumed() {
 # What follows is between processes alone: the accelerator takes no part in it.
 # bats file_tags=slow
 
-@test "move, READY: without an answer the target keeps the VM, says in doubt, and resolve --disown discards it" {
+@test "move, READY: without an answer the VM stays unresolved, resolve --disown discards it" {
 	start_web
 	listen_b
 	ASK=127.0.0.1:1
@@ -311,7 +348,7 @@ resumed() {
 	runs_only_on a
 }
 
-@test "move, RELEASED: without an answer both stand, status says so on both sides, and resume settles it" {
+@test "move, RELEASED: without an answer both stay paused, status says so, resume resolves it" {
 	start_web
 	listen_b
 	ASK=127.0.0.1:1
@@ -403,11 +440,11 @@ dies_at() {
 	wait "$BL" || true
 	listen_again
 	if record_is a released; then run on_a vmmigrate resume web; fi
-	until_true 20 settled
+	until_true 20 resolved
 	ticks_on
 	ticks_right
 }
-settled() {
+resolved() {
 	case $(records) in
 	"- -" | "aborted -" | "aborted returned" | "retaken returned") runs_on a && no_vm b ;;
 	"moved owned") runs_on b && no_vm a ;;

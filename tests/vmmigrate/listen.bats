@@ -42,7 +42,8 @@ listens_at() { ss -ltnp | grep "pid=$1," | grep -oE '127.0.0.1:[0-9]+' | head -n
 
 @test "vmmigrate --answer: without a descriptor for a peer it does not spin, and serves it when there is one" {
 	need_faults
-	export ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0      # leaks are not to be found under ptrace
+	# leaks are not to be found under ptrace
+	export ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0
 	start_web
 	listen_b
 	VMFERRY_FAULT=vmmigrate.source.agreed=wait:$W/agreed exec_on a \
@@ -115,7 +116,8 @@ listens_at() { ss -ltnp | grep "pid=$1," | grep -oE '127.0.0.1:[0-9]+' | head -n
 	PIDS+=("$!")
 	until_true 10 eval "grep -q 'listening on' $W/b.log || ! kill -0 $!"
 	grep -q 'listening on' "$W/b.log" || skip "no mounts here"
-	peer fill "$(port_in "$W/b.log")" "$W/tree" "$UUID" $((128 << 20)) "$W/go" 31 1 >"$W/peer" 2>&1 3>&- &
+	peer fill "$(port_in "$W/b.log")" "$W/tree" "$UUID" $((128 << 20)) "$W/go" 31 1 >"$W/peer" \
+		2>&1 3>&- &
 	local p=$!
 	PIDS+=("$p")
 	wait_line 20 AGREE "$W/peer"

@@ -22,7 +22,8 @@ teardown() { vm_teardown; }
 	check_on b
 	records_are moved owned
 	[ "$(jq .generation "$W/b/state/moves/$UUID.json")" = 1 ]
-	jq -es 'map(select(.event == "moved"))[0] | .alive and .downtime_ms > 0 and .rounds >= 1 and .resent == 0' "$W/move.err"
+	jq -es 'map(select(.event == "moved"))[0] | .alive and .downtime_ms > 0 and .rounds >= 1 and
+		.resent == 0' "$W/move.err"
 }
 
 @test "vmmigrate: twenty moves in a row, to and fro, while the guest writes" {
@@ -31,8 +32,16 @@ teardown() { vm_teardown; }
 	local to_a=${LADDR:?}
 	listen_b
 	for i in $(seq 10); do
-		on_a vmmigrate web "$BADDR" --audit 2>"$W/move.err" || { echo "move $i there"; cat "$W/move.err" "$W/b.log"; return 1; }
-		on_b vmmigrate web "$to_a" --compress 2>"$W/move.err" || { echo "move $i back"; cat "$W/move.err" "$W/a.log"; return 1; }
+		on_a vmmigrate web "$BADDR" --audit 2>"$W/move.err" || {
+			echo "move $i there"
+			cat "$W/move.err" "$W/b.log"
+			return 1
+		}
+		on_b vmmigrate web "$to_a" --compress 2>"$W/move.err" || {
+			echo "move $i back"
+			cat "$W/move.err" "$W/a.log"
+			return 1
+		}
 	done
 	ticks_on
 	ticks_right
@@ -42,15 +51,24 @@ teardown() { vm_teardown; }
 }
 
 @test "vmmigrate: four harts that write all the time, to and fro" {
-	start_vm web --kernel "$STEP" --append "pages=1024 tick=1000" --memory 32M --cpus 4 --serial "file:$W/both.out"
+	start_vm web --kernel "$STEP" --append "pages=1024 tick=1000" --memory 32M --cpus 4 \
+		--serial "file:$W/both.out"
 	wait_line 20 'tick 3$' "$W/both.out"
 	UUID=$(on_a vmrun ctl web query-uuid | jq -r .UUID)
 	listen a 127.0.0.1:0 -- --serial "file:$W/both.out"
 	to_a=${LADDR:?}
 	listen_b
 	for i in 1 2 3; do
-		on_a vmmigrate web "$BADDR" 2>"$W/move.err" || { echo "move $i there"; cat "$W/move.err" "$W/b.log"; return 1; }
-		on_b vmmigrate web "$to_a" 2>"$W/move.err" || { echo "move $i back"; cat "$W/move.err" "$W/a.log"; return 1; }
+		on_a vmmigrate web "$BADDR" 2>"$W/move.err" || {
+			echo "move $i there"
+			cat "$W/move.err" "$W/b.log"
+			return 1
+		}
+		on_b vmmigrate web "$to_a" 2>"$W/move.err" || {
+			echo "move $i back"
+			cat "$W/move.err" "$W/a.log"
+			return 1
+		}
 	done
 	ticks_on
 	ticks_right
@@ -134,7 +152,8 @@ teardown() { vm_teardown; }
 
 @test "vmmigrate: a target that has a VM of that name refuses in words, exit 4, the VM runs on" {
 	start_web
-	exec_on b vmrun --name web --kernel "$STEP" --memory 32M --serial none --paused >"$W/other.log" 2>&1 </dev/null 3>&- &
+	exec_on b vmrun --name web --kernel "$STEP" --memory 32M --serial none \
+		--paused >"$W/other.log" 2>&1 </dev/null 3>&- &
 	PIDS+=("$!")
 	until_true 10 on_b vmrun ctl web query-status
 	listen_b
@@ -148,7 +167,8 @@ teardown() { vm_teardown; }
 
 @test "vmmigrate: a target that can't reach a disk refuses by its name, exit 4, the VM runs on" {
 	truncate -s 1M "$W/disk"
-	start_vm web --kernel "$STEP" --append "pages=256 tick=100" --memory 32M --serial "file:$W/both.out" --disk "root=$W/disk"
+	start_vm web --kernel "$STEP" --append "pages=256 tick=100" --memory 32M \
+		--serial "file:$W/both.out" --disk "root=$W/disk"
 	UUID=$(on_a vmrun ctl web query-uuid | jq -r .UUID)
 	listen_b
 	move
@@ -160,7 +180,8 @@ teardown() { vm_teardown; }
 
 @test "vmmigrate: a disk is locked by whoever runs the VM" {
 	truncate -s 1M "$W/disk"
-	start_vm web --kernel "$STEP" --append "pages=256 tick=100" --memory 32M --serial "file:$W/both.out" --disk "root=$W/disk"
+	start_vm web --kernel "$STEP" --append "pages=256 tick=100" --memory 32M \
+		--serial "file:$W/both.out" --disk "root=$W/disk"
 	UUID=$(on_a vmrun ctl web query-uuid | jq -r .UUID)
 	listen b 127.0.0.1:0 -- --serial "file:$W/both.out" --disk "root=$W/disk"
 	BADDR=$LADDR
@@ -200,10 +221,12 @@ teardown() { vm_teardown; }
 @test "vmmigrate --max-rounds: a guest that writes faster than the way is moves all the same, and the report says so" {
 	start_web
 	listen_b --once
-	# 4 MiB take a quarter of a second: no machine is so busy that the guest has written nothing then
+	# 4 MiB take a quarter of a second: no machine is so busy that the guest has written
+	# nothing then
 	move --max-rounds 2 --max-downtime 1us --bandwidth 16M --progress json
 	moved 0
-	jq -es 'map(select(.event == "moved"))[0] | .rounds == 2 and (.converged | not)' "$W/move.err"
+	jq -es 'map(select(.event == "moved"))[0] | .rounds == 2 and (.converged | not)' \
+		"$W/move.err"
 	ticks_right
 	check_on b
 }
@@ -212,9 +235,13 @@ teardown() { vm_teardown; }
 	start_web
 	listen_b
 	port=${BADDR##*:}
-	for i in 1 2 3; do head -c 4096 /dev/urandom | timeout 5 socat - "TCP:127.0.0.1:$port" >/dev/null || true; done
+	for i in 1 2 3; do
+		head -c 4096 /dev/urandom | timeout 5 socat - "TCP:127.0.0.1:$port" >/dev/null ||
+			true
+	done
 	printf 'GET / HTTP/1.0\r\n\r\n' | timeout 5 socat - "TCP:127.0.0.1:$port" >/dev/null || true
-	printf '\x89VMM\r\n\x1a\n\0\0\0\0\0\0\0\0garbage behind a good preamble, long enough to be a header' |
+	printf '\x89VMM\r\n\x1a\n\0\0\0\0\0\0\0\0%s' \
+		'garbage behind a good preamble, long enough to be a header' |
 		timeout 5 socat - "TCP:127.0.0.1:$port" >/dev/null || true
 	exec 8<>"/dev/tcp/127.0.0.1/$port"      # says nothing
 	move
@@ -271,7 +298,9 @@ both_families() {
 	local port
 	port=$(port_in "$1")
 	grep -q "listening on 127.0.0.1:$port " "$1" && grep -q "listening on \[::1\]:$port " "$1"
-	python3 -c 'import socket, sys; [socket.create_connection((h, int(sys.argv[1])), 5) for h in ("127.0.0.1", "::1")]' "$port"
+	python3 -c 'import socket, sys
+for host in ("127.0.0.1", "::1"):
+	socket.create_connection((host, int(sys.argv[1])), 5)' "$port"
 }
 
 @test "vmmigrate: --listen :0 serves IPv4 and IPv6 at one port" {
@@ -287,7 +316,8 @@ both_families() {
 	sysctl -qw net.ipv4.ip_local_port_range='40000 40003'
 	python3 -c '
 	import socket, signal
-	taken = [socket.create_server(("::1", p), family=socket.AF_INET6) for p in (40000, 40001, 40002)]
+	taken = [socket.create_server(("::1", p), family=socket.AF_INET6)
+		 for p in (40000, 40001, 40002)]
 	print("taken", flush=True)
 	signal.pause()' >taken &
 	holder=$!
@@ -295,7 +325,9 @@ both_families() {
 	vmmigrate --listen :40001 2>refused && exit 1
 	for i in 1 2 3 4 5; do
 		vmmigrate --listen :0 2>log.$i & pid=$!
-		until [ "$(grep -c 'listening on' log.$i)" = 2 ] || ! kill -0 $pid 2>/dev/null; do sleep 0.02; done
+		until [ "$(grep -c 'listening on' log.$i)" = 2 ] || ! kill -0 $pid 2>/dev/null; do
+			sleep 0.02
+		done
 		kill $pid
 		wait $pid || exit 1
 		cat log.$i

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # bats file_tags=slow,accel
-# vmmigrate between two hosts as hosts are: network, mount and PID namespaces of their own, joined by a veth.
+# vmmigrate between two hosts as hosts are: network, mount and PID namespaces of their own, joined
+# by a veth.
 load ../lib/vm
 load ../lib/move
 load ../lib/netns
@@ -15,7 +16,8 @@ teardown() {
 }
 
 web_on_a() {
-	exec_on a vmrun --name web --kernel "$STEP" --append "pages=1024 tick=1000 pace=20" --memory 32M --serial "file:$W/both.out" \
+	exec_on a vmrun --name web --kernel "$STEP" --append "pages=1024 tick=1000 pace=20" \
+		--memory 32M --serial "file:$W/both.out" \
 		>"$W/web.log" 2>&1 </dev/null 3>&- &
 	PIDS+=("$!")
 	until_true 20 on_a vmrun ctl web query-status
@@ -28,8 +30,16 @@ web_on_a() {
 	listen a 10.71.0.1:4649 --insecure -- --serial "file:$W/both.out"
 	listen b 10.71.0.2:4649 --insecure -- --serial "file:$W/both.out"
 	for i in $(seq 10); do
-		on_a vmmigrate --insecure web 10.71.0.2 2>"$W/move.err" || { echo "move $i there"; cat "$W/move.err" "$W/b.log"; return 1; }
-		on_b vmmigrate --insecure web 10.71.0.1 2>"$W/move.err" || { echo "move $i back"; cat "$W/move.err" "$W/a.log"; return 1; }
+		on_a vmmigrate --insecure web 10.71.0.2 2>"$W/move.err" || {
+			echo "move $i there"
+			cat "$W/move.err" "$W/b.log"
+			return 1
+		}
+		on_b vmmigrate --insecure web 10.71.0.1 2>"$W/move.err" || {
+			echo "move $i back"
+			cat "$W/move.err" "$W/a.log"
+			return 1
+		}
 	done
 	n=$(last_tick "$W/both.out")
 	until_true 20 tick_above "$W/both.out" $((n + 1))
@@ -47,8 +57,10 @@ web_on_a() {
 	move --insecure --bandwidth 1M
 	wait_line 10 'incoming from' "$W/b.log"
 	until_true 20 record_is a moving
-	# Cut: a reset where the kernel can do that at once, else a link that is dead, which takes its 30 s.
-	ip netns exec "${NETNS}a" ss -K dport = :4649 >/dev/null 2>&1 || ip -n "${NETNS}b" link set "${NETNS}b" down
+	# Cut: a reset where the kernel can do that at once, else a link that is dead, which takes
+	# its 30 s.
+	ip netns exec "${NETNS}a" ss -K dport = :4649 >/dev/null 2>&1 ||
+		ip -n "${NETNS}b" link set "${NETNS}b" down
 	moved 4
 	n=$(last_tick "$W/both.out")
 	until_true 20 tick_above "$W/both.out" $((n + 1))
@@ -58,7 +70,8 @@ web_on_a() {
 }
 no_arrival() { ! on_b vmrun ctl web query-status >/dev/null 2>&1; }
 
-# settled_by_listener [move options]: vmmigrate dies after RELEASED; a listener of its host knows of that.
+# settled_by_listener [move options]: vmmigrate dies after RELEASED; a listener of its host knows
+# of that.
 settled_by_listener() {
 	need_faults
 	web_on_a

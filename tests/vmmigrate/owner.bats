@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-# Who runs the VM when people and processes do what nobody planned (docs/protocol.md 7 and 8): attempts that overlap, onward moves,
-# answers that come while a human reads, sockets elsewhere, replays, disks that fail.
+# Who runs the VM when people and processes do what nobody planned (docs/protocol.md 7 and 8):
+# attempts that overlap, onward moves, answers that come while a human reads, sockets elsewhere,
+# replays, disks that fail.
 load ../lib/vm
 load ../lib/move
 load ../lib/hosts
@@ -18,7 +19,8 @@ slow_vmrun() {
 	chmod +x "$W/spawn"
 }
 
-# released_and_forgotten: web is released to B, where it stands READY or runs; A's vmmigrate has died.
+# released_and_forgotten: web is released to B, where it is READY or runs; A's vmmigrate has
+# died.
 released_and_forgotten() {
 	need_faults
 	VMFERRY_FAULT=vmmigrate.source.released=kill move --ask "$ASK"
@@ -46,7 +48,8 @@ kill_listener() {
 		local from=a at=$BADDR n
 		[ $to = b ] || from=b at=$AADDR
 		n=$(grep -c 'incoming from' "$W/$to.log" || true)
-		exec_on $from env --default-signal=INT vmmigrate web "$at" >"$W/first" 2>&1 </dev/null 3>&- &
+		exec_on $from env --default-signal=INT vmmigrate web "$at" >"$W/first" 2>&1 \
+			</dev/null 3>&- &
 		MV=$!
 		until_true 10 eval "[ \$(grep -c 'incoming from' $W/$to.log) -gt $n ]"
 		kill -INT "$MV"
@@ -101,10 +104,12 @@ kill_listener() {
 	kill_listener
 	record_is b ready
 	export -f exec_on on_b
-	# While he reads: somebody at the target settles it by his own word.
-	MEANWHILE="on_b vmmigrate resolve web --own --peer-is-dead --yes; on_b setsid vmmigrate --listen $BADDR >$W/b2.log 2>&1 </dev/null 3>&- &
+	# While he reads: somebody at the target resolves it.
+	MEANWHILE="on_b vmmigrate resolve web --own --peer-is-dead --yes
+		on_b setsid vmmigrate --listen $BADDR >$W/b2.log 2>&1 </dev/null 3>&- &
 		until grep -q listening $W/b2.log; do command sleep 0.05; done"
-	run in_tty web env VMFERRY_RUNTIME_DIR="$W/a/run" VMFERRY_STATE_DIR="$W/a/state" vmmigrate resolve web --own --peer-is-dead
+	run in_tty web env VMFERRY_RUNTIME_DIR="$W/a/run" VMFERRY_STATE_DIR="$W/a/state" vmmigrate \
+		resolve web --own --peer-is-dead
 	[ "$status" = 5 ] || { echo "status $status: $output"; cat "$W/tty.out"; return 1; }
 	grep -q 'cannot be queried' "$W/tty.out"
 	grep -q 'would run twice' "$W/tty.out"
@@ -128,8 +133,10 @@ kill_listener() {
 	wait "$MV" || true
 	records_are released ready
 	MOVE=$(move_id b)
-	MEANWHILE="python3 '$TOP/tests/vmmigrate/peer.py' state $(port_of "$ASK") $UUID $MOVE web target >$W/heard"
-	run -2 in_tty no env VMFERRY_RUNTIME_DIR="$W/a/run" VMFERRY_STATE_DIR="$W/a/state" vmmigrate resolve web --own --peer-is-dead
+	MEANWHILE="python3 '$TOP/tests/vmmigrate/peer.py' state $(port_of \
+		"$ASK") $UUID $MOVE web target >$W/heard"
+	run -2 in_tty no env VMFERRY_RUNTIME_DIR="$W/a/run" VMFERRY_STATE_DIR="$W/a/state" \
+		vmmigrate resolve web --own --peer-is-dead
 	[ "$(cat "$W/heard")" = undecided ]
 	record_is a released
 	[ "$(peer state "$(port_of "$ASK")" "$UUID" "$MOVE" web target)" = released ]
@@ -140,7 +147,7 @@ kill_listener() {
 	ticks_right
 }
 
-@test "a source that was silent for one VM in doubt delays no other" {
+@test "a source that was silent for one unresolved VM delays no other" {
 	need_faults
 	start_web
 	listen a 127.0.0.1:0
@@ -154,25 +161,30 @@ kill_listener() {
 	until_true 10 eval "ss -ltnp | grep -q pid=$HOLE,"
 	local hole
 	hole=$(ss -ltnp | grep "pid=$HOLE," | grep -oE '127.0.0.1:[0-9]+' | head -n 1)
-	VMFERRY_FAULT=vmmigrate.source.ready-heard=kill on_a vmmigrate --ask "$hole" other "$BADDR" || true
+	VMFERRY_FAULT=vmmigrate.source.ready-heard=kill on_a vmmigrate --ask "$hole" other \
+		"$BADDR" || true
 	on_a vmrun ctl other quit
-	VMFERRY_FAULT=vmmigrate.source.released=kill on_a vmmigrate --ask "$ASK" web "$BADDR" || true
+	VMFERRY_FAULT=vmmigrate.source.released=kill on_a vmmigrate --ask "$ASK" web "$BADDR" ||
+		true
 	until_true 15 record_is b owned
 	runs_only_on_b
 }
 runs_only_on_b() { until_true 20 runs_on b && ticks_on && ticks_right; }
 
-@test "VMs whose control socket is elsewhere are moved, asked about, resumed and settled like any other" {
+@test "VMs whose control socket is elsewhere are moved, asked about, resumed and resolved like any other" {
 	need_faults
-	start_vm web --control "$W/x.sock" --kernel "$STEP" --append "pages=256 tick=1000 pace=20" --memory 32M --serial "file:$W/both.out" &
+	start_vm web --control "$W/x.sock" --kernel "$STEP" --append "pages=256 tick=1000 pace=20" \
+		--memory 32M --serial "file:$W/both.out" &
 	until_true 20 vmrun ctl "$W/x.sock" query-status
 	wait_line 20 'tick 3$' "$W/both.out"
 	UUID=$(vmrun ctl "$W/x.sock" query-uuid | jq -r .UUID)
 	listen a 127.0.0.1:0
 	ASK=$LADDR
 	listen b 127.0.0.1:0 -- --serial "file:$W/both.out" --control "$W/y.sock"
-	VMFERRY_FAULT=vmmigrate.source.released=kill on_a vmmigrate --ask "$ASK" "$W/x.sock" "$LADDR" || true
-	until_true 20 record_is b owned      # the target asked, and the listener on A knew its vmrun
+	VMFERRY_FAULT=vmmigrate.source.released=kill on_a vmmigrate --ask "$ASK" "$W/x.sock" \
+		"$LADDR" || true
+	# the target asked, and the listener on A knew its vmrun
+	until_true 20 record_is b owned
 	run -0 on_a vmmigrate status
 	[[ $output == *"web: released"*"vmrun running"* ]]
 	run -0 on_a vmmigrate resume "$W/x.sock"
@@ -252,7 +264,7 @@ runs_only_on_b() { until_true 20 runs_on b && ticks_on && ticks_right; }
 	moved 0
 	runs_only_on_b
 }
-# vmrun stands still inside START and answers nobody: what its guest has written tells.
+# vmrun is stopped inside START and answers nobody: what its guest has written tells.
 running_hosts_quick() {
 	local n
 	n=$(last_tick "$W/both.out")
@@ -290,12 +302,17 @@ running_hosts_quick() {
 	[ "$n" -ge 1 ]
 }
 
+# ended_or_leased PID: the saver has ended, or has its lease
+ended_or_leased() {
+	! kill -0 "$1" 2>/dev/null ||
+		[ "$(vmrun ctl web query-status | jq -r '.["vmferry-lease"]')" != null ]
+}
 @test "a saver that was killed leaves its lease at once, whatever requests of its are queued" {
 	start_web
 	for i in $(seq 20); do
 		vmsnap --quiet web >/dev/null &
 		local p=$!
-		until_true 10 eval "! kill -0 $p 2>/dev/null || [ \"\$(vmrun ctl web query-status | jq -r '.[\"vmferry-lease\"]')\" != null ]"
+		until_true 10 ended_or_leased "$p"
 		kill -9 "$p" 2>/dev/null || true
 		wait "$p" || true
 		vmsnap --quiet --force web "$W/s.vms"
@@ -313,7 +330,8 @@ running_hosts_quick() {
 
 # ---- state folders that fail ----
 
-# failing HOST FAULTS EXIT RECORDS: a move with these faults in the vmrun of that host. Called where `set -e` does not hold.
+# failing HOST FAULTS EXIT RECORDS: a move with these faults in the vmrun of that host. Called
+# where `set -e` does not hold.
 failing() {
 	need_faults
 	[ "$1" = b ] || export VMFERRY_FAULT=$2
@@ -329,12 +347,16 @@ failing() {
 	ticks_on && ticks_right
 }
 
-# failing_at_any_step HOST RECORD EXIT RECORDS COMMAND...: that record cannot be written there, whichever
-# step of it fails, and COMMAND holds then.
+# failing_at_any_step HOST RECORD EXIT RECORDS COMMAND...: that record cannot be written there,
+# whichever step of it fails, and COMMAND holds then.
 failing_at_any_step() {
 	local step
 	for step in write fsync rename fsync-folder; do
-		failing "$1" "moves.$2.$step=hit" "$3" "$4" && "${@:5}" || { echo "at $step"; cat "$W/move.err"; return 1; }
+		failing "$1" "moves.$2.$step=hit" "$3" "$4" && "${@:5}" || {
+			echo "at $step"
+			cat "$W/move.err"
+			return 1
+		}
 		vm_teardown || true
 		setup
 	done

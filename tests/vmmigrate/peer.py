@@ -1,20 +1,26 @@
 # SPDX-License-Identifier: MIT
 """A peer that speaks the protocol of a move from docs/protocol.md alone, as far as tests need it.
 
-  peer.py query PORT VM NAME SECONDS   QUERYs about moves that never were, as fast as they go; prints how many were answered
+  peer.py query PORT VM NAME SECONDS   QUERYs about moves that never were, as fast as they go;
+                                       prints how many were answered
   peer.py state PORT VM MOVE NAME FROM one QUERY; prints the state
   peer.py go PORT VM MOVE GENERATION   one GO; prints the type and, of an ANSWER, the state
-  peer.py replay PORT FILE             what a source once sent, again; prints the types of the messages that come back, and reasons
-  peer.py images PORT FILE HOW         the same as another move, with images that are not what HELLO says (IMAGES below); prints likewise
+  peer.py replay PORT FILE             what a source once sent, again; prints the types of the
+                                       messages that come back, and reasons
+  peer.py images PORT FILE HOW         the same as another move, with images that are not what HELLO
+                                       says (IMAGES below); prints likewise
   peer.py idle PORT N FILE             N connections that say nothing, kept until FILE exists
   peer.py beside PORT VM MOVE NAME FROM N
-                                       as state, beside N connections that say nothing; prints how many of them were open still
+                                       as state, beside N connections that say nothing; prints how
+                                       many of them were open still
   peer.py fill PORT TREE VM SIZE FILE N...
-                                       a source with one region of SIZE bytes, none of them populated as it says, and the tree
-                                       in TREE: prints AGREE and waits for FILE. Then N chunks of 2 MiB and a ROUND, and again;
-                                       prints what is answered to each
-  peer.py resend                       a target: prints its port, takes one move and asks for its first chunk again and again;
-                                       prints how often it was sent again, and what ended that
+                                       a source with one region of SIZE bytes, none of them
+                                       populated as it says, and the tree in TREE: prints AGREE,
+                                       waits for FILE. Then N chunks of 2 MiB and a ROUND, and
+                                       again; prints what is answered to each
+  peer.py resend                       a target: prints its port, takes one move and asks for its
+                                       first chunk again and again; prints how often it was sent
+                                       again, and what ended that
 """
 import json
 import os
@@ -36,7 +42,8 @@ PAGE, BATCH = 4096, 512
 
 
 def chunk(kind, payload, encoding=0):
-    head = b"VMSc" + struct.pack("<HHHHIQQQ", kind, 1, encoding, 0, 0, len(payload), xxh3_64(payload), 0)
+    head = b"VMSc" + struct.pack("<HHHHIQQQ", kind, 1, encoding, 0, 0, len(payload),
+                                 xxh3_64(payload), 0)
     return head + struct.pack("<Q", xxh3_64(head)) + payload
 
 
@@ -45,12 +52,14 @@ def control(**m):
 
 
 def pages_chunk():
-    """The first pages of region 0, as many as a chunk may have, all alike: small when compressed."""
+    """The first pages of region 0, as many as a chunk may have, all alike: small when
+    compressed."""
     page = b"\xa5" * PAGE
     with tempfile.NamedTemporaryFile() as f:
         f.write(page * BATCH)
         f.flush()
-        data = subprocess.run(["zstd", "-q", "-c", f.name], check=True, stdout=subprocess.PIPE).stdout
+        data = subprocess.run(["zstd", "-q", "-c", f.name], check=True,
+                              stdout=subprocess.PIPE).stdout
     tables = struct.pack("<QII", 0, BATCH, 1) + struct.pack("<Q", xxh3_64(page)) * BATCH
     head = struct.pack("<IIIIQ", 1, BATCH, len(data), 0, xxh3_64(tables))
     return chunk(PAGES, head + tables + data, encoding=1)
@@ -96,13 +105,15 @@ def ask(port, **m):
 def query(port, vm, name, seconds):
     end, n = time.monotonic() + float(seconds), 0
     while time.monotonic() < end:
-        m = ask(int(port), type="QUERY", vm=vm, move=str(uuid.uuid4()), name=name, generation=0, **{"from": "target"})
+        m = ask(int(port), type="QUERY", vm=vm, move=str(uuid.uuid4()), name=name, generation=0,
+                **{"from": "target"})
         n += m["type"] == "ANSWER"
     print(n)
 
 
 def state(port, vm, move, name, side):
-    print(ask(int(port), type="QUERY", vm=vm, move=move, name=name, generation=0, **{"from": side})["state"])
+    print(ask(int(port), type="QUERY", vm=vm, move=move, name=name, generation=0,
+              **{"from": side})["state"])
 
 
 def go(port, vm, move, generation):
@@ -161,7 +172,8 @@ IMAGES = {
     "name": (lambda i: [dict(x, name="console") for x in i], None),
     "twice": (lambda i: i + i, None),
     "bytes": (None, lambda b: b[:-1] + bytes([b[-1] ^ 1])),
-    "gap": (None, lambda b: b[:256] + struct.pack("<Q", struct.unpack("<Q", b[256:264])[0] + 1) + b[264:]),
+    "gap": (None, lambda b: b[:256] + struct.pack("<Q", struct.unpack("<Q", b[256:264])[0] + 1)
+            + b[264:]),
     "unwanted": (lambda i: [], None),
     "none": (None, lambda b: None),
 }
@@ -222,8 +234,9 @@ def fill(port, tree, vm, size, path, *counts):
         config = f.read()
     sock = connect(int(port), 60)
     regions = [{"id": 0, "size": int(size), "populated": 0}]
-    sock.sendall(control(type="HELLO", vm=vm, move=str(uuid.uuid4()), name="web", generation=0, creator="peer.py",
-                         ask="127.0.0.1:1", page_size=PAGE, audit=False, needs=[], regions=regions, extents=[]))
+    sock.sendall(control(type="HELLO", vm=vm, move=str(uuid.uuid4()), name="web", generation=0,
+                         creator="peer.py", ask="127.0.0.1:1", page_size=PAGE, audit=False,
+                         needs=[], regions=regions, extents=[]))
     sock.sendall(chunk(CONFIG, config))
     m = message(sock)
     print(m["type"], m["accept"], m.get("reason", ""), flush=True)
@@ -268,5 +281,6 @@ def resend():
         print(resent, "closed")
 
 
-{"query": query, "state": state, "go": go, "replay": replay, "images": images, "idle": idle, "beside": beside, "fill": fill,
+{"query": query, "state": state, "go": go, "replay": replay, "images": images, "idle": idle,
+ "beside": beside, "fill": fill,
  "resend": resend}[sys.argv[1]](*sys.argv[2:])

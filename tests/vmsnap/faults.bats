@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# vmsnap when things go wrong: the VM is unhurt, nothing incomplete stands under the final name, the next save is right.
-# Random moments are seeded: SEED=N repeats a run.
+# vmsnap when things go wrong: the VM is unhurt, nothing incomplete has the final name,
+# the next save is right. Random moments are seeded: SEED=N repeats a run.
 load ../lib/vm
 
 setup() {
@@ -107,7 +107,8 @@ flags_of() { awk '/^flags/ { print $2 }' "/proc/self/fdinfo/$1"; }
 	for how in INT KILL none; do
 		exec 8>"$W/shared"
 		before=$(flags_of 8)
-		VMFERRY_FAULT=vmsnap.paused=wait:$W/at env --default-signal=INT "$FAULTS_BUILD/bin/vmsnap" -q a >&8 3>&- &
+		VMFERRY_FAULT=vmsnap.paused=wait:$W/at env --default-signal=INT \
+			"$FAULTS_BUILD/bin/vmsnap" -q a >&8 3>&- &
 		pid=$!
 		until_true 20 test -e "$W/at"
 		[ "$(flags_of 8)" = "$before" ]
@@ -124,16 +125,20 @@ flags_of() { awk '/^flags/ { print $2 }' "/proc/self/fdinfo/$1"; }
 		echo odd >&8      # and so the next one may write
 		[ "$(tail -n 1 "$W/shared" | tail -c 4)" = odd ]
 		exec 8>&-
-		[ $how != none ] || { truncate -s "$size" "$W/shared"; vminspect verify "$W/shared"; }
+		[ $how != none ] || {
+			truncate -s "$size" "$W/shared"
+			vminspect verify "$W/shared"
+		}
 	done
 	unhurt
 }
 
-@test "vmsnap: killed at each of its fault points, the VM runs on and what stands under the name is complete" {
+@test "vmsnap: killed at each of its fault points, the VM runs on and what has the name is complete" {
 	guest
 	for point in round paused resumed before-publish published before-commit; do
 		rc=0
-		VMFERRY_FAULT=vmsnap.$point=kill "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>/dev/null || rc=$?
+		VMFERRY_FAULT=vmsnap.$point=kill "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" \
+			2>/dev/null || rc=$?
 		[ $rc = 137 ]
 		case $point in
 		published | before-commit) [ -e "$W/out/a.vms" ] ;;
@@ -143,11 +148,12 @@ flags_of() { awk '/^flags/ { print $2 }' "/proc/self/fdinfo/$1"; }
 	done
 }
 
-@test "vmsnap: interrupted at each of its fault points: before the name nothing stands there, after it the save is done" {
+@test "vmsnap: interrupted at each of its fault points: before the rename nothing is there, after it the save is done" {
 	guest
 	for point in round paused resumed before-publish published before-commit; do
 		rm -f "$W/at"
-		VMFERRY_FAULT=vmsnap.$point=wait:$W/at env --default-signal=INT "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>"$W/err" 3>&- &
+		VMFERRY_FAULT=vmsnap.$point=wait:$W/at env --default-signal=INT \
+			"$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>"$W/err" 3>&- &
 		pid=$!
 		until_true 20 test -e "$W/at"
 		kill -INT $pid
@@ -161,7 +167,8 @@ flags_of() { awk '/^flags/ { print $2 }' "/proc/self/fdinfo/$1"; }
 
 @test "vmsnap: an index that would be too long ends the save with 3 before the VM is paused" {
 	guest
-	VMFERRY_FAULT=format.index-limit=hit run -3 --separate-stderr "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms"
+	VMFERRY_FAULT=format.index-limit=hit run -3 --separate-stderr "$FAULTS_BUILD/bin/vmsnap" a \
+		"$W/out/a.vms"
 	[[ $stderr == "vmsnap: index exceeds 4 runs: "* ]]
 	vmrun ctl a events | jq -e 'all(.events[]; .event != "STOP")'
 	vmrun ctl a events | jq -e '.seq == 1'      # it was started, and that is all
@@ -176,7 +183,8 @@ flags_of() { awk '/^flags/ { print $2 }' "/proc/self/fdinfo/$1"; }
 	run -1 --separate-stderr vmsnap a "$W/out/a.vms"
 	[[ $stderr == "vmsnap: $W/out/a.vms: No space left on device: "* ]]
 	[ -z "$(ls -A "$W/out")" ]
-	[ "$(stat -f -c '%b %f' "$W/out" | awk '{ print $1 - $2 }')" -le 4 ]      # the blocks are free again
+	# the blocks are free again
+	[ "$(stat -f -c '%b %f' "$W/out" | awk '{ print $1 - $2 }')" -le 4 ]
 	unhurt
 }
 
@@ -209,7 +217,8 @@ flags_of() { awk '/^flags/ { print $2 }' "/proc/self/fdinfo/$1"; }
 	guest
 	for point in round paused resumed; do
 		rm -f "$W/at"
-		VMFERRY_FAULT=vmsnap.$point=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>"$W/err" 3>&- &
+		VMFERRY_FAULT=vmsnap.$point=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" \
+			2>"$W/err" 3>&- &
 		pid=$!
 		until_true 20 test -e "$W/at"
 		kill -9 "$VMPID"
@@ -266,7 +275,8 @@ flags_of() { awk '/^flags/ { print $2 }' "/proc/self/fdinfo/$1"; }
 
 @test "vmsnap: a VM that ends while it is saved ends the save with 6 and its reason, and leaves no file" {
 	guest
-	VMFERRY_FAULT=vmsnap.round=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>"$W/err" 3>&- &
+	VMFERRY_FAULT=vmsnap.round=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" \
+		2>"$W/err" 3>&- &
 	pid=$!
 	until_true 20 test -e "$W/at"
 	vmrun ctl a quit
@@ -281,7 +291,8 @@ flags_of() { awk '/^flags/ { print $2 }' "/proc/self/fdinfo/$1"; }
 
 @test "vmsnap: a vmrun that is killed while it is saved ends the save with 6, and leaves no file" {
 	guest
-	VMFERRY_FAULT=vmsnap.round=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>"$W/err" 3>&- &
+	VMFERRY_FAULT=vmsnap.round=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" \
+		2>"$W/err" 3>&- &
 	pid=$!
 	until_true 20 test -e "$W/at"
 	kill -9 "$VMPID"
@@ -295,11 +306,13 @@ flags_of() { awk '/^flags/ { print $2 }' "/proc/self/fdinfo/$1"; }
 
 @test "vmsnap: a pause that outlasts its deadline is taken back: the VM runs on, the save fails with 4" {
 	guest
-	VMFERRY_FAULT=vmsnap.paused=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" --pause-deadline 300ms a "$W/out/a.vms" 2>"$W/err" 3>&- &
+	VMFERRY_FAULT=vmsnap.paused=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" --pause-deadline 300ms a \
+		"$W/out/a.vms" 2>"$W/err" 3>&- &
 	pid=$!
 	until_true 20 test -e "$W/at"
 	n=$(last_tick "$W/a.out")
-	until_true 20 tick_above "$W/a.out" "$n"      # while vmsnap still believes that it is paused
+	# while vmsnap still believes that it is paused
+	until_true 20 tick_above "$W/a.out" "$n"
 	rm "$W/at"
 	rc=0
 	wait $pid || rc=$?
@@ -309,7 +322,8 @@ flags_of() { awk '/^flags/ { print $2 }' "/proc/self/fdinfo/$1"; }
 	unhurt
 }
 
-# The lease of a save that waits at $W/at is revoked at its deadline; the VM has run on when this returns.
+# The lease of a save that waits at $W/at is revoked at its deadline; the VM has run on when this
+# returns.
 lease_lost() { vmrun ctl a inspect | jq -e 'any(.leases[]; .lost)' >/dev/null; }
 loses_its_lease() {
 	until_true 20 test -e "$W/at"
@@ -324,8 +338,9 @@ loses_its_lease() {
 	mkfifo "$W/pipe"
 	"$READER" hold "$W/half.vms" "$W/at" <"$W/pipe" 3>&- &
 	reader=$!
-	# All memory is written while the VM stands still, and nobody reads.
-	vmsnap --stop-after --max-rounds 0 --pause-buffer 0 --pause-deadline 300ms a >"$W/pipe" 2>"$W/err" 3>&- &
+	# All memory is written while the VM is paused, and nobody reads.
+	vmsnap --stop-after --max-rounds 0 --pause-buffer 0 --pause-deadline 300ms a >"$W/pipe" \
+		2>"$W/err" 3>&- &
 	pid=$!
 	loses_its_lease
 	rc=0
@@ -341,7 +356,8 @@ loses_its_lease() {
 @test "vmsnap to a pipe: the lease is confirmed before END is written, whatever comes of it" {
 	guest
 	for how in --quiet --stop-after --state-only; do
-		VMFERRY_FAULT=vmsnap.paused=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" $how --pause-deadline 1s a >"$W/half.vms" 2>"$W/err" 3>&- &
+		VMFERRY_FAULT=vmsnap.paused=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" $how \
+			--pause-deadline 1s a >"$W/half.vms" 2>"$W/err" 3>&- &
 		pid=$!
 		loses_its_lease
 		rc=0
@@ -355,7 +371,8 @@ loses_its_lease() {
 @test "vmsnap --stop-after: a VM that ran on because the lease was lost is not ended, and the save ends with 4" {
 	guest
 	for point in paused before-publish published before-commit committed; do
-		VMFERRY_FAULT=vmsnap.$point=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" --stop-after --pause-deadline 2s a "$W/out/a.vms" 2>"$W/err" 3>&- &
+		VMFERRY_FAULT=vmsnap.$point=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" \
+			--stop-after --pause-deadline 2s a "$W/out/a.vms" 2>"$W/err" 3>&- &
 		pid=$!
 		loses_its_lease
 		rc=0
@@ -376,7 +393,8 @@ loses_its_lease() {
 
 @test "vmsnap --stop-after: a VM that somebody else ends in the pause has stopped where it was saved" {
 	guest
-	VMFERRY_FAULT=vmsnap.published=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" --stop-after a "$W/out/a.vms" 2>"$W/err" 3>&- &
+	VMFERRY_FAULT=vmsnap.published=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" --stop-after a \
+		"$W/out/a.vms" 2>"$W/err" 3>&- &
 	pid=$!
 	until_true 20 test -e "$W/at"
 	vmrun ctl a quit
@@ -388,7 +406,8 @@ loses_its_lease() {
 
 @test "vmsnap --stop-after: when the file can't get its name the VM runs on" {
 	guest
-	VMFERRY_FAULT=vmsnap.before-publish=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" --stop-after a "$W/out/a.vms" 2>"$W/err" 3>&- &
+	VMFERRY_FAULT=vmsnap.before-publish=wait:$W/at "$FAULTS_BUILD/bin/vmsnap" --stop-after a \
+		"$W/out/a.vms" 2>"$W/err" 3>&- &
 	pid=$!
 	until_true 20 test -e "$W/at"
 	status_is a save-vm
@@ -403,10 +422,11 @@ loses_its_lease() {
 	unhurt
 }
 
-@test "vmsnap --stop-after: killed while the VM stands still, the VM runs on; what was published is a complete snapshot" {
+@test "vmsnap --stop-after: killed in the pause, the VM runs on; what was published is complete" {
 	guest
 	for point in paused before-publish published before-commit; do
-		VMFERRY_FAULT=vmsnap.$point=kill "$FAULTS_BUILD/bin/vmsnap" --stop-after a "$W/out/a.vms" 2>/dev/null || true
+		VMFERRY_FAULT=vmsnap.$point=kill "$FAULTS_BUILD/bin/vmsnap" --stop-after a \
+			"$W/out/a.vms" 2>/dev/null || true
 		case $point in
 		paused | before-publish) [ ! -e "$W/out/a.vms" ] ;;
 		*) stepcheck "$W/out/a.vms" ;;
@@ -421,7 +441,9 @@ loses_its_lease() {
 	VMFERRY_FAULT=publish.no-tmpfile=hit "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>/dev/null
 	unhurt
 	for sig in INT TERM; do
-		VMFERRY_FAULT=publish.no-tmpfile=hit,vmsnap.paused=wait:$W/at env --default-signal=INT "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>/dev/null 3>&- &
+		VMFERRY_FAULT=publish.no-tmpfile=hit,vmsnap.paused=wait:$W/at env \
+			--default-signal=INT "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" \
+			2>/dev/null 3>&- &
 		pid=$!
 		until_true 20 test -e "$W/at"
 		[ "$(find "$W/out" -name '.a.vms.*' | wc -l)" = 1 ]
@@ -431,10 +453,12 @@ loses_its_lease() {
 		[ -z "$(ls -A "$W/out")" ]
 		unhurt
 	done
-	VMFERRY_FAULT=publish.no-tmpfile=hit,vmsnap.paused=kill "$FAULTS_BUILD/bin/vmsnap" a "$W/out/a.vms" 2>/dev/null || true
+	VMFERRY_FAULT=publish.no-tmpfile=hit,vmsnap.paused=kill "$FAULTS_BUILD/bin/vmsnap" a \
+		"$W/out/a.vms" 2>/dev/null || true
 	[ ! -e "$W/out/a.vms" ]
 	rm -f "$W"/out/.a.vms.*
 	echo old >"$W/out/a.vms"
-	VMFERRY_FAULT=publish.no-tmpfile=hit "$FAULTS_BUILD/bin/vmsnap" --force a "$W/out/a.vms" 2>/dev/null
+	VMFERRY_FAULT=publish.no-tmpfile=hit "$FAULTS_BUILD/bin/vmsnap" --force a "$W/out/a.vms" \
+		2>/dev/null
 	unhurt
 }

@@ -16,7 +16,8 @@ start_with_images() {
 	head -c 1300000 /dev/urandom >"$W/root/data"
 	cp "$W/kernel" "$W/kernel.was"
 	cp "$W/root/data" "$W/data.was"
-	start_vm a --kernel "$W/kernel" --initrd "$W/root" --append "pages=64 tick=100 pace=100" --memory 64M
+	start_vm a --kernel "$W/kernel" --initrd "$W/root" --append "pages=64 tick=100 pace=100" \
+		--memory 64M
 	wait_line 20 'tick 1$' "$W/a.out"
 }
 # files_gone: a has ended, and there is no kernel and no initrd any more.
@@ -84,7 +85,8 @@ guest_reboots() {
 		stepcheck "$W/$f.vms"
 		[ "$(chunks "$W/$f.vms" | uniq | head -n 4 | xargs)" = "1 10 3 2" ]
 		images_are "$W/$f.vms" "$W/kernel.was" "$W/data.was"
-		[ "$(vminspect info --json "$W/$f.vms" | jq -c '[.hosts[] | select(.included).name]')" = '["kernel","initrd"]' ]
+		[ "$(vminspect info --json "$W/$f.vms" |
+			jq -c '[.hosts[] | select(.included).name]')" = '["kernel","initrd"]' ]
 	done
 }
 
@@ -149,7 +151,8 @@ guest_reboots() {
 	at=$(image_at "$W/a.vms")
 	chmod u+w "$W/a.vms"
 	flip_bit "$W/a.vms" $((at + 2000)) 5
-	for command in "vminspect verify" "vminspect info" "vmrun --name b --serial none --restore"; do
+	for command in "vminspect verify" "vminspect info" \
+		"vmrun --name b --serial none --restore"; do
 		# shellcheck disable=SC2086 # several words
 		run -3 --separate-stderr $command "$W/a.vms"
 		[[ $stderr == *"$W/a.vms: blob chunk: payload checksum mismatch (at byte $((at - 48 - 272)))" ]]

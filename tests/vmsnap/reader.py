@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: MIT
 """A reader for vmsnap's pipe that is as slow as a test wants.
 
-reader.py pace OUT TICKS BYTES          copies stdin to OUT; may read BYTES for each tick the guest has printed to TICKS since the
-                                        start. Rates of guest and pipe are tied: the outcome doesn't depend on the machine's speed,
-                                        and a guest that stands still while it should run stops everything, which is an error.
-reader.py stall OUT TICKS ROUND SECONDS copies stdin to OUT, but stops for SECONDS after the end of round ROUND; prints how many
-                                        ticks the guest made in each half second of them.
-reader.py hold OUT FILE                 reads the header's 4096 bytes, creates FILE, goes on when FILE is removed.
+reader.py pace OUT TICKS BYTES
+    Copies stdin to OUT; may read BYTES for each tick the guest has printed to TICKS since the
+    start. Rates of guest and pipe are tied: the outcome doesn't depend on the machine's speed, and
+    a guest that does not run while it should stops everything, which is an error.
+reader.py stall OUT TICKS ROUND SECONDS
+    Copies stdin to OUT, but stops for SECONDS after the end of round ROUND; prints how many ticks
+    the guest made in each half second of them.
+reader.py hold OUT FILE
+    Reads the header's 4096 bytes, creates FILE, continues when FILE is removed.
 """
 import os
 import re
@@ -52,7 +55,7 @@ if sys.argv[1] == 'pace':
             if ticks() != last:
                 last, since = ticks(), time.monotonic()
             if time.monotonic() - since > 60:
-                sys.exit('the guest stands still: %d bytes were read' % done)
+                sys.exit('the guest does not run: %d bytes were read' % done)
             time.sleep(0.002)
         got = take(min(65536, (ticks() - first) * per_tick - done))
         if not got:

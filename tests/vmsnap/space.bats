@@ -15,8 +15,10 @@ small() {
 	mount -t tmpfs -o "size=$1" none "$W/out" 2>/dev/null || skip "no mounts here"
 }
 free() { stat -f -c '%a %S' "$W/out" | awk '{ print $1 * $2 }'; }
-# It stands still, so that the snapshot is as long as memory is.
-guest() { start_step a "pages=4096 tick=1000" && wait_line 20 'tick 5$' "$W/a.out" && vmrun ctl a stop; }
+# It is idle, so that the snapshot is as long as memory is.
+guest() {
+	start_step a "pages=4096 tick=1000" && wait_line 20 'tick 5$' "$W/a.out" && vmrun ctl a stop
+}
 no_space() {
 	echo "$stderr"
 	[[ $stderr == "vmsnap: $1: No space left on device: up to 16."*" MiB needed, "* ]]
@@ -56,7 +58,8 @@ no_space() {
 	[ "$(free)" -ge $((200 * 1048576 - $(stat -c %s "$W/out/a.vms") - 65536)) ]
 	printf 'first ' >"$W/out/b"
 	vmsnap a >>"$W/out/b"
-	[ "$(free)" -ge $((200 * 1048576 - $(stat -c %s "$W/out/a.vms") - $(stat -c %s "$W/out/b") - 131072)) ]
+	used=$(($(stat -c %s "$W/out/a.vms") + $(stat -c %s "$W/out/b")))
+	[ "$(free)" -ge $((200 * 1048576 - used - 131072)) ]
 	tail -c +7 "$W/out/b" >"$W/out/b.vms"
 	vminspect verify "$W/out/b.vms"
 }

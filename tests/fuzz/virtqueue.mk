@@ -1,3 +1,0 @@
-# SPDX-License-Identifier: MIT
-FUZZ += virtqueue
-virtqueue_fuzz_SRCS = $(board_fake_SRCS)

@@ -1,3 +1,0 @@
-# SPDX-License-Identifier: MIT
-TOOLS += leasectl
-leasectl_SRCS :=

@@ -1,3 +1,0 @@
-# SPDX-License-Identifier: MIT
-UNITS += fail_test
-fail_test_SRCS := tests/unit/tap.c

@@ -1,3 +1,0 @@
-# SPDX-License-Identifier: MIT
-UNITS += hostkey_test
-hostkey_test_SRCS :=

@@ -1,3 +1,0 @@
-# SPDX-License-Identifier: MIT
-UNITS += lease_client_test
-lease_client_test_SRCS :=

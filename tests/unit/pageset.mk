@@ -1,3 +1,0 @@
-# SPDX-License-Identifier: MIT
-UNITS += pageset_test
-pageset_test_SRCS := tests/unit/tap.c

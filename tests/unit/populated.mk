@@ -1,3 +1,0 @@
-# SPDX-License-Identifier: MIT
-UNITS += populated_test
-populated_test_SRCS := tests/unit/tap.c

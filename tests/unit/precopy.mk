@@ -1,3 +1,0 @@
-# SPDX-License-Identifier: MIT
-UNITS += precopy_test
-precopy_test_SRCS :=

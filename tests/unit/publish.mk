@@ -1,3 +1,0 @@
-# SPDX-License-Identifier: MIT
-UNITS += publish_test
-publish_test_SRCS := tests/unit/tap.c

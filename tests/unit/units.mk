@@ -1,3 +1,0 @@
-# SPDX-License-Identifier: MIT
-UNITS += units_test
-units_test_SRCS :=
