@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # The board and its devices over a fake accelerator.
 board_fake_SRCS  = tests/unit/board_fake.c tests/unit/tap.c vmrun/memory.c vmrun/clock.c vmrun/host/loop.c vmrun/host/chardev.c \
-		   vmrun/host/chardev_host.c vmrun/host/accept.c \
+		   vmrun/host/chardev_host.c vmrun/host/chardev_spec.c vmrun/host/accept.c \
 		   $(addprefix vmrun/board/,$(board_SRCS)) $(addprefix vmrun/devices/,$(devices_SRCS))
 UNITS += notifier_test plic_test vmgenid_test uart_test virtqueue_test virtio_test blk_test chardev_test boot_test
 notifier_test_SRCS  := $(board_fake_SRCS)
@@ -12,4 +12,4 @@ virtqueue_test_SRCS := $(board_fake_SRCS)
 virtio_test_SRCS    := $(board_fake_SRCS)
 blk_test_SRCS       := $(board_fake_SRCS) vmrun/blk_all.c
 boot_test_SRCS      := $(board_fake_SRCS)
-chardev_test_SRCS   := vmrun/host/loop.c vmrun/host/chardev.c vmrun/host/chardev_host.c vmrun/host/accept.c
+chardev_test_SRCS   := vmrun/host/loop.c vmrun/host/chardev.c vmrun/host/chardev_host.c vmrun/host/chardev_spec.c vmrun/host/accept.c
