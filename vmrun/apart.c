@@ -2,6 +2,7 @@
 #include "vmrun/apart.h"
 
 #include "libcommon/samefile.h"
+#include "vmrun/host/chardev_spec.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -10,14 +11,16 @@ int apart_from(const struct machine *m, const struct stat *file, const char *wha
 {
 	for (uint32_t i = 0; i < m->nhosts; i++) {
 		const struct machine_host *h = &m->hosts[i];
+		const char                *path;
 		struct stat                st;
 
-		if (h->cls != HOST_SERIAL || strncmp(h->path, "file:", 5) || stat(h->path + 5, &st))
+		if (h->cls != HOST_SERIAL || chardev_spec(h->path, &path) != CHARDEV_FILE ||
+		    stat(path, &st))
 			continue;
 		if (samefile(&st, file))
 			return fail_set(why, FAIL_USAGE,
 				"serial port '%s': %.160s is %.80s; name another file",
-				h->name, h->path + 5, what);
+				h->name, path, what);
 	}
 	return 0;
 }

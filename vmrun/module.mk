@@ -16,7 +16,7 @@
 include vmrun/accel/module.mk vmrun/board/module.mk vmrun/devices/module.mk vmrun/control/module.mk
 
 PROGS += vmrun
-host_SRCS     := loop.c chardev.c chardev_host.c accept.c
+host_SRCS     := loop.c chardev.c chardev_host.c chardev_spec.c accept.c
 boot_SRCS     := boot_images.c image_pieces.c initrd.c initrd_modules.c cpio.c set_boot.c
 commands_SRCS := list.c ctl.c ctl_wait.c info.c selftest.c
 vmrun_SRCS    := main.c options.c setup.c overrides.c apart.c vm.c vm_boot.c vm_runstate.c vm_state.c \

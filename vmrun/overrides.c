@@ -3,6 +3,7 @@
 
 #include "vmrun/devices/uart.h"
 #include "vmrun/devices/virtio_console.h"
+#include "vmrun/host/chardev_spec.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -136,11 +137,15 @@ static int overrides_image(struct machine *m, const char *name, enum host_class 
 static void overrides_lacking_serial(struct machine *m, const struct machine_host *h,
 				     struct lacks *l)
 {
-	const char *option = h == overrides_serial(m, UART_TYPE)         ? "--serial"
-			     : h == overrides_serial(m, VIRTIO_CONSOLE_TYPE) ? "--virtio-console"
-									  : NULL;
+	const char       *path, *option = NULL;
+	enum chardev_kind kind = chardev_spec(h->path, &path);
 
-	if (strncmp(h->path, "file:", 5) && strncmp(h->path, "unix:", 5))
+	if (h == overrides_serial(m, UART_TYPE))
+		option = "--serial";
+	else if (h == overrides_serial(m, VIRTIO_CONSOLE_TYPE))
+		option = "--virtio-console";
+
+	if (kind != CHARDEV_FILE && kind != CHARDEV_UNIX)
 		return;
 	if (option)
 		lacks_add(l, "%s SPEC (serial %s)", option, h->name);

@@ -20,9 +20,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A vmrun: vm.c, runstate.c, the control server, leases, hand-over and records as they are, over an
- * accelerator and a board that do nothing but remember whether the guest runs. The guest writes a
- * number into its first page each time it stops: whoever goes on from it must have the newest. */
+/* A vmrun: vm.c, vm_runstate.c, the control server, leases, hand-over and records as they are, over
+ * an accelerator and a board that do nothing but remember whether the guest runs. The guest writes
+ * a number into its first page each time it stops: whoever goes on from it must have the newest. */
 
 #define GUEST_RAM  (4 * 4096u)
 #define GUEST_BASE 0x80000000u

@@ -4,7 +4,7 @@
 
 #include "vmrun/vm.h"
 
-/* A VM whose accelerator, board, control server and settling are recorders. */
+/* A VM whose accelerator, board, events and event listener are recorders. */
 
 struct core_fake {
 	struct accel accel;
@@ -13,7 +13,7 @@ struct core_fake {
 	bool         ends_at_pause;    /* the guest powers off just before it stops */
 	/* What else the guest has asked for by then; once. */
 	void       (*on_process)(struct vm *vm);
-	/* What the accelerator adds to a harvest, word 0 of region 0. */
+	/* What the accelerator adds to a sync of the dirty log, word 0 of region 0. */
 	uint64_t     own_marks;
 };
 

@@ -5,7 +5,8 @@
 # What several tests share.
 guest_SRCS   := tests/unit/snapshot_guest.c
 sample_SRCS  := tests/unit/sample.c tests/unit/sample_x86.c
-chardev_SRCS := $(addprefix vmrun/host/,loop.c chardev.c chardev_host.c accept.c)
+chardev_SRCS := $(addprefix vmrun/host/,loop.c chardev.c chardev_host.c chardev_spec.c \
+		accept.c)
 core_SRCS    := tests/unit/core_fake.c vmrun/memory.c vmrun/clock.c
 acpi_SRCS    := $(addprefix vmrun/board/,place.c plan.c $(addprefix x86_64/,acpi.c acpi_tables.c \
 		acpi_dsdt.c aml.c x86_64_plan.c)) vmrun/memory.c

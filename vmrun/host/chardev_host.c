@@ -249,18 +249,22 @@ void chardev_accept(void *arg, int fd)
 
 int chardev_host_open(struct chardev *c, const char *spec, struct fail *why)
 {
-	if (strcmp(spec, "unix:") && strcmp(spec, "file:"))
+	const char       *path;
+	enum chardev_kind kind = chardev_spec(spec, &path);
+
+	if (path && !path[0])
+		kind = CHARDEV_INVALID;
+	else
 		snprintf(c->where, sizeof(c->where), "%s", spec);
-	if (!strcmp(spec, "none"))
-		return 0;
-	if (!strcmp(spec, "stdio"))
-		return chardev_stdio(c, why);
-	if (!strcmp(spec, "pty"))
-		return chardev_pty(c, why);
-	if (!strncmp(spec, "file:", 5) && spec[5])
-		return chardev_file(c, spec + 5, why);
-	if (!strncmp(spec, "unix:", 5) && spec[5])
-		return chardev_unix(c, spec + 5, why);
+	switch (kind) {
+	case CHARDEV_NONE:  return 0;
+	case CHARDEV_STDIO: return chardev_stdio(c, why);
+	case CHARDEV_PTY:   return chardev_pty(c, why);
+	case CHARDEV_FILE:  return chardev_file(c, path, why);
+	case CHARDEV_UNIX:  return chardev_unix(c, path, why);
+	case CHARDEV_INVALID:
+		break;
+	}
 	return fail_set(why, FAIL_USAGE,
 			"invalid value (valid: stdio, pty, file:PATH, unix:PATH, none)");
 }

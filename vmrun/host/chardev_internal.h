@@ -4,6 +4,7 @@
 
 #include "vmrun/host/accept.h"
 #include "vmrun/host/chardev.h"
+#include "vmrun/host/chardev_spec.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -13,8 +14,6 @@
 /* Bytes read at once; read ahead of the guest from a terminal, to see Ctrl-a. */
 #define CHARDEV_INPUT_ONCE 512u
 #define CHARDEV_INPUT_MAX  16384u
-
-enum chardev_kind { CHARDEV_NONE, CHARDEV_STDIO, CHARDEV_PTY, CHARDEV_FILE, CHARDEV_UNIX };
 
 struct chardev {
 	enum chardev_kind  kind;
