@@ -6,6 +6,7 @@
 #include "libcommon/fault.h"
 #include "libcommon/io.h"
 #include "libcommon/client/moves.h"
+#include "libcommon/populated.h"
 #include "libcommon/version.h"
 #include "vmmigrate/answer.h"
 #include "vmmigrate/find.h"
@@ -115,21 +116,22 @@ static int source_take(struct source *s, struct fail *why)
 /* Where a region's memory is populated, roughly; what does not fit the message is left out: it is a hint. */
 static void source_extents(struct message *m, const struct lease_ram *ram)
 {
-	off_t at = 0, end = (off_t)ram->r.size;
+	uint64_t    first, end = 0;
+	struct fail ignored;
 
-	while (!ram->r.backing && at < end && m->nextents < MESSAGE_EXTENTS) {
-		off_t data = lseek(ram->fd, at, SEEK_DATA), hole = data < 0 ? -1 : lseek(ram->fd, data, SEEK_HOLE);
+	while (!ram->r.backing && m->nextents < MESSAGE_EXTENTS &&
+	       populated_extent(ram->fd, ram->npages, end, &first, &end, &ignored) > 0) {
+		struct message_extent *e = m->nextents ? &m->extents[m->nextents - 1] : NULL;
 
-		if (hole < 0)
-			return;
-		uint64_t               first = (uint64_t)data / PAGE_SIZE_4K, last = ((uint64_t)hole + PAGE_SIZE_4K - 1) / PAGE_SIZE_4K;
-		struct message_extent *e     = m->nextents ? &m->extents[m->nextents - 1] : NULL;
-
-		if (e && e->region == ram->r.id && first - (e->first + e->count) < SOURCE_GAP_PAGES)
-			e->count = last - e->first;
+		if (e && e->region == ram->r.id &&
+		    first - (e->first + e->count) < SOURCE_GAP_PAGES)
+			e->count = end - e->first;
 		else
-			m->extents[m->nextents++] = (struct message_extent){ .region = ram->r.id, .first = first, .count = last - first };
-		at = hole;
+			m->extents[m->nextents++] = (struct message_extent){
+				.region = ram->r.id,
+				.first  = first,
+				.count  = end - first,
+			};
 	}
 }
 
