@@ -267,8 +267,7 @@ static int wire_senseless(const struct wire *w, struct fail *why)
 
 static int wire_known(const struct chunk *c)
 {
-	return c->type == CHUNK_CONFIG || c->type == CHUNK_PAGES || c->type == CHUNK_BLOB || c->type == CHUNK_STATE ||
-	       c->type == CHUNK_CONTROL;
+	return chunk_type_moves(c->type);
 }
 
 int wire_recv(struct wire *w, struct chunk *c, const uint8_t **payload, bool *damaged, uint64_t timeout_ns, struct fail *why)

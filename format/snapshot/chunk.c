@@ -8,25 +8,6 @@
 
 static const uint8_t chunk_magic[4] = { 'V', 'M', 'S', 'c' };
 
-static const struct {
-	uint16_t    type;
-	const char *name;
-} chunk_names[] = {
-	{ CHUNK_CONFIG, "config" },         { CHUNK_PAGES, "pages" },     { CHUNK_BLOB, "blob" },
-	{ CHUNK_DISK, "disk" },             { CHUNK_STATE, "state" },     { CHUNK_ROUND_END, "round-end" },
-	{ CHUNK_WORKINGSET, "workingset" }, { CHUNK_INDEX, "index" },     { CHUNK_END, "end" },
-	{ CHUNK_CONTROL, "control" },       { CHUNK_REQUEST, "request" }, { CHUNK_DISCARD, "discard" },
-	{ CHUNK_AUTH, "auth" },
-};
-
-const char *chunk_type_name(uint16_t type)
-{
-	for (size_t i = 0; i < sizeof(chunk_names) / sizeof(chunk_names[0]); i++)
-		if (chunk_names[i].type == type)
-			return chunk_names[i].name;
-	return "unknown";
-}
-
 void chunk_header_put(uint8_t out[CHUNK_HEADER_BYTES], uint16_t type, uint16_t flags, uint16_t encoding, uint32_t region,
 		      const void *payload, uint32_t len)
 {

@@ -181,8 +181,6 @@ static int images_at(int rc, uint64_t at, struct fail *why)
 int images_chunk(struct images_reader *r, const struct chunk *c, const uint8_t *payload,
 		 uint64_t at, struct image_piece *out, struct fail *why)
 {
-	if (c->region || c->encoding)
-		return fail_at(why, FAIL_CORRUPT, at, "blob chunk: region or encoding not zero");
 	return images_at(images_reader_piece(r, payload, c->len, out, why), at, why);
 }
 

@@ -119,7 +119,7 @@ int page_chunk_encode(struct page_codec *c, const struct page_batch *b, int leve
 
 	size_t plen = (size_t)(p - payload) + stored;
 
-	chunk_header_put(out, CHUNK_PAGES, CHUNK_REQUIRED, packed ? 1 : 0, b->region, payload, (uint32_t)plen);
+	chunk_header_put(out, CHUNK_PAGES, chunk_type_flags(CHUNK_PAGES), packed ? 1 : 0, b->region, payload, (uint32_t)plen);
 	*len = CHUNK_HEADER_BYTES + plen;
 	return 0;
 }

@@ -3,6 +3,7 @@
 #define FORMAT_SNAPSHOT_SNAPSHOT_H
 
 #include "format/limits.h"
+#include "format/snapshot/chunk_list.h"
 #include "libcommon/fail.h"
 #include "libcommon/hostkey.h"
 #include "libcommon/pages.h"
@@ -23,22 +24,6 @@ enum snap_layout { SNAP_CHUNKED = 1, SNAP_FLAT = 2 };
 #define SNAP_STATE_ONLY ((uint64_t)1 << 0)      /* no region's pages are in it */
 #define SNAP_CHAIN      ((uint64_t)1 << 1)      /* reserved: needs its parent; pages may be PAGE_PARENT */
 #define SNAP_DISKS      ((uint64_t)1 << 2)      /* reserved: has DISK chunks */
-
-enum chunk_type {
-	CHUNK_CONFIG     = 1,      /* VM tree without state: FDT blob */
-	CHUNK_PAGES      = 2,
-	CHUNK_BLOB       = 3,
-	CHUNK_DISK       = 4,
-	CHUNK_ROUND_END  = 5,
-	CHUNK_STATE      = 6,      /* VM tree with state: FDT blob */
-	CHUNK_WORKINGSET = 7,
-	CHUNK_INDEX      = 8,
-	CHUNK_END        = 9,
-	CHUNK_AUTH       = 10,     /* optional: MAC by which a host knows what it wrote */
-	CHUNK_CONTROL    = 16,     /* streams only: JSON control message, docs/protocol.md */
-	CHUNK_REQUEST    = 17,     /* reserved: postcopy's page requests */
-	CHUNK_DISCARD    = 18,     /* reserved: postcopy's discards */
-};
 
 /* --- chunks: also the frames of the wire --- */
 
@@ -62,6 +47,10 @@ int chunk_header_get(struct chunk *c, const uint8_t in[CHUNK_HEADER_BYTES], uint
 int chunk_payload_check(const struct chunk *c, const uint8_t *payload, uint64_t at, struct fail *why);
 /* "pages"; "unknown" for a type this build has no name for. */
 const char *chunk_type_name(uint16_t type);
+/* The flags that a writer sets: CHUNK_REQUIRED or 0. */
+uint16_t chunk_type_flags(uint16_t type);
+/* May it be sent between the ends of a move? */
+bool chunk_type_moves(uint16_t type);
 
 /* --- page chunks --- */
 
