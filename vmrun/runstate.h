@@ -26,6 +26,17 @@ enum run_status { RUN_PRELAUNCH, RUN_RUNNING, RUN_PAUSED, RUN_INMIGRATE, RUN_POS
 		  RUN_IO_ERROR, RUN_RESTORE_VM, RUN_SHUTDOWN, RUN_GUEST_PANICKED, RUN_INTERNAL_ERROR, RUN_STATUSES };
 extern const char *const run_status_names[RUN_STATUSES];
 
+/* What vmrun exits with beside 0, the statuses of libcommon/fail.h, and 128 + a signal that ended it:
+ * vmrun(1), EXIT STATUS. */
+enum vm_exit {
+	VM_EXIT_REBOOT     = 16,      /* --on-reboot=exit */
+	VM_EXIT_PANIC      = 17,      /* of the guest */
+	VM_EXIT_CPU_FAILED = 18,
+	VM_EXIT_HIBERNATED = 19,
+	VM_EXIT_MOVED      = 20,
+	VM_EXIT_SIGNAL     = 128,     /* and its number */
+};
+
 struct runstate {
 	unsigned        holders;         /* set of enum holder */
 	bool            started;         /* vm_start was called: without it nothing runs, whoever holds or not */
@@ -35,7 +46,7 @@ struct runstate {
 	bool            stuck;           /* did not stop at its end: nothing of it may be freed */
 	bool            ended;           /* shutdown, panic, dead hart, moved: never runs again */
 	enum run_status ended_as;
-	int             exit_status;     /* once ended: 0, 16.. (design.md 10) */
+	int             exit_status;     /* once ended: 0, enum vm_exit, or fail_status */
 };
 
 /* Adds the holder; when it is the first, stops vCPUs, then devices, then the clock, and sends STOP. */

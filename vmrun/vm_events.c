@@ -32,19 +32,19 @@ void vm_process_events(struct vm *vm)
 	if (e & 1u << VM_EVENT_DEAD) {
 		fail_set(&vm->end_why, FAIL_SYSTEM, "VM terminated: %s",
 				vm->panic_text[0] ? vm->panic_text : "vCPU failed");
-		vm_end(vm, RUN_INTERNAL_ERROR, 18, "host-error");
+		vm_end(vm, RUN_INTERNAL_ERROR, VM_EXIT_CPU_FAILED, "host-error");
 	} else if (e & 1u << VM_EVENT_PANIC) {
 		if (vm->panic_text[0])
 			fail_set(&vm->end_why, FAIL_SYSTEM, "%s", vm->panic_text);
 		control_server_event(vm, "GUEST_PANICKED", json_pack("{s:s}", "action", "poweroff"));
-		vm_end(vm, RUN_GUEST_PANICKED, 17, "guest-panic");
+		vm_end(vm, RUN_GUEST_PANICKED, VM_EXIT_PANIC, "guest-panic");
 	} else if (e & 1u << VM_EVENT_HIBERNATED) {
 		control_server_event(vm, "SUSPEND_DISK", NULL);
-		vm_end(vm, RUN_SHUTDOWN, 19, "guest-shutdown");
+		vm_end(vm, RUN_SHUTDOWN, VM_EXIT_HIBERNATED, "guest-shutdown");
 	} else if (e & 1u << VM_EVENT_SHUTDOWN) {
 		vm_end(vm, RUN_SHUTDOWN, 0, "guest-shutdown");
 	} else if (e & 1u << VM_EVENT_HOST_SIGNAL) {
-		vm_end(vm, RUN_SHUTDOWN, 128 + vm->host_signal, "host-signal");
+		vm_end(vm, RUN_SHUTDOWN, VM_EXIT_SIGNAL + vm->host_signal, "host-signal");
 	} else if (e & 1u << VM_EVENT_QUIT) {
 		vm_end(vm, RUN_SHUTDOWN, 0, "host-ui");
 	} else if (e & 1u << VM_EVENT_RESET) {

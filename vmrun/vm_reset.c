@@ -72,7 +72,7 @@ void vm_reset_asked(struct vm *vm)
 	struct fail why = { .at = FAIL_NOWHERE };
 
 	if (vm->cfg.on_reboot == REBOOT_EXIT) {
-		vm_end(vm, RUN_SHUTDOWN, 16, "guest-reset");
+		vm_end(vm, RUN_SHUTDOWN, VM_EXIT_REBOOT, "guest-reset");
 		return;
 	}
 	if (vm->reset_pending)
@@ -88,6 +88,6 @@ void vm_reset_asked(struct vm *vm)
 	}
 	if (vm_reset_as(vm, true, "guest-reset", &why) && !vm->reset_pending && !vm->run.ended) {
 		vm->end_why = why;
-		vm_end(vm, RUN_SHUTDOWN, 16, "guest-reset");
+		vm_end(vm, RUN_SHUTDOWN, VM_EXIT_REBOOT, "guest-reset");
 	}
 }

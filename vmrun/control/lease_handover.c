@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HANDOVER_MOVED_AWAY 20     /* vmrun's exit status: design.md 10 */
+#define HANDOVER_MOVED_AWAY VM_EXIT_MOVED
 #define HANDOVER_GIVEN_UP   4      /* an incoming VM that never became ours */
 
 bool handover_in_doubt(const struct control_server *s)
