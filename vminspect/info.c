@@ -52,7 +52,7 @@ static void info_machine(const struct snapshot_view *l)
 	for (uint32_t i = 0; i < m->nregions; i++)
 		ram += m->regions[i].kind == REGION_RAM ? m->regions[i].size : 0;
 	printf(ROW "%s, %" PRIu32 " CPU%s, %s memory, timebase %" PRIu64 " Hz, on reboot %s\n",
-	       "machine", machine_type_names[m->type], m->ncpus, m->ncpus == 1 ? "" : "s",
+	       "machine", machine_type_name(m->type), m->ncpus, m->ncpus == 1 ? "" : "s",
 	       units_bytes(ram, size), m->timebase_hz, reboot_policy_names[m->on_reboot]);
 	if (m->stopped)
 		printf(ROW "%s\n", "status",

@@ -74,7 +74,7 @@ static json_t *info_json_machine(const struct machine *m)
 {
 	json_t *o = json_object();
 
-	put(o, "type", json_string(machine_type_names[m->type]));
+	put(o, "type", json_string(machine_type_name(m->type)));
 	put(o, "name", show_json_text(m->name));
 	put(o, "isa", show_json_text(m->cpu_model));
 	put(o, "cpus", json_integer(m->ncpus));

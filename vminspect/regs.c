@@ -8,14 +8,19 @@
 #include <libfdt.h>
 #include <stdio.h>
 
-/* A machine's kind of CPU: what its list is called in JSON, and who knows its registers. */
-static const struct {
+/* A kind of CPU: what its list is called in JSON, and who knows its registers. */
+static const struct regs_kind {
 	const char *list;
 	int (*run)(const struct regs_cpu *cpu, struct fail *why);
-} kinds[MACHINE_TYPES] = {
-	[MACHINE_RISCV64_1] = { .list = "harts", .run = regs_riscv },
-	[MACHINE_X86_64_1]  = { .list = "cpus",  .run = regs_x86 },
+} regs_kinds[MACHINE_CPUS] = {
+	[MACHINE_CPU_RISCV64] = { .list = "harts", .run = regs_riscv },
+	[MACHINE_CPU_X86_64]  = { .list = "cpus",  .run = regs_x86 },
 };
+
+static const struct regs_kind *regs_kind_of(const struct machine *m)
+{
+	return &regs_kinds[machine_types[m->type].cpu];
+}
 
 int regs_load(const struct regs_cpu *cpu, const struct state_table *const *tables,
 	      void *const *into, size_t ntables, struct fail *why)
@@ -51,7 +56,7 @@ static int regs_owner(void *arg, enum machine_owner kind, uint32_t n, int node, 
 		return 0;
 	cpu->n    = n;
 	cpu->node = node;
-	return kinds[cpu->snapshot_view->state.type].run(cpu, why);
+	return regs_kind_of(&cpu->snapshot_view->state)->run(cpu, why);
 }
 
 int regs_run(const struct args *a, struct fail *why)
@@ -74,7 +79,7 @@ int regs_run(const struct args *a, struct fail *why)
 		goto out;
 	rc = 0;
 	if (a->json) {
-		json_t *top = json_pack("{s:O}", kinds[l->state.type].list, list);
+		json_t *top = json_pack("{s:O}", regs_kind_of(&l->state)->list, list);
 
 		if (show_json(top))
 			rc = fail_sys(why, "standard output");

@@ -17,7 +17,7 @@ static int header_agrees(const struct snap_header *h, const struct machine *m, s
 	uuid_text(&m->uuid, b);
 	if (h->arch != machine_types[m->type].elf_machine)
 		return fail_set(why, FAIL_CORRUPT, "architecture %" PRIu32 ", machine type %s",
-				h->arch, machine_type_names[m->type]);
+				h->arch, machine_type_name(m->type));
 	if (!uuid_equal(&h->vm, &m->uuid))
 		return fail_set(why, FAIL_CORRUPT, "UUID %s, %s", a, b);
 	if (h->name[0] && strcmp(h->name, m->name))

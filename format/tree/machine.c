@@ -8,11 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const machine_type_names[MACHINE_TYPES] = {
-	[MACHINE_RISCV64_1] = "riscv64-1",
-	[MACHINE_X86_64_1]  = "x86-64-1",
-};
-
 const char *const region_kind_names[REGION_KINDS] = {
 	[REGION_RAM]  = "ram",
 	[REGION_ROM]  = "rom",
@@ -39,7 +34,7 @@ const char *const clock_policy_names[CLOCK_POLICIES] = {
 	[CLOCK_ADVANCE] = "advance",
 };
 
-static_assert(MACHINE_TYPES == 2 && REGION_KINDS == 4 && HOST_CLASSES == 5 && REBOOT_POLICIES == 3 && CLOCK_POLICIES == 2,
+static_assert(REGION_KINDS == 4 && HOST_CLASSES == 5 && REBOOT_POLICIES == 3 && CLOCK_POLICIES == 2,
 	      "a kind has no name");
 
 struct machine_host *machine_host_find(const struct machine *m, const char *name)
@@ -110,8 +105,8 @@ static int machine_same_devices(const struct machine *a, const struct machine *b
 int machine_same_shape(const struct machine *a, const struct machine *b, struct fail *why)
 {
 	if (a->type != b->type)
-		return fail_set(why, FAIL_VERSION, "machine type: %s here, %s there", machine_type_names[a->type],
-				machine_type_names[b->type]);
+		return fail_set(why, FAIL_VERSION, "machine type: %s here, %s there", machine_type_name(a->type),
+				machine_type_name(b->type));
 	if (strcmp(a->cpu_model, b->cpu_model))
 		return fail_set(why, FAIL_VERSION, "CPU: %.120s here, %.120s there", a->cpu_model, b->cpu_model);
 	if (a->ncpus != b->ncpus)

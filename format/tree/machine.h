@@ -20,7 +20,6 @@ enum host_class { HOST_DISK, HOST_SERIAL, HOST_RNG, HOST_KERNEL, HOST_INITRD, HO
 enum reboot_policy { REBOOT_RESET, REBOOT_EXIT, REBOOT_PAUSE, REBOOT_POLICIES };
 enum clock_policy { CLOCK_FREEZE, CLOCK_ADVANCE, CLOCK_POLICIES };
 
-extern const char *const machine_type_names[MACHINE_TYPES];      /* "riscv64-1": root compatible is "vmferry," and this */
 extern const char *const region_kind_names[REGION_KINDS];        /* "ram", "rom", "vram", "disk" */
 extern const char *const host_class_names[HOST_CLASSES];         /* "disk", "serial", "rng", "kernel", "initrd" */
 extern const char *const reboot_policy_names[REBOOT_POLICIES];   /* as on the command line */

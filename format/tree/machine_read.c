@@ -54,7 +54,7 @@ static int read_root(struct machine *m, const void *fdt, struct fail *why)
 	if (tree_str(fdt, 0, "compatible", compatible, sizeof(compatible), why))
 		return -1;
 	for (unsigned i = 0; i < MACHINE_TYPES; i++) {
-		if (strncmp(compatible, "vmferry,", 8) == 0 && strcmp(compatible + 8, machine_type_names[i]) == 0) {
+		if (strncmp(compatible, "vmferry,", 8) == 0 && strcmp(compatible + 8, machine_types[i].name) == 0) {
 			m->type = (enum machine_type)i;
 			return 0;
 		}

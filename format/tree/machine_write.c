@@ -284,7 +284,7 @@ static int put_root(struct tree_writer *w, struct fail *why)
 {
 	char compatible[48];
 
-	snprintf(compatible, sizeof(compatible), "vmferry,%s", machine_type_names[w->m->type]);
+	snprintf(compatible, sizeof(compatible), "vmferry,%s", machine_type_name(w->m->type));
 	put_begin(w, "");
 	put_str(w, "compatible", compatible);
 	put_str(w, "model", "vmferry virtual machine");

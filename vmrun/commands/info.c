@@ -32,7 +32,7 @@ static json_t *info_accelerators(void)
 			struct fail why;
 			char        text[400];
 			bool        can = (*a)->probe((enum machine_type)t, &why) == 0;
-			json_t     *one = json_pack("{s:s,s:s,s:b}", "name", (*a)->name, "machine", machine_type_names[t], "available", (int)can);
+			json_t     *one = json_pack("{s:s,s:s,s:b}", "name", (*a)->name, "machine", machine_types[t].name, "available", (int)can);
 
 			if (can && board)
 				json_object_set_new(one, "cpus", json_integer(info_cpus(*a, board)));
