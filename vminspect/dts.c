@@ -53,17 +53,17 @@ static void dts_bytes(FILE *out, const uint8_t *value, int len)
 	fputc(']', out);
 }
 
-static void dts_numbers(FILE *out, const uint8_t *value, int len, struct property k)
+static void dts_numbers(FILE *out, const uint8_t *value, int len, struct property p)
 {
-	int width = (int)property_width(k);
+	int width = (int)property_width(p);
 
 	fputs(width == 8 ? "/bits/ 64 <" : "<", out);
 	for (int i = 0; i < len / width; i++)
-		fprintf(out, property_is_hex(k) ? "%s0x%" PRIx64 : "%s%" PRIu64, i ? " " : "", property_value(k, value, i));
+		fprintf(out, property_is_hex(p) ? "%s0x%" PRIx64 : "%s%" PRIu64, i ? " " : "", property_value(p, value, i));
 	fputc('>', out);
 }
 
-static void dts_prop(void *arg, int depth, const char *name, const uint8_t *value, int len, struct property k)
+static void dts_prop(void *arg, int depth, const char *name, const uint8_t *value, int len, struct property p)
 {
 	FILE *out = arg;
 
@@ -71,7 +71,7 @@ static void dts_prop(void *arg, int depth, const char *name, const uint8_t *valu
 	fputs(name, out);
 	if (len)
 		fputs(" = ", out);
-	switch (k.kind) {
+	switch (p.kind) {
 	case PROPERTY_STR:
 		dts_string(out, (const char *)value);
 		break;
@@ -79,7 +79,7 @@ static void dts_prop(void *arg, int depth, const char *name, const uint8_t *valu
 	case PROPERTY_X32:
 	case PROPERTY_U64:
 	case PROPERTY_X64:
-		dts_numbers(out, value, len, k);
+		dts_numbers(out, value, len, p);
 		break;
 	case PROPERTY_BYTES:
 	case PROPERTY_NOT:
@@ -89,7 +89,7 @@ static void dts_prop(void *arg, int depth, const char *name, const uint8_t *valu
 	case PROPERTY_FLAG:
 		break;
 	}
-	fprintf(out, ";%s\n", k.kind == PROPERTY_NOT ? "  /* unknown */" : "");
+	fprintf(out, ";%s\n", p.kind == PROPERTY_NOT ? "  /* unknown */" : "");
 }
 
 void dts_print(FILE *out, const void *fdt)

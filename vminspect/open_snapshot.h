@@ -30,17 +30,17 @@ struct view_want {
 	bool  verify;                /* read in one pass even a file */
 	bool  rounds;
 	/* In one pass only; NULL for none: the configuration has come; a batch of pages has come (later ones win). */
-	int (*config)(void *arg, const struct snapshot_view *l, struct fail *why);
-	int (*pages)(void *arg, const struct snapshot_view *l, const struct page_batch *b, struct fail *why);
+	int (*config)(void *arg, const struct snapshot_view *v, struct fail *why);
+	int (*pages)(void *arg, const struct snapshot_view *v, const struct page_batch *b, struct fail *why);
 	void *arg;
 };
 
 /* On FAIL_VERSION *out may be set though it returns -1: then only src.h is of use. view_close in any case. */
 int view_open(struct snapshot_view **out, const char *operand, const struct view_want *want, struct fail *why);
-void view_close(struct snapshot_view *l);
+void view_close(struct snapshot_view *v);
 
-static inline bool view_state_only(const struct snapshot_view *l) { return l->src.h.required & SNAP_STATE_ONLY; }
-/* Pages of region i of l->config that no chunk names. */
-uint64_t view_untouched(const struct snapshot_view *l, uint32_t i);
+static inline bool view_state_only(const struct snapshot_view *v) { return v->src.h.required & SNAP_STATE_ONLY; }
+/* Pages of region i of v->config that no chunk names. */
+uint64_t view_untouched(const struct snapshot_view *v, uint32_t i);
 
 #endif

@@ -47,18 +47,18 @@ static enum property_kind property_kind_of_row(const struct field *f)
 	return PROPERTY_NOT;
 }
 
-static bool property_fits(struct property k, const uint8_t *value, int len)
+static bool property_fits(struct property p, const uint8_t *value, int len)
 {
-	unsigned count = k.row ? k.row->count : 1;
+	unsigned count = p.row ? p.row->count : 1;
 
-	switch (k.kind) {
+	switch (p.kind) {
 	case PROPERTY_STR:   return len > 0 && value[len - 1] == '\0' && !memchr(value, 0, (size_t)len - 1);
-	case PROPERTY_BYTES: return !k.row || (unsigned)len == count;
+	case PROPERTY_BYTES: return !p.row || (unsigned)len == count;
 	case PROPERTY_FLAG:  return len == 0;
 	case PROPERTY_U32:
 	case PROPERTY_X32:
 	case PROPERTY_U64:
-	case PROPERTY_X64:   return (uint64_t)len == (uint64_t)count * property_width(k);
+	case PROPERTY_X64:   return (uint64_t)len == (uint64_t)count * property_width(p);
 	case PROPERTY_NOT:   break;
 	}
 	return false;
@@ -66,34 +66,34 @@ static bool property_fits(struct property k, const uint8_t *value, int len)
 
 struct property property_of(const struct state_table *section, const char *name, const uint8_t *value, int len)
 {
-	struct property k = { .kind = PROPERTY_NOT };
+	struct property p = { .kind = PROPERTY_NOT };
 
 	if (strcmp(name, "reg") == 0) {
 		/* A CPU's or part's number; a window's or region's address and size. */
-		k.kind = len == 4 ? PROPERTY_U32 : len == 16 ? PROPERTY_X64 : PROPERTY_NOT;
-		return k;
+		p.kind = len == 4 ? PROPERTY_U32 : len == 16 ? PROPERTY_X64 : PROPERTY_NOT;
+		return p;
 	}
 	if (section && strcmp(name, "version") && strcmp(name, "needs")) {
-		k.row = state_field_find(section, name);
-		if (!k.row)
-			return k;
-		k.kind = property_kind_of_row(k.row);
+		p.row = state_field_find(section, name);
+		if (!p.row)
+			return p;
+		p.kind = property_kind_of_row(p.row);
 	} else {
 		for (size_t i = 0; i < sizeof(property_table) / sizeof(property_table[0]); i++)
 			if (strcmp(property_table[i].name, name) == 0)
-				k.kind = property_table[i].kind;
+				p.kind = property_table[i].kind;
 		for (size_t i = 0; i < sizeof(property_lists) / sizeof(property_lists[0]); i++)
 			if (strcmp(property_lists[i], name) == 0 && len % 4 == 0)
 				return (struct property){ .kind = PROPERTY_X32 };
 	}
-	if (!property_fits(k, value, len))
-		k = (struct property){ .kind = PROPERTY_NOT };
-	return k;
+	if (!property_fits(p, value, len))
+		p = (struct property){ .kind = PROPERTY_NOT };
+	return p;
 }
 
-unsigned property_width(struct property k)
+unsigned property_width(struct property p)
 {
-	switch (k.kind) {
+	switch (p.kind) {
 	case PROPERTY_U32:
 	case PROPERTY_X32: return 4;
 	case PROPERTY_U64:
@@ -106,14 +106,14 @@ unsigned property_width(struct property k)
 	return 1;
 }
 
-uint64_t property_value(struct property k, const uint8_t *value, int i)
+uint64_t property_value(struct property p, const uint8_t *value, int i)
 {
-	return property_width(k) == 8 ? get_be64(value + 8 * (size_t)i) : get_be32(value + 4 * (size_t)i);
+	return property_width(p) == 8 ? get_be64(value + 8 * (size_t)i) : get_be32(value + 4 * (size_t)i);
 }
 
-bool property_is_hex(struct property k)
+bool property_is_hex(struct property p)
 {
-	return k.kind == PROPERTY_X32 || k.kind == PROPERTY_X64;
+	return p.kind == PROPERTY_X32 || p.kind == PROPERTY_X64;
 }
 
 void properties_walk(const void *fdt, const struct property_visit *v, void *arg)
@@ -177,13 +177,13 @@ static void unknown_node(void *arg, int depth, const char *name, const struct st
 		unknown_add(s, depth, NULL);
 }
 
-static void unknown_prop(void *arg, int depth, const char *name, const uint8_t *value, int len, struct property k)
+static void unknown_prop(void *arg, int depth, const char *name, const uint8_t *value, int len, struct property p)
 {
 	struct unknown *s = arg;
 
 	(void)value;
 	(void)len;
-	if (k.kind == PROPERTY_NOT && !s->inside[depth])
+	if (p.kind == PROPERTY_NOT && !s->inside[depth])
 		unknown_add(s, depth, name);
 }
 

@@ -20,15 +20,15 @@ struct property {
 struct property property_of(const struct state_table *section, const char *name, const uint8_t *value, int len);
 
 /* Element i of a number of 4 or 8 bytes an element. */
-uint64_t property_value(struct property k, const uint8_t *value, int i);
-unsigned property_width(struct property k);          /* 4, 8; 1 for the others */
-bool property_is_hex(struct property k);
+uint64_t property_value(struct property p, const uint8_t *value, int i);
+unsigned property_width(struct property p);          /* 4, 8; 1 for the others */
+bool property_is_hex(struct property p);
 
 /* Walks a checked tree (tree_open) in its order. depth: 0 is the root. part: table of a part's node; stray: the node stands
  * where a part does, and this build knows none of its name. NULL calls are left out. */
 struct property_visit {
 	void (*node)(void *arg, int depth, const char *name, const struct state_table *section, bool unknown);
-	void (*prop)(void *arg, int depth, const char *name, const uint8_t *value, int len, struct property k);
+	void (*prop)(void *arg, int depth, const char *name, const uint8_t *value, int len, struct property p);
 	void (*end)(void *arg, int depth);
 };
 void properties_walk(const void *fdt, const struct property_visit *v, void *arg);

@@ -11,7 +11,7 @@
 /* What the regs command is made of: a file for each kind of CPU. */
 
 struct regs_cpu {
-	const struct snapshot_view *snapshot_view;
+	const struct snapshot_view *view;
 	uint32_t           n;
 	int                node;      /* in the tree of state */
 	json_t            *list;      /* NULL: print it */

@@ -50,23 +50,23 @@ static void tree_json_node(void *arg, int depth, const char *name, const struct 
 		tree_json_put(t, depth - 1, other, t->nodes[depth]);
 }
 
-static json_t *tree_json_number(struct property k, uint64_t v)
+static json_t *tree_json_number(struct property p, uint64_t v)
 {
-	if (k.row && k.row->type == FIELD_BOOL && v <= 1)
+	if (p.row && p.row->type == FIELD_BOOL && v <= 1)
 		return json_boolean(v);
-	return property_is_hex(k) ? show_json_x64(v) : show_json_u64(v);
+	return property_is_hex(p) ? show_json_x64(v) : show_json_u64(v);
 }
 
-static json_t *tree_json_numbers(struct property k, const uint8_t *value, int len)
+static json_t *tree_json_numbers(struct property p, const uint8_t *value, int len)
 {
-	int     n = len / (int)property_width(k);
+	int     n = len / (int)property_width(p);
 	json_t *list;
 
 	if (n == 1)
-		return tree_json_number(k, property_value(k, value, 0));
+		return tree_json_number(p, property_value(p, value, 0));
 	list = json_array();
 	for (int i = 0; list && i < n; i++) {
-		if (json_array_append_new(list, tree_json_number(k, property_value(k, value, i)))) {
+		if (json_array_append_new(list, tree_json_number(p, property_value(p, value, i)))) {
 			json_decref(list);
 			return NULL;
 		}
@@ -74,7 +74,7 @@ static json_t *tree_json_numbers(struct property k, const uint8_t *value, int le
 	return list;
 }
 
-static void tree_json_prop(void *arg, int depth, const char *name, const uint8_t *value, int len, struct property k)
+static void tree_json_prop(void *arg, int depth, const char *name, const uint8_t *value, int len, struct property p)
 {
 	struct tree_json *t = arg;
 	json_t           *v = NULL;
@@ -82,7 +82,7 @@ static void tree_json_prop(void *arg, int depth, const char *name, const uint8_t
 
 	if (t->failed)
 		return;
-	switch (k.kind) {
+	switch (p.kind) {
 	case PROPERTY_STR:
 		v = show_json_text((const char *)value);
 		break;
@@ -90,7 +90,7 @@ static void tree_json_prop(void *arg, int depth, const char *name, const uint8_t
 	case PROPERTY_X32:
 	case PROPERTY_U64:
 	case PROPERTY_X64:
-		v = tree_json_numbers(k, value, len);
+		v = tree_json_numbers(p, value, len);
 		break;
 	case PROPERTY_BYTES:
 	case PROPERTY_NOT:
@@ -101,8 +101,8 @@ static void tree_json_prop(void *arg, int depth, const char *name, const uint8_t
 		break;
 	}
 	snprintf(other, sizeof(other), "%s%s",
-		 !k.row && tree_json_is_row(t->sections[depth], name) ? "/" : "",
-		 k.row ? k.row->name : name);
+		 !p.row && tree_json_is_row(t->sections[depth], name) ? "/" : "",
+		 p.row ? p.row->name : name);
 	tree_json_put(t, depth, other, v);
 }
 

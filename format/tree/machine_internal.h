@@ -8,6 +8,7 @@
 
 #define TREE_VERSION 1u      /* what this build writes in /version */
 #define TREE_KNOWN   1u      /* largest /needs it reads */
+#define CPUID_CELLS  7u      /* of an answer in vmferry,cpuid: leaf, index, flags, EAX to EDX */
 
 /* Names and sizes, alone and against each other: the same judge before writing and after reading. */
 int machine_check(const struct machine *m, struct fail *why);

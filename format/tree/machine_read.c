@@ -96,31 +96,48 @@ static int read_vm(struct machine *m, const void *fdt, struct fail *why)
 }
 
 /* A list of u32 cells, `each` to an entry, at most max entries: their number in *n. */
-static int read_list(const void *fdt, int node, const char *name, uint32_t *v, uint32_t each, uint32_t max, uint32_t *n, struct fail *why)
+static int read_list(const void *fdt, int node, const char *name, uint32_t each, uint32_t max,
+		     const uint8_t **cells, uint32_t *n, struct fail *why)
 {
-	int            len;
-	const uint8_t *p = fdt_getprop(fdt, node, name, &len);
+	int len;
 
-	if (!p)
+	*cells = fdt_getprop(fdt, node, name, &len);
+	if (!*cells)
 		return tree_fail(fdt, node, why, FAIL_CORRUPT, "missing %s", name);
 	if (len % (int)(4 * each))
-		return tree_fail(fdt, node, why, FAIL_CORRUPT, "%s: %d bytes, no multiple of %" PRIu32, name, len, 4 * each);
+		return tree_fail(fdt, node, why, FAIL_CORRUPT,
+				 "%s: %d bytes, no multiple of %" PRIu32, name, len, 4 * each);
 	*n = (uint32_t)len / (4 * each);
 	if (*n > max)
-		return tree_fail(fdt, node, why, FAIL_LIMIT, "%s: %" PRIu32 " entries, above %" PRIu32, name, *n, max);
-	for (uint32_t i = 0; i < *n * each; i++)
-		v[i] = get_be32(p + 4 * (size_t)i);
+		return tree_fail(fdt, node, why, FAIL_LIMIT,
+				 "%s: %" PRIu32 " entries, above %" PRIu32, name, *n, max);
 	return 0;
 }
 
 static int read_cpus_x86(struct machine *m, const void *fdt, int cpus, struct fail *why)
 {
+	const uint8_t *p;
+
 	if (!machine_types[m->type].cpuid)
 		return 0;
-	if (read_list(fdt, cpus, "vmferry,cpuid", (uint32_t *)m->cpuid, 7, LIMIT_CPUID, &m->ncpuid, why) ||
-	    tree_u32(fdt, cpus, "vmferry,xsave-bytes", &m->xsave_bytes, why))
+	if (read_list(fdt, cpus, "vmferry,cpuid", CPUID_CELLS, LIMIT_CPUID, &p, &m->ncpuid, why))
 		return -1;
-	return read_list(fdt, cpus, "vmferry,msrs", m->msrs, 1, LIMIT_MSRS, &m->nmsrs, why);
+	for (uint32_t i = 0; i < m->ncpuid; i++, p += 4 * CPUID_CELLS)
+		m->cpuid[i] = (struct machine_cpuid){
+			.leaf  = get_be32(p),
+			.index = get_be32(p + 4),
+			.flags = get_be32(p + 8),
+			.eax   = get_be32(p + 12),
+			.ebx   = get_be32(p + 16),
+			.ecx   = get_be32(p + 20),
+			.edx   = get_be32(p + 24),
+		};
+	if (tree_u32(fdt, cpus, "vmferry,xsave-bytes", &m->xsave_bytes, why) ||
+	    read_list(fdt, cpus, "vmferry,msrs", 1, LIMIT_MSRS, &p, &m->nmsrs, why))
+		return -1;
+	for (uint32_t i = 0; i < m->nmsrs; i++)
+		m->msrs[i] = get_be32(p + 4 * (size_t)i);
+	return 0;
 }
 
 /* CPUs are cpu@0, cpu@1 and so on, in this order and of one kind. */

@@ -140,18 +140,33 @@ static int put_vm(struct tree_writer *w, struct fail *why)
 
 static void put_cells_u32(struct tree_writer *w, const char *name, const uint32_t *v, size_t n)
 {
-	uint8_t cells[4 * 7 * LIMIT_CPUID];
+	uint8_t cells[4 * LIMIT_MSRS];
 
-	static_assert(sizeof(cells) >= 4 * LIMIT_MSRS && sizeof(struct machine_cpuid) == 4 * 7, "the longest list of cells");
 	for (size_t i = 0; i < n; i++)
 		put_be32(cells + 4 * i, v[i]);
 	put_bytes(w, name, cells, 4 * n);
 }
 
+static void put_cpuid(struct tree_writer *w, const struct machine_cpuid *v, size_t n)
+{
+	uint8_t cells[4 * CPUID_CELLS * LIMIT_CPUID], *p = cells;
+
+	for (size_t i = 0; i < n; i++, p += 4 * CPUID_CELLS) {
+		put_be32(p, v[i].leaf);
+		put_be32(p + 4, v[i].index);
+		put_be32(p + 8, v[i].flags);
+		put_be32(p + 12, v[i].eax);
+		put_be32(p + 16, v[i].ebx);
+		put_be32(p + 20, v[i].ecx);
+		put_be32(p + 24, v[i].edx);
+	}
+	put_bytes(w, "vmferry,cpuid", cells, (size_t)(p - cells));
+}
+
 /* What all vCPUs of an x86 machine have in common. */
 static void put_cpus_x86(struct tree_writer *w)
 {
-	put_cells_u32(w, "vmferry,cpuid", (const uint32_t *)w->m->cpuid, 7 * (size_t)w->m->ncpuid);
+	put_cpuid(w, w->m->cpuid, w->m->ncpuid);
 	put_u32(w, "vmferry,xsave-bytes", w->m->xsave_bytes);
 	put_cells_u32(w, "vmferry,msrs", w->m->msrs, w->m->nmsrs);
 }

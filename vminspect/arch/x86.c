@@ -7,12 +7,24 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const x86_gpr_names[16] = {
-	"rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rsp", "rbp", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+const char *const x86_gpr_names[X86_GPRS] = {
+	"rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rsp", "rbp",
+	"r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15",
 };
 
+void x86_gprs(const struct x86_regs_state *s, uint64_t out[X86_GPRS])
+{
+	const uint64_t v[X86_GPRS] = {
+		s->rax, s->rbx, s->rcx, s->rdx, s->rsi, s->rdi, s->rsp, s->rbp,
+		s->r8,  s->r9,  s->r10, s->r11, s->r12, s->r13, s->r14, s->r15,
+	};
+
+	memcpy(out, v, sizeof(v));
+}
+
 const char *const x86_seg_names[X86_SEGS] = {
-	[X86_CS] = "cs", [X86_DS] = "ds", [X86_ES] = "es", [X86_FS] = "fs", [X86_GS] = "gs", [X86_SS] = "ss", [X86_TR] = "tr", [X86_LDT] = "ldt",
+	[X86_CS] = "cs", [X86_DS] = "ds", [X86_ES] = "es", [X86_FS] = "fs",
+	[X86_GS] = "gs", [X86_SS] = "ss", [X86_TR] = "tr", [X86_LDT] = "ldt",
 };
 
 /* Names of single bits; what has none is left out. */
@@ -22,7 +34,8 @@ static void say_bits(char *out, size_t capacity, uint64_t v, const char *const *
 		if (v >> i & 1 && names[i])
 			show_word(out, capacity, "%s", names[i]);
 }
-#define SAY_BITS(v, names) say_bits(out, capacity, v, names, sizeof(names) / sizeof((names)[0]))
+#define SAY_BITS(out, capacity, v, names) \
+	say_bits((out), (capacity), (v), (names), sizeof(names) / sizeof((names)[0]))
 
 static void describe_rflags(uint64_t v, char *out, size_t capacity)
 {
@@ -31,7 +44,7 @@ static void describe_rflags(uint64_t v, char *out, size_t capacity)
 		[17] = "VM", [18] = "AC", [19] = "VIF", [20] = "VIP", [21] = "ID",
 	};
 
-	SAY_BITS(v, names);
+	SAY_BITS(out, capacity, v, names);
 	if (v >> 12 & 3)
 		show_word(out, capacity, "IOPL=%u", (unsigned)(v >> 12 & 3));
 }
@@ -42,7 +55,7 @@ static void describe_cr0(uint64_t v, char *out, size_t capacity)
 		[0] = "PE", [1] = "MP", [2] = "EM", [3] = "TS", [4] = "ET", [5] = "NE", [16] = "WP", [18] = "AM", [29] = "NW", [30] = "CD", [31] = "PG",
 	};
 
-	SAY_BITS(v, names);
+	SAY_BITS(out, capacity, v, names);
 }
 
 static void describe_cr3(uint64_t v, char *out, size_t capacity)
@@ -60,7 +73,7 @@ static void describe_cr4(uint64_t v, char *out, size_t capacity)
 		[20] = "SMEP", [21] = "SMAP", [22] = "PKE", [23] = "CET", [24] = "PKS",
 	};
 
-	SAY_BITS(v, names);
+	SAY_BITS(out, capacity, v, names);
 }
 
 static void describe_efer(uint64_t v, char *out, size_t capacity)
@@ -69,14 +82,14 @@ static void describe_efer(uint64_t v, char *out, size_t capacity)
 		[0] = "SCE", [8] = "LME", [10] = "LMA", [11] = "NX", [12] = "SVME", [13] = "LMSLE", [14] = "FFXSR", [15] = "TCE", [21] = "AUTOIBRS",
 	};
 
-	SAY_BITS(v, names);
+	SAY_BITS(out, capacity, v, names);
 }
 
 static void describe_apic_base(uint64_t v, char *out, size_t capacity)
 {
 	static const char *const names[] = { [8] = "BSP", [10] = "x2APIC", [11] = "enabled" };
 
-	SAY_BITS(v, names);
+	SAY_BITS(out, capacity, v, names);
 	show_word(out, capacity, "at=0x%" PRIx64, v & ((UINT64_C(1) << 52) - 4096));
 }
 
@@ -87,14 +100,14 @@ static void describe_xcr0(uint64_t v, char *out, size_t capacity)
 		[17] = "XTILECFG", [18] = "XTILEDATA",
 	};
 
-	SAY_BITS(v, names);
+	SAY_BITS(out, capacity, v, names);
 }
 
 static void describe_dr6(uint64_t v, char *out, size_t capacity)
 {
 	static const char *const names[] = { [0] = "B0", [1] = "B1", [2] = "B2", [3] = "B3", [13] = "BD", [14] = "BS", [15] = "BT" };
 
-	SAY_BITS(v, names);
+	SAY_BITS(out, capacity, v, names);
 }
 
 static void describe_dr7(uint64_t v, char *out, size_t capacity)
@@ -103,7 +116,7 @@ static void describe_dr7(uint64_t v, char *out, size_t capacity)
 		[0] = "L0", [1] = "G0", [2] = "L1", [3] = "G1", [4] = "L2", [5] = "G2", [6] = "L3", [7] = "G3", [8] = "LE", [9] = "GE", [13] = "GD",
 	};
 
-	SAY_BITS(v, names);
+	SAY_BITS(out, capacity, v, names);
 }
 
 #define VALUE(name, from) static uint64_t value_##name(const struct x86_cpu_state *s) { return s->from; }

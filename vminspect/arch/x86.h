@@ -9,8 +9,12 @@
 
 /* Names and meanings of an x86-64 CPU's registers. Intel SDM 3, chapters 2, 3, 11 and 17. */
 
-extern const char *const x86_gpr_names[16];          /* as struct x86_regs_state has them */
+#define X86_GPRS 16
+extern const char *const x86_gpr_names[X86_GPRS];    /* "rax" */
 extern const char *const x86_seg_names[X86_SEGS];    /* "cs" */
+
+/* The general registers in the order of their names. */
+void x86_gprs(const struct x86_regs_state *s, uint64_t out[X86_GPRS]);
 
 /* A register whose bits are flags. */
 struct x86_control {
