@@ -2,7 +2,8 @@
 # format: what is saved, and how; docs/format.md, docs/vm-tree.md.
 #   snapshot/   the snapshot as a file or a stream: chunks, index, reader, writer
 #   tree/       the VM tree: machine, devices, tables of fields and how they are written and checked
-#   state/      a table of fields for each device and each kind of vCPU; names of CPUID's bits and of MSRs
+#   state/      a table of fields for each device and each kind of vCPU; names of CPUID's bits, of
+#               MSRs
 #   limits.h    what this build accepts
 LIBS += format
 format_snapshot_SRCS := start.c chunk.c chunk_table.c page_chunk.c pagemap.c content.c header.c \

@@ -3,7 +3,8 @@
 
 #include <assert.h>
 
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "bitmaps are shared as little-endian words");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+	      "bitmaps are shared as little-endian words");
 
 void bitmap_set_range(uint64_t *map, uint64_t first, uint64_t count)
 {
@@ -20,7 +21,8 @@ void bitmap_clear_range(uint64_t *map, uint64_t first, uint64_t count)
 void bitmap_mark_range(bitmap_word *map, uint64_t first, uint64_t count)
 {
 	for (uint64_t w = first / 64; count && w <= (first + count - 1) / 64; w++)
-		atomic_fetch_or_explicit(&map[w], bitmap_mask(w, first, first + count), memory_order_release);
+		atomic_fetch_or_explicit(&map[w], bitmap_mask(w, first, first + count),
+					 memory_order_release);
 }
 
 uint64_t bitmap_take(uint64_t *dst, bitmap_word *src, uint64_t npages)
@@ -64,7 +66,8 @@ static uint64_t bitmap_find(const uint64_t *map, uint64_t npages, uint64_t from,
 	return npages;
 }
 
-bool bitmap_next_run(const uint64_t *map, uint64_t npages, uint64_t from, uint64_t *first, uint64_t *count)
+bool bitmap_next_run(const uint64_t *map, uint64_t npages, uint64_t from, uint64_t *first,
+		     uint64_t *count)
 {
 	*first = bitmap_find(map, npages, from, true);
 	if (*first >= npages)

@@ -65,7 +65,8 @@ int page_sink_batch(struct page_sink *s, const struct page_batch *b, struct fail
 		case PAGE_DATA:
 			if (len > sizeof(b->data) - data)
 				return fail_set(why, FAIL_CORRUPT,
-						"region %s: more data pages listed than data present", s->name);
+						"region %s: more data pages listed than data"
+						" present", s->name);
 			if (io_pwrite(s->fd, b->data + data, len, run->first * PAGE_SIZE_4K,
 				      s->name, why))
 				return -1;

@@ -38,7 +38,7 @@ struct page_batch {
 bool page_is_zero(const uint8_t *page, size_t len);
 
 void page_batch_begin(struct page_batch *b, uint32_t region);
-/* No room for even one more page of any kind. */
+/* Not even one more page of any kind fits. */
 bool page_batch_full(const struct page_batch *b);
 
 /* Appends one page, its number above all before; adjacent pages of a kind share a run. Its bytes go

@@ -32,7 +32,8 @@ int populated_extent(int fd, uint64_t npages, uint64_t from, uint64_t *first, ui
 	*first = (uint64_t)data / PAGE_SIZE_4K;
 	if (*first >= npages)
 		return 0;
-	/* From the byte, not from its page: a page may begin with a hole, which would be found here. */
+	/* From the byte, not from its page: a page may begin with a hole, which would be found
+	 * here. */
 	hole = lseek(fd, data, SEEK_HOLE);
 	if (hole < 0)
 		return fail_sys(why, "SEEK_HOLE");

@@ -11,7 +11,8 @@ static void dts_indent(FILE *out, int depth)
 		fputc('\t', out);
 }
 
-static void dts_node(void *arg, int depth, const char *name, const struct state_table *section, bool unknown)
+static void dts_node(void *arg, int depth, const char *name, const struct state_table *section,
+		     bool unknown)
 {
 	FILE *out = arg;
 
@@ -59,11 +60,13 @@ static void dts_numbers(FILE *out, const uint8_t *value, int len, struct propert
 
 	fputs(width == 8 ? "/bits/ 64 <" : "<", out);
 	for (int i = 0; i < len / width; i++)
-		fprintf(out, property_is_hex(p) ? "%s0x%" PRIx64 : "%s%" PRIu64, i ? " " : "", property_value(p, value, i));
+		fprintf(out, property_is_hex(p) ? "%s0x%" PRIx64 : "%s%" PRIu64, i ? " " : "",
+			property_value(p, value, i));
 	fputc('>', out);
 }
 
-static void dts_prop(void *arg, int depth, const char *name, const uint8_t *value, int len, struct property p)
+static void dts_prop(void *arg, int depth, const char *name, const uint8_t *value, int len,
+		     struct property p)
 {
 	FILE *out = arg;
 
@@ -94,7 +97,8 @@ static void dts_prop(void *arg, int depth, const char *name, const uint8_t *valu
 
 void dts_print(FILE *out, const void *fdt)
 {
-	static const struct property_visit visit = { .node = dts_node, .prop = dts_prop, .end = dts_end };
+	static const struct property_visit visit = { .node = dts_node, .prop = dts_prop,
+						     .end = dts_end };
 
 	fputs("/dts-v1/;\n\n", out);
 	properties_walk(fdt, &visit, out);

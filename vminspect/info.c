@@ -28,19 +28,24 @@ static void info_header(const struct snapshot_view *v)
 	const struct snap_header *h = &v->src.h;
 	char                      uuid[UUID_TEXT], hex[33], time[40];
 
-	printf(ROW "version %" PRIu32 ", %s%s%s\n", "format", h->version, info_layout((unsigned)h->layout),
-	       h->required & SNAP_STATE_ONLY ? ", state only" : "", h->incomplete ? ", written as a stream" : "");
+	printf(ROW "version %" PRIu32 ", %s%s%s\n", "format", h->version,
+	       info_layout((unsigned)h->layout),
+	       h->required & SNAP_STATE_ONLY ? ", state only" : "",
+	       h->incomplete ? ", written as a stream" : "");
 	if (h->required & ~(uint64_t)SNAP_STATE_ONLY || h->optional)
-		printf(ROW "required 0x%" PRIx64 ", optional 0x%" PRIx64 "\n", "features", h->required, h->optional);
+		printf(ROW "required 0x%" PRIx64 ", optional 0x%" PRIx64 "\n", "features",
+		       h->required, h->optional);
 	uuid_text(&h->vm, uuid);
 	printf(ROW "%s, %s\n", "vm", h->name[0] ? h->name : "(no name)", uuid);
 	uuid_text(&h->snapshot, uuid);
 	printf(ROW "%s\n", "snapshot", uuid);
 	if (!uuid_is_nil(&h->parent)) {
 		uuid_text(&h->parent, uuid);
-		printf(ROW "%s, content %s\n", "parent", uuid, show_hex(h->parent_content, 16, hex));
+		printf(ROW "%s, content %s\n", "parent", uuid,
+		       show_hex(h->parent_content, 16, hex));
 	}
-	printf(ROW "%s by %s\n", "created", show_time(h->created_ns, time), h->creator[0] ? h->creator : "(unknown)");
+	printf(ROW "%s by %s\n", "created", show_time(h->created_ns, time),
+	       h->creator[0] ? h->creator : "(unknown)");
 }
 
 static void info_machine(const struct snapshot_view *v)
@@ -59,7 +64,8 @@ static void info_machine(const struct snapshot_view *v)
 		       m->reset_pending ? "stopped, guest reset pending" : "stopped by the user");
 	if (m->cpu_model[0])
 		printf(ROW "%s\n", "isa", show_text(m->cpu_model, text, sizeof(text)));
-	printf(ROW "%s\n", "append", m->append[0] ? show_text(m->append, text, sizeof(text)) : "(none)");
+	printf(ROW "%s\n", "append",
+	       m->append[0] ? show_text(m->append, text, sizeof(text)) : "(none)");
 }
 
 static void info_devices(const struct machine *m)
@@ -88,14 +94,16 @@ static void info_regions(const struct snapshot_view *v)
 		const struct machine_region *r = &v->config.regions[i];
 		const uint64_t              *n = v->finals[r->id];
 
-		printf(ROW "%" PRIu32 " %s %s", "region", r->id, region_kind_names[r->kind], r->name);
+		printf(ROW "%" PRIu32 " %s %s", "region", r->id, region_kind_names[r->kind],
+		       r->name);
 		if (r->kind != REGION_DISK)
 			printf(" at 0x%" PRIx64, r->gpa);
 		printf(", %s", units_bytes(r->size, size));
 		if (view_state_only(v))
 			printf(": not saved\n");
 		else
-			printf(": pages %" PRIu64 " data, %" PRIu64 " zero, %" PRIu64 " untouched\n", n[PAGE_DATA], n[PAGE_ZERO], view_untouched(v, i));
+			printf(": pages %" PRIu64 " data, %" PRIu64 " zero, %" PRIu64
+			       " untouched\n", n[PAGE_DATA], n[PAGE_ZERO], view_untouched(v, i));
 	}
 }
 
@@ -107,7 +115,8 @@ static void info_hosts(const struct snapshot_view *v)
 		const struct machine_host *h = &m->hosts[i];
 		char                       path[sizeof(h->path) + 64], size[UNITS_TEXT], time[40];
 
-		printf(ROW "%s (%s) %s%s", "host", h->name, host_class_names[h->cls], h->path[0] ? show_text(h->path, path, sizeof(path)) : "-",
+		printf(ROW "%s (%s) %s%s", "host", h->name, host_class_names[h->cls],
+		       h->path[0] ? show_text(h->path, path, sizeof(path)) : "-",
 		       h->readonly ? ", read-only" : "");
 		if (h->size)
 			printf(", %s", units_bytes(h->size, size));

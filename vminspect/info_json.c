@@ -124,7 +124,8 @@ static json_t *info_json_regions(const struct snapshot_view *v)
 		put(o, "page_size", json_integer(r->page_size));
 		put(o, "data", show_json_u64(v->finals[r->id][PAGE_DATA]));
 		put(o, "zero", show_json_u64(v->finals[r->id][PAGE_ZERO]));
-		put(o, "untouched", view_state_only(v) ? json_null() : show_json_u64(view_untouched(v, i)));
+		put(o, "untouched",
+		    view_state_only(v) ? json_null() : show_json_u64(view_untouched(v, i)));
 		add(list, o);
 	}
 	return list;

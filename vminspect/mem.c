@@ -72,7 +72,8 @@ static int mem_spool_open(struct mem *m, struct fail *why)
 
 		dir = dir && dir[0] ? dir : "/tmp";
 		m->spool = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-		if (m->spool < 0 && (size_t)snprintf(path, sizeof(path), "%s/vminspect.XXXXXX", dir) < sizeof(path)) {
+		if (m->spool < 0 && (size_t)snprintf(path, sizeof(path), "%s/vminspect.XXXXXX", dir)
+					    < sizeof(path)) {
 			/* Not every file system can do it without a name. */
 			m->spool = mkostemp(path, O_CLOEXEC);
 			if (m->spool >= 0)
@@ -112,7 +113,8 @@ static int mem_zero(struct mem *m, uint64_t gpa, uint64_t len, struct fail *why)
 	if (!mem_clip(m->a, gpa, len, &from, &n))
 		return 0;
 	from -= m->a->gpa;
-	if (fallocate(m->spool, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)n) == 0)
+	if (fallocate(m->spool, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from,
+		      (off_t)n) == 0)
 		return 0;
 	for (uint64_t step; n; from += step, n -= step) {
 		step = n < sizeof(zeroes) ? n : sizeof(zeroes);
@@ -122,7 +124,8 @@ static int mem_zero(struct mem *m, uint64_t gpa, uint64_t len, struct fail *why)
 	return 0;
 }
 
-static int mem_pages(void *arg, const struct snapshot_view *v, const struct page_batch *b, struct fail *why)
+static int mem_pages(void *arg, const struct snapshot_view *v, const struct page_batch *b,
+		     struct fail *why)
 {
 	struct mem                  *m    = arg;
 	const struct machine_region *r    = machine_region_find(&v->config, b->region);
@@ -133,7 +136,8 @@ static int mem_pages(void *arg, const struct snapshot_view *v, const struct page
 		return 0;
 	for (uint32_t i = 0; i < b->nruns; i++) {
 		const struct page_run *run = &b->runs[i];
-		uint64_t               gpa = r->gpa + run->first * PAGE_SIZE_4K, len = (uint64_t)run->count * PAGE_SIZE_4K;
+		uint64_t               gpa = r->gpa + run->first * PAGE_SIZE_4K;
+		uint64_t               len = (uint64_t)run->count * PAGE_SIZE_4K;
 
 		if (run->kind != PAGE_DATA) {
 			if (mem_zero(m, gpa, len, why))
@@ -141,7 +145,8 @@ static int mem_pages(void *arg, const struct snapshot_view *v, const struct page
 			continue;
 		}
 		if (mem_clip(m->a, gpa, len, &from, &n) &&
-		    io_pwrite(m->spool, data + (from - gpa), (size_t)n, from - m->a->gpa, "spool", why))
+		    io_pwrite(m->spool, data + (from - gpa), (size_t)n, from - m->a->gpa, "spool",
+			      why))
 			return -1;
 		data += len;
 	}
@@ -149,7 +154,8 @@ static int mem_pages(void *arg, const struct snapshot_view *v, const struct page
 }
 
 /* The bytes from gpa to the end of its page, or of the range: *n of them. */
-static int mem_piece(struct mem *m, struct snapshot_view *v, uint64_t gpa, uint64_t left, uint8_t page[PAGE_SIZE_4K], size_t *n, struct fail *why)
+static int mem_piece(struct mem *m, struct snapshot_view *v, uint64_t gpa, uint64_t left,
+		     uint8_t page[PAGE_SIZE_4K], size_t *n, struct fail *why)
 {
 	const struct machine_region *r  = mem_region(&v->config, gpa);
 	size_t                       at = gpa % PAGE_SIZE_4K;
@@ -190,7 +196,8 @@ static void mem_line(struct mem *m, uint64_t gpa, const uint8_t *p, size_t n, bo
 	memcpy(m->line, p, n);
 }
 
-/* As hexdump -C: sixteen bytes a line, lines like the one before as a star. A line may join two pages. */
+/* As hexdump -C: sixteen bytes a line, lines like the one before as a star. A line may join two
+ * pages. */
 static int mem_dump(struct mem *m, struct snapshot_view *v, struct fail *why)
 {
 	uint8_t  page[PAGE_SIZE_4K], line[16];
@@ -236,7 +243,8 @@ static int mem_json(struct mem *m, struct snapshot_view *v, struct fail *why)
 	uint64_t gpa = m->a->gpa, left = m->a->len;
 	size_t   n;
 
-	printf("{\n  \"gpa\": \"0x%" PRIx64 "\",\n  \"length\": %" PRIu64 ",\n  \"bytes\": \"", gpa, left);
+	printf("{\n  \"gpa\": \"0x%" PRIx64 "\",\n  \"length\": %" PRIu64 ",\n  \"bytes\": \"", gpa,
+	       left);
 	for (; left; gpa += n, left -= n) {
 		if (mem_piece(m, v, gpa, left, page, &n, why))
 			return -1;

@@ -8,7 +8,8 @@
 
 static const char *const tree_names[2] = { "configuration", "state" };
 
-static int view_tree(struct snapshot_view *v, int which, const void *fdt, size_t len, struct fail *why)
+static int view_tree(struct snapshot_view *v, int which, const void *fdt, size_t len,
+		     struct fail *why)
 {
 	struct machine *m = which ? &v->state : &v->config;
 
@@ -45,7 +46,8 @@ static int view_file(struct snapshot_view *v, const struct view_want *want, stru
 	return 0;
 }
 
-static int view_chunk(struct snapshot_view *v, struct snap_stream *s, const struct chunk *c, const struct view_want *want, struct fail *why)
+static int view_chunk(struct snapshot_view *v, struct snap_stream *s, const struct chunk *c,
+		      const struct view_want *want, struct fail *why)
 {
 	const uint8_t *tree;
 	size_t         len;
@@ -80,7 +82,9 @@ static int view_stream(struct snapshot_view *v, const struct view_want *want, st
 		v->bytes = at + CHUNK_HEADER_BYTES + c.len;
 		rounds_note(&v->rounds, &c, payload);
 		if (view_chunk(v, s, &c, want, why)) {
-			if (why->at == FAIL_NOWHERE && (why->kind == FAIL_CORRUPT || why->kind == FAIL_VERSION || why->kind == FAIL_LIMIT))
+			if (why->at == FAIL_NOWHERE &&
+			    (why->kind == FAIL_CORRUPT || why->kind == FAIL_VERSION ||
+			     why->kind == FAIL_LIMIT))
 				why->at = at;
 			goto out;
 		}
@@ -101,7 +105,8 @@ out:
 	return rc;
 }
 
-int view_open(struct snapshot_view **out, const char *operand, const struct view_want *want, struct fail *why)
+int view_open(struct snapshot_view **out, const char *operand, const struct view_want *want,
+	      struct fail *why)
 {
 	struct snapshot_view *v = calloc(1, sizeof(*v));
 

@@ -25,13 +25,15 @@ static void tree_json_put(struct tree_json *t, int depth, const char *name, json
 /* Is it the name of a row? A row's property has another ("guest-ns"), so both may be there. */
 static bool tree_json_is_row(const struct state_table *section, const char *name)
 {
-	for (const struct field *f = section ? section->fields : NULL; f && f->type != FIELD_END; f++)
+	for (const struct field *f = section ? section->fields : NULL;
+	     f && f->type != FIELD_END; f++)
 		if (strcmp(f->name, name) == 0)
 			return true;
 	return false;
 }
 
-static void tree_json_node(void *arg, int depth, const char *name, const struct state_table *section, bool unknown)
+static void tree_json_node(void *arg, int depth, const char *name,
+			   const struct state_table *section, bool unknown)
 {
 	struct tree_json *t = arg;
 	char              other[TREE_NAME_MAX + 1];
@@ -74,7 +76,8 @@ static json_t *tree_json_numbers(struct property p, const uint8_t *value, int le
 	return list;
 }
 
-static void tree_json_prop(void *arg, int depth, const char *name, const uint8_t *value, int len, struct property p)
+static void tree_json_prop(void *arg, int depth, const char *name, const uint8_t *value, int len,
+			   struct property p)
 {
 	struct tree_json *t = arg;
 	json_t           *v = NULL;
@@ -108,8 +111,9 @@ static void tree_json_prop(void *arg, int depth, const char *name, const uint8_t
 
 json_t *tree_json(const void *fdt)
 {
-	static const struct property_visit visit = { .node = tree_json_node, .prop = tree_json_prop };
-	struct tree_json                t     = { .nodes = { json_object() } };
+	static const struct property_visit visit = { .node = tree_json_node,
+						     .prop = tree_json_prop };
+	struct tree_json                   t     = { .nodes = { json_object() } };
 
 	if (!t.nodes[0])
 		return NULL;

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The hashes hold and the trees agree; now each part of the state as a restore would load it. */
+/* The hashes hold and the trees agree; now each state section as a restore would load it. */
 static int verify_state(const struct snapshot_view *v, struct fail *why)
 {
 	if (machine_check_state(&v->state, v->trees[1], v->lens[1], why))
@@ -44,8 +44,10 @@ static int verify_sound_text(const struct snapshot_view *v, json_t *unknown)
 
 static json_t *verify_sound_json(const struct snapshot_view *v, json_t *unknown)
 {
-	return json_pack("{s:b,s:o,s:o,s:o,s:o,s:o,s:O}", "sound", 1, "bytes", show_json_u64(v->bytes), "chunks", show_json_u64(v->rounds.chunks),
-			 "pages", show_json_u64(verify_pages(v)), "file", show_json_hex(v->file, 16), "content", show_json_hex(v->content, 16),
+	return json_pack("{s:b,s:o,s:o,s:o,s:o,s:o,s:O}", "sound", 1, "bytes",
+			 show_json_u64(v->bytes), "chunks", show_json_u64(v->rounds.chunks),
+			 "pages", show_json_u64(verify_pages(v)), "file",
+			 show_json_hex(v->file, 16), "content", show_json_hex(v->content, 16),
 			 "unknown", unknown);
 }
 
@@ -56,16 +58,17 @@ static json_t *verify_damage_json(const struct fail *why)
 	};
 	const char *kind = kinds[why->kind] ? kinds[why->kind] : "other";
 
-	return json_pack("{s:b,s:s,s:o,s:o}", "sound", 0, "kind", kind, "at", why->at == FAIL_NOWHERE ? json_null() : show_json_u64(why->at), "what",
+	return json_pack("{s:b,s:s,s:o,s:o}", "sound", 0, "kind", kind, "at",
+			 why->at == FAIL_NOWHERE ? json_null() : show_json_u64(why->at), "what",
 			 show_json_text(why->what));
 }
 
 int verify_run(const struct args *a, struct fail *why)
 {
-	const struct view_want want = { .verify = true };
-	struct snapshot_view  *v    = NULL;
+	const struct view_want want    = { .verify = true };
+	struct snapshot_view  *v       = NULL;
 	json_t                *unknown = NULL;
-	int                    rc     = -1;
+	int                    rc      = -1;
 
 	if (view_open(&v, a->file, &want, why) || verify_state(v, why)) {
 		if (a->json && fail_status(why->kind) == 3)

@@ -27,9 +27,9 @@ struct chunk_info {
 	bool             regional;    /* region and encoding may be other than 0 */
 	unsigned         after;       /* phases in which it may come; 0: not in a snapshot */
 	enum chunk_phase phase;       /* the phase that it begins, 0: the same goes on */
-	/* The readers' part: the payload, whose hash has been checked (stream) or whose hash it
-	 * checks as far as it reads (walk, of a file). NULL: its bytes are of no concern. The chunk
-	 * is at its place in the order; `phase` is set when it succeeds. */
+	/* How a reader checks the payload; NULL: any bytes will do. Header and order have been
+	 * checked, and of a stream the payload's hash; a walk reads, and checks by a hash, what it
+	 * needs of it. */
 	int (*stream)(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why);
 	int (*walk)(struct snap_image *s, const struct chunk *c, uint64_t at, struct fail *why);
 };
@@ -37,9 +37,9 @@ struct chunk_info {
 /* NULL for a type that this build does not know. */
 const struct chunk_info *chunk_info_find(uint16_t type);
 
-/* A reader's judgement of a chunk's header in this phase: FAIL_VERSION for a required one that has no
- * meaning in a snapshot, FAIL_CORRUPT for another order or a region or encoding that it cannot have.
- * One that is unknown and not required may come wherever pages may. */
+/* Checks a chunk's header in this phase. FAIL_VERSION: it is required, and has no meaning in a
+ * snapshot; FAIL_CORRUPT: out of order, or with a region or an encoding that it must not have. One
+ * that is unknown and not required may come wherever pages may. */
 int chunk_check(const struct chunk *c, enum chunk_phase phase, uint64_t at, struct fail *why);
 /* The phase behind a chunk of this type. */
 enum chunk_phase chunk_phase_after(uint16_t type, enum chunk_phase phase);

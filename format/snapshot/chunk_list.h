@@ -3,7 +3,7 @@
 #define FORMAT_SNAPSHOT_CHUNK_LIST_H
 
 /* Every chunk type, once: what enum chunk_type, the readers, the writer, moves and messages know of
- * it comes from here (docs/format.md 3, whose table a test compares). A number is never given twice.
+ * it comes from here (docs/format.md 3, whose table a test compares). A number is never reused.
  *
  * X(constant, number, members of struct chunk_info that are not zero): format/snapshot/chunk_info.h
  *

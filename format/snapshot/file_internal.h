@@ -6,7 +6,8 @@
 #include "format/snapshot/images.h"
 #include "format/snapshot/snapshot_internal.h"
 
-/* What file.c, which reads pages by the index, and file_walk.c, which goes through all chunks, share. */
+/* What file.c, which reads pages by the index, and file_walk.c, which goes through all chunks,
+ * share. */
 
 struct image_first { uint32_t region; uint64_t page; };
 

@@ -237,14 +237,14 @@ int snap_stream_open_at(struct snap_stream **out, int fd, const uint8_t header[S
 			const char *what, struct fail *why);
 void snap_stream_close(struct snap_stream *s);
 const struct snap_header *snap_stream_header(const struct snap_stream *s);
-/* A read from a pipe that has stalled is given up (FAIL_ENDED) once this descriptor is readable. */
+/* A read from a pipe that has stalled is aborted (FAIL_ENDED) once this descriptor is readable. */
 void snap_stream_cancel(struct snap_stream *s, int fd);
 
 /**
  * enum snap_auth - who wrote a snapshot, as far as a key tells (docs/format.md 9, "AUTH")
  * @SNAP_AUTH_NONE:    no MAC, or one of an algorithm unknown to this build
  * @SNAP_AUTH_OTHER:   under another key: written on another host or by another user
- * @SNAP_AUTH_ALTERED: said to be under this key, but not what was written under it
+ * @SNAP_AUTH_ALTERED: names this key, but differs from what was written under it
  * @SNAP_AUTH_OK:      written under this key
  */
 enum snap_auth {

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Reads len bytes at the stream's place; their absence is damage at that place. */
+/* Reads the next len bytes; an end before them is damage at that offset. */
 static int stream_read(struct snap_stream *s, void *buf, size_t len, struct fail *why)
 {
 	size_t got;
@@ -155,14 +155,14 @@ static int stream_payload(struct snap_stream *s, const struct chunk *c, uint64_t
 	return chunk_payload_check(c, s->payload, at, why);
 }
 
-/* One chunk, its payload sound: its place in the order and what it says. */
+/* One chunk, its payload hash checked: its order and what it says. */
 static int stream_take(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
 {
 	const struct chunk_info *info = chunk_info_find(c->type);
 
 	if (chunk_check(c, s->phase, at, why))
 		return -1;
-	/* The MAC over all stands directly before the state. */
+	/* The MAC over all must be directly before the state (docs/format.md 9). */
 	if (s->auth_last && c->type != CHUNK_STATE)
 		return chunk_unexpected(c, at, why);
 	s->auth_last = false;

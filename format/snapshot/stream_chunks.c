@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-/* What each chunk of a stream has to be, its payload in s->payload and at its place in the order: a
- * function a row of chunk_list.h. */
+/* What each chunk of a stream must be: a function a row of chunk_list.h. Its payload is in
+ * s->payload; hash and order have been checked. */
 
 static int stream_tree(struct snap_stream *s, int which, const struct chunk *c, uint64_t at,
 		       struct fail *why)

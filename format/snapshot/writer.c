@@ -21,7 +21,8 @@ struct snap_writer {
 	uint64_t            runs_most;         /* the index has no more runs than that so far */
 	int                 level;
 	enum chunk_phase    phase;
-	bool                failed;            /* the file is what it is: nothing more goes into it */
+	/* the file is what it is: nothing more goes into it */
+	bool                failed;
 	uint8_t            *trees[2];          /* configuration, state: for the content digest */
 	size_t              lens[2];
 	struct machine     *machine;           /* as the configuration has it */
@@ -103,7 +104,8 @@ static int writer_failed(struct snap_writer *w)
 	return -1;
 }
 
-/* A chunk's header has been made: counts it, and takes it into the file digest, which END is not in. */
+/* A chunk's header has been made: counts it, and takes it into the file digest, which END is not
+ * in. */
 static void writer_note(struct snap_writer *w, enum chunk_type type,
 			const uint8_t header[CHUNK_HEADER_BYTES])
 {

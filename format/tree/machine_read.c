@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Reads the configuration of a checked tree. Unknown nodes and properties are passed over; what a reader must know is
- * in /needs. Every list is bounded while it is read, every number by machine_check at the end. */
+/* Reads the configuration of a checked tree. Unknown nodes and properties are passed over; what a
+ * reader must know is in /needs. Every list is bounded while it is read, every number by
+ * machine_check at the end. */
 
 /* The node's name up to '@' is word. */
 static bool read_is(const void *fdt, int node, const char *word)
@@ -21,7 +22,8 @@ static bool read_is(const void *fdt, int node, const char *word)
 	return name && strncmp(name, word, len) == 0 && (name[len] == '@' || name[len] == '\0');
 }
 
-/* The node has the one name that its content gives: two readers that go by name or by content see the same. */
+/* The node has the one name that its content gives: two readers that go by name or by content see
+ * the same. */
 static int read_name_is(const void *fdt, int node, const char *want, struct fail *why)
 {
 	const char *name = fdt_get_name(fdt, node, NULL);
@@ -47,19 +49,23 @@ static int read_root(struct machine *m, const void *fdt, struct fail *why)
 	if (tree_u32(fdt, 0, "version", &version, why) || tree_u32(fdt, 0, "needs", &needs, why))
 		return -1;
 	if (needs == 0 || needs > version)
-		return fail_set(why, FAIL_CORRUPT, "VM tree: invalid version pair: version %" PRIu32 ", oldest reader %" PRIu32, version, needs);
+		return fail_set(why, FAIL_CORRUPT, "VM tree: invalid version pair: version %" PRIu32
+				", oldest reader %" PRIu32, version, needs);
 	if (needs > TREE_KNOWN)
-		return fail_set(why, FAIL_VERSION, "VM tree: unsupported version: needs reader version %" PRIu32 ", this build has %u", needs,
-				TREE_KNOWN);
+		return fail_set(why, FAIL_VERSION,
+				"VM tree: unsupported version: needs reader version %" PRIu32
+				", this build has %u", needs, TREE_KNOWN);
 	if (tree_str(fdt, 0, "compatible", compatible, sizeof(compatible), why))
 		return -1;
 	for (unsigned i = 0; i < MACHINE_TYPES; i++) {
-		if (strncmp(compatible, "vmferry,", 8) == 0 && strcmp(compatible + 8, machine_types[i].name) == 0) {
+		if (strncmp(compatible, "vmferry,", 8) == 0 &&
+		    strcmp(compatible + 8, machine_types[i].name) == 0) {
 			m->type = (enum machine_type)i;
 			return 0;
 		}
 	}
-	return fail_set(why, FAIL_VERSION, "VM tree: machine '%s' not supported by this build", compatible);
+	return fail_set(why, FAIL_VERSION, "VM tree: machine '%s' not supported by this build",
+			compatible);
 }
 
 /* A guest that waits for a reset must not run before it is done: only a user can make it go on. */
@@ -146,7 +152,8 @@ static int read_cpus(struct machine *m, const void *fdt, struct fail *why)
 	const char *model = machine_types[m->type].cpu_model_property;
 	int         cpus, node;
 
-	if (read_child(fdt, "cpus", &cpus, why) || tree_u64(fdt, cpus, "timebase-frequency", &m->timebase_hz, why) ||
+	if (read_child(fdt, "cpus", &cpus, why) ||
+	    tree_u64(fdt, cpus, "timebase-frequency", &m->timebase_hz, why) ||
 	    read_cpus_x86(m, fdt, cpus, why))
 		return -1;
 	fdt_for_each_subnode(node, fdt, cpus) {
@@ -167,7 +174,8 @@ static int read_cpus(struct machine *m, const void *fdt, struct fail *why)
 		if (tree_str(fdt, node, model, cpu_model, sizeof(cpu_model), why))
 			return -1;
 		if (m->ncpus && strcmp(cpu_model, m->cpu_model))
-			return tree_fail(fdt, node, why, FAIL_VERSION, "%s differs from that of cpu@0", model);
+			return tree_fail(fdt, node, why, FAIL_VERSION,
+					 "%s differs from that of cpu@0", model);
 		memcpy(m->cpu_model, cpu_model, sizeof(cpu_model));
 		m->ncpus++;
 	}
@@ -190,7 +198,8 @@ static int read_region(struct machine *m, const void *fdt, int node, struct fail
 	    tree_u32(fdt, node, "vmferry,page-size", &r->page_size, why))
 		return -1;
 	r->kind = (enum region_kind)word;
-	if (r->kind == REGION_DISK ? tree_u64(fdt, node, "vmferry,size", &reg[1], why) : tree_cells(fdt, node, "reg", reg, 2, why))
+	if (r->kind == REGION_DISK ? tree_u64(fdt, node, "vmferry,size", &reg[1],
+					      why) : tree_cells(fdt, node, "reg", reg, 2, why))
 		return -1;
 	r->gpa  = reg[0];
 	r->size = reg[1];
@@ -222,7 +231,8 @@ static int read_device(struct machine *m, const void *fdt, int node, struct fail
 		return fail_set(why, FAIL_LIMIT, "VM tree: more than %u devices", LIMIT_DEVICES);
 	d       = &m->devices[m->ndevices];
 	d->slot = SLOT_NONE;
-	if (tree_str(fdt, node, "vmferry,type", d->type, sizeof(d->type), why) || tree_cells(fdt, node, "reg", reg, 2, why))
+	if (tree_str(fdt, node, "vmferry,type", d->type, sizeof(d->type), why) ||
+	    tree_cells(fdt, node, "reg", reg, 2, why))
 		return -1;
 	d->gpa  = reg[0];
 	d->size = reg[1];
@@ -271,18 +281,21 @@ static int read_host(struct machine *m, const void *fdt, int node, struct fail *
 	const char          *name = fdt_get_name(fdt, node, &len);
 
 	if (m->nhosts == LIMIT_HOSTS)
-		return fail_set(why, FAIL_LIMIT, "VM tree: more than %u host resources", LIMIT_HOSTS);
+		return fail_set(why, FAIL_LIMIT, "VM tree: more than %u host resources",
+				LIMIT_HOSTS);
 	h = &m->hosts[m->nhosts];
 	if (!name || (size_t)len >= sizeof(h->name))
 		return tree_fail(fdt, node, why, FAIL_LIMIT, "name too long: %d characters", len);
 	memcpy(h->name, name, (size_t)len);
 	if (tree_word(fdt, node, "class", host_class_names, HOST_CLASSES, &word, why) ||
-	    tree_str(fdt, node, "path", h->path, sizeof(h->path), why) || tree_u64(fdt, node, "size", &h->size, why) ||
+	    tree_str(fdt, node, "path", h->path, sizeof(h->path), why) ||
+		    tree_u64(fdt, node, "size", &h->size, why) ||
 	    tree_u64(fdt, node, "mtime", &h->mtime_ns, why) ||
 	    tree_bytes(fdt, node, "digest", h->digest, sizeof(h->digest), why))
 		return -1;
-	if (tree_has(fdt, node, "instance") && (tree_bytes(fdt, node, "instance", h->instance, sizeof(h->instance), why) ||
-						tree_u64(fdt, node, "written", &h->written, why)))
+	if (tree_has(fdt, node, "instance") &&
+	    (tree_bytes(fdt, node, "instance", h->instance, sizeof(h->instance), why) ||
+	     tree_u64(fdt, node, "written", &h->written, why)))
 		return -1;
 	h->cls      = (enum host_class)word;
 	h->readonly = tree_has(fdt, node, "read-only");
@@ -316,7 +329,8 @@ int machine_read(struct machine *m, const void *fdt, size_t len, struct fail *wh
 		goto out;
 	}
 	if (read_root(read, tree, why) || read_vm(read, tree, why) || read_cpus(read, tree, why) ||
-	    read_regions(read, tree, why) || read_soc(read, tree, why) || read_hosts(read, tree, why))
+	    read_regions(read, tree, why) || read_soc(read, tree, why) ||
+		    read_hosts(read, tree, why))
 		goto out;
 	if (machine_check(read, why)) {
 		fail_prefix(why, "VM tree: ");

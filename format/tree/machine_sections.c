@@ -17,8 +17,8 @@
 #include <string.h>
 
 /* Which state sections belong to which device: docs/format.md, "State nodes"; those of the VM and
- * of its CPUs are in machine_type.c. A save, a restore and whoever says that a snapshot can be restored
- * go by it; a new device is a new row. */
+ * of its CPUs are in machine_type.c. A save, a restore and whoever says that a snapshot can be
+ * restored go by it; a new device is a new row. */
 
 static const struct {
 	const char         *type;

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Writes /, in the order of docs/format.md "The VM tree". A libfdt error sticks in `err` and everything after it is
- * skipped, as stdio does; machine_write looks once, at the end. */
+/* Writes /, in the order of docs/format.md "The VM tree". A libfdt error sticks in `err` and
+ * everything after it is skipped, as stdio does; machine_write looks once, at the end. */
 struct tree_writer {
 	void                       *fdt;
 	int                         err;
@@ -21,7 +21,8 @@ struct tree_writer {
 
 #define PHANDLE_IRQCHIP 1u
 
-/* What a guest's driver calls our device types. A type that is not here is its own compatible: vmferry,type decides. */
+/* What a guest's driver calls our device types. A type that is not here is its own compatible:
+ * vmferry,type decides. */
 static const struct {
 	const char *type, *compatible;
 	bool        irqchip;
@@ -317,8 +318,8 @@ static int put_root(struct tree_writer *w, struct fail *why)
 	return 0;
 }
 
-int machine_write(const struct machine *m, const struct machine_sections *sections, void *buf, size_t capacity, size_t *len,
-		  struct fail *why)
+int machine_write(const struct machine *m, const struct machine_sections *sections, void *buf,
+		  size_t capacity, size_t *len, struct fail *why)
 {
 	struct tree_writer w  = { .fdt = buf, .m = m, .sections = sections };
 	int                rc = -1;
@@ -329,7 +330,7 @@ int machine_write(const struct machine *m, const struct machine_sections *sectio
 		return -1;
 	w.list = calloc(MACHINE_SECTIONS_MAX, sizeof(*w.list));
 	if (!w.list)
-		return fail_sys(why, "VM tree: parts");
+		return fail_sys(why, "VM tree: sections");
 	w.err = fdt_create(buf, (int)(capacity < LIMIT_TREE_BYTES ? capacity : LIMIT_TREE_BYTES));
 	if (!w.err)
 		w.err = fdt_finish_reservemap(buf);
@@ -338,7 +339,8 @@ int machine_write(const struct machine *m, const struct machine_sections *sectio
 	if (!w.err)
 		w.err = fdt_finish(buf);
 	if (w.err) {
-		fail_set(why, FAIL_LIMIT, "VM tree: larger than %zu bytes: %s", capacity, fdt_strerror(w.err));
+		fail_set(why, FAIL_LIMIT, "VM tree: larger than %zu bytes: %s", capacity,
+			 fdt_strerror(w.err));
 		goto out;
 	}
 	*len = fdt_totalsize(buf);

@@ -25,8 +25,9 @@ static void text_segments(const struct x86_sregs_state *s)
 		char words[WORDS] = "";
 
 		x86_describe_segment(s->seg_attr[i], words, sizeof(words));
-		printf("  %-4s %04" PRIx32 "  base %016" PRIx64 "  limit %08" PRIx32 "  %s\n", x86_seg_names[i], s->seg_selector[i], s->seg_base[i],
-		       s->seg_limit[i], words);
+		printf("  %-4s %04" PRIx32 "  base %016" PRIx64 "  limit %08" PRIx32 "  %s\n",
+		       x86_seg_names[i], s->seg_selector[i], s->seg_base[i], s->seg_limit[i],
+		       words);
 	}
 	printf("  %-4s       base %016" PRIx64 "  limit %08x\n", "gdt", s->gdt_base, s->gdt_limit);
 	printf("  %-4s       base %016" PRIx64 "  limit %08x\n", "idt", s->idt_base, s->idt_limit);
@@ -39,7 +40,8 @@ static void text_msrs(const struct x86_msrs_state *s)
 		const char *name = x86_msr_name(s->index[i]);
 
 		if (s->value[i])
-			printf("  %08" PRIx32 " %016" PRIx64 "%s%s\n", s->index[i], s->value[i], name ? "  " : "", name ? name : "");
+			printf("  %08" PRIx32 " %016" PRIx64 "%s%s\n", s->index[i], s->value[i],
+			       name ? "  " : "", name ? name : "");
 	}
 }
 
@@ -203,7 +205,8 @@ static int json_cpu(json_t *list, uint32_t n, const struct x86_cpu_state *s, str
 	for (unsigned i = 0; i < X86_GPRS; i++)
 		if (regs_set(gpr, x86_gpr_names[i], show_json_x64(gprs[i]), why))
 			return -1;
-	if (json_segments(o, &s->sregs, why) || json_controls(o, s, why) || json_msrs(o, &s->msrs, why))
+	if (json_segments(o, &s->sregs, why) || json_controls(o, s, why) ||
+	    json_msrs(o, &s->msrs, why))
 		return -1;
 	return json_lapic(o, &s->lapic, why);
 }

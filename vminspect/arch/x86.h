@@ -20,7 +20,7 @@ void x86_gprs(const struct x86_regs_state *s, uint64_t out[X86_GPRS]);
 struct x86_control {
 	const char *name;
 	uint64_t  (*value)(const struct x86_cpu_state *s);
-	/* NULL, or words separated by blanks, "" when there is nothing to say. */
+	/* NULL, or names separated by spaces, "" for none. */
 	void      (*describe)(uint64_t v, char *out, size_t capacity);
 };
 extern const struct x86_control x86_controls[];      /* a NULL name at the end */
