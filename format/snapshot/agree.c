@@ -95,8 +95,8 @@ static int tree_at(const char *chunk, uint64_t at, struct fail *why)
 	return fail_prefix(why, "%s chunk: ", chunk);
 }
 
-int config_read(const struct snap_header *h, const void *fdt, size_t len, uint64_t at,
-		struct machine **out, uint64_t npages[LIMIT_REGIONS], struct fail *why)
+int agree_config(const struct snap_header *h, const void *fdt, size_t len, uint64_t at,
+		 struct machine **out, uint64_t npages[LIMIT_REGIONS], struct fail *why)
 {
 	struct machine *m = malloc(sizeof(*m));
 
@@ -115,8 +115,8 @@ int config_read(const struct snap_header *h, const void *fdt, size_t len, uint64
 	return 0;
 }
 
-int state_read(const struct machine *config, const void *fdt, size_t len, uint64_t at,
-	       struct fail *why)
+int agree_state(const struct machine *config, const void *fdt, size_t len, uint64_t at,
+		struct fail *why)
 {
 	struct machine *m = malloc(sizeof(*m));
 	int             rc;

@@ -184,10 +184,10 @@ static int image_index(struct snap_image *s, struct fail *why)
 
 static int image_machine(struct snap_image *s, struct fail *why)
 {
-	if (config_read(&s->header, s->trees[0], s->lens[0], SNAP_HEADER_BYTES, &s->machine,
-			s->npages, why))
+	if (agree_config(&s->header, s->trees[0], s->lens[0], SNAP_HEADER_BYTES, &s->machine,
+			 s->npages, why))
 		return -1;
-	return state_read(s->machine, s->trees[1], s->lens[1], s->end.state_at, why);
+	return agree_state(s->machine, s->trees[1], s->lens[1], s->end.state_at, why);
 }
 
 static int image_read(struct snap_image *s, struct fail *why)

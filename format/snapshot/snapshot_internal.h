@@ -199,10 +199,10 @@ struct machine;
 
 /* The CONFIG chunk at `at`: its machine, which agrees with the header (NULL: not looked at), to be
  * freed, and the sizes of its regions in pages by id, 0 for none. */
-int config_read(const struct snap_header *h, const void *fdt, size_t len, uint64_t at,
-		struct machine **out, uint64_t npages[LIMIT_REGIONS], struct fail *why);
+int agree_config(const struct snap_header *h, const void *fdt, size_t len, uint64_t at,
+		 struct machine **out, uint64_t npages[LIMIT_REGIONS], struct fail *why);
 /* The STATE chunk at `at`: it agrees with the configuration. */
-int state_read(const struct machine *config, const void *fdt, size_t len, uint64_t at,
-	       struct fail *why);
+int agree_state(const struct machine *config, const void *fdt, size_t len, uint64_t at,
+		struct fail *why);
 
 #endif

@@ -29,7 +29,7 @@ static int stream_tree(struct snap_stream *s, int which, const struct chunk *c, 
 int stream_config(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
 {
 	if (stream_tree(s, 0, c, at, why) ||
-	    config_read(&s->header, s->payload, c->len, at, &s->machine, s->npages, why) ||
+	    agree_config(&s->header, s->payload, c->len, at, &s->machine, s->npages, why) ||
 	    images_reader_open(&s->images, s->machine, why))
 		return -1;
 	if (s->header.required & SNAP_STATE_ONLY)
@@ -115,7 +115,7 @@ int stream_state(struct snap_stream *s, const struct chunk *c, uint64_t at, stru
 	s->seen.state_at = at;
 	if (stream_tree(s, 1, c, at, why))
 		return -1;
-	return state_read(s->machine, s->payload, c->len, at, why);
+	return agree_state(s->machine, s->payload, c->len, at, why);
 }
 
 int stream_workingset(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)

@@ -169,7 +169,7 @@ int snap_writer_config(struct snap_writer *w, const void *fdt, size_t len, struc
 
 	if (writer_ready(w, CHUNK_CONFIG, why))
 		return -1;
-	if (config_read(NULL, fdt, len, FAIL_NOWHERE, &w->machine, npages, why))
+	if (agree_config(NULL, fdt, len, FAIL_NOWHERE, &w->machine, npages, why))
 		return writer_failed(w);
 	for (uint32_t id = 0; id < LIMIT_REGIONS; id++)
 		if (npages[id] && !(w->header.required & SNAP_STATE_ONLY) &&
