@@ -19,6 +19,14 @@ enum chunk_phase {
 struct snap_stream;
 struct snap_image;
 
+/* How a reader checks a payload whose header and order have been checked. Of a stream its hash has
+ * been, too, and it is in s->payload; a walk over a file reads, and checks by a hash, what it needs
+ * of it. */
+typedef int chunk_stream_fn(struct snap_stream *s, const struct chunk *c, uint64_t at,
+			    struct fail *why);
+typedef int chunk_walk_fn(struct snap_image *s, const struct chunk *c, uint64_t at,
+			  struct fail *why);
+
 struct chunk_info {
 	uint16_t         type;
 	const char      *name;        /* in messages: "round-end" */
@@ -27,12 +35,16 @@ struct chunk_info {
 	bool             regional;    /* region and encoding may be other than 0 */
 	unsigned         after;       /* phases in which it may come; 0: not in a snapshot */
 	enum chunk_phase phase;       /* the phase that it begins, 0: the same goes on */
-	/* How a reader checks the payload; NULL: any bytes will do. Header and order have been
-	 * checked, and of a stream the payload's hash; a walk reads, and checks by a hash, what it
-	 * needs of it. */
-	int (*stream)(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why);
-	int (*walk)(struct snap_image *s, const struct chunk *c, uint64_t at, struct fail *why);
+	chunk_stream_fn *stream;
+	chunk_walk_fn   *walk;
 };
+
+/* The functions that the rows name: stream_chunks.c, file_walk.c. */
+#define CHUNK_READERS(constant, number, stream_reader, walk_reader, ...) \
+	chunk_stream_fn stream_reader;                                   \
+	chunk_walk_fn   walk_reader;
+CHUNK_LIST(CHUNK_READERS)
+#undef CHUNK_READERS
 
 /* NULL for a type that this build does not know. */
 const struct chunk_info *chunk_info_find(uint16_t type);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "format/snapshot/chunk_info.h"
-#include "format/snapshot/file_internal.h"
-#include "format/snapshot/stream_internal.h"
 
-#define CHUNK_ROW(constant, number, ...) { .type = (number), __VA_ARGS__ },
+#define CHUNK_ROW(constant, number, stream_reader, walk_reader, ...) \
+	{ .type = (number), .stream = stream_reader, .walk = walk_reader, __VA_ARGS__ },
 static const struct chunk_info chunk_table[] = { CHUNK_LIST(CHUNK_ROW) };
 #undef CHUNK_ROW
 

@@ -45,11 +45,4 @@ int image_header(const struct snap_image *s, uint8_t header[CHUNK_HEADER_BYTES],
 int image_payload(const struct snap_image *s, const struct chunk *c, uint64_t at, uint8_t *buf,
 		  struct fail *why);
 
-/* Rows of chunk_list.h: file_walk.c. */
-int image_walk_pages(struct snap_image *s, const struct chunk *c, uint64_t at, struct fail *why);
-int image_walk_blob(struct snap_image *s, const struct chunk *c, uint64_t at, struct fail *why);
-int image_walk_round_end(struct snap_image *s, const struct chunk *c, uint64_t at,
-			 struct fail *why);
-int image_walk_state(struct snap_image *s, const struct chunk *c, uint64_t at, struct fail *why);
-
 #endif

@@ -166,7 +166,7 @@ static int stream_take(struct snap_stream *s, const struct chunk *c, uint64_t at
 	if (s->auth_last && c->type != CHUNK_STATE)
 		return chunk_unexpected(c, at, why);
 	s->auth_last = false;
-	if (info && info->stream && info->stream(s, c, at, why))
+	if (info && info->stream(s, c, at, why))
 		return -1;
 	s->phase = chunk_phase_after(c->type, s->phase);
 	return 0;

@@ -11,6 +11,12 @@
 /* What each chunk of a stream must be: a function a row of chunk_list.h. Its payload is in
  * s->payload; hash and order have been checked. */
 
+int stream_any(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
+{
+	(void)s, (void)c, (void)at, (void)why;
+	return 0;
+}
+
 static int stream_tree(struct snap_stream *s, int which, const struct chunk *c, uint64_t at,
 		       struct fail *why)
 {
@@ -120,8 +126,7 @@ int stream_state(struct snap_stream *s, const struct chunk *c, uint64_t at, stru
 
 int stream_workingset(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
 {
-	(void)c;
-	(void)why;
+	(void)c, (void)why;
 	s->seen.working_at = at;
 	return 0;
 }

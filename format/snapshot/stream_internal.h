@@ -42,15 +42,4 @@ struct snap_stream {
 	uint64_t              hashes[BATCH_PAGES];
 };
 
-/* Rows of chunk_list.h. */
-int stream_config(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why);
-int stream_pages(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why);
-int stream_blob(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why);
-int stream_round_end(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why);
-int stream_auth(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why);
-int stream_state(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why);
-int stream_workingset(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why);
-int stream_index(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why);
-int stream_end(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why);
-
 #endif
