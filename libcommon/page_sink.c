@@ -2,32 +2,19 @@
 #include "libcommon/page_sink.h"
 
 #include "libcommon/io.h"
+#include "libcommon/populated.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <unistd.h>
 
 static int sink_seed(struct page_sink *s, struct fail *why)
 {
-	off_t at = 0, end = (off_t)(s->written.npages * PAGE_SIZE_4K);
+	uint64_t first, end = 0;
+	int      rc;
 
-	while (at < end) {
-		off_t data = lseek(s->fd, at, SEEK_DATA);
-		off_t hole = data < 0 ? -1 : lseek(s->fd, data, SEEK_HOLE);
-
-		if (data < 0 && errno == ENXIO)      /* only a hole is left */
-			return 0;
-		if (hole < 0)
-			return fail_sys(why, "region %s: SEEK_DATA", s->name);
-		uint64_t first = (uint64_t)data / PAGE_SIZE_4K;
-		uint64_t last  = ((uint64_t)hole + PAGE_SIZE_4K - 1) / PAGE_SIZE_4K;
-
-		pageset_add(&s->written, first,
-			    (last < s->written.npages ? last : s->written.npages) - first);
-		at = hole;
-	}
-	return 0;
+	while ((rc = populated_extent(s->fd, s->written.npages, end, &first, &end, why)) > 0)
+		pageset_add(&s->written, first, end - first);
+	return rc ? fail_prefix(why, "region %s: ", s->name) : 0;
 }
 
 int page_sink_open(struct page_sink *s, int fd, uint64_t npages, const char *name, struct fail *why)
@@ -78,7 +65,8 @@ int page_sink_batch(struct page_sink *s, const struct page_batch *b, struct fail
 		case PAGE_DATA:
 			if (len > sizeof(b->data) - data)
 				return fail_set(why, FAIL_CORRUPT,
-						"region %s: more data pages listed than data present", s->name);
+						"region %s: more data pages listed than data"
+						" present", s->name);
 			if (io_pwrite(s->fd, b->data + data, len, run->first * PAGE_SIZE_4K,
 				      s->name, why))
 				return -1;

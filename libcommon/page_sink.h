@@ -17,7 +17,7 @@ struct page_sink {
 	struct pageset written;       /* pages that may hold data */
 };
 
-/* fd and name stay the caller's. Notes what the descriptor holds already (SEEK_DATA). */
+/* fd and name stay the caller's. Notes which pages have data already (populated_extent). */
 int page_sink_open(struct page_sink *s, int fd, uint64_t npages, const char *name,
 		   struct fail *why);
 void page_sink_close(struct page_sink *s);      /* a zeroed one may be closed */

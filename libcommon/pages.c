@@ -6,10 +6,10 @@
 
 bool page_is_zero(const uint8_t *page, size_t len)
 {
-	/* The first word decides nearly always; memcmp against oneself shifted runs at the speed of memory. */
 	static const uint8_t zero[16];
 
-	return memcmp(page, zero, sizeof(zero)) == 0 && memcmp(page, page + sizeof(zero), len - sizeof(zero)) == 0;
+	return memcmp(page, zero, sizeof(zero)) == 0 &&
+	       memcmp(page, page + sizeof(zero), len - sizeof(zero)) == 0;
 }
 
 void page_batch_begin(struct page_batch *b, uint32_t region)
@@ -35,21 +35,27 @@ static void page_batch_add(struct page_batch *b, uint64_t page, enum page_kind k
 	if (b->nruns) {
 		struct page_run *r = &b->runs[b->nruns - 1];
 
-		if (r->kind == (uint32_t)kind && r->first + r->count == page && r->count < UINT32_MAX) {
+		if (r->kind == (uint32_t)kind && r->first + r->count == page &&
+		    r->count < UINT32_MAX) {
 			r->count++;
 			return;
 		}
 	}
 	assert(b->nruns < BATCH_RUNS);
-	b->runs[b->nruns++] = (struct page_run){ .first = page, .count = 1, .kind = (uint32_t)kind };
+	b->runs[b->nruns++] =
+		(struct page_run){ .first = page, .count = 1, .kind = (uint32_t)kind };
 }
 
 void page_batch_add_slot(struct page_batch *b, uint64_t page)
 {
-	if (page_is_zero(page_batch_slot(b), PAGE_SIZE_4K)) {
-		page_batch_add(b, page, PAGE_ZERO);
-		return;
-	}
+	if (page_is_zero(page_batch_slot(b), PAGE_SIZE_4K))
+		page_batch_add_zero(b, page);
+	else
+		page_batch_add_data(b, page);
+}
+
+void page_batch_add_data(struct page_batch *b, uint64_t page)
+{
 	page_batch_add(b, page, PAGE_DATA);
 	b->ndata++;
 }

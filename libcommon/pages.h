@@ -6,12 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A batch of guest pages on its way from a VM to a file or a peer, and back: what one page chunk carries
- * (docs/format.md, "Page chunks"). Always a copy: nothing here points into guest memory. */
+/* A batch of guest pages on its way from a VM to a file or a peer, and back: what one page chunk
+ * carries (docs/format.md 4). Always a copy: a guest must not change what is hashed and sent. */
 
 #define PAGE_SIZE_4K    4096u
-#define BATCH_PAGES     512u        /* data pages a batch: 2 MiB */
-#define BATCH_RUNS      1024u       /* runs a batch */
+#define BATCH_PAGES     512u       /* data pages a batch: 2 MiB */
+#define BATCH_RUNS      1024u      /* runs a batch */
 
 enum page_kind {
 	PAGE_DATA   = 1,    /* bytes follow */
@@ -33,16 +33,20 @@ struct page_batch {
 	uint8_t         data[BATCH_PAGES * PAGE_SIZE_4K] __attribute__((aligned(4096)));
 };
 
+/* The one test of it: nearly all pages of data are told by their first word, zero ones at the speed
+ * of memory. len: a multiple of 16, 16 or more. */
 bool page_is_zero(const uint8_t *page, size_t len);
 
 void page_batch_begin(struct page_batch *b, uint32_t region);
-/* No room for even one more page of any kind. */
+/* Not even one more page of any kind fits. */
 bool page_batch_full(const struct page_batch *b);
 
-/* Appends one page (its number above all before). Data: copy it to page_batch_slot() first; a page that turns out
- * to be zero is appended as PAGE_ZERO by page_batch_add_slot itself. Adjacent pages of a kind share a run. */
+/* Appends one page, its number above all before; adjacent pages of a kind share a run. Its bytes go
+ * to page_batch_slot() first. add_slot looks whether they are zero; add_data and add_zero are for a
+ * caller that has looked already, as the test costs a pass over the page. */
 uint8_t *page_batch_slot(struct page_batch *b);
 void page_batch_add_slot(struct page_batch *b, uint64_t page);
+void page_batch_add_data(struct page_batch *b, uint64_t page);
 void page_batch_add_zero(struct page_batch *b, uint64_t page);
 
 /* Pages of any kind in the batch. */

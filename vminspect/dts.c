@@ -11,7 +11,8 @@ static void dts_indent(FILE *out, int depth)
 		fputc('\t', out);
 }
 
-static void dts_node(void *arg, int depth, const char *name, const struct state_table *section, bool unknown)
+static void dts_node(void *arg, int depth, const char *name, const struct state_table *section,
+		     bool unknown)
 {
 	FILE *out = arg;
 
@@ -53,17 +54,19 @@ static void dts_bytes(FILE *out, const uint8_t *value, int len)
 	fputc(']', out);
 }
 
-static void dts_numbers(FILE *out, const uint8_t *value, int len, struct property k)
+static void dts_numbers(FILE *out, const uint8_t *value, int len, struct property p)
 {
-	int width = (int)property_width(k);
+	int width = (int)property_width(p);
 
 	fputs(width == 8 ? "/bits/ 64 <" : "<", out);
 	for (int i = 0; i < len / width; i++)
-		fprintf(out, property_is_hex(k) ? "%s0x%" PRIx64 : "%s%" PRIu64, i ? " " : "", property_value(k, value, i));
+		fprintf(out, property_is_hex(p) ? "%s0x%" PRIx64 : "%s%" PRIu64, i ? " " : "",
+			property_value(p, value, i));
 	fputc('>', out);
 }
 
-static void dts_prop(void *arg, int depth, const char *name, const uint8_t *value, int len, struct property k)
+static void dts_prop(void *arg, int depth, const char *name, const uint8_t *value, int len,
+		     struct property p)
 {
 	FILE *out = arg;
 
@@ -71,7 +74,7 @@ static void dts_prop(void *arg, int depth, const char *name, const uint8_t *valu
 	fputs(name, out);
 	if (len)
 		fputs(" = ", out);
-	switch (k.kind) {
+	switch (p.kind) {
 	case PROPERTY_STR:
 		dts_string(out, (const char *)value);
 		break;
@@ -79,7 +82,7 @@ static void dts_prop(void *arg, int depth, const char *name, const uint8_t *valu
 	case PROPERTY_X32:
 	case PROPERTY_U64:
 	case PROPERTY_X64:
-		dts_numbers(out, value, len, k);
+		dts_numbers(out, value, len, p);
 		break;
 	case PROPERTY_BYTES:
 	case PROPERTY_NOT:
@@ -89,12 +92,13 @@ static void dts_prop(void *arg, int depth, const char *name, const uint8_t *valu
 	case PROPERTY_FLAG:
 		break;
 	}
-	fprintf(out, ";%s\n", k.kind == PROPERTY_NOT ? "  /* unknown */" : "");
+	fprintf(out, ";%s\n", p.kind == PROPERTY_NOT ? "  /* unknown */" : "");
 }
 
 void dts_print(FILE *out, const void *fdt)
 {
-	static const struct property_visit visit = { .node = dts_node, .prop = dts_prop, .end = dts_end };
+	static const struct property_visit visit = { .node = dts_node, .prop = dts_prop,
+						     .end = dts_end };
 
 	fputs("/dts-v1/;\n\n", out);
 	properties_walk(fdt, &visit, out);

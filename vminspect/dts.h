@@ -4,7 +4,8 @@
 
 #include <stdio.h>
 
-/* The checked tree as source text that dtc reads; what this build does not know carries a comment. */
+/* The checked tree as source text that dtc reads; what this build does not know carries a
+ * comment. */
 void dts_print(FILE *out, const void *fdt);
 
 #endif

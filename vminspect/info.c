@@ -23,43 +23,49 @@ const char *info_layout(unsigned layout)
 	return layout == SNAP_CHUNKED ? "chunked" : layout == SNAP_FLAT ? "flat" : "unknown";
 }
 
-static void info_header(const struct snapshot_view *l)
+static void info_header(const struct snapshot_view *v)
 {
-	const struct snap_header *h = &l->src.h;
+	const struct snap_header *h = &v->src.h;
 	char                      uuid[UUID_TEXT], hex[33], time[40];
 
-	printf(ROW "version %" PRIu32 ", %s%s%s\n", "format", h->version, info_layout((unsigned)h->layout),
-	       h->required & SNAP_STATE_ONLY ? ", state only" : "", h->incomplete ? ", written as a stream" : "");
+	printf(ROW "version %" PRIu32 ", %s%s%s\n", "format", h->version,
+	       info_layout((unsigned)h->layout),
+	       h->required & SNAP_STATE_ONLY ? ", state only" : "",
+	       h->incomplete ? ", written as a stream" : "");
 	if (h->required & ~(uint64_t)SNAP_STATE_ONLY || h->optional)
-		printf(ROW "required 0x%" PRIx64 ", optional 0x%" PRIx64 "\n", "features", h->required, h->optional);
+		printf(ROW "required 0x%" PRIx64 ", optional 0x%" PRIx64 "\n", "features",
+		       h->required, h->optional);
 	uuid_text(&h->vm, uuid);
 	printf(ROW "%s, %s\n", "vm", h->name[0] ? h->name : "(no name)", uuid);
 	uuid_text(&h->snapshot, uuid);
 	printf(ROW "%s\n", "snapshot", uuid);
 	if (!uuid_is_nil(&h->parent)) {
 		uuid_text(&h->parent, uuid);
-		printf(ROW "%s, content %s\n", "parent", uuid, show_hex(h->parent_content, 16, hex));
+		printf(ROW "%s, content %s\n", "parent", uuid,
+		       show_hex(h->parent_content, 16, hex));
 	}
-	printf(ROW "%s by %s\n", "created", show_time(h->created_ns, time), h->creator[0] ? h->creator : "(unknown)");
+	printf(ROW "%s by %s\n", "created", show_time(h->created_ns, time),
+	       h->creator[0] ? h->creator : "(unknown)");
 }
 
-static void info_machine(const struct snapshot_view *l)
+static void info_machine(const struct snapshot_view *v)
 {
-	const struct machine *m = &l->state;
+	const struct machine *m = &v->state;
 	char                  text[sizeof(m->append) + 64], size[UNITS_TEXT];
 	uint64_t              ram = 0;
 
 	for (uint32_t i = 0; i < m->nregions; i++)
 		ram += m->regions[i].kind == REGION_RAM ? m->regions[i].size : 0;
 	printf(ROW "%s, %" PRIu32 " CPU%s, %s memory, timebase %" PRIu64 " Hz, on reboot %s\n",
-	       "machine", machine_type_names[m->type], m->ncpus, m->ncpus == 1 ? "" : "s",
+	       "machine", machine_type_name(m->type), m->ncpus, m->ncpus == 1 ? "" : "s",
 	       units_bytes(ram, size), m->timebase_hz, reboot_policy_names[m->on_reboot]);
 	if (m->stopped)
 		printf(ROW "%s\n", "status",
 		       m->reset_pending ? "stopped, guest reset pending" : "stopped by the user");
 	if (m->cpu_model[0])
 		printf(ROW "%s\n", "isa", show_text(m->cpu_model, text, sizeof(text)));
-	printf(ROW "%s\n", "append", m->append[0] ? show_text(m->append, text, sizeof(text)) : "(none)");
+	printf(ROW "%s\n", "append",
+	       m->append[0] ? show_text(m->append, text, sizeof(text)) : "(none)");
 }
 
 static void info_devices(const struct machine *m)
@@ -80,40 +86,43 @@ static void info_devices(const struct machine *m)
 	}
 }
 
-static void info_regions(const struct snapshot_view *l)
+static void info_regions(const struct snapshot_view *v)
 {
 	char size[UNITS_TEXT];
 
-	for (uint32_t i = 0; i < l->config.nregions; i++) {
-		const struct machine_region *r = &l->config.regions[i];
-		const uint64_t              *n = l->finals[r->id];
+	for (uint32_t i = 0; i < v->config.nregions; i++) {
+		const struct machine_region *r = &v->config.regions[i];
+		const uint64_t              *n = v->finals[r->id];
 
-		printf(ROW "%" PRIu32 " %s %s", "region", r->id, region_kind_names[r->kind], r->name);
+		printf(ROW "%" PRIu32 " %s %s", "region", r->id, region_kind_names[r->kind],
+		       r->name);
 		if (r->kind != REGION_DISK)
 			printf(" at 0x%" PRIx64, r->gpa);
 		printf(", %s", units_bytes(r->size, size));
-		if (view_state_only(l))
+		if (view_state_only(v))
 			printf(": not saved\n");
 		else
-			printf(": pages %" PRIu64 " data, %" PRIu64 " zero, %" PRIu64 " untouched\n", n[PAGE_DATA], n[PAGE_ZERO], view_untouched(l, i));
+			printf(": pages %" PRIu64 " data, %" PRIu64 " zero, %" PRIu64
+			       " untouched\n", n[PAGE_DATA], n[PAGE_ZERO], view_untouched(v, i));
 	}
 }
 
-static void info_hosts(const struct snapshot_view *l)
+static void info_hosts(const struct snapshot_view *v)
 {
-	const struct machine *m = &l->state;
+	const struct machine *m = &v->state;
 
 	for (uint32_t i = 0; i < m->nhosts; i++) {
 		const struct machine_host *h = &m->hosts[i];
 		char                       path[sizeof(h->path) + 64], size[UNITS_TEXT], time[40];
 
-		printf(ROW "%s (%s) %s%s", "host", h->name, host_class_names[h->cls], h->path[0] ? show_text(h->path, path, sizeof(path)) : "-",
+		printf(ROW "%s (%s) %s%s", "host", h->name, host_class_names[h->cls],
+		       h->path[0] ? show_text(h->path, path, sizeof(path)) : "-",
 		       h->readonly ? ", read-only" : "");
 		if (h->size)
 			printf(", %s", units_bytes(h->size, size));
 		if (h->mtime_ns)
 			printf(", modified %s", show_time(h->mtime_ns, time));
-		if (l->included[i])
+		if (v->included[i])
 			printf(", included");
 		putchar('\n');
 	}
@@ -140,9 +149,9 @@ static void info_rounds(const struct rounds *r)
 		info_round("rest", &r->rest);
 }
 
-static int info_unknown(const struct snapshot_view *l, struct fail *why)
+static int info_unknown(const struct snapshot_view *v, struct fail *why)
 {
-	json_t *unknown = properties_unknown(l->trees[1]), *s;
+	json_t *unknown = properties_unknown(v->trees[1]), *s;
 	size_t  i;
 
 	if (!unknown)
@@ -153,46 +162,46 @@ static int info_unknown(const struct snapshot_view *l, struct fail *why)
 	return 0;
 }
 
-static int info_text(const struct snapshot_view *l, struct fail *why)
+static int info_text(const struct snapshot_view *v, struct fail *why)
 {
 	char size[UNITS_TEXT], hex[33];
 
-	info_header(l);
-	info_machine(l);
-	info_devices(&l->state);
-	info_regions(l);
-	info_hosts(l);
-	info_rounds(&l->rounds);
-	printf(ROW "%s, %" PRIu64 " chunk%s\n", "size", units_bytes(l->bytes, size),
-	       l->rounds.chunks, l->rounds.chunks == 1 ? "" : "s");
-	printf(ROW "%s\n", "file", show_hex(l->file, 16, hex));
-	printf(ROW "%s\n", "content", show_hex(l->content, 16, hex));
-	return info_unknown(l, why);
+	info_header(v);
+	info_machine(v);
+	info_devices(&v->state);
+	info_regions(v);
+	info_hosts(v);
+	info_rounds(&v->rounds);
+	printf(ROW "%s, %" PRIu64 " chunk%s\n", "size", units_bytes(v->bytes, size),
+	       v->rounds.chunks, v->rounds.chunks == 1 ? "" : "s");
+	printf(ROW "%s\n", "file", show_hex(v->file, 16, hex));
+	printf(ROW "%s\n", "content", show_hex(v->content, 16, hex));
+	return info_unknown(v, why);
 }
 
 int info_run(const struct args *a, struct fail *why)
 {
 	const struct view_want want = { .rounds = true };
-	struct snapshot_view           *l    = NULL;
+	struct snapshot_view  *v    = NULL;
 	int                    rc   = -1;
 
-	if (view_open(&l, a->file, &want, why)) {
+	if (view_open(&v, a->file, &want, why)) {
 		/* Of a later version the header can be shown, and is, before the refusal. */
-		if (l && l->src.fd >= 0 && why->kind == FAIL_VERSION) {
+		if (v && v->src.fd >= 0 && why->kind == FAIL_VERSION) {
 			if (a->json)
-				show_json(info_json(l, true));
+				show_json(info_json(v, true));
 			else
-				info_header(l);
+				info_header(v);
 		}
 		goto out;
 	}
 	if (!a->json)
-		rc = info_text(l, why);
-	else if (show_json(info_json(l, false)))
+		rc = info_text(v, why);
+	else if (show_json(info_json(v, false)))
 		fail_sys(why, "standard output");
 	else
 		rc = 0;
 out:
-	view_close(l);
+	view_close(v);
 	return rc;
 }

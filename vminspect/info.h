@@ -6,10 +6,11 @@
 
 #include <jansson.h>
 
-/* What `info` says, as JSON: keys in vminspect(1). l may hold no more than a header (headless machine). NULL: no memory. */
-json_t *info_json(const struct snapshot_view *l, bool header_only);
+/* What `info` says, as JSON: keys in vminspect(1). header_only: nothing else could be read of it.
+ * NULL: out of memory. */
+json_t *info_json(const struct snapshot_view *v, bool header_only);
 
-/* Words for the header's numbers. */
+/* Texts for the header's numbers; "unknown". */
 const char *info_arch(uint32_t arch);
 const char *info_layout(unsigned layout);
 

@@ -74,7 +74,7 @@ static json_t *info_json_machine(const struct machine *m)
 {
 	json_t *o = json_object();
 
-	put(o, "type", json_string(machine_type_names[m->type]));
+	put(o, "type", json_string(machine_type_name(m->type)));
 	put(o, "name", show_json_text(m->name));
 	put(o, "isa", show_json_text(m->cpu_model));
 	put(o, "cpus", json_integer(m->ncpus));
@@ -108,12 +108,12 @@ static json_t *info_json_devices(const struct machine *m)
 	return list;
 }
 
-static json_t *info_json_regions(const struct snapshot_view *l)
+static json_t *info_json_regions(const struct snapshot_view *v)
 {
 	json_t *list = json_array();
 
-	for (uint32_t i = 0; i < l->config.nregions; i++) {
-		const struct machine_region *r = &l->config.regions[i];
+	for (uint32_t i = 0; i < v->config.nregions; i++) {
+		const struct machine_region *r = &v->config.regions[i];
 		json_t                      *o = json_object();
 
 		put(o, "id", json_integer(r->id));
@@ -122,18 +122,19 @@ static json_t *info_json_regions(const struct snapshot_view *l)
 		put(o, "gpa", show_json_x64(r->gpa));
 		put(o, "size", show_json_u64(r->size));
 		put(o, "page_size", json_integer(r->page_size));
-		put(o, "data", show_json_u64(l->finals[r->id][PAGE_DATA]));
-		put(o, "zero", show_json_u64(l->finals[r->id][PAGE_ZERO]));
-		put(o, "untouched", view_state_only(l) ? json_null() : show_json_u64(view_untouched(l, i)));
+		put(o, "data", show_json_u64(v->finals[r->id][PAGE_DATA]));
+		put(o, "zero", show_json_u64(v->finals[r->id][PAGE_ZERO]));
+		put(o, "untouched",
+		    view_state_only(v) ? json_null() : show_json_u64(view_untouched(v, i)));
 		add(list, o);
 	}
 	return list;
 }
 
-static json_t *info_json_hosts(const struct snapshot_view *l)
+static json_t *info_json_hosts(const struct snapshot_view *v)
 {
 	static const uint8_t  nil[sizeof(((struct machine_host *)0)->instance)];
-	const struct machine *m    = &l->state;
+	const struct machine *m    = &v->state;
 	json_t               *list = json_array();
 
 	for (uint32_t i = 0; i < m->nhosts; i++) {
@@ -147,7 +148,7 @@ static json_t *info_json_hosts(const struct snapshot_view *l)
 		put(o, "size", show_json_u64(h->size));
 		put(o, "mtime_ns", show_json_u64(h->mtime_ns));
 		put(o, "digest", show_json_hex(h->digest, sizeof(h->digest)));
-		put(o, "included", json_boolean(l->included[i]));
+		put(o, "included", json_boolean(v->included[i]));
 		if (memcmp(h->instance, nil, sizeof(nil))) {
 			put(o, "instance", show_json_hex(h->instance, sizeof(h->instance)));
 			put(o, "written", show_json_u64(h->written));
@@ -179,26 +180,26 @@ static json_t *info_json_rounds(const struct rounds *r)
 	return list;
 }
 
-json_t *info_json(const struct snapshot_view *l, bool header_only)
+json_t *info_json(const struct snapshot_view *v, bool header_only)
 {
 	json_t *o = json_object(), *digests = NULL;
 
 	info_failed = false;
-	info_json_header(o, &l->src.h);
+	info_json_header(o, &v->src.h);
 	if (!header_only) {
-		put(o, "machine", info_json_machine(&l->state));
-		put(o, "devices", info_json_devices(&l->state));
-		put(o, "regions", info_json_regions(l));
-		put(o, "hosts", info_json_hosts(l));
-		put(o, "rounds", info_json_rounds(&l->rounds));
-		put(o, "chunks", show_json_u64(l->rounds.chunks));
-		put(o, "bytes", show_json_u64(l->bytes));
+		put(o, "machine", info_json_machine(&v->state));
+		put(o, "devices", info_json_devices(&v->state));
+		put(o, "regions", info_json_regions(v));
+		put(o, "hosts", info_json_hosts(v));
+		put(o, "rounds", info_json_rounds(&v->rounds));
+		put(o, "chunks", show_json_u64(v->rounds.chunks));
+		put(o, "bytes", show_json_u64(v->bytes));
 		digests = json_object();
-		put(digests, "file", show_json_hex(l->file, 16));
-		put(digests, "content", show_json_hex(l->content, 16));
-		put(digests, "checked", json_boolean(l->checked));
+		put(digests, "file", show_json_hex(v->file, 16));
+		put(digests, "content", show_json_hex(v->content, 16));
+		put(digests, "checked", json_boolean(v->checked));
 		put(o, "digests", digests);
-		put(o, "unknown", properties_unknown(l->trees[1]));
+		put(o, "unknown", properties_unknown(v->trees[1]));
 	}
 	if (info_failed) {
 		json_decref(o);

@@ -10,18 +10,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* All that the commands ask of a snapshot. A file is opened by its end and index; what comes through a pipe, or what has to
- * be verified, is read in one pass to its end, so nothing of it is shown before all of it has proved sound. */
+/* All that the commands ask of a snapshot. A file is opened by its end and index; what comes
+ * through a pipe, or what has to be verified, is read in one pass to its end, so nothing of it is
+ * shown before all of it has been verified. */
 struct snapshot_view {
 	struct source      src;
-	bool               checked;                      /* every hash and both digests were, else END's word was taken */
+	/* every hash and both digests were verified; else the digests are as END has them */
+	bool               checked;
 	uint64_t           bytes;
 	uint8_t            file[16], content[16];
 	uint64_t           finals[LIMIT_REGIONS][PAGE_PARENT + 1];
 	struct rounds      rounds;                       /* when asked for, or read in one pass */
-	bool               included[LIMIT_HOSTS];        /* with rounds: images of state's hosts in it */
+	/* with rounds: images of state's hosts in it */
+	bool               included[LIMIT_HOSTS];
 	struct machine     config, state;                /* as the two trees tell it */
-	void              *trees[2];                     /* configuration, state: checked blobs, aligned */
+	/* configuration, state: checked blobs, aligned */
+	void              *trees[2];
 	size_t             lens[2];
 	struct snap_image *image;                        /* NULL when read in one pass */
 };
@@ -29,18 +33,26 @@ struct snapshot_view {
 struct view_want {
 	bool  verify;                /* read in one pass even a file */
 	bool  rounds;
-	/* In one pass only; NULL for none: the configuration has come; a batch of pages has come (later ones win). */
-	int (*config)(void *arg, const struct snapshot_view *l, struct fail *why);
-	int (*pages)(void *arg, const struct snapshot_view *l, const struct page_batch *b, struct fail *why);
+	/* Called in one pass only, NULL for none: after the configuration was read, and for each
+	 * batch of pages (later ones win). */
+	int (*config)(void *arg, const struct snapshot_view *v, struct fail *why);
+	int (*pages)(void *arg, const struct snapshot_view *v, const struct page_batch *b,
+		     struct fail *why);
 	void *arg;
 };
 
-/* On FAIL_VERSION *out may be set though it returns -1: then only src.h is of use. view_close in any case. */
-int view_open(struct snapshot_view **out, const char *operand, const struct view_want *want, struct fail *why);
-void view_close(struct snapshot_view *l);
+/* On FAIL_VERSION *out may be set though it returns -1: then only src.h is of use. view_close in
+ * any case. */
+int view_open(struct snapshot_view **out, const char *operand, const struct view_want *want,
+	      struct fail *why);
+void view_close(struct snapshot_view *v);
 
-static inline bool view_state_only(const struct snapshot_view *l) { return l->src.h.required & SNAP_STATE_ONLY; }
-/* Pages of region i of l->config that no chunk names. */
-uint64_t view_untouched(const struct snapshot_view *l, uint32_t i);
+static inline bool view_state_only(const struct snapshot_view *v)
+{
+	return v->src.h.required & SNAP_STATE_ONLY;
+}
+
+/* Pages of region i of v->config that no chunk names. */
+uint64_t view_untouched(const struct snapshot_view *v, uint32_t i);
 
 #endif

@@ -8,32 +8,47 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* How a property of the VM tree reads: by docs/format.md, 8, or by the row of its part's state table. */
-enum property_kind { PROPERTY_NOT, PROPERTY_STR, PROPERTY_U32, PROPERTY_X32, PROPERTY_U64, PROPERTY_X64, PROPERTY_BYTES, PROPERTY_FLAG };
+/* How a property of the VM tree reads: by docs/format.md 8, or by the row of its section's state
+ * table. */
+enum property_kind {
+	PROPERTY_NOT,      /* unknown, or not as long as what it should be */
+	PROPERTY_STR,
+	PROPERTY_U32,
+	PROPERTY_X32,      /* in hexadecimal */
+	PROPERTY_U64,
+	PROPERTY_X64,
+	PROPERTY_BYTES,
+	PROPERTY_FLAG,
+};
 
 struct property {
-	enum property_kind     kind;
+	enum property_kind  kind;
 	const struct field *row;       /* of a state table, else NULL */
 };
 
-/* A value that is not as long as its kind is PROPERTY_NOT. part: the table of the part it stands in, else NULL. */
-struct property property_of(const struct state_table *section, const char *name, const uint8_t *value, int len);
+/* section: the state table of the node, NULL where it is none of a state section. */
+struct property property_of(const struct state_table *section, const char *name,
+			    const uint8_t *value, int len);
 
 /* Element i of a number of 4 or 8 bytes an element. */
-uint64_t property_value(struct property k, const uint8_t *value, int i);
-unsigned property_width(struct property k);          /* 4, 8; 1 for the others */
-bool property_is_hex(struct property k);
+uint64_t property_value(struct property p, const uint8_t *value, int i);
+unsigned property_width(struct property p);          /* 4, 8; 1 for the others */
+bool property_is_hex(struct property p);
 
-/* Walks a checked tree (tree_open) in its order. depth: 0 is the root. part: table of a part's node; stray: the node stands
- * where a part does, and this build knows none of its name. NULL calls are left out. */
+/* Walks a checked tree (tree_open) in its order. depth: 0 is the root. section: state table of the
+ * node, else NULL; unknown: the node is a state section that this build does not know. NULL calls
+ * are left out. */
 struct property_visit {
-	void (*node)(void *arg, int depth, const char *name, const struct state_table *section, bool unknown);
-	void (*prop)(void *arg, int depth, const char *name, const uint8_t *value, int len, struct property k);
+	void (*node)(void *arg, int depth, const char *name, const struct state_table *section,
+		     bool unknown);
+	void (*prop)(void *arg, int depth, const char *name, const uint8_t *value, int len,
+		     struct property p);
 	void (*end)(void *arg, int depth);
 };
 void properties_walk(const void *fdt, const struct property_visit *v, void *arg);
 
-/* Paths of what this build does not know in the tree: a new array of text, NULL when out of memory. */
+/* Paths of what this build does not know in the tree: a new array of text, NULL when out of
+ * memory. */
 json_t *properties_unknown(const void *fdt);
 
 #endif

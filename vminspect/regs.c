@@ -8,19 +8,24 @@
 #include <libfdt.h>
 #include <stdio.h>
 
-/* A machine's kind of CPU: what its list is called in JSON, and who knows its registers. */
-static const struct {
+/* A kind of CPU: what its list is called in JSON, and who knows its registers. */
+static const struct regs_kind {
 	const char *list;
 	int (*run)(const struct regs_cpu *cpu, struct fail *why);
-} kinds[MACHINE_TYPES] = {
-	[MACHINE_RISCV64_1] = { .list = "harts", .run = regs_riscv },
-	[MACHINE_X86_64_1]  = { .list = "cpus",  .run = regs_x86 },
+} regs_kinds[MACHINE_CPUS] = {
+	[MACHINE_CPU_RISCV64] = { .list = "harts", .run = regs_riscv },
+	[MACHINE_CPU_X86_64]  = { .list = "cpus",  .run = regs_x86 },
 };
+
+static const struct regs_kind *regs_kind_of(const struct machine *m)
+{
+	return &regs_kinds[machine_types[m->type].cpu];
+}
 
 int regs_load(const struct regs_cpu *cpu, const struct state_table *const *tables,
 	      void *const *into, size_t ntables, struct fail *why)
 {
-	const void *tree  = cpu->snapshot_view->trees[1];
+	const void *tree  = cpu->view->trees[1];
 	int         state = fdt_subnode_offset(tree, cpu->node, "state"), node;
 	char        where[16];
 
@@ -29,9 +34,9 @@ int regs_load(const struct regs_cpu *cpu, const struct state_table *const *table
 		node = state < 0 ? state : fdt_subnode_offset(tree, state, tables[i]->name);
 		if (node < 0)
 			return fail_set(why, FAIL_CORRUPT, "%s: %s: missing registers (%s)",
-					cpu->snapshot_view->src.what, where, tables[i]->name);
+					cpu->view->src.what, where, tables[i]->name);
 		if (state_load(tables[i], into[i], tree, node, where, NULL, why))
-			return fail_prefix(why, "%s: ", cpu->snapshot_view->src.what);
+			return fail_prefix(why, "%s: ", cpu->view->src.what);
 	}
 	return 0;
 }
@@ -51,13 +56,13 @@ static int regs_owner(void *arg, enum machine_owner kind, uint32_t n, int node, 
 		return 0;
 	cpu->n    = n;
 	cpu->node = node;
-	return kinds[cpu->snapshot_view->state.type].run(cpu, why);
+	return regs_kind_of(&cpu->view->state)->run(cpu, why);
 }
 
 int regs_run(const struct args *a, struct fail *why)
 {
 	const struct view_want want = { .verify = false };
-	struct snapshot_view           *l    = NULL;
+	struct snapshot_view  *v    = NULL;
 	json_t                *list = json_array();
 	int                    rc   = -1;
 
@@ -65,22 +70,22 @@ int regs_run(const struct args *a, struct fail *why)
 		fail_set(why, FAIL_SYSTEM, "out of memory");
 		goto out;
 	}
-	if (view_open(&l, a->file, &want, why))
+	if (view_open(&v, a->file, &want, why))
 		goto out;
 
-	struct regs_cpu cpu = { .snapshot_view = l, .list = a->json ? list : NULL };
+	struct regs_cpu cpu = { .view = v, .list = a->json ? list : NULL };
 
-	if (machine_owners(&l->state, l->trees[1], regs_owner, &cpu, why))
+	if (machine_owners(&v->state, v->trees[1], regs_owner, &cpu, why))
 		goto out;
 	rc = 0;
 	if (a->json) {
-		json_t *top = json_pack("{s:O}", kinds[l->state.type].list, list);
+		json_t *top = json_pack("{s:O}", regs_kind_of(&v->state)->list, list);
 
 		if (show_json(top))
 			rc = fail_sys(why, "standard output");
 	}
 out:
 	json_decref(list);
-	view_close(l);
+	view_close(v);
 	return rc;
 }

@@ -19,7 +19,8 @@ int source_open(struct source *s, const char *operand, struct fail *why)
 	if (standard && isatty(STDIN_FILENO))
 		return fail_set(why, FAIL_USAGE,
 				"standard input is a terminal: specify FILE, or redirect it");
-	s->fd = standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(operand, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	s->fd = standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
+			 : open(operand, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (s->fd < 0 || fstat(s->fd, &st)) {
 		fail_sys(why, "%s", s->what);
 		goto failed;

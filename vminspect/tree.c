@@ -44,22 +44,22 @@ static int tree_write(const struct args *a, const struct source *from, const voi
 int tree_run(const struct args *a, struct fail *why)
 {
 	const struct view_want want = { .verify = false };
-	struct snapshot_view           *l    = NULL;
+	struct snapshot_view  *v    = NULL;
 	int                    which = a->config ? 0 : 1, rc = -1;
 
-	if (view_open(&l, a->file, &want, why))
+	if (view_open(&v, a->file, &want, why))
 		goto out;
 	if (a->dtb) {
-		rc = tree_write(a, &l->src, l->trees[which], l->lens[which], why);
+		rc = tree_write(a, &v->src, v->trees[which], v->lens[which], why);
 	} else if (a->json) {
-		rc = show_json(tree_json(l->trees[which]));
+		rc = show_json(tree_json(v->trees[which]));
 		if (rc)
 			fail_sys(why, "standard output");
 	} else {
-		dts_print(stdout, l->trees[which]);
+		dts_print(stdout, v->trees[which]);
 		rc = 0;
 	}
 out:
-	view_close(l);
+	view_close(v);
 	return rc;
 }

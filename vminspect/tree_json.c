@@ -25,13 +25,15 @@ static void tree_json_put(struct tree_json *t, int depth, const char *name, json
 /* Is it the name of a row? A row's property has another ("guest-ns"), so both may be there. */
 static bool tree_json_is_row(const struct state_table *section, const char *name)
 {
-	for (const struct field *f = section ? section->fields : NULL; f && f->type != FIELD_END; f++)
+	for (const struct field *f = section ? section->fields : NULL;
+	     f && f->type != FIELD_END; f++)
 		if (strcmp(f->name, name) == 0)
 			return true;
 	return false;
 }
 
-static void tree_json_node(void *arg, int depth, const char *name, const struct state_table *section, bool unknown)
+static void tree_json_node(void *arg, int depth, const char *name,
+			   const struct state_table *section, bool unknown)
 {
 	struct tree_json *t = arg;
 	char              other[TREE_NAME_MAX + 1];
@@ -50,23 +52,23 @@ static void tree_json_node(void *arg, int depth, const char *name, const struct 
 		tree_json_put(t, depth - 1, other, t->nodes[depth]);
 }
 
-static json_t *tree_json_number(struct property k, uint64_t v)
+static json_t *tree_json_number(struct property p, uint64_t v)
 {
-	if (k.row && k.row->type == FIELD_BOOL && v <= 1)
+	if (p.row && p.row->type == FIELD_BOOL && v <= 1)
 		return json_boolean(v);
-	return property_is_hex(k) ? show_json_x64(v) : show_json_u64(v);
+	return property_is_hex(p) ? show_json_x64(v) : show_json_u64(v);
 }
 
-static json_t *tree_json_numbers(struct property k, const uint8_t *value, int len)
+static json_t *tree_json_numbers(struct property p, const uint8_t *value, int len)
 {
-	int     n = len / (int)property_width(k);
+	int     n = len / (int)property_width(p);
 	json_t *list;
 
 	if (n == 1)
-		return tree_json_number(k, property_value(k, value, 0));
+		return tree_json_number(p, property_value(p, value, 0));
 	list = json_array();
 	for (int i = 0; list && i < n; i++) {
-		if (json_array_append_new(list, tree_json_number(k, property_value(k, value, i)))) {
+		if (json_array_append_new(list, tree_json_number(p, property_value(p, value, i)))) {
 			json_decref(list);
 			return NULL;
 		}
@@ -74,7 +76,8 @@ static json_t *tree_json_numbers(struct property k, const uint8_t *value, int le
 	return list;
 }
 
-static void tree_json_prop(void *arg, int depth, const char *name, const uint8_t *value, int len, struct property k)
+static void tree_json_prop(void *arg, int depth, const char *name, const uint8_t *value, int len,
+			   struct property p)
 {
 	struct tree_json *t = arg;
 	json_t           *v = NULL;
@@ -82,7 +85,7 @@ static void tree_json_prop(void *arg, int depth, const char *name, const uint8_t
 
 	if (t->failed)
 		return;
-	switch (k.kind) {
+	switch (p.kind) {
 	case PROPERTY_STR:
 		v = show_json_text((const char *)value);
 		break;
@@ -90,7 +93,7 @@ static void tree_json_prop(void *arg, int depth, const char *name, const uint8_t
 	case PROPERTY_X32:
 	case PROPERTY_U64:
 	case PROPERTY_X64:
-		v = tree_json_numbers(k, value, len);
+		v = tree_json_numbers(p, value, len);
 		break;
 	case PROPERTY_BYTES:
 	case PROPERTY_NOT:
@@ -101,15 +104,16 @@ static void tree_json_prop(void *arg, int depth, const char *name, const uint8_t
 		break;
 	}
 	snprintf(other, sizeof(other), "%s%s",
-		 !k.row && tree_json_is_row(t->sections[depth], name) ? "/" : "",
-		 k.row ? k.row->name : name);
+		 !p.row && tree_json_is_row(t->sections[depth], name) ? "/" : "",
+		 p.row ? p.row->name : name);
 	tree_json_put(t, depth, other, v);
 }
 
 json_t *tree_json(const void *fdt)
 {
-	static const struct property_visit visit = { .node = tree_json_node, .prop = tree_json_prop };
-	struct tree_json                t     = { .nodes = { json_object() } };
+	static const struct property_visit visit = { .node = tree_json_node,
+						     .prop = tree_json_prop };
+	struct tree_json                   t     = { .nodes = { json_object() } };
 
 	if (!t.nodes[0])
 		return NULL;

@@ -4,8 +4,9 @@
 
 #include <jansson.h>
 
-/* The checked tree as JSON: a node is an object, its properties and children by name (a part's rows as its struct's members are
- * named); numbers as state_json gives them, unknown properties as hex text. NULL when out of memory. */
+/* The checked tree as JSON: a node is an object, its properties and children by name (a section's
+ * rows as its struct's members are named); numbers as state_json gives them, unknown properties as
+ * hex text. NULL when out of memory. */
 json_t *tree_json(const void *fdt);
 
 #endif

@@ -9,43 +9,45 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The hashes hold and the trees agree; now each part of the state as a restore would load it. */
-static int verify_state(const struct snapshot_view *l, struct fail *why)
+/* The hashes hold and the trees agree; now each state section as a restore would load it. */
+static int verify_state(const struct snapshot_view *v, struct fail *why)
 {
-	if (machine_check_state(&l->state, l->trees[1], l->lens[1], why))
-		return fail_prefix(why, "%s: ", l->src.what);
+	if (machine_check_state(&v->state, v->trees[1], v->lens[1], why))
+		return fail_prefix(why, "%s: ", v->src.what);
 	return 0;
 }
 
-static uint64_t verify_pages(const struct snapshot_view *l)
+static uint64_t verify_pages(const struct snapshot_view *v)
 {
 	uint64_t n = 0;
 
 	for (uint32_t r = 0; r < LIMIT_REGIONS; r++)
-		n += l->finals[r][PAGE_DATA] + l->finals[r][PAGE_ZERO];
+		n += v->finals[r][PAGE_DATA] + v->finals[r][PAGE_ZERO];
 	return n;
 }
 
-static int verify_sound_text(const struct snapshot_view *l, json_t *unknown)
+static int verify_sound_text(const struct snapshot_view *v, json_t *unknown)
 {
 	char    size[UNITS_TEXT], hex[33];
 	json_t *s;
 	size_t  i;
 
-	printf("%s: valid: %" PRIu64 " page%s in %" PRIu64 " chunk%s, %s\n", l->src.what,
-	       verify_pages(l), verify_pages(l) == 1 ? "" : "s", l->rounds.chunks,
-	       l->rounds.chunks == 1 ? "" : "s", units_bytes(l->bytes, size));
-	printf("file    %s\n", show_hex(l->file, 16, hex));
-	printf("content %s\n", show_hex(l->content, 16, hex));
+	printf("%s: valid: %" PRIu64 " page%s in %" PRIu64 " chunk%s, %s\n", v->src.what,
+	       verify_pages(v), verify_pages(v) == 1 ? "" : "s", v->rounds.chunks,
+	       v->rounds.chunks == 1 ? "" : "s", units_bytes(v->bytes, size));
+	printf("file    %s\n", show_hex(v->file, 16, hex));
+	printf("content %s\n", show_hex(v->content, 16, hex));
 	json_array_foreach(unknown, i, s)
 		printf("unknown %s\n", json_string_value(s));
 	return 0;
 }
 
-static json_t *verify_sound_json(const struct snapshot_view *l, json_t *unknown)
+static json_t *verify_sound_json(const struct snapshot_view *v, json_t *unknown)
 {
-	return json_pack("{s:b,s:o,s:o,s:o,s:o,s:o,s:O}", "sound", 1, "bytes", show_json_u64(l->bytes), "chunks", show_json_u64(l->rounds.chunks),
-			 "pages", show_json_u64(verify_pages(l)), "file", show_json_hex(l->file, 16), "content", show_json_hex(l->content, 16),
+	return json_pack("{s:b,s:o,s:o,s:o,s:o,s:o,s:O}", "sound", 1, "bytes",
+			 show_json_u64(v->bytes), "chunks", show_json_u64(v->rounds.chunks),
+			 "pages", show_json_u64(verify_pages(v)), "file",
+			 show_json_hex(v->file, 16), "content", show_json_hex(v->content, 16),
 			 "unknown", unknown);
 }
 
@@ -56,31 +58,32 @@ static json_t *verify_damage_json(const struct fail *why)
 	};
 	const char *kind = kinds[why->kind] ? kinds[why->kind] : "other";
 
-	return json_pack("{s:b,s:s,s:o,s:o}", "sound", 0, "kind", kind, "at", why->has_at ? show_json_u64(why->at) : json_null(), "what",
+	return json_pack("{s:b,s:s,s:o,s:o}", "sound", 0, "kind", kind, "at",
+			 why->has_at ? show_json_u64(why->at) : json_null(), "what",
 			 show_json_text(why->what));
 }
 
 int verify_run(const struct args *a, struct fail *why)
 {
-	const struct view_want want   = { .verify = true };
-	struct snapshot_view           *l      = NULL;
+	const struct view_want want    = { .verify = true };
+	struct snapshot_view  *v       = NULL;
 	json_t                *unknown = NULL;
-	int                    rc     = -1;
+	int                    rc      = -1;
 
-	if (view_open(&l, a->file, &want, why) || verify_state(l, why)) {
+	if (view_open(&v, a->file, &want, why) || verify_state(v, why)) {
 		if (a->json && fail_status(why->kind) == 3)
 			show_json(verify_damage_json(why));
 		goto out;
 	}
-	unknown = properties_unknown(l->trees[1]);
+	unknown = properties_unknown(v->trees[1]);
 	if (!unknown)
 		fail_set(why, FAIL_SYSTEM, "out of memory");
-	else if (a->json ? show_json(verify_sound_json(l, unknown)) : verify_sound_text(l, unknown))
+	else if (a->json ? show_json(verify_sound_json(v, unknown)) : verify_sound_text(v, unknown))
 		fail_sys(why, "standard output");
 	else
 		rc = 0;
 out:
 	json_decref(unknown);
-	view_close(l);
+	view_close(v);
 	return rc;
 }

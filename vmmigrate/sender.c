@@ -3,9 +3,9 @@
 
 #include "libcommon/fault.h"
 #include "libcommon/io.h"
+#include "libcommon/populated.h"
 #include "vmmigrate/receiver.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
@@ -314,22 +314,17 @@ static int sender_audit_zero(struct sender *s, const struct lease_ram *ram, uint
 static int sender_extent(const struct lease_ram *ram, uint64_t from, uint64_t *first, uint64_t *end,
 			 struct fail *why)
 {
+	int rc;
+
 	*first = from;
 	*end   = ram->npages;
 	if (ram->r.backing)
 		return 0;
-	off_t data = lseek(ram->fd, (off_t)(from * PAGE_SIZE_4K), SEEK_DATA);
-
-	if (data < 0 && errno == ENXIO) {
+	rc = populated_extent(ram->fd, ram->npages, from, first, end, why);
+	if (rc < 0)
+		return fail_prefix(why, "%s: ", ram->r.name);
+	if (rc == 0)
 		*first = ram->npages;
-		return 0;
-	}
-	off_t hole = data < 0 ? -1 : lseek(ram->fd, data, SEEK_HOLE);
-
-	if (hole < 0)
-		return fail_sys(why, "%s: seek to data", ram->r.name);
-	*first = (uint64_t)data / PAGE_SIZE_4K;
-	*end   = ((uint64_t)hole + PAGE_SIZE_4K - 1) / PAGE_SIZE_4K;
 	return 0;
 }
 

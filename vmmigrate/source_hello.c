@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmmigrate/source_hello.h"
 
+#include "libcommon/populated.h"
 #include "libcommon/version.h"
 
 #include <stdio.h>
@@ -28,18 +29,12 @@ static void hello_extent(struct message *m, uint64_t region, uint64_t first, uin
 /* Where a region's memory is populated. A hint: what does not fit the message is left out. */
 static void hello_extents(struct message *m, const struct lease_ram *ram)
 {
-	off_t at = 0, end = (off_t)ram->r.size;
+	uint64_t    first, end = 0;
+	struct fail ignored;
 
-	while (!ram->r.backing && at < end && m->nextents < MESSAGE_EXTENTS) {
-		off_t data = lseek(ram->fd, at, SEEK_DATA);
-		off_t hole = data < 0 ? -1 : lseek(ram->fd, data, SEEK_HOLE);
-
-		if (hole < 0)
-			return;
-		hello_extent(m, ram->r.id, (uint64_t)data / PAGE_SIZE_4K,
-			     ((uint64_t)hole + PAGE_SIZE_4K - 1) / PAGE_SIZE_4K);
-		at = hole;
-	}
+	while (!ram->r.backing && m->nextents < MESSAGE_EXTENTS &&
+	       populated_extent(ram->fd, ram->npages, end, &first, &end, &ignored) > 0)
+		hello_extent(m, ram->r.id, first, end);
 }
 
 /* How much of a backing file belongs to the region is not known: all of it counts. */

@@ -283,8 +283,7 @@ static int wire_invalid(const struct wire *w, struct fail *why)
 /* The types of docs/protocol.md 2. */
 static bool wire_known(uint16_t type)
 {
-	return type == CHUNK_CONFIG || type == CHUNK_PAGES || type == CHUNK_BLOB ||
-	       type == CHUNK_STATE || type == CHUNK_CONTROL;
+	return chunk_type_moves(type);
 }
 
 int wire_recv(struct wire *w, struct chunk *c, const uint8_t **payload, bool *damaged,

@@ -181,26 +181,10 @@ void region_mark(struct region *r, uint64_t first, uint64_t count)
 
 int region_present(const struct region *r, uint64_t *map, struct fail *why)
 {
-	off_t at = 0, end = (off_t)r->cfg.size;
+	uint64_t first, end = 0;
+	int      rc;
 
-	while (at < end) {
-		off_t from = lseek(r->fd, at, SEEK_DATA), to;
-
-		if (from < 0 && errno == ENXIO)     /* only a hole is left */
-			return 0;
-		if (from < 0)
-			return fail_sys(why, "region %s: find present pages", r->cfg.name);
-		to = lseek(r->fd, from, SEEK_HOLE);
-		if (to < 0)
-			return fail_sys(why, "region %s: find present pages", r->cfg.name);
-		if (to > end)
-			to = end;
-		/* Whole pages: an end within a page belongs to it. */
-		uint64_t first = (uint64_t)from / GUEST_PAGE,
-			last = ((uint64_t)to + GUEST_PAGE - 1) / GUEST_PAGE;
-
-		bitmap_set_range(map, first, last - first);
-		at = to;
-	}
-	return 0;
+	while ((rc = populated_extent(r->fd, r->npages, end, &first, &end, why)) > 0)
+		bitmap_set_range(map, first, end - first);
+	return rc ? fail_prefix(why, "region %s: ", r->cfg.name) : 0;
 }

@@ -38,6 +38,17 @@ enum shutdown_cause {
 };
 extern const char *const shutdown_cause_names[SHUTDOWN_CAUSES];
 
+/* What vmrun exits with beside 0, the statuses of libcommon/fail.h, and 128 + a signal that ended it:
+ * vmrun(1), EXIT STATUS. */
+enum vm_exit {
+	VM_EXIT_REBOOT     = 16,      /* --on-reboot=exit */
+	VM_EXIT_PANIC      = 17,      /* of the guest */
+	VM_EXIT_CPU_FAILED = 18,
+	VM_EXIT_HIBERNATED = 19,
+	VM_EXIT_MOVED      = 20,
+	VM_EXIT_SIGNAL     = 128,     /* and its number */
+};
+
 struct runstate {
 	unsigned        holders;         /* set of enum holder */
 	bool            started;         /* by vm_start; nothing runs before */
@@ -47,7 +58,7 @@ struct runstate {
 	bool            stuck;           /* a thread did not stop at the end: free nothing */
 	bool            ended;           /* shutdown, panic, failed vCPU, moved; for good */
 	enum run_status ended_as;
-	int             exit_status;     /* once ended: vmrun(1) */
+	int             exit_status;     /* once ended: 0, enum vm_exit, or fail_status */
 };
 
 /* Adds the holder. The first one stops vCPUs, then devices, then the clock, and sends STOP: devices

@@ -38,7 +38,7 @@ static int setup_accel(const struct accel_ops **out, const char *name, enum mach
 		return fail_set(why, FAIL_SYSTEM, "accelerator %s not supported by this build",
 				name);
 	return fail_prefix(why, "no accelerator available for machine %s: ",
-			machine_type_names[type]);
+			machine_type_name(type));
 }
 
 static int setup_host(struct machine *m, const char *name, enum host_class cls, const char *path,

@@ -50,19 +50,19 @@ void vm_process_events(struct vm *vm)
 	if (e & 1u << VM_EVENT_DEAD) {
 		fail_set(&vm->end_why, FAIL_SYSTEM, "VM terminated: %s",
 				vm->panic_text[0] ? vm->panic_text : "vCPU failed");
-		vm_end(vm, RUN_INTERNAL_ERROR, 18, CAUSE_HOST_ERROR);
+		vm_end(vm, RUN_INTERNAL_ERROR, VM_EXIT_CPU_FAILED, CAUSE_HOST_ERROR);
 	} else if (e & 1u << VM_EVENT_PANIC) {
 		if (vm->panic_text[0])
 			fail_set(&vm->end_why, FAIL_SYSTEM, "%s", vm->panic_text);
 		vm_send_event(vm, "GUEST_PANICKED", json_pack("{s:s}", "action", "poweroff"));
-		vm_end(vm, RUN_GUEST_PANICKED, 17, CAUSE_GUEST_PANIC);
+		vm_end(vm, RUN_GUEST_PANICKED, VM_EXIT_PANIC, CAUSE_GUEST_PANIC);
 	} else if (e & 1u << VM_EVENT_HIBERNATED) {
 		vm_send_event(vm, "SUSPEND_DISK", NULL);
-		vm_end(vm, RUN_SHUTDOWN, 19, CAUSE_GUEST_SHUTDOWN);
+		vm_end(vm, RUN_SHUTDOWN, VM_EXIT_HIBERNATED, CAUSE_GUEST_SHUTDOWN);
 	} else if (e & 1u << VM_EVENT_SHUTDOWN) {
 		vm_end(vm, RUN_SHUTDOWN, 0, CAUSE_GUEST_SHUTDOWN);
 	} else if (e & 1u << VM_EVENT_HOST_SIGNAL) {
-		vm_end(vm, RUN_SHUTDOWN, 128 + vm->host_signal, CAUSE_HOST_SIGNAL);
+		vm_end(vm, RUN_SHUTDOWN, VM_EXIT_SIGNAL + vm->host_signal, CAUSE_HOST_SIGNAL);
 	} else if (e & 1u << VM_EVENT_QUIT) {
 		vm_end(vm, RUN_SHUTDOWN, 0, CAUSE_HOST_UI);
 	} else if (e & 1u << VM_EVENT_RESET) {

@@ -77,7 +77,7 @@ void vm_reset_asked(struct vm *vm)
 	struct fail why = { 0 };
 
 	if (vm->cfg.on_reboot == REBOOT_EXIT) {
-		vm_end(vm, RUN_SHUTDOWN, 16, CAUSE_GUEST_RESET);
+		vm_end(vm, RUN_SHUTDOWN, VM_EXIT_REBOOT, CAUSE_GUEST_RESET);
 		return;
 	}
 	if (vm->reset_pending)
@@ -95,6 +95,6 @@ void vm_reset_asked(struct vm *vm)
 	}
 	if (vm_reset_as(vm, true, "guest-reset", &why) && !vm->reset_pending && !vm->run.ended) {
 		vm->end_why = why;
-		vm_end(vm, RUN_SHUTDOWN, 16, CAUSE_GUEST_RESET);
+		vm_end(vm, RUN_SHUTDOWN, VM_EXIT_REBOOT, CAUSE_GUEST_RESET);
 	}
 }

@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* One truth: header, configuration and state of a snapshot tell of the same VM (docs/format.md,
+/* Header, configuration and state of a snapshot must describe the same VM (docs/format.md,
  * "Agreement"), so that what one program shows is what another opens. */
 
 static int header_agrees(const struct snap_header *h, const struct machine *m, struct fail *why)
@@ -17,7 +17,7 @@ static int header_agrees(const struct snap_header *h, const struct machine *m, s
 	uuid_text(&m->uuid, b);
 	if (h->arch != machine_types[m->type].elf_machine)
 		return fail_set(why, FAIL_CORRUPT, "architecture %" PRIu32 ", machine type %s",
-				h->arch, machine_type_names[m->type]);
+				h->arch, machine_type_name(m->type));
 	if (!uuid_equal(&h->vm, &m->uuid))
 		return fail_set(why, FAIL_CORRUPT, "UUID %s, %s", a, b);
 	if (h->name[0] && strcmp(h->name, m->name))
@@ -43,7 +43,8 @@ static int hosts_agree(const struct machine *a, const struct machine *b, struct 
 					x->name, host_class_names[x->cls],
 					host_class_names[y->cls]);
 		if (strcmp(x->path, y->path))
-			return fail_set(why, FAIL_CORRUPT, "host resource %s: paths differ", x->name);
+			return fail_set(why, FAIL_CORRUPT, "host resource %s: paths differ",
+					x->name);
 		if (x->readonly != y->readonly)
 			return fail_set(why, FAIL_CORRUPT,
 					"host resource %s: read-only differs", x->name);
@@ -80,7 +81,8 @@ int snap_agree(const struct snap_header *h, const struct machine *config,
 	if (h && header_agrees(h, config, why))
 		return fail_prefix(why, "header and configuration differ: ");
 	if (config->reset_pending)
-		return fail_set(why, FAIL_CORRUPT, "configuration: vmferry,reset-pending is valid in the state only");
+		return fail_set(why, FAIL_CORRUPT,
+				"configuration: vmferry,reset-pending is valid in the state only");
 	if (state && state_agrees(config, state, why))
 		return fail_prefix(why, "configuration and state differ: ");
 	return 0;
@@ -93,8 +95,8 @@ static int tree_at(const char *chunk, uint64_t at, struct fail *why)
 	return fail_prefix(why, "%s chunk: ", chunk);
 }
 
-int config_read(const struct snap_header *h, const void *fdt, size_t len, uint64_t at,
-		struct machine **out, uint64_t npages[LIMIT_REGIONS], struct fail *why)
+int agree_config(const struct snap_header *h, const void *fdt, size_t len, uint64_t at,
+		 struct machine **out, uint64_t npages[LIMIT_REGIONS], struct fail *why)
 {
 	struct machine *m = malloc(sizeof(*m));
 
@@ -113,8 +115,8 @@ int config_read(const struct snap_header *h, const void *fdt, size_t len, uint64
 	return 0;
 }
 
-int state_read(const struct machine *config, const void *fdt, size_t len, uint64_t at,
-	       struct fail *why)
+int agree_state(const struct machine *config, const void *fdt, size_t len, uint64_t at,
+		struct fail *why)
 {
 	struct machine *m = malloc(sizeof(*m));
 	int             rc;

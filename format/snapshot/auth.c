@@ -43,7 +43,8 @@ int auth_put(uint8_t out[AUTH_BYTES], enum auth_covers covers, const struct host
 int auth_get(unsigned *covers, const uint8_t *in, size_t len, uint64_t at, struct fail *why)
 {
 	if (len != AUTH_BYTES)
-		return fail_at(why, FAIL_CORRUPT, at, "auth chunk: invalid length: %zu bytes, expected %u", len,
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "auth chunk: invalid length: %zu bytes, expected %u", len,
 			       AUTH_BYTES);
 	*covers = get_le32(in + AT_COVERS);
 	if ((*covers != AUTH_CONFIG && *covers != AUTH_ALL) ||

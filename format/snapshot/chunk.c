@@ -8,27 +8,8 @@
 
 static const uint8_t chunk_magic[4] = { 'V', 'M', 'S', 'c' };
 
-static const struct {
-	uint16_t    type;
-	const char *name;
-} chunk_names[] = {
-	{ CHUNK_CONFIG, "config" },         { CHUNK_PAGES, "pages" },     { CHUNK_BLOB, "blob" },
-	{ CHUNK_DISK, "disk" },             { CHUNK_STATE, "state" },     { CHUNK_ROUND_END, "round-end" },
-	{ CHUNK_WORKINGSET, "workingset" }, { CHUNK_INDEX, "index" },     { CHUNK_END, "end" },
-	{ CHUNK_CONTROL, "control" },       { CHUNK_REQUEST, "request" }, { CHUNK_DISCARD, "discard" },
-	{ CHUNK_AUTH, "auth" },
-};
-
-const char *chunk_type_name(uint16_t type)
-{
-	for (size_t i = 0; i < sizeof(chunk_names) / sizeof(chunk_names[0]); i++)
-		if (chunk_names[i].type == type)
-			return chunk_names[i].name;
-	return "unknown";
-}
-
-void chunk_header_put(uint8_t out[CHUNK_HEADER_BYTES], uint16_t type, uint16_t flags, uint16_t encoding, uint32_t region,
-		      const void *payload, uint32_t len)
+void chunk_header_put(uint8_t out[CHUNK_HEADER_BYTES], uint16_t type, uint16_t flags,
+		      uint16_t encoding, uint32_t region, const void *payload, uint32_t len)
 {
 	assert(len <= LIMIT_CHUNK_BYTES);
 	memset(out, 0, CHUNK_HEADER_BYTES);
@@ -42,7 +23,8 @@ void chunk_header_put(uint8_t out[CHUNK_HEADER_BYTES], uint16_t type, uint16_t f
 	put_le64(out + 40, XXH3_64bits(out, 40));
 }
 
-int chunk_header_get(struct chunk *c, const uint8_t in[CHUNK_HEADER_BYTES], uint64_t at, struct fail *why)
+int chunk_header_get(struct chunk *c, const uint8_t in[CHUNK_HEADER_BYTES], uint64_t at,
+		     struct fail *why)
 {
 	if (memcmp(in, chunk_magic, sizeof(chunk_magic)) != 0)
 		return fail_at(why, FAIL_CORRUPT, at, "invalid chunk magic");
@@ -54,21 +36,27 @@ int chunk_header_get(struct chunk *c, const uint8_t in[CHUNK_HEADER_BYTES], uint
 	c->region   = get_le32(in + 12);
 	c->hash     = get_le64(in + 24);
 	if (!bytes_all_zero(in + 10, 2) || !bytes_all_zero(in + 32, 8))
-		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: reserved header bytes not zero", chunk_type_name(c->type));
+		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: reserved header bytes not zero",
+			       chunk_type_name(c->type));
 	if (c->flags & ~CHUNK_REQUIRED)
-		return fail_at(why, FAIL_VERSION, at, "%s chunk: unsupported flags 0x%x", chunk_type_name(c->type), c->flags);
+		return fail_at(why, FAIL_VERSION, at, "%s chunk: unsupported flags 0x%x",
+			       chunk_type_name(c->type), c->flags);
 	if (c->encoding > 1)
-		return fail_at(why, FAIL_VERSION, at, "%s chunk: unsupported encoding %u", chunk_type_name(c->type), c->encoding);
+		return fail_at(why, FAIL_VERSION, at, "%s chunk: unsupported encoding %u",
+			       chunk_type_name(c->type), c->encoding);
 	if (get_le64(in + 16) > LIMIT_CHUNK_BYTES)
-		return fail_at(why, FAIL_LIMIT, at, "%s chunk: payload of %" PRIu64 " bytes exceeds the limit of %u", chunk_type_name(c->type),
-			       get_le64(in + 16), LIMIT_CHUNK_BYTES);
+		return fail_at(why, FAIL_LIMIT, at,
+			       "%s chunk: payload of %" PRIu64 " bytes exceeds the limit of %u",
+			       chunk_type_name(c->type), get_le64(in + 16), LIMIT_CHUNK_BYTES);
 	c->len = (uint32_t)get_le64(in + 16);
 	return 0;
 }
 
-int chunk_payload_check(const struct chunk *c, const uint8_t *payload, uint64_t at, struct fail *why)
+int chunk_payload_check(const struct chunk *c, const uint8_t *payload, uint64_t at,
+			struct fail *why)
 {
 	if (!hash_same(c->hash, XXH3_64bits(payload, c->len)))
-		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: payload checksum mismatch", chunk_type_name(c->type));
+		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: payload checksum mismatch",
+			       chunk_type_name(c->type));
 	return 0;
 }

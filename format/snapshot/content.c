@@ -6,8 +6,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* docs/format.md, "Content digest". It is about the guest's bytes, not about how a file came to name them: a page that is
- * untouched, zero, or data that happens to be zero counts as the same. */
+/* docs/format.md, "Content digest". It is about the guest's bytes, not about how a file came to
+ * name them: a page that is untouched, zero, or data that happens to be zero counts as the same. */
 
 struct content {
 	struct pagemap *region[LIMIT_REGIONS];
@@ -38,7 +38,8 @@ void content_close(struct content *c)
 int content_region(struct content *c, uint32_t id, uint64_t npages, struct fail *why)
 {
 	if (id >= LIMIT_REGIONS)
-		return fail_set(why, FAIL_LIMIT, "region %" PRIu32 " out of range (limit: %u)", id, LIMIT_REGIONS);
+		return fail_set(why, FAIL_LIMIT, "region %" PRIu32 " out of range (limit: %u)", id,
+				LIMIT_REGIONS);
 	if (c->region[id])
 		return fail_set(why, FAIL_CORRUPT, "duplicate region %" PRIu32, id);
 	return pagemap_open(&c->region[id], npages, why);
@@ -49,25 +50,29 @@ const struct pagemap *content_map(const struct content *c, uint32_t region)
 	return region < LIMIT_REGIONS ? c->region[region] : NULL;
 }
 
-int content_pages_at(struct content *c, const struct page_batch *b, const uint64_t *hashes, uint64_t chunk_at, struct fail *why)
+int content_pages_at(struct content *c, const struct page_batch *b, const uint64_t *hashes,
+		     uint64_t chunk_at, struct fail *why)
 {
 	struct pagemap *m = b->region < LIMIT_REGIONS ? c->region[b->region] : NULL;
 	uint32_t        slot = 0;
 
 	if (!m)
-		return fail_set(why, FAIL_CORRUPT, "pages of region %" PRIu32 ", not in the configuration", b->region);
+		return fail_set(why, FAIL_CORRUPT,
+				"pages of region %" PRIu32 ", not in the configuration", b->region);
 	for (uint32_t i = 0; i < b->nruns; i++) {
 		const struct page_run *r = &b->runs[i];
 
 		if (r->first > pagemap_pages(m) || r->count > pagemap_pages(m) - r->first)
-			return fail_set(why, FAIL_CORRUPT, "page numbers out of range of region %" PRIu32, b->region);
+			return fail_set(why, FAIL_CORRUPT,
+					"page numbers out of range of region %" PRIu32, b->region);
 		if (r->kind == PAGE_ZERO) {
 			if (pagemap_set_zero(m, r->first, r->count, why))
 				return -1;
 			continue;
 		}
 		for (uint32_t k = 0; k < r->count; k++, slot++) {
-			struct pagemap_entry e = { .hash = hashes[slot], .where = chunk_at << PAGEMAP_SLOT_BITS | slot };
+			struct pagemap_entry e = { .hash = hashes[slot],
+						   .where = chunk_at << PAGEMAP_SLOT_BITS | slot };
 
 			if (pagemap_set_data(m, r->first + k, &e, why))
 				return -1;
@@ -76,7 +81,8 @@ int content_pages_at(struct content *c, const struct page_batch *b, const uint64
 	return 0;
 }
 
-int content_pages(struct content *c, const struct page_batch *b, const uint64_t *hashes, struct fail *why)
+int content_pages(struct content *c, const struct page_batch *b, const uint64_t *hashes,
+		  struct fail *why)
 {
 	return content_pages_at(c, b, hashes, 0, why);
 }
@@ -103,7 +109,8 @@ static void leaf_digest(void *arg, uint64_t leaf, const uint64_t hashes[BATCH_PA
 	XXH3_128bits_update(s->x, rec, sizeof(rec));
 }
 
-int content_digest(struct content *c, const void *config, size_t config_len, const void *state, size_t state_len, uint8_t out[16], struct fail *why)
+int content_digest(struct content *c, const void *config, size_t config_len, const void *state,
+		   size_t state_len, uint8_t out[16], struct fail *why)
 {
 	XXH3_state_t *x = XXH3_createState();
 	uint8_t       top[8 + LIMIT_REGIONS * 16 + 2 * 24], *p = top + 8;

@@ -68,7 +68,8 @@ int disk_samples_digest(uint64_t size, const uint8_t *samples, uint8_t digest[16
 	return good ? 0 : fail_set(why, FAIL_SYSTEM, "disk digest: out of memory");
 }
 
-int disk_fingerprint(int fd, uint64_t *size, uint64_t *mtime_ns, uint8_t digest[16], struct fail *why)
+int disk_fingerprint(int fd, uint64_t *size, uint64_t *mtime_ns, uint8_t digest[16],
+		     struct fail *why)
 {
 	uint8_t *samples;
 	int      rc = 0;

@@ -7,13 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Tells whether a disk has moved on since a save without reading all of it (docs/format.md): its size in bytes, its
- * mtime (0 for a block device), and XXH3-128, canonical, over blocks of 64 KiB: the first, the last (what is left
- * behind a multiple of 64 KiB is part of it) and 62 in equal steps between; all of them when there are no more than
- * 64. fd is a regular file or block device, readable. */
+/* Tells whether a disk has changed since a save without reading all of it (docs/format.md 9): its
+ * size in bytes, its mtime (0 for a block device), and XXH3-128, canonical, over blocks of 64 KiB:
+ * the first, the last (what is left behind a multiple of 64 KiB is part of it) and 62 in equal
+ * steps between; all of them when there are no more than 64. fd is a regular file or block device,
+ * readable. */
 #define DISK_BLOCK  65536u
 #define DISK_BLOCKS 64u
-int disk_fingerprint(int fd, uint64_t *size, uint64_t *mtime_ns, uint8_t digest[16], struct fail *why);
+int disk_fingerprint(int fd, uint64_t *size, uint64_t *mtime_ns, uint8_t digest[16],
+		     struct fail *why);
 
 /* The same in steps, for who keeps the samples and reads again only what was written since. Sample
  * i of disk_sample_count is the returned number of bytes at *at, and lies at i * DISK_BLOCK of the

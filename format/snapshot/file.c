@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "format/snapshot/images.h"
-#include "format/snapshot/snapshot_internal.h"
+#include "format/snapshot/file_internal.h"
 
 #include "libcommon/io.h"
 
@@ -10,39 +9,12 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-/* A snapshot file read where one likes. The index stays in the file: of each of its chunks the first run is kept, so a page
- * costs one chunk of index (kept too) and one page, or one compressed chunk (kept too). */
-
-struct place { uint32_t region; uint64_t page; };
-
-struct snap_image {
-	int                    fd;
-	char                   what[256];
-	uint64_t               bytes;
-	struct snap_header     header;
-	struct snap_end        end;
-	uint8_t               *trees[2];             /* configuration, state */
-	size_t                 lens[2];
-	struct machine        *machine;              /* as the configuration has it */
-	struct images_reader  *images;               /* of the last walk */
-	uint64_t               npages[LIMIT_REGIONS];
-	uint64_t               kinds[LIMIT_REGIONS][PAGE_PARENT + 1];
-	struct place          *firsts;               /* first run of each INDEX chunk */
-	uint64_t               nindex;               /* INDEX chunks */
-	uint64_t               index_have;           /* the one in `index`; UINT64_MAX: none */
-	uint8_t                index[INDEX_CHUNK_RUNS * INDEX_RUN_BYTES];
-	struct page_codec     *codec;
-	/* The page chunk at chunk_at (0: none): its tables, and all data when it is compressed. */
-	uint64_t               chunk_at;
-	struct chunk           chunk;
-	struct page_chunk_head head;
-	uint64_t               hashes[BATCH_PAGES];
-	uint8_t               *payload;
-	struct page_batch      batch;
-};
+/* A snapshot file read where one likes. The index stays in the file: of each of its chunks the
+ * first run is kept, so a page costs one chunk of index (kept too) and one page, or one compressed
+ * chunk (kept too). */
 
 /* A chunk's header at `at`, all of it before `limit`; its bytes into header. */
-static int image_header(const struct snap_image *s, uint8_t header[CHUNK_HEADER_BYTES],
+int image_header(const struct snap_image *s, uint8_t header[CHUNK_HEADER_BYTES],
 			struct chunk *c, uint64_t at, uint64_t limit, struct fail *why)
 {
 	if (at < SNAP_HEADER_BYTES || at > limit || limit - at < CHUNK_HEADER_BYTES)
@@ -51,7 +23,8 @@ static int image_header(const struct snap_image *s, uint8_t header[CHUNK_HEADER_
 	    chunk_header_get(c, header, at, why))
 		return -1;
 	if (c->len > limit - at - CHUNK_HEADER_BYTES)
-		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: extends past the end of the file", chunk_type_name(c->type));
+		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: extends past the end of the file",
+			       chunk_type_name(c->type));
 	return 0;
 }
 
@@ -63,7 +36,8 @@ static int image_chunk(const struct snap_image *s, struct chunk *c, uint64_t at,
 	return image_header(s, header, c, at, limit, why);
 }
 
-static int image_payload(const struct snap_image *s, const struct chunk *c, uint64_t at, uint8_t *buf, struct fail *why)
+int image_payload(const struct snap_image *s, const struct chunk *c, uint64_t at, uint8_t *buf,
+		  struct fail *why)
 {
 	if (io_pread(s->fd, buf, c->len, at + CHUNK_HEADER_BYTES, s->what, why))
 		return -1;
@@ -81,17 +55,23 @@ static int image_end(struct snap_image *s, struct fail *why)
 	if (image_chunk(s, &c, at, s->bytes, why)) {
 		if (why->kind == FAIL_SYSTEM)
 			return -1;
-		/* What stands there instead says nothing to anyone. */
-		return fail_at(why, FAIL_CORRUPT, at, "no END chunk: file truncated or followed by trailing data");
+		/* What chunk_header_get says of the bytes there helps nobody. */
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "no END chunk: file truncated or followed by trailing data");
 	}
 	if (c.type != CHUNK_END || c.len != SNAP_END_PAYLOAD)
-		return fail_at(why, FAIL_CORRUPT, at, "expected an END chunk, got %s", chunk_type_name(c.type));
+		return fail_at(why, FAIL_CORRUPT, at, "expected an END chunk, got %s",
+			       chunk_type_name(c.type));
 	if (image_payload(s, &c, at, payload, why) || snap_end_get(&s->end, payload, at, why))
 		return -1;
 	if (!uuid_equal(&s->end.snapshot, &s->header.snapshot))
-		return fail_at(why, FAIL_CORRUPT, at, "end chunk: snapshot UUID differs from the header");
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "end chunk: snapshot UUID differs from the header");
 	if (s->end.total != s->bytes)
-		return fail_at(why, FAIL_CORRUPT, at, "end chunk: file size mismatch: recorded %" PRIu64 " bytes, actual %" PRIu64, s->end.total, s->bytes);
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "end chunk: file size mismatch: recorded %" PRIu64
+			       " bytes, actual %" PRIu64,
+			       s->end.total, s->bytes);
 	return 0;
 }
 
@@ -110,7 +90,7 @@ static int image_tree(struct snap_image *s, int which, uint16_t type, uint64_t a
 	return image_payload(s, &c, at, s->trees[which], why);
 }
 
-/* Runs in INDEX chunk i, and its place. */
+/* Runs in INDEX chunk i, and its offset. */
 static uint32_t index_runs_in(const struct snap_image *s, uint64_t i)
 {
 	uint64_t left = s->end.index_runs - i * INDEX_CHUNK_RUNS;
@@ -118,15 +98,17 @@ static uint32_t index_runs_in(const struct snap_image *s, uint64_t i)
 	return left < INDEX_CHUNK_RUNS ? (uint32_t)left : INDEX_CHUNK_RUNS;
 }
 
-static uint64_t index_place(const struct snap_image *s, uint64_t i)
+static uint64_t index_offset(const struct snap_image *s, uint64_t i)
 {
-	return s->end.index_at + i * (CHUNK_HEADER_BYTES + (uint64_t)INDEX_CHUNK_RUNS * INDEX_RUN_BYTES);
+	return s->end.index_at +
+	       i * (CHUNK_HEADER_BYTES + (uint64_t)INDEX_CHUNK_RUNS * INDEX_RUN_BYTES);
 }
 
-/* Reads INDEX chunk i into s->index, checked by its hash each time: the file may have changed since. */
+/* Reads INDEX chunk i into s->index, checked by its hash each time: the file may have changed
+ * since. */
 static int index_load(struct snap_image *s, uint64_t i, struct fail *why)
 {
-	uint64_t     at = index_place(s, i);
+	uint64_t     at = index_offset(s, i);
 	struct chunk c;
 
 	if (s->index_have == i)
@@ -134,29 +116,38 @@ static int index_load(struct snap_image *s, uint64_t i, struct fail *why)
 	s->index_have = UINT64_MAX;
 	if (image_chunk(s, &c, at, s->bytes - SNAP_END_BYTES, why))
 		return -1;
-	if (c.type != CHUNK_INDEX || c.region || c.encoding || c.len != index_runs_in(s, i) * INDEX_RUN_BYTES)
-		return fail_at(why, FAIL_CORRUPT, at, "missing index chunk with %" PRIu32 " runs", index_runs_in(s, i));
+	if (c.type != CHUNK_INDEX || c.region || c.encoding ||
+	    c.len != index_runs_in(s, i) * INDEX_RUN_BYTES)
+		return fail_at(why, FAIL_CORRUPT, at, "missing index chunk with %" PRIu32 " runs",
+			       index_runs_in(s, i));
 	if (image_payload(s, &c, at, s->index, why))
 		return -1;
 	s->index_have = i;
 	return 0;
 }
 
-static int index_run_at(const struct snap_image *s, uint32_t k, struct index_run *r, struct fail *why)
+static int index_run_at(const struct snap_image *s, uint32_t k, struct index_run *r,
+			struct fail *why)
 {
-	return index_run_get(r, s->index + (size_t)k * INDEX_RUN_BYTES, index_place(s, s->index_have), why);
+	return index_run_get(r, s->index + (size_t)k * INDEX_RUN_BYTES,
+			     index_offset(s, s->index_have), why);
 }
 
-static int index_run_check(struct snap_image *s, const struct index_run *r, const struct index_run *last, struct fail *why)
+static int index_run_check(struct snap_image *s, const struct index_run *r,
+			   const struct index_run *last, struct fail *why)
 {
-	uint64_t at = index_place(s, s->index_have), npages = s->npages[r->region];
+	uint64_t at = index_offset(s, s->index_have), npages = s->npages[r->region];
 
-	if (s->header.required & SNAP_STATE_ONLY || r->first > npages || r->count > npages - r->first)
-		return fail_at(why, FAIL_CORRUPT, at, "index: page numbers out of range of region %" PRIu32, r->region);
-	if (r->region < last->region || (r->region == last->region && last->count && r->first < last->first + last->count))
+	if (s->header.required & SNAP_STATE_ONLY || r->first > npages ||
+	    r->count > npages - r->first)
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "index: page numbers out of range of region %" PRIu32, r->region);
+	if (r->region < last->region ||
+	    (r->region == last->region && last->count && r->first < last->first + last->count))
 		return fail_at(why, FAIL_CORRUPT, at, "index: runs not in ascending order");
 	if (r->chunk >= s->end.index_at)
-		return fail_at(why, FAIL_CORRUPT, at, "index: chunk offset past the last pages chunk");
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "index: chunk offset past the last pages chunk");
 	s->kinds[r->region][r->kind] += r->count;
 	return 0;
 }
@@ -168,7 +159,9 @@ static int image_index(struct snap_image *s, struct fail *why)
 
 	s->nindex = runs ? (runs + INDEX_CHUNK_RUNS - 1) / INDEX_CHUNK_RUNS : 1;
 	if (runs > LIMIT_INDEX_RUNS)
-		return fail_at(why, FAIL_LIMIT, end, "index of %" PRIu64 " runs exceeds the limit of %" PRIu64, runs, LIMIT_INDEX_RUNS);
+		return fail_at(why, FAIL_LIMIT, end,
+			       "index of %" PRIu64 " runs exceeds the limit of %" PRIu64, runs,
+			       LIMIT_INDEX_RUNS);
 	if (s->end.index_at < SNAP_HEADER_BYTES || s->end.index_at > end ||
 	    end - s->end.index_at != s->nindex * CHUNK_HEADER_BYTES + runs * INDEX_RUN_BYTES)
 		return fail_at(why, FAIL_CORRUPT, end, "end chunk: invalid index offset");
@@ -182,7 +175,7 @@ static int image_index(struct snap_image *s, struct fail *why)
 			if (index_run_at(s, k, &r, why) || index_run_check(s, &r, &last, why))
 				return -1;
 			if (k == 0)
-				s->firsts[i] = (struct place){ r.region, r.first };
+				s->firsts[i] = (struct image_first){ r.region, r.first };
 			last = r;
 		}
 	}
@@ -191,10 +184,10 @@ static int image_index(struct snap_image *s, struct fail *why)
 
 static int image_machine(struct snap_image *s, struct fail *why)
 {
-	if (config_read(&s->header, s->trees[0], s->lens[0], SNAP_HEADER_BYTES, &s->machine,
-			s->npages, why))
+	if (agree_config(&s->header, s->trees[0], s->lens[0], SNAP_HEADER_BYTES, &s->machine,
+			 s->npages, why))
 		return -1;
-	return state_read(s->machine, s->trees[1], s->lens[1], s->end.state_at, why);
+	return agree_state(s->machine, s->trees[1], s->lens[1], s->end.state_at, why);
 }
 
 static int image_read(struct snap_image *s, struct fail *why)
@@ -203,7 +196,8 @@ static int image_read(struct snap_image *s, struct fail *why)
 
 	if (s->bytes < SNAP_HEADER_BYTES)
 		return fail_at(why, FAIL_CORRUPT, s->bytes, "unexpected end of snapshot");
-	if (io_pread(s->fd, header, sizeof(header), 0, s->what, why) || snap_header_get(&s->header, header, why))
+	if (io_pread(s->fd, header, sizeof(header), 0, s->what, why) ||
+	    snap_header_get(&s->header, header, why))
 		return -1;
 	if (image_end(s, why) || image_tree(s, 0, CHUNK_CONFIG, SNAP_HEADER_BYTES, why) ||
 	    image_tree(s, 1, CHUNK_STATE, s->end.state_at, why))
@@ -262,15 +256,17 @@ void snap_image_close(struct snap_image *s)
 }
 
 /* The last run that begins at or before the page: 1, or 0 when there is none. */
-static int index_find(struct snap_image *s, uint32_t region, uint64_t page, struct index_run *r, struct fail *why)
+static int index_find(struct snap_image *s, uint32_t region, uint64_t page, struct index_run *r,
+		      struct fail *why)
 {
-	uint64_t low = 0, high = s->nindex;      /* of the chunks [low, high) the last that begins in time is sought */
+	/* Of the chunks [low, high) the last that begins in time is sought. */
+	uint64_t low = 0, high = s->nindex;
 
 	if (s->end.index_runs == 0)
 		return 0;
 	while (high - low > 1) {
 		uint64_t            mid = low + (high - low) / 2;
-		const struct place *p = &s->firsts[mid];
+		const struct image_first *p = &s->firsts[mid];
 
 		if (p->region < region || (p->region == region && p->page <= page))
 			low = mid;
@@ -280,7 +276,8 @@ static int index_find(struct snap_image *s, uint32_t region, uint64_t page, stru
 	if (index_load(s, low, why))
 		return -1;
 
-	uint32_t a = 0, b = index_runs_in(s, low);      /* runs before a begin in time, from b on too late */
+	/* Runs before a begin in time, from b on too late. */
+	uint32_t a = 0, b = index_runs_in(s, low);
 
 	while (a < b) {
 		uint32_t mid = a + (b - a) / 2;
@@ -305,32 +302,41 @@ static int image_load(struct snap_image *s, uint32_t region, uint64_t at, struct
 	s->chunk_at = 0;
 	if (image_chunk(s, &s->chunk, at, s->end.index_at, why))
 		return -1;
-	if (s->chunk.type != CHUNK_PAGES || s->chunk.region != region || s->chunk.len > page_chunk_capacity() - CHUNK_HEADER_BYTES)
-		return fail_at(why, FAIL_CORRUPT, at, "index: no pages chunk of region %" PRIu32 " at this offset", region);
+	if (s->chunk.type != CHUNK_PAGES || s->chunk.region != region ||
+	    s->chunk.len > page_chunk_capacity() - CHUNK_HEADER_BYTES)
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "index: no pages chunk of region %" PRIu32 " at this offset",
+			       region);
 	have = s->chunk.len;
 	if (s->chunk.encoding == 0 && have > PAGE_CHUNK_TABLES)
 		have = PAGE_CHUNK_TABLES;
 	if (io_pread(s->fd, s->payload, have, at + CHUNK_HEADER_BYTES, s->what, why))
 		return -1;
-	if (page_chunk_tables(&s->chunk, s->payload, have, at, s->npages[region], &s->head, &s->batch, s->hashes, why))
+	if (page_chunk_tables(&s->chunk, s->payload, have, at, s->npages[region], &s->head,
+			      &s->batch, s->hashes, why))
 		return -1;
 	if (s->chunk.encoding && (chunk_payload_check(&s->chunk, s->payload, at, why) ||
-				  page_chunk_decode_hashes(s->codec, &s->chunk, s->payload, at, s->npages[region], &s->batch, s->hashes, NULL, why)))
+				  page_chunk_decode_hashes(s->codec, &s->chunk, s->payload, at,
+							   s->npages[region], &s->batch, s->hashes,
+							   NULL, why)))
 		return -1;
 	s->chunk_at = at;
 	return 0;
 }
 
-int snap_image_page(struct snap_image *s, uint32_t region, uint64_t page, uint8_t out[PAGE_SIZE_4K], enum page_kind *kind, struct fail *why)
+int snap_image_page(struct snap_image *s, uint32_t region, uint64_t page, uint8_t out[PAGE_SIZE_4K],
+		    enum page_kind *kind, struct fail *why)
 {
 	struct index_run r;
 	uint32_t         slot;
 	int              found;
 
 	if (s->header.required & SNAP_STATE_ONLY)
-		return fail_set(why, FAIL_REFUSED, "%s: snapshot without memory (saved with --state-only)", s->what);
+		return fail_set(why, FAIL_REFUSED,
+				"%s: snapshot without memory (saved with --state-only)", s->what);
 	if (region >= LIMIT_REGIONS || page >= s->npages[region])
-		return fail_set(why, FAIL_USAGE, "%s: region %" PRIu32 " has no page %" PRIu64, s->what, region, page);
+		return fail_set(why, FAIL_USAGE, "%s: region %" PRIu32 " has no page %" PRIu64,
+				s->what, region, page);
 	found = index_find(s, region, page, &r, why);
 	if (found < 0)
 		goto failed;
@@ -343,15 +349,20 @@ int snap_image_page(struct snap_image *s, uint32_t region, uint64_t page, uint8_
 		goto failed;
 	slot = r.slot + (uint32_t)(page - r.first);
 	if (slot >= s->batch.ndata || page_batch_data_page(&s->batch, slot) != page) {
-		fail_at(why, FAIL_CORRUPT, r.chunk, "pages chunk: region %" PRIu32 " page %" PRIu64 " not found where the index points", region, page);
+		fail_at(why, FAIL_CORRUPT, r.chunk,
+			"pages chunk: region %" PRIu32 " page %" PRIu64
+			" not found where the index points",
+			region, page);
 		goto failed;
 	}
 	if (s->chunk.encoding)
 		memcpy(out, s->batch.data + (size_t)slot * PAGE_SIZE_4K, PAGE_SIZE_4K);
-	else if (io_pread(s->fd, out, PAGE_SIZE_4K, r.chunk + CHUNK_HEADER_BYTES + s->head.tables + (uint64_t)slot * PAGE_SIZE_4K, s->what, why))
+	else if (io_pread(s->fd, out, PAGE_SIZE_4K, r.chunk + CHUNK_HEADER_BYTES + s->head.tables +
+			  (uint64_t)slot * PAGE_SIZE_4K, s->what, why))
 		goto failed;
 	if (!hash_same(s->hashes[slot], XXH3_64bits(out, PAGE_SIZE_4K))) {
-		fail_at(why, FAIL_CORRUPT, r.chunk, "region %" PRIu32 ": page %" PRIu64 ": checksum mismatch", region, page);
+		fail_at(why, FAIL_CORRUPT, r.chunk,
+			"region %" PRIu32 ": page %" PRIu64 ": checksum mismatch", region, page);
 		goto failed;
 	}
 	*kind = PAGE_DATA;
@@ -360,100 +371,6 @@ failed:
 	if (why->kind != FAIL_SYSTEM)
 		fail_prefix(why, "%s: ", s->what);
 	return -1;
-}
-
-/* A piece of an image, of any length that a chunk may have. */
-static int image_walk_blob(struct snap_image *s, const struct chunk *c, uint64_t at,
-			   struct fail *why)
-{
-	struct image_piece piece;
-	uint8_t           *payload;
-	int                rc;
-
-	if (at > s->end.state_at)
-		return fail_at(why, FAIL_CORRUPT, at, "blob chunk: unexpected at this point");
-	payload = malloc(c->len ? c->len : 1);
-	if (!payload)
-		return fail_sys(why, "chunk buffer");
-	rc = image_payload(s, c, at, payload, why);
-	if (rc == 0)
-		rc = images_chunk(s->images, c, payload, at, &piece, why);
-	free(payload);
-	return rc;
-}
-
-/* What a chunk's payload says, by a hash: a page chunk's tables, a round's number, a piece of an
- * image; of other chunks nothing is looked at. */
-static int image_walk_payload(struct snap_image *s, const struct chunk *c, uint64_t at,
-			      struct fail *why)
-{
-	uint32_t have = c->len < PAGE_CHUNK_TABLES ? c->len : PAGE_CHUNK_TABLES;
-
-	if (c->type == CHUNK_ROUND_END && c->len == ROUND_END_PAYLOAD)
-		return image_payload(s, c, at, s->payload, why);
-	if (c->type == CHUNK_ROUND_END)
-		return fail_at(why, FAIL_CORRUPT, at, "round-end chunk: invalid length: %" PRIu32 " bytes", c->len);
-	if (c->type == CHUNK_BLOB)
-		return image_walk_blob(s, c, at, why);
-	if (c->type != CHUNK_PAGES)
-		return 0;
-	s->chunk_at = 0;
-	if (c->region >= LIMIT_REGIONS || s->npages[c->region] == 0)
-		return fail_at(why, FAIL_CORRUPT, at,
-			       "pages chunk: region %" PRIu32 " not in the configuration",
-			       c->region);
-	if (io_pread(s->fd, s->payload, have, at + CHUNK_HEADER_BYTES, s->what, why))
-		return -1;
-	return page_chunk_tables(c, s->payload, have, at, s->npages[c->region], &s->head, &s->batch,
-				 s->hashes, why);
-}
-
-static int image_walk(struct snap_image *s, XXH3_state_t *x, snap_image_chunk_fn *fn, void *arg,
-		      struct fail *why)
-{
-	uint8_t      header[SNAP_HEADER_BYTES], file[16];
-	uint64_t     end = s->bytes - SNAP_END_BYTES, n = 0;
-	struct chunk c;
-
-	if (io_pread(s->fd, header, sizeof(header), 0, s->what, why))
-		return -1;
-	file_digest_header(x, header);
-	for (uint64_t at = SNAP_HEADER_BYTES; at < end;
-	     at += CHUNK_HEADER_BYTES + (uint64_t)c.len, n++) {
-		if (image_header(s, header, &c, at, end, why) || image_walk_payload(s, &c, at, why))
-			return -1;
-		file_digest_chunk(x, header);
-		fn(arg, &c, s->payload);
-	}
-	if (images_end(s->images, s->end.state_at, why))
-		return -1;
-	digest_put(file, XXH3_128bits_digest(x));
-	if (n != s->end.chunks || !digest_same(s->end.file, file))
-		return fail_at(why, FAIL_CORRUPT, end, "end chunk: file digest mismatch");
-	return 0;
-}
-
-int snap_image_walk(struct snap_image *s, snap_image_chunk_fn *fn, void *arg, struct fail *why)
-{
-	XXH3_state_t *x = XXH3_createState();
-	int           rc;
-
-	if (!x)
-		return fail_set(why, FAIL_SYSTEM, "%s: out of memory", s->what);
-	images_reader_close(s->images);
-	s->images = NULL;
-	rc        = images_reader_open(&s->images, s->machine, why);
-	if (rc == 0)
-		rc = image_walk(s, x, fn, arg, why);
-	XXH3_freeState(x);
-	if (rc && why->kind != FAIL_SYSTEM)
-		fail_prefix(why, "%s: ", s->what);
-	return rc;
-}
-
-bool snap_image_has_image(const struct snap_image *s, const char *name)
-{
-	return images_reader_has(s->images, name);
 }
 
 const struct snap_header *snap_image_header(const struct snap_image *s)

@@ -9,7 +9,8 @@ static const uint8_t snap_magic[8] = { 0x89, 'V', 'M', 'S', 0x0d, 0x0a, 0x1a, 0x
 
 /* docs/format.md, "Header": these offsets are frozen for every version to come. */
 enum {
-	AT_VERSION = 8, AT_SIZE = 12, AT_REQUIRED = 16, AT_OPTIONAL = 24, AT_ARCH = 32, AT_LAYOUT = 36, AT_FLAGS = 40,
+	AT_VERSION = 8, AT_SIZE = 12, AT_REQUIRED = 16, AT_OPTIONAL = 24, AT_ARCH = 32,
+	AT_LAYOUT = 36, AT_FLAGS = 40,
 	AT_VM = 48, AT_SNAPSHOT = 64, AT_PARENT = 80, AT_PARENT_CONTENT = 96, AT_CREATED = 112,
 	AT_NAME = 128, AT_CREATOR = 192, AT_RESERVED = 256, AT_HASH = 4088,
 };
@@ -66,7 +67,8 @@ static void header_fields(struct snap_header *h, const uint8_t in[SNAP_HEADER_BY
 	memcpy(h->parent_content, in + AT_PARENT_CONTENT, 16);
 	if (!text_get(h->name, in + AT_NAME, VM_NAME_MAX))
 		h->name[0] = '\0';
-	if (in[AT_CREATOR + sizeof(h->creator) - 1] || !text_get(h->creator, in + AT_CREATOR, sizeof(h->creator) - 1))
+	if (in[AT_CREATOR + sizeof(h->creator) - 1] ||
+	    !text_get(h->creator, in + AT_CREATOR, sizeof(h->creator) - 1))
 		h->creator[0] = '\0';
 }
 
@@ -77,29 +79,38 @@ int snap_header_get(struct snap_header *h, const uint8_t in[SNAP_HEADER_BYTES], 
 	memset(h, 0, sizeof(*h));
 	if (memcmp(in, snap_magic, sizeof(snap_magic)) != 0) {
 		if (memcmp(in + 1, snap_magic + 1, 3) == 0)
-			return fail_at(why, FAIL_CORRUPT, 0, "snapshot damaged by a text-mode transfer");
+			return fail_at(why, FAIL_CORRUPT, 0,
+				       "snapshot damaged by a text-mode transfer");
 		return fail_at(why, FAIL_CORRUPT, 0, "not a snapshot");
 	}
 	if (!hash_same(get_le64(in + AT_HASH), XXH3_64bits(in, AT_HASH)))
 		return fail_at(why, FAIL_CORRUPT, 0, "header checksum mismatch");
 	header_fields(h, in);
 	if (h->version != SNAP_VERSION)
-		return fail_at(why, FAIL_VERSION, AT_VERSION, "unsupported format version %" PRIu32 " (this build reads version %u)", h->version, SNAP_VERSION);
+		return fail_at(why, FAIL_VERSION, AT_VERSION,
+			       "unsupported format version %" PRIu32
+			       " (this build reads version %u)", h->version, SNAP_VERSION);
 	if (h->required & ~KNOWN_REQUIRED)
-		return fail_at(why, FAIL_VERSION, AT_REQUIRED, "unsupported required features 0x%" PRIx64,
+		return fail_at(why, FAIL_VERSION, AT_REQUIRED,
+			       "unsupported required features 0x%" PRIx64,
 			       h->required & ~KNOWN_REQUIRED);
 	if (get_le32(in + AT_LAYOUT) != SNAP_CHUNKED)
-		return fail_at(why, FAIL_VERSION, AT_LAYOUT, "unsupported layout %" PRIu32 " (this build reads layout %u)",
+		return fail_at(why, FAIL_VERSION, AT_LAYOUT,
+			       "unsupported layout %" PRIu32 " (this build reads layout %u)",
 			       get_le32(in + AT_LAYOUT), SNAP_CHUNKED);
 	if (flags & ~SNAP_FLAG_INCOMPLETE)
 		return fail_at(why, FAIL_VERSION, AT_FLAGS, "unsupported flags 0x%" PRIx32, flags);
 	if (get_le32(in + AT_SIZE) != SNAP_HEADER_BYTES)
-		return fail_at(why, FAIL_CORRUPT, AT_SIZE, "invalid header size: %" PRIu32 " bytes", get_le32(in + AT_SIZE));
-	if (!text_get(h->name, in + AT_NAME, VM_NAME_MAX) || (h->name[0] && !paths_name_ok(h->name)))
+		return fail_at(why, FAIL_CORRUPT, AT_SIZE, "invalid header size: %" PRIu32 " bytes",
+			       get_le32(in + AT_SIZE));
+	if (!text_get(h->name, in + AT_NAME, VM_NAME_MAX) ||
+	    (h->name[0] && !paths_name_ok(h->name)))
 		return fail_at(why, FAIL_CORRUPT, AT_NAME, "invalid VM name");
-	if (in[AT_CREATOR + sizeof(h->creator) - 1] || !text_get(h->creator, in + AT_CREATOR, sizeof(h->creator) - 1))
+	if (in[AT_CREATOR + sizeof(h->creator) - 1] ||
+	    !text_get(h->creator, in + AT_CREATOR, sizeof(h->creator) - 1))
 		return fail_at(why, FAIL_CORRUPT, AT_CREATOR, "creator is not printable ASCII");
-	if (!bytes_all_zero(in + 44, 4) || !bytes_all_zero(in + 120, 8) || !bytes_all_zero(in + AT_RESERVED, AT_HASH - AT_RESERVED))
+	if (!bytes_all_zero(in + 44, 4) || !bytes_all_zero(in + 120, 8) ||
+	    !bytes_all_zero(in + AT_RESERVED, AT_HASH - AT_RESERVED))
 		return fail_at(why, FAIL_CORRUPT, 0, "reserved header bytes not zero");
 	return 0;
 }
@@ -140,7 +151,8 @@ void snap_end_put(uint8_t out[SNAP_END_PAYLOAD], const struct snap_end *e)
 	put_le64(out + 88, e->working_at);
 }
 
-int snap_end_get(struct snap_end *e, const uint8_t in[SNAP_END_PAYLOAD], uint64_t at, struct fail *why)
+int snap_end_get(struct snap_end *e, const uint8_t in[SNAP_END_PAYLOAD], uint64_t at,
+		 struct fail *why)
 {
 	memcpy(e->snapshot.b, in, 16);
 	memcpy(e->file, in + 16, 16);

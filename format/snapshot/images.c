@@ -52,7 +52,8 @@ uint64_t image_chunks_bytes(uint64_t len)
 	return len + pieces * (CHUNK_HEADER_BYTES + IMAGE_HEAD_BYTES);
 }
 
-size_t image_piece_write(uint8_t *out, const struct machine_host *h, uint64_t at, const void *bytes, size_t len)
+size_t image_piece_write(uint8_t *out, const struct machine_host *h, uint64_t at, const void *bytes,
+			 size_t len)
 {
 	memset(out, 0, IMAGE_HEAD_BYTES);
 	snprintf((char *)out, IMAGE_PATH_BYTES, IMAGE_PATH "%s", h->name);
@@ -83,7 +84,8 @@ void images_reader_close(struct images_reader *r)
 }
 
 /* Which image a path names; NULL with *why. */
-static const struct machine_host *images_host(const struct machine *m, const uint8_t *path, struct fail *why)
+static const struct machine_host *images_host(const struct machine *m, const uint8_t *path,
+					      struct fail *why)
 {
 	size_t prefix = sizeof(IMAGE_PATH) - 1;
 
@@ -102,7 +104,8 @@ static const struct machine_host *images_host(const struct machine *m, const uin
 	return NULL;
 }
 
-static struct image_state *images_state(struct images_reader *r, const struct machine_host *h, struct fail *why)
+static struct image_state *images_state(struct images_reader *r, const struct machine_host *h,
+					struct fail *why)
 {
 	struct image_state *s = &r->images[h->cls == HOST_INITRD];
 
@@ -119,7 +122,8 @@ static struct image_state *images_state(struct images_reader *r, const struct ma
 	return s;
 }
 
-int images_reader_piece(struct images_reader *r, const uint8_t *payload, size_t len, struct image_piece *out, struct fail *why)
+int images_reader_piece(struct images_reader *r, const uint8_t *payload, size_t len,
+			struct image_piece *out, struct fail *why)
 {
 	const struct machine_host *h;
 	struct image_state        *s;
@@ -136,11 +140,14 @@ int images_reader_piece(struct images_reader *r, const uint8_t *payload, size_t 
 	total = get_le64(payload + IMAGE_PATH_BYTES + 8);
 	len -= IMAGE_HEAD_BYTES;
 	if (total != h->size || at != s->at || len > total - at)
-		return fail_set(why, FAIL_CORRUPT, "%s: bytes %" PRIu64 " to %" PRIu64 " of %" PRIu64 ", expected from %" PRIu64 " of %" PRIu64,
-				h->name, at, at + len, total, s->at, h->size);
+		return fail_set(why, FAIL_CORRUPT,
+				"%s: bytes %" PRIu64 " to %" PRIu64 " of %" PRIu64
+				", expected from %" PRIu64 " of %" PRIu64, h->name, at, at + len,
+				total, s->at, h->size);
 	s->at += len;
 	XXH3_128bits_update(s->hash, payload + IMAGE_HEAD_BYTES, len);
-	*out = (struct image_piece){ .host = h, .at = at, .bytes = payload + IMAGE_HEAD_BYTES, .len = len, .last = s->at == total };
+	*out = (struct image_piece){ .host = h, .at = at, .bytes = payload + IMAGE_HEAD_BYTES,
+				     .len = len, .last = s->at == total };
 	if (!out->last)
 		return 0;
 	digest_put(digest, XXH3_128bits_digest(s->hash));
@@ -181,8 +188,6 @@ static int images_at(int rc, uint64_t at, struct fail *why)
 int images_chunk(struct images_reader *r, const struct chunk *c, const uint8_t *payload,
 		 uint64_t at, struct image_piece *out, struct fail *why)
 {
-	if (c->region || c->encoding)
-		return fail_at(why, FAIL_CORRUPT, at, "blob chunk: region or encoding not zero");
 	return images_at(images_reader_piece(r, payload, c->len, out, why), at, why);
 }
 

@@ -15,7 +15,8 @@ void index_run_put(uint8_t out[INDEX_RUN_BYTES], const struct index_run *r)
 	put_le64(out + 24, r->chunk);
 }
 
-int index_run_get(struct index_run *r, const uint8_t in[INDEX_RUN_BYTES], uint64_t at, struct fail *why)
+int index_run_get(struct index_run *r, const uint8_t in[INDEX_RUN_BYTES], uint64_t at,
+		  struct fail *why)
 {
 	r->region = get_le32(in);
 	r->kind   = get_le16(in + 4);
@@ -26,10 +27,12 @@ int index_run_get(struct index_run *r, const uint8_t in[INDEX_RUN_BYTES], uint64
 	if (r->region >= LIMIT_REGIONS || r->count == 0 || r->first > UINT64_MAX - r->count)
 		return fail_at(why, FAIL_CORRUPT, at, "index: invalid run");
 	if (r->kind == PAGE_PARENT)
-		return fail_at(why, FAIL_VERSION, at, "index: pages of a parent snapshot not supported by this build");
+		return fail_at(why, FAIL_VERSION, at,
+			       "index: pages of a parent snapshot not supported by this build");
 	if (r->kind != PAGE_DATA && r->kind != PAGE_ZERO)
 		return fail_at(why, FAIL_CORRUPT, at, "index: invalid page kind %u", r->kind);
-	if (r->kind == PAGE_DATA && (r->slot >= BATCH_PAGES || r->count > BATCH_PAGES - r->slot || r->chunk < SNAP_HEADER_BYTES))
+	if (r->kind == PAGE_DATA && (r->slot >= BATCH_PAGES || r->count > BATCH_PAGES - r->slot ||
+				     r->chunk < SNAP_HEADER_BYTES))
 		return fail_at(why, FAIL_CORRUPT, at, "index: invalid chunk offset");
 	if (r->kind != PAGE_DATA && (r->slot || r->chunk))
 		return fail_at(why, FAIL_CORRUPT, at, "index: chunk offset for pages without data");
@@ -49,7 +52,8 @@ bool index_next(const struct content *c, struct index_cursor *i, struct index_ru
 			i->page += span;
 		if (i->page >= npages)
 			continue;
-		*out = (struct index_run){ .region = i->region, .kind = (uint16_t)kind, .first = i->page, .count = span };
+		*out = (struct index_run){ .region = i->region, .kind = (uint16_t)kind,
+					   .first = i->page, .count = span };
 		if (kind == PAGE_DATA) {
 			out->chunk = e.where >> PAGEMAP_SLOT_BITS;
 			out->slot  = (uint16_t)(e.where & (BATCH_PAGES - 1));
@@ -59,7 +63,8 @@ bool index_next(const struct content *c, struct index_cursor *i, struct index_ru
 
 			if (pagemap_at(m, i->page, &e, &span) != kind)
 				break;
-			if (kind == PAGE_DATA && (e.where != last + 1 || e.where >> PAGEMAP_SLOT_BITS != out->chunk))
+			if (kind == PAGE_DATA &&
+			    (e.where != last + 1 || e.where >> PAGEMAP_SLOT_BITS != out->chunk))
 				break;
 		}
 		return true;

@@ -10,15 +10,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Buffered writes to a file run at an eighth of the speed of O_DIRECT ones: the pages are copied once more and written back by
- * one kernel thread. So: 4 MiB pieces from an aligned buffer, at aligned places; what is left at the end goes plainly. */
+/* Buffered writes to a file run at an eighth of the speed of O_DIRECT ones: the pages are copied
+ * once more and written back by one kernel thread. So: 4 MiB pieces from an aligned buffer, at
+ * aligned offsets; what is left at the end is written plainly. */
 
 #define OUTPUT_ALIGN 4096u
 #define OUTPUT_PIECE ((size_t)4 << 20)
 
 struct output {
 	int         fd;
-	int         shared;       /* the caller's descriptor, where fd is our own of that file; else -1 */
+	/* the caller's descriptor, where fd is our own of that file; else -1 */
+	int         shared;
 	bool        fresh;        /* a regular file that begins with us: its head can be replaced */
 	bool        regular;
 	bool        direct;       /* O_DIRECT is set, by us */
@@ -89,13 +91,14 @@ int output_open(struct output **out, int fd, const char *what, struct fail *why)
 		goto failed;
 	}
 	o->regular = S_ISREG(st.st_mode);
-	/* With O_APPEND a pwrite lands at the end, whatever place it names. */
+	/* With O_APPEND a pwrite appends, whatever its offset. */
 	o->fresh = o->regular && !(flags & O_APPEND) && lseek(fd, 0, SEEK_CUR) == 0;
 	if (o->fresh && st.st_size) {
 		fail_set(why, FAIL_USAGE, "%s: file not empty", what);
 		goto failed;
 	}
-	/* Another's O_DIRECT would refuse our last, unaligned piece: cleared then and not set again. */
+	/* Another's O_DIRECT would refuse our last, unaligned piece: cleared then and not set
+	 * again. */
 	o->direct = o->fresh && (output_set_direct(o) || (flags & O_DIRECT));
 	*out = o;
 	return 0;
@@ -131,7 +134,8 @@ static int output_put(struct output *o, size_t len, struct fail *why)
 		if (n < 0)
 			return fail_sys(why, "%s: write", o->what);
 		done += (size_t)n;
-		/* A short direct write leaves a place that is not aligned; only a full disk does that, and the next write says so. */
+		/* A short direct write leaves an offset that is not aligned; only a full disk does
+		 * that, and the next write says so. */
 		if (o->direct && done % OUTPUT_ALIGN)
 			direct_off(o);
 	}

@@ -50,29 +50,38 @@ static int batch_check(const struct page_batch *b, struct fail *why)
 	uint64_t next = 0, ndata = 0;
 
 	if (b->nruns == 0 || b->nruns > BATCH_RUNS || b->ndata > BATCH_PAGES)
-		return fail_set(why, FAIL_USAGE, "invalid batch: %" PRIu32 " runs, %" PRIu32 " data pages", b->nruns, b->ndata);
+		return fail_set(why, FAIL_USAGE,
+				"invalid batch: %" PRIu32 " runs, %" PRIu32 " data pages", b->nruns,
+				b->ndata);
 	for (uint32_t i = 0; i < b->nruns; i++) {
 		const struct page_run *r = &b->runs[i];
 
 		if (r->first < next || r->count == 0 || r->first > UINT64_MAX - r->count)
-			return fail_set(why, FAIL_USAGE, "invalid batch: runs not in ascending order");
+			return fail_set(why, FAIL_USAGE,
+					"invalid batch: runs not in ascending order");
 		if (r->kind != PAGE_DATA && r->kind != PAGE_ZERO)
-			return fail_set(why, FAIL_USAGE, "invalid batch: page kind %" PRIu32, r->kind);
+			return fail_set(why, FAIL_USAGE, "invalid batch: page kind %" PRIu32,
+					r->kind);
 		next = r->first + r->count;
 		ndata += r->kind == PAGE_DATA ? r->count : 0;
 	}
 	if (ndata != b->ndata)
-		return fail_set(why, FAIL_USAGE, "invalid batch: runs list %" PRIu64 " data pages, got %" PRIu32, ndata, b->ndata);
+		return fail_set(why, FAIL_USAGE,
+				"invalid batch: runs list %" PRIu64 " data pages, got %" PRIu32,
+				ndata, b->ndata);
 	return 0;
 }
 
 /* The data as one zstd frame, 0 when raw is no larger; -1 fails. */
-static int data_compress(struct page_codec *c, int level, uint8_t *out, const uint8_t *data, size_t len, size_t *got, struct fail *why)
+static int data_compress(struct page_codec *c, int level, uint8_t *out, const uint8_t *data,
+			 size_t len, size_t *got, struct fail *why)
 {
 	size_t n;
 
 	if (level > 19 || level < ZSTD_minCLevel())
-		return fail_set(why, FAIL_USAGE, "compression level out of range: %d (valid: %d to 19)", level, ZSTD_minCLevel());
+		return fail_set(why, FAIL_USAGE,
+				"compression level out of range: %d (valid: %d to 19)", level,
+				ZSTD_minCLevel());
 	ZSTD_CCtx_reset(c->cctx, ZSTD_reset_session_only);
 	ZSTD_CCtx_setParameter(c->cctx, ZSTD_c_compressionLevel, level);
 	n = ZSTD_compress2(c->cctx, out, len - 1, data, len);
@@ -84,7 +93,8 @@ static int data_compress(struct page_codec *c, int level, uint8_t *out, const ui
 	return 0;
 }
 
-int page_chunk_encode(struct page_codec *c, const struct page_batch *b, int level, uint8_t *out, size_t *len, uint64_t *hashes, struct fail *why)
+int page_chunk_encode(struct page_codec *c, const struct page_batch *b, int level, uint8_t *out,
+		      size_t *len, uint64_t *hashes, struct fail *why)
 {
 	uint8_t *payload = out + CHUNK_HEADER_BYTES;
 	uint8_t *p = payload + PAGE_CHUNK_HEAD;
@@ -115,17 +125,20 @@ int page_chunk_encode(struct page_codec *c, const struct page_batch *b, int leve
 	put_le32(payload + 4, b->ndata);
 	put_le32(payload + 8, (uint32_t)stored);
 	put_le32(payload + 12, 0);
-	put_le64(payload + 16, XXH3_64bits(payload + PAGE_CHUNK_HEAD, (size_t)(p - payload) - PAGE_CHUNK_HEAD));
+	put_le64(payload + 16,
+		 XXH3_64bits(payload + PAGE_CHUNK_HEAD, (size_t)(p - payload) - PAGE_CHUNK_HEAD));
 
 	size_t plen = (size_t)(p - payload) + stored;
 
-	chunk_header_put(out, CHUNK_PAGES, CHUNK_REQUIRED, packed ? 1 : 0, b->region, payload, (uint32_t)plen);
+	chunk_header_put(out, CHUNK_PAGES, chunk_type_flags(CHUNK_PAGES), packed ? 1 : 0, b->region,
+			 payload, (uint32_t)plen);
 	*len = CHUNK_HEADER_BYTES + plen;
 	return 0;
 }
 
-int page_chunk_tables(const struct chunk *h, const uint8_t *payload, uint32_t have, uint64_t at, uint64_t npages,
-		      struct page_chunk_head *head, struct page_batch *b, uint64_t *hashes, struct fail *why)
+int page_chunk_tables(const struct chunk *h, const uint8_t *payload, uint32_t have, uint64_t at,
+		      uint64_t npages, struct page_chunk_head *head, struct page_batch *b,
+		      uint64_t *hashes, struct fail *why)
 {
 	const uint8_t *p = payload + PAGE_CHUNK_HEAD;
 	uint64_t       next = 0, ndata = 0;
@@ -138,25 +151,37 @@ int page_chunk_tables(const struct chunk *h, const uint8_t *payload, uint32_t ha
 	if (get_le32(payload + 12))
 		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: reserved bytes not zero");
 	if (head->nruns == 0 || head->nruns > BATCH_RUNS)
-		return fail_at(why, FAIL_LIMIT, at, "pages chunk: number of runs out of range: %" PRIu32 " (valid: 1 to %u)", head->nruns, BATCH_RUNS);
+		return fail_at(why, FAIL_LIMIT, at,
+			       "pages chunk: number of runs out of range: %" PRIu32
+			       " (valid: 1 to %u)", head->nruns, BATCH_RUNS);
 	if (head->ndata > BATCH_PAGES)
-		return fail_at(why, FAIL_LIMIT, at, "pages chunk: %" PRIu32 " data pages exceed the limit of %u", head->ndata, BATCH_PAGES);
+		return fail_at(why, FAIL_LIMIT, at,
+			       "pages chunk: %" PRIu32 " data pages exceed the limit of %u",
+			       head->ndata, BATCH_PAGES);
 	head->tables = PAGE_CHUNK_HEAD + head->nruns * PAGE_CHUNK_RUN_BYTES + head->ndata * 8;
 	if (head->tables > h->len || head->data_len != h->len - head->tables || head->tables > have)
-		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: table and data sizes do not match the payload length");
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "pages chunk: table and data sizes do not match the payload length");
 	if (!hash_same(get_le64(payload + 16), XXH3_64bits(p, head->tables - PAGE_CHUNK_HEAD)))
 		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: table checksum mismatch");
 	for (uint32_t i = 0; i < head->nruns; i++, p += PAGE_CHUNK_RUN_BYTES) {
-		struct page_run r = { .first = get_le64(p), .count = get_le32(p + 8), .kind = get_le32(p + 12) };
+		struct page_run r = { .first = get_le64(p), .count = get_le32(p + 8),
+				      .kind = get_le32(p + 12) };
 
 		if (r.kind == PAGE_PARENT)
-			return fail_at(why, FAIL_VERSION, at, "pages chunk: pages of a parent snapshot not supported by this build");
+			return fail_at(why, FAIL_VERSION, at,
+				       "pages chunk: pages of a parent snapshot not supported by"
+				       " this build");
 		if (r.kind != PAGE_DATA && r.kind != PAGE_ZERO)
-			return fail_at(why, FAIL_CORRUPT, at, "pages chunk: invalid page kind %" PRIu32, r.kind);
+			return fail_at(why, FAIL_CORRUPT, at,
+				       "pages chunk: invalid page kind %" PRIu32, r.kind);
 		if (r.first < next || r.count == 0)
-			return fail_at(why, FAIL_CORRUPT, at, "pages chunk: runs not in ascending order");
+			return fail_at(why, FAIL_CORRUPT, at,
+				       "pages chunk: runs not in ascending order");
 		if (r.first > npages || r.count > npages - r.first)
-			return fail_at(why, FAIL_CORRUPT, at, "pages chunk: pages %" PRIu64 "+%" PRIu32 " out of range of region %" PRIu32 " (%" PRIu64 " pages)",
+			return fail_at(why, FAIL_CORRUPT, at,
+				       "pages chunk: pages %" PRIu64 "+%" PRIu32
+				       " out of range of region %" PRIu32 " (%" PRIu64 " pages)",
 				       r.first, r.count, h->region, npages);
 		next = r.first + r.count;
 		ndata += r.kind == PAGE_DATA ? r.count : 0;
@@ -165,10 +190,13 @@ int page_chunk_tables(const struct chunk *h, const uint8_t *payload, uint32_t ha
 	if (h->encoding == 0 ? head->data_len != head->ndata * PAGE_SIZE_4K
 			     : head->data_len >= head->ndata * PAGE_SIZE_4K)
 		return fail_at(why, FAIL_CORRUPT, at,
-			       "pages chunk: invalid data length: %" PRIu32 " bytes of %s data for %" PRIu32 " pages",
+			       "pages chunk: invalid data length: %" PRIu32
+				       " bytes of %s data for %" PRIu32 " pages",
 			       head->data_len, h->encoding ? "compressed" : "raw", head->ndata);
 	if (ndata != head->ndata)
-		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: runs list %" PRIu64 " data pages, header says %" PRIu32, ndata, head->ndata);
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "pages chunk: runs list %" PRIu64
+			       " data pages, header says %" PRIu32, ndata, head->ndata);
 	for (uint32_t i = 0; hashes && i < head->ndata; i++)
 		hashes[i] = get_le64(p + (size_t)i * 8);
 	b->region = h->region;
@@ -190,7 +218,8 @@ static bool frame_is_ours(const uint8_t *in, size_t len, size_t raw)
 }
 
 /* The data, of the right length (page_chunk_tables), as pages. */
-static int data_expand(struct page_codec *c, const struct chunk *h, const struct page_chunk_head *head, const uint8_t *in, uint64_t at,
+static int data_expand(struct page_codec *c, const struct chunk *h,
+		       const struct page_chunk_head *head, const uint8_t *in, uint64_t at,
 		       uint8_t *out, struct fail *why)
 {
 	size_t raw = (size_t)head->ndata * PAGE_SIZE_4K;
@@ -200,14 +229,19 @@ static int data_expand(struct page_codec *c, const struct chunk *h, const struct
 		return 0;
 	}
 	if (!frame_is_ours(in, head->data_len, raw))
-		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: data is not a single zstd frame of %" PRIu32 " pages", head->ndata);
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "pages chunk: data is not a single zstd frame of %" PRIu32 " pages",
+			       head->ndata);
 
 	size_t n = ZSTD_decompressDCtx(c->dctx, out, raw, in, head->data_len);
 
 	if (ZSTD_isError(n))
-		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: zstd: %s", ZSTD_getErrorName(n));
+		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: zstd: %s",
+			       ZSTD_getErrorName(n));
 	if (n != raw)
-		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: zstd frame decompressed to %zu bytes for %" PRIu32 " pages", n, head->ndata);
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "pages chunk: zstd frame decompressed to %zu bytes for %" PRIu32
+			       " pages", n, head->ndata);
 	return 0;
 }
 
@@ -223,8 +257,9 @@ uint64_t page_batch_data_page(const struct page_batch *b, uint32_t slot)
 	return UINT64_MAX;
 }
 
-int page_chunk_decode_hashes(struct page_codec *c, const struct chunk *h, const uint8_t *payload, uint64_t at, uint64_t npages,
-			     struct page_batch *b, uint64_t *hashes, uint64_t *bad_page, struct fail *why)
+int page_chunk_decode_hashes(struct page_codec *c, const struct chunk *h, const uint8_t *payload,
+			     uint64_t at, uint64_t npages, struct page_batch *b, uint64_t *hashes,
+			     uint64_t *bad_page, struct fail *why)
 {
 	struct page_chunk_head head;
 
@@ -235,17 +270,21 @@ int page_chunk_decode_hashes(struct page_codec *c, const struct chunk *h, const 
 	if (data_expand(c, h, &head, payload + head.tables, at, b->data, why))
 		return -1;
 	for (uint32_t i = 0; i < b->ndata; i++) {
-		if (hash_same(hashes[i], XXH3_64bits(b->data + (size_t)i * PAGE_SIZE_4K, PAGE_SIZE_4K)))
+		if (hash_same(hashes[i],
+			      XXH3_64bits(b->data + (size_t)i * PAGE_SIZE_4K, PAGE_SIZE_4K)))
 			continue;
 		if (bad_page)
 			*bad_page = page_batch_data_page(b, i);
-		return fail_at(why, FAIL_CORRUPT, at, "region %" PRIu32 ": page %" PRIu64 ": checksum mismatch", h->region, page_batch_data_page(b, i));
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "region %" PRIu32 ": page %" PRIu64 ": checksum mismatch", h->region,
+			       page_batch_data_page(b, i));
 	}
 	return 0;
 }
 
-int page_chunk_decode(struct page_codec *c, const struct chunk *h, const uint8_t *payload, uint64_t at, uint64_t npages,
-		      struct page_batch *b, uint64_t *bad_page, struct fail *why)
+int page_chunk_decode(struct page_codec *c, const struct chunk *h, const uint8_t *payload,
+		      uint64_t at, uint64_t npages, struct page_batch *b, uint64_t *bad_page,
+		      struct fail *why)
 {
 	return page_chunk_decode_hashes(c, h, payload, at, npages, b, c->hashes, bad_page, why);
 }

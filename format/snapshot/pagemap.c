@@ -7,9 +7,10 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* The last word on each page of a region, as a tree like a page table: 512 pages a leaf, 512 leaves a middle node. A
- * node that is zero throughout is one pointer, and a leaf holds entries for its data pages only: memory and time
- * follow what a stream says, not how large it claims a region to be, and a hostile one gains nothing. */
+/* The latest copy of each page of a region, as a tree like a page table: 512 pages a leaf, 512
+ * leaves a middle node. A node that is zero throughout is one pointer, and a leaf holds entries
+ * for its data pages only: memory and time follow what a stream says, not how large it claims a
+ * region to be, and a hostile one gains nothing. */
 
 #define LEAF_PAGES 512u
 #define LEAF_WORDS (LEAF_PAGES / 64)
@@ -50,7 +51,8 @@ int pagemap_open(struct pagemap **out, uint64_t npages, struct fail *why)
 	struct pagemap *m;
 
 	if (npages > LIMIT_REGION_BYTES / PAGE_SIZE_4K)
-		return fail_set(why, FAIL_LIMIT, "region too large: %llu pages", (unsigned long long)npages);
+		return fail_set(why, FAIL_LIMIT, "region too large: %llu pages",
+				(unsigned long long)npages);
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return fail_sys(why, "page table");
@@ -194,7 +196,8 @@ static int leaf_capacity(struct leaf *l, struct fail *why)
 	return 0;
 }
 
-int pagemap_set_data(struct pagemap *m, uint64_t page, const struct pagemap_entry *e, struct fail *why)
+int pagemap_set_data(struct pagemap *m, uint64_t page, const struct pagemap_entry *e,
+		     struct fail *why)
 {
 	assert(page < m->npages);
 
@@ -312,7 +315,7 @@ int pagemap_set_zero(struct pagemap *m, uint64_t first, uint64_t count, struct f
 	return 0;
 }
 
-/* How many pages from page i of the leaf on are as it is: zero, or without a word. Data pages go
+/* How many pages from page i of the leaf on are as it is: zero, or never named. Data pages go
  * one by one. */
 static uint32_t leaf_span(const struct leaf *l, uint32_t i, int kind)
 {
@@ -378,7 +381,9 @@ int pagemap_at(const struct pagemap *m, uint64_t page, struct pagemap_entry *e, 
 	return kind;
 }
 
-void pagemap_leaves(const struct pagemap *m, uint64_t fill, void (*fn)(void *arg, uint64_t leaf, const uint64_t hashes[BATCH_PAGES]), void *arg)
+void pagemap_leaves(const struct pagemap *m, uint64_t fill,
+		    void (*fn)(void *arg, uint64_t leaf, const uint64_t hashes[BATCH_PAGES]),
+		    void *arg)
 {
 	uint64_t hashes[LEAF_PAGES];
 

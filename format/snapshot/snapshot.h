@@ -3,6 +3,7 @@
 #define FORMAT_SNAPSHOT_SNAPSHOT_H
 
 #include "format/limits.h"
+#include "format/snapshot/chunk_list.h"
 #include "libcommon/fail.h"
 #include "libcommon/hostkey.h"
 #include "libcommon/pages.h"
@@ -12,7 +13,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The snapshot format (.vms), docs/format.md. This header is what the tools see of it. */
+/* The snapshot format (.vms), docs/format.md: what the tools see of it.
+ *
+ * Functions return 0, or -1 with *why; other values are listed. Of what is read FAIL_CORRUPT says
+ * that it is damaged, FAIL_VERSION that this build does not read it, FAIL_LIMIT that it exceeds
+ * format/limits.h, each with the byte offset in why->at where there is one; FAIL_SYSTEM is the
+ * host's. `at` is the offset of a chunk's header from the snapshot's first byte, for messages
+ * (FAIL_NOWHERE: there is none), `what` a name for them. Nothing here is safe for two threads at
+ * once on one object. */
 
 #define SNAP_VERSION      0u
 #define SNAP_HEADER_BYTES 4096u
@@ -21,155 +29,255 @@ enum snap_layout { SNAP_CHUNKED = 1, SNAP_FLAT = 2 };
 
 /* Required feature bits: a reader that does not know one must refuse. */
 #define SNAP_STATE_ONLY ((uint64_t)1 << 0)      /* no region's pages are in it */
-#define SNAP_CHAIN      ((uint64_t)1 << 1)      /* reserved: needs its parent; pages may be PAGE_PARENT */
+#define SNAP_CHAIN      ((uint64_t)1 << 1)      /* reserved: pages may be PAGE_PARENT */
 #define SNAP_DISKS      ((uint64_t)1 << 2)      /* reserved: has DISK chunks */
 
-enum chunk_type {
-	CHUNK_CONFIG     = 1,      /* VM tree without state: FDT blob */
-	CHUNK_PAGES      = 2,
-	CHUNK_BLOB       = 3,
-	CHUNK_DISK       = 4,
-	CHUNK_ROUND_END  = 5,
-	CHUNK_STATE      = 6,      /* VM tree with state: FDT blob */
-	CHUNK_WORKINGSET = 7,
-	CHUNK_INDEX      = 8,
-	CHUNK_END        = 9,
-	CHUNK_AUTH       = 10,     /* optional: MAC by which a host knows what it wrote */
-	CHUNK_CONTROL    = 16,     /* streams only: JSON control message, docs/protocol.md */
-	CHUNK_REQUEST    = 17,     /* reserved: postcopy's page requests */
-	CHUNK_DISCARD    = 18,     /* reserved: postcopy's discards */
-};
-
-/* --- chunks: also the frames of the wire --- */
+/* --- chunks: also the frames of a move --- */
 
 #define CHUNK_HEADER_BYTES 48u
 #define CHUNK_REQUIRED     1u      /* flags: a reader that does not know the type must refuse */
 
+/**
+ * struct chunk - a chunk's header (docs/format.md 3)
+ * @type:     enum chunk_type, or unknown
+ * @flags:    CHUNK_REQUIRED or 0
+ * @encoding: of the payload's data: 0 raw, 1 zstd
+ * @region:   id of the region it is about, else 0; not checked yet
+ * @len:      payload bytes, 0 to LIMIT_CHUNK_BYTES
+ * @hash:     XXH3-64 of the payload as stored
+ */
 struct chunk {
 	uint16_t type;
 	uint16_t flags;
-	uint16_t encoding;          /* of the payload's data: 0 raw, 1 zstd */
+	uint16_t encoding;
 	uint32_t region;
-	uint32_t len;               /* payload bytes, at most LIMIT_CHUNK_BYTES */
-	uint64_t hash;              /* XXH3-64 of the payload as stored */
+	uint32_t len;
+	uint64_t hash;
 };
 
-/* Fills the 48 bytes, computing both hashes. */
-void chunk_header_put(uint8_t out[CHUNK_HEADER_BYTES], uint16_t type, uint16_t flags, uint16_t encoding, uint32_t region,
-		      const void *payload, uint32_t len);
-/* Checks magic, header hash and bounds; `at` is the header's place for messages. */
-int chunk_header_get(struct chunk *c, const uint8_t in[CHUNK_HEADER_BYTES], uint64_t at, struct fail *why);
-int chunk_payload_check(const struct chunk *c, const uint8_t *payload, uint64_t at, struct fail *why);
+/* Fills the 48 bytes, computing both hashes. len: at most LIMIT_CHUNK_BYTES. */
+void chunk_header_put(uint8_t out[CHUNK_HEADER_BYTES], uint16_t type, uint16_t flags,
+		      uint16_t encoding, uint32_t region, const void *payload, uint32_t len);
+
+/* Checks magic, header hash, reserved bytes and bounds; not the type. */
+int chunk_header_get(struct chunk *c, const uint8_t in[CHUNK_HEADER_BYTES], uint64_t at,
+		     struct fail *why);
+/* FAIL_CORRUPT: the c->len bytes of payload do not have the hash of the header. */
+int chunk_payload_check(const struct chunk *c, const uint8_t *payload, uint64_t at,
+			struct fail *why);
+
 /* "pages"; "unknown" for a type this build has no name for. */
 const char *chunk_type_name(uint16_t type);
+/* The flags that a writer sets: CHUNK_REQUIRED or 0. */
+uint16_t chunk_type_flags(uint16_t type);
+/* May it be sent between the ends of a move? */
+bool chunk_type_moves(uint16_t type);
 
-/* --- page chunks --- */
+/* --- page chunks (docs/format.md 4) --- */
 
-/* Room for any encoded page chunk, header included. */
+/* Bytes that hold any encoded page chunk, header included. */
 size_t page_chunk_capacity(void);
-/* Encodes the batch as one chunk (header and payload) into out; level 0 is raw, 1 to 19 and negative are zstd's (raw
- * where zstd gains nothing). hashes (may be NULL): XXH3-64 of each data page in order, BATCH_PAGES long. */
-struct page_codec;
-int page_codec_open(struct page_codec **out, struct fail *why);      /* holds zstd contexts; one a thread */
-void page_codec_close(struct page_codec *c);
-int page_chunk_encode(struct page_codec *c, const struct page_batch *b, int level, uint8_t *out, size_t *len, uint64_t *hashes, struct fail *why);
-/* Decodes a payload whose chunk header and hash have been checked; every run and every page hash is verified; npages is
- * the region's size in pages. b is undefined after a failure. A wrong page hash is FAIL_CORRUPT with *bad_page set
- * (else UINT64_MAX); bad_page may be NULL. */
-int page_chunk_decode(struct page_codec *c, const struct chunk *h, const uint8_t *payload, uint64_t at, uint64_t npages,
-		      struct page_batch *b, uint64_t *bad_page, struct fail *why);
 
-/* --- content digest: the same for every layout, level and round order --- */
+/* Holds zstd contexts; one a thread. */
+struct page_codec;
+int page_codec_open(struct page_codec **out, struct fail *why);
+void page_codec_close(struct page_codec *c);
+
+/**
+ * page_chunk_encode - make one chunk, header and payload, of a batch
+ * @c:      codec
+ * @b:      batch; at least one run, runs ascending, kinds PAGE_DATA and PAGE_ZERO
+ * @level:  0 raw; 1 to 19 and negative: zstd's. Data that zstd does not make smaller is stored raw
+ * @out:    page_chunk_capacity() bytes
+ * @len:    out, bytes of the chunk
+ * @hashes: out, XXH3-64 of each data page in order, BATCH_PAGES long; NULL: not wanted
+ * @why:    FAIL_USAGE: batch or level is invalid
+ */
+int page_chunk_encode(struct page_codec *c, const struct page_batch *b, int level, uint8_t *out,
+		      size_t *len, uint64_t *hashes, struct fail *why);
+
+/**
+ * page_chunk_decode - read the payload of a page chunk; it is hostile
+ * @c:        codec
+ * @h:        its header, checked
+ * @payload:  h->len bytes; their hash has been checked
+ * @at:       offset of the header, for messages
+ * @npages:   pages of the region: no run may reach beyond
+ * @b:        out, the batch; undefined after a failure
+ * @bad_page: out, number of a page whose hash is wrong (FAIL_CORRUPT), else UINT64_MAX; may be NULL
+ * @why:      FAIL_CORRUPT, FAIL_VERSION (pages of a parent), FAIL_LIMIT
+ */
+int page_chunk_decode(struct page_codec *c, const struct chunk *h, const uint8_t *payload,
+		      uint64_t at, uint64_t npages, struct page_batch *b, uint64_t *bad_page,
+		      struct fail *why);
+
+/* --- content digest: the same for every layout, level and round order (docs/format.md 7) --- */
 
 struct content;
 int content_open(struct content **out, struct fail *why);
 void content_close(struct content *c);
+/* Each region once, before its pages. id: below LIMIT_REGIONS. */
 int content_region(struct content *c, uint32_t id, uint64_t npages, struct fail *why);
-/* Notes kinds and hashes of a batch; later ones win. */
-int content_pages(struct content *c, const struct page_batch *b, const uint64_t *hashes, struct fail *why);
-int content_digest(struct content *c, const void *config, size_t config_len, const void *state, size_t state_len, uint8_t out[16], struct fail *why);
+/* Notes kinds and hashes of a batch; later ones win. Memory follows the pages with data, not the
+ * size of the regions. */
+int content_pages(struct content *c, const struct page_batch *b, const uint64_t *hashes,
+		  struct fail *why);
+int content_digest(struct content *c, const void *config, size_t config_len, const void *state,
+		   size_t state_len, uint8_t out[16], struct fail *why);
 
-/* --- the header --- */
+/* --- the header (docs/format.md 2) --- */
 
+/**
+ * struct snap_header - what the first 4096 bytes say
+ * @version:        of the format
+ * @required:       feature bits that a reader must know: SNAP_STATE_ONLY and so on
+ * @optional:       feature bits that a reader may ignore
+ * @arch:           ELF e_machine of the guest
+ * @layout:         how pages are stored
+ * @incomplete:     only END proves completeness: it was written to a pipe, or is being written
+ * @vm, @snapshot:  UUIDs
+ * @parent:         UUID of the parent snapshot, nil for none
+ * @parent_content: its content digest
+ * @name:           of the VM; may be empty
+ * @creator:        program that wrote it, printable ASCII
+ * @created_ns:     since 1970-01-01 00:00 UTC
+ */
 struct snap_header {
 	uint32_t         version;
-	uint64_t         required, optional;      /* feature bits */
-	uint32_t         arch;                    /* ELF e_machine */
+	uint64_t         required, optional;
+	uint32_t         arch;
 	enum snap_layout layout;
 	bool             incomplete;
-	struct uuid      vm, snapshot, parent;    /* parent nil when there is none */
+	struct uuid      vm, snapshot, parent;
 	uint8_t          parent_content[16];
 	char             name[VM_NAME_MAX + 1];
 	char             creator[64];
-	uint64_t         created_ns;              /* since 1970 */
+	uint64_t         created_ns;
 };
 
-/* The header alone. FAIL_VERSION: a header that this build may not go on from (a later version, features, layout), and *h
- * holds what its frozen offsets say; after other failures *h is of no use. */
+/* FAIL_VERSION: a header that this build may not go on from (a later version, features, layout),
+ * and *h holds what its frozen offsets say; after other failures *h is of no use. */
 int snap_header_read(struct snap_header *h, const uint8_t in[SNAP_HEADER_BYTES], struct fail *why);
 
-/* The header's bytes from fd, to be looked at by snap_header_read or a stream. What is too short,
- * or compressed as a whole, is FAIL_CORRUPT; then the message says how command takes it: "zstd -dc
- * WHAT | COMMAND". named: what is a file's name. */
+/**
+ * snap_header_load - read the header's bytes, for snap_header_read or a stream
+ * @fd:      read from its offset on
+ * @what:    name for messages
+ * @named:   @what is a file's name
+ * @command: what reads a snapshot from standard input: where the whole is compressed, the message
+ *           suggests "zstd -dc WHAT | COMMAND"
+ * @out:     out
+ * @why:     FAIL_CORRUPT: too short, compressed as a whole, or no snapshot
+ */
 int snap_header_load(int fd, const char *what, bool named, const char *command,
 		     uint8_t out[SNAP_HEADER_BYTES], struct fail *why);
 
-/* Do header, configuration and state tell of one VM? The readers below ask it before they hand a
- * tree out; a state that comes alone is compared with the configuration that came before it. h and
- * state may be NULL. FAIL_CORRUPT names what differs. */
+/**
+ * snap_agree - do header, configuration and state tell of one VM? (docs/format.md 8, "Agreement")
+ * @h:      header; NULL: not compared
+ * @config: machine of the CONFIG chunk
+ * @state:  machine of the STATE chunk; NULL: not compared
+ * @why:    FAIL_CORRUPT: what differs
+ *
+ * The readers below ask it before they hand a tree out; a state that comes alone is compared with
+ * the configuration that came before it.
+ */
 struct machine;
 int snap_agree(const struct snap_header *h, const struct machine *config,
 	       const struct machine *state, struct fail *why);
 
-/* --- writing, for vmsnap --- */
+/* --- writing: vmsnap --- */
 
 struct snap_writer;
-/* Writes to fd from its current place 0: a pipe or a fresh file. O_DIRECT and buffering are its business. h->version,
- * layout and incomplete are set by the writer. */
-int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header *h, int level, const char *what, struct fail *why);
+
+/**
+ * snap_writer_open - begin a snapshot
+ * @out:   out
+ * @fd:    pipe, or file at its offset 0; stays open when the writer is closed. O_DIRECT and
+ *         buffering are the writer's business
+ * @h:     copied; version, layout and incomplete are set by the writer
+ * @level: of compression, as page_chunk_encode
+ * @what:  name for messages
+ * @why:   FAIL_USAGE: a regular file that is not empty
+ *
+ * The calls below in the order of docs/format.md 1: configuration, images, pages and ends of
+ * rounds, state, end. Another order is FAIL_USAGE. After a failure nothing more can be written.
+ */
+int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header *h, int level,
+		     const char *what, struct fail *why);
 /* Before the configuration: the snapshot is to carry MACs under this key, which is copied. */
 void snap_writer_key(struct snap_writer *w, const struct hostkey *k);
-int snap_writer_config(struct snap_writer *w, const void *fdt, size_t len, struct fail *why);   /* first; regions come from it */
-/* Directly behind the configuration, each once: the image (format/snapshot/images.h) that the configuration
- * records under this name, whole. FAIL_REFUSED: it is another one, or has been written. */
+/* fdt: the VM tree without state (machine_write); the regions come from it. */
+int snap_writer_config(struct snap_writer *w, const void *fdt, size_t len, struct fail *why);
+/* Each once: the image (format/snapshot/images.h) that the configuration records under this name,
+ * whole. FAIL_REFUSED: it is another one, or has been written. */
 int snap_writer_image(struct snap_writer *w, const char *name, const void *data, uint64_t len,
 		      struct fail *why);
+/* Later copies of a page supersede earlier ones. */
 int snap_writer_pages(struct snap_writer *w, const struct page_batch *b, struct fail *why);
 int snap_writer_round_end(struct snap_writer *w, uint32_t round, struct fail *why);
-/* Is the index of what was written so far within LIMIT_INDEX_RUNS? To be asked before the pause. */
+/* FAIL_LIMIT: the index of what was written so far exceeds LIMIT_INDEX_RUNS. To be asked before the
+ * pause: behind it would be too late for the VM's downtime. */
 int snap_writer_index_check(struct snap_writer *w, struct fail *why);
 int snap_writer_state(struct snap_writer *w, const void *fdt, size_t len, struct fail *why);
-/* Index and END. In a file also clears INCOMPLETE in the header and fsyncs. content: the content digest. */
+/* Index and END. In a file also clears INCOMPLETE in the header, and fsyncs. content: out, the
+ * content digest. */
 int snap_writer_end(struct snap_writer *w, uint8_t content[16], struct fail *why);
 uint64_t snap_writer_bytes(const struct snap_writer *w);
-void snap_writer_close(struct snap_writer *w);     /* fd stays open */
+void snap_writer_close(struct snap_writer *w);
 
-/* --- reading as a stream: restore from a pipe, verify --- */
+/* --- reading as a stream: restore, verify --- */
 
 struct snap_stream;
-int snap_stream_open(struct snap_stream **out, int fd, const char *what, struct fail *why);    /* reads and checks the header */
+
+/* Reads and checks the header. */
+int snap_stream_open(struct snap_stream **out, int fd, const char *what, struct fail *why);
 /* The same when the header has been read from fd already. */
-int snap_stream_open_at(struct snap_stream **out, int fd, const uint8_t header[SNAP_HEADER_BYTES], const char *what, struct fail *why);
+int snap_stream_open_at(struct snap_stream **out, int fd, const uint8_t header[SNAP_HEADER_BYTES],
+			const char *what, struct fail *why);
+void snap_stream_close(struct snap_stream *s);
 const struct snap_header *snap_stream_header(const struct snap_stream *s);
-/* Reads from a pipe that has stalled are given up (FAIL_ENDED) once the descriptor is readable. */
+/* A read from a pipe that has stalled is aborted (FAIL_ENDED) once this descriptor is readable. */
 void snap_stream_cancel(struct snap_stream *s, int fd);
-/* Who wrote it, as far as this key tells. The stream keeps a copy. */
+
+/**
+ * enum snap_auth - who wrote a snapshot, as far as a key tells (docs/format.md 9, "AUTH")
+ * @SNAP_AUTH_NONE:    no MAC, or one of an algorithm unknown to this build
+ * @SNAP_AUTH_OTHER:   under another key: written on another host or by another user
+ * @SNAP_AUTH_ALTERED: names this key, but differs from what was written under it
+ * @SNAP_AUTH_OK:      written under this key
+ */
 enum snap_auth {
-	SNAP_AUTH_NONE,         /* no MAC, or of a kind unknown to this build */
-	SNAP_AUTH_OTHER,        /* under another key: written on another host or by another user */
-	SNAP_AUTH_ALTERED,      /* said to be under this key, but not what was written under it */
+	SNAP_AUTH_NONE,
+	SNAP_AUTH_OTHER,
+	SNAP_AUTH_ALTERED,
 	SNAP_AUTH_OK,
 };
+/* Before the first chunk; the stream keeps a copy. Without it both answers are SNAP_AUTH_NONE. */
 void snap_stream_key(struct snap_stream *s, const struct hostkey *k);
 /* Of header and configuration, known once the chunk behind CONFIG has been read, and of all, known
  * once END has been. Memory is covered by its XXH3 hashes, which find an accident, not a forger. */
 enum snap_auth snap_stream_auth_config(const struct snap_stream *s);
 enum snap_auth snap_stream_auth_all(const struct snap_stream *s);
-/* The next chunk, header and payload hash checked, order checked against the grammar; *payload valid until the next
- * call; *at its header's place. 1: a chunk; 0: END was read, both digests verified; -1: *why. In a regular file
- * nothing may follow END; of a pipe nothing behind it is read or waited for. The
- * running digests are kept by the stream itself (page chunks are decoded inside: see snap_stream_batch). */
-int snap_stream_next(struct snap_stream *s, struct chunk *c, const uint8_t **payload, uint64_t *at, struct fail *why);
+
+/**
+ * snap_stream_next - read the next chunk
+ * @s:       stream
+ * @c:       out, its header
+ * @payload: out, its payload, valid until the next call
+ * @at:      out, offset of its header
+ * @why:     after a failure every further call fails
+ *
+ * Hashes, the order of chunks, and what the payload says have been checked; what is unknown and
+ * not required is handed out as well. In a regular file nothing may follow END; of a pipe nothing
+ * behind it is read or waited for. Memory follows the pages that hold data, not the size of the
+ * regions.
+ *
+ * Return: 1: a chunk; 0: END was read, both digests are right; -1: *@why.
+ */
+int snap_stream_next(struct snap_stream *s, struct chunk *c, const uint8_t **payload, uint64_t *at,
+		     struct fail *why);
+
 /* After a CHUNK_PAGES: its decoded, verified batch. */
 const struct page_batch *snap_stream_batch(const struct snap_stream *s);
 /* After a CHUNK_BLOB: its verified piece of an image (format/snapshot/images.h). */
@@ -177,32 +285,49 @@ struct image_piece;
 const struct image_piece *snap_stream_piece(const struct snap_stream *s);
 /* After 0: is the image of this name in the snapshot? */
 bool snap_stream_has_image(const struct snap_stream *s, const char *name);
+/* The trees' blobs; NULL before they came. */
 const uint8_t *snap_stream_config(const struct snap_stream *s, size_t *len);
-const uint8_t *snap_stream_state(const struct snap_stream *s, size_t *len);     /* NULL before it came */
-uint64_t snap_stream_pages(const struct snap_stream *s, uint32_t region, enum page_kind kind);   /* final pages of a kind */
-void snap_stream_digests(const struct snap_stream *s, uint8_t file[16], uint8_t content[16]);    /* after 0 */
-void snap_stream_close(struct snap_stream *s);
+const uint8_t *snap_stream_state(const struct snap_stream *s, size_t *len);
+/* After 0: pages that are of this kind in the end, and the digests. */
+uint64_t snap_stream_pages(const struct snap_stream *s, uint32_t region, enum page_kind kind);
+void snap_stream_digests(const struct snap_stream *s, uint8_t file[16], uint8_t content[16]);
 
-/* --- random access: vminspect mem, lazy restore --- */
+/* --- reading a file at random: vminspect --- */
 
 struct snap_image;
-int snap_image_open(struct snap_image **out, int fd, const char *what, struct fail *why);   /* header, END, index, trees */
+
+/* A regular file: reads header, END, index and trees, and checks them; pages are checked as they
+ * are read, the rest by snap_image_walk. fd stays open, and the caller's. */
+int snap_image_open(struct snap_image **out, int fd, const char *what, struct fail *why);
+void snap_image_close(struct snap_image *s);
 const struct snap_header *snap_image_header(const struct snap_image *s);
 const uint8_t *snap_image_config(const struct snap_image *s, size_t *len);
 const uint8_t *snap_image_state(const struct snap_image *s, size_t *len);
 uint64_t snap_image_bytes(const struct snap_image *s);
+/* As END says: not compared with the content. */
 void snap_image_digests(const struct snap_image *s, uint8_t file[16], uint8_t content[16]);
-/* One page, verified against its hash. A page the index does not name is untouched: zero, *kind PAGE_ZERO. */
-int snap_image_page(struct snap_image *s, uint32_t region, uint64_t page, uint8_t out[PAGE_SIZE_4K], enum page_kind *kind, struct fail *why);
+
+/**
+ * snap_image_page - read one page, verified by its hash
+ * @s:      file
+ * @region: id
+ * @page:   number within the region
+ * @out:    out, its bytes
+ * @kind:   out, PAGE_DATA or PAGE_ZERO; a page that the index does not name is untouched: PAGE_ZERO
+ * @why:    FAIL_USAGE: there is no such page; FAIL_REFUSED: a snapshot without memory
+ */
+int snap_image_page(struct snap_image *s, uint32_t region, uint64_t page,
+		    uint8_t out[PAGE_SIZE_4K], enum page_kind *kind, struct fail *why);
 /* Pages of a kind by the index alone. */
 uint64_t snap_image_pages(const struct snap_image *s, uint32_t region, enum page_kind kind);
-/* Every chunk before END, in order. payload: of PAGES head and tables, of ROUND_END its number,
- * checked by their hashes; of no other use. The file digest, which covers the chunks' headers, is
- * compared with END's. Images are read and verified. */
+
+/* payload: of PAGES head and tables, of ROUND_END its number, checked by their hashes; of others of
+ * no use. */
 typedef void snap_image_chunk_fn(void *arg, const struct chunk *c, const uint8_t *payload);
+/* Calls fn for every chunk before END, in order, and compares the file digest, which covers the
+ * chunks' headers, with END's. Images are read and verified; page data is not read. */
 int snap_image_walk(struct snap_image *s, snap_image_chunk_fn *fn, void *arg, struct fail *why);
 /* After a walk: is the image of this name (format/snapshot/images.h) in the snapshot? */
 bool snap_image_has_image(const struct snap_image *s, const char *name);
-void snap_image_close(struct snap_image *s);
 
 #endif

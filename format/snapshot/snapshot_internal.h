@@ -11,7 +11,8 @@
 
 /* What the files of the snapshot format share; docs/format.md is the text they follow. */
 
-/* A hash that was read against one that was computed. The fuzz build accepts any, else every input dies at the first. */
+/* A hash that was read against one that was computed. The fuzz build accepts any, else every input
+ * dies at the first. */
 static inline bool hash_same(uint64_t read, uint64_t computed)
 {
 #ifdef VMFERRY_FUZZ
@@ -57,10 +58,12 @@ static inline void digest_put(uint8_t out[16], XXH128_hash_t h)
 #define SNAP_END_BYTES       (CHUNK_HEADER_BYTES + SNAP_END_PAYLOAD)
 
 void snap_header_put(uint8_t out[SNAP_HEADER_BYTES], const struct snap_header *h);
-/* Checks everything; another version, a feature or layout this build does not read is FAIL_VERSION. */
+/* Checks everything; another version, a feature or layout this build does not read is
+ * FAIL_VERSION. */
 int snap_header_get(struct snap_header *h, const uint8_t in[SNAP_HEADER_BYTES], struct fail *why);
 
-/* The file digest: the header as if complete, then each chunk's header, which names its payload by hash. */
+/* The file digest: the header as if complete, then each chunk's header, which names its payload by
+ * hash. */
 void file_digest_header(XXH3_state_t *x, const uint8_t header[SNAP_HEADER_BYTES]);
 void file_digest_chunk(XXH3_state_t *x, const uint8_t header[CHUNK_HEADER_BYTES]);
 
@@ -74,60 +77,71 @@ struct snap_end {
 };
 
 void snap_end_put(uint8_t out[SNAP_END_PAYLOAD], const struct snap_end *e);
-int snap_end_get(struct snap_end *e, const uint8_t in[SNAP_END_PAYLOAD], uint64_t at, struct fail *why);
+int snap_end_get(struct snap_end *e, const uint8_t in[SNAP_END_PAYLOAD], uint64_t at,
+		 struct fail *why);
 
 /* --- page_chunk.c --- */
 
 #define PAGE_CHUNK_HEAD      24u      /* before the runs */
 #define PAGE_CHUNK_RUN_BYTES 16u
-#define PAGE_CHUNK_TABLES    (PAGE_CHUNK_HEAD + BATCH_RUNS * PAGE_CHUNK_RUN_BYTES + BATCH_PAGES * 8u)
+#define PAGE_CHUNK_TABLES \
+	(PAGE_CHUNK_HEAD + BATCH_RUNS * PAGE_CHUNK_RUN_BYTES + BATCH_PAGES * 8u)
 
 struct page_chunk_head {
 	uint32_t nruns, ndata, data_len;
 	uint32_t tables;                 /* payload bytes before the data */
 };
 
-/* Head and tables of a page chunk's payload, of which `have` bytes are there (all tables must be). Fills region, nruns,
- * runs and ndata of b and, when not NULL, ndata hashes. */
-int page_chunk_tables(const struct chunk *h, const uint8_t *payload, uint32_t have, uint64_t at, uint64_t npages,
-		      struct page_chunk_head *head, struct page_batch *b, uint64_t *hashes, struct fail *why);
+/* Head and tables of a page chunk's payload, of which `have` bytes are there (all tables must be).
+ * Fills region, nruns, runs and ndata of b and, when not NULL, ndata hashes. */
+int page_chunk_tables(const struct chunk *h, const uint8_t *payload, uint32_t have, uint64_t at,
+		      uint64_t npages, struct page_chunk_head *head, struct page_batch *b,
+		      uint64_t *hashes, struct fail *why);
 
 /* The page number of the batch's data page `slot`; UINT64_MAX when it has none. */
 uint64_t page_batch_data_page(const struct page_batch *b, uint32_t slot);
 
 /* page_chunk_decode that also hands out the data pages' hashes (BATCH_PAGES long). */
-int page_chunk_decode_hashes(struct page_codec *c, const struct chunk *h, const uint8_t *payload, uint64_t at, uint64_t npages,
-			     struct page_batch *b, uint64_t *hashes, uint64_t *bad_page, struct fail *why);
+int page_chunk_decode_hashes(struct page_codec *c, const struct chunk *h, const uint8_t *payload,
+			     uint64_t at, uint64_t npages, struct page_batch *b, uint64_t *hashes,
+			     uint64_t *bad_page, struct fail *why);
 
-/* --- pagemap.c: what is the last word on each page of a region --- */
+/* --- pagemap.c: the latest copy of each page of a region --- */
 
 struct pagemap;
 
 struct pagemap_entry {
 	uint64_t hash;
-	uint64_t where;      /* chunk's place << PAGEMAP_SLOT_BITS | data page within the chunk */
+	uint64_t where;      /* chunk's offset << PAGEMAP_SLOT_BITS | data page within the chunk */
 };
 #define PAGEMAP_SLOT_BITS 9
 static_assert(1u << PAGEMAP_SLOT_BITS == BATCH_PAGES, "a slot does not fit");
 
 int pagemap_open(struct pagemap **out, uint64_t npages, struct fail *why);
 void pagemap_close(struct pagemap *m);
-int pagemap_set_data(struct pagemap *m, uint64_t page, const struct pagemap_entry *e, struct fail *why);
+int pagemap_set_data(struct pagemap *m, uint64_t page, const struct pagemap_entry *e,
+		     struct fail *why);
 int pagemap_set_zero(struct pagemap *m, uint64_t first, uint64_t count, struct fail *why);
-/* The page's kind (0: never named), its entry when it is data, and how many pages from it on are surely of that kind. */
+/* The page's kind (0: never named), its entry when it is data, and how many pages from it on are
+ * surely of that kind. */
 int pagemap_at(const struct pagemap *m, uint64_t page, struct pagemap_entry *e, uint64_t *span);
 uint64_t pagemap_pages(const struct pagemap *m);
 /* Nodes and bitmap words that all calls of pagemap_set_* have looked at: what a test can bound, as
  * time it can't. */
 uint64_t pagemap_steps(const struct pagemap *m);
-/* Hands the hashes of each leaf that has data pages to fn, ascending; pages without data have `fill`. */
-void pagemap_leaves(const struct pagemap *m, uint64_t fill, void (*fn)(void *arg, uint64_t leaf, const uint64_t hashes[BATCH_PAGES]), void *arg);
+/* Hands the hashes of each leaf that has data pages to fn, ascending; pages without data have
+ * `fill`. */
+void pagemap_leaves(const struct pagemap *m, uint64_t fill,
+		    void (*fn)(void *arg, uint64_t leaf, const uint64_t hashes[BATCH_PAGES]),
+		    void *arg);
 
 /* --- content.c --- */
 
 /* content_pages that also notes where the chunk is; the index comes from it. */
-int content_pages_at(struct content *c, const struct page_batch *b, const uint64_t *hashes, uint64_t chunk_at, struct fail *why);
-const struct pagemap *content_map(const struct content *c, uint32_t region);      /* NULL: no such region */
+int content_pages_at(struct content *c, const struct page_batch *b, const uint64_t *hashes,
+		     uint64_t chunk_at, struct fail *why);
+/* NULL: no such region */
+const struct pagemap *content_map(const struct content *c, uint32_t region);
 
 /* --- index.c --- */
 
@@ -136,14 +150,16 @@ const struct pagemap *content_map(const struct content *c, uint32_t region);    
 
 struct index_run {
 	uint32_t region;
-	uint16_t kind, slot;             /* slot: data page within the chunk of the run's first page */
+	/* slot: data page within the chunk of the run's first page */
+	uint16_t kind, slot;
 	uint64_t first, count;
-	uint64_t chunk;                  /* place of the chunk's header; 0 unless data */
+	uint64_t chunk;                  /* offset of the chunk's header; 0 unless data */
 };
 
 void index_run_put(uint8_t out[INDEX_RUN_BYTES], const struct index_run *r);
 /* Also checks what one run can show: kind, count, slot. */
-int index_run_get(struct index_run *r, const uint8_t in[INDEX_RUN_BYTES], uint64_t at, struct fail *why);
+int index_run_get(struct index_run *r, const uint8_t in[INDEX_RUN_BYTES], uint64_t at,
+		  struct fail *why);
 
 /* The one right index of what content has seen, run by run. Start with zeroes. */
 struct index_cursor { uint32_t region; uint64_t page; };
@@ -152,16 +168,18 @@ bool index_next(const struct content *c, struct index_cursor *i, struct index_ru
 /* --- output.c: where a writer's bytes go --- */
 
 struct output;
-/* fd stands where the snapshot begins. A fresh regular file is written in large aligned pieces past the page cache where
- * the file system lets us, anything else plainly. */
+/* fd: at the offset where the snapshot begins. A fresh regular file is written in large aligned
+ * pieces past the page cache where the file system lets us, anything else plainly. */
 int output_open(struct output **out, int fd, const char *what, struct fail *why);
 void output_close(struct output *o);                       /* what is still buffered is lost */
-/* Room for len bytes (page_chunk_capacity at most) in the buffer, to be filled in place; output_filled then says how many were. */
+/* Space for len bytes (page_chunk_capacity at most) in the buffer, to be filled in place;
+ * output_filled then says how many were. */
 uint8_t *output_capacity(struct output *o, size_t len);
 int output_filled(struct output *o, size_t len, struct fail *why);
 int output_write(struct output *o, const void *buf, size_t len, struct fail *why);
 uint64_t output_bytes(const struct output *o);             /* given so far, buffered ones too */
-/* Everything to fd; a regular file is fsynced, and when it is a fresh one its first len bytes are replaced and fsynced. */
+/* Everything to fd; a regular file is fsynced, and when it is a fresh one its first len bytes are
+ * replaced and fsynced. */
 int output_finish(struct output *o, const void *head, size_t len, struct fail *why);
 
 /* --- images.c: BLOB chunks, as the readers take them in --- */
@@ -169,7 +187,7 @@ int output_finish(struct output *o, const void *head, size_t len, struct fail *w
 struct images_reader;
 struct image_piece;
 
-/* A BLOB chunk at `at`, its payload sound: images_reader_piece. */
+/* A BLOB chunk at `at`, its payload hash checked: images_reader_piece. */
 int images_chunk(struct images_reader *r, const struct chunk *c, const uint8_t *payload,
 		 uint64_t at, struct image_piece *out, struct fail *why);
 /* The STATE chunk is at `at`: images_reader_end. */
@@ -181,10 +199,10 @@ struct machine;
 
 /* The CONFIG chunk at `at`: its machine, which agrees with the header (NULL: not looked at), to be
  * freed, and the sizes of its regions in pages by id, 0 for none. */
-int config_read(const struct snap_header *h, const void *fdt, size_t len, uint64_t at,
-		struct machine **out, uint64_t npages[LIMIT_REGIONS], struct fail *why);
+int agree_config(const struct snap_header *h, const void *fdt, size_t len, uint64_t at,
+		 struct machine **out, uint64_t npages[LIMIT_REGIONS], struct fail *why);
 /* The STATE chunk at `at`: it agrees with the configuration. */
-int state_read(const struct machine *config, const void *fdt, size_t len, uint64_t at,
-	       struct fail *why);
+int agree_state(const struct machine *config, const void *fdt, size_t len, uint64_t at,
+		struct fail *why);
 
 #endif

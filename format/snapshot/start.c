@@ -3,7 +3,7 @@
 
 #include "libcommon/io.h"
 
-/* How a snapshot begins, and what is often given in its place. */
+/* How a snapshot begins, and what is often given instead of one. */
 
 static const struct {
 	const char *tool;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "format/snapshot/auth.h"
+#include "format/snapshot/chunk_info.h"
 #include "format/snapshot/images.h"
-#include "format/tree/machine.h"
 #include "format/snapshot/snapshot_internal.h"
+#include "format/tree/machine.h"
 
 #include "libcommon/bytes.h"
 #include "libcommon/fault.h"
@@ -19,7 +20,9 @@ struct snap_writer {
 	struct snap_end     end;
 	uint64_t            runs_most;         /* the index has no more runs than that so far */
 	int                 level;
-	enum { AT_CONFIG, AT_BODY, AT_INDEX, AT_DONE, AT_FAILED } at;
+	enum chunk_phase    phase;
+	/* the file is what it is: nothing more goes into it */
+	bool                failed;
 	uint8_t            *trees[2];          /* configuration, state: for the content digest */
 	size_t              lens[2];
 	struct machine     *machine;           /* as the configuration has it */
@@ -30,7 +33,8 @@ struct snap_writer {
 	uint8_t             index[INDEX_CHUNK_RUNS * INDEX_RUN_BYTES];
 };
 
-int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header *h, int level, const char *what, struct fail *why)
+int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header *h, int level,
+		     const char *what, struct fail *why)
 {
 	struct snap_writer *w = calloc(1, sizeof(*w));
 	uint8_t             header[SNAP_HEADER_BYTES];
@@ -42,13 +46,15 @@ int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header 
 	w->header.layout     = SNAP_CHUNKED;
 	w->header.incomplete = true;
 	w->level             = level;
+	w->phase             = AFTER_HEADER;
 	w->end.snapshot      = h->snapshot;
 	w->digest            = XXH3_createState();
 	if (!w->digest) {
 		fail_set(why, FAIL_SYSTEM, "%s: out of memory", what);
 		goto failed;
 	}
-	if (content_open(&w->content, why) || page_codec_open(&w->codec, why) || output_open(&w->out, fd, what, why))
+	if (content_open(&w->content, why) || page_codec_open(&w->codec, why) ||
+	    output_open(&w->out, fd, what, why))
 		goto failed;
 	snap_header_put(header, &w->header);
 	file_digest_header(w->digest, header);
@@ -82,46 +88,59 @@ void snap_writer_key(struct snap_writer *w, const struct hostkey *k)
 	w->keyed = true;
 }
 
-/* After a failure the file is what it is: nothing more goes into it. */
-static int writer_ready(const struct snap_writer *w, int at, struct fail *why)
+/* May a chunk of this type come now? */
+static int writer_ready(const struct snap_writer *w, enum chunk_type type, struct fail *why)
 {
-	if (w->at == AT_FAILED)
+	if (w->failed)
 		return fail_set(why, FAIL_USAGE, "snapshot writer: failed earlier");
-	if ((int)w->at != at)
+	if (!(chunk_info_find((uint16_t)type)->after & w->phase))
 		return fail_set(why, FAIL_USAGE, "snapshot writer: chunks out of order");
 	return 0;
 }
 
 static int writer_failed(struct snap_writer *w)
 {
-	w->at = AT_FAILED;
+	w->failed = true;
 	return -1;
 }
 
-static int writer_chunk(struct snap_writer *w, uint16_t type, uint16_t flags, const void *payload, size_t len, struct fail *why)
+/* A chunk's header has been made: counts it, and takes it into the file digest, which END is not
+ * in. */
+static void writer_note(struct snap_writer *w, enum chunk_type type,
+			const uint8_t header[CHUNK_HEADER_BYTES])
 {
-	uint8_t header[CHUNK_HEADER_BYTES];
-
-	chunk_header_put(header, type, flags, 0, 0, payload, (uint32_t)len);
 	if (type != CHUNK_END) {
 		file_digest_chunk(w->digest, header);
 		w->end.chunks++;
 	}
-	if (output_write(w->out, header, sizeof(header), why) || output_write(w->out, payload, len, why))
-		return -1;
-	return 0;
+	w->phase = chunk_phase_after((uint16_t)type, w->phase);
 }
 
-static int writer_tree(struct snap_writer *w, int which, const void *fdt, size_t len, struct fail *why)
+static int writer_chunk(struct snap_writer *w, enum chunk_type type, const void *payload,
+			size_t len, struct fail *why)
+{
+	const uint16_t t = (uint16_t)type;
+	uint8_t        header[CHUNK_HEADER_BYTES];
+
+	chunk_header_put(header, t, chunk_type_flags(t), 0, 0, payload, (uint32_t)len);
+	writer_note(w, type, header);
+	if (output_write(w->out, header, sizeof(header), why))
+		return -1;
+	return output_write(w->out, payload, len, why);
+}
+
+static int writer_tree(struct snap_writer *w, int which, const void *fdt, size_t len,
+		       struct fail *why)
 {
 	if (len == 0 || len > LIMIT_TREE_BYTES)
-		return fail_set(why, FAIL_LIMIT, "VM tree of %zu bytes exceeds the limit of %u", len, LIMIT_TREE_BYTES);
+		return fail_set(why, FAIL_LIMIT, "VM tree of %zu bytes exceeds the limit of %u",
+				len, LIMIT_TREE_BYTES);
 	w->trees[which] = malloc(len);
 	if (!w->trees[which])
 		return fail_sys(why, "VM tree");
 	memcpy(w->trees[which], fdt, len);
 	w->lens[which] = len;
-	return writer_chunk(w, which ? CHUNK_STATE : CHUNK_CONFIG, CHUNK_REQUIRED, fdt, len, why);
+	return writer_chunk(w, which ? CHUNK_STATE : CHUNK_CONFIG, fdt, len, why);
 }
 
 static int writer_auth(struct snap_writer *w, enum auth_covers covers, const void *state,
@@ -141,23 +160,23 @@ static int writer_auth(struct snap_writer *w, enum auth_covers covers, const voi
 		return 0;
 	if (auth_put(payload, covers, &w->key, &text, why))
 		return -1;
-	return writer_chunk(w, CHUNK_AUTH, 0, payload, sizeof(payload), why);
+	return writer_chunk(w, CHUNK_AUTH, payload, sizeof(payload), why);
 }
 
 int snap_writer_config(struct snap_writer *w, const void *fdt, size_t len, struct fail *why)
 {
 	uint64_t npages[LIMIT_REGIONS];
 
-	if (writer_ready(w, AT_CONFIG, why))
+	if (writer_ready(w, CHUNK_CONFIG, why))
 		return -1;
-	if (config_read(NULL, fdt, len, FAIL_NOWHERE, &w->machine, npages, why))
+	if (agree_config(NULL, fdt, len, FAIL_NOWHERE, &w->machine, npages, why))
 		return writer_failed(w);
 	for (uint32_t id = 0; id < LIMIT_REGIONS; id++)
-		if (npages[id] && !(w->header.required & SNAP_STATE_ONLY) && content_region(w->content, id, npages[id], why))
+		if (npages[id] && !(w->header.required & SNAP_STATE_ONLY) &&
+		    content_region(w->content, id, npages[id], why))
 			return writer_failed(w);
 	if (writer_tree(w, 0, fdt, len, why) || writer_auth(w, AUTH_CONFIG, NULL, 0, why))
 		return writer_failed(w);
-	w->at = AT_BODY;
 	return 0;
 }
 
@@ -167,13 +186,13 @@ static_assert(LIMIT_HOSTS <= 64, "a host resource has no bit");
 static int writer_piece(struct snap_writer *w, const struct machine_host *h, uint64_t at,
 			const uint8_t *bytes, size_t len, struct fail *why)
 {
-	uint8_t *capacity = output_capacity(w->out, page_chunk_capacity());
-	size_t   n    = image_piece_write(capacity + CHUNK_HEADER_BYTES, h, at, bytes, len);
+	uint8_t *chunk   = output_capacity(w->out, page_chunk_capacity());
+	uint8_t *payload = chunk + CHUNK_HEADER_BYTES;
+	size_t   n       = image_piece_write(payload, h, at, bytes, len);
 
-	chunk_header_put(capacity, CHUNK_BLOB, CHUNK_REQUIRED, 0, 0, capacity + CHUNK_HEADER_BYTES,
+	chunk_header_put(chunk, CHUNK_BLOB, chunk_type_flags(CHUNK_BLOB), 0, 0, payload,
 			 (uint32_t)n);
-	file_digest_chunk(w->digest, capacity);
-	w->end.chunks++;
+	writer_note(w, CHUNK_BLOB, chunk);
 	return output_filled(w->out, CHUNK_HEADER_BYTES + n, why);
 }
 
@@ -183,7 +202,7 @@ int snap_writer_image(struct snap_writer *w, const char *name, const void *data,
 	const struct machine_host *h;
 	uint64_t                   bit;
 
-	if (writer_ready(w, AT_BODY, why))
+	if (writer_ready(w, CHUNK_BLOB, why))
 		return -1;
 	h   = machine_host_find(w->machine, name);
 	bit = h ? (uint64_t)1 << (h - w->machine->hosts) : 0;
@@ -204,19 +223,18 @@ int snap_writer_pages(struct snap_writer *w, const struct page_batch *b, struct 
 {
 	uint64_t at = output_bytes(w->out);
 	size_t   len;
-	uint8_t *capacity;
+	uint8_t *chunk;
 
-	if (writer_ready(w, AT_BODY, why))
+	if (writer_ready(w, CHUNK_PAGES, why))
 		return -1;
 	if (b->nruns == 0)
 		return 0;
-	capacity = output_capacity(w->out, page_chunk_capacity());
-	if (page_chunk_encode(w->codec, b, w->level, capacity, &len, w->hashes, why))
+	chunk = output_capacity(w->out, page_chunk_capacity());
+	if (page_chunk_encode(w->codec, b, w->level, chunk, &len, w->hashes, why))
 		return writer_failed(w);
 	if (content_pages_at(w->content, b, w->hashes, at, why))
 		return writer_failed(w);
-	file_digest_chunk(w->digest, capacity);
-	w->end.chunks++;
+	writer_note(w, CHUNK_PAGES, chunk);
 	/* A run of pages adds a run to the index, and splits another. */
 	w->runs_most += 2 * (uint64_t)b->nruns;
 	if (output_filled(w->out, len, why))
@@ -228,17 +246,17 @@ int snap_writer_round_end(struct snap_writer *w, uint32_t round, struct fail *wh
 {
 	uint8_t payload[ROUND_END_PAYLOAD] = { 0 };
 
-	if (writer_ready(w, AT_BODY, why))
+	if (writer_ready(w, CHUNK_ROUND_END, why))
 		return -1;
 	put_le32(payload, round);
-	if (writer_chunk(w, CHUNK_ROUND_END, 0, payload, sizeof(payload), why))
+	if (writer_chunk(w, CHUNK_ROUND_END, payload, sizeof(payload), why))
 		return writer_failed(w);
 	return 0;
 }
 
 int snap_writer_state(struct snap_writer *w, const void *fdt, size_t len, struct fail *why)
 {
-	if (writer_ready(w, AT_BODY, why))
+	if (writer_ready(w, CHUNK_STATE, why))
 		return -1;
 	/* No page comes behind the state: what the digest covers is complete. */
 	if (content_digest(w->content, w->trees[0], w->lens[0], fdt, len, w->end.content, why) ||
@@ -247,7 +265,6 @@ int snap_writer_state(struct snap_writer *w, const void *fdt, size_t len, struct
 	w->end.state_at = output_bytes(w->out);
 	if (writer_tree(w, 1, fdt, len, why))
 		return writer_failed(w);
-	w->at = AT_INDEX;
 	return 0;
 }
 
@@ -289,7 +306,7 @@ static int writer_index(struct snap_writer *w, struct fail *why)
 		/* A last chunk without runs only where there is no other. */
 		if (n == 0 && w->end.index_runs)
 			break;
-		if (writer_chunk(w, CHUNK_INDEX, CHUNK_REQUIRED, w->index, n * INDEX_RUN_BYTES, why))
+		if (writer_chunk(w, CHUNK_INDEX, w->index, n * INDEX_RUN_BYTES, why))
 			return -1;
 		w->end.index_runs += n;
 		if (w->end.index_runs > writer_index_limit())
@@ -302,21 +319,20 @@ int snap_writer_end(struct snap_writer *w, uint8_t content[16], struct fail *why
 {
 	uint8_t payload[SNAP_END_PAYLOAD], header[SNAP_HEADER_BYTES];
 
-	if (writer_ready(w, AT_INDEX, why))
+	if (writer_ready(w, CHUNK_INDEX, why))
 		return -1;
 	if (writer_index(w, why))
 		return writer_failed(w);
 	digest_put(w->end.file, XXH3_128bits_digest(w->digest));
 	w->end.total = output_bytes(w->out) + SNAP_END_BYTES;
 	snap_end_put(payload, &w->end);
-	if (writer_chunk(w, CHUNK_END, CHUNK_REQUIRED, payload, sizeof(payload), why))
+	if (writer_chunk(w, CHUNK_END, payload, sizeof(payload), why))
 		return writer_failed(w);
 	w->header.incomplete = false;
 	snap_header_put(header, &w->header);
 	if (output_finish(w->out, header, sizeof(header), why))
 		return writer_failed(w);
 	memcpy(content, w->end.content, 16);
-	w->at = AT_DONE;
 	return 0;
 }
 

@@ -14,7 +14,8 @@ static int acpi_pm_check(const void *state, struct fail *why)
 {
 	const struct acpi_pm_state *s = state;
 
-	if (s->pm1_status & ~ACPI_PM1_STATUS || s->pm1_enable & ~ACPI_PM1_ENABLE || s->pm1_control & ~ACPI_PM1_CONTROL)
+	if (s->pm1_status & ~ACPI_PM1_STATUS || s->pm1_enable & ~ACPI_PM1_ENABLE ||
+	    s->pm1_control & ~ACPI_PM1_CONTROL)
 		return fail_set(why, FAIL_CORRUPT, "PM1 register: reserved bits set");
 	return 0;
 }

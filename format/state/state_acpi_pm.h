@@ -4,7 +4,8 @@
 
 #include "format/tree/field.h"
 
-/* ACPI's fixed hardware and general purpose events. Node "acpi-pm". The timer follows from the guest's clock. */
+/* ACPI's fixed hardware and general purpose events. Node "acpi-pm". The timer follows from the
+ * guest's clock. */
 struct acpi_pm_state {
 	uint16_t pm1_status;
 	uint16_t pm1_enable;

@@ -10,5 +10,6 @@ static const struct field clock_fields[] = {
 };
 
 const struct state_table clock_state_table = {
-	.name = "clock", .version = 1, .needs = 1, .oldest = 1, .size = sizeof(struct clock_state), .fields = clock_fields,
+	.name = "clock", .version = 1, .needs = 1, .oldest = 1, .size = sizeof(struct clock_state),
+	.fields = clock_fields,
 };

@@ -44,14 +44,17 @@ static int hart_check(const void *state, struct fail *why)
 	if ((s->pc | s->sepc | s->hsm_start) & 1)
 		return fail_set(why, FAIL_CORRUPT, "pc not aligned to 2 bytes");
 	if (s->stvec & 2)
-		return fail_set(why, FAIL_CORRUPT, "stvec 0x%" PRIx64 ": unsupported mode", s->stvec);
+		return fail_set(why, FAIL_CORRUPT, "stvec 0x%" PRIx64 ": unsupported mode",
+				s->stvec);
 	if (s->sstatus & extra || s->sie & ~HART_IRQS)
 		return fail_set(why, FAIL_CORRUPT, "sstatus or sie: unsupported bits set");
 	/* Sv39 or none; no address space numbers; 44 bits of page number. */
 	if (s->satp && (s->satp >> 60 != 8 || s->satp >> 44 & 0xffff))
 		return fail_set(why, FAIL_CORRUPT, "satp 0x%" PRIx64 ": unsupported mode", s->satp);
-	if (s->res_valid && ((s->res_size != 4 && s->res_size != 8) || s->res_gpa & (s->res_size - 1u)))
-		return fail_set(why, FAIL_CORRUPT, "invalid reservation: %u bytes at 0x%" PRIx64, s->res_size, s->res_gpa);
+	if (s->res_valid && ((s->res_size != 4 && s->res_size != 8) ||
+			     s->res_gpa & (s->res_size - 1u)))
+		return fail_set(why, FAIL_CORRUPT, "invalid reservation: %u bytes at 0x%" PRIx64,
+				s->res_size, s->res_gpa);
 	if (s->hsm == 3)
 		return fail_set(why, FAIL_CORRUPT, "invalid hsm state 3");
 	if (s->hsm == HSM_SUSPENDED && !s->wfi)

@@ -17,9 +17,11 @@ static int plic_check(const void *state, struct fail *why)
 		return fail_set(why, FAIL_CORRUPT, "interrupt source 0 in use");
 	for (unsigned w = 0; w < PLIC_WORDS; w++) {
 		if (s->pending[w] & s->claimed[w])
-			return fail_set(why, FAIL_CORRUPT, "word %u: sources both pending and claimed", w);
+			return fail_set(why, FAIL_CORRUPT,
+					"word %u: sources both pending and claimed", w);
 		if (s->level[w] & ~s->claimed[w] & ~s->pending[w])
-			return fail_set(why, FAIL_CORRUPT, "word %u: lines high, but neither pending nor claimed", w);
+			return fail_set(why, FAIL_CORRUPT,
+					"word %u: lines high, but neither pending nor claimed", w);
 	}
 	return 0;
 }

@@ -4,8 +4,8 @@
 
 #include "format/tree/field.h"
 
-/* The interrupt controller. Source 0 does not exist. A source is either pending, or claimed by a hart, or neither; a
- * line that is high and not claimed is pending. */
+/* The interrupt controller. Source 0 does not exist. A source is either pending, or claimed by a
+ * hart, or neither; a line that is high and not claimed is pending. */
 #define PLIC_SOURCES 96u
 #define PLIC_WORDS   3u      /* bits of the sources, u32 words, source 0 is bit 0 of word 0 */
 #define PLIC_PRIO    7u      /* highest priority and threshold */

@@ -4,7 +4,8 @@
 
 #include "format/tree/field.h"
 
-/* A goldfish RTC. Node "goldfish-rtc". It shows the VM's real time (part "clock") plus offset_ns, modulo 2^64. */
+/* A goldfish RTC. Node "goldfish-rtc". It shows the VM's real time (section "clock") plus
+ * offset_ns, modulo 2^64. */
 struct rtc_state {
 	uint64_t offset_ns;         /* what the guest's setting of the clock added */
 	uint64_t alarm_ns;          /* in the RTC's time */

@@ -22,8 +22,10 @@ const struct state_table *const state_tables[] = {
 	&virtio_state_table, &virtqueue_state_table, &virtio_mmio_state_table,
 	&virtio_blk_state_table, &virtio_console_state_table, &virtio_rng_state_table,
 	&mc146818_state_table, &i8042_state_table, &acpi_pm_state_table, &vmgenid_state_table,
-	&x86_regs_state_table, &x86_sregs_state_table, &x86_xsave_state_table, &x86_msrs_state_table, &x86_lapic_state_table,
+	&x86_regs_state_table, &x86_sregs_state_table, &x86_xsave_state_table,
+	&x86_msrs_state_table, &x86_lapic_state_table,
 	&x86_events_state_table, &x86_debugregs_state_table,
-	&x86_pic_state_table, &x86_ioapic_state_table, &x86_pit_state_table, &x86_kvmclock_state_table,
+	&x86_pic_state_table, &x86_ioapic_state_table, &x86_pit_state_table,
+	&x86_kvmclock_state_table,
 	NULL
 };

@@ -23,7 +23,8 @@ static int uart_check(const void *state, struct fail *why)
 	const struct uart_state *s = state;
 
 	if (s->rx_len > (s->fcr & 1 ? UART_FIFO : 1))
-		return fail_set(why, FAIL_CORRUPT, "%u received bytes with the FIFO disabled", s->rx_len);
+		return fail_set(why, FAIL_CORRUPT, "%u received bytes with the FIFO disabled",
+				s->rx_len);
 	for (uint32_t i = s->rx_len; i < UART_FIFO; i++)
 		if (s->rx[i])
 			return fail_set(why, FAIL_CORRUPT, "data past the end of the receive FIFO");

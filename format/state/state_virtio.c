@@ -18,8 +18,10 @@ static int virtio_check(const void *state, struct fail *why)
 
 	if (s->status & VIRTIO_STATUS_DRIVER_OK && !features_ok)
 		return fail_set(why, FAIL_CORRUPT, "DRIVER_OK without FEATURES_OK");
-	if (features_ok && (s->driver_features & ~s->device_features || !(s->driver_features & VIRTIO_F_VERSION_1)))
-		return fail_set(why, FAIL_CORRUPT, "driver accepted features that were not offered");
+	if (features_ok && (s->driver_features & ~s->device_features ||
+			    !(s->driver_features & VIRTIO_F_VERSION_1)))
+		return fail_set(why, FAIL_CORRUPT,
+				"driver accepted features that were not offered");
 	return 0;
 }
 
@@ -57,7 +59,8 @@ static int virtqueue_check(const void *state, struct fail *why)
 
 const struct state_table virtqueue_state_table = {
 	.name = "virtqueue", .version = 1, .needs = 1, .oldest = 1,
-	.size = sizeof(struct virtqueue_state), .fields = virtqueue_fields, .check = virtqueue_check,
+	.size = sizeof(struct virtqueue_state), .fields = virtqueue_fields,
+	.check = virtqueue_check,
 };
 
 static const struct field mmio_fields[] = {

@@ -4,7 +4,8 @@
 
 #include "format/tree/field.h"
 
-/* What every virtio device keeps, in three parts: the core, each queue, the transport. The device's own is a fourth. */
+/* What every virtio device keeps, in three sections: the core, each queue, the transport. The
+ * device's own is a fourth. */
 
 #define VIRTIO_STATUS_ACKNOWLEDGE 0x01u
 #define VIRTIO_STATUS_DRIVER      0x02u

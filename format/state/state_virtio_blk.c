@@ -17,8 +17,10 @@ static int blk_check(const void *state, struct fail *why)
 
 	for (unsigned i = 0; i < VIRTIO_BLK_KEPT_MAX; i++)
 		for (unsigned k = 0; k < i; k++)
-			if (i < s->kept ? s->kept_heads[i] == s->kept_heads[k] : s->kept_heads[i] != 0)
-				return fail_set(why, FAIL_CORRUPT, "duplicate or missing pending requests");
+			if (i < s->kept ? s->kept_heads[i] == s->kept_heads[k]
+					: s->kept_heads[i] != 0)
+				return fail_set(why, FAIL_CORRUPT,
+						"duplicate or missing pending requests");
 	return 0;
 }
 

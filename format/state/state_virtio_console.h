@@ -4,7 +4,8 @@
 
 #include "format/tree/field.h"
 
-/* A virtio console of one port. Node "virtio-console". It holds nothing back: text waits in the rings or at the host. */
+/* A virtio console of one port. Node "virtio-console". It holds nothing back: text waits in the
+ * rings or at the host. */
 struct virtio_console_state {
 	uint64_t bytes_in;          /* to the guest, since power-on */
 	uint64_t bytes_out;

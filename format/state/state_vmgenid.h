@@ -7,7 +7,8 @@
 /* A VM generation ID. Node "vmgenid". */
 struct vmgenid_state {
 	uint8_t guid[16];       /* as the guest reads it */
-	bool    owed;           /* x86: not yet in guest memory, written before the first instruction after power-on */
+	/* x86: not yet in guest memory, written before the first instruction after power-on */
+	bool    owed;
 };
 extern const struct state_table vmgenid_state_table;
 

@@ -53,7 +53,9 @@ static int sregs_check(const void *state, struct fail *why)
 
 	for (unsigned i = 0; i < X86_SEGS; i++)
 		if (s->seg_attr[i] & 0xf00)
-			return fail_set(why, FAIL_CORRUPT, "seg_attr[%u]: 0x%" PRIx32 ": reserved bits set", i, s->seg_attr[i]);
+			return fail_set(why, FAIL_CORRUPT,
+					"seg_attr[%u]: 0x%" PRIx32 ": reserved bits set", i,
+					s->seg_attr[i]);
 	for (unsigned i = 0; i < 4; i++)
 		if (!s->pdptrs_valid && s->pdptrs[i])
 			return fail_set(why, FAIL_CORRUPT, "pdptrs set without pdptrs_valid");
@@ -90,7 +92,9 @@ static int msrs_check(const void *state, struct fail *why)
 
 	for (uint32_t i = 1; i < s->count; i++)
 		if (s->index[i] <= s->index[i - 1])
-			return fail_set(why, FAIL_CORRUPT, "MSR 0x%" PRIx32 " after 0x%" PRIx32 ": not in ascending order", s->index[i], s->index[i - 1]);
+			return fail_set(why, FAIL_CORRUPT,
+					"MSR 0x%" PRIx32 " after 0x%" PRIx32
+					": not in ascending order", s->index[i], s->index[i - 1]);
 	for (uint32_t i = s->count; i < LIMIT_MSRS; i++)
 		if (s->index[i] || s->value[i])
 			return fail_set(why, FAIL_CORRUPT, "data past the last MSR");

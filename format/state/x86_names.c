@@ -14,18 +14,20 @@ const char *const x86_reg_names[X86_REGS] = {
 const char *x86_feature_name(uint32_t leaf, uint32_t index, enum x86_reg reg, unsigned bit)
 {
 	for (size_t i = 0; i < x86_nwords; i++)
-		if (x86_words[i].leaf == leaf && x86_words[i].index == index && x86_words[i].reg == reg)
+		if (x86_words[i].leaf == leaf && x86_words[i].index == index &&
+		    x86_words[i].reg == reg)
 			return bit < 32 ? x86_words[i].name[bit] : NULL;
 	return NULL;
 }
 
-const char *x86_bit_text(uint32_t leaf, uint32_t index, enum x86_reg reg, unsigned bit, char out[X86_BIT_TEXT])
+const char *x86_bit_text(uint32_t leaf, uint32_t index, enum x86_reg reg, unsigned bit,
+			 char out[X86_BIT_TEXT])
 {
 	const char *name = x86_feature_name(leaf, index, reg, bit);
 	const char *open = name ? " (" : "", *close = name ? ")" : "";
 
-	snprintf(out, X86_BIT_TEXT, "CPUID %" PRIx32 ".%" PRIx32 " %s bit %u%s%s%s", leaf, index, x86_reg_names[reg], bit, open, name ? name : "",
-		 close);
+	snprintf(out, X86_BIT_TEXT, "CPUID %" PRIx32 ".%" PRIx32 " %s bit %u%s%s%s", leaf, index,
+		 x86_reg_names[reg], bit, open, name ? name : "", close);
 	return out;
 }
 
@@ -112,12 +114,15 @@ static const struct {
 static const char *msr_family(uint32_t msr)
 {
 	static const char *const mtrr[] = {
-		"IA32_MTRR_PHYSBASE0", "IA32_MTRR_PHYSMASK0", "IA32_MTRR_PHYSBASE1", "IA32_MTRR_PHYSMASK1", "IA32_MTRR_PHYSBASE2",
-		"IA32_MTRR_PHYSMASK2", "IA32_MTRR_PHYSBASE3", "IA32_MTRR_PHYSMASK3", "IA32_MTRR_PHYSBASE4", "IA32_MTRR_PHYSMASK4",
-		"IA32_MTRR_PHYSBASE5", "IA32_MTRR_PHYSMASK5", "IA32_MTRR_PHYSBASE6", "IA32_MTRR_PHYSMASK6", "IA32_MTRR_PHYSBASE7",
+		"IA32_MTRR_PHYSBASE0", "IA32_MTRR_PHYSMASK0", "IA32_MTRR_PHYSBASE1",
+		"IA32_MTRR_PHYSMASK1", "IA32_MTRR_PHYSBASE2", "IA32_MTRR_PHYSMASK2",
+		"IA32_MTRR_PHYSBASE3", "IA32_MTRR_PHYSMASK3", "IA32_MTRR_PHYSBASE4",
+		"IA32_MTRR_PHYSMASK4", "IA32_MTRR_PHYSBASE5", "IA32_MTRR_PHYSMASK5",
+		"IA32_MTRR_PHYSBASE6", "IA32_MTRR_PHYSMASK6", "IA32_MTRR_PHYSBASE7",
 		"IA32_MTRR_PHYSMASK7",
 	};
-	static const char *const bank[] = { "IA32_MCi_CTL", "IA32_MCi_STATUS", "IA32_MCi_ADDR", "IA32_MCi_MISC" };
+	static const char *const bank[] = { "IA32_MCi_CTL", "IA32_MCi_STATUS", "IA32_MCi_ADDR",
+					    "IA32_MCi_MISC" };
 
 	if (msr >= 0x200 && msr < 0x210)
 		return mtrr[msr - 0x200];
@@ -147,13 +152,16 @@ const char *x86_msr_text(uint32_t msr, char out[X86_MSR_TEXT])
 
 /* SDM 3, table 11-1. */
 static const char *const lapic[64] = {
-	[0x02] = "ID",   [0x03] = "VERSION", [0x08] = "TPR",  [0x09] = "APR",  [0x0a] = "PPR",  [0x0b] = "EOI",  [0x0c] = "RRD",
-	[0x0d] = "LDR",  [0x0e] = "DFR",     [0x0f] = "SVR",  [0x10] = "ISR0", [0x11] = "ISR1", [0x12] = "ISR2", [0x13] = "ISR3",
-	[0x14] = "ISR4", [0x15] = "ISR5",    [0x16] = "ISR6", [0x17] = "ISR7", [0x18] = "TMR0", [0x19] = "TMR1", [0x1a] = "TMR2",
-	[0x1b] = "TMR3", [0x1c] = "TMR4",    [0x1d] = "TMR5", [0x1e] = "TMR6", [0x1f] = "TMR7", [0x20] = "IRR0", [0x21] = "IRR1",
-	[0x22] = "IRR2", [0x23] = "IRR3",    [0x24] = "IRR4", [0x25] = "IRR5", [0x26] = "IRR6", [0x27] = "IRR7", [0x28] = "ESR",
-	[0x2f] = "LVT_CMCI", [0x30] = "ICR_LOW", [0x31] = "ICR_HIGH", [0x32] = "LVT_TIMER", [0x33] = "LVT_THERMAL", [0x34] = "LVT_PERF",
-	[0x35] = "LVT_LINT0", [0x36] = "LVT_LINT1", [0x37] = "LVT_ERROR", [0x38] = "TIMER_INITIAL", [0x39] = "TIMER_CURRENT",
+	[0x02] = "ID", [0x03] = "VERSION", [0x08] = "TPR", [0x09] = "APR", [0x0a] = "PPR",
+	[0x0b] = "EOI", [0x0c] = "RRD", [0x0d] = "LDR", [0x0e] = "DFR", [0x0f] = "SVR",
+	[0x10] = "ISR0", [0x11] = "ISR1", [0x12] = "ISR2", [0x13] = "ISR3", [0x14] = "ISR4",
+	[0x15] = "ISR5", [0x16] = "ISR6", [0x17] = "ISR7", [0x18] = "TMR0", [0x19] = "TMR1",
+	[0x1a] = "TMR2", [0x1b] = "TMR3", [0x1c] = "TMR4", [0x1d] = "TMR5", [0x1e] = "TMR6",
+	[0x1f] = "TMR7", [0x20] = "IRR0", [0x21] = "IRR1", [0x22] = "IRR2", [0x23] = "IRR3",
+	[0x24] = "IRR4", [0x25] = "IRR5", [0x26] = "IRR6", [0x27] = "IRR7", [0x28] = "ESR",
+	[0x2f] = "LVT_CMCI", [0x30] = "ICR_LOW", [0x31] = "ICR_HIGH", [0x32] = "LVT_TIMER",
+	[0x33] = "LVT_THERMAL", [0x34] = "LVT_PERF", [0x35] = "LVT_LINT0", [0x36] = "LVT_LINT1",
+	[0x37] = "LVT_ERROR", [0x38] = "TIMER_INITIAL", [0x39] = "TIMER_CURRENT",
 	[0x3e] = "TIMER_DIVIDE",
 };
 

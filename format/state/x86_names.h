@@ -5,12 +5,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Names of what an x86-64 CPU has: bits of CPUID as /proc/cpuinfo has them, MSRs, registers of the local APIC. */
+/* Names of what an x86-64 CPU has: bits of CPUID as /proc/cpuinfo has them, MSRs, registers of the
+ * local APIC. */
 
 enum x86_reg { X86_EAX, X86_EBX, X86_ECX, X86_EDX, X86_REGS };
 extern const char *const x86_reg_names[X86_REGS];      /* "EAX" */
 
-/* A register of a CPUID answer all of whose bits are features: a bit that the guest was told of must stay. */
+/* A register of a CPUID answer all of whose bits are features: a bit that the guest was told of
+ * must stay. */
 struct x86_word {
 	uint32_t     leaf, index;
 	enum x86_reg reg;
@@ -19,16 +21,19 @@ struct x86_word {
 extern const struct x86_word x86_words[];
 extern const size_t          x86_nwords;
 
-const char *x86_feature_name(uint32_t leaf, uint32_t index, enum x86_reg reg, unsigned bit);      /* NULL: none known */
+/* NULL: none known */
+const char *x86_feature_name(uint32_t leaf, uint32_t index, enum x86_reg reg, unsigned bit);
 /* "CPUID 7.0 EBX bit 5 (avx2)". Returns out. */
 #define X86_BIT_TEXT 64
-const char *x86_bit_text(uint32_t leaf, uint32_t index, enum x86_reg reg, unsigned bit, char out[X86_BIT_TEXT]);
+const char *x86_bit_text(uint32_t leaf, uint32_t index, enum x86_reg reg, unsigned bit,
+			 char out[X86_BIT_TEXT]);
 
 const char *x86_msr_name(uint32_t msr);                  /* "IA32_TSC"; NULL: none known */
 /* "MSR 0x10 (IA32_TSC)". Returns out. */
 #define X86_MSR_TEXT 64
 const char *x86_msr_text(uint32_t msr, char out[X86_MSR_TEXT]);
 
-const char *x86_lapic_name(uint32_t offset);             /* "TPR" at 0x80; NULL: no register there */
+/* "TPR" at 0x80; NULL: no register there */
+const char *x86_lapic_name(uint32_t offset);
 
 #endif

@@ -38,12 +38,13 @@ size_t field_cell_bytes(const struct field *f)
 	return 0;
 }
 
-/* Properties that mean something else in any device tree, so that dtc and other readers would misread them. */
+/* Properties that mean something else in any device tree, so that dtc and other readers would
+ * misread them. */
 static bool field_name_reserved(const char *name)
 {
 	static const char *const reserved[] = {
-		"status", "label", "model", "compatible", "device_type", "name", "reg", "ranges", "phandle", "interrupts",
-		"version", "needs",
+		"status", "label", "model", "compatible", "device_type", "name", "reg", "ranges",
+		"phandle", "interrupts", "version", "needs",
 	};
 
 	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++)
@@ -54,7 +55,8 @@ static bool field_name_reserved(const char *name)
 
 void field_property(const struct field *f, char out[FIELD_NAME_MAX])
 {
-	snprintf(out, FIELD_NAME_MAX, "%s%s", field_name_reserved(f->name) ? "saved-" : "", f->name);
+	snprintf(out, FIELD_NAME_MAX, "%s%s", field_name_reserved(f->name) ? "saved-" : "",
+		 f->name);
 	for (char *c = out; *c; c++)
 		if (*c == '_')
 			*c = '-';
@@ -123,8 +125,8 @@ int field_bounds(const struct field *f, uint32_t i, uint64_t value, struct fail 
 		return 0;
 	if (f->count > 1)
 		snprintf(index, sizeof(index), "[%" PRIu32 "]", i);
-	return fail_set(why, FAIL_CORRUPT, "%s%s: 0x%" PRIx64 " out of range (valid: 0x%" PRIx64 " to 0x%" PRIx64 ")",
-			f->name, index, value, f->min, f->max);
+	return fail_set(why, FAIL_CORRUPT, "%s%s: 0x%" PRIx64 " out of range (valid: 0x%" PRIx64
+			" to 0x%" PRIx64 ")", f->name, index, value, f->min, f->max);
 }
 
 bool field_unit(const char *node, bool *has_unit, uint32_t *unit)
@@ -141,7 +143,7 @@ bool field_unit(const char *node, bool *has_unit, uint32_t *unit)
 	v = strtoul(at + 1, &end, 16);
 	if (v > UINT32_MAX || *end)
 		return false;
-	/* One spelling for each number: "@01" and "@0x1" would be second names for one part. */
+	/* One spelling for each number: "@01" and "@0x1" would be second names for one section. */
 	snprintf(again, sizeof(again), "%lx", v);
 	if (strcmp(again, at + 1))
 		return false;
@@ -149,12 +151,14 @@ bool field_unit(const char *node, bool *has_unit, uint32_t *unit)
 	return true;
 }
 
-const struct field *state_differs(const struct state_table *t, const void *a, const void *b, uint32_t *element)
+const struct field *state_differs(const struct state_table *t, const void *a, const void *b,
+				  uint32_t *element)
 {
 	for (const struct field *f = t->fields; f->type != FIELD_END; f++) {
 		if (f->type == FIELD_STR) {
-			/* What stands behind the NUL is not part of the value. */
-			if (strncmp((const char *)a + f->offset, (const char *)b + f->offset, f->count) == 0)
+			/* What follows the NUL is not part of the value. */
+			if (strncmp((const char *)a + f->offset, (const char *)b + f->offset,
+				    f->count) == 0)
 				continue;
 			*element = 0;
 			return f;

@@ -12,17 +12,18 @@
 size_t field_width(const struct field *f);
 size_t field_cell_bytes(const struct field *f);
 
-/* The property's name: the member's with '_' as '-', and "saved-" before it where device trees give the plain name a
- * meaning of their own ("status"). */
+/* The property's name: the member's with '_' as '-', and "saved-" before it where device trees
+ * give the plain name a meaning of their own ("status"). */
 void field_property(const struct field *f, char out[FIELD_NAME_MAX]);
 
 /* Puts element i of a numeric field. */
 void field_put(const struct field *f, void *s, uint32_t i, uint64_t value);
 
-/* A part's node name: a table's name, maybe '@' and a hex number: false when it is not of that form. */
+/* A section's node name: a table's name, maybe '@' and a hexadecimal number; false: not of that
+ * form. */
 bool field_unit(const char *node, bool *has_unit, uint32_t *unit);
 
-/* One value against its row's bounds. Returns 0, or -1 with *why: "min 1, max 5" in words. */
+/* One value against its row's bounds. 0, or -1 with *why, which has the valid range. */
 int field_bounds(const struct field *f, uint32_t i, uint64_t value, struct fail *why);
 
 #endif

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* JSON readers keep 53 bits, jansson 63: what is shown in hex, and decimals beyond, travel as text. */
+/* JSON readers keep 53 bits, jansson 63: what is shown in hex, and decimals beyond, travel as
+ * text. */
 static json_t *field_json_number(const struct field *f, uint64_t v)
 {
 	char text[24];

@@ -17,20 +17,24 @@ struct field_seen {
 	bool version, needs, reg;
 };
 
-static int field_load_number(uint32_t *out, const char *name, const void *value, int len, struct fail *why)
+static int field_load_number(uint32_t *out, const char *name, const void *value, int len,
+			     struct fail *why)
 {
 	if (len != 4)
-		return fail_set(why, FAIL_CORRUPT, "%s: invalid length: %d bytes, expected 4", name, len);
+		return fail_set(why, FAIL_CORRUPT, "%s: invalid length: %d bytes, expected 4", name,
+				len);
 	*out = get_be32(value);
 	return 0;
 }
 
-static int field_load_str(const struct field *f, uint8_t *s, const uint8_t *value, size_t len, struct fail *why)
+static int field_load_str(const struct field *f, uint8_t *s, const uint8_t *value, size_t len,
+			  struct fail *why)
 {
 	if (len == 0 || value[len - 1] != 0)
 		return fail_set(why, FAIL_CORRUPT, "%s: string not NUL-terminated", f->name);
 	if (len > f->count)
-		return fail_set(why, FAIL_CORRUPT, "%s: %zu bytes exceed the limit of %" PRIu32, f->name, len, f->count);
+		return fail_set(why, FAIL_CORRUPT, "%s: %zu bytes exceed the limit of %" PRIu32,
+				f->name, len, f->count);
 	if (memchr(value, 0, len - 1))
 		return fail_set(why, FAIL_CORRUPT, "%s: NUL inside the string", f->name);
 	memset(s + f->offset, 0, f->count);
@@ -38,20 +42,23 @@ static int field_load_str(const struct field *f, uint8_t *s, const uint8_t *valu
 	return 0;
 }
 
-static int field_load_row(const struct field *f, uint8_t *s, const uint8_t *value, size_t len, struct fail *why)
+static int field_load_row(const struct field *f, uint8_t *s, const uint8_t *value, size_t len,
+			  struct fail *why)
 {
 	size_t width = field_cell_bytes(f);
 
 	if (f->type == FIELD_STR)
 		return field_load_str(f, s, value, len, why);
 	if (len != f->count * width)
-		return fail_set(why, FAIL_CORRUPT, "%s: invalid length: %zu bytes, expected %zu", f->name, len, f->count * width);
+		return fail_set(why, FAIL_CORRUPT, "%s: invalid length: %zu bytes, expected %zu",
+				f->name, len, f->count * width);
 	if (f->type == FIELD_BYTES) {
 		memcpy(s + f->offset, value, len);
 		return 0;
 	}
 	for (uint32_t i = 0; i < f->count; i++) {
-		uint64_t v = width == 8 ? get_be64(value + 8 * (size_t)i) : get_be32(value + 4 * (size_t)i);
+		uint64_t v = width == 8 ? get_be64(value + 8 * (size_t)i)
+					: get_be32(value + 4 * (size_t)i);
 
 		if (field_bounds(f, i, v, why))
 			return -1;
@@ -60,7 +67,8 @@ static int field_load_row(const struct field *f, uint8_t *s, const uint8_t *valu
 	return 0;
 }
 
-static int field_load_versions(const struct state_table *t, const void *fdt, int node, uint32_t *version, struct fail *why)
+static int field_load_versions(const struct state_table *t, const void *fdt, int node,
+			       uint32_t *version, struct fail *why)
 {
 	uint32_t    needs = 0;
 	int         len;
@@ -76,19 +84,24 @@ static int field_load_versions(const struct state_table *t, const void *fdt, int
 	if (field_load_number(&needs, "needs", p, len, why))
 		return -1;
 	if (*version == 0 || needs == 0 || needs > *version)
-		return fail_set(why, FAIL_CORRUPT, "invalid version pair: version %" PRIu32 ", oldest reader %" PRIu32, *version, needs);
+		return fail_set(why, FAIL_CORRUPT,
+				"invalid version pair: version %" PRIu32 ", oldest reader %" PRIu32,
+				*version, needs);
 	if (needs > t->version)
-		return fail_set(why, FAIL_VERSION, "unsupported version: needs reader version %" PRIu32 ", this build has %" PRIu32,
-				needs, t->version);
+		return fail_set(why, FAIL_VERSION,
+				"unsupported version: needs reader version %" PRIu32
+				", this build has %" PRIu32, needs, t->version);
 	if (*version < t->oldest)
-		return fail_set(why, FAIL_VERSION, "unsupported version %" PRIu32 ", this build reads %" PRIu32 " and newer", *version,
-				t->oldest);
+		return fail_set(why, FAIL_VERSION,
+				"unsupported version %" PRIu32 ", this build reads %" PRIu32
+				" and newer", *version, t->oldest);
 	return 0;
 }
 
-/* Reads every property once, in the order of the node: the work is bounded by the tree, not by tree times rows. */
-static int field_load_all(const struct state_table *t, uint8_t *s, const void *fdt, int node, unsigned *unknown,
-			  struct fail *why)
+/* Reads every property once, in the order of the node: the work is bounded by the tree, not by
+ * tree times rows. */
+static int field_load_all(const struct state_table *t, uint8_t *s, const void *fdt, int node,
+			  unsigned *unknown, struct fail *why)
 {
 	struct field_seen seen = { 0 };
 	uint32_t          version = 0, unit = 0, reg = 0;
@@ -115,7 +128,8 @@ static int field_load_all(const struct state_table *t, uint8_t *s, const void *f
 			if (field_load_number(&reg, "reg", value, len, why))
 				return -1;
 			if (reg != unit)
-				return fail_set(why, FAIL_CORRUPT, "reg differs from the unit address");
+				return fail_set(why, FAIL_CORRUPT,
+						"reg differs from the unit address");
 			seen.reg = true;
 			continue;
 		}
@@ -139,8 +153,8 @@ static int field_load_all(const struct state_table *t, uint8_t *s, const void *f
 	return t->check ? t->check(s, why) : 0;
 }
 
-int state_load(const struct state_table *t, void *s, const void *fdt, int node, const char *where, unsigned *unknown,
-	       struct fail *why)
+int state_load(const struct state_table *t, void *s, const void *fdt, int node, const char *where,
+	       unsigned *unknown, struct fail *why)
 {
 	unsigned extra = 0;
 	uint8_t *scratch = malloc(t->size);

@@ -12,9 +12,10 @@ static int field_save_failed(const char *node, int err, struct fail *why)
 	return fail_set(why, FAIL_LIMIT, "%s: VM tree too large: %s", node, fdt_strerror(err));
 }
 
-/* A value that the same row would refuse at load is refused here: a snapshot that cannot be restored is worse than a
- * save that says why it failed while the VM still runs. */
-static int field_save_row(const struct field *f, const void *s, const char *node, void *fdt, struct fail *why)
+/* A value that the same row would refuse at load is refused here: a snapshot that cannot be
+ * restored is worse than a save that says why it failed while the VM still runs. */
+static int field_save_row(const struct field *f, const void *s, const char *node, void *fdt,
+			  struct fail *why)
 {
 	const uint8_t *member = (const uint8_t *)s + f->offset;
 	size_t         width  = field_cell_bytes(f);
@@ -27,10 +28,13 @@ static int field_save_row(const struct field *f, const void *s, const char *node
 	if (f->type == FIELD_STR) {
 		len = strnlen((const char *)member, f->count) + 1;
 		if (len > f->count)
-			return fail_set(why, FAIL_REFUSED, "%s: %s: string not NUL-terminated; not saved", node, f->name);
+			return fail_set(why, FAIL_REFUSED,
+					"%s: %s: string not NUL-terminated; not saved", node,
+					f->name);
 	}
 	if (len > LIMIT_PROP_BYTES)
-		return fail_set(why, FAIL_LIMIT, "%s: %s: %zu bytes exceed the limit of %u", node, f->name, len, LIMIT_PROP_BYTES);
+		return fail_set(why, FAIL_LIMIT, "%s: %s: %zu bytes exceed the limit of %u", node,
+				f->name, len, LIMIT_PROP_BYTES);
 	field_property(f, name);
 	err = fdt_property_placeholder(fdt, name, (int)len, &place);
 	if (err)
@@ -55,7 +59,8 @@ static int field_save_row(const struct field *f, const void *s, const char *node
 	return 0;
 }
 
-int state_save(const struct state_table *t, const void *s, const char *node, void *fdt, struct fail *why)
+int state_save(const struct state_table *t, const void *s, const char *node, void *fdt,
+	       struct fail *why)
 {
 	bool     has_unit;
 	uint32_t unit;
@@ -69,7 +74,8 @@ int state_save(const struct state_table *t, const void *s, const char *node, voi
 	}
 	err = fdt_begin_node(fdt, node);
 	if (!err && has_unit)
-		err = fdt_property_u32(fdt, "reg", unit);     /* a unit address without reg is bad form; dtc says so */
+		/* a unit address without reg is bad form; dtc says so */
+		err = fdt_property_u32(fdt, "reg", unit);
 	if (!err)
 		err = fdt_property_u32(fdt, "version", t->version);
 	if (!err)

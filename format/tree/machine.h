@@ -12,94 +12,148 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The configuration of a VM, as its tree carries it: no host pointers, no descriptors (design.md 5; docs/format.md,
- * "The VM tree"). A machine type never changes addresses; slot, address and interrupt of each device are recorded. */
+/* The configuration of a VM as its tree carries it (docs/format.md 8): no host pointers, no
+ * descriptors. A machine type never changes addresses; slot, address and interrupt of each device
+ * are recorded. Addresses are guest physical, sizes in bytes. */
 
 enum region_kind { REGION_RAM, REGION_ROM, REGION_VRAM, REGION_DISK, REGION_KINDS };
 enum host_class { HOST_DISK, HOST_SERIAL, HOST_RNG, HOST_KERNEL, HOST_INITRD, HOST_CLASSES };
 enum reboot_policy { REBOOT_RESET, REBOOT_EXIT, REBOOT_PAUSE, REBOOT_POLICIES };
 enum clock_policy { CLOCK_FREEZE, CLOCK_ADVANCE, CLOCK_POLICIES };
 
-extern const char *const machine_type_names[MACHINE_TYPES];      /* "riscv64-1": root compatible is "vmferry," and this */
-extern const char *const region_kind_names[REGION_KINDS];        /* "ram", "rom", "vram", "disk" */
-extern const char *const host_class_names[HOST_CLASSES];         /* "disk", "serial", "rng", "kernel", "initrd" */
-extern const char *const reboot_policy_names[REBOOT_POLICIES];   /* as on the command line */
+/* As in the tree and on the command line: "ram", "disk", "reset", "freeze". */
+extern const char *const region_kind_names[REGION_KINDS];
+extern const char *const host_class_names[HOST_CLASSES];
+extern const char *const reboot_policy_names[REBOOT_POLICIES];
 extern const char *const clock_policy_names[CLOCK_POLICIES];
 
+/**
+ * struct machine_region - a contiguous piece of guest memory
+ * @id:        unique, below LIMIT_REGIONS; 0 is main RAM
+ * @kind:      of REGION_DISK @gpa is 0: it has no address
+ * @name:      "ram"; unique
+ * @gpa:       a multiple of @page_size
+ * @size:      a multiple of @page_size, at most LIMIT_REGION_BYTES
+ * @page_size: 4096
+ */
 struct machine_region {
-	uint32_t         id;               /* unique, below LIMIT_REGIONS; 0 is main RAM */
+	uint32_t         id;
 	enum region_kind kind;
-	char             name[32];         /* "ram" */
-	uint64_t         gpa;              /* page aligned */
-	uint64_t         size;             /* bytes, a multiple of page_size */
-	uint32_t         page_size;        /* 4096 */
+	char             name[32];
+	uint64_t         gpa;
+	uint64_t         size;
+	uint32_t         page_size;
 };
 
 #define SLOT_NONE UINT32_MAX
 
-/* x86's I/O ports, as addresses: port P is MACHINE_IO + P. Above every physical address (52 bits), so that one map of
- * addresses holds both. */
+/* x86's I/O ports, as addresses: port P is MACHINE_IO + P. Above every physical address (52 bits),
+ * so that one map of addresses holds both. */
 #define MACHINE_IO ((uint64_t)1 << 52)
 
-/* x86: one answer of CPUID, as all vCPUs give it; APIC id and the like are each vCPU's own. flags: KVM_CPUID_FLAG_*. */
+/* x86: one answer of CPUID, as all vCPUs give it; APIC id and the like are each vCPU's own. flags:
+ * KVM_CPUID_FLAG_*. */
 struct machine_cpuid {
 	uint32_t leaf, index, flags;
 	uint32_t eax, ebx, ecx, edx;
 };
 
+/**
+ * struct machine_device - a device and where it is
+ * @type: a row of vmrun/devices/device_list.c: "ns16550a", "virtio-blk"
+ * @host: host resource it uses (machine_host.name), "" for none
+ * @gpa:  of its register window; I/O ports from MACHINE_IO on
+ * @size: of the window
+ * @irq:  interrupt line of the board's controller, 0 for none
+ * @slot: virtio slot, SLOT_NONE for a fixed device
+ */
 struct machine_device {
-	char     type[32];                 /* a row of vmrun/devices/device_list.c: "ns16550a", "virtio-blk" */
-	char     host[VM_NAME_MAX + 1];    /* host resource it uses (machine_host.name), "" for none */
-	uint64_t gpa, size;                /* register window; I/O ports from MACHINE_IO on */
-	uint32_t irq;                      /* interrupt line of the board's controller, 0 for none */
-	uint32_t slot;                     /* virtio slot, SLOT_NONE for a fixed device */
+	char     type[32];
+	char     host[VM_NAME_MAX + 1];
+	uint64_t gpa, size;
+	uint32_t irq;
+	uint32_t slot;
 };
 
-/* What a VM uses of its host. Paths are recorded as they were given, and are hostile on the way back in. */
+/**
+ * struct machine_host - what a VM uses of its host (docs/format.md 9)
+ * @name:     "root", "console", "kernel"; unique
+ * @cls:      what it is
+ * @path:     as it was given, hostile on the way back in. Disk, kernel, initrd: file; serial:
+ *            "stdio", "pty", "file:F", "unix:P", "none"; rng: ""
+ * @readonly: of a disk
+ * @size:     disk, kernel, initrd: when last looked at; 0: never
+ * @mtime_ns: of the file, since 1970; 0 for a block device
+ * @digest:   XXH3-128; disk: of sampled blocks; kernel, initrd: of all; nil: never looked at
+ * @instance: block device: which count @written is of; nil: none
+ * @written:  block device: sectors written and discarded by then
+ */
 struct machine_host {
-	char            name[VM_NAME_MAX + 1];    /* "root", "console", "kernel" */
+	char            name[VM_NAME_MAX + 1];
 	enum host_class cls;
-	char            path[1024];               /* disk, kernel, initrd: file; serial: "stdio", "pty", "file:F", "unix:P", "none"; rng: "" */
+	char            path[1024];
 	bool            readonly;
-	/* disk, kernel, initrd: as it was when last looked at; zero size and nil digest when never */
-	uint64_t        size;                     /* bytes */
+	uint64_t        size;
 	uint64_t        mtime_ns;
-	uint8_t         digest[16];               /* XXH3-128: disk: of sampled blocks (docs/format.md); kernel, initrd: of all */
-	uint8_t         instance[16];             /* block device: which count the next is of; nil: none (docs/format.md 9) */
-	uint64_t        written;                  /* sectors written and discarded by then */
+	uint8_t         digest[16];
+	uint8_t         instance[16];
+	uint64_t        written;
 };
 
+/**
+ * struct machine - a VM's configuration; large, so not for a stack
+ * @type:          which machine
+ * @name:          of the VM: paths_name_ok
+ * @uuid:          not nil
+ * @ncpus:         1 to LIMIT_CPUS
+ * @cpu_model:     riscv: the riscv,isa string; x86: as --cpu has it; compared at a restore
+ * @timebase_hz:   of the guest's clock, 1 to 10^10; x86: of its TSC, a multiple of 1000
+ * @ncpuid:        entries of @cpuid
+ * @nmsrs:         entries of @msrs
+ * @xsave_bytes:   of a vCPU's XSAVE area
+ * @cpuid:         what the guest was told it has; ascending by leaf and index
+ * @msrs:          numbers of those that are saved, ascending
+ * @on_reboot:     what a reset by the guest does
+ * @append:        kernel command line
+ * @stopped:       read from a tree with state: a user had stopped the VM
+ * @reset_pending: likewise: the guest has asked for a reset that is yet to be done
+ * @nregions:      entries of @regions, 1 or more
+ * @ndevices:      entries of @devices
+ * @nhosts:        entries of @hosts
+ *
+ * CPUID, MSRs and @xsave_bytes are x86's, and 0 on other machines.
+ */
 struct machine {
 	enum machine_type     type;
 	char                  name[VM_NAME_MAX + 1];
 	struct uuid           uuid;
-	uint32_t              ncpus;              /* 1 to LIMIT_CPUS */
-	char                  cpu_model[128];           /* riscv: riscv,isa string; x86: CPU model as --cpu has it; compared at restore */
-	uint64_t              timebase_hz;        /* of the guest's clock; x86: of its TSC, a multiple of 1000 */
-	/* x86 only, else zero: what the guest was told it has and relies on */
+	uint32_t              ncpus;
+	char                  cpu_model[128];
+	uint64_t              timebase_hz;
 	uint32_t              ncpuid, nmsrs;
-	uint32_t              xsave_bytes;        /* of a vCPU's XSAVE area */
-	struct machine_cpuid  cpuid[LIMIT_CPUID]; /* sorted by leaf and index */
-	uint32_t              msrs[LIMIT_MSRS];   /* numbers of those that are saved, ascending */
+	uint32_t              xsave_bytes;
+	struct machine_cpuid  cpuid[LIMIT_CPUID];
+	uint32_t              msrs[LIMIT_MSRS];
 	enum reboot_policy    on_reboot;
-	char                  append[2048];       /* kernel command line */
-	bool                  stopped;            /* read from a tree with state: its user had stopped the VM */
-	bool                  reset_pending;      /* likewise: the guest has asked for a reset that is yet to be done */
+	char                  append[2048];
+	bool                  stopped;
+	bool                  reset_pending;
 	uint32_t              nregions, ndevices, nhosts;
 	struct machine_region regions[LIMIT_REGIONS];
 	struct machine_device devices[LIMIT_DEVICES];
 	struct machine_host   hosts[LIMIT_HOSTS];
 };
 
+/* NULL: there is none. */
 struct machine_host *machine_host_find(const struct machine *m, const char *name);
 const struct machine_region *machine_region_find(const struct machine *m, uint32_t id);
 
-/* The tree node's name of a device ("virtio-blk@10001000") and of a CPU ("cpu@0"). */
+/* The tree node's name of a device: "virtio-blk@10001000". */
 #define MACHINE_NODE_MAX 64
 void machine_device_node(const struct machine_device *d, char out[MACHINE_NODE_MAX]);
 
-/* Writes the tree into buf (LIMIT_TREE_BYTES at most): configuration and, when parts is not NULL, a `state` node under
- * /vm, each CPU and each device with the parts the callbacks give. A finished FDT blob; *len its size. */
+/* Where the state of a live machine is: each callback fills at most max sections of its owner and
+ * returns how many it has; NULL: none. arg is passed through. */
 struct machine_sections {
 	size_t (*vm_sections)(void *arg, struct state_section *out, size_t max);
 	size_t (*cpu_sections)(void *arg, uint32_t cpu, struct state_section *out, size_t max);
@@ -108,16 +162,46 @@ struct machine_sections {
 	bool     stopped;        /* its user has stopped the VM */
 	bool     reset_pending;  /* its guest waits for a reset; stopped is set then, too */
 };
-#define MACHINE_SECTIONS_MAX 40     /* parts of one device or CPU */
-int machine_write(const struct machine *m, const struct machine_sections *sections, void *buf, size_t capacity, size_t *len, struct fail *why);
+#define MACHINE_SECTIONS_MAX 40     /* of one device or CPU */
 
-/* Reads a hostile tree: checks the blob (fdt_check_full), every count, range and overlap. */
+/**
+ * machine_write - make a VM tree
+ * @m:        configuration
+ * @sections: its state, which gets a `state` node under /vm, each CPU and each device; NULL: the
+ *            configuration alone
+ * @buf:      aligned to 8 bytes
+ * @capacity: of @buf; more than LIMIT_TREE_BYTES is not used
+ * @len:      out, bytes of the finished FDT blob
+ * @why:      FAIL_CORRUPT, FAIL_LIMIT: @m is not valid; FAIL_LIMIT: does not fit; FAIL_REFUSED: a
+ *            value that a load would refuse; FAIL_VERSION: sections that are not those of the owner
+ */
+int machine_write(const struct machine *m, const struct machine_sections *sections, void *buf,
+		  size_t capacity, size_t *len, struct fail *why);
+
+/**
+ * machine_read - read the configuration of a hostile tree
+ * @m:   out; untouched after a failure
+ * @fdt: the blob, of any alignment
+ * @len: its size, at most LIMIT_TREE_BYTES
+ * @why: FAIL_CORRUPT, FAIL_VERSION, FAIL_LIMIT
+ *
+ * Checks the blob, every count, range and overlap, and skips nodes and properties it does not know.
+ * State is not looked at.
+ */
 int machine_read(struct machine *m, const void *fdt, size_t len, struct fail *why);
 
-/* Loads the state nodes of a tree into the parts the callbacks give: the parts that belong to each
- * owner, no more and no less (machine_required_sections). All or nothing. Call machine_read on the
- * same blob first; its machine must equal m in devices, CPUs and regions (machine_same_shape). */
-int machine_load_state(const struct machine *m, const struct machine_sections *sections, const void *fdt, size_t len, struct fail *why);
+/**
+ * machine_load_state - load the state nodes of a hostile tree, all of them or none
+ * @m:        the machine that is loaded into; machine_read of the same blob must have given one
+ *            that equals it (machine_same_shape)
+ * @sections: where each owner's state is: the sections that belong to it, no more and no less
+ *            (machine_required_sections)
+ * @fdt:      the blob
+ * @len:      its size
+ * @why:      FAIL_CORRUPT, FAIL_VERSION, FAIL_LIMIT: nothing was loaded
+ */
+int machine_load_state(const struct machine *m, const struct machine_sections *sections,
+		       const void *fdt, size_t len, struct fail *why);
 /* The same, loaded into nothing: could a machine that is like m be restored from it? */
 int machine_check_state(const struct machine *m, const void *fdt, size_t len, struct fail *why);
 
@@ -130,12 +214,14 @@ typedef int machine_owner_fn(void *arg, enum machine_owner kind, uint32_t i, int
 int machine_owners(const struct machine *m, const void *fdt, machine_owner_fn *fn, void *arg,
 		   struct fail *why);
 
-/* The parts that belong to an owner, nodes and tables, s NULL. A device type that is not known is
- * FAIL_VERSION. */
+/* The sections that belong to an owner, nodes and tables, s NULL. A device type that is not known
+ * is FAIL_VERSION. */
 int machine_required_sections(const struct machine *m, enum machine_owner kind, uint32_t i,
-			   struct state_section out[MACHINE_SECTIONS_MAX], size_t *n, struct fail *why);
+			      struct state_section out[MACHINE_SECTIONS_MAX], size_t *n,
+			      struct fail *why);
 
-/* Nil or what differs in configuration that a restore cannot bridge (type, isa, CPUs, regions, devices), in *why. */
+/* FAIL_VERSION: they differ in what a restore cannot bridge (type, CPU model, CPUs, clock, regions,
+ * devices); the message says how, a being here and b there. */
 int machine_same_shape(const struct machine *a, const struct machine *b, struct fail *why);
 
 #endif

@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Reads the configuration of a checked tree. Unknown nodes and properties are passed over; what a reader must know is
- * in /needs. Every list is bounded while it is read, every number by machine_check at the end. */
+/* Reads the configuration of a checked tree. Unknown nodes and properties are passed over; what a
+ * reader must know is in /needs. Every list is bounded while it is read, every number by
+ * machine_check at the end. */
 
 /* The node's name up to '@' is word. */
 static bool read_is(const void *fdt, int node, const char *word)
@@ -21,7 +22,8 @@ static bool read_is(const void *fdt, int node, const char *word)
 	return name && strncmp(name, word, len) == 0 && (name[len] == '@' || name[len] == '\0');
 }
 
-/* The node has the one name that its content gives: two readers that go by name or by content see the same. */
+/* The node has the one name that its content gives: two readers that go by name or by content see
+ * the same. */
 static int read_name_is(const void *fdt, int node, const char *want, struct fail *why)
 {
 	const char *name = fdt_get_name(fdt, node, NULL);
@@ -47,19 +49,23 @@ static int read_root(struct machine *m, const void *fdt, struct fail *why)
 	if (tree_u32(fdt, 0, "version", &version, why) || tree_u32(fdt, 0, "needs", &needs, why))
 		return -1;
 	if (needs == 0 || needs > version)
-		return fail_set(why, FAIL_CORRUPT, "VM tree: invalid version pair: version %" PRIu32 ", oldest reader %" PRIu32, version, needs);
+		return fail_set(why, FAIL_CORRUPT, "VM tree: invalid version pair: version %" PRIu32
+				", oldest reader %" PRIu32, version, needs);
 	if (needs > TREE_KNOWN)
-		return fail_set(why, FAIL_VERSION, "VM tree: unsupported version: needs reader version %" PRIu32 ", this build has %u", needs,
-				TREE_KNOWN);
+		return fail_set(why, FAIL_VERSION,
+				"VM tree: unsupported version: needs reader version %" PRIu32
+				", this build has %u", needs, TREE_KNOWN);
 	if (tree_str(fdt, 0, "compatible", compatible, sizeof(compatible), why))
 		return -1;
 	for (unsigned i = 0; i < MACHINE_TYPES; i++) {
-		if (strncmp(compatible, "vmferry,", 8) == 0 && strcmp(compatible + 8, machine_type_names[i]) == 0) {
+		if (strncmp(compatible, "vmferry,", 8) == 0 &&
+		    strcmp(compatible + 8, machine_types[i].name) == 0) {
 			m->type = (enum machine_type)i;
 			return 0;
 		}
 	}
-	return fail_set(why, FAIL_VERSION, "VM tree: machine '%s' not supported by this build", compatible);
+	return fail_set(why, FAIL_VERSION, "VM tree: machine '%s' not supported by this build",
+			compatible);
 }
 
 /* A guest that waits for a reset must not run before it is done: only a user can make it go on. */
@@ -96,31 +102,48 @@ static int read_vm(struct machine *m, const void *fdt, struct fail *why)
 }
 
 /* A list of u32 cells, `each` to an entry, at most max entries: their number in *n. */
-static int read_list(const void *fdt, int node, const char *name, uint32_t *v, uint32_t each, uint32_t max, uint32_t *n, struct fail *why)
+static int read_list(const void *fdt, int node, const char *name, uint32_t each, uint32_t max,
+		     const uint8_t **cells, uint32_t *n, struct fail *why)
 {
-	int            len;
-	const uint8_t *p = fdt_getprop(fdt, node, name, &len);
+	int len;
 
-	if (!p)
+	*cells = fdt_getprop(fdt, node, name, &len);
+	if (!*cells)
 		return tree_fail(fdt, node, why, FAIL_CORRUPT, "missing %s", name);
 	if (len % (int)(4 * each))
-		return tree_fail(fdt, node, why, FAIL_CORRUPT, "%s: %d bytes, no multiple of %" PRIu32, name, len, 4 * each);
+		return tree_fail(fdt, node, why, FAIL_CORRUPT,
+				 "%s: %d bytes, no multiple of %" PRIu32, name, len, 4 * each);
 	*n = (uint32_t)len / (4 * each);
 	if (*n > max)
-		return tree_fail(fdt, node, why, FAIL_LIMIT, "%s: %" PRIu32 " entries, above %" PRIu32, name, *n, max);
-	for (uint32_t i = 0; i < *n * each; i++)
-		v[i] = get_be32(p + 4 * (size_t)i);
+		return tree_fail(fdt, node, why, FAIL_LIMIT,
+				 "%s: %" PRIu32 " entries, above %" PRIu32, name, *n, max);
 	return 0;
 }
 
 static int read_cpus_x86(struct machine *m, const void *fdt, int cpus, struct fail *why)
 {
+	const uint8_t *p;
+
 	if (!machine_types[m->type].cpuid)
 		return 0;
-	if (read_list(fdt, cpus, "vmferry,cpuid", (uint32_t *)m->cpuid, 7, LIMIT_CPUID, &m->ncpuid, why) ||
-	    tree_u32(fdt, cpus, "vmferry,xsave-bytes", &m->xsave_bytes, why))
+	if (read_list(fdt, cpus, "vmferry,cpuid", CPUID_CELLS, LIMIT_CPUID, &p, &m->ncpuid, why))
 		return -1;
-	return read_list(fdt, cpus, "vmferry,msrs", m->msrs, 1, LIMIT_MSRS, &m->nmsrs, why);
+	for (uint32_t i = 0; i < m->ncpuid; i++, p += 4 * CPUID_CELLS)
+		m->cpuid[i] = (struct machine_cpuid){
+			.leaf  = get_be32(p),
+			.index = get_be32(p + 4),
+			.flags = get_be32(p + 8),
+			.eax   = get_be32(p + 12),
+			.ebx   = get_be32(p + 16),
+			.ecx   = get_be32(p + 20),
+			.edx   = get_be32(p + 24),
+		};
+	if (tree_u32(fdt, cpus, "vmferry,xsave-bytes", &m->xsave_bytes, why) ||
+	    read_list(fdt, cpus, "vmferry,msrs", 1, LIMIT_MSRS, &p, &m->nmsrs, why))
+		return -1;
+	for (uint32_t i = 0; i < m->nmsrs; i++)
+		m->msrs[i] = get_be32(p + 4 * (size_t)i);
+	return 0;
 }
 
 /* CPUs are cpu@0, cpu@1 and so on, in this order and of one kind. */
@@ -129,7 +152,8 @@ static int read_cpus(struct machine *m, const void *fdt, struct fail *why)
 	const char *model = machine_types[m->type].cpu_model_property;
 	int         cpus, node;
 
-	if (read_child(fdt, "cpus", &cpus, why) || tree_u64(fdt, cpus, "timebase-frequency", &m->timebase_hz, why) ||
+	if (read_child(fdt, "cpus", &cpus, why) ||
+	    tree_u64(fdt, cpus, "timebase-frequency", &m->timebase_hz, why) ||
 	    read_cpus_x86(m, fdt, cpus, why))
 		return -1;
 	fdt_for_each_subnode(node, fdt, cpus) {
@@ -150,7 +174,8 @@ static int read_cpus(struct machine *m, const void *fdt, struct fail *why)
 		if (tree_str(fdt, node, model, cpu_model, sizeof(cpu_model), why))
 			return -1;
 		if (m->ncpus && strcmp(cpu_model, m->cpu_model))
-			return tree_fail(fdt, node, why, FAIL_VERSION, "%s differs from that of cpu@0", model);
+			return tree_fail(fdt, node, why, FAIL_VERSION,
+					 "%s differs from that of cpu@0", model);
 		memcpy(m->cpu_model, cpu_model, sizeof(cpu_model));
 		m->ncpus++;
 	}
@@ -173,7 +198,8 @@ static int read_region(struct machine *m, const void *fdt, int node, struct fail
 	    tree_u32(fdt, node, "vmferry,page-size", &r->page_size, why))
 		return -1;
 	r->kind = (enum region_kind)word;
-	if (r->kind == REGION_DISK ? tree_u64(fdt, node, "vmferry,size", &reg[1], why) : tree_cells(fdt, node, "reg", reg, 2, why))
+	if (r->kind == REGION_DISK ? tree_u64(fdt, node, "vmferry,size", &reg[1],
+					      why) : tree_cells(fdt, node, "reg", reg, 2, why))
 		return -1;
 	r->gpa  = reg[0];
 	r->size = reg[1];
@@ -205,7 +231,8 @@ static int read_device(struct machine *m, const void *fdt, int node, struct fail
 		return fail_set(why, FAIL_LIMIT, "VM tree: more than %u devices", LIMIT_DEVICES);
 	d       = &m->devices[m->ndevices];
 	d->slot = SLOT_NONE;
-	if (tree_str(fdt, node, "vmferry,type", d->type, sizeof(d->type), why) || tree_cells(fdt, node, "reg", reg, 2, why))
+	if (tree_str(fdt, node, "vmferry,type", d->type, sizeof(d->type), why) ||
+	    tree_cells(fdt, node, "reg", reg, 2, why))
 		return -1;
 	d->gpa  = reg[0];
 	d->size = reg[1];
@@ -254,18 +281,21 @@ static int read_host(struct machine *m, const void *fdt, int node, struct fail *
 	const char          *name = fdt_get_name(fdt, node, &len);
 
 	if (m->nhosts == LIMIT_HOSTS)
-		return fail_set(why, FAIL_LIMIT, "VM tree: more than %u host resources", LIMIT_HOSTS);
+		return fail_set(why, FAIL_LIMIT, "VM tree: more than %u host resources",
+				LIMIT_HOSTS);
 	h = &m->hosts[m->nhosts];
 	if (!name || (size_t)len >= sizeof(h->name))
 		return tree_fail(fdt, node, why, FAIL_LIMIT, "name too long: %d characters", len);
 	memcpy(h->name, name, (size_t)len);
 	if (tree_word(fdt, node, "class", host_class_names, HOST_CLASSES, &word, why) ||
-	    tree_str(fdt, node, "path", h->path, sizeof(h->path), why) || tree_u64(fdt, node, "size", &h->size, why) ||
+	    tree_str(fdt, node, "path", h->path, sizeof(h->path), why) ||
+		    tree_u64(fdt, node, "size", &h->size, why) ||
 	    tree_u64(fdt, node, "mtime", &h->mtime_ns, why) ||
 	    tree_bytes(fdt, node, "digest", h->digest, sizeof(h->digest), why))
 		return -1;
-	if (tree_has(fdt, node, "instance") && (tree_bytes(fdt, node, "instance", h->instance, sizeof(h->instance), why) ||
-						tree_u64(fdt, node, "written", &h->written, why)))
+	if (tree_has(fdt, node, "instance") &&
+	    (tree_bytes(fdt, node, "instance", h->instance, sizeof(h->instance), why) ||
+	     tree_u64(fdt, node, "written", &h->written, why)))
 		return -1;
 	h->cls      = (enum host_class)word;
 	h->readonly = tree_has(fdt, node, "read-only");
@@ -299,7 +329,8 @@ int machine_read(struct machine *m, const void *fdt, size_t len, struct fail *wh
 		goto out;
 	}
 	if (read_root(read, tree, why) || read_vm(read, tree, why) || read_cpus(read, tree, why) ||
-	    read_regions(read, tree, why) || read_soc(read, tree, why) || read_hosts(read, tree, why))
+	    read_regions(read, tree, why) || read_soc(read, tree, why) ||
+		    read_hosts(read, tree, why))
 		goto out;
 	if (machine_check(read, why)) {
 		fail_prefix(why, "VM tree: ");

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "format/tree/machine_internal.h"
 #include "format/state/state_acpi_pm.h"
-#include "format/state/state_clock.h"
-#include "format/state/state_hart.h"
 #include "format/state/state_i8042.h"
 #include "format/state/state_mc146818.h"
 #include "format/state/state_plic.h"
@@ -13,78 +11,72 @@
 #include "format/state/state_virtio_console.h"
 #include "format/state/state_virtio_rng.h"
 #include "format/state/state_vmgenid.h"
-#include "format/state/state_x86.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Which parts of state belong to what: docs/format.md, "State nodes". A save, a restore and whoever
- * says that a snapshot can be restored go by it; a new device is a new row. */
+/* Which state sections belong to which device: docs/format.md, "State nodes"; those of the VM and
+ * of its CPUs are in machine_type.c. A save, a restore and whoever says that a snapshot can be
+ * restored go by it; a new device is a new row. */
 
-#define EACH_CPU    UINT32_MAX
-#define OWNER_SECTIONS 8
-
-/* One part without a number, or NAME@0 to NAME@(n - 1). */
-#define ONE(t)     { &t##_state_table, 0 }
-#define EACH(t, n) { &t##_state_table, n }
-
-static const struct owner_rule {
-	enum machine_owner kind;
-	const char        *type;      /* a device's type; of the VM and its CPUs the machine type */
-	struct {
-		const struct state_table *table;
-		uint32_t                  count;      /* 0: one without a number */
-	} sections[OWNER_SECTIONS];
-} owner_rules[] = {
-	{ OWNER_VM, "riscv64-1", { ONE(clock) } },
-	{ OWNER_VM, "x86-64-1",
-	  { ONE(clock), EACH(x86_pic, 2), ONE(x86_ioapic), ONE(x86_pit), ONE(x86_kvmclock) } },
-	{ OWNER_CPU, "riscv64-1", { ONE(hart) } },
-	{ OWNER_CPU, "x86-64-1",
-	  { ONE(x86_regs), ONE(x86_sregs), ONE(x86_xsave), ONE(x86_msrs), ONE(x86_lapic),
-	    ONE(x86_events), ONE(x86_debugregs) } },
-	{ OWNER_DEVICE, "sifive-plic", { ONE(plic), EACH(plic_context, EACH_CPU) } },
-	{ OWNER_DEVICE, "ns16550a", { ONE(uart) } },
-	{ OWNER_DEVICE, "goldfish-rtc", { ONE(rtc) } },
-	{ OWNER_DEVICE, "mc146818", { ONE(mc146818) } },
-	{ OWNER_DEVICE, "i8042", { ONE(i8042) } },
-	{ OWNER_DEVICE, "acpi-pm", { ONE(acpi_pm) } },
-	{ OWNER_DEVICE, "vmgenid", { ONE(vmgenid) } },
-	{ OWNER_DEVICE, "reset", { { NULL, 0 } } },
-	{ OWNER_DEVICE, "pvpanic", { { NULL, 0 } } },
-	{ OWNER_DEVICE, "debugexit", { { NULL, 0 } } },
-	{ OWNER_DEVICE, "virtio-blk",
-	  { ONE(virtio), EACH(virtqueue, 1), ONE(virtio_mmio), ONE(virtio_blk) } },
-	{ OWNER_DEVICE, "virtio-console",
-	  { ONE(virtio), EACH(virtqueue, 2), ONE(virtio_mmio), ONE(virtio_console) } },
-	{ OWNER_DEVICE, "virtio-rng",
-	  { ONE(virtio), EACH(virtqueue, 1), ONE(virtio_mmio), ONE(virtio_rng) } },
+static const struct {
+	const char         *type;
+	struct section_rule sections[SECTION_RULES];
+} device_sections[] = {
+	{ "sifive-plic",  { SECTION(plic), SECTIONS(plic_context, SECTION_EACH_CPU) } },
+	{ "ns16550a",     { SECTION(uart) } },
+	{ "goldfish-rtc", { SECTION(rtc) } },
+	{ "mc146818",     { SECTION(mc146818) } },
+	{ "i8042",        { SECTION(i8042) } },
+	{ "acpi-pm",      { SECTION(acpi_pm) } },
+	{ "vmgenid",      { SECTION(vmgenid) } },
+	{ "reset",        { { .table = NULL } } },
+	{ "pvpanic",      { { .table = NULL } } },
+	{ "debugexit",    { { .table = NULL } } },
+	{ "virtio-blk",
+	  { SECTION(virtio), SECTIONS(virtqueue, 1), SECTION(virtio_mmio), SECTION(virtio_blk) } },
+	{ "virtio-console",
+	  { SECTION(virtio), SECTIONS(virtqueue, 2), SECTION(virtio_mmio),
+	    SECTION(virtio_console) } },
+	{ "virtio-rng",
+	  { SECTION(virtio), SECTIONS(virtqueue, 1), SECTION(virtio_mmio), SECTION(virtio_rng) } },
 };
 
-static const struct owner_rule *owner_rule_find(enum machine_owner kind, const char *type)
+/* The owner's rules, SECTION_RULES at most; NULL: a device type that this build does not know. */
+static const struct section_rule *section_rules(const struct machine *m, enum machine_owner kind,
+						uint32_t i)
 {
-	for (size_t i = 0; i < sizeof(owner_rules) / sizeof(owner_rules[0]); i++)
-		if (owner_rules[i].kind == kind && strcmp(owner_rules[i].type, type) == 0)
-			return &owner_rules[i];
+	switch (kind) {
+	case OWNER_VM:
+		return machine_types[m->type].vm_sections;
+	case OWNER_CPU:
+		return machine_types[m->type].cpu_sections;
+	case OWNER_DEVICE:
+		break;
+	}
+	for (size_t k = 0; k < sizeof(device_sections) / sizeof(device_sections[0]); k++)
+		if (strcmp(device_sections[k].type, m->devices[i].type) == 0)
+			return device_sections[k].sections;
 	return NULL;
 }
 
-int machine_required_sections(const struct machine *m, enum machine_owner kind, uint32_t i, struct state_section out[MACHINE_SECTIONS_MAX], size_t *n,
-			   struct fail *why)
+int machine_required_sections(const struct machine *m, enum machine_owner kind, uint32_t i,
+			      struct state_section out[MACHINE_SECTIONS_MAX], size_t *n,
+			      struct fail *why)
 {
-	const char              *type = kind == OWNER_DEVICE ? m->devices[i].type : machine_type_names[m->type];
-	const struct owner_rule *rule = owner_rule_find(kind, type);
+	const struct section_rule *rules = section_rules(m, kind, i);
+	const char *type = kind == OWNER_DEVICE ? m->devices[i].type : machine_type_name(m->type);
 
-	if (!rule)
+	if (!rules)
 		return fail_set(why, FAIL_VERSION, "device type '%s' not supported by this build",
 				type);
 	*n = 0;
-	for (size_t k = 0; k < OWNER_SECTIONS && rule->sections[k].table; k++) {
-		const struct state_table *t     = rule->sections[k].table;
-		uint32_t                  count = rule->sections[k].count, nodes;
+	for (size_t k = 0; k < SECTION_RULES && rules[k].table; k++) {
+		const struct state_table *t     = rules[k].table;
+		uint32_t                  count = rules[k].count, nodes;
 
-		if (count == EACH_CPU)
+		if (count == SECTION_EACH_CPU)
 			count = m->ncpus;
 		nodes = count ? count : 1;
 		if (nodes > MACHINE_SECTIONS_MAX - *n)
@@ -103,8 +95,9 @@ int machine_required_sections(const struct machine *m, enum machine_owner kind, 
 }
 
 /* Both lists are short; their order is the owner's business. */
-static int parts_agree(const struct state_section *want, size_t nwant, const struct state_section *have,
-		       size_t nhave, const char *where, struct fail *why)
+static int sections_agree(const struct state_section *want, size_t nwant,
+			  const struct state_section *have, size_t nhave, const char *where,
+			  struct fail *why)
 {
 	size_t k;
 
@@ -124,11 +117,12 @@ static int parts_agree(const struct state_section *want, size_t nwant, const str
 }
 
 int machine_live_sections(const struct machine *m, const struct machine_sections *p,
-		       enum machine_owner kind, uint32_t i, const char *where,
-		       struct state_section list[MACHINE_SECTIONS_MAX], size_t *n, struct fail *why)
+			  enum machine_owner kind, uint32_t i, const char *where,
+			  struct state_section list[MACHINE_SECTIONS_MAX], size_t *n,
+			  struct fail *why)
 {
 	struct state_section want[MACHINE_SECTIONS_MAX];
-	size_t            nwant;
+	size_t               nwant;
 
 	if (machine_required_sections(m, kind, i, want, &nwant, why))
 		return fail_prefix(why, "%s: ", where);
@@ -145,7 +139,7 @@ int machine_live_sections(const struct machine *m, const struct machine_sections
 		break;
 	}
 	if (*n > MACHINE_SECTIONS_MAX)
-		return fail_set(why, FAIL_LIMIT, "%s: %zu state nodes exceed the limit of %u", where, *n,
-				MACHINE_SECTIONS_MAX);
-	return parts_agree(want, nwant, list, *n, where, why);
+		return fail_set(why, FAIL_LIMIT, "%s: %zu state nodes exceed the limit of %u",
+				where, *n, MACHINE_SECTIONS_MAX);
+	return sections_agree(want, nwant, list, *n, where, why);
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- who has state: one pass over the tree, whatever stands between the nodes --- */
+/* --- who has state: one pass over the tree, unknown nodes between them skipped --- */
 
 static int owner_child(const void *fdt, const char *name, int *node, struct fail *why)
 {
@@ -79,8 +79,8 @@ int machine_owners(const struct machine *m, const void *fdt, machine_owner_fn *f
 	return owner_cpus(m, fdt, fn, arg, why) ? -1 : owner_devices(m, fdt, fn, arg, why);
 }
 
-/* --- loading: all or nothing for the whole machine. Each part is read into a copy, and only when
- * all of them have been read are they copied over the live ones. --- */
+/* --- loading: all or nothing for the whole machine. Each section is read into a copy, and only
+ * when all of them have been read are they copied over the live ones. --- */
 
 struct state_copy {
 	void  *s;
@@ -90,7 +90,8 @@ struct state_copy {
 
 struct state_loader {
 	const struct machine       *m;
-	const struct machine_sections *sections;      /* NULL: nothing to load into, only to check */
+	/* NULL: nothing to load into, only to check */
+	const struct machine_sections *sections;
 	const void                 *fdt;
 	struct state_section          *list;       /* MACHINE_SECTIONS_MAX */
 	struct state_copy          *copies;
@@ -98,7 +99,8 @@ struct state_loader {
 };
 
 /* Takes over copy. */
-static int loader_keep(struct state_loader *l, const struct state_section *p, void *copy, struct fail *why)
+static int loader_keep(struct state_loader *l, const struct state_section *p, void *copy,
+		       struct fail *why)
 {
 	if (l->ncopies == l->capacity) {
 		size_t             capacity = l->capacity ? 2 * l->capacity : 64;
@@ -111,11 +113,13 @@ static int loader_keep(struct state_loader *l, const struct state_section *p, vo
 		l->copies = v;
 		l->capacity   = capacity;
 	}
-	l->copies[l->ncopies++] = (struct state_copy){ .s = p->s, .copy = copy, .size = p->table->size };
+	l->copies[l->ncopies++] = (struct state_copy){ .s = p->s, .copy = copy,
+						       .size = p->table->size };
 	return 0;
 }
 
-static int loader_section(struct state_loader *l, const struct state_section *p, int node, const char *where, struct fail *why)
+static int loader_section(struct state_loader *l, const struct state_section *p, int node,
+			  const char *where, struct fail *why)
 {
 	void *copy = calloc(1, p->table->size);
 	int   rc;
@@ -131,8 +135,9 @@ static int loader_section(struct state_loader *l, const struct state_section *p,
 	return rc;
 }
 
-/* Each child of the `state` node under `owner` against the n parts in l->list: one to one. */
-static int loader_node(struct state_loader *l, int owner, size_t n, const char *where, struct fail *why)
+/* Each child of the `state` node under `owner` against the n sections in l->list: one to one. */
+static int loader_node(struct state_loader *l, int owner, size_t n, const char *where,
+		       struct fail *why)
 {
 	bool found[MACHINE_SECTIONS_MAX] = { false };
 	int  state = fdt_subnode_offset(l->fdt, owner, "state"), node;
@@ -146,7 +151,9 @@ static int loader_node(struct state_loader *l, int owner, size_t n, const char *
 		while (i < n && (!name || strcmp(l->list[i].node, name)))
 			i++;
 		if (i == n)
-			return fail_set(why, FAIL_VERSION, "%s: state '%s' not part of this machine", where, name ? name : "?");
+			return fail_set(why, FAIL_VERSION,
+					"%s: state '%s' not part of this machine", where,
+					name ? name : "?");
 		if (found[i])
 			return fail_set(why, FAIL_CORRUPT, "%s: duplicate %s", where, name);
 		if (loader_section(l, &l->list[i], node, where, why))
@@ -155,7 +162,8 @@ static int loader_node(struct state_loader *l, int owner, size_t n, const char *
 	}
 	for (size_t i = 0; i < n; i++)
 		if (!found[i])
-			return fail_set(why, FAIL_CORRUPT, "%s: missing %s", where, l->list[i].node);
+			return fail_set(why, FAIL_CORRUPT, "%s: missing %s", where,
+					l->list[i].node);
 	return 0;
 }
 
@@ -165,15 +173,16 @@ static int loader_owner(void *arg, enum machine_owner kind, uint32_t i, int node
 	struct state_loader *l = arg;
 	size_t               n;
 
-	if (l->sections && machine_live_sections(l->m, l->sections, kind, i, where, l->list, &n, why))
+	if (l->sections && machine_live_sections(l->m, l->sections, kind, i, where, l->list, &n,
+						 why))
 		return -1;
 	if (!l->sections && machine_required_sections(l->m, kind, i, l->list, &n, why))
 		return fail_prefix(why, "%s: ", where);
 	return loader_node(l, node, n, where, why);
 }
 
-int machine_load_state(const struct machine *m, const struct machine_sections *sections, const void *fdt, size_t len,
-		       struct fail *why)
+int machine_load_state(const struct machine *m, const struct machine_sections *sections,
+		       const void *fdt, size_t len, struct fail *why)
 {
 	struct state_loader l    = { .m = m, .sections = sections };
 	void               *tree = NULL;
@@ -184,7 +193,7 @@ int machine_load_state(const struct machine *m, const struct machine_sections *s
 	l.fdt  = tree;
 	l.list = calloc(MACHINE_SECTIONS_MAX, sizeof(*l.list));
 	if (!l.list) {
-		fail_sys(why, "VM tree: parts");
+		fail_sys(why, "VM tree: sections");
 		goto out;
 	}
 	if (machine_owners(m, tree, loader_owner, &l, why))

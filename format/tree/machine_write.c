@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Writes /, in the order of docs/format.md "The VM tree". A libfdt error sticks in `err` and everything after it is
- * skipped, as stdio does; machine_write looks once, at the end. */
+/* Writes /, in the order of docs/format.md "The VM tree". A libfdt error sticks in `err` and
+ * everything after it is skipped, as stdio does; machine_write looks once, at the end. */
 struct tree_writer {
 	void                       *fdt;
 	int                         err;
@@ -21,7 +21,8 @@ struct tree_writer {
 
 #define PHANDLE_IRQCHIP 1u
 
-/* What a guest's driver calls our device types. A type that is not here is its own compatible: vmferry,type decides. */
+/* What a guest's driver calls our device types. A type that is not here is its own compatible:
+ * vmferry,type decides. */
 static const struct {
 	const char *type, *compatible;
 	bool        irqchip;
@@ -140,18 +141,33 @@ static int put_vm(struct tree_writer *w, struct fail *why)
 
 static void put_cells_u32(struct tree_writer *w, const char *name, const uint32_t *v, size_t n)
 {
-	uint8_t cells[4 * 7 * LIMIT_CPUID];
+	uint8_t cells[4 * LIMIT_MSRS];
 
-	static_assert(sizeof(cells) >= 4 * LIMIT_MSRS && sizeof(struct machine_cpuid) == 4 * 7, "the longest list of cells");
 	for (size_t i = 0; i < n; i++)
 		put_be32(cells + 4 * i, v[i]);
 	put_bytes(w, name, cells, 4 * n);
 }
 
+static void put_cpuid(struct tree_writer *w, const struct machine_cpuid *v, size_t n)
+{
+	uint8_t cells[4 * CPUID_CELLS * LIMIT_CPUID], *p = cells;
+
+	for (size_t i = 0; i < n; i++, p += 4 * CPUID_CELLS) {
+		put_be32(p, v[i].leaf);
+		put_be32(p + 4, v[i].index);
+		put_be32(p + 8, v[i].flags);
+		put_be32(p + 12, v[i].eax);
+		put_be32(p + 16, v[i].ebx);
+		put_be32(p + 20, v[i].ecx);
+		put_be32(p + 24, v[i].edx);
+	}
+	put_bytes(w, "vmferry,cpuid", cells, (size_t)(p - cells));
+}
+
 /* What all vCPUs of an x86 machine have in common. */
 static void put_cpus_x86(struct tree_writer *w)
 {
-	put_cells_u32(w, "vmferry,cpuid", (const uint32_t *)w->m->cpuid, 7 * (size_t)w->m->ncpuid);
+	put_cpuid(w, w->m->cpuid, w->m->ncpuid);
 	put_u32(w, "vmferry,xsave-bytes", w->m->xsave_bytes);
 	put_cells_u32(w, "vmferry,msrs", w->m->msrs, w->m->nmsrs);
 }
@@ -284,7 +300,7 @@ static int put_root(struct tree_writer *w, struct fail *why)
 {
 	char compatible[48];
 
-	snprintf(compatible, sizeof(compatible), "vmferry,%s", machine_type_names[w->m->type]);
+	snprintf(compatible, sizeof(compatible), "vmferry,%s", machine_type_name(w->m->type));
 	put_begin(w, "");
 	put_str(w, "compatible", compatible);
 	put_str(w, "model", "vmferry virtual machine");
@@ -302,8 +318,8 @@ static int put_root(struct tree_writer *w, struct fail *why)
 	return 0;
 }
 
-int machine_write(const struct machine *m, const struct machine_sections *sections, void *buf, size_t capacity, size_t *len,
-		  struct fail *why)
+int machine_write(const struct machine *m, const struct machine_sections *sections, void *buf,
+		  size_t capacity, size_t *len, struct fail *why)
 {
 	struct tree_writer w  = { .fdt = buf, .m = m, .sections = sections };
 	int                rc = -1;
@@ -314,7 +330,7 @@ int machine_write(const struct machine *m, const struct machine_sections *sectio
 		return -1;
 	w.list = calloc(MACHINE_SECTIONS_MAX, sizeof(*w.list));
 	if (!w.list)
-		return fail_sys(why, "VM tree: parts");
+		return fail_sys(why, "VM tree: sections");
 	w.err = fdt_create(buf, (int)(capacity < LIMIT_TREE_BYTES ? capacity : LIMIT_TREE_BYTES));
 	if (!w.err)
 		w.err = fdt_finish_reservemap(buf);
@@ -323,7 +339,8 @@ int machine_write(const struct machine *m, const struct machine_sections *sectio
 	if (!w.err)
 		w.err = fdt_finish(buf);
 	if (w.err) {
-		fail_set(why, FAIL_LIMIT, "VM tree: larger than %zu bytes: %s", capacity, fdt_strerror(w.err));
+		fail_set(why, FAIL_LIMIT, "VM tree: larger than %zu bytes: %s", capacity,
+			 fdt_strerror(w.err));
 		goto out;
 	}
 	*len = fdt_totalsize(buf);

@@ -13,10 +13,10 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-/* A name and where it stands: two equal ones are a duplicate. */
+/* A name and its parent: two equal ones are a duplicate. */
 struct tree_name {
 	uint64_t hash;
-	int      parent;      /* offset of the node it stands in */
+	int      parent;      /* offset of the node it is in */
 	bool     node;        /* a node's name, else a property's */
 };
 
@@ -36,10 +36,13 @@ static int tree_names_order(const void *a, const void *b)
 	return x->hash < y->hash ? -1 : x->hash > y->hash;
 }
 
-static int tree_names_add(struct tree_names *names, int parent, bool node, const char *name, int len, struct fail *why)
+static int tree_names_add(struct tree_names *names, int parent, bool node, const char *name,
+			  int len, struct fail *why)
 {
 	if (len < 0 || len >= (int)TREE_NAME_MAX)
-		return fail_set(why, FAIL_LIMIT, "VM tree: name of %d characters exceeds the limit of %u", len, TREE_NAME_MAX - 1);
+		return fail_set(why, FAIL_LIMIT,
+				"VM tree: name of %d characters exceeds the limit of %u", len,
+				TREE_NAME_MAX - 1);
 	for (int i = 0; i < len; i++)
 		if (name[i] <= 0x20 || name[i] >= 0x7f || name[i] == '/')
 			return fail_set(why, FAIL_CORRUPT, "VM tree: invalid name '%s'", name);
@@ -58,7 +61,8 @@ static int tree_names_add(struct tree_names *names, int parent, bool node, const
 	return 0;
 }
 
-static int tree_check_prop(const void *fdt, int at, int node, struct tree_names *names, struct fail *why)
+static int tree_check_prop(const void *fdt, int at, int node, struct tree_names *names,
+			   struct fail *why)
 {
 	const char *name;
 	int         len;
@@ -66,7 +70,8 @@ static int tree_check_prop(const void *fdt, int at, int node, struct tree_names 
 	if (!fdt_getprop_by_offset(fdt, at, &name, &len) || !name)
 		return fail_set(why, FAIL_CORRUPT, "VM tree: malformed property");
 	if (len < 0 || (uint32_t)len > LIMIT_PROP_BYTES)
-		return fail_set(why, FAIL_LIMIT, "VM tree: %s: %d bytes exceed the limit of %u", name, len, LIMIT_PROP_BYTES);
+		return fail_set(why, FAIL_LIMIT, "VM tree: %s: %d bytes exceed the limit of %u",
+				name, len, LIMIT_PROP_BYTES);
 	return tree_names_add(names, node, false, name, (int)strlen(name), why);
 }
 
@@ -78,7 +83,8 @@ static int tree_check_strings(const void *fdt, size_t len, struct fail *why)
 	const char *names = (const char *)fdt + off;
 
 	if (size > TREE_STRINGS)
-		return fail_set(why, FAIL_LIMIT, "VM tree: %u bytes of names exceed the limit of %u", size,
+		return fail_set(why, FAIL_LIMIT,
+				"VM tree: %u bytes of names exceed the limit of %u", size,
 				TREE_STRINGS);
 	if (off > len || size > len - off)
 		return fail_set(why, FAIL_CORRUPT, "VM tree: string offset out of range");
@@ -111,9 +117,11 @@ static int tree_walk(const void *fdt, struct tree_names *names, struct fail *why
 			if (depth == 0 && nodes)
 				return fail_set(why, FAIL_CORRUPT, "VM tree: duplicate root");
 			if (depth == TREE_DEPTH)
-				return fail_set(why, FAIL_LIMIT, "VM tree: deeper than %d levels", TREE_DEPTH);
+				return fail_set(why, FAIL_LIMIT, "VM tree: deeper than %d levels",
+						TREE_DEPTH);
 			if (++nodes > TREE_NODES)
-				return fail_set(why, FAIL_LIMIT, "VM tree: more than %u nodes", TREE_NODES);
+				return fail_set(why, FAIL_LIMIT, "VM tree: more than %u nodes",
+						TREE_NODES);
 			if (!name || (depth && len == 0))
 				return fail_set(why, FAIL_CORRUPT, "VM tree: node without a name");
 			if (depth && tree_names_add(names, parents[depth], true, name, len, why))
@@ -127,20 +135,23 @@ static int tree_walk(const void *fdt, struct tree_names *names, struct fail *why
 		}
 		case FDT_PROP:
 			if (depth == 0)
-				return fail_set(why, FAIL_CORRUPT, "VM tree: property outside the root");
+				return fail_set(why, FAIL_CORRUPT,
+						"VM tree: property outside the root");
 			/* libfdt does not see it there, other readers do. */
 			if (children[depth])
 				return tree_fail(fdt, parents[depth], why, FAIL_CORRUPT,
 						 "property after a child node");
 			if (++props > TREE_PROPS || ++counts[depth] > TREE_NODE_PROPS)
-				return fail_set(why, FAIL_LIMIT, "VM tree: more than %u properties, or %u in one node",
-						TREE_PROPS, TREE_NODE_PROPS);
+				return fail_set(why, FAIL_LIMIT,
+						"VM tree: more than %u properties, or %u in one"
+						" node", TREE_PROPS, TREE_NODE_PROPS);
 			if (tree_check_prop(fdt, at, parents[depth], names, why))
 				return -1;
 			break;
 		case FDT_END_NODE:
 			if (depth == 0)
-				return fail_set(why, FAIL_CORRUPT, "VM tree: unbalanced end of node");
+				return fail_set(why, FAIL_CORRUPT,
+						"VM tree: unbalanced end of node");
 			depth--;
 			break;
 		case FDT_END:
@@ -165,9 +176,13 @@ static int tree_check(const void *fdt, size_t len, struct fail *why)
 	if (fdt_magic(fdt) != FDT_MAGIC)
 		return fail_set(why, FAIL_CORRUPT, "VM tree: %s", fdt_strerror(-FDT_ERR_BADMAGIC));
 	if (fdt_version(fdt) != 17)
-		return fail_set(why, FAIL_VERSION, "VM tree: unsupported FDT version %u (supported: 17)", fdt_version(fdt));
+		return fail_set(why, FAIL_VERSION,
+				"VM tree: unsupported FDT version %u (supported: 17)",
+				fdt_version(fdt));
 	if (fdt_totalsize(fdt) != len)
-		return fail_set(why, FAIL_CORRUPT, "VM tree: size mismatch: header says %u bytes, got %zu", fdt_totalsize(fdt), len);
+		return fail_set(why, FAIL_CORRUPT,
+				"VM tree: size mismatch: header says %u bytes, got %zu",
+				fdt_totalsize(fdt), len);
 	err = fdt_check_full(fdt, len);
 	if (err)
 		return fail_set(why, FAIL_CORRUPT, "VM tree: %s", fdt_strerror(err));
@@ -193,7 +208,8 @@ int tree_open(void **out, const void *fdt, size_t len, struct fail *why)
 	void *copy;
 
 	if (len < sizeof(struct fdt_header) || len > LIMIT_TREE_BYTES)
-		return fail_set(why, len > LIMIT_TREE_BYTES ? FAIL_LIMIT : FAIL_CORRUPT, "VM tree: %zu bytes", len);
+		return fail_set(why, len > LIMIT_TREE_BYTES ? FAIL_LIMIT : FAIL_CORRUPT,
+				"VM tree: %zu bytes", len);
 	copy = malloc(len);
 	if (!copy)
 		return fail_sys(why, "VM tree: %zu bytes", len);
@@ -206,7 +222,8 @@ int tree_open(void **out, const void *fdt, size_t len, struct fail *why)
 	return 0;
 }
 
-int tree_fail(const void *fdt, int node, struct fail *why, enum fail_kind kind, const char *fmt, ...)
+int tree_fail(const void *fdt, int node, struct fail *why, enum fail_kind kind, const char *fmt,
+	      ...)
 {
 	char    path[TREE_PATH_MAX], text[192];
 	va_list ap;
@@ -224,7 +241,8 @@ bool tree_has(const void *fdt, int node, const char *name)
 	return fdt_getprop(fdt, node, name, NULL) != NULL;
 }
 
-static const void *tree_prop(const void *fdt, int node, const char *name, int *len, struct fail *why)
+static const void *tree_prop(const void *fdt, int node, const char *name, int *len,
+			     struct fail *why)
 {
 	const void *p = fdt_getprop(fdt, node, name, len);
 
@@ -233,7 +251,8 @@ static const void *tree_prop(const void *fdt, int node, const char *name, int *l
 	return p;
 }
 
-int tree_bytes(const void *fdt, int node, const char *name, uint8_t *v, size_t len, struct fail *why)
+int tree_bytes(const void *fdt, int node, const char *name, uint8_t *v, size_t len,
+	       struct fail *why)
 {
 	int         n;
 	const void *p = tree_prop(fdt, node, name, &n, why);
@@ -241,7 +260,8 @@ int tree_bytes(const void *fdt, int node, const char *name, uint8_t *v, size_t l
 	if (!p)
 		return -1;
 	if ((size_t)n != len)
-		return tree_fail(fdt, node, why, FAIL_CORRUPT, "%s: invalid length: %d bytes, expected %zu", name, n, len);
+		return tree_fail(fdt, node, why, FAIL_CORRUPT,
+				 "%s: invalid length: %d bytes, expected %zu", name, n, len);
 	memcpy(v, p, len);
 	return 0;
 }
@@ -261,7 +281,8 @@ int tree_u64(const void *fdt, int node, const char *name, uint64_t *v, struct fa
 	return tree_cells(fdt, node, name, v, 1, why);
 }
 
-int tree_cells(const void *fdt, int node, const char *name, uint64_t *v, uint32_t n, struct fail *why)
+int tree_cells(const void *fdt, int node, const char *name, uint64_t *v, uint32_t n,
+	       struct fail *why)
 {
 	int            len;
 	const uint8_t *p = tree_prop(fdt, node, name, &len, why);
@@ -269,13 +290,16 @@ int tree_cells(const void *fdt, int node, const char *name, uint64_t *v, uint32_
 	if (!p)
 		return -1;
 	if ((size_t)len != 8 * (size_t)n)
-		return tree_fail(fdt, node, why, FAIL_CORRUPT, "%s: invalid length: %d bytes, expected %zu", name, len, 8 * (size_t)n);
+		return tree_fail(fdt, node, why, FAIL_CORRUPT,
+				 "%s: invalid length: %d bytes, expected %zu", name, len,
+				 8 * (size_t)n);
 	for (uint32_t i = 0; i < n; i++)
 		v[i] = get_be64(p + 8 * (size_t)i);
 	return 0;
 }
 
-int tree_str(const void *fdt, int node, const char *name, char *v, size_t capacity, struct fail *why)
+int tree_str(const void *fdt, int node, const char *name, char *v, size_t capacity,
+	     struct fail *why)
 {
 	int         len;
 	const char *p = tree_prop(fdt, node, name, &len, why);
@@ -283,16 +307,18 @@ int tree_str(const void *fdt, int node, const char *name, char *v, size_t capaci
 	if (!p)
 		return -1;
 	if (len < 1 || p[len - 1] != '\0' || memchr(p, 0, (size_t)len - 1))
-		return tree_fail(fdt, node, why, FAIL_CORRUPT, "%s: not a single NUL-terminated string", name);
+		return tree_fail(fdt, node, why, FAIL_CORRUPT,
+				 "%s: not a single NUL-terminated string", name);
 	if ((size_t)len > capacity)
-		return tree_fail(fdt, node, why, FAIL_LIMIT, "%s: %d bytes exceed the limit of %zu", name, len, capacity);
+		return tree_fail(fdt, node, why, FAIL_LIMIT, "%s: %d bytes exceed the limit of %zu",
+				 name, len, capacity);
 	memset(v, 0, capacity);
 	memcpy(v, p, (size_t)len);
 	return 0;
 }
 
-int tree_word(const void *fdt, int node, const char *name, const char *const *words, unsigned n, unsigned *v,
-	      struct fail *why)
+int tree_word(const void *fdt, int node, const char *name, const char *const *words, unsigned n,
+	      unsigned *v, struct fail *why)
 {
 	char text[64];
 

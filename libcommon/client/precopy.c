@@ -238,7 +238,7 @@ static int precopy_read(struct page_batch *b, const struct lease_ram *ram, uint6
 		}
 		if (from != page_batch_slot(b))
 			memcpy(page_batch_slot(b), from, PAGE_SIZE_4K);
-		page_batch_add_slot(b, first + i);
+		page_batch_add_data(b, first + i);
 	}
 	return 0;
 }

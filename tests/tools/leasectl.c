@@ -16,7 +16,9 @@
  */
 #include "libcommon/client/control.h"
 #include "libcommon/io.h"
+#include "libcommon/populated.h"
 #include "libcommon/client/lease.h"
+#include "libcommon/pages.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -75,21 +77,20 @@ static int tree_out(int (*verb)(struct lease *, uint8_t **, size_t *, struct fai
 /* Holes stay holes. */
 static int ram_copy(int from, int to, uint64_t size, struct fail *why)
 {
-	static uint8_t page[4096], zero[4096];
+	static uint8_t page[PAGE_SIZE_4K];
+	uint64_t       first, end = 0;
+	int            rc;
 
-	for (uint64_t at = 0; at < size; at += sizeof(page)) {
-		off_t data = lseek(from, (off_t)at, SEEK_DATA);
-
-		if (data < 0)
-			return 0;
-		at = (uint64_t)data & ~(uint64_t)4095;
-		if (io_pread(from, page, sizeof(page), at, "ram", why))
-			return -1;
-		if (memcmp(page, zero, sizeof(page)) &&
-		    io_pwrite(to, page, sizeof(page), at, "ram", why))
-			return -1;
+	while ((rc = populated_extent(from, size / PAGE_SIZE_4K, end, &first, &end, why)) > 0) {
+		for (uint64_t at = first * PAGE_SIZE_4K; first < end; first++, at += sizeof(page)) {
+			if (io_pread(from, page, sizeof(page), at, "ram", why))
+				return -1;
+			if (!page_is_zero(page, sizeof(page)) &&
+			    io_pwrite(to, page, sizeof(page), at, "ram", why))
+				return -1;
+		}
 	}
-	return 0;
+	return rc;
 }
 
 static int take(const char *dir, struct fail *why)

@@ -62,6 +62,26 @@ int main(void)
 	ok(populated_next(blocks, PAGES, 0, &first, &end) && first == 0,
 	   "a page that was punched out was written: its block stays");
 
+	struct fail why;
+
+	ok(populated_extent(fd, PAGES, 0, &first, &end, &why) == 1 &&
+		   first == POPULATED_PAGES * 77 + 3 && end == first + 1,
+	   "the first extent is exactly the page that has data");
+	ok(populated_extent(fd, PAGES, first, &first, &end, &why) == 1 &&
+		   first == POPULATED_PAGES * 77 + 3 && end == first + 1,
+	   "an extent begins where one asks");
+	ok(populated_extent(fd, PAGES, end, &first, &end, &why) == 1 &&
+		   first == POPULATED_PAGES * 78 &&
+		   populated_extent(fd, PAGES, end, &first, &end, &why) == 1 &&
+		   first == PAGES - 1 && end == PAGES &&
+		   populated_extent(fd, PAGES, end, &first, &end, &why) == 0,
+	   "the walk goes from hole to hole to the region's end");
+	ok(populated_extent(fd, POPULATED_PAGES * 78, POPULATED_PAGES * 77 + 4, &first, &end,
+			    &why) == 0,
+	   "data behind the region is none of it");
+	ok(populated_extent(pair[0], 100, 0, &first, &end, &why) == -1 && why.kind == FAIL_SYSTEM,
+	   "a file that cannot tell fails the walk");
+
 	uint64_t small[2] = { 0 };
 
 	populated_look(small, pair[0], 100);

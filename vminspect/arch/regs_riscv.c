@@ -16,7 +16,8 @@ static void regs_row(const char *const *names, const uint64_t *v, unsigned i)
 
 static void regs_text(uint32_t n, const struct hart_state *s)
 {
-	printf("hart %" PRIu32 "  pc %016" PRIx64 "  %s mode, %s%s\n", n, s->pc, s->priv == HART_S ? "supervisor" : "user", riscv_hsm_name(s->hsm),
+	printf("hart %" PRIu32 "  pc %016" PRIx64 "  %s mode, %s%s\n", n, s->pc,
+	       s->priv == HART_S ? "supervisor" : "user", riscv_hsm_name(s->hsm),
 	       s->wfi ? ", waiting for an interrupt" : "");
 	for (unsigned i = 0; i < 32; i += 4)
 		regs_row(riscv_x_names, s->x, i);
@@ -25,7 +26,8 @@ static void regs_text(uint32_t n, const struct hart_state *s)
 
 		if (c->describe)
 			c->describe(c->value(s), words, sizeof(words));
-		printf("  %-10s %016" PRIx64 "%s%s\n", c->name, c->value(s), words[0] ? "  " : "", words);
+		printf("  %-10s %016" PRIx64 "%s%s\n", c->name, c->value(s), words[0] ? "  " : "",
+		       words);
 	}
 	if (s->res_valid)
 		printf("  reservation of %u bytes at 0x%" PRIx64 ", value 0x%" PRIx64 "\n",
@@ -46,7 +48,8 @@ static int regs_json_files(json_t *o, const struct hart_state *s, struct fail *w
 	if (regs_set(o, "x", x, why) || regs_set(o, "f", f, why) || regs_set(o, "csr", csr, why))
 		return -1;
 	for (unsigned i = 0; i < 32; i++)
-		if (regs_set(x, riscv_x_names[i], show_json_x64(s->x[i]), why) || regs_set(f, riscv_f_names[i], show_json_x64(s->f[i]), why))
+		if (regs_set(x, riscv_x_names[i], show_json_x64(s->x[i]), why) ||
+		    regs_set(f, riscv_f_names[i], show_json_x64(s->f[i]), why))
 			return -1;
 	for (const struct riscv_csr *c = riscv_csrs; c->name; c++) {
 		char    words[160] = "";
@@ -54,7 +57,8 @@ static int regs_json_files(json_t *o, const struct hart_state *s, struct fail *w
 
 		if (c->describe)
 			c->describe(c->value(s), words, sizeof(words));
-		if (regs_set(csr, c->name, one, why) || regs_set(one, "value", show_json_x64(c->value(s)), why) ||
+		if (regs_set(csr, c->name, one, why) ||
+		    regs_set(one, "value", show_json_x64(c->value(s)), why) ||
 		    regs_set(one, "means", json_string(words), why))
 			return -1;
 	}
@@ -67,12 +71,15 @@ static int regs_json(json_t *list, uint32_t n, const struct hart_state *s, struc
 
 	if (json_array_append_new(list, o))
 		return fail_set(why, FAIL_SYSTEM, "out of memory");
-	if (regs_set(o, "hart", json_integer(n), why) || regs_set(o, "pc", show_json_x64(s->pc), why) ||
+	if (regs_set(o, "hart", json_integer(n), why) ||
+	    regs_set(o, "pc", show_json_x64(s->pc), why) ||
 	    regs_set(o, "mode", json_string(s->priv == HART_S ? "supervisor" : "user"), why) ||
-	    regs_set(o, "hsm", json_string(riscv_hsm_name(s->hsm)), why) || regs_set(o, "wfi", json_boolean(s->wfi), why) ||
-	    regs_json_files(o, s, why))
+	    regs_set(o, "hsm", json_string(riscv_hsm_name(s->hsm)), why) ||
+	    regs_set(o, "wfi", json_boolean(s->wfi), why) || regs_json_files(o, s, why))
 		return -1;
-	res = s->res_valid ? json_pack("{s:i,s:o,s:o}", "size", s->res_size, "gpa", show_json_x64(s->res_gpa), "value", show_json_x64(s->res_value))
+	res = s->res_valid ? json_pack("{s:i,s:o,s:o}", "size", s->res_size, "gpa",
+				       show_json_x64(s->res_gpa), "value",
+				       show_json_x64(s->res_value))
 			   : json_null();
 	return regs_set(o, "reservation", res, why);
 }

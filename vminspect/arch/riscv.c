@@ -8,13 +8,17 @@
 #include <string.h>
 
 const char *const riscv_x_names[32] = {
-	"zero", "ra", "sp", "gp", "tp",  "t0",  "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5",
-	"a6",   "a7", "s2", "s3", "s4",  "s5",  "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6",
+	"zero", "ra", "sp", "gp", "tp",  "t0",  "t1", "t2",
+	"s0",   "s1", "a0", "a1", "a2",  "a3",  "a4", "a5",
+	"a6",   "a7", "s2", "s3", "s4",  "s5",  "s6", "s7",
+	"s8",   "s9", "s10", "s11", "t3", "t4", "t5", "t6",
 };
 
 const char *const riscv_f_names[32] = {
-	"ft0", "ft1", "ft2", "ft3", "ft4", "ft5", "ft6", "ft7", "fs0", "fs1", "fa0",  "fa1",  "fa2", "fa3", "fa4",  "fa5",
-	"fa6", "fa7", "fs2", "fs3", "fs4", "fs5", "fs6", "fs7", "fs8", "fs9", "fs10", "fs11", "ft8", "ft9", "ft10", "ft11",
+	"ft0", "ft1", "ft2",  "ft3",  "ft4", "ft5", "ft6",  "ft7",
+	"fs0", "fs1", "fa0",  "fa1",  "fa2", "fa3", "fa4",  "fa5",
+	"fa6", "fa7", "fs2",  "fs3",  "fs4", "fs5", "fs6",  "fs7",
+	"fs8", "fs9", "fs10", "fs11", "ft8", "ft9", "ft10", "ft11",
 };
 
 static void describe_sstatus(uint64_t v, char *out, size_t capacity)
@@ -46,12 +50,15 @@ static void describe_interrupts(uint64_t v, char *out, size_t capacity)
 static void describe_scause(uint64_t v, char *out, size_t capacity)
 {
 	/* Privileged 1.12, table 4.2. */
-	static const char *const interrupts[] = { [1] = "software interrupt", [5] = "timer interrupt", [9] = "external interrupt" };
+	static const char *const interrupts[] =
+		{ [1] = "software interrupt", [5] = "timer interrupt", [9] = "external interrupt" };
 	static const char *const exceptions[] = {
-		[0] = "instruction address misaligned", [1] = "instruction access fault", [2] = "illegal instruction", [3] = "breakpoint",
-		[4] = "load address misaligned", [5] = "load access fault", [6] = "store address misaligned", [7] = "store access fault",
-		[8] = "call from user mode", [9] = "call from supervisor mode", [12] = "instruction page fault", [13] = "load page fault",
-		[15] = "store page fault",
+		[0] = "instruction address misaligned", [1] = "instruction access fault",
+		[2] = "illegal instruction", [3] = "breakpoint", [4] = "load address misaligned",
+		[5] = "load access fault", [6] = "store address misaligned",
+		[7] = "store access fault", [8] = "call from user mode",
+		[9] = "call from supervisor mode", [12] = "instruction page fault",
+		[13] = "load page fault", [15] = "store page fault",
 	};
 	uint64_t    code = v & INT64_MAX;
 	const char *name = NULL;
@@ -68,17 +75,20 @@ static void describe_scause(uint64_t v, char *out, size_t capacity)
 
 static void describe_satp(uint64_t v, char *out, size_t capacity)
 {
-	static const char *const modes[16] = { [0] = "bare", [8] = "Sv39", [9] = "Sv48", [10] = "Sv57" };
+	static const char *const modes[16] = { [0] = "bare", [8] = "Sv39", [9] = "Sv48",
+					       [10] = "Sv57" };
 	const char              *mode      = modes[v >> 60];
 
 	show_word(out, capacity, "%s", mode ? mode : "unknown mode");
 	if (v >> 60)
-		show_word(out, capacity, "asid=%" PRIu64 " root=0x%" PRIx64, v >> 44 & 0xffff, (v & (((uint64_t)1 << 44) - 1)) << 12);
+		show_word(out, capacity, "asid=%" PRIu64 " root=0x%" PRIx64, v >> 44 & 0xffff,
+			  (v & (((uint64_t)1 << 44) - 1)) << 12);
 }
 
 static void describe_stvec(uint64_t v, char *out, size_t capacity)
 {
-	show_word(out, capacity, "%s", (v & 3) == 0 ? "direct" : (v & 3) == 1 ? "vectored" : "unknown mode");
+	show_word(out, capacity, "%s",
+		  (v & 3) == 0 ? "direct" : (v & 3) == 1 ? "vectored" : "unknown mode");
 }
 
 static void describe_scounteren(uint64_t v, char *out, size_t capacity)
@@ -106,7 +116,8 @@ static void describe_stimecmp(uint64_t v, char *out, size_t capacity)
 static void describe_fcsr(uint64_t v, char *out, size_t capacity)
 {
 	/* Unprivileged, 11.2: bits NX UF OF DZ NV, rounding mode above them. */
-	static const char *const rounding[] = { "nearest-even", "to-zero", "down", "up", "nearest-away", "reserved", "reserved", "dynamic" };
+	static const char *const rounding[] = { "nearest-even", "to-zero", "down", "up",
+						"nearest-away", "reserved", "reserved", "dynamic" };
 	static const char *const flags[]    = { "NX", "UF", "OF", "DZ", "NV" };
 
 	show_word(out, capacity, "%s", rounding[v >> 5 & 7]);
@@ -130,7 +141,8 @@ VALUE(stimecmp)
 VALUE(instret)
 #undef VALUE
 
-/* What of sip is the hart's own; timer and external follow from stimecmp and the interrupt controller. */
+/* What of sip is the hart's own; timer and external follow from stimecmp and the interrupt
+ * controller. */
 static uint64_t value_sip(const struct hart_state *s)
 {
 	return (uint64_t)s->ssip << 1;

@@ -7,7 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Names and meanings of a hart's registers. RISC-V ABIs 1.0, 1.1 and 1.2; Privileged 1.12, chapter 4; SBI 2.0, 9.1. */
+/* Names and meanings of a hart's registers. RISC-V ABIs 1.0, 1.1 and 1.2; Privileged 1.12, chapter
+ * 4; SBI 2.0, 9.1. */
 
 extern const char *const riscv_x_names[32];     /* "zero", "ra", ... */
 extern const char *const riscv_f_names[32];     /* "ft0", ... */
@@ -16,7 +17,7 @@ extern const char *const riscv_f_names[32];     /* "ft0", ... */
 struct riscv_csr {
 	const char *name;
 	uint64_t  (*value)(const struct hart_state *s);
-	/* What its bits mean, words separated by blanks; "" when they say nothing. NULL when there is nothing to say ever. */
+	/* NULL, or what its bits mean, separated by spaces; "" for nothing. */
 	void      (*describe)(uint64_t v, char *out, size_t capacity);
 };
 extern const struct riscv_csr riscv_csrs[];     /* a NULL name at the end */

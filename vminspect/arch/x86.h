@@ -9,14 +9,18 @@
 
 /* Names and meanings of an x86-64 CPU's registers. Intel SDM 3, chapters 2, 3, 11 and 17. */
 
-extern const char *const x86_gpr_names[16];          /* as struct x86_regs_state has them */
+#define X86_GPRS 16
+extern const char *const x86_gpr_names[X86_GPRS];    /* "rax" */
 extern const char *const x86_seg_names[X86_SEGS];    /* "cs" */
+
+/* The general registers in the order of their names. */
+void x86_gprs(const struct x86_regs_state *s, uint64_t out[X86_GPRS]);
 
 /* A register whose bits are flags. */
 struct x86_control {
 	const char *name;
 	uint64_t  (*value)(const struct x86_cpu_state *s);
-	/* NULL, or words separated by blanks, "" when there is nothing to say. */
+	/* NULL, or names separated by spaces, "" for none. */
 	void      (*describe)(uint64_t v, char *out, size_t capacity);
 };
 extern const struct x86_control x86_controls[];      /* a NULL name at the end */

@@ -65,8 +65,7 @@ int board_plan(struct machine *cfg, struct fail *why)
 
 	if (!ops)
 		return fail_set(why, FAIL_USAGE, "machine type %s not supported by this build",
-				(unsigned)cfg->type < MACHINE_TYPES
-				? machine_type_names[cfg->type] : "?");
+				machine_type_name(cfg->type));
 	return ops->plan(cfg, why);
 }
 

@@ -33,7 +33,7 @@ static json_t *info_accelerators(void)
 			char        text[400];
 			bool        can = (*a)->probe((enum machine_type)t, &why) == 0;
 			json_t     *one = json_pack("{s:s,s:s,s:b}", "name", (*a)->name,
-						    "machine", machine_type_names[t],
+						    "machine", machine_types[t].name,
 						    "available", (int)can);
 
 			if (can && board)

@@ -163,7 +163,7 @@ int inspect_command(struct command_call *call, struct fail *why)
 				path);
 	}
 	call->ret = json_pack("{s:s, s:s, s:o, s:o, s:o}",
-			      "machine", machine_type_names[vm->cfg.type],
+			      "machine", machine_type_name(vm->cfg.type),
 			      "accel", vm->accel->ops->name, "regions", inspect_regions(vm),
 			      "leases", sessions_json(call->server), "nodes", list);
 	return 0;

@@ -10,8 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HANDOVER_MOVED_AWAY 20     /* vmrun's exit statuses, vmrun(1) */
-#define HANDOVER_ABORTED   4      /* incoming, and never ours */
+#define HANDOVER_MOVED_AWAY VM_EXIT_MOVED
+#define HANDOVER_ABORTED    4      /* an incoming VM that never became ours */
 
 bool lease_handover_unresolved(const struct control_server *s)
 {

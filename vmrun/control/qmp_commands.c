@@ -123,7 +123,7 @@ static int command_powerdown(struct command_call *call, struct fail *why)
 	}
 	return fail_set(why, FAIL_REFUSED,
 		"system_powerdown not supported by machine %s: run poweroff in the guest, or quit",
-		machine_type_names[call->vm->cfg.type]);
+		machine_type_name(call->vm->cfg.type));
 }
 
 static int command_quit(struct command_call *call, struct fail *why)

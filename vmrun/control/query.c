@@ -181,7 +181,7 @@ int query_info(struct command_call *call, struct fail *why)
 	uuid_text(&cfg->uuid, id);
 	call->ret = json_pack("{s:s, s:I, s:s, s:s, s:s, s:i, s:I, s:o}", "name", cfg->name,
 			      "pid", (json_int_t)getpid(), "uuid", id,
-			      "machine", machine_type_names[cfg->type],
+			      "machine", machine_type_name(cfg->type),
 			      "accel", call->vm->accel->ops->name, "cpus", (int)cfg->ncpus,
 			      "memory", (json_int_t)query_ram(cfg),
 			      "control", text_json(call->server->path));

@@ -178,10 +178,10 @@ int kvm_probe(enum machine_type type, struct fail *why)
 	struct kvm_caps caps;
 	int             sys;
 
-	if (type != MACHINE_X86_64_1)
+	if (machine_types[type].cpu != MACHINE_CPU_X86_64)
 		return fail_set(why, FAIL_REFUSED,
 				"machine type %s not supported by KVM on this host",
-				machine_type_names[type]);
+				machine_type_name(type));
 	if (kvm_caps_open(&sys, &caps, why))
 		return -1;
 	close(sys);

@@ -19,10 +19,10 @@ static struct soft *soft_of(struct accel *a) { return (struct soft *)(void *)a; 
 
 static int soft_probe(enum machine_type type, struct fail *why)
 {
-	if (type != MACHINE_RISCV64_1)
+	if (machine_types[type].cpu != MACHINE_CPU_RISCV64)
 		return fail_set(why, FAIL_REFUSED,
 				"machine type %s not supported by the software CPU",
-				machine_type_names[type]);
+				machine_type_name(type));
 	return 0;
 }
 

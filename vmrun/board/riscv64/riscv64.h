@@ -7,7 +7,6 @@
 
 /* Machine type riscv64-1: addresses and interrupts as QEMU's virt has them. They never change; what
  * differs is another machine type. */
-#define RISCV64_RAM         0x80000000u
 #define RISCV64_PLIC        0x0c000000u
 #define RISCV64_UART        0x10000000u
 #define RISCV64_UART_SIZE   0x100u
@@ -21,9 +20,7 @@
 #define RISCV64_VIRTIO      0x10001000u       /* slot 0, then one every 0x1000 */
 #define RISCV64_VIRTIO_SIZE 0x1000u
 #define RISCV64_SLOTS       24u               /* 0 to 7: irq 1 to 8; 8 to 23: irq 12 to 27 */
-#define RISCV64_TIMEBASE_HZ 10000000u
 #define RISCV64_CMDLINE_MAX 1023u             /* COMMAND_LINE_SIZE of Linux, without the NUL */
-#define RISCV64_ISA         "rv64imafdc_zicntr_zicsr_zifencei_sstc"
 
 int riscv64_plan(struct machine *cfg, struct fail *why);
 /* Is its command line short enough? */

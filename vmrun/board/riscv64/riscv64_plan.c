@@ -48,6 +48,8 @@ int riscv64_append(const struct machine *cfg, struct fail *why)
 
 int riscv64_plan(struct machine *cfg, struct fail *why)
 {
+	const struct machine_type_info *type = &machine_types[cfg->type];
+
 	if (cfg->ncpus == 0 || cfg->ncpus > PLIC_HARTS_MAX)
 		return fail_set(why, FAIL_USAGE,
 				"riscv64-1: number of CPUs out of range: %u (valid: 1 to %u)",
@@ -57,12 +59,12 @@ int riscv64_plan(struct machine *cfg, struct fail *why)
 	if (riscv64_append(cfg, why))
 		return fail_prefix(why, "--");
 	if (!cfg->regions[0].gpa)
-		cfg->regions[0].gpa = RISCV64_RAM;
+		cfg->regions[0].gpa = type->ram_gpa;
 	plan_ram(&cfg->regions[0], "ram");
 	if (!cfg->cpu_model[0])
-		snprintf(cfg->cpu_model, sizeof(cfg->cpu_model), "%s", RISCV64_ISA);
+		snprintf(cfg->cpu_model, sizeof(cfg->cpu_model), "%s", type->cpu_model);
 	if (!cfg->timebase_hz)
-		cfg->timebase_hz = RISCV64_TIMEBASE_HZ;
+		cfg->timebase_hz = type->timebase_hz;
 	if (plan_fixed(cfg, fixed, sizeof(fixed) / sizeof(fixed[0]), why) || plan_console(cfg, why))
 		return -1;
 	return riscv64_slots(cfg, why);

@@ -8,15 +8,16 @@
 
 static int x86_64_check_regions(const struct machine *cfg, struct fail *why)
 {
-	const struct machine_region *low = machine_region_find(cfg, 0);
+	const struct machine_type_info *type = &machine_types[cfg->type];
+	const struct machine_region    *low  = machine_region_find(cfg, 0);
 
-	if (!low || low != &cfg->regions[0] || low->kind != REGION_RAM || low->gpa != 0 ||
-	    low->size < X86_64_RAM_MIN || low->size > X86_64_LOW_MAX)
+	if (!low || low != &cfg->regions[0] || low->kind != REGION_RAM ||
+	    low->gpa != type->ram_gpa || low->size < type->ram_min || low->size > type->ram_low_max)
 		return fail_set(why, FAIL_CORRUPT,
-			"x86-64-1: invalid region 0 (valid: RAM at address 0, %u MiB to 3 GiB)",
-			X86_64_RAM_MIN >> 20);
+			"x86-64-1: invalid region 0 (valid: RAM at address 0, %" PRIu64
+			" MiB to 3 GiB)", type->ram_min >> 20);
 	for (uint32_t i = 1; i < cfg->nregions; i++)
-		if (cfg->regions[i].kind != REGION_DISK && cfg->regions[i].gpa < X86_64_HIGH)
+		if (cfg->regions[i].kind != REGION_DISK && cfg->regions[i].gpa < type->ram_high_gpa)
 			return fail_set(why, FAIL_CORRUPT,
 					"x86-64-1: region %s: invalid address 0x%" PRIx64
 					", below 4 GiB", cfg->regions[i].name, cfg->regions[i].gpa);
@@ -24,13 +25,14 @@ static int x86_64_check_regions(const struct machine *cfg, struct fail *why)
 }
 
 /* A window, which wraps around nowhere: ports, or below 4 GiB beside the interrupt controllers. */
-static bool x86_64_window(const struct machine_device *d)
+static bool x86_64_window(const struct machine *cfg, const struct machine_device *d)
 {
 	uint64_t end = d->gpa + d->size;
 
 	if (d->gpa >= MACHINE_IO)
 		return end <= MACHINE_IO + 0x10000;
-	return end <= X86_64_HIGH && (end <= X86_64_IOAPIC || d->gpa >= X86_64_IOAPIC + 0x1000) &&
+	return end <= machine_types[cfg->type].ram_high_gpa &&
+	       (end <= X86_64_IOAPIC || d->gpa >= X86_64_IOAPIC + 0x1000) &&
 	       (end <= X86_64_LAPIC || d->gpa >= X86_64_LAPIC + 0x1000);
 }
 
@@ -45,7 +47,7 @@ static int x86_64_check(const struct machine *cfg, struct fail *why)
 	for (uint32_t i = 0; i < cfg->ndevices; i++) {
 		const struct machine_device *d = &cfg->devices[i];
 
-		if (!x86_64_window(d))
+		if (!x86_64_window(cfg, d))
 			return fail_set(why, FAIL_CORRUPT,
 					"device %s: invalid address for x86-64-1: 0x%" PRIx64,
 					d->type, d->gpa);

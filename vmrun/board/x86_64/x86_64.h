@@ -11,11 +11,7 @@
  * controllers and timer (IOAPIC, LAPICs, PICs, PIT) are the accelerator's. Interrupts are pins of
  * the IOAPIC; below 16 also of the PICs. */
 
-/* RAM is region 0 at 0, of 3 GiB at most; the rest is region 1 at 4 GiB. Devices are between
- * them. */
-#define X86_64_LOW_MAX   0xc0000000u
-#define X86_64_HIGH      0x100000000u
-#define X86_64_RAM_MIN   (4u << 20)
+/* RAM is as format/tree/machine_type.c says; between its regions 0 and 1 lie the devices. */
 #define X86_64_IOAPIC    0xfec00000u
 #define X86_64_LAPIC     0xfee00000u
 #define X86_64_CPUS_MAX  LIMIT_CPUS_X86           /* APIC ids of 8 bits would be enough for 255 */

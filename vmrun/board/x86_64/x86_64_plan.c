@@ -30,24 +30,29 @@ static const struct machine_device fixed[] = {
 /* All of it in region 0, as asked for: what is above 3 GiB goes behind the devices. */
 static int x86_64_ram(struct machine *cfg, struct fail *why)
 {
-	struct machine_region *low = &cfg->regions[0], *high = &cfg->regions[1];
+	const struct machine_type_info *type = &machine_types[cfg->type];
+	struct machine_region          *low = &cfg->regions[0], *high = &cfg->regions[1];
 
 	plan_ram(low, "ram");
-	if (low->size < X86_64_RAM_MIN)
+	if (low->size < type->ram_min)
 		return fail_set(why, FAIL_USAGE,
 				"x86-64-1: %" PRIu64
-				" KiB of RAM, at least %u MiB required; increase --memory",
-				low->size >> 10, X86_64_RAM_MIN >> 20);
-	if (low->size <= X86_64_LOW_MAX)
+				" KiB of RAM, at least %" PRIu64 " MiB required; increase --memory",
+				low->size >> 10, type->ram_min >> 20);
+	if (low->size <= type->ram_low_max)
 		return 0;
 	if (cfg->nregions != 1)
 		return fail_set(why, FAIL_USAGE,
 				"x86-64-1: duplicate region 1, used for RAM above 3 GiB");
-	*high = (struct machine_region){ .id = 1, .kind = REGION_RAM, .gpa = X86_64_HIGH,
-					 .size = low->size - X86_64_LOW_MAX,
-					 .page_size = low->page_size };
+	*high = (struct machine_region){
+		.id        = 1,
+		.kind      = REGION_RAM,
+		.gpa       = type->ram_high_gpa,
+		.size      = low->size - type->ram_low_max,
+		.page_size = low->page_size,
+	};
 	plan_ram(high, "ram-high");
-	low->size     = X86_64_LOW_MAX;
+	low->size     = type->ram_low_max;
 	cfg->nregions = 2;
 	return 0;
 }

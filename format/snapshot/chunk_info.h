@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef FORMAT_SNAPSHOT_CHUNK_INFO_H
+#define FORMAT_SNAPSHOT_CHUNK_INFO_H
+
+#include "format/snapshot/snapshot.h"
+
+/* The table of chunk types, as the readers and the writer use it. Its rows are in chunk_list.h. */
+
+/* How far a snapshot has come: the last chunk that decides what may follow (docs/format.md 1). */
+enum chunk_phase {
+	AFTER_HEADER     = 1 << 0,
+	AFTER_CONFIG     = 1 << 1,      /* the body: pages, images, ends of rounds */
+	AFTER_STATE      = 1 << 2,
+	AFTER_WORKINGSET = 1 << 3,
+	AFTER_INDEX      = 1 << 4,
+	AFTER_END        = 1 << 5,
+};
+
+struct snap_stream;
+struct snap_image;
+
+/* How a reader checks a payload whose header and order have been checked. Of a stream its hash has
+ * been, too, and it is in s->payload; a walk over a file reads, and checks by a hash, what it needs
+ * of it. */
+typedef int chunk_stream_fn(struct snap_stream *s, const struct chunk *c, uint64_t at,
+			    struct fail *why);
+typedef int chunk_walk_fn(struct snap_image *s, const struct chunk *c, uint64_t at,
+			  struct fail *why);
+
+struct chunk_info {
+	uint16_t         type;
+	const char      *name;        /* in messages: "round-end" */
+	bool             required;    /* the flag that a writer sets */
+	bool             moves;       /* may be sent in a move */
+	bool             regional;    /* region and encoding may be other than 0 */
+	unsigned         after;       /* phases in which it may come; 0: not in a snapshot */
+	enum chunk_phase phase;       /* the phase that it begins, 0: the same goes on */
+	chunk_stream_fn *stream;
+	chunk_walk_fn   *walk;
+};
+
+/* The functions that the rows name: stream_chunks.c, file_walk.c. */
+#define CHUNK_READERS(constant, number, stream_reader, walk_reader, ...) \
+	chunk_stream_fn stream_reader;                                   \
+	chunk_walk_fn   walk_reader;
+CHUNK_LIST(CHUNK_READERS)
+#undef CHUNK_READERS
+
+/* NULL for a type that this build does not know. */
+const struct chunk_info *chunk_info_find(uint16_t type);
+
+/* Checks a chunk's header in this phase. FAIL_VERSION: it is required, and has no meaning in a
+ * snapshot; FAIL_CORRUPT: out of order, or with a region or an encoding that it must not have. One
+ * that is unknown and not required may come wherever pages may. */
+int chunk_check(const struct chunk *c, enum chunk_phase phase, uint64_t at, struct fail *why);
+/* The phase behind a chunk of this type. */
+enum chunk_phase chunk_phase_after(uint16_t type, enum chunk_phase phase);
+
+/* FAIL_CORRUPT: the order. */
+int chunk_unexpected(const struct chunk *c, uint64_t at, struct fail *why);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+#include "format/snapshot/chunk_info.h"
+
+#define CHUNK_ROW(constant, number, stream_reader, walk_reader, ...) \
+	{ .type = (number), .stream = stream_reader, .walk = walk_reader, __VA_ARGS__ },
+static const struct chunk_info chunk_table[] = { CHUNK_LIST(CHUNK_ROW) };
+#undef CHUNK_ROW
+
+const struct chunk_info *chunk_info_find(uint16_t type)
+{
+	for (size_t i = 0; i < sizeof(chunk_table) / sizeof(chunk_table[0]); i++)
+		if (chunk_table[i].type == type)
+			return &chunk_table[i];
+	return NULL;
+}
+
+const char *chunk_type_name(uint16_t type)
+{
+	const struct chunk_info *info = chunk_info_find(type);
+
+	return info ? info->name : "unknown";
+}
+
+uint16_t chunk_type_flags(uint16_t type)
+{
+	const struct chunk_info *info = chunk_info_find(type);
+
+	return info && info->required ? CHUNK_REQUIRED : 0;
+}
+
+bool chunk_type_moves(uint16_t type)
+{
+	const struct chunk_info *info = chunk_info_find(type);
+
+	return info && info->moves;
+}
+
+int chunk_unexpected(const struct chunk *c, uint64_t at, struct fail *why)
+{
+	return fail_at(why, FAIL_CORRUPT, at, "%s chunk: unexpected at this point",
+		       chunk_type_name(c->type));
+}
+
+int chunk_check(const struct chunk *c, enum chunk_phase phase, uint64_t at, struct fail *why)
+{
+	const struct chunk_info *info = chunk_info_find(c->type);
+
+	/* A type that only moves have, or that is reserved, is as good as unknown here. */
+	if (!info || !info->after) {
+		if (c->flags & CHUNK_REQUIRED)
+			return fail_at(why, FAIL_VERSION, at,
+				       "unsupported required chunk: %s (type %u)",
+				       chunk_type_name(c->type), c->type);
+		return phase == AFTER_CONFIG ? 0 : chunk_unexpected(c, at, why);
+	}
+	if (!info->regional && (c->region || c->encoding))
+		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: region or encoding not zero",
+			       info->name);
+	return info->after & phase ? 0 : chunk_unexpected(c, at, why);
+}
+
+enum chunk_phase chunk_phase_after(uint16_t type, enum chunk_phase phase)
+{
+	const struct chunk_info *info = chunk_info_find(type);
+
+	return info && info->phase ? info->phase : phase;
+}
