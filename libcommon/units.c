@@ -49,7 +49,8 @@ bool units_size(uint64_t *out, const char *text)
 bool units_duration(uint64_t *out_ns, const char *text)
 {
 	static const struct { const char *name; uint64_t ns; } table[] = {
-		{ "us", 1000 }, { "ms", 1000000 }, { "s", 1000000000 }, { "m", 60000000000 }, { "h", 3600000000000 },
+		{ "ns", 1 }, { "us", 1000 }, { "ms", 1000000 }, { "s", 1000000000 },
+		{ "m", 60000000000 }, { "h", 3600000000000 },
 	};
 	uint64_t    n;
 	const char *end = units_digits(&n, text);

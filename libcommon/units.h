@@ -11,7 +11,7 @@
 
 bool units_number(uint64_t *out, const char *text, uint64_t min, uint64_t max);     /* decimal */
 bool units_size(uint64_t *out, const char *text);           /* "4096", "256M", "1G": K, M, G, T are powers of 1024 */
-bool units_duration(uint64_t *out_ns, const char *text);    /* "50ms", "2s", "500us", "10m", "1h"; "0" */
+bool units_duration(uint64_t *out_ns, const char *text);    /* "50ms", "2s", "500us", "100ns", "10m", "1h"; "0" */
 
 #define UNITS_TEXT 24
 const char *units_bytes(uint64_t bytes, char out[UNITS_TEXT]);         /* "16.0 MiB" */
