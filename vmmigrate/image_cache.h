@@ -10,7 +10,6 @@
  * folder, mode 0400. Bounded: the ones that were used longest ago go. SHA-256 and not the tree's XXH3, since whoever moves a VM
  * here must not be able to plant another VM's kernel. */
 
-#define IMAGE_CACHE_BYTES  ((uint64_t)1 << 30)      /* unless told otherwise */
 #define IMAGE_SHA256_BYTES 32u
 
 /* The SHA-256 of the first len bytes of fd. */

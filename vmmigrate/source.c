@@ -197,7 +197,7 @@ static int source_precopy(struct source *s, struct fail *why)
 {
 	struct precopy_sink    sink;
 	struct precopy_options po = {
-		.max_downtime_ns = s->o->max_downtime_ns, .max_rounds = (uint32_t)s->o->max_rounds, .pause_by_sink = true,
+		.max_downtime_ns = s->o->max_downtime_ns, .max_rounds = s->o->max_rounds, .pause_by_sink = true,
 		.pause_deadline_ms = (unsigned)(s->o->pause_deadline_ns / 1000000), .progress = &progress_ops, .progress_arg = s->progress,
 		.silence_ns = WIRE_IDLE_NS / 3,
 	};
