@@ -6,6 +6,7 @@
 #include "libcommon/uuid.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 
 /* The VM as seen from outside: its control socket (QMP), its leases, its record of who owns it (docs/control.md). */
 
@@ -35,8 +36,8 @@ void control_server_event(struct vm *vm, const char *name, json_t *data);
  * names move, peer and what settles it. For --incoming it is not asked: the READY verb compares generations. */
 int records_may_start(const struct uuid *vm, const char *name, struct fail *why);
 
-/* Commands of vmrun, argv[0] is "list" or "ctl"; they print, and return the exit status. */
-int list_main(int argc, char **argv);
-int ctl_main(int argc, char **argv);
+/* Commands of vmrun: they print, and return the exit status. Operands of ctl: VM COMMAND [key=value]... */
+int list_main(bool json);
+int ctl_main(int noperands, char **operands);
 
 #endif
