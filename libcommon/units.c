@@ -52,6 +52,7 @@ bool units_size(uint64_t *out, const char *text)
 bool units_duration(uint64_t *out_ns, const char *text)
 {
 	static const struct { const char *name; uint64_t ns; } table[] = {
+		{ "ns", 1 },
 		{ "us", 1000 },
 		{ "ms", 1000000 },
 		{ "s", 1000000000 },

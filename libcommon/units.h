@@ -13,7 +13,7 @@
 bool units_number(uint64_t *out, const char *text, uint64_t min, uint64_t max);
 /* "4096", "256M", "1G": K, M, G, T are powers of 1024. */
 bool units_size(uint64_t *out, const char *text);
-/* "50ms", "2s", "500us", "10m", "1h"; "0". */
+/* "50ms", "2s", "500us", "100ns", "10m", "1h"; "0". */
 bool units_duration(uint64_t *out_ns, const char *text);
 
 #define UNITS_TEXT 24

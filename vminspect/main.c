@@ -6,16 +6,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-const struct command commands[] = {
-	{ .name = "info",   .run = info_run,   .operands = "[FILE]", .help = "machine, devices, memory, host resources, digests" },
-	{ .name = "tree",   .run = tree_run,   .operands = "[--config] [--dtb OUT [--force]] [FILE]", .takes = TAKES_CONFIG | TAKES_DTB,
-	  .help = "the VM tree, configuration and state" },
-	{ .name = "regs",   .run = regs_run,   .operands = "[FILE]", .help = "registers of every CPU" },
-	{ .name = "mem",    .run = mem_run,    .operands = "[--raw] GPA [LEN] [FILE]", .takes = TAKES_RAW | TAKES_RANGE,
-	  .help = "guest memory at GPA (default LEN: 256 bytes)" },
-	{ .name = "verify", .run = verify_run, .operands = "[FILE]",
-	  .help = "check structure, checksums and digests" },
-	{ .name = NULL },
+static int (*const main_commands[COMMANDS])(const struct args *a, struct fail *why) = {
+	[COMMAND_INFO] = info_run, [COMMAND_TREE] = tree_run, [COMMAND_REGS] = regs_run,
+	[COMMAND_MEM] = mem_run, [COMMAND_VERIFY] = verify_run,
 };
 
 /* What was closed would be opened as something else, and written to. Standard output can't be written then. */
@@ -29,15 +22,13 @@ static int main_standard_files(struct fail *why)
 
 int main(int argc, char **argv)
 {
-	struct args           a   = { .file = NULL };
-	struct fail           why = { 0 };
-	const struct command *c;
-	int                   rc;
+	struct args a   = { .file = NULL };
+	struct fail why = { 0 };
+	int         rc;
 
 	if (main_standard_files(&why))
 		return fail_report("vminspect", &why);
-	c  = options_parse(&a, argc, argv);
-	rc = c->run(&a, &why);
+	rc = main_commands[options_parse(&a, argc, argv)](&a, &why);
 	/* What was found before a failure is printed before its message. */
 	if ((fflush(stdout) || ferror(stdout)) && rc == 0)
 		rc = fail_sys(&why, "standard output");

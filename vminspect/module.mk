@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # vminspect: looks into snapshots, offline. Links nothing of vmrun.
-#   main           the table of commands
-#   options        the command line; operands
+#   main           which command runs
+#   options        the table of options and commands; operands
 #   source         a file or a pipe, and what it is when it is no snapshot
 #   open_snapshot  all that the commands ask of a snapshot, from a file by its index or from a pipe
 #                  in one pass

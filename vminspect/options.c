@@ -1,58 +1,47 @@
 /* SPDX-License-Identifier: MIT */
 #include "vminspect/options.h"
 
+#include "libcommon/option.h"
 #include "libcommon/publish.h"
 #include "libcommon/units.h"
-#include "libcommon/version.h"
 
-#include <err.h>
 #include <errno.h>
-#include <getopt.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPT_JSON = 256, OPT_CONFIG, OPT_DTB, OPT_FORCE, OPT_RAW, OPT_VERSION };
-
-static const struct option longs[] = {
-	{ "json",    no_argument,       NULL, OPT_JSON    },
-	{ "config",  no_argument,       NULL, OPT_CONFIG  },
-	{ "dtb",     required_argument, NULL, OPT_DTB     },
-	{ "force",   no_argument,       NULL, OPT_FORCE   },
-	{ "raw",     no_argument,       NULL, OPT_RAW     },
-	{ "help",    no_argument,       NULL, 'h'         },
-	{ "version", no_argument,       NULL, OPT_VERSION },
-	{ NULL, 0, NULL, 0 },
+static const struct option_row options_rows[] = {
+	OPT_GROUP("Options"),
+	{ OPT_FLAG(struct args, json), .name = "json", .excludes = "raw dtb",
+	  .help = "print one JSON object" },
+	OPT_GROUP("Options of tree"),
+	{ OPT_FLAG(struct args, config), .name = "config", .commands = 1u << COMMAND_TREE,
+	  .help = "the tree before the first page was saved, without state" },
+	{ OPT_STRING(struct args, dtb, 0, UINT64_MAX), .name = "dtb", .arg = "OUT",
+	  .commands = 1u << COMMAND_TREE,
+	  .help = "write the tree to OUT as a flattened device tree" },
+	{ OPT_FLAG(struct args, force), .name = "force", .commands = 1u << COMMAND_TREE,
+	  .help = "overwrite OUT if it exists" },
+	OPT_GROUP("Options of mem"),
+	{ OPT_FLAG(struct args, raw), .name = "raw", .commands = 1u << COMMAND_MEM,
+	  .help = "write the bytes themselves" },
+	OPT_END
 };
 
-static void options_usage(int status)
-{
-	FILE *out = status ? stderr : stdout;
+static const struct option_command options_commands[] = {
+	[COMMAND_INFO]   = { "info", "[FILE]",
+			     "machine, devices, memory, host resources, digests" },
+	[COMMAND_TREE]   = { "tree", "[FILE]", "the VM tree, configuration and state" },
+	[COMMAND_REGS]   = { "regs", "[FILE]", "registers of every CPU" },
+	[COMMAND_MEM]    = { "mem", "GPA [LEN] [FILE]",
+			     "guest memory at GPA (default LEN: 256 bytes)" },
+	[COMMAND_VERIFY] = { "verify", "[FILE]", "check structure, checksums and digests" },
+	{ NULL, NULL, NULL },
+};
 
-	fputs("usage: vminspect COMMAND [--json] [FILE]\n"
-	      "Inspects the snapshot FILE, or standard input.\n", out);
-	for (const struct command *c = commands; c->name; c++)
-		fprintf(out, "  %-6s %-32s %s\n", c->name, c->operands, c->help);
-	fputs("  --help, --version\n", out);
-	exit(status);
-}
-
-static void options_takes(const struct command *c, unsigned what, const char *name)
-{
-	if (c->takes & what)
-		return;
-	warnx("%s: --%s not supported by this command", c->name, name);
-	options_usage(2);
-}
-
-static const char *options_name(int opt)
-{
-	const struct option *o = longs;
-
-	while (o->name && o->val != opt)
-		o++;
-	return o->name;
-}
+static const struct option_table options_table = {
+	.tool = "vminspect", .usage = "COMMAND [--json] [FILE]", .commands = options_commands,
+	.rows = options_rows, .about = "Inspects the snapshot FILE, or standard input.",
+};
 
 /* A guest address: decimal, or hexadecimal with 0x. */
 static bool options_number(uint64_t *out, const char *text)
@@ -72,88 +61,51 @@ static bool options_number(uint64_t *out, const char *text)
 	return true;
 }
 
-/* GPA [LEN]; a word that is no length is the file. Returns how many operands it took. */
-static int options_range(struct args *a, int n, char **operands)
+/* GPA [LEN]; a word that is no length is the file. *taken: how many operands they were. */
+static int options_range(struct args *a, const struct option_parsed *p, int *taken,
+			 struct fail *why)
 {
 	a->len = 256;
-	if (n < 1) {
-		warnx("mem: missing GPA operand");
-		options_usage(2);
-	}
-	if (!options_number(&a->gpa, operands[0])) {
-		warnx("mem: invalid address '%s' (for example 0x80000000)", operands[0]);
-		options_usage(2);
-	}
-	if (n < 2 || (!options_number(&a->len, operands[1]) && !units_size(&a->len, operands[1])))
-		return 1;
-	if (a->len == 0) {
-		warnx("mem: invalid length 0");
-		options_usage(2);
-	}
-	return 2;
+	*taken = 1;
+	if (!options_number(&a->gpa, p->operands[0]))
+		return fail_set(why, FAIL_USAGE,
+				"mem: invalid address '%.80s' (for example 0x80000000)",
+				p->operands[0]);
+	if (p->noperands < 2)
+		return 0;
+	if (!options_number(&a->len, p->operands[1]) && !units_size(&a->len, p->operands[1]))
+		return 0;
+	*taken = 2;
+	return a->len ? 0 : fail_set(why, FAIL_USAGE, "mem: invalid length 0");
 }
 
-static const struct command *options_command(const char *word)
+static int options_operands(struct args *a, const struct option_parsed *p, struct fail *why)
 {
-	for (const struct command *c = commands; c->name; c++)
-		if (strcmp(c->name, word) == 0)
-			return c;
-	warnx("unsupported command '%s'", word);
-	options_usage(2);
-	return NULL;
+	int n = 0;
+
+	if (p->command == COMMAND_MEM && options_range(a, p, &n, why))
+		return -1;
+	if (n < p->noperands)
+		a->file = p->operands[n++];
+	if (n < p->noperands)
+		return fail_set(why, FAIL_USAGE, "%s: unexpected operand '%.80s'",
+				options_commands[p->command].name, p->operands[n]);
+	if (a->force && (!a->dtb || publish_standard(a->dtb)))
+		return fail_set(why, FAIL_USAGE, "--force requires --dtb FILE");
+	return 0;
 }
 
-const struct command *options_parse(struct args *a, int argc, char **argv)
+enum command options_parse(struct args *a, int argc, char **argv)
 {
-	const struct command *command = NULL;
+	struct option_parsed p;
+	struct fail          why;
 
-	/* The first operand is the command; '+' stops there, so that its options are judged knowing it. */
-	for (int c; (c = getopt_long(argc, argv, "+h", longs, NULL)) != -1;)
-		switch (c) {
-		case OPT_JSON:    a->json = true; break;
-		case 'h':         options_usage(0); break;
-		case OPT_VERSION: printf("vminspect %s\n", VMFERRY_VERSION); exit(0);
-		case OPT_CONFIG:
-		case OPT_DTB:
-		case OPT_FORCE:
-		case OPT_RAW:
-			warnx("--%s must follow its command", options_name(c));
-			/* fall through */
-		default:          options_usage(2);
-		}
-	if (optind == argc)
-		options_usage(2);
-	command = options_command(argv[optind]);
-	argc -= optind;
-	argv += optind;
-	optind = 0;      /* glibc: begin anew */
-	argv[0] = (char *)"vminspect";
-	for (int c; (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;)
-		switch (c) {
-		case OPT_JSON:    a->json = true; break;
-		case OPT_CONFIG:  options_takes(command, TAKES_CONFIG, "config"); a->config = true; break;
-		case OPT_DTB:     options_takes(command, TAKES_DTB, "dtb"); a->dtb = optarg; break;
-		case OPT_FORCE:   options_takes(command, TAKES_DTB, "force"); a->force = true; break;
-		case OPT_RAW:     options_takes(command, TAKES_RAW, "raw"); a->raw = true; break;
-		case 'h':         options_usage(0); break;
-		case OPT_VERSION: printf("vminspect %s\n", VMFERRY_VERSION); exit(0);
-		default:          options_usage(2);
-		}
-	if (command->takes & TAKES_RANGE)
-		optind += options_range(a, argc - optind, argv + optind);
-	if (optind < argc)
-		a->file = argv[optind++];
-	if (optind < argc) {
-		warnx("%s: unexpected operand '%s'", command->name, argv[optind]);
-		options_usage(2);
-	}
-	if (a->force && (!a->dtb || publish_standard(a->dtb))) {
-		warnx("--force requires --dtb FILE");
-		options_usage(2);
-	}
-	if (a->json && (a->raw || a->dtb)) {
-		warnx("--json and --%s are mutually exclusive", a->raw ? "raw" : "dtb");
-		options_usage(2);
-	}
-	return command;
+	if (argc < 2)
+		option_refuse(&options_table, NULL);
+	if (option_parse(&options_table, a, argc, argv, &p, &why))
+		option_refuse(&options_table, &why);
+	option_act(&options_table, &p);
+	if (options_operands(a, &p, &why))
+		option_refuse(&options_table, &why);
+	return (enum command)p.command;
 }

@@ -17,21 +17,14 @@ struct args {
 	uint64_t    gpa, len;         /* mem */
 };
 
-enum { TAKES_CONFIG = 1, TAKES_DTB = 2, TAKES_RAW = 4, TAKES_RANGE = 8 };
+enum command { COMMAND_INFO, COMMAND_TREE, COMMAND_REGS, COMMAND_MEM, COMMAND_VERIFY, COMMANDS };
 
-struct command {
-	const char *name;
-	unsigned    takes;            /* options and operands beyond --json and the file */
-	const char *operands, *help;
-	/* Prints to stdout. A failure is *why; what is printed before it stands. */
-	int       (*run)(const struct args *a, struct fail *why);
-};
+/* Fills a from the command line. Exits by itself: 0 after --help and the like, 2 when it is
+ * wrong. */
+enum command options_parse(struct args *a, int argc, char **argv);
 
-extern const struct command commands[];     /* main.c; a NULL name at the end */
-
-/* Prints usage, help or version by itself and exits. */
-const struct command *options_parse(struct args *a, int argc, char **argv);
-
+/* The commands, each in the file of its name: print to stdout. A failure is *why; what is printed
+ * before it stands. */
 int info_run(const struct args *a, struct fail *why);
 int tree_run(const struct args *a, struct fail *why);
 int regs_run(const struct args *a, struct fail *why);

@@ -11,7 +11,6 @@
  * removed. SHA-256 and not the tree's XXH3-128, because whoever moves a VM here must not be able
  * to make a file that another VM then takes for its kernel. */
 
-#define IMAGE_CACHE_BYTES  ((uint64_t)1 << 30)      /* --image-cache's default */
 #define IMAGE_SHA256_BYTES 32u
 
 /* The SHA-256 of the first len bytes of fd. */

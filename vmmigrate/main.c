@@ -75,7 +75,8 @@ static int move_main(const struct options *o)
 	rc = source_move(o, stop_fd, &progress, &r, &why);
 	progress_clear(&progress);
 	if (rc == 0) {
-		move_report(o, &r);
+		if (!o->quiet)
+			move_report(o, &r);
 		if (r.note[0])
 			fprintf(stderr, "vmmigrate: %s: %s\n", r.name, r.note);
 		if (r.alive)

@@ -34,8 +34,9 @@ int resume_released(const struct options *o, const struct move_record *r, int st
 	}
 	if (source_handover_run(&h, why))
 		return -1;
-	printf("%s: %s at %s; record state here: moved\n", r->name,
-	       h.alive ? "running" : "no longer running", r->peer);
+	if (!o->quiet)
+		printf("%s: %s at %s; record state here: moved\n", r->name,
+		       h.alive ? "running" : "no longer running", r->peer);
 	if (h.note[0])
 		printf("%s: %s\n", r->name, h.note);
 	return 0;

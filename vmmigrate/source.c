@@ -153,11 +153,9 @@ static int source_precopy(struct source *s, struct fail *why)
 {
 	const struct precopy_options po = {
 		.max_downtime_ns   = s->o->max_downtime_ns,
-		.max_rounds        = (uint32_t)s->o->max_rounds,
+		.max_rounds        = s->o->max_rounds,
 		.pause_by_sink     = true,
-		/* 0 would be no deadline at all */
-		.pause_deadline_ms = s->o->pause_deadline_ns < 1000000 ?
-				     1 : (unsigned)(s->o->pause_deadline_ns / 1000000),
+		.pause_deadline_ms = (unsigned)(s->o->pause_deadline_ns / 1000000),
 		.progress          = &progress_ops,
 		.progress_arg      = s->progress,
 		/* the target takes a source that is silent for WIRE_IDLE_NS for lost */

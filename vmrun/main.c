@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "libcommon/version.h"
 #include "vmrun/host/chardev.h"
 #include "vmrun/commands/commands.h"
 #include "vmrun/control/control.h"
@@ -9,32 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-static const struct main_command {
-	const char *word;
-	int       (*run)(int argc, char **argv);
-	const char *operands, *does;
-} main_commands[] = {
-	{ "list",     list_main,     "[--json]",
-	  "list running VMs"                        },
-	{ "ctl",      ctl_main,      "VM COMMAND [key=value]...",
-	  "run a command, or: VM wait EVENT"        },
-	{ "info",     info_main,     "[--json]",
-	  "show accelerators, capabilities, limits" },
-	{ "selftest", selftest_main, "[ACCELERATOR]",
-	  "test each accelerator"                   },
-};
-#define MAIN_COMMANDS (sizeof(main_commands) / sizeof(main_commands[0]))
-
-static void main_help(void)
-{
-	fputs(options_usage, stdout);
-	for (size_t i = 0; i < MAIN_COMMANDS; i++)
-		printf("       vmrun %-8s %-26s %s\n", main_commands[i].word,
-		       main_commands[i].operands, main_commands[i].does);
-}
 
 /* Restores a terminal that was made raw, whatever ends us. */
 static void main_fatal(int signal_number)
@@ -122,6 +96,25 @@ static int main_vm(const struct options *o)
 	return rc < 0 ? status : rc;
 }
 
+static int main_run(const struct options *o)
+{
+	switch (o->mode) {
+	case MODE_LIST:
+		return list_main(o->json);
+	case MODE_CTL:
+		return ctl_main(o->noperands, o->operands);
+	case MODE_INFO:
+		return info_main(o->json);
+	case MODE_SELFTEST:
+		return selftest_main(o->operands[0]);
+	case MODE_BOOT:
+	case MODE_RESTORE:
+	case MODE_INCOMING:
+		break;
+	}
+	return main_vm(o);
+}
+
 int main(int argc, char **argv)
 {
 	struct options *o;
@@ -129,23 +122,14 @@ int main(int argc, char **argv)
 
 	if (main_prepare(&why))
 		return fail_report("vmrun", &why);
-	for (size_t i = 0; argc > 1 && i < MAIN_COMMANDS; i++)
-		if (!strcmp(argv[1], main_commands[i].word))
-			return main_commands[i].run(argc - 1, argv + 1);
 
 	o = calloc(1, sizeof(*o));
 	if (!o) {
 		fail_sys(&why, "options");
 		return fail_report("vmrun", &why);
 	}
-	int rc = options_parse(o, argc, argv, &why) ? fail_report("vmrun", &why) : 0;
+	int rc = options_parse(o, argc, argv, &why) ? fail_report("vmrun", &why) : main_run(o);
 
-	if (rc == 0 && o->mode == MODE_HELP)
-		main_help();
-	else if (rc == 0 && o->mode == MODE_VERSION)
-		printf("vmrun (vmferry) %s\n", VMFERRY_VERSION);
-	else if (rc == 0)
-		rc = main_vm(o);
 	free(o);
 	return rc;
 }

@@ -10,7 +10,10 @@
 
 /* The command line, checked, before anything is opened. Strings point into argv. */
 
-enum options_mode { MODE_BOOT, MODE_RESTORE, MODE_INCOMING, MODE_HELP, MODE_VERSION };
+enum options_mode {
+	MODE_BOOT, MODE_RESTORE, MODE_INCOMING,                /* run a VM */
+	MODE_LIST, MODE_CTL, MODE_INFO, MODE_SELFTEST,         /* vmrun/commands */
+};
 
 struct options_disk {
 	char        name[VM_NAME_MAX + 1];
@@ -25,23 +28,24 @@ struct options {
 	const char         *name;               /* NULL where not given, like all that follow */
 	const char         *kernel, *initrd, *append, *serial, *virtio_console, *control;
 	const char         *accel;              /* "auto", "soft", "kvm" */
-	const char         *cpu;                /* CPU model and features, checked by the accelerator */
+	const char         *cpu;                /* model and features, of the accelerator */
 	bool                force_tsc;
 	const char         *token;              /* of an incoming VM's starter */
-	bool                overcommit;         /* memory from outside may be larger than the host's */
+	bool                overcommit;         /* more memory than the host's is accepted */
 	struct uuid         uuid;               /* nil when not given */
-	uint64_t            memory;             /* bytes, 0 when not given */
-	uint32_t            cpus;               /* 0 when not given */
+	uint64_t            memory;             /* bytes */
+	uint32_t            cpus;
 	uint32_t            ndisks;
 	struct options_disk disks[LIMIT_HOSTS];
 	bool                rng, paused, cont, trust_paths, disk_changed_ok;
 	int                 on_reboot;          /* enum reboot_policy, -1 when not given */
 	enum clock_policy   clock;
+	bool                json;               /* list, info */
+	int                 noperands;          /* ctl, selftest */
+	char              **operands;
 };
 
-/* FAIL_USAGE names what is wrong. */
+/* FAIL_USAGE names what is wrong. Exits by itself with 0 after --help and the like. */
 int options_parse(struct options *o, int argc, char **argv, struct fail *why);
-
-extern const char options_usage[];      /* lines of --help */
 
 #endif

@@ -93,13 +93,13 @@ static int setup_machine(struct machine *m, const struct options *o, struct fail
 	*m = (struct machine){
 		.type      = setup_type(o->kernel),
 		.uuid      = o->uuid,
-		.ncpus     = o->cpus ? o->cpus : 1,
+		.ncpus     = o->cpus,
 		.on_reboot = o->on_reboot < 0 ? REBOOT_RESET : (enum reboot_policy)o->on_reboot,
 		.nregions  = 1,
 	};
 	m->regions[0] = (struct machine_region){ .id = 0, .kind = REGION_RAM, .name = "ram",
 						 .page_size = GUEST_PAGE,
-						 .size = o->memory ? o->memory : MEMORY_DEFAULT };
+						 .size = o->memory };
 	snprintf(m->name, sizeof(m->name), "%s", o->name ? o->name : "vm");
 	snprintf(m->append, sizeof(m->append), "%s", o->append ? o->append : "");
 	if (uuid_is_nil(&m->uuid) && uuid_random(&m->uuid, why))

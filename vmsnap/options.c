@@ -1,156 +1,83 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmsnap/options.h"
 
+#include "libcommon/client/copy_options.h"
 #include "libcommon/publish.h"
-#include "libcommon/units.h"
-#include "libcommon/version.h"
 
-#include <err.h>
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { OPT_DOWNTIME = 256, OPT_ROUNDS, OPT_BUFFER, OPT_COMPRESS, OPT_IMAGES, OPT_STATE, OPT_STOP, OPT_PROGRESS, OPT_DEADLINE, OPT_FORCE,
-       OPT_MODE, OPT_VERSION };
-
-static const struct option longs[] = {
-	{ "max-downtime",   required_argument, NULL, OPT_DOWNTIME },
-	{ "max-rounds",     required_argument, NULL, OPT_ROUNDS   },
-	{ "pause-buffer",   required_argument, NULL, OPT_BUFFER   },
-	{ "pause-deadline", required_argument, NULL, OPT_DEADLINE },
-	{ "compress",       optional_argument, NULL, OPT_COMPRESS },
-	{ "with-images",    no_argument,       NULL, OPT_IMAGES   },
-	{ "state-only",     no_argument,       NULL, OPT_STATE    },
-	{ "stop-after",     no_argument,       NULL, OPT_STOP     },
-	{ "force",          no_argument,       NULL, OPT_FORCE    },
-	{ "mode",           required_argument, NULL, OPT_MODE     },
-	{ "progress",       required_argument, NULL, OPT_PROGRESS },
-	{ "quiet",          no_argument,       NULL, 'q'          },
-	{ "help",           no_argument,       NULL, 'h'          },
-	{ "version",        no_argument,       NULL, OPT_VERSION  },
-	{ NULL, 0, NULL, 0 },
-};
-
-static const char usage_text[] =
-	"usage: vmsnap [options] VM [FILE]\n"
-	"Saves the running virtual machine VM to FILE, or to standard output.\n"
-	"  --max-downtime TIME    maximum downtime to aim at (50ms)\n"
-	"  --max-rounds N         maximum number of pre-copy rounds (30)\n"
-	"  --pause-buffer SIZE    memory for pages copied during the pause (256M)\n"
-	"  --pause-deadline TIME  vmrun ends the pause after TIME (10s; 10m with --stop-after)\n"
-	"  --compress[=LEVEL]     compress with zstd (default level: 1)\n"
-	"  --with-images          include kernel and initrd, for a restore without their files\n"
-	"  --state-only           save configuration and device state only, no memory\n"
-	"  --stop-after           quit the VM when the snapshot is on disk\n"
-	"  --force                overwrite FILE if it exists\n"
-	"  --mode MODE            mode of FILE, octal (0400: guest memory holds secrets)\n"
-	"  --progress=auto|line|json|none, -q, --quiet\n"
-	"  --help, --version\n";
-
-static void options_usage(int status)
+/* Octal, as chmod has it: read and write bits only, and the owner can read it in any case. */
+static int options_mode(void *target, const char *text, struct fail *why)
 {
-	FILE *out = status ? stderr : stdout;
-
-	fputs(usage_text, out);
-	exit(status);
-}
-
-static void options_bad(const char *name, const char *value, const char *want)
-{
-	warnx("--%s=%s: invalid value (valid: %s)", name, value, want);
-	options_usage(2);
-}
-
-static int options_level(const char *text)
-{
-	uint64_t n;
-
-	if (!units_number(&n, text[0] == '-' ? text + 1 : text, 0, 19) || (text[0] == '-' && n > 7))
-		options_bad("compress", text, "-7 to 19");
-	return text[0] == '-' ? -(int)n : (int)n;
-}
-
-/* Octal, as chmod has it: reading and writing, by the owner in any case. */
-static mode_t options_mode(const char *text)
-{
-	size_t n = strspn(text, "01234567");
+	size_t n    = strspn(text, "01234567");
 	long   mode = n && n < 8 && !text[n] ? strtol(text, NULL, 8) : -1;
 
+	(void)why;
 	if (mode < 0 || mode & ~0666 || !(mode & S_IRUSR))
-		options_bad("mode", text, "octal, read and write bits only, for example 0440");
-	return (mode_t)mode;
+		return -1;
+	*(mode_t *)target = (mode_t)mode;
+	return 0;
 }
+
+static const struct option_row options_rows[] = {
+	OPT_GROUP("Copying"),
+	COPY_ROWS(struct options, 0, "50ms", "10s"),
+	{ OPT_SIZE(struct options, pause_buffer, 0, (uint64_t)1 << 40), .name = "pause-buffer",
+	  .arg = "SIZE", .preset = "256M",
+	  .help = "memory for pages copied during the pause" },
+	OPT_GROUP("The snapshot"),
+	{ OPT_FLAG(struct options, with_images), .name = "with-images", .excludes = "state-only",
+	  .help = "include kernel and initrd, for a restore without their files" },
+	{ OPT_FLAG(struct options, state_only), .name = "state-only",
+	  .help = "save configuration and device state only, no memory" },
+	{ OPT_FLAG(struct options, stop_after), .name = "stop-after",
+	  .help = "quit the VM when the snapshot is on disk; --pause-deadline is then 10m unless "
+		  "given" },
+	{ OPT_FLAG(struct options, force), .name = "force", .help = "overwrite FILE if it exists" },
+	{ OPT_SET(struct options, mode, mode_t, options_mode), .name = "mode", .arg = "MODE",
+	  .preset = "0400", .valid = "octal, read and write bits, such as 0440",
+	  .help = "mode of FILE, octal: guest memory holds secrets" },
+	OPT_GROUP("Output"),
+	COPY_REPORT_ROWS(struct options, 0),
+	OPT_END
+};
+
+static const struct option_command options_commands[] = {
+	{ "", "VM [FILE]", "save a running VM" },
+	{ NULL, NULL, NULL },
+};
+
+static const struct option_table options_table = {
+	.tool = "vmsnap", .usage = "[OPTION]... VM [FILE]",
+	.commands = options_commands, .rows = options_rows,
+	.about = "Saves the running virtual machine VM to FILE, or to standard output.",
+};
 
 void options_parse(struct options *o, int argc, char **argv)
 {
-	uint64_t    n;
-	bool        deadline = false;
-	const char *progress = "auto";
+	struct option_parsed p;
+	struct fail          why;
 
-	*o = (struct options){ .max_downtime_ns = 50000000, .max_rounds = 30, .pause_buffer = (uint64_t)256 << 20, .pause_deadline_ms = 10000 };
-	for (int c; (c = getopt_long(argc, argv, "qh", longs, NULL)) != -1;)
-		switch (c) {
-		case OPT_DOWNTIME:
-			if (!units_duration(&o->max_downtime_ns, optarg))
-				options_bad("max-downtime", optarg, "a time, for example 50ms");
-			break;
-		case OPT_ROUNDS:
-			if (!units_number(&n, optarg, 0, 1000000))
-				options_bad("max-rounds", optarg, "0 to 1000000");
-			o->max_rounds = (uint32_t)n;
-			break;
-		case OPT_BUFFER:
-			if (!units_size(&o->pause_buffer, optarg) || o->pause_buffer > (uint64_t)1 << 40)
-				options_bad("pause-buffer", optarg,
-					    "a size up to 1T, for example 256M");
-			break;
-		case OPT_DEADLINE:
-			if (!units_duration(&n, optarg) || n < 1000000 || n > 600000000000)
-				options_bad("pause-deadline", optarg, "1ms to 10m");
-			o->pause_deadline_ms = (unsigned)(n / 1000000);
-			deadline = true;
-			break;
-		case OPT_COMPRESS: o->level = optarg ? options_level(optarg) : 1; break;
-		case OPT_IMAGES:   o->with_images = true; break;
-		case OPT_STATE:    o->state_only = true; break;
-		case OPT_STOP:     o->stop_after = true; break;
-		case OPT_FORCE:    o->force = true; break;
-		case OPT_MODE:     o->mode = options_mode(optarg); break;
-		case OPT_PROGRESS: progress = optarg; break;
-		case 'q':          o->quiet = true; break;
-		case 'h':          options_usage(0); break;
-		case OPT_VERSION:  printf("vmsnap %s\n", VMFERRY_VERSION); exit(0);
-		default:           options_usage(2);
-		}
-	if (o->with_images && o->state_only) {
-		warnx("--with-images and --state-only are mutually exclusive");
-		options_usage(2);
-	}
-	if (!progress_mode_parse(&o->progress, progress, stderr))
-		options_bad("progress", progress, "auto, line, json, none");
+	*o = (struct options){ 0 };
+	if (option_parse(&options_table, o, argc, argv, &p, &why))
+		option_refuse(&options_table, &why);
+	option_act(&options_table, &p);
 	if (o->quiet)
 		o->progress = PROGRESS_NONE;
-	/* The pause then lasts until everything is on disk; should we hang, this is when the VM gets its own way. */
-	if (o->stop_after && !deadline)
-		o->pause_deadline_ms = 600000;
-	if (argc - optind < 1 || argc - optind > 2) {
-		if (argc - optind < 1)
-			warnx("missing VM operand");
-		else
-			warnx("unexpected operand '%s'", argv[optind + 2]);
-		options_usage(2);
+	/* The pause then lasts until everything is on disk: the deadline bounds a single write. */
+	if (o->stop_after && !option_given(&options_table, &p, "pause-deadline"))
+		o->pause_deadline_ns = 600 * OPTION_S;
+	o->vm   = p.operands[0];
+	o->file = p.noperands == 2 && !publish_standard(p.operands[1]) ? p.operands[1] : NULL;
+	if (!o->file && (o->force || option_given(&options_table, &p, "mode"))) {
+		fail_set(&why, FAIL_USAGE, "--%s requires FILE", o->force ? "force" : "mode");
+		option_refuse(&options_table, &why);
 	}
-	o->vm   = argv[optind];
-	o->file = argc - optind == 2 && !publish_standard(argv[optind + 1]) ? argv[optind + 1] : NULL;
-	if (!o->file && (o->force || o->mode)) {
-		warnx("--%s requires FILE", o->force ? "force" : "mode");
-		options_usage(2);
-	}
-	if (!o->mode)
-		o->mode = S_IRUSR;
 	if (!o->file && isatty(STDOUT_FILENO)) {
-		warnx("standard output is a terminal: specify FILE, or redirect it");
-		exit(2);
+		fail_set(&why, FAIL_USAGE,
+				"standard output is a terminal: specify FILE, or redirect it");
+		exit(fail_report("vmsnap", &why));
 	}
 }

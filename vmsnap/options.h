@@ -14,14 +14,15 @@ struct options {
 	uint64_t           max_downtime_ns;
 	uint32_t           max_rounds;
 	uint64_t           pause_buffer;
-	unsigned           pause_deadline_ms;
+	uint64_t           pause_deadline_ns;
 	int                level;                /* 0 raw, else zstd's */
 	mode_t             mode;                 /* of the file */
 	bool               with_images, state_only, stop_after, force, quiet;
 	enum progress_mode progress;
 };
 
-/* Fills o from the command line; prints usage and exits by itself: 0 for --help and --version, 2 for what is wrong. */
+/* Fills o from the command line. Exits by itself: 0 after --help and the like, 2 when it is
+ * wrong. */
 void options_parse(struct options *o, int argc, char **argv);
 
 #endif

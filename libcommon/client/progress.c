@@ -11,23 +11,17 @@
 
 #define PROGRESS_EVERY_NS 200000000u
 
-bool progress_mode_parse(enum progress_mode *mode, const char *word, FILE *out)
-{
-	if (!strcmp(word, "auto"))
-		*mode = isatty(fileno(out)) ? PROGRESS_LINE : PROGRESS_NONE;
-	else if (!strcmp(word, "line"))
-		*mode = PROGRESS_LINE;
-	else if (!strcmp(word, "json"))
-		*mode = PROGRESS_JSON;
-	else if (!strcmp(word, "none"))
-		*mode = PROGRESS_NONE;
-	else
-		return false;
-	return true;
-}
+const char *const progress_mode_names[PROGRESS_MODES] = {
+	[PROGRESS_NONE] = "none",
+	[PROGRESS_LINE] = "line",
+	[PROGRESS_JSON] = "json",
+	[PROGRESS_AUTO] = "auto",
+};
 
 void progress_open(struct progress *p, enum progress_mode mode, FILE *out, const char *name)
 {
+	if (mode == PROGRESS_AUTO)
+		mode = isatty(fileno(out)) ? PROGRESS_LINE : PROGRESS_NONE;
 	*p = (struct progress){ .mode = mode, .out = out, .round = UINT64_MAX };
 	snprintf(p->name, sizeof(p->name), "%s", name);
 	p->last_ns = io_now_ns();
@@ -102,6 +96,8 @@ static void progress_round(void *arg, const struct precopy_round *r)
 
 	switch (p->mode) {
 	case PROGRESS_NONE:
+	case PROGRESS_AUTO:
+	case PROGRESS_MODES:
 		break;
 	case PROGRESS_JSON:
 		progress_json(p->out,

@@ -18,7 +18,9 @@
  * pages, done, of and dirty are pages; bytes are guest memory, pages times 4096; rate is bytes per
  * second; ms has a resolution of 1 us. */
 
-enum progress_mode { PROGRESS_NONE, PROGRESS_LINE, PROGRESS_JSON };
+/* Auto: a line on a terminal, else none. */
+enum progress_mode { PROGRESS_NONE, PROGRESS_LINE, PROGRESS_JSON, PROGRESS_AUTO, PROGRESS_MODES };
+extern const char *const progress_mode_names[PROGRESS_MODES];     /* as on the command line */
 
 struct progress {
 	enum progress_mode mode;
@@ -27,9 +29,6 @@ struct progress {
 	uint64_t           round_begin_ns, last_ns, round;
 	bool               line;            /* a live line is shown, without its newline */
 };
-
-/* "auto" (a line on a terminal, else nothing), "line", "json", "none"; false: none of these. */
-bool progress_mode_parse(enum progress_mode *mode, const char *word, FILE *out);
 
 void progress_open(struct progress *p, enum progress_mode mode, FILE *out, const char *name);
 /* Wipes the live line; anything else may then be printed. */

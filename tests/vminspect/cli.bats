@@ -39,7 +39,7 @@ setup() {
 	for command in info tree regs mem verify; do grep -q "^  $command " <<<"$output"; done
 	run -0 vminspect info --help
 	run -0 vminspect --version
-	[[ "$output" =~ ^"vminspect "[0-9.]+$ ]]
+	[[ "$output" =~ ^"vminspect (vmferry) "[0-9.]+$ ]]
 }
 
 @test "vminspect: a file that is not there is the host's no, exit 1" {

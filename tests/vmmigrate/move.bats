@@ -231,6 +231,19 @@ teardown() { vm_teardown; }
 	check_on b
 }
 
+@test "vmmigrate --max-rounds 0: all is sent during the pause; --quiet says nothing of a move that succeeds" {
+	start_web
+	listen_b --once
+	move --max-rounds 0 --quiet --progress line
+	moved 0
+	[ ! -s "$W/move.err" ] && [ ! -s "$W/move.out" ]
+	runs_on b
+	ticks_on
+	ticks_right
+	check_on b
+	records_are moved owned
+}
+
 @test "vmmigrate --listen: garbage, silence and questions from peers do not stop it" {
 	start_web
 	listen_b

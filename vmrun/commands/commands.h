@@ -2,11 +2,13 @@
 #ifndef VMRUN_COMMANDS_COMMANDS_H
 #define VMRUN_COMMANDS_COMMANDS_H
 
-/* Commands of vmrun beside running a VM: argv[0] is the command's name; they print and return the
- * exit status (docs/control.md 9). */
-int list_main(int argc, char **argv);
-int ctl_main(int argc, char **argv);
-int info_main(int argc, char **argv);
-int selftest_main(int argc, char **argv);
+#include <stdbool.h>
+
+/* Commands of vmrun beside running a VM: they print and return the exit status (docs/control.md 9).
+ * The operands of ctl are VM COMMAND [key=value]... */
+int list_main(bool json);
+int ctl_main(int noperands, char **operands);
+int info_main(bool as_json);
+int selftest_main(const char *accelerator);      /* NULL: each */
 
 #endif

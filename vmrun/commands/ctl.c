@@ -14,7 +14,7 @@
 
 static int ctl_usage(void)
 {
-	fprintf(stderr, "usage: vmrun ctl VM COMMAND [key=value...]\n"
+	fprintf(stderr, "usage: vmrun ctl VM COMMAND [key=value]...\n"
 		"       vmrun ctl VM wait EVENT [timeout=SECONDS]\n"
 		"COMMAND: a QMP command (see query-commands), with or without \"vmferry-\".\n"
 		"Values are parsed as JSON, otherwise taken as strings.\n");
@@ -183,22 +183,20 @@ static int ctl_wait_main(const char *vm, int argc, char **argv)
 	return rc;
 }
 
-int ctl_main(int argc, char **argv)
+int ctl_main(int noperands, char **operands)
 {
 	struct fail why = { 0 };
 	json_t     *args;
 	int         rc;
 
-	if (argc < 3)
-		return ctl_usage();
-	if (!strcmp(argv[2], "wait"))
-		return ctl_wait_main(argv[1], argc - 3, argv + 3);
-	args = ctl_arguments(argv[2], argc - 3, argv + 3, &why);
+	if (!strcmp(operands[1], "wait"))
+		return ctl_wait_main(operands[0], noperands - 2, operands + 2);
+	args = ctl_arguments(operands[1], noperands - 2, operands + 2, &why);
 	if (!args) {
 		fail_report("vmrun", &why);
 		return ctl_usage();
 	}
-	rc = ctl_execute(argv[1], argv[2], args);
+	rc = ctl_execute(operands[0], operands[1], args);
 	json_decref(args);
 	return rc;
 }

@@ -178,15 +178,9 @@ static void info_text(const json_t *all)
 	info_object(json_object_get(all, "host"), 2);
 }
 
-int info_main(int argc, char **argv)
+int info_main(bool as_json)
 {
 	struct fail why;
-	bool        as_json = argc == 2 && !strcmp(argv[1], "--json");
-
-	if (argc > 2 || (argc == 2 && !as_json)) {
-		fail_set(&why, FAIL_USAGE, "usage: vmrun info [--json]");
-		return fail_report("vmrun info", &why);
-	}
 	json_t *all = info_all();
 
 	if (!all) {

@@ -139,19 +139,14 @@ static void list_print(const json_t *vms, bool json)
 		list_row(vm);
 }
 
-int list_main(int argc, char **argv)
+int list_main(bool json)
 {
 	struct fail why = { 0 };
 	char        dir[PATHS_MAX];
 	char      **names = NULL;
 	size_t      n     = 0;
-	bool        json  = argc == 2 && !strcmp(argv[1], "--json");
 	json_t     *vms;
 
-	if (argc > 2 || (argc == 2 && !json)) {
-		fprintf(stderr, "usage: vmrun list [--json]\n");
-		return 2;
-	}
 	if (paths_runtime(dir, false, &why) || list_names(dir, &names, &n, &why))
 		return fail_report("vmrun", &why);
 	vms = json_array();

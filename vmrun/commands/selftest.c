@@ -8,20 +8,16 @@
 
 /* One line per accelerator: ok, failed, or not available, with the reason. At least one must have
  * run. */
-int selftest_main(int argc, char **argv)
+int selftest_main(const char *accelerator)
 {
 	struct fail why;
 	int         ran = 0, failed = 0, known = 0;
 
-	if (argc > 2 || (argc == 2 && argv[1][0] == '-')) {
-		fail_set(&why, FAIL_USAGE, "usage: vmrun selftest [ACCELERATOR]");
-		return fail_report("vmrun selftest", &why);
-	}
 	for (const struct accel_ops *const *a = accel_list; *a; a++) {
 		char text[400];
 		bool can = false;
 
-		if (argc == 2 && strcmp(argv[1], (*a)->name))
+		if (accelerator && strcmp(accelerator, (*a)->name))
 			continue;
 		known++;
 		for (int t = 0; t < MACHINE_TYPES && !can; t++)
@@ -39,9 +35,9 @@ int selftest_main(int argc, char **argv)
 		failed++;
 		printf("%s: failed: %s\n", (*a)->name, fail_text(&why, text, sizeof(text)));
 	}
-	if (argc == 2 && !known) {
+	if (accelerator && !known) {
 		fail_set(&why, FAIL_USAGE, "accelerator %.40s not supported by this build",
-				argv[1]);
+				accelerator);
 		return fail_report("vmrun selftest", &why);
 	}
 	return failed || !ran ? 1 : 0;

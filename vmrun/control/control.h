@@ -6,6 +6,7 @@
 #include "libcommon/uuid.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 
 /* The VM as seen from outside: its control socket (QMP), its leases, its record of who owns it
  * (docs/control.md). */
