@@ -12,8 +12,8 @@
 #   page_sink   pages into a region's memfd
 #   note        a line on stderr while a tool runs on
 #   units       sizes and durations on command lines
-#   option      command lines by table: parsing. option_check: what goes together, operands; option_value: kinds
-#               of arguments; option_help: --help; option_bash: completion
+#   option      command lines by table: parsing. option_check: what goes together, operands;
+#               option_value: kinds of arguments; option_help: --help; option_bash: completion
 #   version     of the suite
 #   publish     a file of the user's: complete or absent, and what it may replace
 #   samefile    one file under two names, a loop device and its file included
@@ -28,7 +28,9 @@
 #     progress  a live line or JSON lines on stderr
 #     moves     records of who owns a VM across a move; moves_file: on disk; moves_lock: its claim
 LIBS += libcommon
-libcommon_client_SRCS := lease.c lease_kinds.c control.c precopy.c progress.c moves.c moves_file.c moves_lock.c
-libcommon_SRCS := fail.c io.c bitmap.c pageset.c populated.c uuid.c paths.c pages.c page_sink.c fault.c note.c units.c publish.c \
-		  samefile.c text.c hostkey.c option.c option_check.c option_value.c option_help.c option_bash.c \
+libcommon_client_SRCS := lease.c lease_kinds.c control.c precopy.c progress.c moves.c moves_file.c \
+			 moves_lock.c
+libcommon_SRCS := fail.c io.c bitmap.c pageset.c populated.c uuid.c paths.c pages.c page_sink.c \
+		  fault.c note.c units.c publish.c samefile.c text.c hostkey.c option.c \
+		  option_check.c option_value.c option_help.c option_bash.c \
 		  $(addprefix client/,$(libcommon_client_SRCS))

@@ -11,11 +11,13 @@ static int (*const main_commands[COMMANDS])(const struct args *a, struct fail *w
 	[COMMAND_MEM] = mem_run, [COMMAND_VERIFY] = verify_run,
 };
 
-/* What was closed would be opened as something else, and written to. Standard output can't be written then. */
+/* A closed standard descriptor would be opened as something else, and written to. What is opened
+ * here as standard output cannot be written: a tool that prints then fails. */
 static int main_standard_files(struct fail *why)
 {
 	for (int fd = 0; fd < 3; fd++)
-		if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_RDWR) != fd)
+		if (fcntl(fd, F_GETFD) == -1 &&
+		    open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_RDWR) != fd)
 			return fail_sys(why, "/dev/null");
 	return 0;
 }

@@ -15,7 +15,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-/* Signals become readable, so that whoever waits for the peer sees them: nothing is cut short between two steps. */
+/* Signals are read from a descriptor by whoever waits for the peer: none interrupts a step of the
+ * hand-over. */
 static int main_signals(void)
 {
 	sigset_t set;
@@ -89,7 +90,8 @@ static int move_main(const struct options *o)
 	int                     status = fail_report("vmmigrate", &why);
 
 	/* Interrupted, and the VM runs on: say which signal. In doubt stays in doubt. */
-	if (r.interrupted && why.kind == FAIL_PEER && read(stop_fd, &si, sizeof(si)) == (ssize_t)sizeof(si))
+	if (r.interrupted && why.kind == FAIL_PEER &&
+	    read(stop_fd, &si, sizeof(si)) == (ssize_t)sizeof(si))
 		return 128 + (int)si.ssi_signo;
 	return status;
 }
@@ -102,7 +104,8 @@ int main(int argc, char **argv)
 
 	options_parse(&o, argc, argv);      /* prints usage and exits by itself */
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	signal(SIGPIPE, SIG_IGN);            /* a log that nobody reads any more must not end a move */
+	/* Progress and log go to pipes: a reader that has gone must not end a move. */
+	signal(SIGPIPE, SIG_IGN);
 	switch (o.verb) {
 	case VERB_MOVE:
 		return move_main(&o);

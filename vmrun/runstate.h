@@ -38,8 +38,8 @@ enum shutdown_cause {
 };
 extern const char *const shutdown_cause_names[SHUTDOWN_CAUSES];
 
-/* What vmrun exits with beside 0, the statuses of libcommon/fail.h, and 128 + a signal that ended it:
- * vmrun(1), EXIT STATUS. */
+/* What vmrun exits with beside 0, the statuses of libcommon/fail.h, and 128 + a signal that ended
+ * it: vmrun(1), EXIT STATUS. */
 enum vm_exit {
 	VM_EXIT_REBOOT     = 16,      /* --on-reboot=exit */
 	VM_EXIT_PANIC      = 17,      /* of the guest */

@@ -210,7 +210,8 @@ static int save_copy(struct save *s, struct progress *progress, struct fail *why
 		    why->kind != FAIL_VERSION)
 			return -1;
 		s->r->copy.pause_begin_ns = io_now_ns();
-		if (lease_pause(s->lease, (unsigned)(s->o->pause_deadline_ns / 1000000), &s->r->snapshot, why))
+		if (lease_pause(s->lease, (unsigned)(s->o->pause_deadline_ns / 1000000),
+				&s->r->snapshot, why))
 			return -1;
 		return lease_state(s->lease, &s->state, &s->state_len, why);
 	}
@@ -239,7 +240,9 @@ static int save_resume(struct save *s, struct fail *why)
 /* With --stop-after: fails if the pause was broken, else the deadline starts anew. */
 static int save_renew(struct save *s, struct fail *why)
 {
-	return s->o->stop_after ? lease_renew(s->lease, (unsigned)(s->o->pause_deadline_ns / 1000000), why) : 0;
+	if (!s->o->stop_after)
+		return 0;
+	return lease_renew(s->lease, (unsigned)(s->o->pause_deadline_ns / 1000000), why);
 }
 
 static int save_complete(struct save *s, struct fail *why)

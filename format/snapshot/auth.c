@@ -6,7 +6,8 @@
 
 enum { AT_ALGORITHM = 0, AT_COVERS = 4, AT_RESERVED = 8, AT_KEY = 16, AT_MAC = 32 };
 
-static int auth_mac(uint8_t out[HOSTKEY_MAC_BYTES], enum auth_covers covers, const struct hostkey *k,
+static int auth_mac(uint8_t out[HOSTKEY_MAC_BYTES], enum auth_covers covers,
+		    const struct hostkey *k,
 		    const struct auth_text *t, struct fail *why)
 {
 	static const char  config[] = "vmferry snapshot configuration", all[] = "vmferry snapshot";

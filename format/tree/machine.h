@@ -157,7 +157,8 @@ void machine_device_node(const struct machine_device *d, char out[MACHINE_NODE_M
 struct machine_sections {
 	size_t (*vm_sections)(void *arg, struct state_section *out, size_t max);
 	size_t (*cpu_sections)(void *arg, uint32_t cpu, struct state_section *out, size_t max);
-	size_t (*device_sections)(void *arg, uint32_t device, struct state_section *out, size_t max);
+	size_t (*device_sections)(void *arg, uint32_t device, struct state_section *out,
+				  size_t max);
 	void    *arg;
 	bool     stopped;        /* its user has stopped the VM */
 	bool     reset_pending;  /* its guest waits for a reset; stopped is set then, too */

@@ -135,7 +135,9 @@ int machine_live_sections(const struct machine *m, const struct machine_sections
 		*n = p->cpu_sections ? p->cpu_sections(p->arg, i, list, MACHINE_SECTIONS_MAX) : 0;
 		break;
 	case OWNER_DEVICE:
-		*n = p->device_sections ? p->device_sections(p->arg, i, list, MACHINE_SECTIONS_MAX) : 0;
+		*n = 0;
+		if (p->device_sections)
+			*n = p->device_sections(p->arg, i, list, MACHINE_SECTIONS_MAX);
 		break;
 	}
 	if (*n > MACHINE_SECTIONS_MAX)

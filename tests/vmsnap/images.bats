@@ -94,7 +94,7 @@ guest_reboots() {
 	start_with_images
 	vmsnap --progress=json --with-images a "$W/a.vms" 2>"$W/a.err"
 	vmsnap --progress=json a "$W/none.vms" 2>"$W/none.err"
-	bytes=$(($("$VMSREAD" --image kernel "$W/a.vms" | wc -c) + $("$VMSREAD" --image initrd "$W/a.vms" | wc -c)))
+	bytes=$(for i in kernel initrd; do "$VMSREAD" --image $i "$W/a.vms"; done | wc -c)
 	report='select(.event == "report") | [.images, .image_bytes]'
 	[ "$(jq -c "$report" "$W/a.err")" = "[2,$bytes]" ]
 	[ "$(jq -c "$report" "$W/none.err")" = "[0,0]" ]

@@ -15,5 +15,6 @@
 #   lease_images   kernel and initrd over a lease
 #   lease_handover the verbs of a hand-over, docs/control.md 8
 #   records      this VM's record of who owns it
-control_SRCS := server.c socket.c client.c qmp.c events.c qmp_commands.c query.c schema.c inspect.c \
-		lease_session.c lease_verbs.c lease_log.c lease_images.c lease_handover.c records.c
+control_SRCS := server.c socket.c client.c qmp.c events.c qmp_commands.c query.c schema.c \
+		inspect.c lease_session.c lease_verbs.c lease_log.c lease_images.c \
+		lease_handover.c records.c

@@ -49,7 +49,8 @@ static int alias_behind(const struct disk *disk, struct stat st, struct fail *wh
 	char        path[PATH_MAX];
 	struct stat behind;
 
-	for (unsigned i = 0; i < 8 && samefile_loop_backing(&st, path, sizeof(path), &behind); i++) {
+	for (unsigned i = 0;
+	     i < 8 && samefile_loop_backing(&st, path, sizeof(path), &behind); i++) {
 		if (alias_check(disk, path, &behind, "its backing file", why))
 			return -1;
 		st = behind;
@@ -87,7 +88,8 @@ static int alias_over(const struct disk *disk, const struct stat *st, struct fai
 		struct stat device, behind;
 
 		if (strncmp(e->d_name, "loop", 4) || !alias_device(e->d_name, &device) ||
-		    !samefile_loop_backing(&device, path, sizeof(path), &behind) || !samefile(&behind, st))
+		    !samefile_loop_backing(&device, path, sizeof(path), &behind) ||
+		    !samefile(&behind, st))
 			continue;
 		snprintf(path, sizeof(path), "/dev/%.200s", e->d_name);
 		rc = alias_check(disk, path, &device, "a loop device on it", why);
