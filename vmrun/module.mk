@@ -19,10 +19,10 @@ PROGS += vmrun
 host_SRCS     := loop.c chardev.c chardev_host.c chardev_spec.c accept.c
 boot_SRCS     := boot_images.c image_pieces.c initrd.c initrd_modules.c cpio.c set_boot.c
 commands_SRCS := list.c ctl.c ctl_wait.c info.c selftest.c
+vmrun_room     = $(addprefix $(1)/,$($(1)_SRCS))
 vmrun_SRCS    := main.c options.c setup.c overrides.c apart.c vm.c vm_boot.c vm_runstate.c \
 		 vm_state.c vm_sections.c vm_disks.c blk_all.c vm_events.c vm_reset.c \
-		 vm_incoming.c memory.c dirty.c clock.c restore.c note.c pulse.c $(foreach \
-		 r,host boot commands accel board devices control, \
-		 $(addprefix $(r)/,$($(r)_SRCS)) )
+		 vm_incoming.c memory.c dirty.c clock.c restore.c note.c pulse.c \
+		 $(foreach r,host boot commands accel board devices control,$(call vmrun_room,$(r)))
 vmrun_USES    := format libcommon
 vmrun_LDLIBS  := -larchive -lfdt -ljansson -lzstd -lxxhash -lcrypto -lm -pthread
