@@ -30,8 +30,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The C library as the tools see it (the linker's --wrap; wraps.list). Outside of a simulated process, which is this program's own
- * driver, each is the real one. Every call that a process makes is a point of scheduling. */
+/* The C library as the tools see it (the linker's --wrap; wraps.list). Outside of a simulated
+ * process, which is this program's own driver, each is the real one. Every call that a process
+ * makes is a point of scheduling. */
 
 #define OURS (!sim_task)
 #define FAIL(e) do { errno = (e); return -1; } while (0)
@@ -53,7 +54,9 @@ static void *block_aligned(size_t n, size_t align)
 
 	if (!raw)
 		abort();
-	b       = (struct block *)(void *)((((uintptr_t)raw + sizeof(*b) + align - 1) & ~(uintptr_t)(align - 1)) - sizeof(*b));
+	b       = (struct block *)(void *)
+		  ((((uintptr_t)raw + sizeof(*b) + align - 1) & ~(uintptr_t)(align - 1)) -
+		   sizeof(*b));
 	b->raw  = raw;
 	b->len  = n;
 	b->next = blocks;
@@ -212,7 +215,8 @@ short ofd_events(struct proc *p, struct ofd *o)
 		return o->proc->alive ? 0 : POLLIN;
 	case OFD_EPOLL:
 		for (struct watch *w = o->watches; w; w = w->next)
-			if (w->ofd->refs && ((uint32_t)ofd_events(p, w->ofd) & (w->events | EPOLLERR | EPOLLHUP)))
+			if (w->ofd->refs &&
+			    ((uint32_t)ofd_events(p, w->ofd) & (w->events | EPOLLERR | EPOLLHUP)))
 				return POLLIN;
 		return 0;
 	}
@@ -255,7 +259,8 @@ int __wrap_dup2(int from, int to)
 
 static bool on_disk(const char *path)
 {
-	return path[0] == '/' && strncmp(path, "/run", 4) && strncmp(path, "/proc", 5) && strncmp(path, "/dev", 4);
+	return path[0] == '/' && strncmp(path, "/run", 4) && strncmp(path, "/proc", 5) &&
+	       strncmp(path, "/dev", 4);
 }
 
 /* Does a write, an fsync or a rename of a durable folder fail here and now? */
@@ -294,7 +299,9 @@ static int open_proc(const char *path)
 	p = proc_find(pid);
 	if (!p || p->host != sim_here())
 		FAIL(ENOENT);
-	int n = snprintf(text, sizeof(text), "%d (sim) %c %d 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1 0 %llu 0 0\n", (int)p->pid, p->alive ? 'S' : 'Z', (int)p->ppid,
+	int n = snprintf(text, sizeof(text),
+			 "%d (sim) %c %d 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 1 0 %llu 0 0\n",
+			 (int)p->pid, p->alive ? 'S' : 'Z', (int)p->ppid,
 			 (unsigned long long)p->start_time);
 
 	o        = ofd_new(OFD_FILE);
@@ -438,7 +445,8 @@ ssize_t __wrap_write(int fd, const void *buf, size_t n)
 	case OFD_FILE:
 		if (disk_fails(o->path, "write"))
 			FAIL(EIO);
-		/* A crash between here and the rest: a short write is allowed, and torn files come of it. */
+		/* A crash may come between this and the rest: a short write is allowed, and leaves
+		 * torn files. */
 		if (n > 1 && on_disk(o->path) && sim_chance(8))
 			n = 1 + sim_below(n - 1);
 		inode_write(o->inode, buf, n, o->pos == SIM_NEVER ? o->inode->len : o->pos);
@@ -762,7 +770,9 @@ int __wrap_fcntl64(int fd, int cmd, ...)
 		return 0;
 	case F_DUPFD:
 	case F_DUPFD_CLOEXEC:
-		return fd_install(sim_proc(), o, (int)(uintptr_t)arg > 3 ? (int)(uintptr_t)arg : 3, cmd == F_DUPFD_CLOEXEC);
+		return fd_install(sim_proc(), o,
+				  (int)(uintptr_t)arg > 3 ? (int)(uintptr_t)arg : 3,
+				  cmd == F_DUPFD_CLOEXEC);
 	case F_ADD_SEALS:
 		return 0;
 	case F_OFD_SETLK: {
@@ -780,7 +790,8 @@ int __wrap_fcntl64(int fd, int cmd, ...)
 		struct flock *l = arg;
 		struct lock  *k = o->inode->locks;
 
-		while (k && (!k->ofd_kind || k->owner == o || (l->l_type == F_RDLCK && !k->exclusive)))
+		while (k && (!k->ofd_kind || k->owner == o ||
+			     (l->l_type == F_RDLCK && !k->exclusive)))
 			k = k->next;
 		l->l_type = k ? (k->exclusive ? F_WRLCK : F_RDLCK) : F_UNLCK;
 		l->l_pid  = -1;
@@ -1143,7 +1154,8 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *m, int flags)
 	e = end_of(fd);
 	if (!e)
 		return -1;
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR((struct msghdr *)(uintptr_t)m, c))
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c;
+	     c = CMSG_NXTHDR((struct msghdr *)(uintptr_t)m, c))
 		for (size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
 			int one;
 
@@ -1193,7 +1205,8 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *m, int flags)
 		c->cmsg_type  = SCM_RIGHTS;
 		c->cmsg_len   = CMSG_LEN(sizeof(int) * (size_t)s->nfds);
 		for (int i = 0; i < s->nfds; i++) {
-			int one = fd_install(sim_proc(), s->fds[i], 3, (flags & MSG_CMSG_CLOEXEC) != 0);
+			int one = fd_install(sim_proc(), s->fds[i], 3,
+					     (flags & MSG_CMSG_CLOEXEC) != 0);
 
 			memcpy(CMSG_DATA(c) + (size_t)i * sizeof(int), &one, sizeof(one));
 		}
@@ -1229,7 +1242,8 @@ int __wrap_shutdown(int fd, int how)
 		if (e->peer && e->peer->eof_at == SIM_NEVER) {
 			e->peer->eof_at = sim_now > e->peer->rx_last ? sim_now : e->peer->rx_last;
 			if (e->net)
-				e->peer->eof_at += sim_between(sim_net.delay_low, sim_net.delay_high);
+				e->peer->eof_at += sim_between(sim_net.delay_low,
+							       sim_net.delay_high);
 		}
 	}
 	return 0;
@@ -1265,7 +1279,11 @@ int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t 
 
 static void address_fill(uint32_t ip, uint16_t port, struct sockaddr *sa, socklen_t *len)
 {
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(ip) };
+	struct sockaddr_in in = {
+		.sin_family      = AF_INET,
+		.sin_port        = htons(port),
+		.sin_addr.s_addr = htonl(ip)
+	};
 
 	memcpy(sa, &in, sizeof(in));
 	*len = sizeof(in);
@@ -1291,7 +1309,8 @@ int __wrap_getpeername(int fd, struct sockaddr *sa, socklen_t *len)
 	return 0;
 }
 
-int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **out)
+int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
+		       struct addrinfo **out)
 {
 	struct { struct addrinfo ai; struct sockaddr_in in; } *a = calloc(1, sizeof(*a));
 	struct in_addr ip = { .s_addr = hints->ai_flags & AI_PASSIVE ? 0 : htonl(INADDR_LOOPBACK) };
@@ -1300,8 +1319,17 @@ int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo
 		abort();
 	if (host && !inet_aton(host, &ip))
 		return EAI_NONAME;
-	a->in = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port)), .sin_addr = ip };
-	a->ai = (struct addrinfo){ .ai_family = AF_INET, .ai_socktype = SOCK_STREAM, .ai_addrlen = sizeof(a->in), .ai_addr = (struct sockaddr *)&a->in };
+	a->in = (struct sockaddr_in){
+		.sin_family = AF_INET,
+		.sin_port   = htons((uint16_t)atoi(port)),
+		.sin_addr   = ip
+	};
+	a->ai = (struct addrinfo){
+		.ai_family   = AF_INET,
+		.ai_socktype = SOCK_STREAM,
+		.ai_addrlen  = sizeof(a->in),
+		.ai_addr     = (struct sockaddr *)&a->in
+	};
 	*out  = &a->ai;
 	return 0;
 }
@@ -1311,7 +1339,8 @@ void __wrap_freeaddrinfo(struct addrinfo *a)
 	free(a);
 }
 
-int __wrap_getnameinfo(const struct sockaddr *sa, socklen_t salen, char *host, socklen_t hostlen, char *port, socklen_t portlen, int flags)
+int __wrap_getnameinfo(const struct sockaddr *sa, socklen_t salen, char *host, socklen_t hostlen,
+		       char *port, socklen_t portlen, int flags)
 {
 	struct sockaddr_in in;
 
@@ -1332,12 +1361,15 @@ static int poll_look(struct poll_wait *w)
 	int n = 0;
 
 	for (nfds_t i = 0; i < w->n; i++) {
-		struct ofd *o = w->fds[i].fd >= 0 && w->fds[i].fd < SIM_FDS ? w->p->fds[w->fds[i].fd] : NULL;
+		struct ofd *o = w->fds[i].fd >= 0 && w->fds[i].fd < SIM_FDS
+				? w->p->fds[w->fds[i].fd] : NULL;
 
 		w->fds[i].revents = 0;
 		if (w->fds[i].fd < 0)
 			continue;
-		w->fds[i].revents = o ? (short)(ofd_events(w->p, o) & (w->fds[i].events | POLLERR | POLLHUP)) : POLLNVAL;
+		w->fds[i].revents =
+			o ? (short)(ofd_events(w->p, o) & (w->fds[i].events | POLLERR | POLLHUP))
+			: POLLNVAL;
 		n += w->fds[i].revents != 0;
 	}
 	return n;
@@ -1359,7 +1391,8 @@ int __wrap_poll(struct pollfd *fds, nfds_t n, int ms)
 	if (OURS)
 		return __real_poll(fds, n, ms);
 	sim_step("poll");
-	/* What is waited for is looked at while another coroutine may have this one's stack: it must not lie there. */
+	/* The condition is evaluated while another coroutine may have this one's stack: its data
+	 * must not lie there. */
 	struct poll_wait *w = malloc(sizeof(*w) + n * sizeof(*fds));
 
 	if (!w)
@@ -1395,7 +1428,13 @@ int __wrap_epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev)
 
 		if (!w)
 			abort();
-		*w  = (struct watch){ .fd = fd, .ofd = o, .events = ev->events, .data = ev->data.ptr, .next = *at };
+		*w  = (struct watch){
+			.fd     = fd,
+			.ofd    = o,
+			.events = ev->events,
+			.data   = ev->data.ptr,
+			.next   = *at
+		};
 		*at = w;
 		return 0;
 	}
@@ -1434,7 +1473,9 @@ int __wrap_epoll_wait(int epfd, struct epoll_event *ev, int max, int ms)
 	sim_wait(epoll_ready, l, after_ms(ms));
 	free(l);
 	for (struct watch *w = ep->watches; w && n < max; w = w->next) {
-		uint32_t e = w->ofd->refs ? (uint32_t)ofd_events(p, w->ofd) & (w->events | EPOLLERR | EPOLLHUP) : 0;
+		uint32_t e = w->ofd->refs
+			     ? (uint32_t)ofd_events(p, w->ofd) & (w->events | EPOLLERR | EPOLLHUP)
+			     : 0;
 
 		if (e)
 			ev[n++] = (struct epoll_event){ .events = e, .data.ptr = w->data };
@@ -1679,9 +1720,13 @@ int __wrap_sigprocmask(int how, const sigset_t *set, sigset_t *old)
 				sigaddset(old, i);
 	}
 	if (set) {
-		uint64_t bits = signal_bits(set), fatal = (uint64_t)1 << SIGTERM | (uint64_t)1 << SIGINT | (uint64_t)1 << SIGHUP;
+		uint64_t bits  = signal_bits(set),
+			 fatal = (uint64_t)1 << SIGTERM | (uint64_t)1 << SIGINT |
+				 (uint64_t)1 << SIGHUP;
 
-		p->blocked = how == SIG_BLOCK ? p->blocked | bits : how == SIG_UNBLOCK ? p->blocked & ~bits : bits;
+		p->blocked = how == SIG_BLOCK     ? p->blocked | bits
+			     : how == SIG_UNBLOCK ? p->blocked & ~bits
+						  : bits;
 		uint64_t now = p->pending & ~p->blocked & fatal;
 
 		if (now) {
@@ -1724,7 +1769,8 @@ int __wrap_pthread_join(pthread_t t, void **ret)
 	return 0;
 }
 
-/* A process's locks; those of static variables are one memory for all processes here, so they are told apart by process. */
+/* A process's locks; those of static variables are one memory for all processes here, so they are
+ * told apart by process. */
 struct held { struct held *next; struct proc *p; pthread_mutex_t *m; struct task *owner; };
 static struct held *helds;
 
@@ -1810,7 +1856,10 @@ int __wrap_clock_gettime(clockid_t id, struct timespec *t)
 		return __real_clock_gettime(id, t);
 	sim_now += sim_below(2000);
 	ns = sim_now + (id == CLOCK_REALTIME ? 1700000000 * SIM_SECOND : 0);
-	*t = (struct timespec){ .tv_sec = (time_t)(ns / SIM_SECOND), .tv_nsec = (long)(ns % SIM_SECOND) };
+	*t = (struct timespec){
+		.tv_sec  = (time_t)(ns / SIM_SECOND),
+		.tv_nsec = (long)(ns % SIM_SECOND)
+	};
 	return 0;
 }
 
@@ -1844,7 +1893,9 @@ char *__wrap_getenv(const char *name)
 
 	if (OURS)
 		return __real_getenv(name);
-	return !strcmp(name, "VMFERRY_RUNTIME_DIR") ? runtime : !strcmp(name, "VMFERRY_STATE_DIR") ? state : NULL;
+	return !strcmp(name, "VMFERRY_RUNTIME_DIR") ? runtime
+	       : !strcmp(name, "VMFERRY_STATE_DIR") ? state
+						    : NULL;
 }
 
 int __wrap_isatty(int fd)

@@ -5,13 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Files of one host. What a program sees is the names and the data; what a crash leaves is, for a name, what its folder was
- * when it was fsynced and any prefix of the changes since, in their order; for data, what was fsynced, or anything up to what
- * was written since. The runtime folder is in memory and goes whole. */
+/* Files of one host. What a program sees is the names and the data; what a crash leaves is, for a
+ * name, what its folder was when it was fsynced and any prefix of the changes since, in their
+ * order; for data, what was fsynced, or anything up to what was written since. The runtime folder
+ * is in memory and is lost as a whole. */
 
 struct name { struct name *next; char path[192]; struct inode *inode; };
 
-struct change { struct change *next; char folder[192], path[192]; struct inode *inode; };      /* inode NULL: the name goes */
+struct change {
+	struct change *next;
+	char           folder[192], path[192];
+	struct inode  *inode;      /* NULL: the name is removed */
+};
 
 struct fs {
 	struct name   *names, *durable;
@@ -174,7 +179,8 @@ const char *fs_next(struct fs *fs, const char *folder, uint64_t *pos)
 	size_t   n  = strlen(folder);
 
 	for (struct name *m = fs->names; m; m = m->next, at++)
-		if (at >= *pos && !strncmp(m->path, folder, n) && m->path[n] == '/' && !strchr(m->path + n + 1, '/')) {
+		if (at >= *pos && !strncmp(m->path, folder, n) && m->path[n] == '/' &&
+		    !strchr(m->path + n + 1, '/')) {
 			*pos = at + 1;
 			return m->path + n + 1;
 		}

@@ -14,8 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Runs seeds; TAP on standard output. A seed that fails is run again with its trace, which is the same at every run of one
- * program. --plants: finds each of plant.c's old faults. */
+/* Runs seeds; TAP on standard output. A seed that fails is run again with its trace, which is the
+ * same at every run of one program. --plants: finds each of plant.c's old faults. */
 
 #define MAIN_JOBS 16
 
@@ -93,7 +93,8 @@ static void add(struct sim_stats *to, const struct sim_stats *s)
 /* The first seed that fails, 0 for none; stats of all runs. */
 static uint64_t hunt(struct sim_stats *stats, char what[1024])
 {
-	struct shared *s = mmap(NULL, sizeof(*s) * jobs, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct shared *s = mmap(NULL, sizeof(*s) * jobs, PROT_READ | PROT_WRITE,
+				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	uint64_t       failed = 0;
 
 	if (s == MAP_FAILED)
@@ -128,17 +129,23 @@ static int check(void)
 
 	if (failed)
 		replay(failed);
-	printf("%sok 1 - %llu schedules: no VM runs twice, none is lost, every doubt ends%s%s\n", failed ? "not " : "", (unsigned long long)runs,
-	       sim_plant ? "; planted: " : "", sim_plant ? sim_plant : "");
+	printf("%sok 1 - %llu schedules: no VM runs twice, none is lost, every doubt ends%s%s\n",
+	       failed ? "not " : "", (unsigned long long)runs, sim_plant ? "; planted: " : "",
+	       sim_plant ? sim_plant : "");
 	if (failed)
-		printf("# seed %llu: %s\n# again: make sim SEED=%llu RUNS=1%s%s\n", (unsigned long long)failed, what, (unsigned long long)failed,
+		printf("# seed %llu: %s\n# again: make sim SEED=%llu RUNS=1%s%s\n",
+		       (unsigned long long)failed, what, (unsigned long long)failed,
 		       sim_plant ? " PLANT=" : "", sim_plant ? sim_plant : "");
-	printf("# %llu schedules in %ld s: %llu calls, %llu moves (%llu complete, %llu in doubt at their ends), %llu kills, %llu host crashes, "
-	       "%llu cuts, %llu partitions, %llu records; %llu VMs ended with the vmrun that had them\n",
-	       (unsigned long long)n.runs, (long)(time(NULL) - begin), (unsigned long long)n.steps, (unsigned long long)n.moves,
-	       (unsigned long long)n.moved, (unsigned long long)n.doubts, (unsigned long long)n.kills, (unsigned long long)n.crashes,
-	       (unsigned long long)n.cuts, (unsigned long long)n.partitions, (unsigned long long)n.records,
-	       (unsigned long long)n.lost_explained);
+	printf("# %llu schedules in %ld s: %llu calls, %llu moves "
+	       "(%llu complete, %llu in doubt at their ends), %llu kills, %llu host crashes, "
+	       "%llu cuts, %llu partitions, %llu records; "
+	       "%llu VMs ended with the vmrun that had them\n",
+	       (unsigned long long)n.runs, (long)(time(NULL) - begin),
+	       (unsigned long long)n.steps, (unsigned long long)n.moves,
+	       (unsigned long long)n.moved, (unsigned long long)n.doubts,
+	       (unsigned long long)n.kills, (unsigned long long)n.crashes,
+	       (unsigned long long)n.cuts, (unsigned long long)n.partitions,
+	       (unsigned long long)n.records, (unsigned long long)n.lost_explained);
 	puts("1..1");
 	return failed ? 1 : 0;
 }
@@ -171,10 +178,12 @@ static int check_plants(void)
 			sim_plant_off = false;
 			if (!other)
 				break;
-			printf("# seed %llu fails without it too: %s\n", (unsigned long long)found, ignored);
+			printf("# seed %llu fails without it too: %s\n", (unsigned long long)found,
+			       ignored);
 		}
 		bad += !found;
-		printf("%sok %d - planted: %s (%s)\n", found ? "" : "not ", ++count, p->what, p->name);
+		printf("%sok %d - planted: %s (%s)\n", found ? "" : "not ", ++count, p->what,
+		       p->name);
 		if (found)
 			printf("# seed %llu: %s\n", (unsigned long long)found, what);
 		fflush(stdout);
@@ -185,15 +194,25 @@ static int check_plants(void)
 
 static void usage(void)
 {
-	fputs("usage: sim [--seed N] [--runs N] [--jobs N] [--plant NAME [--without] | --plants] [--keep-going] [--trace | --calls]\n", stderr);
+	fputs("usage: sim [--seed N] [--runs N] [--jobs N] [--plant NAME [--without] | --plants] "
+	      "[--keep-going] [--trace | --calls]\n", stderr);
 	exit(2);
 }
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = { { "seed", 1, NULL, 's' },  { "runs", 1, NULL, 'r' },       { "jobs", 1, NULL, 'j' },
-						 { "plant", 1, NULL, 'p' }, { "plants", 0, NULL, 'P' },     { "without", 0, NULL, 'w' },
-						 { "trace", 0, NULL, 't' }, { "keep-going", 0, NULL, 'k' }, { "calls", 0, NULL, 'c' }, { 0 } };
+	static const struct option options[] = {
+		{ "seed", 1, NULL, 's' },
+		{ "runs", 1, NULL, 'r' },
+		{ "jobs", 1, NULL, 'j' },
+		{ "plant", 1, NULL, 'p' },
+		{ "plants", 0, NULL, 'P' },
+		{ "without", 0, NULL, 'w' },
+		{ "trace", 0, NULL, 't' },
+		{ "keep-going", 0, NULL, 'k' },
+		{ "calls", 0, NULL, 'c' },
+		{ 0 }
+	};
 	bool show = false, all = false;
 	int  o;
 

@@ -12,22 +12,41 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Old faults, one at a time, put back where one file calls another (the linker's --wrap, as for the C library; plant_*: two callers
- * of one function told apart by a name given at compile time). A simulator that does not find them proves nothing. */
+/* Old faults, one at a time, put back where one file calls another (the linker's --wrap, as for the
+ * C library; plant_*: two callers of one function told apart by a name given at compile time). A
+ * simulator that does not find them proves nothing. */
 
 const char *sim_plant;
 bool        sim_plant_off;
 
 const struct plant plants[] = {
-	{ "claim",     "a VM is filled by whoever finds its socket: neither claim nor token", false },
-	{ "evidence",  "an onward move forgets what became of the one before, and what is unknown may be owned", false },
-	{ "judgement", "resolve asks once, records nothing, then acts after its human", false },
-	{ "absence",   "no record is taken for aborted, and disown leaves none", false },
-	{ "doubts",    "of two VMs in doubt one is asked about", false },
-	{ "sockets",   "a vmrun at a socket of its own is not found", false },
-	{ "retaken",   "a VM that had come by a move is owned under the id of the move that failed", false },
-	{ "replay",    "a move's id is accepted again", true },
-	{ "final",     "a record is believed while the vmrun that decides lives", false },
+	{ "claim",
+	  "a VM is filled by whoever finds its socket: neither claim nor token",
+	  false },
+	{ "evidence",
+	  "an onward move forgets what became of the one before, and what is unknown may be owned",
+	  false },
+	{ "judgement",
+	  "resolve asks once, records nothing, then acts after its human",
+	  false },
+	{ "absence",
+	  "no record is taken for aborted, and disown leaves none",
+	  false },
+	{ "doubts",
+	  "of two VMs in doubt one is asked about",
+	  false },
+	{ "sockets",
+	  "a vmrun at a socket of its own is not found",
+	  false },
+	{ "retaken",
+	  "a VM that had come by a move is owned under the id of the move that failed",
+	  false },
+	{ "replay",
+	  "a move's id is accepted again",
+	  true },
+	{ "final",
+	  "a record is believed while the vmrun that decides lives",
+	  false },
 	{ 0 }
 };
 
@@ -43,8 +62,10 @@ bool plant(const char *name)
 
 /* ---- claim ---- */
 
-int __real_moves_lock(const struct uuid *vm, const char *socket, unsigned wait_ms, int *fd, struct fail *why);
-int __wrap_moves_lock(const struct uuid *vm, const char *socket, unsigned wait_ms, int *fd, struct fail *why)
+int __real_moves_lock(const struct uuid *vm, const char *socket, unsigned wait_ms, int *fd,
+		      struct fail *why);
+int __wrap_moves_lock(const struct uuid *vm, const char *socket, unsigned wait_ms, int *fd,
+		      struct fail *why)
 {
 	int rc = __real_moves_lock(vm, socket, plant("claim") ? 0 : wait_ms, fd, why);
 
@@ -66,16 +87,20 @@ int __wrap_lease_claim(struct lease *l, int lock_fd, struct fail *why)
 	return plant("claim") ? 0 : __real_lease_claim(l, lock_fd, why);
 }
 
-int __real_lease_open_token(struct lease **out, struct control *c, enum lease_kind kind, const char *holder, const char *token, struct fail *why);
-int __wrap_lease_open_token(struct lease **out, struct control *c, enum lease_kind kind, const char *holder, const char *token, struct fail *why)
+int __real_lease_open_token(struct lease **out, struct control *c, enum lease_kind kind,
+			    const char *holder, const char *token, struct fail *why);
+int __wrap_lease_open_token(struct lease **out, struct control *c, enum lease_kind kind,
+			    const char *holder, const char *token, struct fail *why)
 {
 	return __real_lease_open_token(out, c, kind, holder, plant("claim") ? "" : token, why);
 }
 
 /* ---- evidence, retaken ---- */
 
-void __real_moves_step(struct move_record *r, enum move_state state, const struct uuid *move, uint64_t generation, const char *peer);
-void __wrap_moves_step(struct move_record *r, enum move_state state, const struct uuid *move, uint64_t generation, const char *peer)
+void __real_moves_step(struct move_record *r, enum move_state state, const struct uuid *move,
+		       uint64_t generation, const char *peer);
+void __wrap_moves_step(struct move_record *r, enum move_state state, const struct uuid *move,
+		       uint64_t generation, const char *peer)
 {
 	if (plant("retaken") && state == MOVE_RETAKEN && generation)
 		state = MOVE_OWNED;
@@ -103,8 +128,10 @@ void __wrap_outcome_query(const struct message *query, struct message *out)
 	plant_answer(query, out);
 }
 
-void __real_outcome_act(const struct uuid *vm, const struct uuid *move, uint64_t generation, bool go, struct lease *lease, struct message *out);
-void __wrap_outcome_act(const struct uuid *vm, const struct uuid *move, uint64_t generation, bool go, struct lease *lease, struct message *out)
+void __real_outcome_act(const struct uuid *vm, const struct uuid *move, uint64_t generation,
+			bool go, struct lease *lease, struct message *out);
+void __wrap_outcome_act(const struct uuid *vm, const struct uuid *move, uint64_t generation,
+			bool go, struct lease *lease, struct message *out)
 {
 	__real_outcome_act(vm, move, generation, go, lease, out);
 	plant_answer(NULL, out);
@@ -136,8 +163,10 @@ static int plant_judge(struct message *m, int rc)
 }
 
 /* resolve.c's outcome_ask_peer. */
-int plant_resolve_ask(const struct move_record *r, bool insecure, struct message *m, struct fail *why);
-int plant_resolve_ask(const struct move_record *r, bool insecure, struct message *m, struct fail *why)
+int plant_resolve_ask(const struct move_record *r, bool insecure, struct message *m,
+		      struct fail *why);
+int plant_resolve_ask(const struct move_record *r, bool insecure, struct message *m,
+		      struct fail *why)
 {
 	struct proc *p = sim_proc();
 
@@ -162,7 +191,7 @@ int plant_resolve_retaking(struct source_handover *h, bool on, struct fail *why)
 	return plant("judgement") ? 0 : source_handover_retaking(h, on, why);
 }
 
-/* ---- doubts ---- */
+/* ---- doubts: unresolved moves ---- */
 
 struct unresolved_move *__real_unresolved_due(struct unresolved *d, uint64_t now_ns);
 struct unresolved_move *__wrap_unresolved_due(struct unresolved *d, uint64_t now_ns)
@@ -182,13 +211,16 @@ struct unresolved_move *__wrap_unresolved_due(struct unresolved *d, uint64_t now
 
 /* ---- sockets ---- */
 
-int __real_moves_held(const struct uuid *vm, bool *held, struct moves_holder *holder, struct fail *why);
-int __wrap_moves_held(const struct uuid *vm, bool *held, struct moves_holder *holder, struct fail *why)
+int __real_moves_held(const struct uuid *vm, bool *held, struct moves_holder *holder,
+		      struct fail *why);
+int __wrap_moves_held(const struct uuid *vm, bool *held, struct moves_holder *holder,
+		      struct fail *why)
 {
 	int rc = __real_moves_held(vm, held, holder, why);
 
-	/* The mover was given the path. */
-	if (plant("sockets") && sim_proc()->role != ROLE_MOVER && rc == 0 && *held && holder && holder->socket[0] && strncmp(holder->socket, "/run/vmferry/", 13))
+	/* The mover was given the path of the socket. */
+	if (plant("sockets") && sim_proc()->role != ROLE_MOVER && rc == 0 && *held && holder &&
+	    holder->socket[0] && strncmp(holder->socket, "/run/vmferry/", 13))
 		*held = false;
 	return rc;
 }
@@ -196,8 +228,10 @@ int __wrap_moves_held(const struct uuid *vm, bool *held, struct moves_holder *ho
 /* ---- replay ---- */
 
 /* moves_find of target_check.c and of lease_handover.c: was it here before? */
-bool plant_target_find(const struct move_record *r, const struct uuid *move, enum move_state *state, uint64_t *generation);
-bool plant_target_find(const struct move_record *r, const struct uuid *move, enum move_state *state, uint64_t *generation)
+bool plant_target_find(const struct move_record *r, const struct uuid *move, enum move_state *state,
+		       uint64_t *generation);
+bool plant_target_find(const struct move_record *r, const struct uuid *move, enum move_state *state,
+		       uint64_t *generation)
 {
 	return !plant("replay") && moves_find(r, move, state, generation);
 }

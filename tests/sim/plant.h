@@ -7,12 +7,15 @@
 /* Old faults, to be found again: --plant NAME. */
 struct plant {
 	const char *name, *what;
-	bool        rare;      /* the other rules stop nearly every schedule of it: --plants leaves it to the model (FAULT_8) */
+	/* The other rules stop nearly every schedule of it: --plants leaves it to the model
+	 * (FAULT_8). */
+	bool        rare;
 };
 extern const struct plant plants[];
 extern const char        *sim_plant;      /* the one that is planted; NULL none */
 
-extern bool               sim_plant_off;  /* all but the fault itself: what finds it must find nothing then */
+/* Everything but the fault itself: the seed that finds the fault must pass then. */
+extern bool               sim_plant_off;
 
 bool plant(const char *name);
 bool plant_asked(const char *name);

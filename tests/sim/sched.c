@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 
 #define STACK_BYTES ((size_t)512 << 10)
-#define STACK_BELOW 1024              /* bytes under a frame's address that swapcontext still uses */
+#define STACK_BELOW 1024              /* bytes below a frame's address that swapcontext uses */
 
 struct task *sim_task;
 struct proc *sim_procs;
@@ -83,7 +83,8 @@ static void trace_line(const struct sim_host *h, const char *who, const char *fm
 	char out[900];
 
 	/* Not printf: that is a simulated call here. */
-	snprintf(out, sizeof(out), "# %11.6f %-2s %-34s %s\n", (double)(sim_now - 1000 * SIM_SECOND) / 1e9, h ? h->name : "", who, line);
+	snprintf(out, sizeof(out), "# %11.6f %-2s %-34s %s\n",
+		 (double)(sim_now - 1000 * SIM_SECOND) / 1e9, h ? h->name : "", who, line);
 	fputs(out, stdout);
 }
 
@@ -95,7 +96,8 @@ void sim_trace(const char *fmt, ...)
 	if (!sim_tracing)
 		return;
 	if (sim_task)
-		snprintf(who, sizeof(who), "%s[%d]", sim_task->proc->name, (int)sim_task->proc->pid);
+		snprintf(who, sizeof(who), "%s[%d]", sim_task->proc->name,
+			 (int)sim_task->proc->pid);
 	va_start(ap, fmt);
 	trace_line(sim_task ? sim_task->proc->host : NULL, who, fmt, ap);
 	va_end(ap);
@@ -134,7 +136,8 @@ static struct stack *stack_new(void)
 		stack_pool = s->next;
 	} else {
 		/* Not from the run's heap: it outlives the run. */
-		s       = __real_mmap64(NULL, STACK_BYTES + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		s       = __real_mmap64(NULL, STACK_BYTES + 4096, PROT_READ | PROT_WRITE,
+					MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (s == MAP_FAILED)
 			abort();
 		s->base = (char *)s + 4096;
@@ -299,7 +302,8 @@ static void *proc_main(void *arg)
 	return (void *)(intptr_t)p->main(p->arg);
 }
 
-struct proc *proc_spawn(struct sim_host *h, enum proc_role role, int (*main)(void *), void *arg, const char *fmt, ...)
+struct proc *proc_spawn(struct sim_host *h, enum proc_role role, int (*main)(void *), void *arg,
+			const char *fmt, ...)
 {
 	struct proc *p = proc_new(h);
 	va_list      ap;
@@ -377,7 +381,8 @@ void proc_end(struct proc *p, int status, bool silent)
 		return;
 	p->alive  = false;
 	p->status = status;
-	sim_trace_host(p->host, "%s[%d] ends%s %d", p->name, (int)p->pid, WIFSIGNALED(status) ? ", killed by" : ", status",
+	sim_trace_host(p->host, "%s[%d] ends%s %d", p->name, (int)p->pid,
+		       WIFSIGNALED(status) ? ", killed by" : ", status",
 		       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 	for (struct task *t = tasks; t; t = t->next)
 		if (t->proc == p)
@@ -466,7 +471,8 @@ void sim_step(const char *what)
 	task_if_dead();
 	world_fault(what);
 	task_if_dead();
-	if (sim_failure[0] || p->stopped_until > sim_now || sim_chance(4) || (events && events->at <= sim_now))
+	if (sim_failure[0] || p->stopped_until > sim_now || sim_chance(4) ||
+	    (events && events->at <= sim_now))
 		task_switch();
 }
 

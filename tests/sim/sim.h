@@ -9,15 +9,17 @@
 #include <sys/types.h>
 #include <ucontext.h>
 
-/* A simulator of hosts, processes, clock, network and files. The tools' own objects are linked into one program with the C
- * library's calls redirected here (wraps.list). A simulated process is a set of coroutines with a table of descriptors of
- * its own; every call is a point at which the seeded scheduler may run somebody else, delay, cut, kill or crash.
+/* A simulator of hosts, processes, clock, network and files. The tools' own objects are linked into
+ * one program with the C library's calls redirected here (wraps.list). A simulated process is a set
+ * of coroutines with a table of descriptors of its own; every call is a point at which the seeded
+ * scheduler may run another coroutine, delay, cut, kill or crash.
  *
  *   sched.c   coroutines, processes, fork, threads, signals, the clock, the random numbers
  *   file.c    files of a host: what is durable, what a crash leaves
  *   sock.c    sockets, the network between hosts, pipes of events
  *   calls.c   the C library's calls
- *   vmrun.c   a vmrun: the real control server, leases and records over a fake accelerator and board
+ *   vmrun.c   a vmrun: the real control server, leases and records over a fake accelerator and
+ *             board
  *   world.c   what happens: hosts, VMs, moves, humans, faults; and what must hold
  *   plant.c   old faults, to be found again
  *   main.c    seeds, workers, TAP */
@@ -39,7 +41,7 @@ struct inode;
 struct stack {
 	struct stack *next;           /* in the pool */
 	char         *base;
-	int           refs;           /* coroutines that live on it: a fork's child shares its parent's */
+	int           refs;           /* coroutines on it: a fork's child shares its parent's */
 	struct task  *resident;
 };
 
@@ -81,7 +83,7 @@ struct proc {
 	uint64_t         start_time;
 	struct task     *main_task;
 	uint64_t         steps;
-	bool             injected;                       /* killed by a fault, not by itself or one of ours */
+	bool             injected;                       /* killed by an injected fault */
 	void            *tag;                            /* world.c's */
 	int              asked;                          /* plant.c's */
 };
@@ -96,12 +98,13 @@ uint64_t sim_below(uint64_t n);                       /* 0 to n - 1; 0 for 0 */
 bool     sim_chance(uint64_t one_in);                 /* never for 0 */
 uint64_t sim_between(uint64_t low, uint64_t high);
 
-struct proc *proc_spawn(struct sim_host *h, enum proc_role role, int (*main)(void *), void *arg, const char *fmt, ...)
-	__attribute__((format(printf, 5, 6)));
+struct proc *proc_spawn(struct sim_host *h, enum proc_role role, int (*main)(void *), void *arg,
+			const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 struct task *task_spawn(struct proc *p, void *(*fn)(void *), void *arg);
 pid_t        proc_fork(void);
 void         proc_become(struct proc *p, int (*main)(void *), void *arg) __attribute__((noreturn));
-void         proc_end(struct proc *p, int status, bool silent);      /* silent: its host is gone, peers are not told */
+/* silent: its host is gone, peers are not notified. */
+void         proc_end(struct proc *p, int status, bool silent);
 void         proc_exit(int code) __attribute__((noreturn));
 void         proc_signal(struct proc *p, int sig);
 struct proc *proc_find(pid_t pid);
@@ -110,7 +113,8 @@ struct sim_host *sim_here(void);
 
 /* A call begins: time passes, somebody else may run, a fault may strike. */
 void sim_step(const char *what);
-/* Waits; false when `until` has come first. arg must not lie on the stack: a fork's child may have it. */
+/* Waits; false when `until` has come first. arg must not lie on the stack: a fork's child may have
+ * it. */
 bool sim_wait(bool (*ready)(void *arg), void *arg, uint64_t until);
 void sim_sleep(uint64_t ns);
 
@@ -121,14 +125,26 @@ bool sim_run(bool (*stop)(void), uint64_t until);
 extern void (*sim_watch)(void);      /* called after every step of a coroutine */
 
 void sim_trace(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-void sim_trace_host(const struct sim_host *h, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void sim_trace_host(const struct sim_host *h, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 extern int sim_tracing;              /* 0 nothing, 1 what matters, 2 every call */
-void sim_broken(const char *fmt, ...) __attribute__((format(printf, 1, 2)));      /* an invariant does not hold: this run is over */
+/* An invariant is violated: this run is over. */
+void sim_broken(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 extern char sim_failure[1024];
 
 /* ---- descriptors ---- */
 
-enum ofd_type { OFD_NULL, OFD_FILE, OFD_FOLDER, OFD_EVENT, OFD_TIMER, OFD_SIGNAL, OFD_EPOLL, OFD_SOCKET, OFD_PROCESS };
+enum ofd_type {
+	OFD_NULL,
+	OFD_FILE,
+	OFD_FOLDER,
+	OFD_EVENT,
+	OFD_TIMER,
+	OFD_SIGNAL,
+	OFD_EPOLL,
+	OFD_SOCKET,
+	OFD_PROCESS
+};
 
 struct ofd {
 	enum ofd_type type;
@@ -160,7 +176,7 @@ struct lock { struct lock *next; struct ofd *owner; bool ofd_kind, exclusive; };
 
 struct inode {
 	struct inode *all;
-	int           refs;              /* descriptors; files live until the end of the run anyway */
+	int           refs;              /* descriptors; the inode lives until the run ends */
 	bool          folder, socket, mem;
 	uint64_t      ino;
 	mode_t        mode;
@@ -179,16 +195,18 @@ struct inode *fs_find(struct fs *fs, const char *path);
 struct inode *fs_create(struct fs *fs, const char *path, bool folder);
 bool          fs_unlink(struct fs *fs, const char *path);
 bool          fs_rename(struct fs *fs, const char *from, const char *to);
-const char   *fs_next(struct fs *fs, const char *folder, uint64_t *pos);      /* names in it, NULL at the end */
+/* The next name in the folder, NULL at the end. */
+const char   *fs_next(struct fs *fs, const char *folder, uint64_t *pos);
 void          fs_sync_file(struct inode *i);
 void          fs_sync_folder(struct fs *fs, const char *folder);
-void          fs_crash(struct fs *fs);               /* what was not durable may be gone; volatile folders are */
+/* What was not durable may be lost; volatile folders are. */
+void          fs_crash(struct fs *fs);
 struct inode *inode_new(void);
 void          inode_size(struct inode *i, size_t len);
 void          inode_write(struct inode *i, const void *p, size_t n, uint64_t at);
 bool          lock_take(struct inode *i, struct ofd *o, bool ofd_kind, bool exclusive);
 void          lock_drop(struct inode *i, struct ofd *o, int ofd_kind);          /* -1: both */
-bool          lock_free(struct inode *i, bool ofd_kind);                          /* nobody has one */
+bool          lock_free(struct inode *i, bool ofd_kind);      /* nobody has one */
 
 /* ---- sock.c ---- */
 
@@ -205,7 +223,14 @@ struct sim_host {
 };
 extern struct sim_host sim_hosts[SIM_HOSTS];
 
-struct seg { struct seg *next; uint64_t at; size_t len, used; int nfds; struct ofd *fds[16]; char data[]; };
+struct seg {
+	struct seg *next;
+	uint64_t    at;
+	size_t      len, used;
+	int         nfds;
+	struct ofd *fds[16];
+	char        data[];
+};
 
 struct end {
 	struct end      *all;
@@ -221,7 +246,7 @@ struct end {
 	uint64_t         rx_last;        /* arrival of the last one */
 	uint64_t         eof_at, reset_at;
 	bool             reset_told;
-	struct end      *backlog;        /* listening: ends of connections that nobody has accepted */
+	struct end      *backlog;        /* listening: connections not yet accepted */
 	struct end      *backlog_next;
 	uint64_t         backlog_at;
 	uint32_t         ip, peer_ip;
@@ -232,7 +257,13 @@ struct end {
 	bool             replay;
 };
 
-struct record_stream { struct record_stream *next; uint32_t ip; uint16_t port; size_t len, capacity; char *data; };
+struct record_stream {
+	struct record_stream *next;
+	uint32_t              ip;
+	uint16_t              port;
+	size_t                len, capacity;
+	char                 *data;
+};
 extern struct record_stream *sock_recorded;
 
 struct net {
@@ -246,8 +277,9 @@ struct end *end_new(struct sim_host *h, bool net, bool packet);
 void        end_pair(struct end *a, struct end *b);
 void        end_close(struct end *e, bool silent);
 short       end_events(struct end *e);
-int         end_send(struct end *e, const void *p, size_t n, struct ofd **fds, int nfds);      /* errno value or 0 */
-struct seg *end_ready(struct end *e);                                                             /* the first segment that has arrived */
+/* 0 or an errno value. */
+int         end_send(struct end *e, const void *p, size_t n, struct ofd **fds, int nfds);
+struct seg *end_ready(struct end *e);      /* the first segment that has arrived */
 int         end_listen_net(struct end *e, uint32_t ip, uint16_t port);
 int         end_connect_net(struct end *e, uint32_t ip, uint16_t port);
 int         end_connect_unix(struct end *e, const char *path);
@@ -273,7 +305,11 @@ bool  world_human(char *line, size_t capacity);
 void  world_gone(struct proc *p);   /* any process has ended */
 void  world_record(struct sim_host *h, const char *path, const char *text, size_t len);
 void  world_disk_failed(struct proc *p);
-struct sim_stats { uint64_t runs, steps, moves, moved, kills, crashes, cuts, doubts, partitions, questions, lost_explained, records; };
+struct sim_stats {
+	uint64_t runs, steps, moves, moved, kills, crashes, cuts,
+		 doubts,                /* moves that ended unresolved */
+		 partitions, questions, lost_explained, records;
+};
 extern struct sim_stats sim_stats;
 extern unsigned sim_slow_disks;     /* 1 in n fsyncs takes seconds */
 extern unsigned sim_oddity;         /* 1 in n calls meets a kill or a stall; 0 none */

@@ -59,7 +59,8 @@ static uint64_t net_arrival(const struct end *from, const struct end *to)
 	uint64_t at = sim_now;
 
 	if (from->net && from->host != to->host) {
-		uint64_t parted = sim_net.parted_until[host_index(from->host)][host_index(to->host)];
+		uint64_t parted =
+			sim_net.parted_until[host_index(from->host)][host_index(to->host)];
 
 		if (parted > at)
 			at = parted + sim_below(2 * SIM_SECOND);
@@ -92,19 +93,22 @@ static void end_drop_rx(struct end *e)
 	e->rx_tail = &e->rx;
 }
 
-/* Both ends break, each when it hears of it; what is on its way may be lost, or arrive late at one side. */
+/* Both ends break, each when the reset arrives; what is in flight may be lost, or arrive late at
+ * one side. */
 void net_cut(struct end *e)
 {
 	struct end *both[2] = { e, e->peer };
 
-	sim_trace("-- connection %u:%u to %u:%u breaks", e->ip & 0xff, e->port, e->peer_ip & 0xff, e->peer_port);
+	sim_trace("-- connection %u:%u to %u:%u breaks", e->ip & 0xff, e->port, e->peer_ip & 0xff,
+		  e->peer_port);
 	sim_stats.cuts++;
 	for (int i = 0; i < 2; i++) {
 		struct end *x = both[i];
 
 		if (!x || !x->ofd)
 			continue;
-		uint64_t at = sim_now + (sim_chance(2) ? sim_below(2 * SIM_MS) : sim_below(20 * SIM_SECOND));
+		uint64_t at = sim_now + (sim_chance(2) ? sim_below(2 * SIM_MS)
+						       : sim_below(20 * SIM_SECOND));
 
 		/* What comes later than that is lost. */
 		for (struct seg **s = &x->rx; *s; s = &(*s)->next)
@@ -123,7 +127,8 @@ struct end *sock_any_connection(void)
 	uint64_t    n     = 0;
 
 	for (struct end *e = ends; e; e = e->all)
-		if (e->net && e->connected && e->ofd && e->peer && e->peer->ofd && e->host != e->peer->host && e->reset_at == SIM_NEVER && sim_below(++n) == 0)
+		if (e->net && e->connected && e->ofd && e->peer && e->peer->ofd &&
+		    e->host != e->peer->host && e->reset_at == SIM_NEVER && sim_below(++n) == 0)
 			found = e;
 	return found;
 }
@@ -146,7 +151,8 @@ void end_close(struct end *e, bool silent)
 	if (!p || (!p->ofd && !p->backlog_at))
 		return;
 	if (silent && e->net) {
-		/* Nobody is there to answer what the peer sends: it learns of it when the host is up again, or by its own patience. */
+		/* Nothing answers what the peer sends: it notices when the host is up again, or by
+		 * its own timeout. */
 		end_reset(p, sim_now + sim_between(SIM_SECOND, 60 * SIM_SECOND));
 	} else if (unread) {
 		if (e->net && sim_chance(2))
@@ -262,7 +268,8 @@ int end_send(struct end *e, const void *p, size_t n, struct ofd **fds, int nfds)
 static struct end *net_listener(uint32_t ip, uint16_t port)
 {
 	for (struct end *e = ends; e; e = e->all)
-		if (e->net && e->listening && e->ofd && e->host->up && e->host->ip == ip && e->port == port)
+		if (e->net && e->listening && e->ofd && e->host->up && e->host->ip == ip &&
+		    e->port == port)
 			return e;
 	return NULL;
 }
@@ -298,7 +305,9 @@ static void net_connected(void *arg)
 	for (int i = 0; i < SIM_HOSTS; i++)
 		if (sim_hosts[i].ip == e->peer_ip)
 			to = &sim_hosts[i];
-	if (!to || !to->up || (to != e->host && sim_net.parted_until[host_index(e->host)][host_index(to)] > sim_now)) {
+	if (!to || !to->up ||
+	    (to != e->host &&
+	     sim_net.parted_until[host_index(e->host)][host_index(to)] > sim_now)) {
 		sim_at(sim_now + SIM_SECOND, net_connected, e);      /* the SYN is sent again */
 		return;
 	}
@@ -334,7 +343,9 @@ int end_connect_net(struct end *e, uint32_t ip, uint16_t port)
 	e->peer_port  = port;
 	e->port       = (uint16_t)(50000 + e->host->next_port++);
 	e->connecting = true;
-	e->connect_at = sim_now + (ip == e->host->ip ? sim_below(50000) : sim_between(sim_net.delay_low, sim_net.delay_high));
+	e->connect_at = sim_now + (ip == e->host->ip
+				   ? sim_below(50000)
+				   : sim_between(sim_net.delay_low, sim_net.delay_high));
 	sim_at(e->connect_at, net_connected, e);
 	return EINPROGRESS;
 }

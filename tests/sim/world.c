@@ -22,8 +22,9 @@
 #include <netinet/in.h>
 #include <unistd.h>
 
-/* What happens to three hosts: VMs are moved about by people who do not wait, while processes are killed, hosts crash, the
- * network breaks and disks fail. Then all that ends, and what is left must be right. */
+/* What happens to three hosts: VMs are moved about by people who do not wait, while processes are
+ * killed, hosts crash, the network breaks and disks fail. Then all that ends, and what is left must
+ * be right. */
 
 #define WORLD_TURMOIL (240 * SIM_SECOND)      /* at most */
 #define WORLD_CALM    (1200 * SIM_SECOND)     /* to come to rest in */
@@ -41,8 +42,10 @@ static struct {
 	unsigned kills, vm_kills, stalls;      /* left; vm_kills: of vmruns and hosts */
 	unsigned actions;
 	unsigned points;                 /* one in so many fault points meets a fault */
-	const char *focus;               /* these alone, and there most of the time: what their names hold; NULL: all points */
-	bool     crashes, partitions, disks, humans, replays, cuts, own_sockets, answers, terms, spawn;
+	/* Only fault points whose names contain this, and there most of the time; NULL: all. */
+	const char *focus;
+	bool     crashes, partitions, disks, humans, replays, cuts,
+		 own_sockets, answers, terms, spawn;
 	bool     calm;
 	uint64_t calm_since;
 } plan;
@@ -93,7 +96,8 @@ struct seen { bool found, damaged; char state[16], peer[64], name[32]; };
 static void record_parse(const char *text, size_t len, struct seen *s)
 {
 	json_t     *j = json_loadb(text, len, 0, NULL);
-	const char *state = json_string_value(json_object_get(j, "state")), *peer = json_string_value(json_object_get(j, "peer"));
+	const char *state = json_string_value(json_object_get(j, "state")),
+		   *peer  = json_string_value(json_object_get(j, "peer"));
 
 	s->found   = true;
 	s->damaged = !state;
@@ -138,7 +142,8 @@ static void world_may_run(const struct instance *i)
 	struct seen s = record_of(i->guest, i->proc->host);
 
 	if (record_is(&s, HELD_BACK) && !i->proc->host->disk_ever_failed)
-		sim_broken("%s runs on %s, where its record says %s", i->guest->name, i->proc->host->name, s.state);
+		sim_broken("%s runs on %s, where its record says %s", i->guest->name,
+			   i->proc->host->name, s.state);
 }
 
 void world_runs(struct instance *i)
@@ -188,8 +193,10 @@ static void instance_killed(struct instance *i, const char *how)
 	if (!i->running && guest_elsewhere(i) && !owner)
 		return;
 	i->guest->lost = true;
-	snprintf(i->guest->lost_why, sizeof(i->guest->lost_why), "its vmrun on %s was %s", i->proc->host->name, how);
-	sim_trace_host(i->proc->host, "== %s is lost: its vmrun was %s (%s)", i->guest->name, how, s.found ? s.state : "no record");
+	snprintf(i->guest->lost_why, sizeof(i->guest->lost_why), "its vmrun on %s was %s",
+		 i->proc->host->name, how);
+	sim_trace_host(i->proc->host, "== %s is lost: its vmrun was %s (%s)", i->guest->name, how,
+		       s.found ? s.state : "no record");
 }
 
 /* Whoever started it may end one that was never READY, while another has the VM as it is. */
@@ -197,7 +204,8 @@ static bool instance_expendable(const struct instance *i)
 {
 	struct seen s = record_of(i->guest, i->proc->host);
 
-	return i->incoming && !i->running && guest_elsewhere(i) && !record_is(&s, "ready retaking owned");
+	return i->incoming && !i->running && guest_elsewhere(i) &&
+	       !record_is(&s, "ready retaking owned");
 }
 
 void instance_ends(struct instance *i)
@@ -214,11 +222,14 @@ void sim_instance_gone(struct proc *p)
 	for (struct instance *i = sim_instances; i; i = i->next) {
 		if (i->proc != p || !i->vm)
 			continue;
-		i->crashed = !p->host->up && instance_newest(i);      /* judged by the record that the crash leaves */
+		/* Judged by the record that the crash leaves. */
+		i->crashed = !p->host->up && instance_newest(i);
 		if (p->host->up && p->injected && instance_newest(i))
 			instance_killed(i, "killed");
-		else if (p->host->up && !p->injected && WIFSIGNALED(p->status) && instance_newest(i) && !instance_expendable(i))
-			sim_broken("the vmrun of %s was killed by one of ours (signal %d)", i->guest->name, p->status & 0x7f);
+		else if (p->host->up && !p->injected && WIFSIGNALED(p->status) &&
+			 instance_newest(i) && !instance_expendable(i))
+			sim_broken("the vmrun of %s was killed by one of ours (signal %d)",
+				   i->guest->name, p->status & 0x7f);
 		if (i->running)
 			i->guest->newest++;      /* what it had done last is gone */
 		i->running = false;
@@ -230,7 +241,9 @@ void sim_instance_gone(struct proc *p)
 void world_gone(struct proc *p)
 {
 	struct instance *i = p->tag;
-	struct guest    *g = p->role == ROLE_VMRUN && !(i && i->incoming) ? guest_named(strrchr(p->name, ' ') ? strrchr(p->name, ' ') + 1 : "") : NULL;
+	struct guest    *g = p->role == ROLE_VMRUN && !(i && i->incoming)
+			     ? guest_named(strrchr(p->name, ' ') ? strrchr(p->name, ' ') + 1 : "")
+			     : NULL;
 
 	if (g && g->newest == 1 && !guest_running(g) && !g->lost) {
 		g->lost = true;
@@ -279,11 +292,14 @@ void world_fault(const char *what)
 		return;
 	}
 	if (plan.stalls && sim_chance((uint64_t)sim_oddity * 2)) {
-		static const uint64_t most[] = { SIM_SECOND / 10, 3 * SIM_SECOND, 30 * SIM_SECOND, 80 * SIM_SECOND };
+		static const uint64_t most[] = {
+			SIM_SECOND / 10, 3 * SIM_SECOND, 30 * SIM_SECOND, 80 * SIM_SECOND
+		};
 
 		plan.stalls--;
 		p->stopped_until = sim_now + sim_below(most[sim_below(4)]);
-		sim_trace("-- stalls at %s until %.3f", what, (double)(p->stopped_until - 1000 * SIM_SECOND) / 1e9);
+		sim_trace("-- stalls at %s until %.3f", what,
+			  (double)(p->stopped_until - 1000 * SIM_SECOND) / 1e9);
 	}
 }
 
@@ -328,8 +344,10 @@ static void fault_here(const char *point)
 	case 2:
 		if (plan.stalls) {
 			plan.stalls--;
-			p->stopped_until = sim_now + sim_below(sim_chance(2) ? 80 * SIM_SECOND : SIM_SECOND);
-			sim_trace("-- stalls until %.3f", (double)(p->stopped_until - 1000 * SIM_SECOND) / 1e9);
+			p->stopped_until =
+				sim_now + sim_below(sim_chance(2) ? 80 * SIM_SECOND : SIM_SECOND);
+			sim_trace("-- stalls until %.3f",
+				  (double)(p->stopped_until - 1000 * SIM_SECOND) / 1e9);
 		}
 		return;
 	case 3:
@@ -366,11 +384,13 @@ void fault_point(const char *point)
 		sim_trace("at %s", point);
 	sim_step(point);
 	/* From READY to the end of the hand-over, more than elsewhere. */
-	bool late = strstr(point, "ready") || strstr(point, "released") || strstr(point, "go-") || strstr(point, "owned") || strstr(point, "reta");
+	bool late = strstr(point, "ready") || strstr(point, "released") || strstr(point, "go-") ||
+		    strstr(point, "owned") || strstr(point, "reta");
 
 	if (plan.focus)
 		late = strstr(point, plan.focus);
-	if (!plan.calm && (late || !plan.focus) && sim_chance(late ? plan.points / 3 + 1 : plan.points))
+	if (!plan.calm && (late || !plan.focus) &&
+	    sim_chance(late ? plan.points / 3 + 1 : plan.points))
 		fault_here(point);
 	sim_step("point");
 }
@@ -406,8 +426,10 @@ static struct options *options_new(enum verb verb)
 	o->insecure            = true;
 	o->max_downtime_ns     = 300 * SIM_MS;
 	o->max_rounds          = 3;
-	o->pause_deadline_ns   = sim_chance(4) ? sim_between(100 * SIM_MS, 5 * SIM_SECOND) : 30 * SIM_SECOND;
-	o->handover_timeout_ns = sim_chance(3) ? sim_between(SIM_SECOND, 20 * SIM_SECOND) : 60 * SIM_SECOND;
+	o->pause_deadline_ns   = sim_chance(4) ? sim_between(100 * SIM_MS, 5 * SIM_SECOND)
+					       : 30 * SIM_SECOND;
+	o->handover_timeout_ns = sim_chance(3) ? sim_between(SIM_SECOND, 20 * SIM_SECOND)
+					       : 60 * SIM_SECOND;
 	snprintf(o->ask.port, sizeof(o->ask.port), "%d", WORLD_PORT);
 	return o;
 }
@@ -492,8 +514,9 @@ static int status_main(void *arg)
 	return said(status_run(arg, &why), &why);
 }
 
-/* Nobody else has it or can get it to run any more: no connection on which GO or an answer may be, and nobody over there who has
- * heard one. (A copy that only waits is harmless: it is told.) */
+/* Nobody else has the VM or can get it to run any more: no connection on which GO or an answer may
+ * be in flight, and nobody on the other host who has received one. (A copy that only waits is
+ * harmless: it will be notified.) */
 static bool human_may_vouch(const struct guest *g, const struct sim_host *h)
 {
 	const struct instance *mine = guest_on(g, h);
@@ -504,11 +527,14 @@ static bool human_may_vouch(const struct guest *g, const struct sim_host *h)
 	for (struct instance *i = sim_instances; i; i = i->next) {
 		struct seen there = record_of(g, i->proc->host);
 
-		if (i->guest == g && i->vm && i->proc->alive && i->proc->host != h && (i->running || record_is(&there, "owned")))
+		if (i->guest == g && i->vm && i->proc->alive && i->proc->host != h &&
+		    (i->running || record_is(&there, "owned")))
 			return false;
 	}
 	for (struct proc *p = sim_procs; p; p = p->next)
-		if (p->alive && (p->role == ROLE_CHILD || p->role == ROLE_MOVER || (p->role == ROLE_HUMAN && p != sim_proc())))
+		if (p->alive &&
+		    (p->role == ROLE_CHILD || p->role == ROLE_MOVER ||
+		     (p->role == ROLE_HUMAN && p != sim_proc())))
 			return false;
 	for (unsigned k = 0; k < plan.hosts; k++) {
 		struct seen there = record_of(g, &sim_hosts[k]);
@@ -586,19 +612,25 @@ static void listener_start(struct sim_host *h, int port)
 
 	snprintf(o->to.port, sizeof(o->to.port), "%d", port);
 	if (plan.own_sockets) {
-		static char *own[] = { (char *)(uintptr_t)"--control", (char *)(uintptr_t)"/run/own/arrived.sock", NULL };
+		static char *own[] = {
+			(char *)(uintptr_t)"--control",
+			(char *)(uintptr_t)"/run/own/arrived.sock",
+			NULL
+		};
 
 		o->overrides = own;
 	}
 	if (plan.spawn)
 		o->spawn = "slow-start";
-	proc_spawn(h, ROLE_LISTENER, listener_main, o, "listener%s", port == WORLD_PORT ? "" : " for answers");
+	proc_spawn(h, ROLE_LISTENER, listener_main, o, "listener%s",
+		   port == WORLD_PORT ? "" : " for answers");
 }
 
 static struct proc *listener_of(const struct sim_host *h, int port)
 {
 	for (struct proc *p = sim_procs; p; p = p->next)
-		if (p->alive && p->role == ROLE_LISTENER && p->host == h && atoi(((struct options *)p->arg)->to.port) == port)
+		if (p->alive && p->role == ROLE_LISTENER && p->host == h &&
+		    atoi(((struct options *)p->arg)->to.port) == port)
 			return p;
 	return NULL;
 }
@@ -657,7 +689,8 @@ static void do_move(void)
 		snprintf(o->answer_at.port, sizeof(o->answer_at.port), "%d", WORLD_ANSWERS);
 	}
 	sim_stats.moves++;
-	proc_spawn(i->proc->host, ROLE_MOVER, mover_main, o, "move %s %s>%s", g->name, i->proc->host->name, to->name);
+	proc_spawn(i->proc->host, ROLE_MOVER, mover_main, o, "move %s %s>%s", g->name,
+		   i->proc->host->name, to->name);
 }
 
 static void do_resume(struct sim_host *h, struct guest *g)
@@ -668,8 +701,8 @@ static void do_resume(struct sim_host *h, struct guest *g)
 	proc_spawn(h, ROLE_HUMAN, resume_main, o, "resume %s", g->name);
 }
 
-/* To disown is to throw a copy away: a human does it who knows that the other side has one which runs, or waits only for
- * GO. On a hunch he would lose the VM by his own word. */
+/* To disown is to throw a copy away: a human does it who knows that the other side has one which
+ * runs, or waits only for GO. Without that knowledge the confirmation itself would lose the VM. */
 static bool human_may_disown(const struct guest *g, const struct sim_host *h)
 {
 	struct seen s = record_of(g, h);
@@ -677,8 +710,10 @@ static bool human_may_disown(const struct guest *g, const struct sim_host *h)
 	for (struct instance *i = sim_instances; i; i = i->next) {
 		struct seen there = record_of(g, i->proc->host);
 
-		if (i->guest == g && i->vm && i->proc->alive && i->proc->host != h && instance_newest(i))
-			return i->running || (record_is(&s, "released") && record_is(&there, "ready"));
+		if (i->guest == g && i->vm && i->proc->alive && i->proc->host != h &&
+		    instance_newest(i))
+			return i->running ||
+			       (record_is(&s, "released") && record_is(&there, "ready"));
 	}
 	return false;
 }
@@ -690,7 +725,7 @@ static void do_human(void)
 	struct seen      s = record_of(g, h);
 	struct options  *o;
 
-	/* It is what is in doubt that people look at. */
+	/* People look at moves that are unresolved. */
 	for (int i = 0; i < 4 && !(h->up && record_is(&s, "released retaking ready")); i++) {
 		h = some_host();
 		g = some_guest();
@@ -718,7 +753,8 @@ static void do_human(void)
 		o->peer_is_dead = o->own && sim_chance(2);
 		o->yes    = !o->peer_is_dead && sim_chance(2);
 		g->disowned |= o->disown;
-		proc_spawn(h, ROLE_HUMAN, resolve_main, o, "resolve %s %s", g->name, o->own ? "--own" : "--disown");
+		proc_spawn(h, ROLE_HUMAN, resolve_main, o, "resolve %s %s", g->name,
+			   o->own ? "--own" : "--disown");
 		return;
 	}
 }
@@ -742,7 +778,8 @@ static void do_kill(void)
 static void do_term(void)
 {
 	for (struct proc *p = sim_procs; p; p = p->next)
-		if (p->alive && (p->role == ROLE_MOVER || p->role == ROLE_LISTENER) && sim_chance(3)) {
+		if (p->alive && (p->role == ROLE_MOVER || p->role == ROLE_LISTENER) &&
+		    sim_chance(3)) {
 			sim_trace_host(p->host, "-- %s[%d] is told to end", p->name, (int)p->pid);
 			proc_signal(p, sim_chance(2) ? SIGTERM : SIGINT);
 			return;
@@ -786,8 +823,10 @@ static void do_crash(struct sim_host *h)
 	for (struct guest *g = sim_guests; g; g = g->next) {
 		struct seen s = record_of(g, h);
 
-		/* Its vmrun was killed before the release was durable, and then its host crashed. */
-		if (g->released_here && !record_is(&s, "released retaking") && g->killed_at == g->newest)
+		/* Its vmrun was killed before the release was durable, and then its host
+		 * crashed. */
+		if (g->released_here && !record_is(&s, "released retaking") &&
+		    g->killed_at == g->newest)
 			g->lost = true;
 	}
 	for (struct instance *i = sim_instances; i; i = i->next)
@@ -805,7 +844,8 @@ static void do_partition(int a, int b)
 	if (a == b)
 		return;
 	sim_stats.partitions++;
-	sim_trace_host(NULL, "-- %s and %s can't reach each other until %.1f", sim_hosts[a].name, sim_hosts[b].name, (double)(until - 1000 * SIM_SECOND) / 1e9);
+	sim_trace_host(NULL, "-- %s and %s can't reach each other until %.1f", sim_hosts[a].name,
+		       sim_hosts[b].name, (double)(until - 1000 * SIM_SECOND) / 1e9);
 	sim_net.parted_until[a][b] = sim_net.parted_until[b][a] = until;
 }
 
@@ -815,14 +855,19 @@ static void do_disk(void)
 
 	h->disk_broken_until = sim_now + sim_below(20 * SIM_SECOND);
 	h->disk_faults       = (unsigned)sim_between(1, 4);
-	sim_trace_host(h, "-- its disk fails until %.3f", (double)(h->disk_broken_until - 1000 * SIM_SECOND) / 1e9);
+	sim_trace_host(h, "-- its disk fails until %.3f",
+		       (double)(h->disk_broken_until - 1000 * SIM_SECOND) / 1e9);
 }
 
 /* Somebody who has listened on the wire says it all again. */
 static int replay_main(void *arg)
 {
 	struct record_stream *r  = arg;
-	struct sockaddr_in    in = { .sin_family = AF_INET, .sin_port = htons(r->port), .sin_addr.s_addr = htonl(r->ip) };
+	struct sockaddr_in    in = {
+		.sin_family      = AF_INET,
+		.sin_port        = htons(r->port),
+		.sin_addr.s_addr = htonl(r->ip)
+	};
 	int                   fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	struct pollfd         p  = { .fd = fd, .events = POLLOUT };
 	char                  buf[4096];
@@ -943,7 +988,8 @@ static void keep(void *arg)
 	for (struct guest *g = sim_guests; g && h->up; g = g->next) {
 		struct seen s = record_of(g, h);
 
-		if (record_is(&s, "released retaking") && !any_alive(ROLE_MOVER, h) && !any_alive(ROLE_HUMAN, h)) {
+		if (record_is(&s, "released retaking") && !any_alive(ROLE_MOVER, h) &&
+		    !any_alive(ROLE_HUMAN, h)) {
 			do_resume(h, g);
 			break;
 		}
@@ -978,13 +1024,17 @@ static bool at_rest_now(void)
 	if (!plan.calm || sim_now < plan.calm_since + 2 * SIM_SECOND)
 		return false;
 	for (unsigned i = 0; i < plan.hosts; i++)
-		if (!sim_hosts[i].up || !listener_of(&sim_hosts[i], WORLD_PORT) || host_has(&sim_hosts[i], "released retaking ready"))
+		if (!sim_hosts[i].up || !listener_of(&sim_hosts[i], WORLD_PORT) ||
+		    host_has(&sim_hosts[i], "released retaking ready"))
 			return false;
 	for (struct proc *p = sim_procs; p; p = p->next)
-		if (p->alive && (p->role == ROLE_MOVER || p->role == ROLE_HUMAN || p->role == ROLE_CHILD || p->role == ROLE_OTHER))
+		if (p->alive &&
+		    (p->role == ROLE_MOVER || p->role == ROLE_HUMAN || p->role == ROLE_CHILD ||
+		     p->role == ROLE_OTHER))
 			return false;
 	for (struct instance *i = sim_instances; i; i = i->next)
-		if (i->vm && i->proc->alive && (i->vm->run.holders || i->vm->run.ended || !i->vm->run.started))
+		if (i->vm && i->proc->alive &&
+		    (i->vm->run.holders || i->vm->run.ended || !i->vm->run.started))
 			return false;
 	return true;
 }
@@ -1012,7 +1062,8 @@ static void look_at_guest(const struct guest *g)
 			live++;
 	if (!run && live)
 		sim_broken("%s stands still at the end", g->name);
-	/* One copy was killed or given away, and the other could not be started by a fault of its host's. */
+	/* One copy was killed or disowned, and the other could not be started because of a fault of
+	 * its host. */
 	bool unlucky = (g->killed_at == g->newest || g->disowned) && g->unstartable_at == g->newest;
 
 	if (!run && !g->lost && !unlucky)
@@ -1028,10 +1079,12 @@ static void look_at_guest(const struct guest *g)
 		if (!run || !s.found || h->disk_ever_failed)
 			continue;
 		if (run->proc->host == h && record_is(&s, HELD_BACK))
-			sim_broken("%s runs on %s, where its record says %s", g->name, h->name, s.state);
+			sim_broken("%s runs on %s, where its record says %s", g->name, h->name,
+				   s.state);
 		if (run->proc->host != h && record_is(&s, "owned moving aborted retaken"))
-			sim_broken("%s runs on %s; its record on %s says %s, by which it could be started there too", g->name, run->proc->host->name,
-				   h->name, s.state);
+			sim_broken("%s runs on %s; its record on %s says %s, "
+				   "by which it could be started there too",
+				   g->name, run->proc->host->name, h->name, s.state);
 	}
 }
 
@@ -1046,11 +1099,14 @@ static void tell_unrest(void)
 			struct seen s = record_of(g, &sim_hosts[k]);
 
 			if (s.found && at < sizeof(text))
-				at += (size_t)snprintf(text + at, sizeof(text) - at, " %s on %s: %s;", g->name, sim_hosts[k].name, s.state);
+				at += (size_t)snprintf(text + at, sizeof(text) - at,
+						       " %s on %s: %s;", g->name, sim_hosts[k].name,
+						       s.state);
 		}
 	for (struct proc *p = sim_procs; p && at < sizeof(text); p = p->next)
 		if (p->alive && p->role != ROLE_LISTENER)
-			at += (size_t)snprintf(text + at, sizeof(text) - at, " %s: %s[%d];", p->host->name, p->name, (int)p->pid);
+			at += (size_t)snprintf(text + at, sizeof(text) - at, " %s: %s[%d];",
+					       p->host->name, p->name, (int)p->pid);
 	sim_broken("it does not come to rest:%s", text);
 }
 
@@ -1075,7 +1131,8 @@ static void plan_for_plant(bool *odd)
 		plan.humans = plan.partitions = true;
 	if (plant_asked("doubts"))
 		plan.guests = plan.hosts = 2;
-	if (plant_asked("retaken")) {      /* a VM that moves to and fro, with people who do not wait */
+	/* A VM that moves back and forth, with people who do not wait. */
+	if (plant_asked("retaken")) {
 		plan.guests  = 1;
 		plan.hosts   = 2;
 		plan.cuts    = false;
@@ -1117,7 +1174,8 @@ static void plan_make(void)
 	sim_slow_disks     = plant_asked("final") ? 4 : (unsigned)sim_between(5, 100);
 	sim_odd_board      = odd || sim_chance(3) ? 3 : 0;
 	sim_net.delay_low  = sim_between(50000, SIM_MS);
-	sim_net.delay_high = sim_net.delay_low + (sim_chance(4) ? sim_below(2 * SIM_SECOND) : sim_below(20 * SIM_MS));
+	sim_net.delay_high = sim_net.delay_low + (sim_chance(4) ? sim_below(2 * SIM_SECOND)
+								: sim_below(20 * SIM_MS));
 	sim_net.cut_one_in = plan.cuts ? (unsigned)sim_between(20, 400) : 0;
 }
 

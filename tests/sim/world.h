@@ -13,7 +13,8 @@ struct guest {
 	struct uuid      uuid;
 	uint64_t         newest;        /* the number that it has in its memory where it was last */
 	struct instance *disk;          /* who has its disks' locks */
-	uint64_t         killed_at, unstartable_at;      /* the number when a vmrun that had it was killed, or a start of it was made to fail */
+	/* The number when a vmrun that had it was killed, or a start of it was made to fail. */
+	uint64_t         killed_at, unstartable_at;
 	bool             released_here; /* by the record, just before a crash */
 	bool             disowned;      /* a human has thrown a copy away */
 	bool             lost;          /* with a crash that explains it */

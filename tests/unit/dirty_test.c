@@ -50,8 +50,7 @@ static void sparse(void)
 	   "a sync looks at the maps of what is used, not of all");
 	dirty_epoch_abandon(&vm.dirty);
 	ok(epoch_word(vm.dirty.epoch) == 1 &&
-		   atomic_load(&((struct dirty_consumer *)(void *)vm.dirty.epoch)->map[0][last / 64]) >>
-			   63,
+	   atomic_load(&((struct dirty_consumer *)(void *)vm.dirty.epoch)->map[0][last / 64]) >> 63,
 	   "the last page too is given back to the epoch before");
 	region_mark(&vm.memory.regions[0], 4000000, 1);
 	dirty_sync(&vm.dirty, &a, &fresh, &why);
@@ -108,13 +107,15 @@ int main(void)
 	ok(dirty_sync(&vm.dirty, NULL, NULL, &why) == 0 && !(word(&b, 0) & 1 << 21) &&
 	   word(&a, 0) & 1 << 21, "a consumer that left gets nothing");
 
-	ok(dirty_epoch_begin(&vm.dirty, &s1, &why) == 0 && dirty_epoch_commit(&vm.dirty, &s2, &why) == -1 &&
-	   why.kind == FAIL_REFUSED &&
-	   dirty_epoch_commit(&vm.dirty, &s1, &why) == 0 && vm.dirty.epoch && !vm.dirty.epoch_pending,
+	ok(dirty_epoch_begin(&vm.dirty, &s1, &why) == 0 &&
+	   dirty_epoch_commit(&vm.dirty, &s2, &why) == -1 && why.kind == FAIL_REFUSED &&
+	   dirty_epoch_commit(&vm.dirty, &s1, &why) == 0 && vm.dirty.epoch &&
+	   !vm.dirty.epoch_pending,
 	   "only the pending snapshot can be committed");
 	mark(&vm, 0, 1);
 	dirty_sync(&vm.dirty, NULL, NULL, &why);
-	ok(epoch_word(vm.dirty.epoch) == 1 << 1, "an epoch collects what is written since its snapshot");
+	ok(epoch_word(vm.dirty.epoch) == 1 << 1,
+	   "an epoch collects what is written since its snapshot");
 	dirty_epoch_begin(&vm.dirty, &s2, &why);
 	mark(&vm, 0, 2);
 	dirty_sync(&vm.dirty, NULL, NULL, &why);
@@ -125,7 +126,8 @@ int main(void)
 	   "a save that fails gives its pages back to the one before");
 	mark(&vm, 0, 5);
 	dirty_sync(&vm.dirty, NULL, NULL, &why);
-	ok(epoch_word(vm.dirty.epoch) == (1 << 1 | 1 << 2 | 1 << 5), "which then goes on collecting");
+	ok(epoch_word(vm.dirty.epoch) == (1 << 1 | 1 << 2 | 1 << 5),
+	   "which then goes on collecting");
 	dirty_epoch_begin(&vm.dirty, &s2, &why);
 	mark(&vm, 0, 6);
 	dirty_sync(&vm.dirty, NULL, NULL, &why);

@@ -27,15 +27,18 @@ static void test_pages(void)
 
 			if (snap_image_page(s, 0, p, page, &kind, &why))
 				DIE("page %llu: %s", (unsigned long long)p, why.what);
-			right &= memcmp(page, ram[p], 4096) == 0 && kind == (page_is_zero(ram[p], 4096) ? PAGE_ZERO : PAGE_DATA);
+			right &= memcmp(page, ram[p], 4096) == 0 &&
+				kind == (page_is_zero(ram[p], 4096) ? PAGE_ZERO : PAGE_DATA);
 			if (n < RAM_PAGES && ram_touched[p]) {
 				data += kind == PAGE_DATA;
 				zero += kind == PAGE_ZERO;
 			}
 		}
 		for (uint64_t p = 0; p < VRAM_PAGES; p++)
-			right &= snap_image_page(s, 3, p, page, &kind, &why) == 0 && memcmp(page, vram[p], 4096) == 0;
-		counts &= snap_image_pages(s, 0, PAGE_DATA) == data && snap_image_pages(s, 0, PAGE_ZERO) == zero &&
+			right &= snap_image_page(s, 3, p, page, &kind, &why) == 0 &&
+				memcmp(page, vram[p], 4096) == 0;
+		counts &= snap_image_pages(s, 0, PAGE_DATA) == data &&
+			snap_image_pages(s, 0, PAGE_ZERO) == zero &&
 			  snap_image_pages(s, 9, PAGE_DATA) == 0;
 		trees &= memcmp(snap_image_config(s, &len), config, config_len) == 0 &&
 			 len == config_len &&
@@ -45,8 +48,11 @@ static void test_pages(void)
 		snap_image_digests(s, file, got);
 		digests &= memcmp(got, content, 16) == 0;
 		if (i == 0) {
-			ok(snap_image_page(s, 0, RAM_PAGES, page, &kind, &why) && why.kind == FAIL_USAGE, "a page outside its region is refused");
-			ok(snap_image_page(s, 7, 0, page, &kind, &why) && why.kind == FAIL_USAGE, "a region that is not there is refused");
+			ok(snap_image_page(s, 0, RAM_PAGES, page, &kind, &why) &&
+			   why.kind == FAIL_USAGE,
+			   "a page outside its region is refused");
+			ok(snap_image_page(s, 7, 0, page, &kind, &why) && why.kind == FAIL_USAGE,
+			   "a region that is not there is refused");
 		}
 		snap_image_close(s);
 		close(fd);
@@ -78,20 +84,25 @@ static int look(const uint8_t *f, size_t len, struct fail *why)
 
 static bool refused(const uint8_t *f, size_t len, struct fail *why)
 {
-	return look(f, len, why) == -1 && (why->kind == FAIL_CORRUPT || why->kind == FAIL_VERSION || why->kind == FAIL_LIMIT) &&
+	return look(f, len, why) == -1 &&
+	       (why->kind == FAIL_CORRUPT || why->kind == FAIL_VERSION ||
+		why->kind == FAIL_LIMIT) &&
 	       why->has_at;
 }
 
-/* What is used is checked: both ends, trees, index, and of each page its chunk's tables and itself. */
+/* What is used is checked: both ends, trees, index, and of each page its chunk's tables and
+ * itself. */
 static void test_damage(int level, const char *claim)
 {
 	struct fail why;
 	uint8_t    *f;
 	size_t      len = guest_small(&f, level, 0), missed = 0, pages = guest_find(f, CHUNK_PAGES);
 	/* The first round's pages are superseded: nobody looks there. */
-	size_t      skip = pages + CHUNK_HEADER_BYTES + get_le64(f + pages + 16) + CHUNK_HEADER_BYTES + ROUND_END_PAYLOAD;
+	size_t      skip = pages + CHUNK_HEADER_BYTES + get_le64(f + pages + 16) +
+			   CHUNK_HEADER_BYTES + ROUND_END_PAYLOAD;
 	/* What has no part in finding a page: round ends and a raw payload's own hash. */
-	size_t      next = skip + CHUNK_HEADER_BYTES + get_le64(f + skip + 16), last = next + CHUNK_HEADER_BYTES + ROUND_END_PAYLOAD;
+	size_t      next = skip + CHUNK_HEADER_BYTES + get_le64(f + skip + 16),
+		    last = next + CHUNK_HEADER_BYTES + ROUND_END_PAYLOAD;
 
 	if (look(f, len, &why))
 		DIE("small: %s", why.what);
@@ -114,7 +125,8 @@ static void test_damage(int level, const char *claim)
 	ok(missed == 0, "a file cut off anywhere is refused");
 	f = realloc(f, len + 1);
 	f[len] = 0;
-	ok(refused(f, len + 1, &why) && strstr(why.what, "trailing data"), "a byte behind the end is seen");
+	ok(refused(f, len + 1, &why) && strstr(why.what, "trailing data"),
+	   "a byte behind the end is seen");
 	free(f);
 }
 
@@ -126,24 +138,42 @@ static void test_hostile(void)
 		size_t      at, width;
 		uint64_t    value;
 	} cases[] = {
-		{ "an index said to be elsewhere is refused", CHUNK_END, 48 + 48, 8, 4096 },
-		{ "an index said to be past the end is refused", CHUNK_END, 48 + 48, 8, UINT64_MAX },
-		{ "2^64-1 index runs are refused", CHUNK_END, 48 + 56, 8, UINT64_MAX },
-		{ "2^58+3 index runs are refused", CHUNK_END, 48 + 56, 8, ((uint64_t)1 << 59) + 3 },
-		{ "2^27 index runs in a small file are refused", CHUNK_END, 48 + 56, 8, (uint64_t)1 << 27 },
-		{ "a state tree said to be past the end is refused", CHUNK_END, 48 + 80, 8, UINT64_MAX - 10 },
-		{ "a state tree said to be where the configuration is is refused", CHUNK_END, 48 + 80, 8, 4096 },
-		{ "an index run into another chunk's place is refused", CHUNK_INDEX, 48 + 24, 8, 4096 },
-		{ "an index run into nowhere is refused", CHUNK_INDEX, 48 + 24, 8, UINT64_MAX },
-		{ "an index run of another slot is refused", CHUNK_INDEX, 48 + 6, 2, 1 },
-		{ "an index run of slot 511 is refused", CHUNK_INDEX, 48 + 6, 2, 511 },
-		{ "an index run of slot 512 is refused", CHUNK_INDEX, 48 + 6, 2, 512 },
-		{ "an index run of 2^64-1 pages is refused", CHUNK_INDEX, 48 + 16, 8, UINT64_MAX },
-		{ "an index run of no pages is refused", CHUNK_INDEX, 48 + 16, 8, 0 },
-		{ "an index run of region 15 is refused", CHUNK_INDEX, 48, 4, 15 },
-		{ "an index run of region 2^32-1 is refused", CHUNK_INDEX, 48, 4, UINT32_MAX },
-		{ "index runs that overlap are refused", CHUNK_INDEX, 48 + 32 + 8, 8, 3 },
-		{ "an index run of an unknown kind is refused", CHUNK_INDEX, 48 + 4, 2, 8 },
+		{ "an index said to be elsewhere is refused",
+		  CHUNK_END, 48 + 48, 8, 4096 },
+		{ "an index said to be past the end is refused",
+		  CHUNK_END, 48 + 48, 8, UINT64_MAX },
+		{ "2^64-1 index runs are refused",
+		  CHUNK_END, 48 + 56, 8, UINT64_MAX },
+		{ "2^58+3 index runs are refused",
+		  CHUNK_END, 48 + 56, 8, ((uint64_t)1 << 59) + 3 },
+		{ "2^27 index runs in a small file are refused",
+		  CHUNK_END, 48 + 56, 8, (uint64_t)1 << 27 },
+		{ "a state tree said to be past the end is refused",
+		  CHUNK_END, 48 + 80, 8, UINT64_MAX - 10 },
+		{ "a state tree said to be where the configuration is is refused",
+		  CHUNK_END, 48 + 80, 8, 4096 },
+		{ "an index run into another chunk's place is refused",
+		  CHUNK_INDEX, 48 + 24, 8, 4096 },
+		{ "an index run into nowhere is refused",
+		  CHUNK_INDEX, 48 + 24, 8, UINT64_MAX },
+		{ "an index run of another slot is refused",
+		  CHUNK_INDEX, 48 + 6, 2, 1 },
+		{ "an index run of slot 511 is refused",
+		  CHUNK_INDEX, 48 + 6, 2, 511 },
+		{ "an index run of slot 512 is refused",
+		  CHUNK_INDEX, 48 + 6, 2, 512 },
+		{ "an index run of 2^64-1 pages is refused",
+		  CHUNK_INDEX, 48 + 16, 8, UINT64_MAX },
+		{ "an index run of no pages is refused",
+		  CHUNK_INDEX, 48 + 16, 8, 0 },
+		{ "an index run of region 15 is refused",
+		  CHUNK_INDEX, 48, 4, 15 },
+		{ "an index run of region 2^32-1 is refused",
+		  CHUNK_INDEX, 48, 4, UINT32_MAX },
+		{ "index runs that overlap are refused",
+		  CHUNK_INDEX, 48 + 32 + 8, 8, 3 },
+		{ "an index run of an unknown kind is refused",
+		  CHUNK_INDEX, 48 + 4, 2, 8 },
 	};
 	uint8_t    *f;
 	size_t      len = guest_small(&f, 0, 0);
@@ -159,7 +189,8 @@ static void test_hostile(void)
 		guest_rehash(g, len);
 		bool is = refused(g, len, &why);
 		ok(is, cases[i].claim);
-		printf("#   %s (at byte %llu)\n", is ? why.what : "accepted", (unsigned long long)why.at);
+		printf("#   %s (at byte %llu)\n", is ? why.what : "accepted",
+		       (unsigned long long)why.at);
 		free(g);
 	}
 	free(f);
@@ -174,19 +205,22 @@ static void test_kinds_of_file(void)
 	size_t             len = guest_small(&f, 0, SNAP_STATE_ONLY);
 	int                fd = memfd_of(f, len), ends[2];
 
-	ok(snap_image_open(&s, fd, "s.vms", &why) == 0 && snap_image_page(s, 0, 0, page, &kind, &why) == -1 && why.kind == FAIL_REFUSED,
+	ok(snap_image_open(&s, fd, "s.vms", &why) == 0 &&
+	   snap_image_page(s, 0, 0, page, &kind, &why) == -1 && why.kind == FAIL_REFUSED,
 	   "a snapshot without memory opens and has no pages");
 	snap_image_close(s);
 	close(fd);
 	free(f);
 	if (pipe(ends))
 		DIE("pipe");
-	ok(snap_image_open(&s, ends[0], "pipe", &why) == -1 && why.kind == FAIL_USAGE, "a pipe cannot be read at random, and is told so");
+	ok(snap_image_open(&s, ends[0], "pipe", &why) == -1 && why.kind == FAIL_USAGE,
+	   "a pipe cannot be read at random, and is told so");
 	close(ends[0]);
 	close(ends[1]);
 }
 
-/* More runs than one INDEX chunk holds: single pages sent downwards share no run, though they are neighbours. */
+/* More runs than one INDEX chunk holds: single pages sent in descending order share no run, though
+ * they are neighbours. */
 static void test_large_index(void)
 {
 	struct snap_header  h = guest_header();
@@ -203,7 +237,8 @@ static void test_large_index(void)
 	bool                right = true;
 	int                 fd = temp_file(), rc;
 
-	if (snap_writer_open(&w, fd, &h, 0, "large", &why) || snap_writer_config(w, config, config_len, &why))
+	if (snap_writer_open(&w, fd, &h, 0, "large", &why) ||
+	    snap_writer_config(w, config, config_len, &why))
 		DIE("large: %s", why.what);
 	for (uint64_t p = RAM_PAGES + VRAM_PAGES; p-- > 0;) {
 		page_batch_begin(batch, p < RAM_PAGES ? 0 : 3);
@@ -220,7 +255,9 @@ static void test_large_index(void)
 	for (unsigned i = 0; i < 4000; i++) {
 		uint64_t p = i < RAM_PAGES + VRAM_PAGES ? i : rng() % (RAM_PAGES + VRAM_PAGES);
 
-		right &= snap_image_page(s, p < RAM_PAGES ? 0 : 3, p < RAM_PAGES ? p : p - RAM_PAGES, page, &kind, &why) == 0 &&
+		right &= snap_image_page(s, p < RAM_PAGES ? 0 : 3,
+					 p < RAM_PAGES ? p : p - RAM_PAGES,
+					 page, &kind, &why) == 0 &&
 			 page[77] == (uint8_t)(1 + p % 255) && kind == PAGE_DATA;
 	}
 	snap_image_close(s);

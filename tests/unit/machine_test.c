@@ -21,7 +21,8 @@ static void fresh(struct sample *s, bool state)
 {
 	struct fail why;
 
-	if (machine_write(&s->m, state ? &s->sections : NULL, scratch, sizeof(scratch), &blob_len, &why)) {
+	if (machine_write(&s->m, state ? &s->sections : NULL, scratch, sizeof(scratch), &blob_len,
+			  &why)) {
 		printf("Bail out! %s\n", why.what);
 		exit(1);
 	}
@@ -41,7 +42,8 @@ static bool read_refused(enum fail_kind kind, const char *what)
 	memset(&got, 0x5a, sizeof(got));
 	before = got;
 	fdt_pack(blob);
-	if (machine_read(&got, blob, fdt_totalsize(blob), &why) != -1 || why.kind != kind || strcmp(why.what, what)) {
+	if (machine_read(&got, blob, fdt_totalsize(blob), &why) != -1 || why.kind != kind ||
+	    strcmp(why.what, what)) {
 		printf("# kind %d: %s\n", why.kind, why.what);
 		return false;
 	}
@@ -53,7 +55,8 @@ static bool write_refused(const struct machine *m, enum fail_kind kind, const ch
 	struct fail why = { 0 };
 	size_t      len;
 
-	if (machine_write(m, NULL, scratch, sizeof(scratch), &len, &why) != -1 || why.kind != kind || strcmp(why.what, what)) {
+	if (machine_write(m, NULL, scratch, sizeof(scratch), &len, &why) != -1 ||
+	    why.kind != kind || strcmp(why.what, what)) {
 		printf("# kind %d: %s\n", why.kind, why.what);
 		return false;
 	}
@@ -67,38 +70,51 @@ static void test_round_trip(struct sample *s)
 	static uint8_t  other[ROOM] __attribute__((aligned(8)));
 	struct sample  *zero = sample_make(SAMPLE_RAM), *keep = sample_make(SAMPLE_RAM);
 	struct machine_sections sections = s->sections;
-	const size_t    first = offsetof(struct sample, clock), saved = offsetof(struct sample, sections) - first;
+	const size_t    first = offsetof(struct sample, clock),
+			saved = offsetof(struct sample, sections) - first;
 
-	ok(machine_write(&s->m, NULL, scratch, sizeof(scratch), &len, &why) == 0 && machine_read(&got, scratch, len, &why) == 0 &&
-	   memcmp(&got, &s->m, sizeof(got)) == 0, "a configuration comes back as it was");
+	ok(machine_write(&s->m, NULL, scratch, sizeof(scratch), &len, &why) == 0 &&
+	   machine_read(&got, scratch, len, &why) == 0 && memcmp(&got, &s->m, sizeof(got)) == 0,
+	   "a configuration comes back as it was");
 	ok(fdt_path_offset(scratch, "/vm/state") < 0, "a configuration has no state");
-	ok(machine_write(&s->m, &s->sections, scratch, sizeof(scratch), &len, &why) == 0 && machine_read(&got, scratch, len, &why) == 0 &&
-	   memcmp(&got, &s->m, sizeof(got)) == 0, "the configuration stands in the tree with state, too");
+	ok(machine_write(&s->m, &s->sections, scratch, sizeof(scratch), &len, &why) == 0 &&
+	   machine_read(&got, scratch, len, &why) == 0 && memcmp(&got, &s->m, sizeof(got)) == 0,
+	   "the configuration stands in the tree with state, too");
 	memcpy(other + 1, scratch, len);
 	ok(machine_read(&got, other + 1, len, &why) == 0, "a tree at an odd address is read");
 	ok(!got.stopped, "the VM ran");
 	sections.stopped = true;
-	ok(machine_write(&s->m, &sections, other, sizeof(other), &again, &why) == 0 && machine_read(&got, other, again, &why) == 0 &&
-	   got.stopped, "it had been stopped: that is in a tree with state");
-	ok(machine_write(&got, NULL, other, sizeof(other), &again, &why) == 0 && machine_read(&got, other, again, &why) == 0 &&
-	   !got.stopped, "and in no other");
+	ok(machine_write(&s->m, &sections, other, sizeof(other), &again, &why) == 0 &&
+	   machine_read(&got, other, again, &why) == 0 && got.stopped,
+	   "it had been stopped: that is in a tree with state");
+	ok(machine_write(&got, NULL, other, sizeof(other), &again, &why) == 0 &&
+	   machine_read(&got, other, again, &why) == 0 && !got.stopped,
+	   "and in no other");
 	sections.reset_pending = true;
-	ok(machine_write(&s->m, &sections, other, sizeof(other), &again, &why) == 0 && machine_read(&got, other, again, &why) == 0 &&
-	   got.reset_pending && got.stopped, "a reset that is pending, likewise");
+	ok(machine_write(&s->m, &sections, other, sizeof(other), &again, &why) == 0 &&
+	   machine_read(&got, other, again, &why) == 0 && got.reset_pending && got.stopped,
+	   "a reset that is pending, likewise");
 	ok(snap_agree(NULL, &s->m, &got, &why) == 0, "it may be in the state alone");
 	ok(snap_agree(NULL, &got, NULL, &why) == -1 && why.kind == FAIL_CORRUPT &&
-	   !strcmp(why.what, "configuration: vmferry,reset-pending is valid in the state only"), "not in the configuration");
-	ok(machine_write(&got, NULL, other, sizeof(other), &again, &why) == 0 && machine_read(&got, other, again, &why) == 0 &&
-	   !got.reset_pending, "where it is not written");
+	   !strcmp(why.what, "configuration: vmferry,reset-pending is valid in the state only"),
+	   "not in the configuration");
+	ok(machine_write(&got, NULL, other, sizeof(other), &again, &why) == 0 &&
+	   machine_read(&got, other, again, &why) == 0 && !got.reset_pending,
+	   "where it is not written");
 	memset((uint8_t *)zero + first, 0, saved);
-	ok(machine_load_state(&zero->m, &zero->sections, scratch, len, &why) == 0 && machine_write(&zero->m, &zero->sections, other, sizeof(other), &again, &why) == 0 &&
-	   again == len && memcmp(other, scratch, len) == 0, "state comes back: the same machine writes the same tree again");
+	ok(machine_load_state(&zero->m, &zero->sections, scratch, len, &why) == 0 &&
+	   machine_write(&zero->m, &zero->sections, other, sizeof(other), &again, &why) == 0 &&
+	   again == len && memcmp(other, scratch, len) == 0,
+	   "state comes back: the same machine writes the same tree again");
 	s->harts[1].pc ^= 4;
 	fresh(s, true);
 	fdt_setprop_u32(blob, node("/soc/virtio-rng@10003000/state/virtio"), "isr", 4);
 	s->harts[1].pc ^= 4;
-	ok(machine_load_state(&keep->m, &keep->sections, blob, fdt_totalsize(blob), &why) == -1 && memcmp((uint8_t *)keep + first, (uint8_t *)s + first, saved) == 0 &&
-	   strcmp(why.what, "virtio-rng@10003000: virtio: isr: 0x4 out of range (valid: 0x0 to 0x3)") == 0, "one bad value in the last device leaves all state alone");
+	ok(machine_load_state(&keep->m, &keep->sections, blob, fdt_totalsize(blob), &why) == -1 &&
+	   memcmp((uint8_t *)keep + first, (uint8_t *)s + first, saved) == 0 &&
+	   strcmp(why.what,
+		  "virtio-rng@10003000: virtio: isr: 0x4 out of range (valid: 0x0 to 0x3)") == 0,
+	   "one bad value in the last device leaves all state alone");
 	free(zero);
 	free(keep);
 }
@@ -108,7 +124,8 @@ static bool load_refused(struct sample *s, enum fail_kind kind, const char *what
 	struct fail why = { 0 };
 
 	fdt_pack(blob);
-	if (machine_load_state(&s->m, &s->sections, blob, fdt_totalsize(blob), &why) != -1 || why.kind != kind || strcmp(why.what, what)) {
+	if (machine_load_state(&s->m, &s->sections, blob, fdt_totalsize(blob), &why) != -1 ||
+	    why.kind != kind || strcmp(why.what, what)) {
 		printf("# kind %d: %s\n", why.kind, why.what);
 		return false;
 	}
@@ -118,16 +135,21 @@ static bool load_refused(struct sample *s, enum fail_kind kind, const char *what
 static void test_state_refused(struct sample *s)
 {
 	fresh(s, false);
-	ok(load_refused(s, FAIL_CORRUPT, "vm: missing state"), "a tree without state is not loaded");
+	ok(load_refused(s, FAIL_CORRUPT, "vm: missing state"),
+	   "a tree without state is not loaded");
 	fresh(s, true);
 	fdt_del_node(blob, node("/cpus/cpu@1/state/hart"));
 	ok(load_refused(s, FAIL_CORRUPT, "cpu@1: missing hart"), "every part must be there");
 	fresh(s, true);
 	fdt_add_subnode(blob, node("/soc/virtio-blk@10001000/state"), "virtqueue@1");
-	ok(load_refused(s, FAIL_VERSION, "virtio-blk@10001000: state 'virtqueue@1' not part of this machine"), "state of an unknown part is refused");
+	ok(load_refused(s, FAIL_VERSION,
+			"virtio-blk@10001000: state 'virtqueue@1' not part of this machine"),
+	   "state of an unknown part is refused");
 	fresh(s, true);
 	fdt_set_name(blob, node("/soc/sifive-plic@c000000/state/plic-context@1"), "plic-context@0");
-	ok(load_refused(s, FAIL_CORRUPT, "VM tree: /soc/sifive-plic@c000000/state: duplicate node name"), "two parts of one name are refused");
+	ok(load_refused(s, FAIL_CORRUPT,
+			"VM tree: /soc/sifive-plic@c000000/state: duplicate node name"),
+	   "two parts of one name are refused");
 }
 
 static void test_write_refused(struct sample *s)
@@ -137,25 +159,42 @@ static void test_write_refused(struct sample *s)
 	size_t          len;
 
 	*m = s->m;
-	m->regions[m->nregions++] = (struct machine_region){ .id = 1, .kind = REGION_ROM, .name = "rom", .gpa = 0x80000000 + SAMPLE_RAM - 4096, .size = 8192, .page_size = 4096 };
-	ok(write_refused(m, FAIL_CORRUPT, "regions 0 and 1: overlap"), "overlapping regions are refused");
+	m->regions[m->nregions++] = (struct machine_region){ .id = 1,
+							     .kind = REGION_ROM,
+							     .name = "rom",
+							     .gpa = 0x80000000 + SAMPLE_RAM - 4096,
+							     .size = 8192,
+							     .page_size = 4096 };
+	ok(write_refused(m, FAIL_CORRUPT, "regions 0 and 1: overlap"),
+	   "overlapping regions are refused");
 	m->regions[1].gpa = 0xfffffffffffff000;
-	ok(write_refused(m, FAIL_CORRUPT, "region 1: invalid address 0xfffffffffffff000"), "a region that wraps around is refused");
+	ok(write_refused(m, FAIL_CORRUPT, "region 1: invalid address 0xfffffffffffff000"),
+	   "a region that wraps around is refused");
 	m->regions[1].size = 4096;
-	ok(machine_write(m, NULL, scratch, sizeof(scratch), &len, &why) == 0 && machine_read(&got, scratch, len, &why) == 0, "a region may end at the end of all addresses");
-	m->regions[1] = (struct machine_region){ .id = 1, .kind = REGION_DISK, .name = "disk", .size = 8192, .page_size = 4096 };
-	ok(machine_write(m, NULL, scratch, sizeof(scratch), &len, &why) == 0 && machine_read(&got, scratch, len, &why) == 0 && memcmp(&got, m, sizeof(got)) == 0,
+	ok(machine_write(m, NULL, scratch, sizeof(scratch), &len, &why) == 0 &&
+	   machine_read(&got, scratch, len, &why) == 0,
+	   "a region may end at the end of all addresses");
+	m->regions[1] = (struct machine_region){ .id = 1,
+						 .kind = REGION_DISK,
+						 .name = "disk",
+						 .size = 8192,
+						 .page_size = 4096 };
+	ok(machine_write(m, NULL, scratch, sizeof(scratch), &len, &why) == 0 &&
+	   machine_read(&got, scratch, len, &why) == 0 && memcmp(&got, m, sizeof(got)) == 0,
 	   "a disk's region has no address and comes back");
 	strcpy(m->regions[1].name, "ram");
-	ok(write_refused(m, FAIL_CORRUPT, "regions 0 and 1: both named ram"), "two regions of one name are refused");
+	ok(write_refused(m, FAIL_CORRUPT, "regions 0 and 1: both named ram"),
+	   "two regions of one name are refused");
 	m->regions[1].id = 0;
 	ok(write_refused(m, FAIL_CORRUPT, "region 0: must be main RAM"), "region 0 is main RAM");
 	*m = s->m;
 	m->regions[0].gpa += 2048;
-	ok(write_refused(m, FAIL_CORRUPT, "region 0: invalid address 0x80000800"), "an address inside a page is refused");
+	ok(write_refused(m, FAIL_CORRUPT, "region 0: invalid address 0x80000800"),
+	   "an address inside a page is refused");
 	*m = s->m;
 	m->regions[0].size = LIMIT_REGION_BYTES + 4096;
-	ok(write_refused(m, FAIL_LIMIT, "region 0: invalid size: 17592186048512 bytes"), "a region above the limit is refused");
+	ok(write_refused(m, FAIL_LIMIT, "region 0: invalid size: 17592186048512 bytes"),
+	   "a region above the limit is refused");
 	*m = s->m;
 	m->regions[m->nregions++] = (struct machine_region){ .id = 1,
 							     .kind = REGION_RAM,
@@ -164,31 +203,43 @@ static void test_write_refused(struct sample *s)
 							     .size = LIMIT_REGION_BYTES,
 							     .page_size = 4096 };
 	ok(write_refused(m, FAIL_LIMIT,
-			 "machine: 17592253153280 bytes of memory exceed the limit of 17592186044416"),
+			 "machine: 17592253153280 bytes of memory "
+			 "exceed the limit of 17592186044416"),
 	   "regions that are too large together are refused");
 	*m = s->m;
 	m->devices[5].gpa = m->devices[4].gpa + 0xfff;
-	ok(write_refused(m, FAIL_CORRUPT, "virtio-console@10002000 and virtio-rng@10002fff: overlap"), "overlapping windows are refused");
+	ok(write_refused(m, FAIL_CORRUPT,
+			 "virtio-console@10002000 and virtio-rng@10002fff: overlap"),
+	   "overlapping windows are refused");
 	*m = s->m;
 	m->devices[5].gpa = 0x80000000 - 0xfff;
-	ok(write_refused(m, FAIL_CORRUPT, "virtio-rng@7ffff001: overlaps region 0"), "a window in RAM is refused");
+	ok(write_refused(m, FAIL_CORRUPT, "virtio-rng@7ffff001: overlaps region 0"),
+	   "a window in RAM is refused");
 	*m = s->m;
 	m->devices[5].slot = 0;
-	ok(write_refused(m, FAIL_CORRUPT, "virtio-blk@10001000 and virtio-rng@10003000: both in slot 0"), "two devices in one slot are refused");
+	ok(write_refused(m, FAIL_CORRUPT,
+			 "virtio-blk@10001000 and virtio-rng@10003000: both in slot 0"),
+	   "two devices in one slot are refused");
 	*m = s->m;
 	strcpy(m->devices[5].host, "nobody");
-	ok(write_refused(m, FAIL_CORRUPT, "virtio-rng@10003000: missing host resource 'nobody'"), "a device's host resource must be there");
+	ok(write_refused(m, FAIL_CORRUPT, "virtio-rng@10003000: missing host resource 'nobody'"),
+	   "a device's host resource must be there");
 	*m = s->m;
 	strcpy(m->hosts[2].name, "root");
-	ok(write_refused(m, FAIL_CORRUPT, "duplicate host resource root"), "two host resources of one name are refused");
+	ok(write_refused(m, FAIL_CORRUPT, "duplicate host resource root"),
+	   "two host resources of one name are refused");
 	*m = s->m;
 	strcpy(m->name, "../etc");
-	ok(write_refused(m, FAIL_CORRUPT, "machine: invalid VM name '../etc'"), "a name must be a name");
+	ok(write_refused(m, FAIL_CORRUPT, "machine: invalid VM name '../etc'"),
+	   "a name must be a name");
 	*m = s->m;
 	m->ncpus = LIMIT_CPUS + 1;
-	ok(write_refused(m, FAIL_LIMIT, "machine: number of CPUs out of range: 257 (valid: 1 to 256)"), "CPUs are limited");
+	ok(write_refused(m, FAIL_LIMIT,
+			 "machine: number of CPUs out of range: 257 (valid: 1 to 256)"),
+	   "CPUs are limited");
 	*m = s->m;
-	ok(machine_write(m, NULL, scratch, 700, &len, &why) == -1 && why.kind == FAIL_LIMIT, "a tree that does not fit is a limit");
+	ok(machine_write(m, NULL, scratch, 700, &len, &why) == -1 && why.kind == FAIL_LIMIT,
+	   "a tree that does not fit is a limit");
 	free(m);
 }
 
@@ -199,57 +250,86 @@ static void test_read_refused(struct sample *s)
 
 	fresh(s, false);
 	fdt_setprop(blob, node("/soc/virtio-rng@10003000"), "reg", wrap, sizeof(wrap));
-	ok(read_refused(FAIL_CORRUPT, "VM tree: virtio-rng@10003000: invalid register window: 18446744073709551615 bytes"), "a window that overflows is refused");
+	ok(read_refused(FAIL_CORRUPT,
+			"VM tree: virtio-rng@10003000: invalid register window: "
+			"18446744073709551615 bytes"),
+	   "a window that overflows is refused");
 	fresh(s, false);
 	fdt_setprop(blob, node("/soc/virtio-rng@10003000"), "reg", wrap, 12);
-	ok(read_refused(FAIL_CORRUPT, "VM tree: /soc/virtio-rng@10003000: reg: invalid length: 12 bytes, expected 16"), "a property of another length is refused");
+	ok(read_refused(FAIL_CORRUPT,
+			"VM tree: /soc/virtio-rng@10003000: reg: "
+			"invalid length: 12 bytes, expected 16"),
+	   "a property of another length is refused");
 	fresh(s, false);
 	fdt_setprop(blob, node("/vm"), "append", "abc", 3);
-	ok(read_refused(FAIL_CORRUPT, "VM tree: /vm: append: not a single NUL-terminated string"), "text without NUL is refused");
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /vm: append: not a single NUL-terminated string"),
+	   "text without NUL is refused");
 	fresh(s, true);
 	fdt_setprop(blob, node("/vm"), "vmferry,reset-pending", NULL, 0);
-	ok(read_refused(FAIL_CORRUPT, "VM tree: /vm: vmferry,reset-pending without vmferry,stopped"), "a pending reset of a VM that would run is refused");
+	ok(read_refused(FAIL_CORRUPT,
+			"VM tree: /vm: vmferry,reset-pending without vmferry,stopped"),
+	   "a pending reset of a VM that would run is refused");
 	fresh(s, true);
 	fdt_setprop(blob, node("/vm"), "vmferry,stopped", NULL, 0);
 	fdt_setprop_u32(blob, node("/vm"), "vmferry,reset-pending", 1);
-	ok(read_refused(FAIL_CORRUPT, "VM tree: /vm: vmferry,reset-pending: invalid length: 4 bytes, expected 0"), "and one with a value");
+	ok(read_refused(FAIL_CORRUPT,
+			"VM tree: /vm: vmferry,reset-pending: invalid length: 4 bytes, expected 0"),
+	   "and one with a value");
 	fresh(s, false);
 	fdt_setprop(blob, node("/host/root"), "path", "/a\0/b", 6);
-	ok(read_refused(FAIL_CORRUPT, "VM tree: /host/root: path: not a single NUL-terminated string"), "a path with a NUL inside is refused");
+	ok(read_refused(FAIL_CORRUPT,
+			"VM tree: /host/root: path: not a single NUL-terminated string"),
+	   "a path with a NUL inside is refused");
 	fresh(s, false);
 	fdt_setprop(blob, node("/vm"), "uuid", "abc", 3);
-	ok(read_refused(FAIL_CORRUPT, "VM tree: /vm: uuid: invalid length: 3 bytes, expected 16"), "a short uuid is refused");
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /vm: uuid: invalid length: 3 bytes, expected 16"),
+	   "a short uuid is refused");
 	fresh(s, false);
 	fdt_set_name(blob, node("/soc/virtio-rng@10003000"), "virtio-rng@10003001");
-	ok(read_refused(FAIL_CORRUPT, "VM tree: /soc/virtio-rng@10003001: expected the name virtio-rng@10003000"), "a name that lies about its address is refused");
+	ok(read_refused(FAIL_CORRUPT,
+			"VM tree: /soc/virtio-rng@10003001: expected the name virtio-rng@10003000"),
+	   "a name that lies about its address is refused");
 	fresh(s, false);
 	fdt_set_name(blob, node("/cpus/cpu@1"), "cpu@0");
-	ok(read_refused(FAIL_CORRUPT, "VM tree: /cpus: duplicate node name"), "two nodes of one name are refused");
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /cpus: duplicate node name"),
+	   "two nodes of one name are refused");
 	fresh(s, false);
 	fdt_setprop_u32(blob, node("/cpus/cpu@1"), "reg", 0);
-	ok(read_refused(FAIL_CORRUPT, "VM tree: /cpus/cpu@1: reg is 0"), "a CPU's number is its place");
+	ok(read_refused(FAIL_CORRUPT, "VM tree: /cpus/cpu@1: reg is 0"),
+	   "a CPU's number is its place");
 	fresh(s, false);
 	fdt_setprop_string(blob, node("/cpus/cpu@1"), "riscv,isa", "rv32i");
-	ok(read_refused(FAIL_VERSION, "VM tree: /cpus/cpu@1: riscv,isa differs from that of cpu@0"), "CPUs of two kinds are refused");
+	ok(read_refused(FAIL_VERSION, "VM tree: /cpus/cpu@1: riscv,isa differs from that of cpu@0"),
+	   "CPUs of two kinds are refused");
 	fresh(s, false);
 	fdt_setprop_u32(blob, 0, "needs", 2);
 	fdt_setprop_u32(blob, 0, "version", 2);
-	ok(read_refused(FAIL_VERSION, "VM tree: unsupported version: needs reader version 2, this build has 1"), "a tree from the future is refused with both versions");
+	ok(read_refused(FAIL_VERSION,
+			"VM tree: unsupported version: needs reader version 2, this build has 1"),
+	   "a tree from the future is refused with both versions");
 	fresh(s, false);
 	fdt_setprop_string(blob, 0, "compatible", "vmferry,vax-1");
-	ok(read_refused(FAIL_VERSION, "VM tree: machine 'vmferry,vax-1' not supported by this build"), "an unknown machine is refused");
+	ok(read_refused(FAIL_VERSION,
+			"VM tree: machine 'vmferry,vax-1' not supported by this build"),
+	   "an unknown machine is refused");
 	fresh(s, false);
 	fdt_setprop_string(blob, node("/host/root"), "class", "tape");
-	ok(read_refused(FAIL_VERSION, "VM tree: /host/root: class: unsupported value 'tape'"), "an unknown class is refused");
+	ok(read_refused(FAIL_VERSION, "VM tree: /host/root: class: unsupported value 'tape'"),
+	   "an unknown class is refused");
 	fresh(s, false);
 	fdt_del_node(blob, node("/memory@80000000"));
-	ok(read_refused(FAIL_LIMIT, "VM tree: machine: number of regions out of range: 0 (valid: 1 to 16)"), "a machine without RAM is refused");
+	ok(read_refused(FAIL_LIMIT,
+			"VM tree: machine: number of regions out of range: 0 (valid: 1 to 16)"),
+	   "a machine without RAM is refused");
 	fresh(s, false);
 	fdt_setprop_u32(blob, node("/memory@80000000"), "vmferry,region", 1);
-	ok(read_refused(FAIL_CORRUPT, "VM tree: region 0: missing main RAM"), "main RAM is region 0");
+	ok(read_refused(FAIL_CORRUPT, "VM tree: region 0: missing main RAM"),
+	   "main RAM is region 0");
 	fresh(s, false);
 	fdt_setprop_u32(blob, node("/memory@80000000"), "vmferry,page-size", 0);
-	ok(read_refused(FAIL_LIMIT, "VM tree: region 0: unsupported page size: 0 bytes (supported: 4096)"), "a page size of 0 is refused");
+	ok(read_refused(FAIL_LIMIT,
+			"VM tree: region 0: unsupported page size: 0 bytes (supported: 4096)"),
+	   "a page size of 0 is refused");
 	fresh(s, false);
 	for (int i = 0; i < 70; i++) {
 		char name[16];
@@ -263,12 +343,15 @@ static void test_read_refused(struct sample *s)
 		fdt_setprop_u64(blob, n, "mtime", 0);
 		fdt_setprop(blob, n, "digest", "0123456789abcdef", 16);
 	}
-	ok(read_refused(FAIL_LIMIT, "VM tree: more than 64 host resources"), "counts are bounded while reading");
+	ok(read_refused(FAIL_LIMIT, "VM tree: more than 64 host resources"),
+	   "counts are bounded while reading");
 	fresh(s, false);
 	fdt_setprop_string(blob, node("/vm"), "vendor,extra", "x");
 	fdt_add_subnode(blob, 0, "chosen");
 	fdt_pack(blob);
-	ok(machine_read(&got, blob, fdt_totalsize(blob), &why) == 0 && memcmp(&got, &s->m, sizeof(got)) == 0, "unknown properties and nodes are passed over");
+	ok(machine_read(&got, blob, fdt_totalsize(blob), &why) == 0 &&
+	   memcmp(&got, &s->m, sizeof(got)) == 0,
+	   "unknown properties and nodes are passed over");
 }
 
 static void test_same_shape(struct sample *s)
@@ -279,20 +362,28 @@ static void test_same_shape(struct sample *s)
 	*m = s->m;
 	strcpy(m->append, "quiet");
 	strcpy(m->hosts[1].path, "/elsewhere");
-	ok(machine_same_shape(&s->m, m, &why) == 0, "paths and command line may differ at a restore");
+	ok(machine_same_shape(&s->m, m, &why) == 0,
+	   "paths and command line may differ at a restore");
 	m->ncpus = 4;
-	ok(machine_same_shape(&s->m, m, &why) == -1 && why.kind == FAIL_VERSION && strcmp(why.what, "CPUs: 2 here, 4 there") == 0, "another number of CPUs is another machine");
+	ok(machine_same_shape(&s->m, m, &why) == -1 && why.kind == FAIL_VERSION &&
+	   strcmp(why.what, "CPUs: 2 here, 4 there") == 0,
+	   "another number of CPUs is another machine");
 	*m = s->m;
 	m->regions[0].size *= 2;
-	ok(machine_same_shape(&s->m, m, &why) == -1 && strcmp(why.what, "region 0 (ram): 67108864 bytes here, 134217728 there") == 0, "memory of another size is another machine");
+	ok(machine_same_shape(&s->m, m, &why) == -1 &&
+	   strcmp(why.what, "region 0 (ram): 67108864 bytes here, 134217728 there") == 0,
+	   "memory of another size is another machine");
 	*m = s->m;
 	m->devices[3].irq = 9;
-	ok(machine_same_shape(&s->m, m, &why) == -1 && strcmp(why.what, "virtio-blk@10001000: address, interrupt, slot or host resource differs") == 0,
+	ok(machine_same_shape(&s->m, m, &why) == -1 &&
+	   strcmp(why.what,
+		  "virtio-blk@10001000: address, interrupt, slot or host resource differs") == 0,
 	   "another interrupt is another machine");
 	free(m);
 }
 
-/* Every bit of a tree with state flipped: refused with a reason, or read without harm (ASan watches). */
+/* Every bit of a tree with state flipped: refused with a reason, or read without harm (ASan
+ * watches). */
 static void test_bits(struct sample *s)
 {
 	struct sample *into = sample_make(SAMPLE_RAM);
@@ -308,7 +399,8 @@ static void test_bits(struct sample *s)
 		if (machine_read(&got, blob, len, &why) && (why.kind == FAIL_NONE || !why.what[0]))
 			reasons = false;
 		why = (struct fail){ 0 };
-		if (i % 16 == 0 && machine_load_state(&into->m, &into->sections, blob, len, &why) && (why.kind == FAIL_NONE || !why.what[0]))
+		if (i % 16 == 0 && machine_load_state(&into->m, &into->sections, blob, len, &why) &&
+		    (why.kind == FAIL_NONE || !why.what[0]))
 			reasons = false;
 		blob[i] ^= (uint8_t)(1u << i % 8);
 	}
@@ -331,7 +423,8 @@ static void test_dtc(struct sample *s)
 	f = fdopen(fd, "w");
 	if (system("command -v dtc >/dev/null 2>&1")) {
 		skip("dtc has nothing to complain about", "no dtc");
-	} else if (f && machine_write(&s->m, &s->sections, blob, sizeof(blob), &len, &why) == 0 && fwrite(blob, 1, len, f) == len && fflush(f) == 0) {
+	} else if (f && machine_write(&s->m, &s->sections, blob, sizeof(blob), &len, &why) == 0 &&
+		   fwrite(blob, 1, len, f) == len && fflush(f) == 0) {
 		char line[256];
 		bool silent = true;
 

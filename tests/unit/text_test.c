@@ -39,7 +39,8 @@ int main(void)
 	ok(json("b\xe4r.vms", "b\\xe4r.vms") && json("\xc3", "\\xc3") &&
 		   json("\\\xff\n", "\\\\\\xff\\x0a"),
 	   "anything else is one too, escaped");
-	ok(!strcmp(text_hex("\x00\x0f\xa5\xff", 4, hex), "000fa5ff") && !strcmp(text_hex("", 0, hex), ""),
+	ok(!strcmp(text_hex("\x00\x0f\xa5\xff", 4, hex), "000fa5ff") &&
+	   !strcmp(text_hex("", 0, hex), ""),
 	   "bytes as hex are two digits each");
 	return done_testing();
 }

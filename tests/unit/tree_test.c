@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Trees made to be slow, deep, doubled or broken are refused before anything is looked up in them. */
+/* Trees made to be slow, deep, doubled or broken are refused before anything is looked up in
+ * them. */
 #include "tests/unit/sample.h"
 #include "tests/unit/tap.h"
 
@@ -47,34 +48,40 @@ static void test_bounds(void)
 
 	begin();
 	fdt_property(blob, "big", big, LIMIT_PROP_BYTES + 1);
-	ok(ended_refused(FAIL_LIMIT, "VM tree: big: 65537 bytes exceed the limit of 65536"), "a property above the limit is refused");
+	ok(ended_refused(FAIL_LIMIT, "VM tree: big: 65537 bytes exceed the limit of 65536"),
+	   "a property above the limit is refused");
 	free(big);
 	begin();
 	for (int i = 0; i < TREE_DEPTH; i++)
 		fdt_begin_node(blob, "deep");
 	for (int i = 0; i < TREE_DEPTH; i++)
 		fdt_end_node(blob);
-	ok(ended_refused(FAIL_LIMIT, "VM tree: deeper than 8 levels"), "a tree too deep is refused");
+	ok(ended_refused(FAIL_LIMIT, "VM tree: deeper than 8 levels"),
+	   "a tree too deep is refused");
 	begin();
 	for (unsigned i = 0; i < TREE_NODES; i++) {
 		snprintf(name, sizeof(name), "n%u", i);
 		fdt_begin_node(blob, name);
 		fdt_end_node(blob);
 	}
-	ok(ended_refused(FAIL_LIMIT, "VM tree: more than 16384 nodes"), "too many nodes are refused");
+	ok(ended_refused(FAIL_LIMIT, "VM tree: more than 16384 nodes"),
+	   "too many nodes are refused");
 	begin();
 	for (unsigned i = 0; i <= TREE_NODE_PROPS; i++) {
 		snprintf(name, sizeof(name), "p%u", i);
 		fdt_property(blob, name, NULL, 0);
 	}
-	ok(ended_refused(FAIL_LIMIT, "VM tree: more than 131072 properties, or 512 in one node"), "too many properties of a node are refused");
+	ok(ended_refused(FAIL_LIMIT, "VM tree: more than 131072 properties, or 512 in one node"),
+	   "too many properties of a node are refused");
 	begin();
 	memset(name, 'n', TREE_NAME_MAX);
 	name[TREE_NAME_MAX] = '\0';
 	fdt_begin_node(blob, name);
 	fdt_end_node(blob);
-	ok(ended_refused(FAIL_LIMIT, "VM tree: name of 96 characters exceeds the limit of 95"), "a name too long is refused");
-	ok(refused(LIMIT_TREE_BYTES + 1, FAIL_LIMIT, "VM tree: 4194305 bytes"), "a tree above the limit is refused");
+	ok(ended_refused(FAIL_LIMIT, "VM tree: name of 96 characters exceeds the limit of 95"),
+	   "a name too long is refused");
+	ok(refused(LIMIT_TREE_BYTES + 1, FAIL_LIMIT, "VM tree: 4194305 bytes"),
+	   "a tree above the limit is refused");
 	ok(refused(12, FAIL_CORRUPT, "VM tree: 12 bytes"), "less than a header is refused");
 }
 
@@ -88,13 +95,15 @@ static void test_doubles(void)
 	fdt_end_node(blob);
 	fdt_begin_node(blob, "soc");
 	fdt_end_node(blob);
-	ok(ended_refused(FAIL_CORRUPT, "VM tree: /: duplicate node name"), "two nodes of one name are refused");
+	ok(ended_refused(FAIL_CORRUPT, "VM tree: /: duplicate node name"),
+	   "two nodes of one name are refused");
 	begin();
 	fdt_begin_node(blob, "vm");
 	fdt_property_u32(blob, "size", 1);
 	fdt_property_u32(blob, "size", 2);
 	fdt_end_node(blob);
-	ok(ended_refused(FAIL_CORRUPT, "VM tree: /vm: duplicate property name"), "two properties of one name are refused");
+	ok(ended_refused(FAIL_CORRUPT, "VM tree: /vm: duplicate property name"),
+	   "two properties of one name are refused");
 	begin();
 	for (int i = 0; i < 2; i++) {
 		fdt_begin_node(blob, i ? "a" : "b");
@@ -105,7 +114,8 @@ static void test_doubles(void)
 	}
 	fdt_end_node(blob);
 	fdt_finish(blob);
-	ok(tree_open(&tree, blob, fdt_totalsize(blob), &why) == 0, "one name in two places, or of a node and a property, is fine");
+	ok(tree_open(&tree, blob, fdt_totalsize(blob), &why) == 0,
+	   "one name in two places, or of a node and a property, is fine");
 	free(tree);
 }
 
@@ -118,7 +128,8 @@ static void test_structure(void)
 	begin();
 	fdt_begin_node(blob, "a/b");
 	fdt_end_node(blob);
-	ok(ended_refused(FAIL_CORRUPT, "VM tree: invalid name 'a/b'"), "a slash in a name is refused");
+	ok(ended_refused(FAIL_CORRUPT, "VM tree: invalid name 'a/b'"),
+	   "a slash in a name is refused");
 	/* libfdt finds no property there; a reader that goes tag by tag does. */
 	begin();
 	fdt_property_u32(blob, "size", 1);
@@ -137,7 +148,9 @@ static void test_structure(void)
 	fdt_end_node(blob);
 	fdt_finish(blob);
 	put_be32(blob + 20, 16);
-	ok(refused(fdt_totalsize(blob), FAIL_VERSION, "VM tree: unsupported FDT version 16 (supported: 17)"), "an old flattened tree is refused");
+	ok(refused(fdt_totalsize(blob), FAIL_VERSION,
+		   "VM tree: unsupported FDT version 16 (supported: 17)"),
+	   "an old flattened tree is refused");
 	begin();
 	fdt_begin_node(blob, "x");
 	fdt_end_node(blob);
@@ -148,10 +161,12 @@ static void test_structure(void)
 	memmove(words + 8 + 4, words + 8, 8);
 	put_be32(words + 8, FDT_END_NODE);
 	/* libfdts differ in who says so. */
-	ok(tree_open(&tree, blob, fdt_totalsize(blob), &why) == -1 && why.kind == FAIL_CORRUPT, "a second root is refused");
+	ok(tree_open(&tree, blob, fdt_totalsize(blob), &why) == -1 && why.kind == FAIL_CORRUPT,
+	   "a second root is refused");
 	put_be32(words + 0, FDT_END_NODE);
 	put_be32(words + 4, FDT_NOP);
-	ok(tree_open(&tree, blob, fdt_totalsize(blob), &why) == -1 && why.kind == FAIL_CORRUPT, "an end without a begin is refused");
+	ok(tree_open(&tree, blob, fdt_totalsize(blob), &why) == -1 && why.kind == FAIL_CORRUPT,
+	   "an end without a begin is refused");
 }
 
 /* A block of names without a NUL makes each lookup a search through it: such a tree is refused
