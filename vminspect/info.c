@@ -25,7 +25,7 @@ const char *info_layout(unsigned layout)
 
 static void info_header(const struct snapshot_view *v)
 {
-	const struct snap_header *h = &v->src.h;
+	const struct snap_header *h = &v->in.h;
 	char                      uuid[UUID_TEXT], hex[33], time[40];
 
 	printf(ROW "version %" PRIu32 ", %s%s%s\n", "format", h->version,
@@ -187,7 +187,7 @@ int info_run(const struct args *a, struct fail *why)
 
 	if (view_open(&v, a->file, &want, why)) {
 		/* Of a later version the header can be shown, and is, before the refusal. */
-		if (v && v->src.fd >= 0 && why->kind == FAIL_VERSION) {
+		if (v && v->in.fd >= 0 && why->kind == FAIL_VERSION) {
 			if (a->json)
 				show_json(info_json(v, true));
 			else

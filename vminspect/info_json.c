@@ -185,7 +185,7 @@ json_t *info_json(const struct snapshot_view *v, bool header_only)
 	json_t *o = json_object(), *digests = NULL;
 
 	info_failed = false;
-	info_json_header(o, &v->src.h);
+	info_json_header(o, &v->in.h);
 	if (!header_only) {
 		put(o, "machine", info_json_machine(&v->state));
 		put(o, "devices", info_json_devices(&v->state));

@@ -42,7 +42,7 @@ static int mem_check(const struct snapshot_view *v, const struct args *a, struct
 	if (view_state_only(v))
 		return fail_set(why, FAIL_REFUSED,
 				"%s: snapshot without memory (saved with --state-only)",
-				v->src.what);
+				v->in.what);
 	if (a->len - 1 > UINT64_MAX - a->gpa)
 		return fail_set(why, FAIL_USAGE,
 				"range exceeds the 64-bit address space: %" PRIu64
@@ -52,7 +52,7 @@ static int mem_check(const struct snapshot_view *v, const struct args *a, struct
 
 		if (!r)
 			return fail_set(why, FAIL_USAGE, "%s: no guest memory at 0x%" PRIx64,
-					v->src.what, at);
+					v->in.what, at);
 		if (left <= r->size - (at - r->gpa))
 			return 0;
 		left -= r->size - (at - r->gpa);

@@ -2,7 +2,7 @@
 # vminspect: looks into snapshots, offline. Links nothing of vmrun.
 #   main           which command runs
 #   options        the table of options and commands; operands
-#   source         a file or a pipe, and what it is when it is no snapshot
+#   input          a file or a pipe, and what it is when it is no snapshot
 #   open_snapshot  all that the commands ask of a snapshot, from a file by its index or from a pipe
 #                  in one pass
 #   rounds         what was written round by round
@@ -14,7 +14,7 @@
 #   arch/          a kind of CPU: regs_riscv, regs_x86: its registers; riscv, x86: what their bits
 #                  mean
 PROGS += vminspect
-vminspect_SRCS   := main.c options.c source.c open_snapshot.c rounds.c show.c info.c info_json.c \
+vminspect_SRCS   := main.c options.c input.c open_snapshot.c rounds.c show.c info.c info_json.c \
 		    tree.c properties.c dts.c tree_json.c regs.c arch/regs_riscv.c \
 		    arch/regs_x86.c arch/riscv.c arch/x86.c mem.c verify.c
 vminspect_USES   := format libcommon

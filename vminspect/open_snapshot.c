@@ -14,7 +14,7 @@ static int view_tree(struct snapshot_view *v, int which, const void *fdt, size_t
 	struct machine *m = which ? &v->state : &v->config;
 
 	if (tree_open(&v->trees[which], fdt, len, why) || machine_read(m, fdt, len, why))
-		return fail_prefix(why, "%s: %s: ", v->src.what, tree_names[which]);
+		return fail_prefix(why, "%s: %s: ", v->in.what, tree_names[which]);
 	v->lens[which] = len;
 	return 0;
 }
@@ -24,7 +24,7 @@ static int view_file(struct snapshot_view *v, const struct view_want *want, stru
 	const uint8_t *tree;
 	size_t         len;
 
-	if (snap_image_open(&v->image, v->src.fd, v->src.what, why))
+	if (snap_image_open(&v->image, v->in.fd, v->in.what, why))
 		return -1;
 	tree = snap_image_config(v->image, &len);
 	if (view_tree(v, 0, tree, len, why))
@@ -76,7 +76,7 @@ static int view_stream(struct snapshot_view *v, const struct view_want *want, st
 	uint64_t            at;
 	int                 more, rc = -1;
 
-	if (snap_stream_open_at(&s, v->src.fd, v->src.header, v->src.what, why))
+	if (snap_stream_open_at(&s, v->in.fd, v->in.header, v->in.what, why))
 		return -1;
 	while ((more = snap_stream_next(s, &c, &payload, &at, why)) > 0) {
 		v->bytes = at + CHUNK_HEADER_BYTES + c.len;
@@ -114,10 +114,10 @@ int view_open(struct snapshot_view **out, const char *operand, const struct view
 	if (!v)
 		return fail_sys(why, "snapshot");
 	*out = v;
-	v->src.fd = -1;
-	if (source_open(&v->src, operand, why))
+	v->in.fd = -1;
+	if (input_open(&v->in, operand, why))
 		return -1;
-	if (v->src.file && !want->verify)
+	if (v->in.file && !want->verify)
 		return view_file(v, want, why);
 	return view_stream(v, want, why);
 }
@@ -127,7 +127,7 @@ void view_close(struct snapshot_view *v)
 	if (!v)
 		return;
 	snap_image_close(v->image);
-	source_close(&v->src);
+	input_close(&v->in);
 	free(v->trees[0]);
 	free(v->trees[1]);
 	free(v);

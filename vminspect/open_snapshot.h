@@ -5,7 +5,7 @@
 #include "format/tree/machine.h"
 #include "format/snapshot/snapshot.h"
 #include "vminspect/rounds.h"
-#include "vminspect/source.h"
+#include "vminspect/input.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,7 +14,7 @@
  * through a pipe, or what has to be verified, is read in one pass to its end, so nothing of it is
  * shown before all of it has been verified. */
 struct snapshot_view {
-	struct source      src;
+	struct input       in;
 	/* every hash and both digests were verified; else the digests are as END has them */
 	bool               checked;
 	uint64_t           bytes;
@@ -41,7 +41,7 @@ struct view_want {
 	void *arg;
 };
 
-/* On FAIL_VERSION *out may be set though it returns -1: then only src.h is of use. view_close in
+/* On FAIL_VERSION *out may be set though it returns -1: then only in.h is of use. view_close in
  * any case. */
 int view_open(struct snapshot_view **out, const char *operand, const struct view_want *want,
 	      struct fail *why);
@@ -49,7 +49,7 @@ void view_close(struct snapshot_view *v);
 
 static inline bool view_state_only(const struct snapshot_view *v)
 {
-	return v->src.h.required & SNAP_STATE_ONLY;
+	return v->in.h.required & SNAP_STATE_ONLY;
 }
 
 /* Pages of region i of v->config that no chunk names. */

@@ -34,9 +34,9 @@ int regs_load(const struct regs_cpu *cpu, const struct state_table *const *table
 		node = state < 0 ? state : fdt_subnode_offset(tree, state, tables[i]->name);
 		if (node < 0)
 			return fail_set(why, FAIL_CORRUPT, "%s: %s: missing registers (%s)",
-					cpu->view->src.what, where, tables[i]->name);
+					cpu->view->in.what, where, tables[i]->name);
 		if (state_load(tables[i], into[i], tree, node, where, NULL, why))
-			return fail_prefix(why, "%s: ", cpu->view->src.what);
+			return fail_prefix(why, "%s: ", cpu->view->in.what);
 	}
 	return 0;
 }

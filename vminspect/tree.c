@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 /* Complete or absent; replaces a file only with force, and never the snapshot it comes from. */
-static int tree_write_file(const struct args *a, const struct source *from, const void *fdt,
+static int tree_write_file(const struct args *a, const struct input *from, const void *fdt,
 			   size_t len, struct fail *why)
 {
 	struct publish p;
@@ -30,7 +30,7 @@ static int tree_write_file(const struct args *a, const struct source *from, cons
 	return rc;
 }
 
-static int tree_write(const struct args *a, const struct source *from, const void *fdt, size_t len,
+static int tree_write(const struct args *a, const struct input *from, const void *fdt, size_t len,
 		      struct fail *why)
 {
 	if (!publish_standard(a->dtb))
@@ -50,7 +50,7 @@ int tree_run(const struct args *a, struct fail *why)
 	if (view_open(&v, a->file, &want, why))
 		goto out;
 	if (a->dtb) {
-		rc = tree_write(a, &v->src, v->trees[which], v->lens[which], why);
+		rc = tree_write(a, &v->in, v->trees[which], v->lens[which], why);
 	} else if (a->json) {
 		rc = show_json(tree_json(v->trees[which]));
 		if (rc)

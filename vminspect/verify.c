@@ -13,7 +13,7 @@
 static int verify_state(const struct snapshot_view *v, struct fail *why)
 {
 	if (machine_check_state(&v->state, v->trees[1], v->lens[1], why))
-		return fail_prefix(why, "%s: ", v->src.what);
+		return fail_prefix(why, "%s: ", v->in.what);
 	return 0;
 }
 
@@ -32,7 +32,7 @@ static int verify_sound_text(const struct snapshot_view *v, json_t *unknown)
 	json_t *s;
 	size_t  i;
 
-	printf("%s: valid: %" PRIu64 " page%s in %" PRIu64 " chunk%s, %s\n", v->src.what,
+	printf("%s: valid: %" PRIu64 " page%s in %" PRIu64 " chunk%s, %s\n", v->in.what,
 	       verify_pages(v), verify_pages(v) == 1 ? "" : "s", v->rounds.chunks,
 	       v->rounds.chunks == 1 ? "" : "s", units_bytes(v->bytes, size));
 	printf("file    %s\n", show_hex(v->file, 16, hex));

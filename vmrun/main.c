@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/host/chardev.h"
 #include "vmrun/commands/commands.h"
-#include "vmrun/control/control.h"
+#include "vmrun/control/control_server.h"
 #include "vmrun/setup.h"
 
 #include <fcntl.h>

@@ -3,7 +3,7 @@
 
 #include "libcommon/option.h"
 #include "libcommon/paths.h"
-#include "vmrun/control/control.h"
+#include "vmrun/control/control_server.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
 #include "vmrun/setup.h"
 
 #include "vmrun/apart.h"
-#include "vmrun/control/control.h"
+#include "vmrun/control/control_server.h"
 #include "vmrun/boot/boot_images.h"
 #include "vmrun/devices/virtio_blk.h"
 #include "vmrun/devices/virtio_console.h"

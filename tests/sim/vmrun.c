@@ -5,7 +5,7 @@
 #include "format/state/state_hart.h"
 #include "libcommon/bytes.h"
 #include "libcommon/io.h"
-#include "vmrun/control/control.h"
+#include "vmrun/control/control_server.h"
 #include "vmrun/control/server.h"
 #include "vmrun/blk_all.h"
 #include "vmrun/boot/boot_images.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/control/qmp_commands.h"
 
-#include "vmrun/control/control.h"
+#include "vmrun/control/control_server.h"
 #include "vmrun/control/lease_session.h"
 #include "vmrun/control/lease_handover.h"
 #include "vmrun/control/server.h"

@@ -5,7 +5,7 @@
 #include "libcommon/client/moves.h"
 #include "libcommon/paths.h"
 #include "vmrun/host/accept.h"
-#include "vmrun/control/control.h"
+#include "vmrun/control/control_server.h"
 #include "vmrun/control/qmp.h"
 #include "vmrun/host/loop.h"
 

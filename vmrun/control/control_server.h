@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef VMRUN_CONTROL_CONTROL_H
-#define VMRUN_CONTROL_CONTROL_H
+#ifndef VMRUN_CONTROL_CONTROL_SERVER_H
+#define VMRUN_CONTROL_CONTROL_SERVER_H
 
 #include "libcommon/fail.h"
 #include "libcommon/uuid.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "vminspect/source.h"
+#include "vminspect/input.h"
 
 #include "libcommon/io.h"
 
@@ -9,12 +9,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int source_open(struct source *s, const char *operand, struct fail *why)
+int input_open(struct input *s, const char *operand, struct fail *why)
 {
 	bool        standard = !operand || strcmp(operand, "-") == 0;
 	struct stat st;
 
-	*s = (struct source){ .fd = -1 };
+	*s = (struct input){ .fd = -1 };
 	snprintf(s->what, sizeof(s->what), "%s", standard ? "standard input" : operand);
 	if (standard && isatty(STDIN_FILENO))
 		return fail_set(why, FAIL_USAGE,
@@ -36,11 +36,11 @@ int source_open(struct source *s, const char *operand, struct fail *why)
 	}
 	return 0;
 failed:
-	source_close(s);
+	input_close(s);
 	return -1;
 }
 
-void source_close(struct source *s)
+void input_close(struct input *s)
 {
 	io_close(&s->fd);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef VMINSPECT_SOURCE_H
-#define VMINSPECT_SOURCE_H
+#ifndef VMINSPECT_INPUT_H
+#define VMINSPECT_INPUT_H
 
 #include "format/snapshot/snapshot.h"
 #include "libcommon/fail.h"
@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 /* The operand: a file, or something that can be read once. Its header has been read, and is one. */
-struct source {
+struct input {
 	int                fd;
 	char               what[256];                     /* for messages */
 	/* regular, and at its beginning: pread anywhere */
@@ -20,7 +20,7 @@ struct source {
 
 /* operand NULL or "-": standard input. On FAIL_VERSION s->h holds what the header says
  * (snap_header_read) and s is open; otherwise a failure leaves nothing open. */
-int source_open(struct source *s, const char *operand, struct fail *why);
-void source_close(struct source *s);
+int input_open(struct input *s, const char *operand, struct fail *why);
+void input_close(struct input *s);
 
 #endif
