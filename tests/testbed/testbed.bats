@@ -27,8 +27,14 @@ setup_file() {
 		"$here/run-host" -l "$BED/$job.log" -t 600 "$@" "$guest/vmlinuz" "$BED/host.img" \
 			"$job.sh" >"$BED/$job.said" 2>&1 3>&-
 	}
-	# a box that dies is told by the tests that miss its results
-	for job in circle endings; do box || :; done
+	# A claim that fails is told by its test. A box that stops without one has hung as a whole,
+	# watchdogs and all, which is the emulator's doing: it is run once more, and that is said.
+	for job in circle endings; do
+		box || grep -qa '^RESULT .* not ok' "$BED/$job.log" || {
+			echo "# the box of $job hung: $(tail -n 1 "$BED/$job.said"); run again" >&3
+			box || :
+		}
+	done
 	job=move-a
 	box -n "$BED/net" -i 10.0.0.1 &
 	for _ in $(seq 100); do [ -S "$BED/net" ] || command sleep 0.1; done
