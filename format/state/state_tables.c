@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "format/tree/field.h"
+#include "format/tree/machine_type.h"
 #include "format/state/state_acpi_pm.h"
 #include "format/state/state_clock.h"
 #include "format/state/state_hart.h"
@@ -28,4 +29,27 @@ const struct state_table *const state_tables[] = {
 	&x86_pic_state_table, &x86_ioapic_state_table, &x86_pit_state_table,
 	&x86_kvmclock_state_table,
 	NULL
+};
+
+/* docs/format.md, "State nodes". A device without state has a row too: a type without a row is
+ * unknown to this build. */
+const struct device_sections device_sections[] = {
+	{ "sifive-plic",  { SECTION(plic), SECTIONS(plic_context, SECTION_EACH_CPU) } },
+	{ "ns16550a",     { SECTION(uart) } },
+	{ "goldfish-rtc", { SECTION(rtc) } },
+	{ "mc146818",     { SECTION(mc146818) } },
+	{ "i8042",        { SECTION(i8042) } },
+	{ "acpi-pm",      { SECTION(acpi_pm) } },
+	{ "vmgenid",      { SECTION(vmgenid) } },
+	{ "reset",        { { .table = NULL } } },
+	{ "pvpanic",      { { .table = NULL } } },
+	{ "debugexit",    { { .table = NULL } } },
+	{ "virtio-blk",
+	  { SECTION(virtio), SECTIONS(virtqueue, 1), SECTION(virtio_mmio), SECTION(virtio_blk) } },
+	{ "virtio-console",
+	  { SECTION(virtio), SECTIONS(virtqueue, 2), SECTION(virtio_mmio),
+	    SECTION(virtio_console) } },
+	{ "virtio-rng",
+	  { SECTION(virtio), SECTIONS(virtqueue, 1), SECTION(virtio_mmio), SECTION(virtio_rng) } },
+	{ .type = NULL },
 };

@@ -1,47 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "format/tree/machine_internal.h"
-#include "format/state/state_acpi_pm.h"
-#include "format/state/state_i8042.h"
-#include "format/state/state_mc146818.h"
-#include "format/state/state_plic.h"
-#include "format/state/state_rtc.h"
-#include "format/state/state_uart.h"
-#include "format/state/state_virtio.h"
-#include "format/state/state_virtio_blk.h"
-#include "format/state/state_virtio_console.h"
-#include "format/state/state_virtio_rng.h"
-#include "format/state/state_vmgenid.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Which state sections belong to which device: docs/format.md, "State nodes"; those of the VM and
- * of its CPUs are in machine_type.c. A save, a restore and whoever says that a snapshot can be
- * restored go by it; a new device is a new row. */
-
-static const struct {
-	const char         *type;
-	struct section_rule sections[SECTION_RULES];
-} device_sections[] = {
-	{ "sifive-plic",  { SECTION(plic), SECTIONS(plic_context, SECTION_EACH_CPU) } },
-	{ "ns16550a",     { SECTION(uart) } },
-	{ "goldfish-rtc", { SECTION(rtc) } },
-	{ "mc146818",     { SECTION(mc146818) } },
-	{ "i8042",        { SECTION(i8042) } },
-	{ "acpi-pm",      { SECTION(acpi_pm) } },
-	{ "vmgenid",      { SECTION(vmgenid) } },
-	{ "reset",        { { .table = NULL } } },
-	{ "pvpanic",      { { .table = NULL } } },
-	{ "debugexit",    { { .table = NULL } } },
-	{ "virtio-blk",
-	  { SECTION(virtio), SECTIONS(virtqueue, 1), SECTION(virtio_mmio), SECTION(virtio_blk) } },
-	{ "virtio-console",
-	  { SECTION(virtio), SECTIONS(virtqueue, 2), SECTION(virtio_mmio),
-	    SECTION(virtio_console) } },
-	{ "virtio-rng",
-	  { SECTION(virtio), SECTIONS(virtqueue, 1), SECTION(virtio_mmio), SECTION(virtio_rng) } },
-};
+/* Which state sections an owner must have: docs/format.md, "State nodes". Those of the VM and of
+ * its CPUs are in machine_type.c, those of devices in format/state/state_tables.c. A save, a
+ * restore and whoever says that a snapshot can be restored go by them. */
 
 /* The owner's rules, SECTION_RULES at most; NULL: a device type that this build does not know. */
 static const struct section_rule *section_rules(const struct machine *m, enum machine_owner kind,
@@ -55,7 +21,7 @@ static const struct section_rule *section_rules(const struct machine *m, enum ma
 	case OWNER_DEVICE:
 		break;
 	}
-	for (size_t k = 0; k < sizeof(device_sections) / sizeof(device_sections[0]); k++)
+	for (size_t k = 0; device_sections[k].type; k++)
 		if (strcmp(device_sections[k].type, m->devices[i].type) == 0)
 			return device_sections[k].sections;
 	return NULL;

@@ -45,10 +45,17 @@ struct machine_type_info {
 	/* RAM is region 0 from ram_gpa on. Where ram_low_max is not 0, what is above so many bytes
 	 * is a region of its own, from ram_high_gpa on. */
 	uint64_t         ram_gpa, ram_min, ram_low_max, ram_high_gpa;
-	/* Required state of the VM and of each CPU; that of devices is in machine_sections.c. */
+	/* Required state of the VM and of each CPU; that of devices is below. */
 	struct section_rule vm_sections[SECTION_RULES], cpu_sections[SECTION_RULES];
 };
 extern const struct machine_type_info machine_types[MACHINE_TYPES];
+
+/* Required state of each type of device: format/state/state_tables.c, type NULL at the end. */
+struct device_sections {
+	const char         *type;             /* machine_device.type */
+	struct section_rule sections[SECTION_RULES];
+};
+extern const struct device_sections device_sections[];
 
 /* "riscv64-1"; "unknown" for what is no type. */
 const char *machine_type_name(enum machine_type type);

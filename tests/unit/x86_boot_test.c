@@ -4,6 +4,7 @@
 #include "tests/unit/board_fake.h"
 
 #include "libcommon/bytes.h"
+#include "vmrun/board/riscv64/riscv64.h"
 #include "vmrun/board/x86_64/x86_64.h"
 #include "vmrun/devices/acpi_pm.h"
 #include "vmrun/devices/vmgenid.h"

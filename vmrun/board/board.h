@@ -70,7 +70,6 @@ struct board_ops {
 
 #define BOARD_KERNEL_HEAD 4096u
 
-extern const struct board_ops board_riscv64, board_x86_64;
 extern const struct board_ops *const board_list[];      /* board_list.c, NULL at the end */
 const struct board_ops *board_type(enum machine_type type);     /* NULL: none in this build */
 /* The machine that the kernel is for, NULL when no board knows it. */

@@ -22,6 +22,8 @@
 #define RISCV64_SLOTS       24u               /* 0 to 7: irq 1 to 8; 8 to 23: irq 12 to 27 */
 #define RISCV64_CMDLINE_MAX 1023u             /* COMMAND_LINE_SIZE of Linux, without the NUL */
 
+extern const struct board_ops board_riscv64;
+
 int riscv64_plan(struct machine *cfg, struct fail *why);
 /* Is its command line short enough? */
 int riscv64_append(const struct machine *cfg, struct fail *why);

@@ -208,12 +208,14 @@ static void tree_chosen(struct tree *t, const struct board *b, uint64_t initrd, 
 static void tree_write(struct tree *t, const struct board *b, uint64_t initrd, uint64_t initrd_len)
 {
 	const struct machine *cfg = b->host->cfg;
+	char                  type[64];
 
+	snprintf(type, sizeof(type), "vmferry,%s", machine_type_name(cfg->type));
 	tree_node(t, "%s", "");
 	tree_u32(t, "#address-cells", 2);
 	tree_u32(t, "#size-cells", 2);
-	tree_str(t, "compatible", "vmferry,riscv64-1");
-	tree_str(t, "model", "vmferry,riscv64-1");
+	tree_str(t, "compatible", type);
+	tree_str(t, "model", type);
 	tree_chosen(t, b, initrd, initrd_len);
 	for (uint32_t i = 0; i < cfg->nregions; i++) {
 		if (cfg->regions[i].kind != REGION_RAM)

@@ -41,8 +41,9 @@ int riscv64_append(const struct machine *cfg, struct fail *why)
 {
 	if (strlen(cfg->append) > RISCV64_CMDLINE_MAX)
 		return fail_set(why, FAIL_USAGE,
-				"append: %zu characters exceed the limit of %u of riscv64-1",
-				strlen(cfg->append), RISCV64_CMDLINE_MAX);
+				"append: %zu characters exceed the limit of %u of %s",
+				strlen(cfg->append), RISCV64_CMDLINE_MAX,
+				machine_type_name(cfg->type));
 	return 0;
 }
 
@@ -52,10 +53,10 @@ int riscv64_plan(struct machine *cfg, struct fail *why)
 
 	if (cfg->ncpus == 0 || cfg->ncpus > PLIC_HARTS_MAX)
 		return fail_set(why, FAIL_USAGE,
-				"riscv64-1: number of CPUs out of range: %u (valid: 1 to %u)",
-				cfg->ncpus, PLIC_HARTS_MAX);
+				"%s: number of CPUs out of range: %u (valid: 1 to %u)",
+				type->name, cfg->ncpus, PLIC_HARTS_MAX);
 	if (cfg->nregions == 0)
-		return fail_set(why, FAIL_USAGE, "riscv64-1: missing main RAM");
+		return fail_set(why, FAIL_USAGE, "%s: missing main RAM", type->name);
 	if (riscv64_append(cfg, why))
 		return fail_prefix(why, "--");
 	if (!cfg->regions[0].gpa)

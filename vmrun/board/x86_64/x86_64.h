@@ -52,6 +52,8 @@
 #define X86_64_ACPI_SIZE 0x8000u
 #define X86_64_KERNEL    0x100000u                /* kernels and initrd start here or above */
 
+extern const struct board_ops board_x86_64;
+
 int x86_64_plan(struct machine *cfg, struct fail *why);
 int x86_64_bootable(const struct machine *cfg, const struct boot_images *images, struct fail *why);
 int x86_64_boot(struct board *b, const struct boot_images *images, struct boot_entry *entry,
