@@ -392,3 +392,12 @@ void io_close(int *fd)
 	*fd   = -1;
 	errno = keep;
 }
+
+int io_standard_fds(struct fail *why)
+{
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) == -1 &&
+		    open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_RDWR) != fd)
+			return fail_sys(why, "/dev/null");
+	return 0;
+}

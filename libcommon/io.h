@@ -168,4 +168,9 @@ int io_slurp(int fd, uint8_t **out, size_t *len, size_t max, const char *what, s
 /* Closes *fd unless it is -1 and sets it to -1; errno is kept. */
 void io_close(int *fd);
 
+/* For the start of a tool that opens files: opens /dev/null for each standard descriptor that is
+ * closed, else a file would get its number and be written to. What stands for standard output
+ * cannot be written, so that a tool that prints fails. */
+int io_standard_fds(struct fail *why);
+
 #endif

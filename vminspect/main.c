@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "vminspect/options.h"
 
-#include <fcntl.h>
+#include "libcommon/io.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -11,24 +12,13 @@ static int (*const main_commands[COMMANDS])(const struct args *a, struct fail *w
 	[COMMAND_MEM] = mem_run, [COMMAND_VERIFY] = verify_run,
 };
 
-/* A closed standard descriptor would be opened as something else, and written to. What is opened
- * here as standard output cannot be written: a tool that prints then fails. */
-static int main_standard_files(struct fail *why)
-{
-	for (int fd = 0; fd < 3; fd++)
-		if (fcntl(fd, F_GETFD) == -1 &&
-		    open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_RDWR) != fd)
-			return fail_sys(why, "/dev/null");
-	return 0;
-}
-
 int main(int argc, char **argv)
 {
 	struct args a   = { .file = NULL };
 	struct fail why = { 0 };
 	int         rc;
 
-	if (main_standard_files(&why))
+	if (io_standard_fds(&why))
 		return fail_report("vminspect", &why);
 	rc = main_commands[options_parse(&a, argc, argv)](&a, &why);
 	/* What was found before a failure is printed before its message. */

@@ -4,21 +4,11 @@
 #include "vmsnap/report.h"
 #include "vmsnap/save.h"
 
-#include <fcntl.h>
+#include "libcommon/io.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-/* A closed standard descriptor would be opened as something else, and written to. What is opened
- * here as standard output cannot be written: a tool that prints then fails. */
-static int main_standard_files(struct fail *why)
-{
-	for (int fd = 0; fd < 3; fd++)
-		if (fcntl(fd, F_GETFD) == -1 &&
-		    open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_RDWR) != fd)
-			return fail_sys(why, "/dev/null");
-	return 0;
-}
 
 int main(int argc, char **argv)
 {
@@ -27,7 +17,7 @@ int main(int argc, char **argv)
 	struct save_report report;
 	struct fail        why = { 0 };
 
-	if (main_standard_files(&why))
+	if (io_standard_fds(&why))
 		return fail_report("vmsnap", &why);
 	options_parse(&opt, argc, argv);
 	progress_open(&progress, opt.progress, stderr, opt.vm);
