@@ -2,6 +2,7 @@
 #include "vminspect/info.h"
 
 #include "format/state/state_clock.h"
+#include "libcommon/text.h"
 #include "libcommon/units.h"
 #include "vminspect/properties.h"
 #include "vminspect/options.h"
@@ -42,7 +43,7 @@ static void info_header(const struct snapshot_view *v)
 	if (!uuid_is_nil(&h->parent)) {
 		uuid_text(&h->parent, uuid);
 		printf(ROW "%s, content %s\n", "parent", uuid,
-		       show_hex(h->parent_content, 16, hex));
+		       text_hex(h->parent_content, 16, hex));
 	}
 	printf(ROW "%s by %s\n", "created", show_time(h->created_ns, time),
 	       h->creator[0] ? h->creator : "(unknown)");
@@ -174,8 +175,8 @@ static int info_text(const struct snapshot_view *v, struct fail *why)
 	info_rounds(&v->rounds);
 	printf(ROW "%s, %" PRIu64 " chunk%s\n", "size", units_bytes(v->bytes, size),
 	       v->rounds.chunks, v->rounds.chunks == 1 ? "" : "s");
-	printf(ROW "%s\n", "file", show_hex(v->file, 16, hex));
-	printf(ROW "%s\n", "content", show_hex(v->content, 16, hex));
+	printf(ROW "%s\n", "file", text_hex(v->file, 16, hex));
+	printf(ROW "%s\n", "content", text_hex(v->content, 16, hex));
 	return info_unknown(v, why);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "libcommon/io.h"
+#include "libcommon/text.h"
 #include "vminspect/open_snapshot.h"
 #include "vminspect/options.h"
 #include "vminspect/show.h"
@@ -248,7 +249,7 @@ static int mem_json(struct mem *m, struct snapshot_view *v, struct fail *why)
 	for (; left; gpa += n, left -= n) {
 		if (mem_piece(m, v, gpa, left, page, &n, why))
 			return -1;
-		if (fputs(show_hex(page, n, hex), stdout) == EOF)
+		if (fputs(text_hex(page, n, hex), stdout) == EOF)
 			return fail_sys(why, "standard output");
 	}
 	printf("\"\n}\n");

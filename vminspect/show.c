@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "vminspect/show.h"
 
+#include "libcommon/text.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -8,18 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-const char *show_hex(const uint8_t *in, size_t len, char *out)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < len; i++) {
-		out[2 * i]     = digits[in[i] >> 4];
-		out[2 * i + 1] = digits[in[i] & 15];
-	}
-	out[2 * len] = '\0';
-	return out;
-}
 
 const char *show_time(uint64_t ns, char out[40])
 {
@@ -36,7 +26,7 @@ const char *show_time(uint64_t ns, char out[40])
 json_t *show_json_hex(const uint8_t *in, size_t len)
 {
 	char   *text = malloc(2 * len + 1);
-	json_t *j    = text ? json_string(show_hex(in, len, text)) : NULL;
+	json_t *j    = text ? json_string(text_hex(in, len, text)) : NULL;
 
 	free(text);
 	return j;

@@ -20,7 +20,6 @@ static inline json_t *show_json_text(const char *in)
 	return text_json(in);
 }
 
-const char *show_hex(const uint8_t *in, size_t len, char *out);      /* 2 * len + 1 bytes */
 /* 2026-11-21T04:26:01.000000000Z */
 const char *show_time(uint64_t ns, char out[40]);
 

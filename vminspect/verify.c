@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "libcommon/units.h"
+#include "libcommon/text.h"
 #include "vminspect/properties.h"
 #include "vminspect/open_snapshot.h"
 #include "vminspect/options.h"
@@ -35,8 +36,8 @@ static int verify_sound_text(const struct snapshot_view *v, json_t *unknown)
 	printf("%s: valid: %" PRIu64 " page%s in %" PRIu64 " chunk%s, %s\n", v->in.what,
 	       verify_pages(v), verify_pages(v) == 1 ? "" : "s", v->rounds.chunks,
 	       v->rounds.chunks == 1 ? "" : "s", units_bytes(v->bytes, size));
-	printf("file    %s\n", show_hex(v->file, 16, hex));
-	printf("content %s\n", show_hex(v->content, 16, hex));
+	printf("file    %s\n", text_hex(v->file, 16, hex));
+	printf("content %s\n", text_hex(v->content, 16, hex));
 	json_array_foreach(unknown, i, s)
 		printf("unknown %s\n", json_string_value(s));
 	return 0;

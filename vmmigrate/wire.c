@@ -280,12 +280,6 @@ static int wire_invalid(const struct wire *w, struct fail *why)
 	return fail_prefix(why, "%s: ", w->peer);
 }
 
-/* The types of docs/protocol.md 2. */
-static bool wire_known(uint16_t type)
-{
-	return chunk_type_moves(type);
-}
-
 int wire_recv(struct wire *w, struct chunk *c, const uint8_t **payload, bool *damaged,
 	      uint64_t timeout_ns, struct fail *why)
 {
@@ -297,7 +291,7 @@ int wire_recv(struct wire *w, struct chunk *c, const uint8_t **payload, bool *da
 			return -1;
 		if (chunk_header_get(c, header, FAIL_NOWHERE, why))
 			return wire_invalid(w, why);
-		if (!wire_known(c->type) && (c->flags & CHUNK_REQUIRED)) {
+		if (!chunk_type_moves(c->type) && (c->flags & CHUNK_REQUIRED)) {
 			fail_set(why, FAIL_PEER, "unexpected chunk: type %u (%s)", c->type,
 				 chunk_type_name(c->type));
 			return wire_invalid(w, why);
@@ -314,7 +308,7 @@ int wire_recv(struct wire *w, struct chunk *c, const uint8_t **payload, bool *da
 		}
 		if (wire_get(w, w->buf, c->len, deadline, why))
 			return -1;
-	} while (!wire_known(c->type));
+	} while (!chunk_type_moves(c->type));
 
 	*payload = w->buf;
 	*damaged = chunk_payload_check(c, w->buf, FAIL_NOWHERE, why) != 0;

@@ -66,8 +66,8 @@ static int moves_sign(int fd, const char *socket, const char *path, struct fail 
 	json_t *j;
 
 	/* A path need not be UTF-8, JSON must be. */
-	for (size_t i = 0; socket && socket[i] && i < PATHS_MAX; i++)
-		snprintf(hex + 2 * i, 3, "%02x", (unsigned char)socket[i]);
+	if (socket)
+		text_hex(socket, strnlen(socket, PATHS_MAX), hex);
 	j = json_pack("{s:I, s:I, s:o, s:s}", "pid", (json_int_t)getpid(),
 		      "start", (json_int_t)moves_start_time(getpid()),
 		      "socket", text_json(socket ? socket : ""), "socket-hex", hex);
