@@ -21,15 +21,16 @@
 #   hostkey     the key in the state folder by which a host knows its own snapshots; HMAC-SHA-256
 #   fault       ways to fail, in test builds only
 #   client/     a VM seen from outside; may use format/, and nothing else here may use it
-#     lease     the client's end of a VM's lease; lease_kinds: what it is for, of both ends
+#     lease     the client's end of a VM's lease; lease_kinds: what it is for, of both ends;
+#               lease_move: the verbs of a move
 #     control   the client's end of a VM's control socket (QMP)
 #     precopy   rounds over the dirty bitmap, the pause, the rest
 #     copy_options  options that a save and a move have in common
 #     progress  a live line or JSON lines on stderr
 #     moves     records of who owns a VM across a move; moves_file: on disk; moves_lock: its claim
 LIBS += libcommon
-libcommon_client_SRCS := lease.c lease_kinds.c control.c precopy.c progress.c moves.c moves_file.c \
-			 moves_lock.c
+libcommon_client_SRCS := lease.c lease_move.c lease_kinds.c control.c precopy.c progress.c moves.c \
+			 moves_file.c moves_lock.c
 libcommon_SRCS := fail.c io.c bitmap.c pageset.c populated.c uuid.c paths.c pages.c page_sink.c \
 		  fault.c note.c units.c publish.c samefile.c text.c hostkey.c option.c \
 		  option_check.c option_value.c option_help.c option_bash.c \

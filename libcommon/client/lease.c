@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "libcommon/client/lease.h"
+#include "libcommon/client/lease_internal.h"
 
 #include "libcommon/client/control.h"
 #include "libcommon/io.h"
@@ -21,10 +21,7 @@
  * comes from a broken peer and ends the lease on our side too. Every wait has a limit: a vmrun that
  * is stopped or hangs is a peer that went away. */
 
-#define LEASE_TREE_MAX   (4u << 20)              /* LIMIT_TREE_BYTES of format/limits.h */
 #define LEASE_RAM_MAX    ((uint64_t)1 << 44)     /* LIMIT_REGION_BYTES */
-#define LEASE_ANSWER_MS  60000u
-#define LEASE_SLOW_MS    300000u                 /* where vmrun waits for fsync or a load */
 #define LEASE_TRY_MS     20                      /* between two attempts to get a lease */
 #define LEASE_TICK_MS    100
 #define LEASE_DEATH_MS   1000
@@ -140,8 +137,8 @@ static int lease_answer(struct lease *l, uint32_t verb, uint32_t serial, struct 
 			m->text[0] ? m->text : "refused without giving a reason");
 }
 
-static int lease_call(struct lease *l, struct lease_msg *m, int fd, int *fds, size_t want,
-		      unsigned timeout_ms, struct fail *why)
+int lease_call(struct lease *l, struct lease_msg *m, int fd, int *fds, size_t want,
+	       unsigned timeout_ms, struct fail *why)
 {
 	uint32_t verb = m->verb;
 
@@ -513,93 +510,4 @@ int lease_finish(struct lease *l, bool done, struct fail *why)
 	struct lease_msg m = { .verb = LEASE_FINISH, .a = { done ? 0 : 1 } };
 
 	return lease_call(l, &m, -1, NULL, 0, LEASE_ANSWER_MS, why);
-}
-
-/* Verbs about a snapshot or a move, named by uuid; text may be NULL. */
-static int lease_call_uuid(struct lease *l, enum lease_verb verb, const struct uuid *uuid,
-			   const char *text, uint64_t a0, struct fail *why)
-{
-	struct lease_msg m = { .verb = verb, .a = { a0 }, .uuid = *uuid };
-
-	if (text && strlen(text) >= sizeof(m.text))
-		return fail_set(why, FAIL_USAGE, "%.80s...: name too long", text);
-	if (text)
-		memcpy(m.text, text, strlen(text));
-	return lease_call(l, &m, -1, NULL, 0, LEASE_SLOW_MS, why);
-}
-
-int lease_commit(struct lease *l, const struct uuid *snapshot, struct fail *why)
-{
-	return lease_call_uuid(l, LEASE_COMMIT, snapshot, NULL, 0, why);
-}
-
-int lease_moving(struct lease *l, const struct uuid *move, const char *peer, struct fail *why)
-{
-	return lease_call_uuid(l, LEASE_MOVING, move, peer, 0, why);
-}
-
-int lease_release(struct lease *l, const struct uuid *move, struct fail *why)
-{
-	return lease_call_uuid(l, LEASE_RELEASE, move, NULL, 0, why);
-}
-
-int lease_claim(struct lease *l, int lock_fd, struct fail *why)
-{
-	struct lease_msg m = { .verb = LEASE_CLAIM };
-
-	return lease_call(l, &m, lock_fd, NULL, 0, LEASE_ANSWER_MS, why);
-}
-
-int lease_written(struct lease *l, struct fail *why)
-{
-	struct lease_msg m = { .verb = LEASE_WRITTEN };
-
-	return lease_call(l, &m, -1, NULL, 0, LEASE_SLOW_MS, why);
-}
-
-int lease_load(struct lease *l, const void *fdt, size_t len, struct fail *why)
-{
-	struct lease_msg m = { .verb = LEASE_LOAD, .a = { len } };
-
-	if (len > LEASE_TREE_MAX)
-		return fail_set(why, FAIL_LIMIT, "VM tree too large: %zu bytes", len);
-	int fd = io_memfd("vmferry-tree", fdt, len, why);
-
-	if (fd < 0)
-		return -1;
-	int rc = lease_call(l, &m, fd, NULL, 0, LEASE_SLOW_MS, why);
-
-	close(fd);
-	return rc;
-}
-
-int lease_ready(struct lease *l, const struct uuid *move, const char *peer, uint64_t generation,
-		struct fail *why)
-{
-	return lease_call_uuid(l, LEASE_READY, move, peer, generation, why);
-}
-
-int lease_start(struct lease *l, const struct uuid *move, struct fail *why)
-{
-	return lease_call_uuid(l, LEASE_START, move, NULL, 0, why);
-}
-
-int lease_abort(struct lease *l, const struct uuid *move, struct fail *why)
-{
-	return lease_call_uuid(l, LEASE_ABORT, move, NULL, 0, why);
-}
-
-int lease_retake(struct lease *l, const struct uuid *move, bool confirmed, struct fail *why)
-{
-	return lease_call_uuid(l, LEASE_RETAKE, move, NULL, confirmed ? 1 : 0, why);
-}
-
-int lease_retaking(struct lease *l, const struct uuid *move, bool on, struct fail *why)
-{
-	return lease_call_uuid(l, LEASE_RETAKING, move, NULL, on ? 1 : 0, why);
-}
-
-int lease_done(struct lease *l, const struct uuid *move, uint64_t generation, struct fail *why)
-{
-	return lease_call_uuid(l, LEASE_DONE, move, NULL, generation, why);
 }
