@@ -18,7 +18,7 @@ struct snapshot_view {
 	/* every hash and both digests were verified; else the digests are as END has them */
 	bool               checked;
 	uint64_t           bytes;
-	uint8_t            file[16], content[16];
+	struct snap_digests digests;
 	uint64_t           finals[LIMIT_REGIONS][PAGE_PARENT + 1];
 	struct rounds      rounds;                       /* when asked for, or read in one pass */
 	/* with rounds: images of state's hosts in it */

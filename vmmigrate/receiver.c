@@ -83,7 +83,7 @@ int receiver_pages(struct receiver *r, const struct chunk *c, const uint8_t *pay
 		   bool *resend, uint64_t *number, struct fail *why)
 {
 	struct receiver_region *g   = receiver_region(r, c->region);
-	uint64_t                bad = UINT64_MAX;
+	bool                    bad = false;
 
 	*number = r->chunks++;
 	*resend = false;
@@ -92,8 +92,9 @@ int receiver_pages(struct receiver *r, const struct chunk *c, const uint8_t *pay
 				c->region);
 	if (!damaged && page_chunk_decode(r->codec, c, payload, FAIL_NOWHERE, g->ram->npages,
 					  r->batch, &bad, why)) {
-		/* A page whose own hash differs is damage; anything else is not a page chunk. */
-		if (bad == UINT64_MAX) {
+		/* Data that differ from their hashes are damage; anything else is not a page
+		 * chunk. */
+		if (!bad) {
 			why->kind = FAIL_PEER;
 			return -1;
 		}

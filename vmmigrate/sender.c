@@ -24,8 +24,8 @@ struct sender {
 	struct lease        *lease;
 	struct page_codec   *codec;
 	int                  level;
-	bool                 paced, damaged;
-	uint8_t             *chunk;       /* encoded */
+	bool                 paced, damaged, stained;
+	struct page_chunk   *chunk;       /* encoded */
 	uint64_t             sent, acked; /* chunks; log[i] is chunk acked + i */
 	struct sender_chunk *log;
 	size_t               nlog, capacity;
@@ -44,7 +44,7 @@ int sender_open(struct sender **out, struct wire *w, struct lease *l, int level,
 	s->lease = l;
 	s->level = level;
 	s->paced = true;
-	s->chunk = malloc(page_chunk_capacity());
+	s->chunk = malloc(sizeof(*s->chunk));
 	s->again = aligned_alloc(4096, sizeof(*s->again));
 	s->m     = malloc(sizeof(*s->m));
 	if (!s->chunk || !s->again || !s->m)
@@ -121,19 +121,22 @@ static int sender_log(struct sender *s, const struct page_batch *b, struct fail 
 	return 0;
 }
 
-static int sender_put(struct sender *s, const struct page_batch *b, struct fail *why)
+static int sender_put(struct sender *s, struct page_batch *b, struct fail *why)
 {
-	size_t len;
+	const struct page_chunk_form f = { .level = s->level, .sequence = s->wire->sequence };
 
-	if (page_chunk_encode(s->codec, b, s->level, s->chunk, &len, NULL, why) ||
-	    sender_log(s, b, why))
+	if (page_chunk_encode(s->codec, b, &f, s->chunk, why) || sender_log(s, b, why))
 		return -1;
 	if (!s->damaged && fault_hit("vmmigrate.source.damage")) {
 		s->damaged = true;
-		s->chunk[len - 1] ^= 0x10;
+		s->chunk->head[s->chunk->head_len - 1] ^= 0x10;
+	}
+	if (!s->stained && b->ndata && fault_hit("vmmigrate.source.stain")) {
+		s->stained = true;
+		b->data[0] ^= 0x10;      /* a page that no longer has its hash */
 	}
 	s->sent++;
-	return wire_send_chunk(s->wire, s->chunk, len, s->paced, why);
+	return wire_send_pages(s->wire, s->chunk, s->paced, why);
 }
 
 /* One page of the lease's memory, as it is now, to the end of the batch. */
@@ -257,7 +260,7 @@ int sender_tick(void *arg, struct fail *why)
 	return 0;
 }
 
-int sender_pages(void *arg, const struct page_batch *b, struct fail *why)
+int sender_pages(void *arg, struct page_batch *b, struct fail *why)
 {
 	struct sender *s = arg;
 

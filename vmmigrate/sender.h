@@ -18,7 +18,7 @@ int sender_open(struct sender **out, struct wire *w, struct lease *l, int level,
 void sender_close(struct sender *s);
 
 /* The sink's functions; the argument is the sender. */
-int sender_pages(void *s, const struct page_batch *b, struct fail *why);
+int sender_pages(void *s, struct page_batch *b, struct fail *why);
 /* ROUND, then waits for ROUND-ACK. */
 int sender_round_end(void *s, uint32_t round, struct fail *why);
 /* Handles what the target has sent, and the wire's watches, without waiting. */

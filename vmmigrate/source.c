@@ -128,7 +128,7 @@ static int source_agree(struct source *s, struct fail *why)
 		.lease = s->lease, .images = &s->images,
 	});
 	if (wire_send_message(s->wire, s->m, why) ||
-	    wire_send(s->wire, CHUNK_CONFIG, s->config, s->config_len, why) ||
+	    wire_send(s->wire, CHUNK_CONFIG, s->config, s->config_len, false, why) ||
 	    wire_recv_message(s->wire, s->m, WIRE_AGREE_NS, why))
 		return -1;
 	if (s->m->type == MSG_ABORT)
@@ -209,7 +209,7 @@ static int source_state(struct source *s, struct fail *why)
 	if (source_stopped_by_user(s, why) || sender_tick(s->sender, why))
 		return -1;
 	s->may_be_ready = true;
-	if (wire_send(s->wire, CHUNK_STATE, s->state, s->state_len, why) ||
+	if (wire_send(s->wire, CHUNK_STATE, s->state, s->state_len, false, why) ||
 	    wire_recv_message(s->wire, s->m, WIRE_ACK_NS, why))
 		return -1;
 	if (s->m->type == MSG_ABORT)

@@ -9,18 +9,20 @@
 
 static void report_json(FILE *out, const struct options *o, const struct save_report *r)
 {
-	char snapshot[UUID_TEXT], content[33];
+	char snapshot[UUID_TEXT], memory[33], machine[33];
 
 	uuid_text(&r->snapshot, snapshot);
-	text_hex(r->content, sizeof(r->content), content);
+	text_hex(r->digests.memory, 16, memory);
+	text_hex(r->digests.machine, 16, machine);
 
-	json_t *j = json_pack("{s:s, s:o, s:o, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:i, s:I, "
+	json_t *j = json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:i, s:I, "
 			      "s:f, s:f, s:b, s:b, s:b, s:b}",
 			      "event", "report",
 			      "vm", text_json(r->vm),
 			      "file", o->file ? text_json(o->file) : json_null(),
 			      "snapshot", snapshot,
-			      "content", content,
+			      "memory_digest", memory,
+			      "machine_digest", machine,
 			      "rounds", (int)r->copy.nrounds,
 			      "pages", (json_int_t)r->copy.pages_total,
 			      "pages_paused", (json_int_t)r->copy.pages_paused,

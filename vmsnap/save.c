@@ -75,7 +75,7 @@ static int save_begin(struct save *s, struct fail *why)
 	return 0;
 }
 
-static int save_pages(void *arg, const struct page_batch *b, struct fail *why)
+static int save_pages(void *arg, struct page_batch *b, struct fail *why)
 {
 	struct save *s = arg;
 
@@ -89,7 +89,8 @@ static int save_round_end(void *arg, uint32_t round, struct fail *why)
 {
 	struct save *s = arg;
 
-	if (snap_writer_round_end(s->writer, round, why))
+	(void)round;      /* the format counts by itself, from 0 too */
+	if (snap_writer_round_end(s->writer, why))
 		return -1;
 	/* Too many runs for an index: a save that cannot be completed fails before the pause. */
 	if (!precopy_report(s->precopy)->pause_begin_ns && snap_writer_index_check(s->writer, why))
@@ -147,7 +148,7 @@ static int save_header(struct save *s, struct snap_header *h, struct fail *why)
 			.arch       = machine_types[m->type].elf_machine,
 			.vm         = m->uuid,
 			.snapshot   = s->r->snapshot,
-			.created_ns = io_realtime_ns(),
+			.created_ns = (int64_t)io_realtime_ns(),
 		};
 		snprintf(h->name, sizeof(h->name), "%s", m->name);
 		snprintf(h->creator, sizeof(h->creator), "vmferry %s", VMFERRY_VERSION);
@@ -253,7 +254,7 @@ static int save_complete(struct save *s, struct fail *why)
 		return -1;
 	if (save_renew(s, why) || lease_finish(s->lease, true, why))
 		return -1;
-	if (snap_writer_end(s->writer, s->r->content, why))
+	if (snap_writer_end(s->writer, &s->r->digests, why))
 		return -1;
 	s->r->bytes = snap_writer_bytes(s->writer);
 	space_trim(&s->space, s->r->bytes);

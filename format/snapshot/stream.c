@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 /* Reads the next len bytes; an end before them is damage at that offset. */
-static int stream_read(struct snap_stream *s, void *buf, size_t len, struct fail *why)
+int stream_read(struct snap_stream *s, void *buf, size_t len, struct fail *why)
 {
 	size_t got;
 
@@ -92,6 +92,9 @@ void snap_stream_close(struct snap_stream *s)
 	if (!s)
 		return;
 	content_close(s->content);
+	digests_close(s->digests);
+	index_keys_free(&s->keys);
+	directory_free(&s->directory);
 	page_codec_close(s->codec);
 	XXH3_freeState(s->digest);
 	free(s->payload);
@@ -139,34 +142,52 @@ static int stream_chunk(struct snap_stream *s, struct chunk *c, uint64_t *at, st
 	return 0;
 }
 
+/* As many bytes as the payload and its padding have; a chunk of pages reads its data by itself, piece
+ * by piece. */
 static int stream_payload(struct snap_stream *s, const struct chunk *c, uint64_t at,
 			  struct fail *why)
 {
-	if (c->len > s->capacity) {
-		uint8_t *more = realloc(s->payload, c->len);
+	size_t   len  = c->len + chunk_padding(c->len);
+	uint32_t have = c->type == CHUNK_PAGES ? c->hashed : (uint32_t)len;
+
+	if (len > s->capacity) {
+		uint8_t *more = realloc(s->payload, len);
 
 		if (!more)
 			return fail_sys(why, "%s: chunk buffer", s->what);
 		s->payload  = more;
-		s->capacity = c->len;
+		s->capacity = len;
 	}
-	if (stream_read(s, s->payload, c->len, why))
+	if (stream_read(s, s->payload, have, why) || chunk_payload_check(c, s->payload, at, why))
 		return -1;
-	return chunk_payload_check(c, s->payload, at, why);
+	return have == len ? chunk_padding_check(c, s->payload + c->len, at, why) : 0;
 }
 
-/* One chunk, its payload hash checked: its order and what it says. */
+/* Its order and its header. */
+static int stream_check(struct snap_stream *s, const struct chunk *c, uint64_t at,
+			struct fail *why)
+{
+	if (chunk_check(c, s->phase, at, why))
+		return -1;
+	/* The MAC over all must be directly before the state (docs/format.md 9), and the pieces of
+	 * the state behind each other. */
+	if (c->type != CHUNK_STATE &&
+	    (s->auth_last || (s->trees[1] && s->state_have < s->lens[1])))
+		return chunk_unexpected(c, at, why);
+	s->auth_last = false;
+	if (c->sequence != s->seen.chunks)
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "%s chunk: sequence number %" PRIu64 ", expected %" PRIu64,
+			       chunk_type_name(c->type), c->sequence, s->seen.chunks);
+	return 0;
+}
+
+/* What it says. */
 static int stream_take(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
 {
 	const struct chunk_info *info = chunk_info_find(c->type);
 
-	if (chunk_check(c, s->phase, at, why))
-		return -1;
-	/* The MAC over all must be directly before the state (docs/format.md 9). */
-	if (s->auth_last && c->type != CHUNK_STATE)
-		return chunk_unexpected(c, at, why);
-	s->auth_last = false;
-	if (info && info->stream(s, c, at, why))
+	if ((info && info->stream(s, c, at, why)) || directory_add(&s->directory, c, at, why))
 		return -1;
 	s->phase = chunk_phase_after(c->type, s->phase);
 	return 0;
@@ -180,8 +201,8 @@ int snap_stream_next(struct snap_stream *s, struct chunk *c, const uint8_t **pay
 		return fail_set(why, FAIL_CORRUPT, "%s: damaged", s->what);
 	if (s->phase == AFTER_END)
 		return 0;
-	if (stream_chunk(s, c, at, why) || stream_payload(s, c, *at, why) ||
-	    stream_take(s, c, *at, why))
+	if (stream_chunk(s, c, at, why) || stream_check(s, c, *at, why) ||
+	    stream_payload(s, c, *at, why) || stream_take(s, c, *at, why))
 		return stream_broken(s, why);
 	*payload = s->payload;
 	if (c->type == CHUNK_END)
@@ -219,7 +240,7 @@ const uint8_t *snap_stream_config(const struct snap_stream *s, size_t *len)
 const uint8_t *snap_stream_state(const struct snap_stream *s, size_t *len)
 {
 	*len = s->lens[1];
-	return s->trees[1];
+	return s->state_have == *len ? s->trees[1] : NULL;
 }
 
 uint64_t snap_stream_pages(const struct snap_stream *s, uint32_t region, enum page_kind kind)
@@ -227,8 +248,7 @@ uint64_t snap_stream_pages(const struct snap_stream *s, uint32_t region, enum pa
 	return region < LIMIT_REGIONS && kind <= PAGE_PARENT ? s->finals[region][kind] : 0;
 }
 
-void snap_stream_digests(const struct snap_stream *s, uint8_t file[16], uint8_t content[16])
+const struct snap_digests *snap_stream_digests(const struct snap_stream *s)
 {
-	memcpy(file, s->seen.file, 16);
-	memcpy(content, s->seen.content, 16);
+	return &s->seen.digests;
 }

@@ -9,6 +9,10 @@
 
 /* What stream.c, which reads, and stream_chunks.c, which judges what was read, share. */
 
+#define STREAM_TABLE 65536u
+static_assert(INDEX_LEVEL_KEYS * INDEX_KEY_BYTES <= STREAM_TABLE && DIGESTS_MAX <= STREAM_TABLE,
+	      "a table does not fit");
+
 struct snap_stream {
 	int                   fd, cancel;        /* cancel: -1 for none */
 	char                  what[256];
@@ -31,7 +35,19 @@ struct snap_stream {
 	bool                  auth_last;         /* the state has to follow now */
 	uint8_t               auth[AUTH_BYTES];  /* it; zeroes: none */
 	struct snap_end       seen;              /* what END has to say */
+	uint32_t              round;
+	uint64_t              round_pages, round_data;
+	size_t                state_have;        /* bytes of trees[1] that have come */
+	/* What the tables at the end must say, and how much of each has come. */
+	struct digests       *digests;           /* from the state on */
+	uint64_t              digest_chunks;
 	struct index_cursor   cursor;
+	struct index_keys     keys;
+	struct index_shape    shape;             /* once the index is complete */
+	bool                  shaped;
+	unsigned              level;             /* the one that comes next, and its chunk */
+	uint64_t              level_chunk;
+	struct directory      directory;
 	uint64_t              finals[LIMIT_REGIONS][PAGE_PARENT + 1];
 	bool                  have_batch;
 	struct images_reader *images;            /* once the configuration has come */
@@ -39,7 +55,10 @@ struct snap_stream {
 	struct image_piece    piece;
 	/* From here on not zeroed when opened: 2 MiB that would be touched for nothing. */
 	struct page_batch     batch;
-	uint64_t              hashes[BATCH_PAGES];
+	uint8_t               table[STREAM_TABLE];
 };
+
+/* The next len bytes of the stream. */
+int stream_read(struct snap_stream *s, void *buf, size_t len, struct fail *why);
 
 #endif
