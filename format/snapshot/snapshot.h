@@ -367,8 +367,12 @@ enum snap_auth snap_stream_auth_all(const struct snap_stream *s);
 int snap_stream_next(struct snap_stream *s, struct chunk *c, const uint8_t **payload, uint64_t *at,
 		     struct fail *why);
 
-/* After a CHUNK_PAGES: its decoded, verified batch. */
+/* After a CHUNK_PAGES: its decoded, verified batch; valid until as many further ones have been read
+ * as snap_stream_batches says, 1 without it. */
 const struct page_batch *snap_stream_batch(const struct snap_stream *s);
+/* Before the first chunk. n: 1 to SNAP_STREAM_BATCHES */
+#define SNAP_STREAM_BATCHES 4u
+void snap_stream_batches(struct snap_stream *s, unsigned n);
 /* After a CHUNK_BLOB: its verified piece of an image (format/snapshot/images.h). */
 struct image_piece;
 const struct image_piece *snap_stream_piece(const struct snap_stream *s);
