@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/setup.h"
 
-#include "vmrun/devices/uart.h"
-#include "vmrun/devices/virtio_console.h"
+#include "vmrun/devices/device_list.h"
 #include "vmrun/host/chardev_spec.h"
 
 #include <errno.h>
@@ -140,9 +139,9 @@ static void overrides_lacking_serial(struct machine *m, const struct machine_hos
 	const char       *path, *option = NULL;
 	enum chardev_kind kind = chardev_spec(h->path, &path);
 
-	if (h == overrides_serial(m, UART_TYPE))
+	if (h == overrides_serial(m, uart_ops.type))
 		option = "--serial";
-	else if (h == overrides_serial(m, VIRTIO_CONSOLE_TYPE))
+	else if (h == overrides_serial(m, virtio_console_ops.type))
 		option = "--virtio-console";
 
 	if (kind != CHARDEV_FILE && kind != CHARDEV_UNIX)
@@ -206,8 +205,8 @@ int setup_overrides(struct machine *m, const struct options *o, const struct tru
 	if (o->on_reboot >= 0)
 		m->on_reboot = (enum reboot_policy)o->on_reboot;
 	if (overrides_disks(m, o, given, why) ||
-	    overrides_one(m, overrides_serial(m, UART_TYPE), "serial", o->serial, given, why) ||
-	    overrides_one(m, overrides_serial(m, VIRTIO_CONSOLE_TYPE), "virtio-console",
+	    overrides_one(m, overrides_serial(m, uart_ops.type), "serial", o->serial, given, why) ||
+	    overrides_one(m, overrides_serial(m, virtio_console_ops.type), "virtio-console",
 			  o->virtio_console, given, why) ||
 	    overrides_image(m, "kernel", HOST_KERNEL, o->kernel, trusted, why) ||
 	    overrides_image(m, "initrd", HOST_INITRD, o->initrd, trusted, why))

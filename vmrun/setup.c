@@ -4,9 +4,7 @@
 #include "vmrun/apart.h"
 #include "vmrun/control/control_server.h"
 #include "vmrun/boot/boot_images.h"
-#include "vmrun/devices/virtio_blk.h"
-#include "vmrun/devices/virtio_console.h"
-#include "vmrun/devices/virtio_rng.h"
+#include "vmrun/devices/device_list.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -112,14 +110,14 @@ static int setup_machine(struct machine *m, const struct options *o, struct fail
 	for (uint32_t i = 0; i < o->ndisks; i++)
 		if (setup_host(m, o->disks[i].name, HOST_DISK, o->disks[i].path,
 			       o->disks[i].readonly, why) ||
-		    setup_device(m, VIRTIO_BLK_TYPE, o->disks[i].name, why))
+		    setup_device(m, virtio_blk_ops.type, o->disks[i].name, why))
 			return -1;
 	if (o->rng && (setup_host(m, "rng", HOST_RNG, "", true, why) ||
-		       setup_device(m, VIRTIO_RNG_TYPE, "rng", why)))
+		       setup_device(m, virtio_rng_ops.type, "rng", why)))
 		return -1;
 	if (o->virtio_console &&
 	    (setup_host(m, "hvc0", HOST_SERIAL, o->virtio_console, false, why) ||
-	     setup_device(m, VIRTIO_CONSOLE_TYPE, "hvc0", why)))
+	     setup_device(m, virtio_console_ops.type, "hvc0", why)))
 		return -1;
 	return board_plan(m, why);
 }

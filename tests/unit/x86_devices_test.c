@@ -8,6 +8,7 @@
 #include "format/state/state_vmgenid.h"
 #include "vmrun/devices/acpi_pm.h"
 #include "vmrun/devices/cf9.h"
+#include "vmrun/devices/device_list.h"
 #include "vmrun/devices/mc146818.h"
 #include "vmrun/devices/vmgenid.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/board/board.h"
 
+#include "vmrun/devices/device_list.h"
 #include "vmrun/devices/notifier.h"
 
 #include <errno.h>

@@ -2,7 +2,7 @@
 #include "vmrun/board/x86_64/x86_64.h"
 
 #include "vmrun/devices/acpi_pm.h"
-#include "vmrun/devices/vmgenid.h"
+#include "vmrun/devices/device_list.h"
 
 #include <inttypes.h>
 

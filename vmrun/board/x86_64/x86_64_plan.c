@@ -3,28 +3,22 @@
 
 #include "vmrun/board/plan.h"
 #include "vmrun/devices/acpi_pm.h"
-#include "vmrun/devices/cf9.h"
-#include "vmrun/devices/debugexit.h"
-#include "vmrun/devices/i8042.h"
-#include "vmrun/devices/mc146818.h"
-#include "vmrun/devices/pvpanic.h"
-#include "vmrun/devices/uart.h"
-#include "vmrun/devices/vmgenid.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-#define PORTS(first, n) .gpa = MACHINE_IO + (first), .size = (n), .slot = SLOT_NONE
+#define PORTS(first, n) .gpa = MACHINE_IO + (first), .size = (n)
 
-static const struct machine_device fixed[] = {
-	{ .type = UART_TYPE, .host = "console", .irq = X86_64_UART_IRQ, PORTS(X86_64_UART, 8) },
-	{ .type = MC146818_TYPE, .irq = X86_64_RTC_IRQ, PORTS(X86_64_RTC, 2) },
-	{ .type = I8042_TYPE, PORTS(X86_64_I8042, 5) },
-	{ .type = ACPI_PM_TYPE, .irq = X86_64_SCI, PORTS(X86_64_PM, ACPI_PM_SIZE) },
-	{ .type = CF9_TYPE, PORTS(X86_64_RESET, 1) },
-	{ .type = PVPANIC_TYPE, PORTS(X86_64_PVPANIC, 1) },
-	{ .type = DEBUGEXIT_TYPE, PORTS(X86_64_DEBUGEXIT, 4) },
-	{ .type = VMGENID_TYPE, .gpa = X86_64_VMGENID, .size = 0x1000, .slot = SLOT_NONE },
+static const struct plan_device fixed[] = {
+	{ &uart_ops,      PORTS(X86_64_UART, 8), .irq = X86_64_UART_IRQ, .host = "console" },
+	{ &mc146818_ops,  PORTS(X86_64_RTC, 2), .irq = X86_64_RTC_IRQ },
+	{ &i8042_ops,     PORTS(X86_64_I8042, 5) },
+	{ &acpi_pm_ops,   PORTS(X86_64_PM, ACPI_PM_SIZE), .irq = X86_64_SCI },
+	{ &cf9_ops,       PORTS(X86_64_RESET, 1) },
+	{ &pvpanic_ops,   PORTS(X86_64_PVPANIC, 1) },
+	{ &debugexit_ops, PORTS(X86_64_DEBUGEXIT, 4) },
+	{ &vmgenid_ops,   .gpa = X86_64_VMGENID, .size = 0x1000 },
+	{ .ops = NULL }
 };
 
 /* All of it in region 0, as asked for: what is above 3 GiB goes behind the devices. */
@@ -89,7 +83,7 @@ int x86_64_plan(struct machine *cfg, struct fail *why)
 				cfg->ncpus, X86_64_CPUS_MAX);
 	if (cfg->nregions == 0)
 		return fail_set(why, FAIL_USAGE, "x86-64-1: missing main RAM");
-	if (x86_64_ram(cfg, why) || plan_fixed(cfg, fixed, sizeof(fixed) / sizeof(fixed[0]), why) ||
+	if (x86_64_ram(cfg, why) || plan_fixed(cfg, fixed, why) ||
 	    plan_console(cfg, why))
 		return -1;
 	return x86_64_slots(cfg, why);
