@@ -83,7 +83,7 @@ static enum machine_type setup_type(const char *kernel)
 		close(fd);
 	if (n > 0 && board_for_kernel(head, (size_t)n))
 		board = board_for_kernel(head, (size_t)n);
-	return board->type;
+	return board->machines[0].type;
 }
 
 static int setup_machine(struct machine *m, const struct options *o, struct fail *why)

@@ -12,11 +12,13 @@ static bool plan_has(const struct machine *cfg, const char *type)
 	return false;
 }
 
-int plan_fixed(struct machine *cfg, const struct plan_device *fixed, struct fail *why)
+int plan_fixed(struct machine *cfg, const struct board_machine *machines, struct fail *why)
 {
 	uint32_t at = 0;
 
-	for (const struct plan_device *f = fixed; f->ops; f++) {
+	while (machines->type != cfg->type)
+		machines++;
+	for (const struct plan_device *f = machines->fixed; f->ops; f++) {
 		struct machine_device *d = &cfg->devices[at];
 
 		if (plan_has(cfg, f->ops->type))

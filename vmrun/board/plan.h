@@ -4,6 +4,7 @@
 
 #include "format/tree/machine.h"
 #include "libcommon/fail.h"
+#include "vmrun/board/board.h"
 #include "vmrun/devices/device_list.h"
 
 /* What the boards' plans have in common. They keep what the configuration has already. */
@@ -17,8 +18,8 @@ struct plan_device {
 };
 
 /* The machine type's own devices, before what the user asked for, so that they are reset and loaded
- * first. */
-int plan_fixed(struct machine *cfg, const struct plan_device *fixed, struct fail *why);
+ * first. cfg's type is one of machines. */
+int plan_fixed(struct machine *cfg, const struct board_machine *machines, struct fail *why);
 /* A host resource "console" of "none", unless there is one. */
 int plan_console(struct machine *cfg, struct fail *why);
 /* The lowest free slot below slots, for a device that has none. */

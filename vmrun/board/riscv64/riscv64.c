@@ -42,7 +42,7 @@ static void riscv64_irq(struct board *b, uint32_t irq, bool level)
 }
 
 const struct board_ops board_riscv64 = {
-	.type     = MACHINE_RISCV64_1,
+	.machines = riscv64_machines,
 	.cpus_max = PLIC_HARTS_MAX,
 	.kernel   = riscv64_kernel,
 	.plan     = riscv64_plan,
