@@ -71,6 +71,17 @@ static int setup_device(struct machine *m, const char *type, const char *host, s
 	return 0;
 }
 
+/* A device that an option adds. arg NULL: the option has no argument. */
+static int setup_option(struct machine *m, const struct options_device *d, const char *arg,
+			struct fail *why)
+{
+	if (!d->host)
+		return setup_device(m, d->ops->type, "", why);
+	if (setup_host(m, d->host, d->cls, arg ? arg : "", d->readonly, why))
+		return -1;
+	return setup_device(m, d->ops->type, d->host, why);
+}
+
 /* The kernel says which machine it is for. One that can't be read is refused when it is loaded. */
 static enum machine_type setup_type(const char *kernel)
 {
@@ -112,13 +123,10 @@ static int setup_machine(struct machine *m, const struct options *o, struct fail
 			       o->disks[i].readonly, why) ||
 		    setup_device(m, virtio_blk_ops.type, o->disks[i].name, why))
 			return -1;
-	if (o->rng && (setup_host(m, "rng", HOST_RNG, "", true, why) ||
-		       setup_device(m, virtio_rng_ops.type, "rng", why)))
-		return -1;
-	if (o->virtio_console &&
-	    (setup_host(m, "hvc0", HOST_SERIAL, o->virtio_console, false, why) ||
-	     setup_device(m, virtio_console_ops.type, "hvc0", why)))
-		return -1;
+	for (unsigned i = 0; options_devices[i].ops; i++)
+		if ((o->devices[i].given || o->devices[i].arg) &&
+		    setup_option(m, &options_devices[i], o->devices[i].arg, why))
+			return -1;
 	return board_plan(m, why);
 }
 
