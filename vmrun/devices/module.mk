@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-# devices: a device a file, which says at its top what it is. All files here are compiled, so that a
-# new device needs no line here, only its row in device_list. What is no device by itself:
+# devices: a device a file; the file or its header says what it is. All files here are compiled, so
+# that a new device needs no line here, only its row in device_list.h. What has more than one file,
+# and what is no device:
 #   device_list    all device types; device, device_host: what they use of the VM
-#   virtio         the life of a virtio device; virtio_mmio: its registers; virtqueue: split rings of
-#                  a hostile driver
+#   virtio         the life of a virtio device; virtio_mmio: its registers; virtqueue: split rings
+#                  of a hostile driver
 #   notifier       queue notifications that stop no vCPU
 #   virtio_blk     a disk's queue and threads; virtio_blk_request: what a request does;
 #                  virtio_blk_kept: requests without space on the host; virtio_blk_disk: what saves
