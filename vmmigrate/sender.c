@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 struct sender_chunk {                     /* the pages of one chunk */
 	uint32_t            region, nruns;
@@ -319,8 +318,7 @@ static int sender_audit_hashes(struct sender *s, const struct lease_ram *ram, ui
 			     at + done * PAGE_SIZE_4K, ram->r.name, why))
 			return -1;
 		for (uint64_t i = 0; i < n; i++)
-			s->m->hashes[done + i] = XXH3_64bits(s->again->data + i * PAGE_SIZE_4K,
-							     PAGE_SIZE_4K);
+			s->m->hashes[done + i] = page_hash(s->again->data + i * PAGE_SIZE_4K);
 		done += n;
 	}
 	s->m->type   = MSG_AUDIT;

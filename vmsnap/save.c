@@ -270,7 +270,11 @@ static int save_complete(struct save *s, struct fail *why)
 		return -1;
 	if (snap_writer_end(s->writer, &s->r->digests, why))
 		return -1;
-	s->r->bytes = snap_writer_bytes(s->writer);
+	s->r->bytes     = snap_writer_bytes(s->writer);
+	s->r->encode_ns = snap_writer_encode_ns(s->writer);
+	s->r->wait_ns   = snap_writer_wait_ns(s->writer);
+	if (s->precopy)
+		s->r->copy = *precopy_report(s->precopy);      /* with what the drain took */
 	space_trim(&s->space, s->r->bytes);
 	return 0;
 }

@@ -91,7 +91,7 @@ int digests_open(struct digests **out, const struct content *c, struct fail *why
 
 	if (!x || !d)
 		goto memory;
-	d->zero_hash = XXH3_64bits(zero, sizeof(zero));
+	d->zero_hash = page_hash(zero);
 	for (uint32_t id = 0; id < LIMIT_REGIONS; id++)
 		if (content_has(c, id))
 			region_note(d, x, id, content_map(c, id));

@@ -2,6 +2,7 @@
 #include "format/snapshot/encoder.h"
 
 #include "format/snapshot/snapshot_internal.h"
+#include "libcommon/io.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -38,6 +39,7 @@ struct encoder {
 	pthread_mutex_t  lock;
 	pthread_cond_t   submitted, packed;
 	unsigned         take;         /* slot that the next worker takes */
+	uint64_t         ns;           /* in page_chunk_pack */
 	bool             stop;
 };
 
@@ -48,6 +50,7 @@ static void *encoder_main(void *arg)
 	pthread_mutex_lock(&e->lock);
 	for (;;) {
 		struct slot *s = &e->slots[e->take];
+		uint64_t     begin;
 
 		if (e->stop)
 			break;
@@ -58,8 +61,10 @@ static void *encoder_main(void *arg)
 		s->state = SLOT_TAKEN;
 		e->take  = (e->take + 1) % e->nslots;
 		pthread_mutex_unlock(&e->lock);
+		begin = io_now_ns();
 		s->rc = page_chunk_pack(s->codec, s->batch, e->level, &s->why);
 		pthread_mutex_lock(&e->lock);
+		e->ns += io_now_ns() - begin;
 		s->state = SLOT_PACKED;
 		pthread_cond_signal(&e->packed);
 	}
@@ -221,6 +226,11 @@ int encoder_submit(struct encoder *e, struct page_batch *b, struct fail *why)
 	e->next = (e->next + 1) % e->nslots;
 	e->in_flight++;
 	return 0;
+}
+
+uint64_t encoder_ns(const struct encoder *e)
+{
+	return e->ns;
 }
 
 int encoder_flush(struct encoder *e, struct fail *why)

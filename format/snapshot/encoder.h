@@ -42,6 +42,8 @@ struct page_batch *encoder_batch(struct encoder *e, struct fail *why);
 /* b: the one that encoder_batch gave last; or any other, which is copied if there are threads: then
  * none that encoder_batch gave may be in use. */
 int encoder_submit(struct encoder *e, struct page_batch *b, struct fail *why);
+/* Time that compressing has taken, of all threads together. */
+uint64_t encoder_ns(const struct encoder *e);
 /* Emits all that was submitted. */
 int encoder_flush(struct encoder *e, struct fail *why);
 

@@ -74,7 +74,7 @@ int snap_image_page(struct snap_image *s, uint32_t region, uint64_t page, uint8_
 	else if (io_pread(s->fd, out, PAGE_SIZE_4K, r.chunk + CHUNK_HEADER_BYTES + s->chunk.hashed +
 			  (uint64_t)slot * PAGE_SIZE_4K, s->what, why))
 		goto failed;
-	if (!hash_same(s->batch.hashes[slot], XXH3_64bits(out, PAGE_SIZE_4K))) {
+	if (!hash_same(s->batch.hashes[slot], page_hash(out))) {
 		fail_at(why, FAIL_CORRUPT, r.chunk,
 			"region %" PRIu32 ": page %" PRIu64 ": checksum mismatch", region, page);
 		goto failed;

@@ -44,8 +44,8 @@ void page_codec_close(struct page_codec *c)
 void page_batch_hash(struct page_batch *b)
 {
 	for (; b->nhashed < b->ndata; b->nhashed++)
-		b->hashes[b->nhashed] = XXH3_64bits(
-			b->pages + (size_t)b->nhashed * PAGE_SIZE_4K, PAGE_SIZE_4K);
+		b->hashes[b->nhashed] = page_hash(
+			b->pages + (size_t)b->nhashed * PAGE_SIZE_4K);
 }
 
 /* A batch comes from our own code, but a wrong one in a file would be found years later. */
@@ -301,8 +301,7 @@ int page_batch_verify(const struct page_batch *b, uint32_t first, uint32_t count
 		      struct fail *why)
 {
 	for (uint32_t i = first; i < first + count; i++)
-		if (!hash_same(b->hashes[i],
-			       XXH3_64bits(b->pages + (size_t)i * PAGE_SIZE_4K, PAGE_SIZE_4K)))
+		if (!hash_same(b->hashes[i], page_hash(b->pages + (size_t)i * PAGE_SIZE_4K)))
 			return fail_at(why, FAIL_CORRUPT, at,
 				       "region %" PRIu32 ": page %" PRIu64 ": checksum mismatch",
 				       b->region, page_batch_data_page(b, i));

@@ -100,6 +100,9 @@ bool chunk_type_moves(uint16_t type);
 
 /* --- page chunks (docs/format.md 4) --- */
 
+/* The hash of a page, XXH3-64. */
+uint64_t page_hash(const uint8_t page[PAGE_SIZE_4K]);
+
 /* Gives the data pages of a batch that have no hash yet theirs. Cheapest while they are still in the
  * cache. */
 void page_batch_hash(struct page_batch *b);
@@ -313,6 +316,10 @@ int snap_writer_state(struct snap_writer *w, const void *fdt, size_t len, struct
 /* Digests, index, directory and END. In a file also clears INCOMPLETE in the header, and fsyncs. */
 int snap_writer_end(struct snap_writer *w, struct snap_digests *out, struct fail *why);
 uint64_t snap_writer_bytes(const struct snap_writer *w);
+/* After snap_writer_end. Where time went: compressing, of all threads together; waiting for the file
+ * or pipe to take what is there. */
+uint64_t snap_writer_encode_ns(const struct snap_writer *w);
+uint64_t snap_writer_wait_ns(const struct snap_writer *w);
 void snap_writer_close(struct snap_writer *w);
 
 /* --- reading as a stream: restore, verify --- */

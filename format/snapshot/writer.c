@@ -467,6 +467,16 @@ int snap_writer_end(struct snap_writer *w, struct snap_digests *out, struct fail
 	return 0;
 }
 
+uint64_t snap_writer_encode_ns(const struct snap_writer *w)
+{
+	return encoder_ns(w->encoder);
+}
+
+uint64_t snap_writer_wait_ns(const struct snap_writer *w)
+{
+	return output_wait_ns(w->out);
+}
+
 uint64_t snap_writer_bytes(const struct snap_writer *w)
 {
 	return output_bytes(w->out);

@@ -197,11 +197,20 @@ static int precopy_tick(struct precopy *p, struct fail *why)
 	return p->sink.tick ? p->sink.tick(p->sink.arg, why) : 0;
 }
 
-static int precopy_sink_pages(struct precopy *p, struct page_batch *b, struct fail *why)
+static void precopy_hash(struct precopy *p, struct page_batch *b)
 {
 	uint64_t begin = io_now_ns();
 
-	page_batch_hash(b);      /* those of the pause buffer */
+	page_batch_hash(b);
+	p->report.hash_ns += io_now_ns() - begin;
+}
+
+static int precopy_sink_pages(struct precopy *p, struct page_batch *b, struct fail *why)
+{
+	uint64_t begin;
+
+	precopy_hash(p, b);      /* of a batch of the pause buffer */
+	begin = io_now_ns();
 	if (p->sink.pages(p->sink.arg, b, why))
 		return -1;
 	p->now.sink_ns += io_now_ns() - begin;
@@ -237,9 +246,9 @@ static int precopy_hand_on(struct precopy *p, struct page_batch **b, uint32_t re
 }
 
 /* Reads `count` pages from `first` into the batch, which has capacity for them as data pages and as
- * runs. They are few enough to be still in the cache when they are tested, moved and hashed. */
+ * runs. They are few enough to be still in the cache when they are tested, moved, and then hashed. */
 static int precopy_read(struct page_batch *b, const struct lease_ram *ram, uint64_t first,
-			uint64_t count, bool hash, uint64_t *zeros, struct fail *why)
+			uint64_t count, uint64_t *zeros, struct fail *why)
 {
 	const uint8_t *from = page_batch_slot(b);
 	uint64_t       at = first * PAGE_SIZE_4K + (ram->r.backing ? ram->r.base : 0);
@@ -257,8 +266,6 @@ static int precopy_read(struct page_batch *b, const struct lease_ram *ram, uint6
 			memcpy(page_batch_slot(b), from, PAGE_SIZE_4K);
 		page_batch_add_data(b, first + i);
 	}
-	if (hash)
-		page_batch_hash(b);
 	return 0;
 }
 
@@ -323,8 +330,12 @@ static int precopy_copy_range(struct precopy *p, uint32_t i, struct page_batch *
 		uint64_t begin = io_now_ns(), n = precopy_free(p, *b);
 
 		n = n < r.count ? n : r.count;
-		if (precopy_read(*b, ram, r.first, n, *b == p->batch, zeros, why))
+		if (precopy_read(*b, ram, r.first, n, zeros, why))
 			return -1;
+		p->report.read_ns += io_now_ns() - begin;
+		/* Those of the pause buffer are hashed after the pause. */
+		if (*b == p->batch)
+			precopy_hash(p, *b);
 		bitmap_clear_range(p->pending[i], r.first, n);
 		r.first += n;
 		r.count -= n;

@@ -84,6 +84,8 @@ struct precopy_report {
 	uint64_t             pages_paused;     /* copied after the pause */
 	uint64_t             ram_pages, present_pages;
 	uint64_t             map_words;        /* of bitmaps, read by the syncs */
+	uint64_t             read_ns;          /* reading pages and looking for zero ones */
+	uint64_t             hash_ns;
 	uint64_t             pause_begin_ns;   /* io_now_ns() when the pause was asked for */
 	bool                 converged;        /* the forecast was within max_downtime_ns */
 };
