@@ -7,6 +7,8 @@
 #include "format/snapshot/images.h"
 #include "format/snapshot/snapshot_internal.h"
 
+#include <sys/types.h>
+
 /* What stream.c, which reads, and stream_chunks.c, which judges what was read, share. */
 
 #define STREAM_TABLE 65536u
