@@ -10,6 +10,7 @@
  * Prints a line a miss, then how many there were; exit 1 when there was one. With --status only
  * the exit status counts.
  */
+#include "format/snapshot/snapshot.h"
 #include "libcommon/bytes.h"
 #include "libcommon/io.h"
 
@@ -37,11 +38,13 @@ struct damage {
  * 3. */
 static uint64_t damage_piece(const struct damage *d, uint64_t byte)
 {
-	uint64_t at = 0, next = 4096;
+	uint64_t at = 0, next = SNAP_HEADER_BYTES;
 
-	while (next <= byte && next + 48 <= d->len) {
+	while (next <= byte && next + CHUNK_HEADER_BYTES <= d->len) {
+		uint32_t len = get_le32(d->good + next + 20);
+
 		at = next;
-		next += 48 + get_le64(d->good + at + 16);
+		next += CHUNK_HEADER_BYTES + len + chunk_padding(len);
 	}
 	return at;
 }

@@ -37,7 +37,8 @@ static void write_all(int fd, int level, struct page_batch *b)
 	struct snap_header  h = { .arch = 243, .created_ns = io_realtime_ns(), .name = "bench",
 				  .creator = "snapwrite" };
 	struct snap_writer *w;
-	uint8_t            *tree = aligned_alloc(8, LIMIT_TREE_BYTES), content[16];
+	struct snap_digests digests;
+	uint8_t            *tree = aligned_alloc(8, LIMIT_TREE_BYTES);
 	size_t              len;
 	struct fail         why;
 
@@ -65,7 +66,7 @@ static void write_all(int fd, int level, struct page_batch *b)
 			errx(1, "%s", why.what);
 		page_batch_begin(b, 0);
 	}
-	if (snap_writer_state(w, tree, len, &why) || snap_writer_end(w, content, &why))
+	if (snap_writer_state(w, tree, len, &why) || snap_writer_end(w, &digests, &why))
 		errx(1, "%s", why.what);
 	fprintf(stderr, "%.1f MiB of file for %.1f MiB of memory\n",
 		(double)snap_writer_bytes(w) / 1048576, (double)npages / 256);

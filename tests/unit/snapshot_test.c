@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* Reads a whole stream; 0 and a filled RAM image (when asked), or -1. */
-static int read_all(int fd, uint8_t (*out)[4096], uint8_t content[16], uint64_t counts[2],
+static int read_all(int fd, uint8_t (*out)[4096], struct snap_digests *digests, uint64_t counts[2],
 		    struct fail *why)
 {
 	struct snap_stream *s;
@@ -32,16 +32,13 @@ static int read_all(int fd, uint8_t (*out)[4096], uint8_t content[16], uint64_t 
 				uint8_t *to = out[b->runs[i].first + k];
 
 				if (b->runs[i].kind == PAGE_DATA)
-					memcpy(to, b->data + (size_t)slot++ * 4096, 4096);
+					memcpy(to, b->pages + (size_t)slot++ * 4096, 4096);
 				else
 					memset(to, 0, 4096);
 			}
 	}
-	if (rc == 0 && content) {
-		uint8_t file[16];
-
-		snap_stream_digests(s, file, content);
-	}
+	if (rc == 0 && digests)
+		*digests = *snap_stream_digests(s);
 	if (rc == 0 && counts) {
 		counts[0] = snap_stream_pages(s, 0, PAGE_DATA);
 		counts[1] = snap_stream_pages(s, 0, PAGE_ZERO);
@@ -53,10 +50,11 @@ static int read_all(int fd, uint8_t (*out)[4096], uint8_t content[16], uint64_t 
 static void test_round_trips(void)
 {
 	static const int levels[] = { 0, 1, 3, -1, 7 };
-	uint8_t          content[16], first[16], (*got)[4096] = calloc(RAM_PAGES, 4096);
+	struct snap_digests written, read, first = { 0 };
+	uint8_t          (*got)[4096] = calloc(RAM_PAGES, 4096);
 	uint64_t         counts[2], data = 0, zero = 0;
 	struct fail      why;
-	bool             same = true, right = true, counted = true;
+	bool             same = true, named = true, right = true, counted = true;
 
 	for (unsigned p = 0; p < RAM_PAGES; p++) {
 		bool z = page_is_zero(ram[p], 4096);
@@ -65,28 +63,31 @@ static void test_round_trips(void)
 		zero += ram_touched[p] && z;
 	}
 	for (unsigned i = 0; i < 9; i++) {
-		int     fd = temp_file();
-		uint8_t written[16];
+		int fd = temp_file();
 
-		guest_write(fd, levels[i % 5], (int)i % 3, written);
+		guest_write(fd, levels[i % 5], (int)i % 3, &written);
 		memset(got, 0, RAM_PAGES * 4096ull);
-		if (read_all(fd, got, content, counts, &why))
+		if (read_all(fd, got, &read, counts, &why))
 			DIE("level %d: %s at %llu", levels[i % 5], why.what,
 			    (unsigned long long)why.at);
 		if (i == 0)
-			memcpy(first, written, 16);
-		same &= memcmp(first, written, 16) == 0 && memcmp(first, content, 16) == 0;
+			first = written;
+		same &= memcmp(first.memory, written.memory, 16) == 0 &&
+			memcmp(first.machine, written.machine, 16) == 0;
+		named &= memcmp(&written, &read, sizeof(read)) == 0 &&
+			 (i == 0 || memcmp(first.file, written.file, 16) != 0);
 		right &= memcmp(got, ram, sizeof(ram)) == 0;
 		counted &= counts[0] == data && counts[1] == zero;
 		close(fd);
 	}
 	ok(right, "a snapshot reads back page for page, at every level, with superseded pages");
-	ok(same, "the content digest is the same at every level and in every order of rounds");
+	ok(same, "the digests of memory and machine are the same at every level and order");
+	ok(named, "that of the file is not; the reader computes what the writer gave");
 	ok(counted, "the final pages of a kind are counted");
 	free(got);
 }
 
-struct pump { int fd; uint8_t content[16]; };
+struct pump { int fd; struct snap_digests digests; };
 
 static void *pump_write(void *arg)
 {
@@ -100,7 +101,7 @@ static void *pump_write(void *arg)
 		DIE("pipe: %s", why.what);
 	guest_send(w, 0, 0, RAM_PAGES, false);
 	guest_send(w, 3, 0, VRAM_PAGES, false);
-	if (snap_writer_state(w, state, state_len, &why) || snap_writer_end(w, p->content, &why))
+	if (snap_writer_state(w, state, state_len, &why) || snap_writer_end(w, &p->digests, &why))
 		DIE("pipe: %s", why.what);
 	snap_writer_close(w);
 	close(p->fd);
@@ -111,7 +112,7 @@ static void test_pipe(void)
 {
 	struct pump pump;
 	pthread_t   thread;
-	uint8_t     content[16], from_file[16];
+	struct snap_digests digests, from_file;
 	int         ends[2], fd = temp_file();
 	struct fail why;
 
@@ -119,12 +120,13 @@ static void test_pipe(void)
 		DIE("pipe");
 	pump.fd = ends[1];
 	pthread_create(&thread, NULL, pump_write, &pump);
-	int rc = read_all(ends[0], NULL, content, NULL, &why);
+	int rc = read_all(ends[0], NULL, &digests, NULL, &why);
 	pthread_join(thread, NULL);
 	close(ends[0]);
-	guest_write(fd, 0, 0, from_file);
+	guest_write(fd, 0, 0, &from_file);
 	close(fd);
-	ok(rc == 0 && memcmp(content, pump.content, 16) == 0 && memcmp(content, from_file, 16) == 0,
+	ok(rc == 0 && memcmp(&digests, &pump.digests, sizeof(digests)) == 0 &&
+		   memcmp(digests.memory, from_file.memory, 16) == 0,
 	   "a pipe carries the same content, and is complete by its end although its header says "
 	   "incomplete");
 }
@@ -173,12 +175,13 @@ static void test_pipe_stays_open(void)
 
 static void test_header_flag(void)
 {
-	uint8_t            raw[SNAP_HEADER_BYTES], content[16];
+	struct snap_digests digests;
+	uint8_t            raw[SNAP_HEADER_BYTES];
 	struct snap_header h;
 	struct fail        why;
 	int                fd = temp_file();
 
-	guest_write(fd, 0, 0, content);
+	guest_write(fd, 0, 0, &digests);
 	bool file = pread(fd, raw, sizeof(raw), 0) == sizeof(raw) &&
 		    snap_header_get(&h, raw, &why) == 0 && !h.incomplete &&
 		    strcmp(h.name, "unit") == 0 && strcmp(h.creator, "snapshot_test") == 0 &&
@@ -194,7 +197,7 @@ static void test_header_flag(void)
 	struct pump p = { .fd = dup(fd) };
 	pump_write(&p);
 	lseek(fd, 6, SEEK_SET);
-	int rc = read_all(fd, NULL, content, NULL, &why);
+	int rc = read_all(fd, NULL, &digests, NULL, &why);
 	char head[6];
 	ok(rc == 0 && pread(fd, head, 6, 0) == 6 && memcmp(head, "before", 6) == 0,
 	   "a snapshot that begins within a file leaves what is before it alone");
@@ -216,7 +219,7 @@ static void test_order(void)
 	struct snap_header  h = guest_header();
 	struct snap_writer *w;
 	struct fail         why;
-	uint8_t             content[16];
+	struct snap_digests digests;
 	int                 fd = temp_file();
 
 	if (snap_writer_open(&w, fd, &h, 0, "order", &why))
@@ -224,7 +227,7 @@ static void test_order(void)
 	page_batch_begin(batch, 0);
 	page_batch_add_zero(batch, 1);
 	bool early = snap_writer_pages(w, batch, &why) == -1 &&
-		     snap_writer_end(w, content, &why) == -1;
+		     snap_writer_end(w, &digests, &why) == -1;
 	bool config_ok = snap_writer_config(w, config, config_len, &why) == 0;
 	page_batch_begin(batch, 0);
 	page_batch_add_zero(batch, RAM_PAGES);
@@ -241,14 +244,14 @@ static void test_disk_full(void)
 	struct snap_header  h = guest_header();
 	struct snap_writer *w;
 	struct fail         why = { 0 };
-	uint8_t             content[16];
+	struct snap_digests digests;
 	int                 fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
 
 	int rc = snap_writer_open(&w, fd, &h, 0, "full.vms", &why);
 	if (rc == 0) {
 		rc = snap_writer_config(w, config, config_len, &why) ||
 		     snap_writer_state(w, state, state_len, &why) ||
-		     snap_writer_end(w, content, &why);
+		     snap_writer_end(w, &digests, &why);
 		snap_writer_close(w);
 	}
 	ok(rc && why.kind == FAIL_SYSTEM && why.sys == ENOSPC && strstr(why.what, "full.vms"),
