@@ -193,7 +193,7 @@ static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const 
 				 .vm = s->m.uuid,
 				 .snapshot = o->uuid,
 				 .creator = "mksnap",
-				 .created_ns = o->created_ns,
+				 .created_ns = (int64_t)o->created_ns,
 				 .required = o->state_only ? SNAP_STATE_ONLY : 0 };
 	struct snap_writer *w = NULL;
 	uint8_t            *tree[2] = { malloc(LIMIT_TREE_BYTES), malloc(LIMIT_TREE_BYTES) };
