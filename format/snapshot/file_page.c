@@ -14,7 +14,8 @@ static int image_load(struct snap_image *s, uint32_t region, uint64_t at, struct
 	uint8_t  header[CHUNK_HEADER_BYTES];
 	uint32_t have;
 
-	if (s->chunk_at == at)
+	/* A run of another region may name the chunk that is kept: it is refused below. */
+	if (s->chunk_at == at && s->chunk.region == region)
 		return 0;
 	s->chunk_at = 0;
 	if (image_header(s, header, &s->chunk, at, s->end.index_at, why))
