@@ -35,29 +35,51 @@ int image_payload(const struct snap_image *s, const struct chunk *c, uint64_t at
 	return chunk_payload_check(c, buf, at, why);
 }
 
+static int image_chunk_as(const struct snap_image *s, struct chunk *c, uint16_t type, uint64_t at,
+			  uint64_t len, uint8_t *buf, struct fail *why)
+{
+	uint8_t header[CHUNK_HEADER_BYTES];
+
+	if (image_header(s, header, c, at, s->bytes, why))
+		return -1;
+	if (c->type != type || c->len != len || chunk_fields_check(c, at, why))
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "expected %s chunk of %" PRIu64 " bytes, got %s of %" PRIu32,
+			       chunk_type_name(type), len, chunk_type_name(c->type), c->len);
+	return image_payload(s, c, at, buf, why);
+}
+
 int image_chunk(const struct snap_image *s, uint16_t type, uint64_t at, uint64_t len, uint8_t *buf,
 		struct fail *why)
 {
-	uint8_t      header[CHUNK_HEADER_BYTES];
 	struct chunk c;
 
-	if (image_header(s, header, &c, at, s->bytes, why))
+	return image_chunk_as(s, &c, type, at, len, buf, why);
+}
+
+/* The chunk that an entry of the directory describes. */
+static int image_listed(const struct snap_image *s, const struct directory_entry *e, uint8_t *buf,
+			struct fail *why)
+{
+	struct chunk c;
+
+	if (image_chunk_as(s, &c, e->type, e->at, e->len, buf, why))
 		return -1;
-	if (c.type != type || c.len != len || chunk_fields_check(&c, at, why))
-		return fail_at(why, FAIL_CORRUPT, at,
-			       "expected %s chunk of %" PRIu64 " bytes, got %s of %" PRIu32,
-			       chunk_type_name(type), len, chunk_type_name(c.type), c.len);
-	return image_payload(s, &c, at, buf, why);
+	if (!directory_entry_is(e, &c, e->at))
+		return fail_at(why, FAIL_CORRUPT, e->at, "%s chunk: differs from its directory entry",
+			       chunk_type_name(c.type));
+	return 0;
 }
 
 static int image_end(struct snap_image *s, struct fail *why)
 {
-	uint8_t  payload[SNAP_END_PAYLOAD];
-	uint64_t at = s->bytes - SNAP_END_BYTES;
+	uint8_t      payload[SNAP_END_PAYLOAD];
+	uint64_t     at = s->bytes - SNAP_END_BYTES;
+	struct chunk c;
 
 	if (s->bytes < SNAP_HEADER_BYTES + SNAP_END_BYTES)
 		return fail_at(why, FAIL_CORRUPT, s->bytes, "unexpected end of snapshot");
-	if (image_chunk(s, CHUNK_END, at, sizeof(payload), payload, why)) {
+	if (image_chunk_as(s, &c, CHUNK_END, at, sizeof(payload), payload, why)) {
 		if (why->kind == FAIL_SYSTEM)
 			return -1;
 		/* What is said of the bytes there helps nobody. */
@@ -69,6 +91,10 @@ static int image_end(struct snap_image *s, struct fail *why)
 	if (!uuid_equal(&s->end.snapshot, &s->header.snapshot))
 		return fail_at(why, FAIL_CORRUPT, at,
 			       "end chunk: snapshot UUID differs from the header");
+	if (s->end.chunks != c.sequence)
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "end chunk: sequence number %" PRIu64 ", expected %" PRIu64,
+			       c.sequence, s->end.chunks);
 	if (s->end.total != s->bytes)
 		return fail_at(why, FAIL_CORRUPT, at,
 			       "end chunk: file size mismatch: recorded %" PRIu64
@@ -141,7 +167,7 @@ static int image_config(struct snap_image *s, struct fail *why)
 	if (!s->trees[0])
 		return fail_sys(why, "VM tree");
 	s->lens[0] = e->len;
-	if (image_chunk(s, CHUNK_CONFIG, e->at, e->len, s->trees[0], why))
+	if (image_listed(s, e, s->trees[0], why))
 		return -1;
 	return agree_config(&s->header, s->trees[0], s->lens[0], e->at, &s->machine, s->npages,
 			    why);
@@ -162,7 +188,7 @@ static int image_state_piece(struct snap_image *s, const struct directory_entry 
 			e->len);
 		goto out;
 	}
-	if (image_chunk(s, CHUNK_STATE, e->at, e->len, piece, why))
+	if (image_listed(s, e, piece, why))
 		goto out;
 	n = e->len - STATE_PIECE_HEAD;
 	if (!s->trees[1]) {
