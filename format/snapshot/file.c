@@ -177,17 +177,16 @@ static int image_config(struct snap_image *s, struct fail *why)
 static int image_state_piece(struct snap_image *s, const struct directory_entry *e, size_t have,
 			     struct fail *why)
 {
-	uint8_t *piece = malloc(e->len);
-	int      rc    = -1;
+	uint8_t *piece;
+	int      rc = -1;
 	size_t   n;
 
+	if (e->len <= STATE_PIECE_HEAD || e->len > LIMIT_CHUNK_BYTES)
+		return fail_at(why, FAIL_CORRUPT, e->at,
+			       "state chunk: invalid length: %" PRIu32 " bytes", e->len);
+	piece = malloc(e->len);
 	if (!piece)
 		return fail_sys(why, "VM tree");
-	if (e->len <= STATE_PIECE_HEAD) {
-		fail_at(why, FAIL_CORRUPT, e->at, "state chunk: invalid length: %" PRIu32 " bytes",
-			e->len);
-		goto out;
-	}
 	if (image_listed(s, e, piece, why))
 		goto out;
 	n = e->len - STATE_PIECE_HEAD;
@@ -219,17 +218,22 @@ out:
 
 static int image_state(struct snap_image *s, struct fail *why)
 {
-	size_t   have = 0;
-	uint64_t at   = s->end.directory_at;
+	const struct directory_entry *last = NULL;
+	size_t                        have = 0;
+	uint64_t                      at   = s->end.directory_at;
 
 	for (size_t i = 0; i < s->directory.n; i++) {
 		const struct directory_entry *e = &s->directory.v[i];
 
 		if (e->type != CHUNK_STATE)
 			continue;
-		if (e->len > LIMIT_CHUNK_BYTES || image_state_piece(s, e, have, why))
+		if (last && e->sequence != last->sequence + 1)
+			return fail_at(why, FAIL_CORRUPT, e->at,
+				       "state chunk: not directly behind the piece before it");
+		if (image_state_piece(s, e, have, why))
 			return -1;
-		at = have ? at : e->at;
+		last = e;
+		at   = have ? at : e->at;
 		have += e->len - STATE_PIECE_HEAD;
 	}
 	if (!s->trees[1] || have != s->lens[1])
