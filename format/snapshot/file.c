@@ -21,7 +21,7 @@ int image_header(const struct snap_image *s, uint8_t header[CHUNK_HEADER_BYTES],
 	if (io_pread(s->fd, header, CHUNK_HEADER_BYTES, at, s->what, why) ||
 	    chunk_header_get(c, header, at, why))
 		return -1;
-	if (c->len > limit - at - CHUNK_HEADER_BYTES)
+	if (chunk_bytes(c) > limit - at)
 		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: extends past the end of the file",
 			       chunk_type_name(c->type));
 	return 0;
