@@ -258,6 +258,18 @@ static int image_shape(struct snap_image *s, struct fail *why)
 	return fail_at(why, FAIL_CORRUPT, end, "end chunk: invalid index offset");
 }
 
+/* Both trees are there, so it costs nothing; the digest of memory would cost all of memory. */
+static int image_machine(const struct snap_image *s, struct fail *why)
+{
+	uint8_t machine[16];
+
+	digests_machine(machine, s->trees[0], s->lens[0], s->trees[1], s->lens[1]);
+	if (digest_same(s->end.digests.machine, machine))
+		return 0;
+	return fail_at(why, FAIL_CORRUPT, s->bytes - SNAP_END_BYTES,
+		       "end chunk: machine digest mismatch");
+}
+
 static int image_read(struct snap_image *s, struct fail *why)
 {
 	uint8_t header[SNAP_HEADER_BYTES];
@@ -268,7 +280,7 @@ static int image_read(struct snap_image *s, struct fail *why)
 	    snap_header_get(&s->header, header, why))
 		return -1;
 	return image_end(s, why) || image_directory(s, why) || image_config(s, why) ||
-	       image_state(s, why) || image_shape(s, why) ? -1 : 0;
+	       image_state(s, why) || image_machine(s, why) || image_shape(s, why) ? -1 : 0;
 }
 
 int snap_image_open(struct snap_image **out, int fd, const char *what, struct fail *why)
