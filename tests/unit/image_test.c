@@ -13,13 +13,14 @@ static void test_pages(void)
 	for (int i = 0; i < 6; i++) {
 		struct snap_image *s;
 		struct fail        why;
-		uint8_t            content[16], got[16], file[16], page[4096];
+		struct snap_digests written;
+		uint8_t            page[4096];
 		enum page_kind     kind;
 		uint64_t           data = 0, zero = 0;
 		size_t             len;
 		int                fd = temp_file();
 
-		guest_write(fd, levels[i % 3], i / 2, content);
+		guest_write(fd, levels[i % 3], i / 2, &written);
 		if (snap_image_open(&s, fd, "test.vms", &why))
 			DIE("open: %s (at %llu)", why.what, (unsigned long long)why.at);
 		for (uint64_t n = 0; n < RAM_PAGES * 2; n++) {
@@ -37,6 +38,8 @@ static void test_pages(void)
 		for (uint64_t p = 0; p < VRAM_PAGES; p++)
 			right &= snap_image_page(s, 3, p, page, &kind, &why) == 0 &&
 				memcmp(page, vram[p], 4096) == 0;
+		if (snap_image_index(s, &why))
+			DIE("index: %s", why.what);
 		counts &= snap_image_pages(s, 0, PAGE_DATA) == data &&
 			snap_image_pages(s, 0, PAGE_ZERO) == zero &&
 			  snap_image_pages(s, 9, PAGE_DATA) == 0;
@@ -45,8 +48,7 @@ static void test_pages(void)
 			 memcmp(snap_image_state(s, &len), state, state_len) == 0 &&
 			 len == state_len &&
 			 snap_image_bytes(s) == (uint64_t)lseek(fd, 0, SEEK_END);
-		snap_image_digests(s, file, got);
-		digests &= memcmp(got, content, 16) == 0;
+		digests &= memcmp(snap_image_digests(s), &written, sizeof(written)) == 0;
 		if (i == 0) {
 			ok(snap_image_page(s, 0, RAM_PAGES, page, &kind, &why) &&
 			   why.kind == FAIL_USAGE,
@@ -60,7 +62,7 @@ static void test_pages(void)
 	ok(right, "every page is found and right, raw and compressed, in any order of rounds");
 	ok(counts, "the index tells how many pages of a kind there are");
 	ok(trees, "both trees and the length are right");
-	ok(digests, "the content digest is the one the writer gave");
+	ok(digests, "the digests are those the writer gave");
 }
 
 /* Opens it and reads pages 0 to 7 of region 0: 0, or -1. */
@@ -96,23 +98,27 @@ static void test_damage(int level, const char *claim)
 {
 	struct fail why;
 	uint8_t    *f;
-	size_t      len = guest_small(&f, level, 0), missed = 0, pages = guest_find(f, CHUNK_PAGES);
-	/* The first round's pages are superseded: nobody looks there. */
-	size_t      skip = pages + CHUNK_HEADER_BYTES + get_le64(f + pages + 16) +
-			   CHUNK_HEADER_BYTES + ROUND_END_PAYLOAD;
-	/* What has no part in finding a page: round ends and a raw payload's own hash. */
-	size_t      next = skip + CHUNK_HEADER_BYTES + get_le64(f + skip + 16),
-		    last = next + CHUNK_HEADER_BYTES + ROUND_END_PAYLOAD;
+	size_t      len = guest_small(&f, level, 0), missed = 0, same = 0;
+	/* The first round's pages are superseded, and nobody looks there; nor at what has no part in
+	 * finding a page: the ends of rounds, digests. */
+	size_t      pages = guest_find(f, CHUNK_PAGES), skip = guest_next(f, guest_next(f, pages)),
+		    next = guest_next(f, skip), last = guest_next(f, next),
+		    digests = guest_find(f, CHUNK_DIGESTS), index = guest_find(f, CHUNK_INDEX);
+	/* Of a frame only the pages count that it holds. */
+	size_t      frame = skip + CHUNK_HEADER_BYTES + get_le32(f + skip + 32);
 
 	if (look(f, len, &why))
 		DIE("small: %s", why.what);
 	for (int i = 0; i < 3000; i++) {
 		size_t bit = rng() % (len * 8), at = bit / 8;
 
-		if ((at >= pages && at < skip) || (at >= next && at < last))
+		if ((at >= pages && at < skip) || (at >= next && at < last) ||
+		    (at >= digests && at < index))
 			continue;
 		f[at] ^= (uint8_t)(1 << bit % 8);
-		if (!refused(f, len, &why)) {
+		if (!refused(f, len, &why) && level && at >= frame && at < next) {
+			same++;
+		} else if (!refused(f, len, &why) && !(padding_at(f, len, at))) {
 			missed++;
 			printf("# bit %zu of byte %zu went unseen\n", bit % 8, at);
 		}
