@@ -30,9 +30,17 @@ int image_header(const struct snap_image *s, uint8_t header[CHUNK_HEADER_BYTES],
 int image_payload(const struct snap_image *s, const struct chunk *c, uint64_t at, uint8_t *buf,
 		  struct fail *why)
 {
-	if (io_pread(s->fd, buf, c->len, at + CHUNK_HEADER_BYTES, s->what, why))
+	uint8_t  padding[8];
+	uint64_t end = at + CHUNK_HEADER_BYTES + c->len;
+
+	if (io_pread(s->fd, buf, c->len, at + CHUNK_HEADER_BYTES, s->what, why) ||
+	    chunk_payload_check(c, buf, at, why))
 		return -1;
-	return chunk_payload_check(c, buf, at, why);
+	if (chunk_padding(c->len) == 0)
+		return 0;
+	if (io_pread(s->fd, padding, chunk_padding(c->len), end, s->what, why))
+		return -1;
+	return chunk_padding_check(c, padding, at, why);
 }
 
 static int image_chunk_as(const struct snap_image *s, struct chunk *c, uint16_t type, uint64_t at,
