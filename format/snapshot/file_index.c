@@ -63,6 +63,10 @@ static int level_check(const struct snap_image *s, unsigned level, uint32_t n, s
 	for (uint32_t k = 0; k < n && level; k++, last_key = key) {
 		if (key_at(s, level, k, &key, why))
 			return -1;
+		if (key.first >= s->npages[key.region])
+			return fail_at(why, FAIL_CORRUPT,
+				       index_shape_at(&s->shape, level, s->have[level]),
+				       "index: key out of range of region %" PRIu32, key.region);
 		if (k && !key_before(&last_key, &key))
 			return fail_at(why, FAIL_CORRUPT,
 				       index_shape_at(&s->shape, level, s->have[level]),
