@@ -423,12 +423,19 @@ static void test_levels(void)
 	free(g);
 	n = len, g = malloc(len);
 	memcpy(g, f, len);
-	put_le64(g + at + 64 + 16 + 8, get_le64(g + at + 64 + 16 + 8) - 1);
+	put_le64(g + at + 64 + 16 + 8, get_le64(g + at + 64 + 16 + 8) + 1);
 	guest_rehash(g, n);
 	ok(stream_of(g, n, 0, &why) == -1 && strstr(why.what, "does not match the index") &&
 	   file_of(g, n, 'i', &why) == -1 && file_of(g, n, 'p', &why) == -1 &&
 	   strstr(why.what, "does not match its key"),
 	   "a key of another page is refused");
+	free(g);
+	n = len, g = malloc(len);
+	memcpy(g, f, len);
+	put_le64(g + at + 64 + 16 + 8, VRAM_PAGES);
+	guest_rehash(g, n);
+	ok(stream_of(g, n, 0, &why) == -1 && file_of(g, n, 'p', &why) == -1 &&
+	   strstr(why.what, "out of range"), "so is a key past the region's end");
 	free(g);
 	n = len, g = malloc(len);
 	memcpy(g, f, len);
