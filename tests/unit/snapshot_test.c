@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Snapshots written to files and pipes and read back. */
+#include "tests/unit/sample.h"
 #include "tests/unit/snapshot_guest.h"
 #include "tests/unit/tap.h"
 
@@ -259,6 +260,219 @@ static void test_disk_full(void)
 	close(fd);
 }
 
+/* --- a state of more than one piece: the largest machine --- */
+
+static size_t (*two_cpus)(void *arg, uint32_t cpu, struct state_section *out, size_t max);
+
+static size_t many_cpus(void *arg, uint32_t cpu, struct state_section *out, size_t max)
+{
+	return two_cpus(arg, cpu % SAMPLE_HARTS, out, max);
+}
+
+/* Its state as a stream gives it: only once it is whole; pieces: how many there are. */
+static bool state_comes(int fd, const struct hostkey *k, const uint8_t *tree, size_t len,
+			unsigned *pieces)
+{
+	struct snap_stream *s;
+	struct chunk        c;
+	const uint8_t      *payload, *got = NULL;
+	struct fail         why;
+	uint64_t            at;
+	size_t              n, have = 0;
+	bool                early = false, same, auth;
+	int                 rc;
+
+	*pieces = 0;
+	lseek(fd, 0, SEEK_SET);
+	if (snap_stream_open(&s, fd, "pieces", &why))
+		DIE("pieces: %s", why.what);
+	snap_stream_key(s, k);
+	while ((rc = snap_stream_next(s, &c, &payload, &at, &why)) > 0) {
+		if (c.type != CHUNK_STATE)
+			continue;
+		++*pieces;
+		have += c.len - STATE_PIECE_HEAD;
+		early |= (snap_stream_state(s, &n) != NULL) != (have == len);
+	}
+	got  = snap_stream_state(s, &n);
+	same = rc == 0 && got && n == len && memcmp(got, tree, len) == 0;
+	auth = snap_stream_auth_config(s) == SNAP_AUTH_OK &&
+	       snap_stream_auth_all(s) == SNAP_AUTH_OK;
+	snap_stream_close(s);
+	return same && auth && !early;
+}
+
+static void test_state_pieces(void)
+{
+	static const struct hostkey key  = { { 1, 2, 3 } };
+	struct sample              *big  = sample_make_x86(SAMPLE_RAM);
+	uint8_t                    *tree = aligned_alloc(8, LIMIT_STATE_BYTES), *f;
+	struct snap_header          h    = guest_header();
+	struct snap_digests         digests;
+	struct snap_writer         *w;
+	struct snap_image          *image;
+	struct fail                 why;
+	const uint8_t              *got;
+	size_t                      len, clen, n, at;
+	unsigned                    pieces;
+	int                         fd = temp_file();
+
+	h.arch = 62;
+	h.vm   = big->m.uuid;
+	strcpy(h.name, big->m.name);
+	h.required                 = SNAP_STATE_ONLY;
+	big->m.ncpus               = LIMIT_CPUS_X86;
+	two_cpus                   = big->sections.cpu_sections;
+	big->sections.cpu_sections = many_cpus;
+	if (machine_write(&big->m, NULL, tree, LIMIT_STATE_BYTES, &clen, &why) ||
+	    snap_writer_open(&w, fd, &h, 0, "pieces", &why))
+		DIE("pieces: %s", why.what);
+	snap_writer_key(w, &key);
+	if (snap_writer_config(w, tree, clen, &why) ||
+	    machine_write(&big->m, &big->sections, tree, LIMIT_STATE_BYTES, &len, &why) ||
+	    snap_writer_state(w, tree, len, &why))
+		DIE("pieces: %s", why.what);
+	ok(snap_writer_state(w, tree, len, &why) == -1 && why.kind == FAIL_USAGE,
+	   "a second state is refused");
+	if (snap_writer_end(w, &digests, &why))
+		DIE("pieces: %s", why.what);
+	snap_writer_close(w);
+	ok(state_comes(fd, &key, tree, len, &pieces) &&
+	   pieces == (len + STATE_PIECE_BYTES - 1) / STATE_PIECE_BYTES && pieces > 2,
+	   "the state of 128 CPUs comes in pieces of 1 MiB, under one MAC");
+	printf("# %zu bytes in %u pieces\n", len, pieces);
+	ok(snap_image_open(&image, fd, "pieces", &why) == 0 &&
+	   (got = snap_image_state(image, &n)) != NULL && n == len && !memcmp(got, tree, len),
+	   "and a file has the whole");
+	snap_image_close(image);
+	/* A flip in the last piece. */
+	len = (size_t)lseek(fd, 0, SEEK_END);
+	f   = malloc(len);
+	if (pread(fd, f, len, 0) != (ssize_t)len)
+		DIE("pieces: read");
+	for (at = guest_find(f, CHUNK_STATE); get_le16(f + guest_next(f, at) + 4) == CHUNK_STATE;)
+		at = guest_next(f, at);
+	f[at + 5000] ^= 1;
+	close(fd);
+	fd = memfd_of(f, len);
+	ok(snap_image_open(&image, fd, "pieces", &why) == -1 && why.at == at,
+	   "damage of a piece is found where it is");
+	close(fd);
+	free(f);
+	free(tree);
+	free(big);
+}
+
+/* A region with more leaves than one DIGESTS chunk holds: a page in each. */
+static void test_many_leaves(void)
+{
+	struct chunk        pad    = chunk_of(CHUNK_PAD, 0, 0);
+	const uint64_t      leaves = DIGESTS_LEAVES + 3, npages = (leaves + 5) * 512;
+	struct machine     *m      = malloc(sizeof(*m));
+	uint8_t            *tree   = aligned_alloc(8, LIMIT_TREE_BYTES), *f;
+	struct snap_header  h      = guest_header();
+	struct snap_digests written, seen;
+	struct snap_writer *w;
+	struct fail         why;
+	size_t              len, at, flen;
+	int                 fd = temp_file();
+
+	if (machine_read(m, config, config_len, &why))
+		DIE("leaves: %s", why.what);
+	m->nregions        = 1;
+	m->regions[0].size = npages * 4096;
+	if (machine_write(m, NULL, tree, LIMIT_TREE_BYTES, &len, &why) ||
+	    snap_writer_open(&w, fd, &h, 1, "leaves", &why) ||
+	    snap_writer_config(w, tree, len, &why))
+		DIE("leaves: %s", why.what);
+	page_batch_begin(batch, 0);
+	for (uint64_t i = 0; i < leaves; i++) {
+		if (page_batch_full(batch)) {
+			if (snap_writer_pages(w, batch, &why))
+				DIE("leaves: %s", why.what);
+			page_batch_begin(batch, 0);
+		}
+		memset(page_batch_slot(batch), 1 + (int)(i % 250), 4096);
+		page_batch_add_slot(batch, (i + 2) * 512 + i % 512);
+	}
+	if (snap_writer_pages(w, batch, &why) || snap_writer_state(w, tree, len, &why) ||
+	    snap_writer_end(w, &written, &why))
+		DIE("leaves: %s", why.what);
+	snap_writer_close(w);
+	lseek(fd, 0, SEEK_SET);
+	flen = (size_t)lseek(fd, 0, SEEK_END);
+	f    = malloc(flen);
+	if (pread(fd, f, flen, 0) != (ssize_t)flen)
+		DIE("leaves: read");
+	close(fd);
+	at = guest_find(f, CHUNK_DIGESTS);
+	fd = memfd_of(f, flen);
+	ok(read_all(fd, NULL, &seen, NULL, &why) == 0 &&
+	   memcmp(&seen, &written, sizeof(seen)) == 0 &&
+	   get_le32(f + at + 20) == 32 + 2720 * 24 &&
+	   get_le32(f + guest_next(f, at) + 20) == 32 + 3 * 24,
+	   "2723 leaves of one region are two chunks of digests");
+	close(fd);
+	guest_insert(&f, &flen, guest_next(f, at), &pad, "");
+	fd = memfd_of(f, flen);
+	ok(read_all(fd, NULL, NULL, NULL, &why) == -1 && why.at == guest_next(f, at) &&
+	   strstr(why.what, "unexpected"), "between them nothing may come");
+	close(fd);
+	free(f);
+	free(tree);
+	free(m);
+}
+
+/* The writer ends the last round by itself. */
+static void test_round_ends(void)
+{
+	struct snap_header  h = guest_header();
+	struct snap_digests digests;
+	struct snap_writer *w;
+	struct snap_stream *s;
+	struct chunk        c;
+	const uint8_t      *payload;
+	struct fail         why;
+	uint64_t            at;
+	unsigned            ends = 0;
+	bool                right = true;
+	int                 fd = temp_file(), rc;
+
+	if (snap_writer_open(&w, fd, &h, 0, "rounds", &why) ||
+	    snap_writer_config(w, config, config_len, &why) ||
+	    snap_writer_round_end(w, &why))
+		DIE("rounds: %s", why.what);
+	for (unsigned r = 0; r < 3; r++) {
+		for (unsigned i = 0; i <= r; i++) {
+			page_batch_begin(batch, 0);
+			page_batch_add_zero(batch, 10 * i);
+			memset(page_batch_slot(batch), 7, 4096);
+			page_batch_add_slot(batch, 10 * i + 1);
+			if (snap_writer_pages(w, batch, &why))
+				DIE("rounds: %s", why.what);
+		}
+		if (r < 2 && (snap_writer_round_end(w, &why) || snap_writer_round_end(w, &why)))
+			DIE("rounds: %s", why.what);
+	}
+	if (snap_writer_state(w, state, state_len, &why) || snap_writer_end(w, &digests, &why))
+		DIE("rounds: %s", why.what);
+	snap_writer_close(w);
+	lseek(fd, 0, SEEK_SET);
+	if (snap_stream_open(&s, fd, "rounds", &why))
+		DIE("rounds: %s", why.what);
+	while ((rc = snap_stream_next(s, &c, &payload, &at, &why)) > 0) {
+		right &= (c.type != CHUNK_PAGES && c.type != CHUNK_ROUND_END) || c.round == ends;
+		if (c.type != CHUNK_ROUND_END)
+			continue;
+		right &= get_le64(payload) == 2 * (ends + 1) && get_le64(payload + 8) == ends + 1;
+		ends++;
+	}
+	ok(rc == 0 && right && ends == 3,
+	   "rounds are counted from 0, empty ones left out, the last one is ended by the state");
+	snap_stream_close(s);
+	close(fd);
+}
+
 int main(void)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -269,6 +483,9 @@ int main(void)
 	test_header_flag();
 	test_order();
 	test_disk_full();
+	test_state_pieces();
+	test_many_leaves();
+	test_round_ends();
 	free(batch);
 	return done_testing();
 }
