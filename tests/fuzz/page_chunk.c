@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Any bytes as the payload of a page chunk, the first one its encoding, the next four how much of it
- * is hashed: refused with a reason, or survives a round trip. */
+/* Any bytes as the payload of a page chunk, the first one its encoding, the next four how much of
+ * it is hashed: refused with a reason, or survives a round trip. */
 #include "format/snapshot/snapshot.h"
 #include "libcommon/bytes.h"
 

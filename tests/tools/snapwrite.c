@@ -34,8 +34,8 @@ static void fill(const char *kind)
 static void write_all(int fd, int level, struct page_batch *b)
 {
 	struct machine     *m = calloc(1, sizeof(*m));
-	struct snap_header  h = { .arch = 243, .created_ns = (int64_t)io_realtime_ns(), .name = "bench",
-				  .creator = "snapwrite" };
+	struct snap_header  h = { .arch = 243, .created_ns = (int64_t)io_realtime_ns(),
+				  .name = "bench", .creator = "snapwrite" };
 	struct snap_writer *w;
 	struct snap_digests digests;
 	uint8_t            *tree = aligned_alloc(8, LIMIT_TREE_BYTES);

@@ -238,6 +238,49 @@ static void test_structure(void)
 	free(f);
 }
 
+/* Each at its place, and nowhere else. */
+static void test_places(void)
+{
+	static const uint8_t zeroes[AUTH_BYTES + 8];
+	struct chunk         pad = chunk_of(CHUNK_PAD, 0, 0),
+			     too_long = chunk_of(CHUNK_AUTH, 0, AUTH_BYTES + 8),
+			     too_short = chunk_of(CHUNK_AUTH, 0, AUTH_BYTES - 8), c;
+	struct snap_digests  digests;
+	struct verdict       v;
+	struct fail          why;
+
+	for (unsigned i = 0; i < 7; i++) {
+		static const char *const claims[] = {
+			"a MAC over the configuration behind something else is refused",
+			"a MAC over all before something else than the state is refused",
+			"a second MAC over all is refused",
+			"a MAC over all among the pages is refused",
+			"a longer one is refused", "a shorter one is refused",
+			"a MAC behind the state is refused",
+		};
+		uint8_t *f;
+		size_t   len = make(&f, &plain, &digests), all = auth_at(f, 1);
+		size_t   at  = i == 0 ? auth_at(f, 0) : i == 1 ? guest_next(f, all)
+			     : i == 6 ? guest_next(f, guest_find(f, CHUNK_STATE))
+			     : i == 3 ? guest_find(f, CHUNK_PAGES) : all;
+		uint8_t  payload[AUTH_BYTES];
+
+		memcpy(payload, f + all + CHUNK_HEADER_BYTES, AUTH_BYTES);
+		if (chunk_header_get(&c, f + all, 0, &why))
+			DIE("%s", why.what);
+		guest_insert(&f, &len, at, i < 2 ? &pad : i == 4 ? &too_long
+					   : i == 5 ? &too_short : &c,
+			     i == 4 || i == 5 ? zeroes : payload);
+		v = judge(f, len, &key_a);
+		ok(v.rc < 0 && v.why.kind == FAIL_CORRUPT &&
+			   strstr(v.why.what, i == 0 ? "not directly" : i == 4 || i == 5 ?
+				  "length" : "unexpected"),
+		   claims[i]);
+		printf("#   %s\n", v.rc ? v.why.what : "accepted");
+		free(f);
+	}
+}
+
 /* Another disk path: one character of it. */
 static void change(uint8_t *to, const uint8_t *from)
 {
@@ -262,6 +305,7 @@ int main(void)
 	test_forged();
 	test_stripped();
 	test_structure();
+	test_places();
 	free(batch);
 	return done_testing();
 }

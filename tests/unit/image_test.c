@@ -101,8 +101,8 @@ static void test_damage(int level, const char *claim)
 	struct fail why;
 	uint8_t    *f;
 	size_t      len = guest_small(&f, level, 0), missed = 0, same = 0;
-	/* The first round's pages are superseded, and nobody looks there; nor at what has no part in
-	 * finding a page: the ends of rounds, digests. */
+	/* The first round's pages are superseded, and nobody looks there; nor at what has no part
+	 * in finding a page: the ends of rounds, digests. */
 	size_t      pages = guest_find(f, CHUNK_PAGES), skip = guest_next(f, guest_next(f, pages)),
 		    next = guest_next(f, skip), last = guest_next(f, next),
 		    digests = guest_find(f, CHUNK_DIGESTS), index = guest_find(f, CHUNK_INDEX);

@@ -59,8 +59,8 @@ static int file_all(const uint8_t *f, size_t len, struct fail *why)
 	return rc;
 }
 
-/* In compressed data, which no hash covers but those of the pages: what another frame holds the same
- * pages is as good (zstd's header has a bit without a meaning, and matches can say the same). */
+/* In compressed data, which no hash covers but those of the pages: another frame that holds the
+ * same pages is as good (zstd's header has a bit of no meaning, and matches can say the same). */
 static bool in_frame(const uint8_t *f, size_t byte)
 {
 	size_t at = SNAP_HEADER_BYTES;
@@ -178,7 +178,8 @@ static const struct refusal chunk_cases[] = {
 	{ "an unknown flag is refused", CHUNK_STATE, 6, 2, 3, "flags 0x3", BUILT },
 	{ "an unknown encoding is refused", CHUNK_PAGES, 8, 2, 2, "encoding", BUILT },
 	{ "a cipher is refused in a chunk", CHUNK_PAGES, 10, 2, 1, "cipher", BUILT },
-	{ "reserved bytes 14 of a chunk must be zero", CHUNK_PAGES, 14, 2, 256, "reserved", BUILT },
+	{ "reserved bytes 14 of a chunk must be zero", CHUNK_PAGES, 14, 2, 256, "reserved",
+	  BUILT },
 	{ "reserved bytes 36 of a chunk must be zero", CHUNK_PAGES, 36, 4, 1, "reserved", BUILT },
 	{ "reserved bytes 48 of a chunk must be zero", CHUNK_PAGES, 55, 1, 1, "reserved", BUILT },
 	{ "a chunk longer than the limit is refused", CHUNK_PAGES, 20, 4, LIMIT_CHUNK_BYTES + 1,
@@ -220,7 +221,7 @@ static const struct refusal chunk_cases[] = {
 	{ "PAD with a hash is refused", CHUNK_DIGESTS, 4, 4, CHUNK_PAD, "covers", BUILT },
 };
 
-/* docs/format.md 4: the first run begins at byte 16, its count at 24, its kind at 28; there are 3 */
+/* docs/format.md 4: three runs, the first at byte 16, its count at 24, its kind at 28 */
 static const struct refusal page_cases[] = {
 	{ "a page chunk without runs is refused", CHUNK_PAGES, IN(0), 4, 0, "number of runs",
 	  BUILT },

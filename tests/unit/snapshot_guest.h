@@ -54,8 +54,8 @@ size_t guest_next(const uint8_t *f, size_t at);
 /* Makes the hashes of a chunk right again, and those of a whole snapshot with its file digest. */
 void guest_hash(uint8_t *f, size_t len, size_t at);
 void guest_rehash(uint8_t *f, size_t len);
-/* Makes all right that follows from the chunks before the directory of a malloc'd snapshot: numbers,
- * directory, counts and lengths in END, hashes. */
+/* Makes all right that follows from the chunks before the directory of a malloc'd snapshot:
+ * numbers, directory, counts and lengths in END, hashes. */
 void guest_rebuild(uint8_t **f, size_t *len);
 /* The same after a change: another type, one chunk more, one less. */
 void guest_type(uint8_t **f, size_t *len, size_t at, uint16_t type, uint16_t flags);
