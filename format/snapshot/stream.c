@@ -42,7 +42,8 @@ static int stream_open(struct snap_stream **out, int fd, const uint8_t *have, co
 
 	if (!s)
 		return fail_sys(why, "%s: reader", what);
-	memset(s, 0, offsetof(struct snap_stream, batch));
+	memset(s, 0, offsetof(struct snap_stream, table));
+	s->nslots = 1;
 	s->fd     = fd;
 	s->cancel = -1;
 	s->phase  = AFTER_HEADER;
@@ -97,6 +98,10 @@ void snap_stream_close(struct snap_stream *s)
 	directory_free(&s->directory);
 	page_codec_close(s->codec);
 	XXH3_freeState(s->digest);
+	for (unsigned i = 0; i < SNAP_STREAM_BATCHES; i++) {
+		free(s->slots[i].batch);
+		free(s->slots[i].payload);
+	}
 	free(s->payload);
 	free(s->trees[0]);
 	free(s->trees[1]);
@@ -104,6 +109,12 @@ void snap_stream_close(struct snap_stream *s)
 	free(s->machine);
 	hostkey_clear(&s->key);
 	free(s);
+}
+
+void snap_stream_batches(struct snap_stream *s, unsigned n)
+{
+	assert(n >= 1 && n <= SNAP_STREAM_BATCHES);
+	s->nslots = n;
 }
 
 void snap_stream_cancel(struct snap_stream *s, int fd)
@@ -142,14 +153,14 @@ static int stream_chunk(struct snap_stream *s, struct chunk *c, uint64_t *at, st
 	return 0;
 }
 
-/* As many bytes as the payload and its padding have; a chunk of pages reads its data by itself, piece
- * by piece. */
+/* The payload and its padding; a chunk of pages reads its own. */
 static int stream_payload(struct snap_stream *s, const struct chunk *c, uint64_t at,
 			  struct fail *why)
 {
-	size_t   len  = c->len + chunk_padding(c->len);
-	uint32_t have = c->type == CHUNK_PAGES ? c->hashed : (uint32_t)len;
+	size_t len = c->len + chunk_padding(c->len);
 
+	if (c->type == CHUNK_PAGES)
+		return 0;
 	if (len > s->capacity) {
 		uint8_t *more = realloc(s->payload, len);
 
@@ -158,9 +169,9 @@ static int stream_payload(struct snap_stream *s, const struct chunk *c, uint64_t
 		s->payload  = more;
 		s->capacity = len;
 	}
-	if (stream_read(s, s->payload, have, why) || chunk_payload_check(c, s->payload, at, why))
+	if (stream_read(s, s->payload, len, why) || chunk_payload_check(c, s->payload, at, why))
 		return -1;
-	return have == len ? chunk_padding_check(c, s->payload + c->len, at, why) : 0;
+	return chunk_padding_check(c, s->payload + c->len, at, why);
 }
 
 /* Its order and its header. */
@@ -206,7 +217,7 @@ int snap_stream_next(struct snap_stream *s, struct chunk *c, const uint8_t **pay
 	if (stream_chunk(s, c, at, why) || stream_check(s, c, *at, why) ||
 	    stream_payload(s, c, *at, why) || stream_take(s, c, *at, why))
 		return stream_broken(s, why);
-	*payload = s->payload;
+	*payload = c->type == CHUNK_PAGES ? s->slots[s->slot].payload : s->payload;
 	if (c->type == CHUNK_END)
 		return 0;
 	s->seen.chunks++;
@@ -220,7 +231,7 @@ const struct snap_header *snap_stream_header(const struct snap_stream *s)
 
 const struct page_batch *snap_stream_batch(const struct snap_stream *s)
 {
-	return s->have_batch ? &s->batch : NULL;
+	return s->have_batch ? s->slots[s->slot].batch : NULL;
 }
 
 const struct image_piece *snap_stream_piece(const struct snap_stream *s)

@@ -13,6 +13,12 @@
 static_assert(INDEX_LEVEL_KEYS * INDEX_KEY_BYTES <= STREAM_TABLE && DIGESTS_MAX <= STREAM_TABLE,
 	      "a table does not fit");
 
+/* Where a page chunk is read to: batch->pages may point into the payload. */
+struct stream_slot {
+	struct page_batch *batch;
+	uint8_t           *payload;
+};
+
 struct snap_stream {
 	int                   fd, cancel;        /* cancel: -1 for none */
 	char                  what[256];
@@ -53,8 +59,9 @@ struct snap_stream {
 	struct images_reader *images;            /* once the configuration has come */
 	bool                  have_piece;
 	struct image_piece    piece;
-	/* From here on not zeroed when opened: 2 MiB that would be touched for nothing. */
-	struct page_batch     batch;
+	unsigned              nslots, slot;      /* of page chunks; the last one that was read */
+	struct stream_slot    slots[SNAP_STREAM_BATCHES];
+	/* From here on not zeroed when opened. */
 	uint8_t               table[STREAM_TABLE];
 };
 

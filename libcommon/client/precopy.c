@@ -60,6 +60,7 @@ struct precopy {
 	uint64_t                   *pending[PRECOPY_REGIONS];
 	uint64_t                   *blocks[PRECOPY_REGIONS];   /* populated.h: pending is empty
 								* in all others */
+	struct page_batch          *own;            /* when the sink has none */
 	struct page_batch          *batch;          /* of rounds, or pause_buffer is full */
 	struct lease_range          plan[PRECOPY_PLAN];
 	struct page_batch          *pause_buffer;   /* mapping of pause_buffer_max batches */
@@ -100,9 +101,11 @@ int precopy_open(struct precopy **out, struct lease *l, const struct precopy_opt
 		if (!p->pending[i] || !p->blocks[i])
 			goto memory;
 	}
-	p->batch = aligned_alloc(4096, sizeof(*p->batch));
-	if (!p->batch)
-		goto memory;
+	if (!sink->batch) {
+		p->own = aligned_alloc(4096, sizeof(*p->own));
+		if (!p->own)
+			goto memory;
+	}
 	if (!p->by_sink && l->nrams) {
 		p->pause_buffer_max = (size_t)(o->pause_buffer / sizeof(*p->pause_buffer));
 		if (p->pause_buffer_max < l->nrams)        /* a batch is of one region */
@@ -134,7 +137,7 @@ void precopy_close(struct precopy *p)
 	}
 	if (p->pause_buffer)
 		munmap(p->pause_buffer, p->pause_buffer_max * sizeof(*p->pause_buffer));
-	free(p->batch);
+	free(p->own);
 	free(p);
 }
 
@@ -206,10 +209,11 @@ static int precopy_sink_pages(struct precopy *p, struct page_batch *b, struct fa
 }
 
 /* The batch to be filled next: of the pause buffer while there is one. */
-static struct page_batch *precopy_batch(struct precopy *p)
+static struct page_batch *precopy_batch(struct precopy *p, struct fail *why)
 {
 	if (p->paused && p->paused_batches < p->pause_buffer_max)
 		return &p->pause_buffer[p->paused_batches];
+	p->batch = p->own ? p->own : p->sink.batch(p->sink.arg, why);
 	return p->batch;
 }
 
@@ -225,7 +229,9 @@ static int precopy_hand_on(struct precopy *p, struct page_batch **b, uint32_t re
 	} else {
 		p->paused_batches++;
 	}
-	*b = precopy_batch(p);
+	*b = precopy_batch(p, why);
+	if (!*b)
+		return -1;
 	page_batch_begin(*b, region);
 	return 0;
 }
@@ -337,8 +343,10 @@ static int precopy_copy_range(struct precopy *p, uint32_t i, struct page_batch *
  * and no clear is needed. */
 static int precopy_copy(struct precopy *p, uint64_t *pages, uint64_t *zeros, struct fail *why)
 {
-	struct page_batch *b = precopy_batch(p);
+	struct page_batch *b = precopy_batch(p, why);
 
+	if (!b)
+		return -1;
 	for (uint32_t i = 0; i < p->l->nrams; i++) {
 		const struct lease_ram *ram = &p->l->rams[i];
 		uint64_t                from = 0, begin = p->round_done;

@@ -24,6 +24,7 @@
 
 /**
  * struct precopy_sink - where pages go; each returns 0, or -1 with *why, which ends the pre-copy
+ * @batch:     the batch to fill next while the guest runs; NULL with *why. NULL: the pre-copy's own
  * @pages:     a batch of one region, at most BATCH_PAGES data pages, all with their hash; valid
  *             during the call
  * @round_end: after the last page of a round; the first is 0. May wait for the other side
@@ -32,6 +33,7 @@
  * @arg:       first argument of each
  */
 struct precopy_sink {
+	struct page_batch *(*batch)(void *arg, struct fail *why);
 	int  (*pages)(void *arg, struct page_batch *b, struct fail *why);
 	int  (*round_end)(void *arg, uint32_t round, struct fail *why);
 	int  (*tick)(void *arg, struct fail *why);

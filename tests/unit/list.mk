@@ -8,8 +8,6 @@ sample_SRCS  := tests/unit/sample.c tests/unit/sample_x86.c
 chardev_SRCS := $(addprefix vmrun/host/,loop.c chardev.c chardev_host.c chardev_spec.c \
 		accept.c)
 core_SRCS    := tests/unit/core_fake.c vmrun/memory.c vmrun/clock.c
-acpi_SRCS    := $(addprefix vmrun/board/,place.c plan.c $(addprefix x86_64/,acpi.c acpi_tables.c \
-		acpi_dsdt.c aml.c x86_64_plan.c)) vmrun/memory.c
 # Devices over a fake accelerator; with the boards of vmrun behind them in board_fake_SRCS.
 device_fake_SRCS := tests/unit/board_fake.c vmrun/memory.c vmrun/clock.c \
 		    $(chardev_SRCS) $(addprefix vmrun/devices/,$(devices_SRCS))
@@ -71,7 +69,7 @@ $(call unit,image_pieces, vmrun/boot/image_pieces.c)
 $(call unit,initrd,       $(addprefix vmrun/boot/,initrd.c initrd_modules.c cpio.c))
 
 # vmrun: boards and devices
-$(call unit,acpi,         $(acpi_SRCS))
+$(call unit,acpi,         $(board_fake_SRCS))
 $(call unit,blk,          $(board_fake_SRCS) vmrun/blk_all.c)
 $(call unit,boot,         $(board_fake_SRCS))
 $(call unit,notifier,     $(board_fake_SRCS))
