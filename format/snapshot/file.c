@@ -75,7 +75,8 @@ static int image_listed(const struct snap_image *s, const struct directory_entry
 		return -1;
 	if (!directory_entry_is(e, &c, e->at))
 		return fail_at(why, FAIL_CORRUPT, e->at,
-			       "%s chunk: differs from its directory entry", chunk_type_name(c.type));
+			       "%s chunk: differs from its directory entry",
+			       chunk_type_name(c.type));
 	return 0;
 }
 

@@ -195,6 +195,7 @@ static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const 
 				 .creator = "mksnap",
 				 .created_ns = (int64_t)o->created_ns,
 				 .required = o->state_only ? SNAP_STATE_ONLY : 0 };
+	const struct snap_writer_options wo = { .level = o->level };
 	struct snap_writer *w = NULL;
 	uint8_t            *tree[2] = { malloc(LIMIT_TREE_BYTES), malloc(LIMIT_TREE_BYTES) };
 	struct snap_digests digests;
@@ -226,7 +227,7 @@ static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const 
 		rc = io_write(fd, tree[which], len[which], what, why);
 		goto out;
 	}
-	if (snap_writer_open(&w, fd, &h, o->level, what, why) ||
+	if (snap_writer_open(&w, fd, &h, &wo, what, why) ||
 	    snap_writer_config(w, tree[0], len[0], why))
 		goto out;
 	if (o->images && mksnap_write_images(w, why))

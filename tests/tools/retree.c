@@ -131,7 +131,7 @@ int main(int argc, char **argv)
 	if (from < 0 || to < 0)
 		err(1, "%s", from < 0 ? argv[1] : argv[2]);
 	if (snap_stream_open(&in, from, argv[1], &why) ||
-	    snap_writer_open(&out, to, snap_stream_header(in), 0, argv[2], &why))
+	    snap_writer_open(&out, to, snap_stream_header(in), NULL, argv[2], &why))
 		return fail_report("retree", &why);
 	if (macs)
 		snap_writer_key(out, &no_key);

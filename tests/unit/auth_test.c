@@ -36,7 +36,7 @@ static size_t make(uint8_t **out, const struct make *m, struct snap_digests *dig
 	int                 fd = temp_file();
 
 	memset(h.snapshot.b, m->snapshot, 16);
-	if (snap_writer_open(&w, fd, &h, 0, "auth", &why))
+	if (snap_writer_open(&w, fd, &h, NULL, "auth", &why))
 		DIE("open: %s", why.what);
 	if (m->key)
 		snap_writer_key(w, m->key);

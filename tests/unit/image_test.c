@@ -252,7 +252,7 @@ static struct snap_writer *writer(int fd, const void *tree, size_t len)
 	struct snap_writer *w;
 	struct fail         why;
 
-	if (snap_writer_open(&w, fd, &h, 0, "test", &why) ||
+	if (snap_writer_open(&w, fd, &h, NULL, "test", &why) ||
 	    snap_writer_config(w, tree, len, &why))
 		DIE("writer: %s", why.what);
 	return w;

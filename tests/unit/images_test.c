@@ -308,7 +308,7 @@ static void test_writer(void)
 	uint64_t            before;
 	int                 fd = temp_file();
 
-	if (snap_writer_open(&w, fd, &h, 0, "writer", &why))
+	if (snap_writer_open(&w, fd, &h, NULL, "writer", &why))
 		DIE("writer: %s", why.what);
 	ok(snap_writer_image(w, "kernel", kernel, KERNEL_BYTES, &why) == -1,
 	   "an image before the configuration is not written");

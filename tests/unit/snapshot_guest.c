@@ -176,11 +176,12 @@ int guest_copy(struct snap_writer *w, const struct page_batch *b, struct fail *w
 
 void guest_write(int fd, int level, int order, struct snap_digests *out)
 {
-	struct snap_header  h = guest_header();
-	struct snap_writer *w;
-	struct fail         why;
+	const struct snap_writer_options o = { .level = level, .threads = 3 };
+	struct snap_header               h = guest_header();
+	struct snap_writer              *w;
+	struct fail                      why;
 
-	if (snap_writer_open(&w, fd, &h, level, "test", &why) ||
+	if (snap_writer_open(&w, fd, &h, &o, "test", &why) ||
 	    snap_writer_config(w, config, config_len, &why))
 		DIE("open: %s", why.what);
 	switch (order) {
@@ -223,6 +224,7 @@ void guest_write(int fd, int level, int order, struct snap_digests *out)
 
 size_t guest_small(uint8_t **out, int level, uint64_t required)
 {
+	const struct snap_writer_options o = { .level = level };
 	struct snap_header  h = guest_header();
 	struct snap_writer *w;
 	struct fail         why;
@@ -230,7 +232,7 @@ size_t guest_small(uint8_t **out, int level, uint64_t required)
 	int                 fd = temp_file();
 
 	h.required = required;
-	if (snap_writer_open(&w, fd, &h, level, "small", &why) ||
+	if (snap_writer_open(&w, fd, &h, &o, "small", &why) ||
 	    snap_writer_config(w, config, config_len, &why))
 		DIE("small: %s", why.what);
 	if (!required) {
@@ -264,7 +266,7 @@ size_t guest_images(uint8_t **out, struct snap_digests *digests)
 	struct snap_digests ignored;
 	int                 fd = temp_file();
 
-	if (snap_writer_open(&w, fd, &h, 0, "images", &why) ||
+	if (snap_writer_open(&w, fd, &h, NULL, "images", &why) ||
 	    snap_writer_config(w, config, config_len, &why) ||
 	    snap_writer_image(w, "kernel", kernel, sizeof(kernel), &why) ||
 	    snap_writer_image(w, "initrd", initrd, sizeof(initrd), &why))

@@ -92,12 +92,13 @@ struct pump { int fd; struct snap_digests digests; };
 
 static void *pump_write(void *arg)
 {
+	const struct snap_writer_options o = { .level = 1 };
 	struct pump        *p = arg;
 	struct snap_header  h = guest_header();
 	struct snap_writer *w;
 	struct fail         why;
 
-	if (snap_writer_open(&w, p->fd, &h, 1, "pipe", &why) ||
+	if (snap_writer_open(&w, p->fd, &h, &o, "pipe", &why) ||
 	    snap_writer_config(w, config, config_len, &why))
 		DIE("pipe: %s", why.what);
 	guest_send(w, 0, 0, RAM_PAGES, false);
@@ -210,7 +211,7 @@ static void test_header_flag(void)
 	lseek(fd, 0, SEEK_SET);
 	struct snap_writer *w;
 	h = guest_header();
-	rc = snap_writer_open(&w, fd, &h, 0, "full.vms", &why);
+	rc = snap_writer_open(&w, fd, &h, NULL, "full.vms", &why);
 	ok(rc && why.kind == FAIL_USAGE, "a file that is not empty is not written over");
 	close(fd);
 }
@@ -223,7 +224,7 @@ static void test_order(void)
 	struct snap_digests digests;
 	int                 fd = temp_file();
 
-	if (snap_writer_open(&w, fd, &h, 0, "order", &why))
+	if (snap_writer_open(&w, fd, &h, NULL, "order", &why))
 		DIE("order: %s", why.what);
 	page_batch_begin(batch, 0);
 	page_batch_add_zero(batch, 1);
@@ -248,7 +249,7 @@ static void test_disk_full(void)
 	struct snap_digests digests;
 	int                 fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
 
-	int rc = snap_writer_open(&w, fd, &h, 0, "full.vms", &why);
+	int rc = snap_writer_open(&w, fd, &h, NULL, "full.vms", &why);
 	if (rc == 0) {
 		rc = snap_writer_config(w, config, config_len, &why) ||
 		     snap_writer_state(w, state, state_len, &why) ||
@@ -325,7 +326,7 @@ static void test_state_pieces(void)
 	two_cpus                   = big->sections.cpu_sections;
 	big->sections.cpu_sections = many_cpus;
 	if (machine_write(&big->m, NULL, tree, LIMIT_STATE_BYTES, &clen, &why) ||
-	    snap_writer_open(&w, fd, &h, 0, "pieces", &why))
+	    snap_writer_open(&w, fd, &h, NULL, "pieces", &why))
 		DIE("pieces: %s", why.what);
 	snap_writer_key(w, &key);
 	if (snap_writer_config(w, tree, clen, &why) ||
@@ -366,6 +367,7 @@ static void test_state_pieces(void)
 /* A region with more leaves than one DIGESTS chunk holds: a page in each. */
 static void test_many_leaves(void)
 {
+	const struct snap_writer_options o = { .level = 1, .threads = 2 };
 	struct chunk        pad    = chunk_of(CHUNK_PAD, 0, 0);
 	const uint64_t      leaves = DIGESTS_LEAVES + 3, npages = (leaves + 5) * 512;
 	struct machine     *m      = malloc(sizeof(*m));
@@ -382,7 +384,7 @@ static void test_many_leaves(void)
 	m->nregions        = 1;
 	m->regions[0].size = npages * 4096;
 	if (machine_write(m, NULL, tree, LIMIT_TREE_BYTES, &len, &why) ||
-	    snap_writer_open(&w, fd, &h, 1, "leaves", &why) ||
+	    snap_writer_open(&w, fd, &h, &o, "leaves", &why) ||
 	    snap_writer_config(w, tree, len, &why))
 		DIE("leaves: %s", why.what);
 	page_batch_begin(batch, 0);
@@ -438,7 +440,7 @@ static void test_round_ends(void)
 	bool                right = true;
 	int                 fd = temp_file(), rc;
 
-	if (snap_writer_open(&w, fd, &h, 0, "rounds", &why) ||
+	if (snap_writer_open(&w, fd, &h, NULL, "rounds", &why) ||
 	    snap_writer_config(w, config, config_len, &why) ||
 	    snap_writer_round_end(w, &why))
 		DIE("rounds: %s", why.what);

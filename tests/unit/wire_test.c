@@ -511,7 +511,7 @@ static void test_pages(void)
 	page_put(&source, 500, 0);
 	page_put(&target, 1900, 7);      /* never sent: the audit must find it */
 	pair_open();
-	if (receiver_open(&r, &target, &why) || sender_open(&s, left, &source, 1, &why) ||
+	if (receiver_open(&r, &target, &why) || sender_open(&s, left, &source, 1, 2, &why) ||
 	    pthread_create(&thread, NULL, target_thread, r))
 		exit(1);
 	batch_make(0, 400);
