@@ -148,6 +148,15 @@ uint64_t digests_chunks(const struct digests *d)
 	return n;
 }
 
+bool digests_follow(const struct digests *d, uint64_t i)
+{
+	const struct region_digest *r = d->regions;
+
+	for (; r < d->regions + d->nregions && i >= region_chunks(r); r++)
+		i -= region_chunks(r);
+	return r < d->regions + d->nregions && i > 0;
+}
+
 size_t digests_payload(const struct digests *d, uint64_t i, uint8_t out[DIGESTS_MAX])
 {
 	const struct region_digest *r = d->regions;

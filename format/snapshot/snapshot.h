@@ -405,7 +405,7 @@ const struct snap_header *snap_image_header(const struct snap_image *s);
 const uint8_t *snap_image_config(const struct snap_image *s, size_t *len);
 const uint8_t *snap_image_state(const struct snap_image *s, size_t *len);
 uint64_t snap_image_bytes(const struct snap_image *s);
-/* As END says: not compared with the content. */
+/* As END says; only the machine's has been compared. */
 const struct snap_digests *snap_image_digests(const struct snap_image *s);
 
 /**

@@ -197,9 +197,11 @@ static int stream_check(struct snap_stream *s, const struct chunk *c, uint64_t a
 	if (chunk_check(c, s->phase, at, why))
 		return -1;
 	/* The MAC over all must be directly before the state (docs/format.md 9), and the pieces of
-	 * the state behind each other. */
+	 * the state, and the digests of one region, behind each other. */
 	if (c->type != CHUNK_STATE &&
 	    (s->auth_last || (s->trees[1] && s->state_have < s->lens[1])))
+		return chunk_unexpected(c, at, why);
+	if (c->type != CHUNK_DIGESTS && s->digests && digests_follow(s->digests, s->digest_chunks))
 		return chunk_unexpected(c, at, why);
 	s->auth_last = false;
 	if (c->sequence != s->seen.chunks)
