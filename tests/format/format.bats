@@ -104,6 +104,10 @@ teardown() { vm_teardown; }
 	run -3 "$VMSREAD" "$W/b.vms"
 }
 
+@test "format: the examples of docs/format.md have valid hashes and the values that the text gives" {
+	"$TOP/tests/format/examples.py" check
+}
+
 @test "format: each rule has a snapshot that breaks only that, and both readers refuse it" {
 	mkdir "$W/bad"
 	mksnap --pages 16 --level 3 "$W/a.vms"
