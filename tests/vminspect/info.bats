@@ -33,9 +33,9 @@ host        console (serial) stdio
 host        root (disk) /srv/vm/root.img, read-only, 16.0 MiB, \
 modified 2026-11-20T23:59:59.000000000Z
 host        rng (rng) -
-round       0: 17 data pages, 68.5 KiB in 1 chunk
-round       1: 4 data pages, 16.2 KiB in 1 chunk
-round       2: 2 data pages, 8.1 KiB in 1 chunk" ]
+round       0: 17 data pages, 69.4 KiB in 1 chunk
+round       1: 4 data pages, 19.9 KiB in 1 chunk
+round       2: 2 data pages, 11.9 KiB in 1 chunk" ]
 	vminspect verify --json a.vms | jq -r '"file        \(.file)", "memory      \(.memory)",
 		"machine     \(.machine)"' >digests
 	[ "$(tail -n 3 <<<"$output")" = "$(cat digests)" ]
@@ -134,9 +134,9 @@ payload_of() {
 		[[ "$stderr" == "vminspect: a.vms: $what (at byte "*")" && "$output" != *round* ]]
 	done <<-'END'
 	5 0 round-end chunk: payload checksum mismatch
-	2 0 pages chunk: table and data sizes do not match the payload length
-	2 4 pages chunk: table and data sizes do not match the payload length
-	2 40 pages chunk: table checksum mismatch
+	2 0 pages chunk: payload checksum mismatch
+	2 4 pages chunk: payload checksum mismatch
+	2 40 pages chunk: payload checksum mismatch
 	END
 }
 
