@@ -295,7 +295,7 @@ ACCEPTED = {
     'pad-behind-digests': insert(INDEX, PAD, b'', 0, hashed=0),
     'pad-behind-index': insert(DIRECTORY, PAD, b'', 0, hashed=0),
     'optional-unknown': insert(STATE, 999, b'unknown'),
-    'private': insert(INDEX, 32768, b'private'),
+    'private': insert(INDEX, 32768, b'private', region=9, round=7, encoding=1, hashed=3),
     'auth-of-another-algorithm': insert(STATE, AUTH, AUTH_ANY),
     'gap': lambda s: gap(s, b'\0', 4088),
     'state-in-pieces': lambda s: pieces_of_state(s, 0),

@@ -118,10 +118,10 @@ class Chunk:
         need(cipher == 0, at, 'cipher %d' % cipher)
         need(n <= 8 << 20, at, 'chunk of %d bytes' % n)
         need(self.hashed <= n, at, 'hash of more than the payload')
-        need(self.type in (PAGES, DISK) or (self.region == 0 and self.encoding == 0), at,
-             'region or encoding')
-        need(self.type in (PAGES, DISK, ROUND_END) or self.round == 0, at, 'round')
         if self.type in KNOWN:
+            need(self.type in (PAGES, DISK) or (self.region == 0 and self.encoding == 0), at,
+                 'region or encoding')
+            need(self.type in (PAGES, DISK, ROUND_END) or self.round == 0, at, 'round')
             need(self.flags == (self.type not in OPTIONAL), at, 'required flag')
             need(self.type in (PAGES, DISK) or self.hashed == (0 if self.type == PAD else n), at,
                  'hashed bytes')
