@@ -4,7 +4,7 @@
 
 examples.py check        decodes the text's bytes with vmsread.py and compares what the text says of
                          them; exit 1 and a line for each difference
-examples.py write FILE   puts the examples of FILE, made by mksnap --pages 4 --level 3, into the text
+examples.py write FILE   puts those of FILE, made by mksnap --pages 4 --level 3, into the text
 """
 import io
 import os
