@@ -49,7 +49,7 @@ teardown() { vm_teardown; }
 	[ "$(stepcheck "$W/c.vms" | grep nonce)" = "$nonce" ]
 }
 
-@test "circle: save, restore, save: paused, the two contents are the same" {
+@test "circle: save, restore, save: paused, memory and state are the same" {
 	start_step a "pages=1024" --cpus 2
 	vmrun ctl a stop
 	vmsnap a "$W/a.vms" 2>/dev/null

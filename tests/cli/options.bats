@@ -247,4 +247,6 @@ completed() {
 		cmp <("$tool" --completion bash) "$to/share/bash-completion/completions/$tool"
 		[ "$(stat -c %a "$to/share/bash-completion/completions/$tool")" = 644 ]
 	done
+	cmp "$TOP/docs/vmferry.magic" "$to/share/misc/vmferry.magic"
+	cmp "$TOP/docs/vmferry.xml" "$to/share/mime/packages/vmferry.xml"
 }

@@ -40,7 +40,7 @@ def same(what, a, b):
 
 
 head = theirs['header']
-for key in ('version', 'incomplete', 'snapshot', 'parent', 'parent_content', 'created_ns',
+for key in ('version', 'incomplete', 'snapshot', 'parent', 'parent_memory', 'created_ns',
             'creator', 'optional'):
     same(key, info[key], head[key])
 same('vm', (info['vm']['name'], info['vm']['uuid']), (head['name'], head['vm']))
@@ -52,7 +52,8 @@ for key in 'bytes', 'chunks':
     same(key, info[key], theirs[key])
 same('rounds', len([r for r in info['rounds'] if r['round'] is not None]), theirs['rounds'])
 same('file digest', info['digests']['file'], theirs['file_digest'])
-same('content digest', info['digests']['content'], theirs['content_digest'])
+for key in 'memory', 'machine':
+    same(key + ' digest', info['digests'][key], theirs[key + '_digest'])
 
 machine = theirs['machine']
 same('type', 'vmferry,' + info['machine']['type'], machine['type'])
