@@ -177,8 +177,9 @@ static int stream_payload(struct snap_stream *s, const struct chunk *c, uint64_t
 
 	if (c->type == CHUNK_PAGES)
 		return 0;
-	if (len > s->capacity) {
-		uint8_t *more = realloc(s->payload, len);
+	/* An empty payload needs a pointer too. */
+	if (!s->payload || len > s->capacity) {
+		uint8_t *more = realloc(s->payload, len ? len : 1);
 
 		if (!more)
 			return fail_sys(why, "%s: chunk buffer", s->what);

@@ -560,6 +560,17 @@ static void test_skipped(void)
 	free(f);
 }
 
+static void test_empty(void)
+{
+	struct chunk c = chunk_of(CHUNK_CONFIG, 0, 0);
+	uint8_t     *f;
+	size_t       len = guest_small(&f, 0, 0);
+
+	guest_remove(&f, &len, SNAP_HEADER_BYTES);
+	guest_insert(&f, &len, SNAP_HEADER_BYTES, &c, "");
+	judge(f, len, "VM tree of 0 bytes", true, "a configuration of no bytes is refused");
+}
+
 /* The first round's copy of a page, which the second one has superseded. */
 static void test_superseded(void)
 {
@@ -639,6 +650,7 @@ int main(void)
 	test_rounds();
 	test_state_pieces();
 	test_skipped();
+	test_empty();
 	test_superseded();
 	test_digests();
 	test_file_digest();
