@@ -14,10 +14,11 @@ setup() {
 	[ "$(ls ./*.vms)" = "$(cut -d ' ' -f 1 digests | sed 's/.*/.\/&.vms/' | sort)" ]
 	[ -s digests ]
 	while read -r name digests; do
-		[ "$(vminspect verify --json "$name.vms" |
-			jq -r '"\(.file) \(.memory) \(.machine)"')" = "$digests" ]
+		[ "$(vminspect verify --json "$name.vms" | jq -j '.file, " ", .memory, " ", .machine')" \
+			= "$digests" ]
 		[ "$("$VMSREAD" "$name.vms" |
-			jq -r '"\(.file_digest) \(.memory_digest) \(.machine_digest)"')" = "$digests" ]
+			jq -j '.file_digest, " ", .memory_digest, " ", .machine_digest')" \
+			= "$digests" ]
 	done <digests
 }
 

@@ -7,8 +7,8 @@ vmsedit.py refused IN FOLDER   a file for each row of REFUSED, and FOLDER/expect
                                words of the message that vminspect has for it. IN: made by
                                mksnap with --level, with a PAGES chunk in each round.
 vmsedit.py accepted IN FOLDER  a file for each row of ACCEPTED: changes that a reader takes
-vmsedit.py tables IN FOLDER    a file for each row of TABLES: what a reader of a file must find in the
-                               tables that it reads. IN: with an index of two chunks at least
+vmsedit.py tables IN FOLDER    a file for each row of TABLES: what a reader of a file must find in
+                               the tables that it reads. IN: with two INDEX chunks or more
 """
 import os
 import struct
