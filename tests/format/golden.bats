@@ -14,8 +14,8 @@ setup() {
 	[ "$(ls ./*.vms)" = "$(cut -d ' ' -f 1 digests | sed 's/.*/.\/&.vms/' | sort)" ]
 	[ -s digests ]
 	while read -r name digests; do
-		[ "$(vminspect verify --json "$name.vms" | jq -j '.file, " ", .memory, " ", .machine')" \
-			= "$digests" ]
+		[ "$(vminspect verify --json "$name.vms" |
+			jq -j '.file, " ", .memory, " ", .machine')" = "$digests" ]
 		[ "$("$VMSREAD" "$name.vms" |
 			jq -j '.file_digest, " ", .memory_digest, " ", .machine_digest')" \
 			= "$digests" ]
