@@ -31,7 +31,7 @@
 LIBS += libcommon
 libcommon_client_SRCS := lease.c lease_move.c lease_kinds.c control.c precopy.c progress.c moves.c \
 			 moves_file.c moves_lock.c
-libcommon_SRCS := fail.c io.c bitmap.c pageset.c populated.c uuid.c paths.c pages.c page_sink.c \
+libcommon_SRCS := fail.c io.c bitmap.c pageset.c populated.c uuid.c paths.c pages.c page_sink.c page_apply.c \
 		  fault.c note.c units.c publish.c samefile.c text.c hostkey.c option.c \
 		  option_check.c option_value.c option_help.c option_bash.c \
 		  $(addprefix client/,$(libcommon_client_SRCS))

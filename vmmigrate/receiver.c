@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 struct receiver_region {
 	const struct lease_ram *ram;
@@ -203,8 +202,7 @@ int receiver_audit(struct receiver *r, const struct message *m, struct fail *why
 		if (receiver_audit_read(r, g, m->first + done, n, why))
 			return -1;
 		for (uint64_t i = 0; i < n; i++)
-			if (XXH3_64bits(r->batch->data + i * PAGE_SIZE_4K, PAGE_SIZE_4K) !=
-			    m->hashes[done + i])
+			if (page_hash(r->batch->data + i * PAGE_SIZE_4K) != m->hashes[done + i])
 				receiver_differs(r, m->region, m->first + done + i);
 		done += n;
 	}

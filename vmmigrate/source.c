@@ -158,16 +158,17 @@ static int source_precopy(struct source *s, struct fail *why)
 		.pause_deadline_ms = (unsigned)(s->o->pause_deadline_ns / 1000000),
 		.progress          = &progress_ops,
 		.progress_arg      = s->progress,
+		.batch_pages       = s->o->level ? BATCH_PAGES : SENDER_BATCH,
 		/* the target takes a source that is silent for WIRE_IDLE_NS for lost */
 		.silence_ns        = WIRE_IDLE_NS / 3,
 	};
 	struct precopy_sink sink;
 
-	if (sender_open(&s->sender, s->wire, s->lease, s->o->level, why))
+	if (sender_open(&s->sender, s->wire, s->lease, s->o->level, s->o->threads, why))
 		return -1;
 	sink = (struct precopy_sink){
-		.pages = sender_pages, .round_end = sender_round_end, .tick = sender_tick,
-		.arg = s->sender,
+		.batch = sender_batch, .pages = sender_pages, .round_end = sender_round_end,
+		.tick = sender_tick, .arg = s->sender,
 	};
 	/* Images come before the first ROUND: docs/protocol.md 5. */
 	if (move_images_send(&s->images, s->wire, sender_tick, s->sender, why) ||

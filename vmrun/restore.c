@@ -3,6 +3,7 @@
 
 #include "format/snapshot/snapshot.h"
 #include "libcommon/io.h"
+#include "libcommon/page_apply.h"
 #include "libcommon/page_sink.h"
 #include "vmrun/boot/image_pieces.h"
 #include "vmrun/boot/boot_images.h"
@@ -22,9 +23,22 @@
 struct restore {
 	struct vm       *vm;
 	struct page_sink sinks[LIMIT_REGIONS];      /* one a region of vm->memory */
+	struct page_apply *apply;                   /* writes to them */
 	/* Kernel and initrd, as far as they were read. */
 	struct image_pieces images;
 };
+
+/* By the thread of r->apply. */
+static int restore_batch(void *arg, const struct page_batch *b, struct fail *why)
+{
+	struct restore *r = arg;
+
+	for (unsigned i = 0; i < r->vm->memory.nregions; i++)
+		if (r->vm->memory.regions[i].cfg.id == b->region)
+			return page_sink_batch(&r->sinks[i], b, why);
+	return fail_set(why, FAIL_CORRUPT, "pages of region %" PRIu32 ", not in the configuration",
+			b->region);
+}
 
 static int restore_open(struct restore *r, struct vm *vm, const struct options *o, struct fail *why)
 {
@@ -37,23 +51,15 @@ static int restore_open(struct restore *r, struct vm *vm, const struct options *
 		if (page_sink_open(&r->sinks[i], g->fd, g->npages, g->cfg.name, why))
 			return -1;
 	}
-	return 0;
+	return page_apply_open(&r->apply, SNAP_STREAM_BATCHES - 1, restore_batch, r, why);
 }
 
 static void restore_close(struct restore *r)
 {
+	page_apply_close(r->apply);      /* before what it writes to */
 	for (unsigned i = 0; i < LIMIT_REGIONS; i++)
 		page_sink_close(&r->sinks[i]);
 	image_pieces_close(&r->images);
-}
-
-static int restore_batch(struct restore *r, const struct page_batch *b, struct fail *why)
-{
-	for (unsigned i = 0; i < r->vm->memory.nregions; i++)
-		if (r->vm->memory.regions[i].cfg.id == b->region)
-			return page_sink_batch(&r->sinks[i], b, why);
-	return fail_set(why, FAIL_CORRUPT, "pages of region %" PRIu32 ", not in the configuration",
-			b->region);
 }
 
 /* Reads and verifies everything up to END, into the memory of a VM that does not run yet. The chunk
@@ -72,7 +78,7 @@ static int restore_pages(struct vm *vm, struct snap_stream *s, const struct opti
 		const struct image_piece *piece = snap_stream_piece(s);
 
 		if (b)
-			rc = restore_batch(&r, b, why);
+			rc = page_apply_submit(r.apply, b, why);
 		if (piece)
 			rc = image_pieces_take(&r.images, piece, why);
 		if (rc == 0)
@@ -80,6 +86,8 @@ static int restore_pages(struct vm *vm, struct snap_stream *s, const struct opti
 		if (more < 0)
 			rc = -1;
 	}
+	if (rc == 0)
+		rc = page_apply_finish(r.apply, why);
 	restore_close(&r);
 	return rc;
 }
@@ -133,6 +141,7 @@ static int restore_config(struct snap_stream *s, const struct options *o, struct
 	int                       more;
 
 	restore_key(s, &no_key);
+	snap_stream_batches(s, SNAP_STREAM_BATCHES);
 	if (h->required & SNAP_STATE_ONLY)
 		return fail_set(why, FAIL_REFUSED,
 				"%s: snapshot without memory (saved with --state-only)", o->source);

@@ -38,6 +38,8 @@
 
 /* A vmrun that quits closes its disks, which may be flushed first. */
 #define SAVE_QUIT_MS 30000u
+/* Pages of a chunk to a pipe: 256 KiB, which the second-level cache holds. */
+#define SAVE_PIPE_PAGES 64u
 
 struct save {
 	const struct options *o;
@@ -83,6 +85,13 @@ static int save_pages(void *arg, struct page_batch *b, struct fail *why)
 	    space_need(&s->space, snap_writer_bytes(s->writer) + sizeof(*b), why))
 		return -1;
 	return snap_writer_pages(s->writer, b, why);
+}
+
+static struct page_batch *save_batch(void *arg, struct fail *why)
+{
+	struct save *s = arg;
+
+	return snap_writer_batch(s->writer, why);
 }
 
 static int save_round_end(void *arg, uint32_t round, struct fail *why)
@@ -181,7 +190,10 @@ static int save_open_writer(struct save *s, struct fail *why)
 	control_close(s->control);
 	s->control = NULL;
 	space_open(&s->space, fd, s->what);
-	if (snap_writer_open(&s->writer, fd, &h, s->o->level, s->what, why))
+	if (snap_writer_open(&s->writer, fd, &h,
+			     &(struct snap_writer_options){ .level = s->o->level,
+							    .threads = s->o->threads },
+			     s->what, why))
 		return -1;
 	save_key(s);
 	return snap_writer_config(s->writer, s->config, s->config_len, why);
@@ -191,11 +203,13 @@ static int save_open_writer(struct save *s, struct fail *why)
 static int save_copy(struct save *s, struct progress *progress, struct fail *why)
 {
 	const struct precopy_sink sink = {
-		.pages = save_pages, .round_end = save_round_end, .arg = s,
+		.batch = save_batch, .pages = save_pages, .round_end = save_round_end, .arg = s,
 	};
 	const struct precopy_options po = {
 		.max_downtime_ns   = s->o->max_downtime_ns,
 		.max_rounds        = s->o->max_rounds,
+		/* To a pipe from the cache; a file and a compressor gain more from long pieces. */
+		.batch_pages       = s->o->file || s->o->level ? BATCH_PAGES : SAVE_PIPE_PAGES,
 		.pause_buffer      = s->o->pause_buffer,
 		.pause_deadline_ms = (unsigned)(s->o->pause_deadline_ns / 1000000),
 		.pause_renew       = s->o->stop_after,
@@ -256,7 +270,11 @@ static int save_complete(struct save *s, struct fail *why)
 		return -1;
 	if (snap_writer_end(s->writer, &s->r->digests, why))
 		return -1;
-	s->r->bytes = snap_writer_bytes(s->writer);
+	s->r->bytes     = snap_writer_bytes(s->writer);
+	s->r->encode_ns = snap_writer_encode_ns(s->writer);
+	s->r->wait_ns   = snap_writer_wait_ns(s->writer);
+	if (s->precopy)
+		s->r->copy = *precopy_report(s->precopy);      /* with what the drain took */
 	space_trim(&s->space, s->r->bytes);
 	return 0;
 }

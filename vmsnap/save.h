@@ -12,6 +12,7 @@ struct save_report {
 	char                  vm[72];
 	struct uuid           snapshot;
 	struct snap_digests   digests;
+	uint64_t              encode_ns, wait_ns;      /* snap_writer_encode_ns, _wait_ns */
 	uint64_t              bytes;            /* written */
 	unsigned              images;           /* included by --with-images */
 	uint64_t              image_bytes;      /* their own, without chunk headers */

@@ -91,7 +91,7 @@ int digests_open(struct digests **out, const struct content *c, struct fail *why
 
 	if (!x || !d)
 		goto memory;
-	d->zero_hash = XXH3_64bits(zero, sizeof(zero));
+	d->zero_hash = page_hash(zero);
 	for (uint32_t id = 0; id < LIMIT_REGIONS; id++)
 		if (content_has(c, id))
 			region_note(d, x, id, content_map(c, id));
@@ -146,6 +146,15 @@ uint64_t digests_chunks(const struct digests *d)
 	for (uint32_t i = 0; i < d->nregions; i++)
 		n += region_chunks(&d->regions[i]);
 	return n;
+}
+
+bool digests_follow(const struct digests *d, uint64_t i)
+{
+	const struct region_digest *r = d->regions;
+
+	for (; r < d->regions + d->nregions && i >= region_chunks(r); r++)
+		i -= region_chunks(r);
+	return r < d->regions + d->nregions && i > 0;
 }
 
 size_t digests_payload(const struct digests *d, uint64_t i, uint8_t out[DIGESTS_MAX])

@@ -21,7 +21,7 @@ int image_header(const struct snap_image *s, uint8_t header[CHUNK_HEADER_BYTES],
 	if (io_pread(s->fd, header, CHUNK_HEADER_BYTES, at, s->what, why) ||
 	    chunk_header_get(c, header, at, why))
 		return -1;
-	if (c->len > limit - at - CHUNK_HEADER_BYTES)
+	if (chunk_bytes(c) > limit - at)
 		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: extends past the end of the file",
 			       chunk_type_name(c->type));
 	return 0;
@@ -30,34 +30,65 @@ int image_header(const struct snap_image *s, uint8_t header[CHUNK_HEADER_BYTES],
 int image_payload(const struct snap_image *s, const struct chunk *c, uint64_t at, uint8_t *buf,
 		  struct fail *why)
 {
-	if (io_pread(s->fd, buf, c->len, at + CHUNK_HEADER_BYTES, s->what, why))
+	uint8_t  padding[8];
+	uint64_t end = at + CHUNK_HEADER_BYTES + c->len;
+
+	if (io_pread(s->fd, buf, c->len, at + CHUNK_HEADER_BYTES, s->what, why) ||
+	    chunk_payload_check(c, buf, at, why))
 		return -1;
-	return chunk_payload_check(c, buf, at, why);
+	if (chunk_padding(c->len) == 0)
+		return 0;
+	if (io_pread(s->fd, padding, chunk_padding(c->len), end, s->what, why))
+		return -1;
+	return chunk_padding_check(c, padding, at, why);
+}
+
+static int image_chunk_as(const struct snap_image *s, struct chunk *c, uint16_t type, uint64_t at,
+			  uint64_t len, uint8_t *buf, struct fail *why)
+{
+	uint8_t header[CHUNK_HEADER_BYTES];
+
+	if (image_header(s, header, c, at, s->bytes, why))
+		return -1;
+	if (c->type != type || c->len != len || chunk_fields_check(c, at, why))
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "expected %s chunk of %" PRIu64 " bytes, got %s of %" PRIu32,
+			       chunk_type_name(type), len, chunk_type_name(c->type), c->len);
+	return image_payload(s, c, at, buf, why);
 }
 
 int image_chunk(const struct snap_image *s, uint16_t type, uint64_t at, uint64_t len, uint8_t *buf,
 		struct fail *why)
 {
-	uint8_t      header[CHUNK_HEADER_BYTES];
 	struct chunk c;
 
-	if (image_header(s, header, &c, at, s->bytes, why))
+	return image_chunk_as(s, &c, type, at, len, buf, why);
+}
+
+/* The chunk that an entry of the directory describes. */
+static int image_listed(const struct snap_image *s, const struct directory_entry *e, uint8_t *buf,
+			struct fail *why)
+{
+	struct chunk c;
+
+	if (image_chunk_as(s, &c, e->type, e->at, e->len, buf, why))
 		return -1;
-	if (c.type != type || c.len != len || chunk_fields_check(&c, at, why))
-		return fail_at(why, FAIL_CORRUPT, at,
-			       "expected %s chunk of %" PRIu64 " bytes, got %s of %" PRIu32,
-			       chunk_type_name(type), len, chunk_type_name(c.type), c.len);
-	return image_payload(s, &c, at, buf, why);
+	if (!directory_entry_is(e, &c, e->at))
+		return fail_at(why, FAIL_CORRUPT, e->at,
+			       "%s chunk: differs from its directory entry",
+			       chunk_type_name(c.type));
+	return 0;
 }
 
 static int image_end(struct snap_image *s, struct fail *why)
 {
-	uint8_t  payload[SNAP_END_PAYLOAD];
-	uint64_t at = s->bytes - SNAP_END_BYTES;
+	uint8_t      payload[SNAP_END_PAYLOAD];
+	uint64_t     at = s->bytes - SNAP_END_BYTES;
+	struct chunk c;
 
 	if (s->bytes < SNAP_HEADER_BYTES + SNAP_END_BYTES)
 		return fail_at(why, FAIL_CORRUPT, s->bytes, "unexpected end of snapshot");
-	if (image_chunk(s, CHUNK_END, at, sizeof(payload), payload, why)) {
+	if (image_chunk_as(s, &c, CHUNK_END, at, sizeof(payload), payload, why)) {
 		if (why->kind == FAIL_SYSTEM)
 			return -1;
 		/* What is said of the bytes there helps nobody. */
@@ -69,6 +100,10 @@ static int image_end(struct snap_image *s, struct fail *why)
 	if (!uuid_equal(&s->end.snapshot, &s->header.snapshot))
 		return fail_at(why, FAIL_CORRUPT, at,
 			       "end chunk: snapshot UUID differs from the header");
+	if (s->end.chunks != c.sequence)
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "end chunk: sequence number %" PRIu64 ", expected %" PRIu64,
+			       c.sequence, s->end.chunks);
 	if (s->end.total != s->bytes)
 		return fail_at(why, FAIL_CORRUPT, at,
 			       "end chunk: file size mismatch: recorded %" PRIu64
@@ -141,7 +176,7 @@ static int image_config(struct snap_image *s, struct fail *why)
 	if (!s->trees[0])
 		return fail_sys(why, "VM tree");
 	s->lens[0] = e->len;
-	if (image_chunk(s, CHUNK_CONFIG, e->at, e->len, s->trees[0], why))
+	if (image_listed(s, e, s->trees[0], why))
 		return -1;
 	return agree_config(&s->header, s->trees[0], s->lens[0], e->at, &s->machine, s->npages,
 			    why);
@@ -151,18 +186,17 @@ static int image_config(struct snap_image *s, struct fail *why)
 static int image_state_piece(struct snap_image *s, const struct directory_entry *e, size_t have,
 			     struct fail *why)
 {
-	uint8_t *piece = malloc(e->len);
-	int      rc    = -1;
+	uint8_t *piece;
+	int      rc = -1;
 	size_t   n;
 
+	if (e->len <= STATE_PIECE_HEAD || e->len > LIMIT_CHUNK_BYTES)
+		return fail_at(why, FAIL_CORRUPT, e->at,
+			       "state chunk: invalid length: %" PRIu32 " bytes", e->len);
+	piece = malloc(e->len);
 	if (!piece)
 		return fail_sys(why, "VM tree");
-	if (e->len <= STATE_PIECE_HEAD) {
-		fail_at(why, FAIL_CORRUPT, e->at, "state chunk: invalid length: %" PRIu32 " bytes",
-			e->len);
-		goto out;
-	}
-	if (image_chunk(s, CHUNK_STATE, e->at, e->len, piece, why))
+	if (image_listed(s, e, piece, why))
 		goto out;
 	n = e->len - STATE_PIECE_HEAD;
 	if (!s->trees[1]) {
@@ -193,17 +227,22 @@ out:
 
 static int image_state(struct snap_image *s, struct fail *why)
 {
-	size_t   have = 0;
-	uint64_t at   = s->end.directory_at;
+	const struct directory_entry *last = NULL;
+	size_t                        have = 0;
+	uint64_t                      at   = s->end.directory_at;
 
 	for (size_t i = 0; i < s->directory.n; i++) {
 		const struct directory_entry *e = &s->directory.v[i];
 
 		if (e->type != CHUNK_STATE)
 			continue;
-		if (e->len > LIMIT_CHUNK_BYTES || image_state_piece(s, e, have, why))
+		if (last && e->sequence != last->sequence + 1)
+			return fail_at(why, FAIL_CORRUPT, e->at,
+				       "state chunk: not directly behind the piece before it");
+		if (image_state_piece(s, e, have, why))
 			return -1;
-		at = have ? at : e->at;
+		last = e;
+		at   = have ? at : e->at;
 		have += e->len - STATE_PIECE_HEAD;
 	}
 	if (!s->trees[1] || have != s->lens[1])
@@ -228,6 +267,18 @@ static int image_shape(struct snap_image *s, struct fail *why)
 	return fail_at(why, FAIL_CORRUPT, end, "end chunk: invalid index offset");
 }
 
+/* Both trees are there, so it costs nothing; the digest of memory would cost all of memory. */
+static int image_machine(const struct snap_image *s, struct fail *why)
+{
+	uint8_t machine[16];
+
+	digests_machine(machine, s->trees[0], s->lens[0], s->trees[1], s->lens[1]);
+	if (digest_same(s->end.digests.machine, machine))
+		return 0;
+	return fail_at(why, FAIL_CORRUPT, s->bytes - SNAP_END_BYTES,
+		       "end chunk: machine digest mismatch");
+}
+
 static int image_read(struct snap_image *s, struct fail *why)
 {
 	uint8_t header[SNAP_HEADER_BYTES];
@@ -238,7 +289,7 @@ static int image_read(struct snap_image *s, struct fail *why)
 	    snap_header_get(&s->header, header, why))
 		return -1;
 	return image_end(s, why) || image_directory(s, why) || image_config(s, why) ||
-	       image_state(s, why) || image_shape(s, why) ? -1 : 0;
+	       image_state(s, why) || image_machine(s, why) || image_shape(s, why) ? -1 : 0;
 }
 
 int snap_image_open(struct snap_image **out, int fd, const char *what, struct fail *why)

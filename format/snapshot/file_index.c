@@ -6,23 +6,6 @@
 /* The index of a file, which stays in the file: a page costs one chunk a level, and the last one of
  * each level is kept. */
 
-/* Reads chunk i of a level, checked by its hash each time: the file may have changed since. */
-static int level_load(struct snap_image *s, unsigned level, uint64_t i, struct fail *why)
-{
-	uint32_t n = index_shape_entries(&s->shape, level, i);
-
-	if (s->have[level] == i)
-		return 0;
-	s->have[level] = UINT64_MAX;
-	if (image_chunk(s, level ? CHUNK_INDEX_LEVEL : CHUNK_INDEX,
-			index_shape_at(&s->shape, level, i),
-			(uint64_t)n * (level ? INDEX_KEY_BYTES : INDEX_RUN_BYTES), s->tables[level],
-			why))
-		return -1;
-	s->have[level] = i;
-	return 0;
-}
-
 static int run_at(const struct snap_image *s, uint32_t k, struct index_run *r, struct fail *why)
 {
 	return index_run_get(r, s->tables[0] + (size_t)k * INDEX_RUN_BYTES,
@@ -47,6 +30,69 @@ static int key_at(const struct snap_image *s, unsigned level, uint32_t k, struct
 static bool key_before(const struct index_key *a, const struct index_key *b)
 {
 	return a->region < b->region || (a->region == b->region && a->first < b->first);
+}
+
+/* Is the run within its region, and behind the last one? */
+static int run_check(const struct snap_image *s, const struct index_run *r,
+		     const struct index_run *last, struct fail *why)
+{
+	uint64_t at = index_shape_at(&s->shape, 0, s->have[0]), npages = s->npages[r->region];
+
+	if (s->header.required & SNAP_STATE_ONLY || r->first > npages ||
+	    r->count > npages - r->first)
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "index: page numbers out of range of region %" PRIu32, r->region);
+	if (r->region < last->region ||
+	    (r->region == last->region && last->count && r->first < last->first + last->count))
+		return fail_at(why, FAIL_CORRUPT, at, "index: runs not in ascending order");
+	if (r->chunk >= s->end.index_at)
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "index: chunk offset past the last pages chunk");
+	return 0;
+}
+
+/* All entries of the loaded chunk: what is out of order would not be found. */
+static int level_check(const struct snap_image *s, unsigned level, uint32_t n, struct fail *why)
+{
+	struct index_run r, last_run = { 0 };
+	struct index_key key, last_key = { 0 };
+
+	for (uint32_t k = 0; k < n && level == 0; k++, last_run = r)
+		if (run_at(s, k, &r, why) || run_check(s, &r, &last_run, why))
+			return -1;
+	for (uint32_t k = 0; k < n && level; k++, last_key = key) {
+		if (key_at(s, level, k, &key, why))
+			return -1;
+		if (key.first >= s->npages[key.region])
+			return fail_at(why, FAIL_CORRUPT,
+				       index_shape_at(&s->shape, level, s->have[level]),
+				       "index: key out of range of region %" PRIu32, key.region);
+		if (k && !key_before(&last_key, &key))
+			return fail_at(why, FAIL_CORRUPT,
+				       index_shape_at(&s->shape, level, s->have[level]),
+				       "index: keys not in ascending order");
+	}
+	return 0;
+}
+
+/* Reads chunk i of a level, checked each time: the file may have changed since. */
+static int level_load(struct snap_image *s, unsigned level, uint64_t i, struct fail *why)
+{
+	uint32_t n = index_shape_entries(&s->shape, level, i);
+
+	if (s->have[level] == i)
+		return 0;
+	s->have[level] = UINT64_MAX;
+	if (image_chunk(s, level ? CHUNK_INDEX_LEVEL : CHUNK_INDEX,
+			index_shape_at(&s->shape, level, i),
+			(uint64_t)n * (level ? INDEX_KEY_BYTES : INDEX_RUN_BYTES), s->tables[level],
+			why))
+		return -1;
+	s->have[level] = i;
+	if (level_check(s, level, n, why) == 0)
+		return 0;
+	s->have[level] = UINT64_MAX;
+	return -1;
 }
 
 /* The last entry of the loaded chunk that begins at or before `want`: its number + 1; 0: none does;
@@ -106,25 +152,6 @@ int image_find(struct snap_image *s, uint32_t region, uint64_t page, struct inde
 	}
 }
 
-static int run_check(struct snap_image *s, const struct index_run *r, const struct index_run *last,
-		     struct fail *why)
-{
-	uint64_t at = index_shape_at(&s->shape, 0, s->have[0]), npages = s->npages[r->region];
-
-	if (s->header.required & SNAP_STATE_ONLY || r->first > npages ||
-	    r->count > npages - r->first)
-		return fail_at(why, FAIL_CORRUPT, at,
-			       "index: page numbers out of range of region %" PRIu32, r->region);
-	if (r->region < last->region ||
-	    (r->region == last->region && last->count && r->first < last->first + last->count))
-		return fail_at(why, FAIL_CORRUPT, at, "index: runs not in ascending order");
-	if (r->chunk >= s->end.index_at)
-		return fail_at(why, FAIL_CORRUPT, at,
-			       "index: chunk offset past the last pages chunk");
-	s->kinds[r->region][r->kind] += r->count;
-	return 0;
-}
-
 /* The levels, of which the lowest has to name the first runs of the index, and each the first keys
  * of the one below: found by looking for them. */
 static int levels_check(struct snap_image *s, const struct index_run *first, struct fail *why)
@@ -153,6 +180,7 @@ int snap_image_index(struct snap_image *s, struct fail *why)
 			if (run_at(s, k, &r, why) || run_check(s, &r, &last, why) ||
 			    (k == 0 && levels_check(s, &r, why)))
 				goto failed;
+			s->kinds[r.region][r.kind] += r.count;
 			last = r;
 		}
 	}

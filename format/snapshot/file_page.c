@@ -12,9 +12,10 @@
 static int image_load(struct snap_image *s, uint32_t region, uint64_t at, struct fail *why)
 {
 	uint8_t  header[CHUNK_HEADER_BYTES];
-	uint32_t have;
+	uint32_t have, padding;
 
-	if (s->chunk_at == at)
+	/* A run of another region may name the chunk that is kept: it is refused below. */
+	if (s->chunk_at == at && s->chunk.region == region)
 		return 0;
 	s->chunk_at = 0;
 	if (image_header(s, header, &s->chunk, at, s->end.index_at, why))
@@ -24,9 +25,11 @@ static int image_load(struct snap_image *s, uint32_t region, uint64_t at, struct
 		return fail_at(why, FAIL_CORRUPT, at,
 			       "index: no pages chunk of region %" PRIu32 " at this offset",
 			       region);
-	have = s->chunk.encoding == CHUNK_RAW ? s->chunk.hashed : s->chunk.len;
-	if (io_pread(s->fd, s->payload, have, at + CHUNK_HEADER_BYTES, s->what, why) ||
-	    chunk_payload_check(&s->chunk, s->payload, at, why))
+	have    = s->chunk.encoding == CHUNK_RAW ? s->chunk.hashed : s->chunk.len;
+	padding = s->chunk.encoding == CHUNK_RAW ? 0 : chunk_padding(have);
+	if (io_pread(s->fd, s->payload, have + padding, at + CHUNK_HEADER_BYTES, s->what, why) ||
+	    chunk_payload_check(&s->chunk, s->payload, at, why) ||
+	    (padding && chunk_padding_check(&s->chunk, s->payload + have, at, why)))
 		return -1;
 	if (s->chunk.encoding == CHUNK_RAW
 		    ? page_chunk_tables(&s->chunk, s->payload, have, at, s->npages[region],
@@ -74,7 +77,7 @@ int snap_image_page(struct snap_image *s, uint32_t region, uint64_t page, uint8_
 	else if (io_pread(s->fd, out, PAGE_SIZE_4K, r.chunk + CHUNK_HEADER_BYTES + s->chunk.hashed +
 			  (uint64_t)slot * PAGE_SIZE_4K, s->what, why))
 		goto failed;
-	if (!hash_same(s->batch.hashes[slot], XXH3_64bits(out, PAGE_SIZE_4K))) {
+	if (!hash_same(s->batch.hashes[slot], page_hash(out))) {
 		fail_at(why, FAIL_CORRUPT, r.chunk,
 			"region %" PRIu32 ": page %" PRIu64 ": checksum mismatch", region, page);
 		goto failed;

@@ -326,6 +326,8 @@ int output_finish(struct output *o, const void *head, size_t len, struct fail *w
 {
 	size_t aligned = o->fill / OUTPUT_ALIGN * OUTPUT_ALIGN;
 
+	uint64_t begin = io_now_ns();
+
 	if (o->fresh) {
 		if (output_wait(o, 0, why) || output_put_piece(o, o->filling, 0, aligned, why))
 			return -1;
@@ -335,11 +337,10 @@ int output_finish(struct output *o, const void *head, size_t len, struct fail *w
 	}
 	if (o->regular && fsync(o->fd))
 		return fail_sys(why, "%s: fsync", o->what);
-	if (!o->fresh)
-		return 0;
-	if (io_pwrite(o->fd, head, len, 0, o->what, why))
+	if (o->fresh && io_pwrite(o->fd, head, len, 0, o->what, why))
 		return -1;
-	if (fsync(o->fd))
+	if (o->fresh && fsync(o->fd))
 		return fail_sys(why, "%s: fsync", o->what);
+	o->wait_ns += io_now_ns() - begin;
 	return 0;
 }

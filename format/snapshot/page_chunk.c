@@ -12,6 +12,7 @@ struct page_codec {
 	ZSTD_CCtx *cctx;
 	ZSTD_DCtx *dctx;
 	uint8_t   *packed;      /* what the last batch was compressed to; NULL: never used */
+	size_t     packed_len;  /* 0: raw is no larger */
 };
 
 int page_codec_open(struct page_codec **out, struct fail *why)
@@ -43,8 +44,8 @@ void page_codec_close(struct page_codec *c)
 void page_batch_hash(struct page_batch *b)
 {
 	for (; b->nhashed < b->ndata; b->nhashed++)
-		b->hashes[b->nhashed] = XXH3_64bits(
-			b->pages + (size_t)b->nhashed * PAGE_SIZE_4K, PAGE_SIZE_4K);
+		b->hashes[b->nhashed] = page_hash(
+			b->pages + (size_t)b->nhashed * PAGE_SIZE_4K);
 }
 
 /* A batch comes from our own code, but a wrong one in a file would be found years later. */
@@ -75,9 +76,9 @@ static int batch_check(const struct page_batch *b, struct fail *why)
 	return 0;
 }
 
-/* The data as one zstd frame in c->packed; *got 0 when raw is no larger. */
+/* The data as one zstd frame in c->packed. */
 static int data_compress(struct page_codec *c, int level, const uint8_t *data, size_t len,
-			 size_t *got, struct fail *why)
+			 struct fail *why)
 {
 	size_t n;
 
@@ -92,12 +93,22 @@ static int data_compress(struct page_codec *c, int level, const uint8_t *data, s
 	ZSTD_CCtx_reset(c->cctx, ZSTD_reset_session_only);
 	ZSTD_CCtx_setParameter(c->cctx, ZSTD_c_compressionLevel, level);
 	n = ZSTD_compress2(c->cctx, c->packed, len - 1, data, len);
-	*got = 0;
 	if (!ZSTD_isError(n))
-		*got = n;
+		c->packed_len = n;
 	else if (ZSTD_getErrorCode(n) != ZSTD_error_dstSize_tooSmall)
 		return fail_set(why, FAIL_SYSTEM, "zstd: %s", ZSTD_getErrorName(n));
 	return 0;
+}
+
+int page_chunk_pack(struct page_codec *c, struct page_batch *b, int level, struct fail *why)
+{
+	c->packed_len = 0;
+	if (batch_check(b, why))
+		return -1;
+	page_batch_hash(b);
+	if (level == 0 || b->ndata == 0)
+		return 0;
+	return data_compress(c, level, b->pages, (size_t)b->ndata * PAGE_SIZE_4K, why);
 }
 
 /* Runs and hashes; returns the first byte behind them. */
@@ -113,19 +124,14 @@ static uint8_t *tables_put(uint8_t *p, const struct page_batch *b)
 	return p;
 }
 
-int page_chunk_encode(struct page_codec *c, struct page_batch *b, const struct page_chunk_form *f,
-		      struct page_chunk *out, struct fail *why)
+void page_chunk_build(struct page_codec *c, const struct page_batch *b,
+		      const struct page_chunk_form *f, struct page_chunk *out)
 {
 	uint8_t *payload = out->head + CHUNK_HEADER_BYTES, *p;
-	size_t   raw = (size_t)b->ndata * PAGE_SIZE_4K, packed = 0, tables, fill = 0;
+	size_t   raw = (size_t)b->ndata * PAGE_SIZE_4K, packed = c->packed_len, tables, fill = 0;
 
-	if (batch_check(b, why))
-		return -1;
-	page_batch_hash(b);
 	p      = tables_put(payload + PAGE_CHUNK_HEAD, b);
 	tables = (size_t)(p - payload);
-	if (f->level && raw && data_compress(c, f->level, b->pages, raw, &packed, why))
-		return -1;
 	if (f->align && !packed && raw)
 		fill = (size_t)(-(f->at + CHUNK_HEADER_BYTES + tables) % PAGE_CHUNK_ALIGN);
 	memset(p, 0, fill);
@@ -147,6 +153,14 @@ int page_chunk_encode(struct page_codec *c, struct page_batch *b, const struct p
 	out->head_len = CHUNK_HEADER_BYTES + tables + fill;
 	out->data     = packed ? c->packed : b->pages;
 	out->data_len = packed ? packed + chunk_padding(h.len) : raw;
+}
+
+int page_chunk_encode(struct page_codec *c, struct page_batch *b, const struct page_chunk_form *f,
+		      struct page_chunk *out, struct fail *why)
+{
+	if (page_chunk_pack(c, b, f->level, why))
+		return -1;
+	page_chunk_build(c, b, f, out);
 	return 0;
 }
 
@@ -287,8 +301,7 @@ int page_batch_verify(const struct page_batch *b, uint32_t first, uint32_t count
 		      struct fail *why)
 {
 	for (uint32_t i = first; i < first + count; i++)
-		if (!hash_same(b->hashes[i],
-			       XXH3_64bits(b->pages + (size_t)i * PAGE_SIZE_4K, PAGE_SIZE_4K)))
+		if (!hash_same(b->hashes[i], page_hash(b->pages + (size_t)i * PAGE_SIZE_4K)))
 			return fail_at(why, FAIL_CORRUPT, at,
 				       "region %" PRIu32 ": page %" PRIu64 ": checksum mismatch",
 				       b->region, page_batch_data_page(b, i));

@@ -100,6 +100,9 @@ bool chunk_type_moves(uint16_t type);
 
 /* --- page chunks (docs/format.md 4) --- */
 
+/* The hash of a page, XXH3-64. */
+uint64_t page_hash(const uint8_t page[PAGE_SIZE_4K]);
+
 /* Gives the data pages of a batch that have no hash yet theirs. Cheapest while they are still in the
  * cache. */
 void page_batch_hash(struct page_batch *b);
@@ -145,6 +148,12 @@ struct page_chunk {
 	const uint8_t *data;
 	size_t         data_len;
 };
+
+/* The two halves of page_chunk_encode: what takes time, and what has to know the chunk's place.
+ * page_chunk_pack leaves the compressed data in the codec for page_chunk_build of the same batch. */
+int page_chunk_pack(struct page_codec *c, struct page_batch *b, int level, struct fail *why);
+void page_chunk_build(struct page_codec *c, const struct page_batch *b,
+		      const struct page_chunk_form *f, struct page_chunk *out);
 
 /**
  * page_chunk_encode - make one chunk of a batch
@@ -261,20 +270,30 @@ int snap_agree(const struct snap_header *h, const struct machine *config,
 struct snap_writer;
 
 /**
+ * struct snap_writer_options
+ * @level:   of compression: 0 none, 1 to 19 and negative zstd's
+ * @threads: that compress; 0: as many as there are CPUs
+ */
+struct snap_writer_options {
+	int      level;
+	unsigned threads;
+};
+
+/**
  * snap_writer_open - begin a snapshot
  * @out:   out
  * @fd:    pipe, or file at its offset 0; stays open when the writer is closed. O_DIRECT and
  *         buffering are the writer's business
  * @h:     copied; version, layout and incomplete are set by the writer
- * @level: of compression, as page_chunk_encode
+ * @o:     NULL: no compression
  * @what:  name for messages
  * @why:   FAIL_USAGE: a regular file that is not empty
  *
  * The calls below in the order of docs/format.md 1: configuration, images, pages and ends of
  * rounds, state, end. Another order is FAIL_USAGE. After a failure nothing more can be written.
  */
-int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header *h, int level,
-		     const char *what, struct fail *why);
+int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header *h,
+		     const struct snap_writer_options *o, const char *what, struct fail *why);
 /* Before the configuration: the snapshot is to carry MACs under this key, which is copied. */
 void snap_writer_key(struct snap_writer *w, const struct hostkey *k);
 /* fdt: the VM tree without state (machine_write); the regions come from it. */
@@ -283,6 +302,9 @@ int snap_writer_config(struct snap_writer *w, const void *fdt, size_t len, struc
  * whole. FAIL_REFUSED: it is another one, or has been written. */
 int snap_writer_image(struct snap_writer *w, const char *name, const void *data, uint64_t len,
 		      struct fail *why);
+/* A batch to fill and to give to snap_writer_pages, which copies any other if it compresses by
+ * threads; the batch is lost then. NULL with *why: what was given before could not be written. */
+struct page_batch *snap_writer_batch(struct snap_writer *w, struct fail *why);
 /* Later copies of a page supersede earlier ones. */
 int snap_writer_pages(struct snap_writer *w, struct page_batch *b, struct fail *why);
 /* Rounds count from 0; one without pages is left out. */
@@ -294,6 +316,10 @@ int snap_writer_state(struct snap_writer *w, const void *fdt, size_t len, struct
 /* Digests, index, directory and END. In a file also clears INCOMPLETE in the header, and fsyncs. */
 int snap_writer_end(struct snap_writer *w, struct snap_digests *out, struct fail *why);
 uint64_t snap_writer_bytes(const struct snap_writer *w);
+/* After snap_writer_end. Where time went: compressing, of all threads together; waiting for the file
+ * or pipe to take what is there. */
+uint64_t snap_writer_encode_ns(const struct snap_writer *w);
+uint64_t snap_writer_wait_ns(const struct snap_writer *w);
 void snap_writer_close(struct snap_writer *w);
 
 /* --- reading as a stream: restore, verify --- */
@@ -348,8 +374,12 @@ enum snap_auth snap_stream_auth_all(const struct snap_stream *s);
 int snap_stream_next(struct snap_stream *s, struct chunk *c, const uint8_t **payload, uint64_t *at,
 		     struct fail *why);
 
-/* After a CHUNK_PAGES: its decoded, verified batch. */
+/* After a CHUNK_PAGES: its decoded, verified batch; valid until as many further ones have been read
+ * as snap_stream_batches says, 1 without it. */
 const struct page_batch *snap_stream_batch(const struct snap_stream *s);
+/* Before the first chunk. n: 1 to SNAP_STREAM_BATCHES */
+#define SNAP_STREAM_BATCHES 4u
+void snap_stream_batches(struct snap_stream *s, unsigned n);
 /* After a CHUNK_BLOB: its verified piece of an image (format/snapshot/images.h). */
 struct image_piece;
 const struct image_piece *snap_stream_piece(const struct snap_stream *s);
@@ -375,7 +405,7 @@ const struct snap_header *snap_image_header(const struct snap_image *s);
 const uint8_t *snap_image_config(const struct snap_image *s, size_t *len);
 const uint8_t *snap_image_state(const struct snap_image *s, size_t *len);
 uint64_t snap_image_bytes(const struct snap_image *s);
-/* As END says: not compared with the content. */
+/* As END says; only the machine's has been compared. */
 const struct snap_digests *snap_image_digests(const struct snap_image *s);
 
 /**

@@ -155,6 +155,8 @@ void digests_close(struct digests *d);
 const uint8_t *digests_memory(const struct digests *d);
 /* How many DIGESTS chunks there are, and the payload of chunk i: its length. */
 uint64_t digests_chunks(const struct digests *d);
+/* Must chunk i be directly behind the one before it: are they of one region? */
+bool digests_follow(const struct digests *d, uint64_t i);
 size_t digests_payload(const struct digests *d, uint64_t i, uint8_t out[DIGESTS_MAX]);
 
 /* Of configuration and state. */

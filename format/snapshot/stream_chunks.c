@@ -5,6 +5,7 @@
 #include "libcommon/io.h"
 
 #include <inttypes.h>
+#include <stdalign.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -41,21 +42,42 @@ int stream_config(struct snap_stream *s, const struct chunk *c, uint64_t at, str
 	return 0;
 }
 
-/* The data behind the tables, which are in s->payload. What is raw is verified while it is in the
- * cache. */
-static int stream_data(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
+static struct stream_slot *stream_slot(struct snap_stream *s, struct fail *why)
 {
-	struct page_batch *b = &s->batch;
-	uint8_t           *p = s->payload + c->hashed;
+	struct stream_slot *slot = &s->slots[(s->slot + 1) % s->nslots];
 
-	if (page_chunk_tables(c, s->payload, c->hashed, at, s->npages[c->region], b, why))
+	if (!slot->batch)
+		slot->batch = aligned_alloc(alignof(struct page_batch), sizeof(*slot->batch));
+	if (!slot->payload)
+		slot->payload = malloc(PAGE_CHUNK_MAX);
+	if (!slot->batch || !slot->payload) {
+		fail_sys(why, "%s: chunk buffer", s->what);
+		return NULL;
+	}
+	s->slot = (s->slot + 1) % s->nslots;
+	return slot;
+}
+
+/* Tables and data, into the slot. What is raw is verified while it is in the cache. */
+static int stream_data(struct snap_stream *s, const struct stream_slot *slot,
+		       const struct chunk *c, uint64_t at, struct fail *why)
+{
+	struct page_batch *b = slot->batch;
+	uint8_t           *payload = slot->payload, *p = payload + c->hashed;
+
+	if (c->len > PAGE_CHUNK_MAX - CHUNK_HEADER_BYTES)
+		return fail_at(why, FAIL_LIMIT, at,
+			       "pages chunk: payload of %" PRIu32 " bytes exceeds the limit of %u",
+			       c->len, (unsigned)(PAGE_CHUNK_MAX - CHUNK_HEADER_BYTES));
+	if (stream_read(s, payload, c->hashed, why) || chunk_payload_check(c, payload, at, why) ||
+	    page_chunk_tables(c, payload, c->hashed, at, s->npages[c->region], b, why))
 		return -1;
 	if (c->encoding != CHUNK_RAW) {
 		if (stream_read(s, p, c->len - c->hashed + chunk_padding(c->len), why) ||
-		    chunk_padding_check(c, s->payload + c->len, at, why))
+		    chunk_padding_check(c, payload + c->len, at, why))
 			return -1;
-		return page_chunk_decode(s->codec, c, s->payload, at, s->npages[c->region], b,
-					 NULL, why);
+		return page_chunk_decode(s->codec, c, payload, at, s->npages[c->region], b, NULL,
+					 why);
 	}
 	b->pages = p;
 	for (uint32_t first = 0, n; first < b->ndata; first += n) {
@@ -70,6 +92,10 @@ static int stream_data(struct snap_stream *s, const struct chunk *c, uint64_t at
 
 int stream_pages(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
 {
+	struct stream_slot *slot = stream_slot(s, why);
+
+	if (!slot)
+		return -1;
 	if (s->header.required & SNAP_STATE_ONLY)
 		return fail_at(why, FAIL_CORRUPT, at,
 			       "pages chunk: unexpected in a snapshot without memory");
@@ -81,12 +107,12 @@ int stream_pages(struct snap_stream *s, const struct chunk *c, uint64_t at, stru
 		return fail_at(why, FAIL_CORRUPT, at,
 			       "pages chunk: round %" PRIu32 ", expected %" PRIu32, c->round,
 			       s->round);
-	if (stream_data(s, c, at, why))
+	if (stream_data(s, slot, c, at, why))
 		return -1;
-	s->round_pages += page_batch_pages(&s->batch);
-	s->round_data += s->batch.ndata;
+	s->round_pages += page_batch_pages(slot->batch);
+	s->round_data += slot->batch->ndata;
 	s->have_batch = true;
-	return content_pages_at(s->content, &s->batch, at, why);
+	return content_pages_at(s->content, slot->batch, at, why);
 }
 
 static struct auth_text stream_auth_text(const struct snap_stream *s)

@@ -7,14 +7,24 @@
 #include "format/snapshot/images.h"
 #include "format/snapshot/snapshot_internal.h"
 
+#include <sys/types.h>
+
 /* What stream.c, which reads, and stream_chunks.c, which judges what was read, share. */
 
 #define STREAM_TABLE 65536u
 static_assert(INDEX_LEVEL_KEYS * INDEX_KEY_BYTES <= STREAM_TABLE && DIGESTS_MAX <= STREAM_TABLE,
 	      "a table does not fit");
 
+/* Where a page chunk is read to: batch->pages may point into the payload. */
+struct stream_slot {
+	struct page_batch *batch;
+	uint8_t           *payload;
+};
+
 struct snap_stream {
 	int                   fd, cancel;        /* cancel: -1 for none */
+	off_t                 begin;             /* of a regular file: its offset when opened; or -1 */
+	uint64_t              ahead;             /* bytes asked to be read ahead */
 	char                  what[256];
 	struct snap_header    header;
 	uint64_t              pos;               /* bytes read */
@@ -53,8 +63,9 @@ struct snap_stream {
 	struct images_reader *images;            /* once the configuration has come */
 	bool                  have_piece;
 	struct image_piece    piece;
-	/* From here on not zeroed when opened: 2 MiB that would be touched for nothing. */
-	struct page_batch     batch;
+	unsigned              nslots, slot;      /* of page chunks; the last one that was read */
+	struct stream_slot    slots[SNAP_STREAM_BATCHES];
+	/* From here on not zeroed when opened. */
 	uint8_t               table[STREAM_TABLE];
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "format/snapshot/auth.h"
 #include "format/snapshot/chunk_info.h"
+#include "format/snapshot/encoder.h"
 #include "format/snapshot/images.h"
 #include "format/snapshot/snapshot_internal.h"
 #include "format/tree/machine.h"
@@ -20,7 +21,7 @@ static_assert(INDEX_CHUNK_RUNS * INDEX_RUN_BYTES <= WRITER_TABLE &&
 
 struct snap_writer {
 	struct output      *out;
-	struct page_codec  *codec;
+	struct encoder     *encoder;
 	struct content     *content;
 	XXH3_state_t       *digest;
 	struct snap_header  header;
@@ -29,7 +30,6 @@ struct snap_writer {
 	struct index_keys   keys;
 	struct directory    directory;
 	struct digests      *digests;          /* once no page can come any more */
-	int                 level;
 	uint32_t            round;
 	uint64_t            round_pages, round_data;
 	enum chunk_phase    phase;
@@ -46,9 +46,14 @@ struct snap_writer {
 	uint8_t             piece[IMAGE_PIECE_MAX];
 };
 
-int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header *h, int level,
-		     const char *what, struct fail *why)
+static int writer_emit(void *arg, struct page_codec *codec, struct page_batch *b,
+		       struct fail *why);
+
+int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header *h,
+		     const struct snap_writer_options *o, const char *what, struct fail *why)
 {
+	static const struct snap_writer_options plain = { 0 };
+
 	struct snap_writer *w = calloc(1, sizeof(*w));
 	uint8_t             header[SNAP_HEADER_BYTES];
 
@@ -58,7 +63,6 @@ int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header 
 	w->header.version    = SNAP_VERSION;
 	w->header.layout     = SNAP_CHUNKED;
 	w->header.incomplete = true;
-	w->level             = level;
 	w->phase             = AFTER_HEADER;
 	w->end.snapshot      = h->snapshot;
 	w->digest            = XXH3_createState();
@@ -66,7 +70,10 @@ int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header 
 		fail_set(why, FAIL_SYSTEM, "%s: out of memory", what);
 		goto failed;
 	}
-	if (content_open(&w->content, why) || page_codec_open(&w->codec, why) ||
+	if (!o)
+		o = &plain;
+	if (content_open(&w->content, why) ||
+	    encoder_open(&w->encoder, o->level, o->threads, writer_emit, w, why) ||
 	    output_open(&w->out, fd, what, why))
 		goto failed;
 	snap_header_put(header, &w->header);
@@ -85,7 +92,7 @@ void snap_writer_close(struct snap_writer *w)
 	if (!w)
 		return;
 	output_close(w->out);
-	page_codec_close(w->codec);
+	encoder_close(w->encoder);
 	content_close(w->content);
 	digests_close(w->digests);
 	index_keys_free(&w->keys);
@@ -223,6 +230,8 @@ int snap_writer_image(struct snap_writer *w, const char *name, const void *data,
 
 	if (writer_ready(w, CHUNK_BLOB, why))
 		return -1;
+	if (encoder_flush(w->encoder, why))
+		return writer_failed(w);
 	h   = machine_host_find(w->machine, name);
 	bit = h ? (uint64_t)1 << (h - w->machine->hosts) : 0;
 	if (!h || !image_is(h) || !image_same(h, data, len) || w->images & bit)
@@ -240,22 +249,20 @@ int snap_writer_image(struct snap_writer *w, const char *name, const void *data,
 	return 0;
 }
 
-int snap_writer_pages(struct snap_writer *w, struct page_batch *b, struct fail *why)
+/* A batch is packed, and it is its turn. */
+static int writer_emit(void *arg, struct page_codec *codec, struct page_batch *b, struct fail *why)
 {
+	struct snap_writer          *w = arg;
 	const struct page_chunk_form f = {
-		.level = w->level, .round = w->round, .sequence = w->end.chunks,
+		.round = w->round, .sequence = w->end.chunks,
 		.align = output_aligned(w->out), .at = output_bytes(w->out),
 	};
 	struct page_chunk *p = &w->chunk;
 	struct chunk       c = { .type = CHUNK_PAGES };
 
-	if (writer_ready(w, CHUNK_PAGES, why))
+	page_chunk_build(codec, b, &f, p);
+	if (content_pages_at(w->content, b, f.at, why))
 		return -1;
-	if (b->nruns == 0)
-		return 0;
-	if (page_chunk_encode(w->codec, b, &f, p, why) ||
-	    content_pages_at(w->content, b, f.at, why))
-		return writer_failed(w);
 	/* A run of pages adds a run to the index, and splits another. */
 	w->runs_most += 2 * (uint64_t)b->nruns;
 	w->round_pages += page_batch_pages(b);
@@ -264,7 +271,26 @@ int snap_writer_pages(struct snap_writer *w, struct page_batch *b, struct fail *
 	struct iovec v[] = { { p->head, p->head_len },
 			     { (void *)(uintptr_t)p->data, p->data_len } };
 
-	if (writer_put(w, &c, p->head, v, 2, why))
+	return writer_put(w, &c, p->head, v, 2, why);
+}
+
+struct page_batch *snap_writer_batch(struct snap_writer *w, struct fail *why)
+{
+	struct page_batch *b = NULL;
+
+	if (writer_ready(w, CHUNK_PAGES, why))
+		return NULL;
+	b = encoder_batch(w->encoder, why);
+	if (!b)
+		writer_failed(w);
+	return b;
+}
+
+int snap_writer_pages(struct snap_writer *w, struct page_batch *b, struct fail *why)
+{
+	if (writer_ready(w, CHUNK_PAGES, why))
+		return -1;
+	if (b->nruns && encoder_submit(w->encoder, b, why))
 		return writer_failed(w);
 	return 0;
 }
@@ -272,14 +298,17 @@ int snap_writer_pages(struct snap_writer *w, struct page_batch *b, struct fail *
 int snap_writer_round_end(struct snap_writer *w, struct fail *why)
 {
 	uint8_t      payload[ROUND_END_PAYLOAD];
-	struct chunk c = chunk_of(CHUNK_ROUND_END, w->end.chunks, sizeof(payload));
+	struct chunk c;
 
 	if (writer_ready(w, CHUNK_ROUND_END, why))
 		return -1;
+	if (encoder_flush(w->encoder, why))
+		return writer_failed(w);
 	if (w->round_pages == 0)
 		return 0;
 	put_le64(payload, w->round_pages);
 	put_le64(payload + 8, w->round_data);
+	c       = chunk_of(CHUNK_ROUND_END, w->end.chunks, sizeof(payload));
 	c.round = w->round++;
 	w->round_pages = w->round_data = 0;
 	if (writer_chunk_of(w, &c, payload, why))
@@ -436,6 +465,16 @@ int snap_writer_end(struct snap_writer *w, struct snap_digests *out, struct fail
 		return writer_failed(w);
 	*out = w->end.digests;
 	return 0;
+}
+
+uint64_t snap_writer_encode_ns(const struct snap_writer *w)
+{
+	return encoder_ns(w->encoder);
+}
+
+uint64_t snap_writer_wait_ns(const struct snap_writer *w)
+{
+	return output_wait_ns(w->out);
 }
 
 uint64_t snap_writer_bytes(const struct snap_writer *w)

@@ -60,6 +60,7 @@ struct precopy {
 	uint64_t                   *pending[PRECOPY_REGIONS];
 	uint64_t                   *blocks[PRECOPY_REGIONS];   /* populated.h: pending is empty
 								* in all others */
+	struct page_batch          *own;            /* when the sink has none */
 	struct page_batch          *batch;          /* of rounds, or pause_buffer is full */
 	struct lease_range          plan[PRECOPY_PLAN];
 	struct page_batch          *pause_buffer;   /* mapping of pause_buffer_max batches */
@@ -100,9 +101,11 @@ int precopy_open(struct precopy **out, struct lease *l, const struct precopy_opt
 		if (!p->pending[i] || !p->blocks[i])
 			goto memory;
 	}
-	p->batch = aligned_alloc(4096, sizeof(*p->batch));
-	if (!p->batch)
-		goto memory;
+	if (!sink->batch) {
+		p->own = aligned_alloc(4096, sizeof(*p->own));
+		if (!p->own)
+			goto memory;
+	}
 	if (!p->by_sink && l->nrams) {
 		p->pause_buffer_max = (size_t)(o->pause_buffer / sizeof(*p->pause_buffer));
 		if (p->pause_buffer_max < l->nrams)        /* a batch is of one region */
@@ -134,7 +137,7 @@ void precopy_close(struct precopy *p)
 	}
 	if (p->pause_buffer)
 		munmap(p->pause_buffer, p->pause_buffer_max * sizeof(*p->pause_buffer));
-	free(p->batch);
+	free(p->own);
 	free(p);
 }
 
@@ -194,11 +197,20 @@ static int precopy_tick(struct precopy *p, struct fail *why)
 	return p->sink.tick ? p->sink.tick(p->sink.arg, why) : 0;
 }
 
-static int precopy_sink_pages(struct precopy *p, struct page_batch *b, struct fail *why)
+static void precopy_hash(struct precopy *p, struct page_batch *b)
 {
 	uint64_t begin = io_now_ns();
 
-	page_batch_hash(b);      /* those of the pause buffer */
+	page_batch_hash(b);
+	p->report.hash_ns += io_now_ns() - begin;
+}
+
+static int precopy_sink_pages(struct precopy *p, struct page_batch *b, struct fail *why)
+{
+	uint64_t begin;
+
+	precopy_hash(p, b);      /* of a batch of the pause buffer */
+	begin = io_now_ns();
 	if (p->sink.pages(p->sink.arg, b, why))
 		return -1;
 	p->now.sink_ns += io_now_ns() - begin;
@@ -206,10 +218,11 @@ static int precopy_sink_pages(struct precopy *p, struct page_batch *b, struct fa
 }
 
 /* The batch to be filled next: of the pause buffer while there is one. */
-static struct page_batch *precopy_batch(struct precopy *p)
+static struct page_batch *precopy_batch(struct precopy *p, struct fail *why)
 {
 	if (p->paused && p->paused_batches < p->pause_buffer_max)
 		return &p->pause_buffer[p->paused_batches];
+	p->batch = p->own ? p->own : p->sink.batch(p->sink.arg, why);
 	return p->batch;
 }
 
@@ -225,15 +238,17 @@ static int precopy_hand_on(struct precopy *p, struct page_batch **b, uint32_t re
 	} else {
 		p->paused_batches++;
 	}
-	*b = precopy_batch(p);
+	*b = precopy_batch(p, why);
+	if (!*b)
+		return -1;
 	page_batch_begin(*b, region);
 	return 0;
 }
 
 /* Reads `count` pages from `first` into the batch, which has capacity for them as data pages and as
- * runs. They are few enough to be still in the cache when they are tested, moved and hashed. */
+ * runs. They are few enough to be still in the cache when they are tested, moved, and then hashed. */
 static int precopy_read(struct page_batch *b, const struct lease_ram *ram, uint64_t first,
-			uint64_t count, bool hash, uint64_t *zeros, struct fail *why)
+			uint64_t count, uint64_t *zeros, struct fail *why)
 {
 	const uint8_t *from = page_batch_slot(b);
 	uint64_t       at = first * PAGE_SIZE_4K + (ram->r.backing ? ram->r.base : 0);
@@ -251,8 +266,6 @@ static int precopy_read(struct page_batch *b, const struct lease_ram *ram, uint6
 			memcpy(page_batch_slot(b), from, PAGE_SIZE_4K);
 		page_batch_add_data(b, first + i);
 	}
-	if (hash)
-		page_batch_hash(b);
 	return 0;
 }
 
@@ -317,8 +330,12 @@ static int precopy_copy_range(struct precopy *p, uint32_t i, struct page_batch *
 		uint64_t begin = io_now_ns(), n = precopy_free(p, *b);
 
 		n = n < r.count ? n : r.count;
-		if (precopy_read(*b, ram, r.first, n, *b == p->batch, zeros, why))
+		if (precopy_read(*b, ram, r.first, n, zeros, why))
 			return -1;
+		p->report.read_ns += io_now_ns() - begin;
+		/* Those of the pause buffer are hashed after the pause. */
+		if (*b == p->batch)
+			precopy_hash(p, *b);
 		bitmap_clear_range(p->pending[i], r.first, n);
 		r.first += n;
 		r.count -= n;
@@ -337,8 +354,10 @@ static int precopy_copy_range(struct precopy *p, uint32_t i, struct page_batch *
  * and no clear is needed. */
 static int precopy_copy(struct precopy *p, uint64_t *pages, uint64_t *zeros, struct fail *why)
 {
-	struct page_batch *b = precopy_batch(p);
+	struct page_batch *b = precopy_batch(p, why);
 
+	if (!b)
+		return -1;
 	for (uint32_t i = 0; i < p->l->nrams; i++) {
 		const struct lease_ram *ram = &p->l->rams[i];
 		uint64_t                from = 0, begin = p->round_done;

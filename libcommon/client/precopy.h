@@ -24,6 +24,7 @@
 
 /**
  * struct precopy_sink - where pages go; each returns 0, or -1 with *why, which ends the pre-copy
+ * @batch:     the batch to fill next while the guest runs; NULL with *why. NULL: the pre-copy's own
  * @pages:     a batch of one region, at most BATCH_PAGES data pages, all with their hash; valid
  *             during the call
  * @round_end: after the last page of a round; the first is 0. May wait for the other side
@@ -32,6 +33,7 @@
  * @arg:       first argument of each
  */
 struct precopy_sink {
+	struct page_batch *(*batch)(void *arg, struct fail *why);
 	int  (*pages)(void *arg, struct page_batch *b, struct fail *why);
 	int  (*round_end)(void *arg, uint32_t round, struct fail *why);
 	int  (*tick)(void *arg, struct fail *why);
@@ -82,6 +84,8 @@ struct precopy_report {
 	uint64_t             pages_paused;     /* copied after the pause */
 	uint64_t             ram_pages, present_pages;
 	uint64_t             map_words;        /* of bitmaps, read by the syncs */
+	uint64_t             read_ns;          /* reading pages and looking for zero ones */
+	uint64_t             hash_ns;
 	uint64_t             pause_begin_ns;   /* io_now_ns() when the pause was asked for */
 	bool                 converged;        /* the forecast was within max_downtime_ns */
 };

@@ -96,7 +96,7 @@ static int mksnap_round(struct snap_writer *w, const struct mksnap *o, unsigned 
 		mksnap_fill(page_batch_slot(b), last, round);
 		page_batch_add_slot(b, last);
 	}
-	if (snap_writer_pages(w, b, why) || snap_writer_round_end(w, round, why))
+	if (snap_writer_pages(w, b, why) || snap_writer_round_end(w, why))
 		goto out;
 	rc = 0;
 out:
@@ -193,11 +193,12 @@ static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const 
 				 .vm = s->m.uuid,
 				 .snapshot = o->uuid,
 				 .creator = "mksnap",
-				 .created_ns = o->created_ns,
+				 .created_ns = (int64_t)o->created_ns,
 				 .required = o->state_only ? SNAP_STATE_ONLY : 0 };
+	const struct snap_writer_options wo = { .level = o->level };
 	struct snap_writer *w = NULL;
 	uint8_t            *tree[2] = { malloc(LIMIT_TREE_BYTES), malloc(LIMIT_TREE_BYTES) };
-	uint8_t             content[16];
+	struct snap_digests digests;
 	size_t              len[2];
 	int                 rc = -1;
 
@@ -226,7 +227,7 @@ static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const 
 		rc = io_write(fd, tree[which], len[which], what, why);
 		goto out;
 	}
-	if (snap_writer_open(&w, fd, &h, o->level, what, why) ||
+	if (snap_writer_open(&w, fd, &h, &wo, what, why) ||
 	    snap_writer_config(w, tree[0], len[0], why))
 		goto out;
 	if (o->images && mksnap_write_images(w, why))
@@ -234,7 +235,7 @@ static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const 
 	for (unsigned round = 0; round < 3 && !o->state_only; round++)
 		if (mksnap_round(w, o, round, why))
 			goto out;
-	if (snap_writer_state(w, tree[1], len[1], why) || snap_writer_end(w, content, why))
+	if (snap_writer_state(w, tree[1], len[1], why) || snap_writer_end(w, &digests, why))
 		goto out;
 	rc = !strcmp(o->spoil, "version") ? mksnap_version(fd, what, why) : 0;
 out:

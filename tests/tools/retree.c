@@ -51,26 +51,34 @@ static int copy_chunks(struct snap_stream *in, struct snap_writer *out, struct r
 {
 	struct chunk   c;
 	const uint8_t *payload;
+	const uint8_t *whole;
 	uint8_t       *tree;
 	uint64_t       at;
+	size_t         len;
 	int            rc;
 
 	while ((rc = snap_stream_next(in, &c, &payload, &at, why)) > 0) {
 		switch (c.type) {
 		case CHUNK_CONFIG:
-		case CHUNK_STATE:
 			tree = changed(r, c.type, payload, c.len);
-			rc   = c.type == CHUNK_CONFIG ? snap_writer_config(out, tree, c.len, why)
-			       : snap_writer_state(out, tree, c.len, why);
+			rc   = snap_writer_config(out, tree, c.len, why);
+			free(tree);
+			break;
+		case CHUNK_STATE:      /* all of it is there with its last piece */
+			whole = snap_stream_state(in, &len);
+			if (!whole)
+				break;
+			tree = changed(r, c.type, whole, len);
+			rc   = snap_writer_state(out, tree, len, why);
 			free(tree);
 			break;
 		case CHUNK_AUTH:
 			if (r->nmacs < 2)
 				memcpy(r->macs[r->nmacs++], payload, AUTH_BYTES);
 			break;
-		case CHUNK_PAGES: rc = snap_writer_pages(out, snap_stream_batch(in), why); break;
+		case CHUNK_PAGES: rc = guest_copy(out, snap_stream_batch(in), why); break;
 		case CHUNK_ROUND_END:
-			rc = snap_writer_round_end(out, get_le32(payload), why);
+			rc = snap_writer_round_end(out, why);
 			break;
 		}
 		if (rc < 0)
@@ -89,7 +97,7 @@ static void put_macs(int fd, const struct retree *r)
 
 	if (lseek(fd, 0, SEEK_SET) || io_slurp(fd, &f, &len, (size_t)1 << 30, "OUT", &why))
 		errx(1, "OUT");
-	for (; at < len && n < r->nmacs; at += CHUNK_HEADER_BYTES + get_le64(f + at + 16))
+	for (; at < len && n < r->nmacs; at = guest_next(f, at))
 		if (get_le16(f + at + 4) == CHUNK_AUTH)
 			memcpy(f + at + CHUNK_HEADER_BYTES, r->macs[n++], AUTH_BYTES);
 	guest_rehash(f, len);
@@ -104,7 +112,7 @@ int main(int argc, char **argv)
 	struct snap_stream *in;
 	struct snap_writer *out;
 	struct fail         why;
-	uint8_t             content[16];
+	struct snap_digests digests;
 	bool                macs = argc > 1 && !strcmp(argv[1], "--keep-macs");
 
 	if (macs) {
@@ -123,11 +131,11 @@ int main(int argc, char **argv)
 	if (from < 0 || to < 0)
 		err(1, "%s", from < 0 ? argv[1] : argv[2]);
 	if (snap_stream_open(&in, from, argv[1], &why) ||
-	    snap_writer_open(&out, to, snap_stream_header(in), 0, argv[2], &why))
+	    snap_writer_open(&out, to, snap_stream_header(in), NULL, argv[2], &why))
 		return fail_report("retree", &why);
 	if (macs)
 		snap_writer_key(out, &no_key);
-	if (copy_chunks(in, out, &r, &why) || snap_writer_end(out, content, &why))
+	if (copy_chunks(in, out, &r, &why) || snap_writer_end(out, &digests, &why))
 		return fail_report("retree", &why);
 	snap_writer_close(out);
 	snap_stream_close(in);
