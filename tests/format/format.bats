@@ -120,6 +120,19 @@ teardown() { vm_teardown; }
 	done <"$W/bad/expected"
 }
 
+@test "format: what is wrong in a table is found by whoever reads that table at random, by both readers" {
+	mkdir "$W/bad"
+	mksnap --pages 9000 --ram 64 --level 1 "$W/a.vms"
+	"$VMSREAD" --page 0 1000 "$W/a.vms" >"$W/page"
+	vminspect mem --raw $((RAM + 4096000)) 4096 "$W/a.vms" | cmp - "$W/page"
+	"$TOP/tests/format/vmsedit.py" tables "$W/a.vms" "$W/bad"
+	for f in "$W"/bad/*.vms; do
+		run -3 "$VMSREAD" --page 0 1000 "$f"
+		run -3 --separate-stderr vminspect mem --raw $((RAM + 4096000)) 4096 "$f"
+		[ "$output" = "" ]
+	done
+}
+
 @test "format: what the text leaves to a writer is read by both readers, of a file and a pipe" {
 	mkdir "$W/good"
 	mksnap --pages 16 --level 3 "$W/a.vms"

@@ -15,9 +15,10 @@ setup() {
 	[ -s digests ]
 	while read -r name digests; do
 		[ "$(vminspect verify --json "$name.vms" |
-			jq -r '"\(.file) \(.memory) \(.machine)"')" = "$digests" ]
+			jq -j '.file, " ", .memory, " ", .machine')" = "$digests" ]
 		[ "$("$VMSREAD" "$name.vms" |
-			jq -r '"\(.file_digest) \(.memory_digest) \(.machine_digest)"')" = "$digests" ]
+			jq -j '.file_digest, " ", .memory_digest, " ", .machine_digest')" \
+			= "$digests" ]
 	done <digests
 }
 

@@ -7,6 +7,8 @@ vmsedit.py refused IN FOLDER   a file for each row of REFUSED, and FOLDER/expect
                                words of the message that vminspect has for it. IN: made by
                                mksnap with --level, with a PAGES chunk in each round.
 vmsedit.py accepted IN FOLDER  a file for each row of ACCEPTED: changes that a reader takes
+vmsedit.py tables IN FOLDER    a file for each row of TABLES: what a reader of a file must find in
+                               the tables that it reads. IN: with two INDEX chunks or more
 """
 import os
 import struct
@@ -71,17 +73,19 @@ class Snapshot:
             at += len(c.bytes())
         (table,) = pieces(b''.join(entries), 32, ENTRIES)
         self.of(DIRECTORY).payload[:] = table
-        index = self.of(INDEX).payload
-        for n in range(24, len(index), 32):
-            chunk = struct.unpack_from('<Q', index, n)[0]
-            struct.pack_into('<Q', index, n, moved.get(chunk, chunk))
+        runs = 0
+        for index in (c.payload for c in self.chunks if c.type == INDEX):
+            runs += len(index) // 32
+            for n in range(24, len(index), 32):
+                chunk = struct.unpack_from('<Q', index, n)[0]
+                struct.pack_into('<Q', index, n, moved.get(chunk, chunk))
         at, offsets = 4096, {}
         for c in self.chunks:
             offsets.setdefault(c.type, at)
             at += len(c.bytes())
         end = self.of(END)
-        struct.pack_into('<6Q', end.payload, 64, offsets[INDEX], len(index) // 32,
-                         offsets[DIRECTORY], len(entries), len(self.chunks) - 1, at)
+        struct.pack_into('<6Q', end.payload, 64, offsets[INDEX], runs, offsets[DIRECTORY],
+                         len(entries), len(self.chunks) - 1, at)
         if last:
             last(self)
         struct.pack_into('<Q', self.header, 4088, xxh3_64(bytes(self.header[:4088])))
@@ -302,12 +306,32 @@ ACCEPTED = {
     'no-digests': drop(DIGESTS),
 }
 
+# Of pages in the first INDEX chunk. Runs of mksnap are of one or two pages.
+TABLES = {
+    'key-reserved': in_payload(INDEX_LEVEL, 3, b'\1'),
+    'key-order': in_payload(INDEX_LEVEL, 8, b'\xff\x20'),
+    'key-out-of-range': in_payload(INDEX_LEVEL, 16 + 12, b'\1'),
+    'key-region': in_payload(INDEX_LEVEL, 16, b'\3'),
+    'key-not-first': in_payload(INDEX_LEVEL, 8, b'\1'),
+    'run-reserved': in_payload(INDEX, 32 * 900 + 6, b'\1'),
+    'run-kind': in_payload(INDEX, 32 * 900 + 2, b'\7'),
+    'run-empty': in_payload(INDEX, 32 * 900 + 16, bytes(8)),
+    'run-overlaps': in_payload(INDEX, 32 * 900 + 16, b'\x90'),
+    'run-out-of-range': in_payload(INDEX, 32 * 900 + 12, b'\1'),
+    'run-region': in_payload(INDEX, 32 * 900, b'\3'),
+    'index-runs-none': after(END, set_payload, at=72, b=bytes(8)),
+    'index-runs-fewer': after(END, set_payload, at=72, b=struct.pack('<Q', 2049)),
+    'index-offset': after(END, set_payload, at=64, b=struct.pack('<Q', 4096)),
+    'end-length': after(END, set_payload, at=104, b=b'\0'),
+}
+
 
 def main(what, source, folder):
     with open(source, 'rb') as f:
         good = f.read()
     assert Snapshot(good).bytes() == good, 'not read and written as it was'
-    rows = REFUSED if what == 'refused' else {k: (v, '') for k, v in ACCEPTED.items()}
+    changes = ACCEPTED if what == 'accepted' else TABLES
+    rows = REFUSED if what == 'refused' else {k: (v, '') for k, v in changes.items()}
     for name, (change, _) in rows.items():
         s = Snapshot(good)
         made = change(s)

@@ -694,6 +694,7 @@ def read_end(f):
          'end of another snapshot')
     need(numbers[5] == size and numbers[4] == end.sequence and numbers[1] <= 1 << 40, end.at,
          'counts and offsets')
+    need(level_shape(*numbers[:2])[-1][0] < numbers[2] < end.at, end.at, 'counts and offsets')
     return header, numbers, size
 
 
@@ -724,9 +725,20 @@ def directory_of(f):
     return chunks
 
 
-def run_of(f, start, nruns, region, page, size):
+def check_runs(rows, sizes, start):
+    """Of one INDEX chunk, by themselves."""
+    last, end = None, 0
+    for region, kind, slot, reserved, first, count, chunk in rows:
+        need(reserved == 0 and count and first + count <= sizes[region], start, 'run')
+        need(region != last or first >= end, start, 'runs overlap')
+        need(kind == ZERO and slot == 0 and chunk == 0 or
+             kind == DATA and count <= 512 - slot and 4096 < chunk < start, start, 'run')
+        last, end = region, first + count
+
+
+def run_of(f, start, nruns, region, page, size, sizes):
     """The run of the index that has the page: one chunk a level, from the top."""
-    shape, i = level_shape(start, nruns), 0
+    shape, i, due = level_shape(start, nruns), 0, None
     for level in reversed(range(len(shape))):
         at, entries = shape[level]
         width, per = (16, LEVEL_KEYS) if level else (32, INDEX_RUNS)
@@ -736,13 +748,17 @@ def run_of(f, start, nruns, region, page, size):
         rows = list(struct.iter_unpack('<HHIQ' if level else '<HHHHQQQ', b))
         keys = [(r[0], r[3 if level else 4]) for r in rows]
         need(all(x < y for x, y in zip(keys, keys[1:])), at, 'order')
+        need(all(first < sizes.get(r, 0) for r, first in keys), at, 'page out of range')
+        need(due is None or keys[0] == due, at, 'not what its key says')
+        if level:
+            need(not any(r[1] or r[2] for r in rows), at, 'reserved bytes')
+        else:
+            check_runs(rows, sizes, start)
         n = sum(k <= (region, page) for k in keys)
         if n == 0:
             return None
-        i = i * per + n - 1
+        i, due = i * per + n - 1, keys[n - 1]
     r = rows[n - 1]
-    need(r[5] and r[3] == 0 and (r[1] == ZERO and r[2] == 0 and r[6] == 0 or
-                                 r[1] == DATA and r[5] <= 512 - r[2]), at, 'run')
     return r if r[0] == region and page < r[4] + r[5] else None
 
 
@@ -753,7 +769,7 @@ def page_of(f, region, page):
     sizes = {r['id']: r['size'] // 4096
              for r in read_machine(read_fdt(config.payload, 4096))['regions']}
     need(page < sizes.get(region, 0), 4096, 'no page %d in region %d' % (page, region))
-    run = run_of(f, start, nruns, region, page, size)
+    run = run_of(f, start, nruns, region, page, size, sizes)
     if run is None or run[1] == ZERO:
         return bytes(4096)
     c = chunk_at(f, run[6], size)
