@@ -18,7 +18,7 @@
 #define LIMIT_CHUNK_BYTES  (8u << 20)              /* payload of one chunk */
 #define LIMIT_DATA_BYTES   (2u << 20)              /* raw page bytes of one page chunk */
 #define LIMIT_INDEX_RUNS   ((uint64_t)1 << 40)
-#define LIMIT_DIRECTORY    (1u << 20)              /* chunks of a snapshot besides pages and index */
+#define LIMIT_DIRECTORY    (1u << 20)              /* chunks besides pages and index */
 #define LIMIT_IMAGE_BYTES  ((uint64_t)1 << 30)     /* a kernel, an initrd */
 
 #endif

@@ -7,7 +7,8 @@
 #               MSRs
 #   limits.h    what this build accepts
 LIBS += format
-format_snapshot_SRCS := start.c chunk.c chunk_table.c page_hash.c page_chunk.c encoder.c pagemap.c content.c digests.c header.c \
+format_snapshot_SRCS := start.c chunk.c chunk_table.c page_hash.c page_chunk.c \
+			encoder.c pagemap.c content.c digests.c header.c \
 			index.c index_level.c directory.c agree.c images.c output.c auth.c \
 			writer.c stream.c stream_chunks.c file.c file_index.c file_page.c \
 			file_walk.c disk_digest.c

@@ -16,7 +16,7 @@ struct page_apply {
 	pthread_mutex_t          lock;      /* of all below */
 	pthread_cond_t           changed;
 	const struct page_batch *queue[PAGE_APPLY_MAX];
-	unsigned                 first, queued;      /* the one that is being applied is still queued */
+	unsigned                 first, queued;      /* what is being applied is still queued */
 	bool                     stop, failed;
 	struct fail              why;
 };

@@ -5,8 +5,8 @@
 #include "libcommon/fail.h"
 #include "libcommon/pages.h"
 
-/* Applies batches in a thread of its own, in their order, while the next ones are read and verified.
- * One user thread. */
+/* Applies batches in a thread of its own, in their order, while the next ones are read and
+ * verified. One user thread. */
 
 #define PAGE_APPLY_MAX 8u      /* batches that may be waiting */
 
@@ -25,8 +25,8 @@ struct page_apply;
  */
 int page_apply_open(struct page_apply **out, unsigned depth, page_apply_fn *fn, void *arg,
 		    struct fail *why);
-/* The batch is the thread's until @depth others have been submitted after it. A failure of an earlier
- * batch is reported by each later call; nothing is applied behind it. */
+/* The batch is the thread's until @depth others have been submitted after it. A failure of an
+ * earlier batch is reported by each later call; nothing is applied behind it. */
 int page_apply_submit(struct page_apply *a, const struct page_batch *b, struct fail *why);
 /* Until all have been applied. */
 int page_apply_finish(struct page_apply *a, struct fail *why);

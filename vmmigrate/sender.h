@@ -10,7 +10,7 @@
  * each chunk had that the target has not yet acknowledged: what arrives damaged is read from the
  * guest again (docs/protocol.md 6). */
 
-#define SENDER_BATCH  64u        /* pages of a chunk that is not compressed: they stay in the cache */
+#define SENDER_BATCH  64u        /* pages of a chunk: they stay in the cache; not compressed */
 #define SENDER_WINDOW 1024u      /* chunks after the last ROUND-ACK: bounds that list */
 
 struct sender;

@@ -53,8 +53,8 @@ CHUNK_LIST(CHUNK_READERS)
 /* NULL for a type that this build does not know. */
 const struct chunk_info *chunk_info_find(uint16_t type);
 
-/* Checks the fields of a header whose values depend on the type, in a snapshot and in a move: flags,
- * region, encoding, round, how much is hashed. FAIL_CORRUPT. */
+/* Checks the fields of a header whose values depend on the type, in a snapshot and in a move:
+ * flags, region, encoding, round, how much is hashed. FAIL_CORRUPT. */
 int chunk_fields_check(const struct chunk *c, uint64_t at, struct fail *why);
 /* Checks a chunk's header in this phase, its fields too. FAIL_VERSION: it is required, and has no
  * meaning in a snapshot; FAIL_CORRUPT: out of order. One that is unknown and not required may come

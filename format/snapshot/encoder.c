@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 /* A ring of slots. The user's thread fills the slot at `next` and submits it; the workers take
- * submitted slots in their order and pack them side by side; the user's thread emits the oldest slot
- * when it is packed. So the order is kept, and what is in flight is bounded by the ring. */
+ * submitted slots in their order and pack them side by side; the user's thread emits the oldest
+ * slot when it is packed. So the order is kept, and what is in flight is bounded by the ring. */
 
 enum slot_state { SLOT_FREE, SLOT_SUBMITTED, SLOT_TAKEN, SLOT_PACKED };
 
@@ -96,8 +96,8 @@ static unsigned encoder_cpus(void)
 	return n < 1 ? 1 : n > (long)ENCODER_THREADS ? ENCODER_THREADS : (unsigned)n;
 }
 
-int encoder_open(struct encoder **out, int level, unsigned threads, encoder_emit_fn *emit, void *arg,
-		 struct fail *why)
+int encoder_open(struct encoder **out, int level, unsigned threads, encoder_emit_fn *emit,
+		 void *arg, struct fail *why)
 {
 	struct encoder *e = calloc(1, sizeof(*e));
 

@@ -7,8 +7,8 @@
 /* Compresses batches by several threads and hands them out in the order in which they came. Without
  * compression there is no thread, and nothing is copied or kept.
  *
- * One user thread: it fills batches, submits them, and is called back with those that are ready, from
- * within its own calls. */
+ * One user thread: it fills batches, submits them, and is called back with those that are ready,
+ * from within its own calls. */
 
 /**
  * encoder_emit_fn - write a batch
@@ -31,8 +31,8 @@ struct encoder;
  * @why:     FAIL_SYSTEM
  */
 #define ENCODER_THREADS 16u
-int encoder_open(struct encoder **out, int level, unsigned threads, encoder_emit_fn *emit, void *arg,
-		 struct fail *why);
+int encoder_open(struct encoder **out, int level, unsigned threads, encoder_emit_fn *emit,
+		 void *arg, struct fail *why);
 /* Batches that were not emitted are lost. NULL is fine. */
 void encoder_close(struct encoder *e);
 

@@ -123,8 +123,6 @@ int image_find(struct snap_image *s, uint32_t region, uint64_t page, struct inde
 	struct index_key       key;
 	uint64_t               chunk = 0;
 
-	if (s->end.index_runs == 0)
-		return 0;
 	for (unsigned level = s->shape.levels;; level--) {
 		int64_t found;
 

@@ -6,8 +6,8 @@
 #include "format/snapshot/images.h"
 #include "format/snapshot/snapshot_internal.h"
 
-/* What the readers of a file share: file.c, which opens it; file_index.c and file_page.c, which find
- * and read a page; file_walk.c, which goes through all chunks. */
+/* What the readers of a file share: file.c, which opens it; file_index.c and file_page.c, which
+ * find and read a page; file_walk.c, which goes through all chunks. */
 
 #define FILE_TABLE 65536u
 static_assert(INDEX_CHUNK_RUNS * INDEX_RUN_BYTES <= FILE_TABLE &&

@@ -21,7 +21,8 @@ static int image_load(struct snap_image *s, uint32_t region, uint64_t at, struct
 	if (image_header(s, header, &s->chunk, at, s->end.index_at, why))
 		return -1;
 	if (s->chunk.type != CHUNK_PAGES || s->chunk.region != region ||
-	    s->chunk.len > PAGE_CHUNK_MAX - CHUNK_HEADER_BYTES || chunk_fields_check(&s->chunk, at, why))
+	    s->chunk.len > PAGE_CHUNK_MAX - CHUNK_HEADER_BYTES ||
+	    chunk_fields_check(&s->chunk, at, why))
 		return fail_at(why, FAIL_CORRUPT, at,
 			       "index: no pages chunk of region %" PRIu32 " at this offset",
 			       region);

@@ -114,7 +114,8 @@ int snap_header_get(struct snap_header *h, const uint8_t in[SNAP_HEADER_BYTES], 
 			       get_le16(in + AT_CIPHER));
 	if (get_le32(in + AT_BLOCK) != PAGE_SIZE_4K)
 		return fail_at(why, FAIL_VERSION, AT_BLOCK,
-			       "unsupported block size: %" PRIu32 " bytes", get_le32(in + AT_BLOCK));
+			       "unsupported block size: %" PRIu32 " bytes",
+			       get_le32(in + AT_BLOCK));
 	if (get_le32(in + AT_SIZE) != SNAP_HEADER_BYTES)
 		return fail_at(why, FAIL_CORRUPT, AT_SIZE, "invalid header size: %" PRIu32 " bytes",
 			       get_le32(in + AT_SIZE));

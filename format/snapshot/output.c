@@ -20,13 +20,13 @@
  *
  * A fresh regular file is written with O_DIRECT, as buffered writes run at an eighth of its speed:
  * the pages are copied once more and written back by one kernel thread. The bytes are gathered in
- * aligned pieces, which a thread writes at aligned offsets while the next one is filled; what is left
- * at the end is written plainly. */
+ * aligned pieces, which a thread writes at aligned offsets while the next one is filled; what is
+ * left at the end is written plainly. */
 
 #define OUTPUT_ALIGN  4096u
 #define OUTPUT_PIECE  ((size_t)1 << 20)
 #define OUTPUT_PIECES 4u
-#define OUTPUT_PIPE   (1 << 20)      /* bytes; what /proc/sys/fs/pipe-max-size allows by default */
+#define OUTPUT_PIPE   (1 << 20)      /* bytes: the default of /proc/sys/fs/pipe-max-size */
 
 struct output {
 	int         fd;
@@ -36,12 +36,12 @@ struct output {
 	bool        regular;
 	bool        direct;       /* O_DIRECT is set, by us */
 	uint64_t    given;        /* bytes */
-	uint64_t    written;      /* bytes; of a fresh file the writing thread's while one is queued */
+	uint64_t    written;      /* bytes; of a fresh file the thread's while one is queued */
 	uint64_t    wait_ns;
 	char        what[256];
 
-	/* Of a fresh file. The piece that is being filled is `filling`; the `queued` pieces before it
-	 * are the thread's. */
+	/* Of a fresh file. The piece that is being filled is `filling`; the `queued` pieces before
+	 * it are the thread's. */
 	uint8_t        *pieces[OUTPUT_PIECES];
 	unsigned        filling;
 	size_t          fill;     /* bytes in it */

@@ -136,7 +136,8 @@ void page_chunk_build(struct page_codec *c, const struct page_batch *b,
 		fill = (size_t)(-(f->at + CHUNK_HEADER_BYTES + tables) % PAGE_CHUNK_ALIGN);
 	memset(p, 0, fill);
 
-	struct chunk h = chunk_of(CHUNK_PAGES, f->sequence, tables + fill + (packed ? packed : raw));
+	struct chunk h = chunk_of(CHUNK_PAGES, f->sequence,
+				  tables + fill + (packed ? packed : raw));
 
 	put_le32(payload, b->nruns);
 	put_le32(payload + 4, b->ndata);

@@ -103,8 +103,8 @@ bool chunk_type_moves(uint16_t type);
 /* The hash of a page, XXH3-64. */
 uint64_t page_hash(const uint8_t page[PAGE_SIZE_4K]);
 
-/* Gives the data pages of a batch that have no hash yet theirs. Cheapest while they are still in the
- * cache. */
+/* Gives the data pages of a batch that have no hash yet theirs. Cheapest while they are still in
+ * the cache. */
 void page_batch_hash(struct page_batch *b);
 
 #define PAGE_CHUNK_ALIGN 4096u
@@ -121,7 +121,7 @@ void page_codec_close(struct page_codec *c);
 
 /**
  * struct page_chunk_form - how a batch is to be encoded
- * @level:    0 raw; 1 to 19 and negative: zstd's. Data that zstd does not make smaller is stored raw
+ * @level:    0 raw; 1 to 19 and negative: zstd's. Data that it does not make smaller is stored raw
  * @round:    number of the round
  * @sequence: of the chunk
  * @align:    raw data is to begin at a multiple of PAGE_CHUNK_ALIGN of the file
@@ -150,7 +150,7 @@ struct page_chunk {
 };
 
 /* The two halves of page_chunk_encode: what takes time, and what has to know the chunk's place.
- * page_chunk_pack leaves the compressed data in the codec for page_chunk_build of the same batch. */
+ * page_chunk_pack leaves the compressed data in the codec, for page_chunk_build of that batch. */
 int page_chunk_pack(struct page_codec *c, struct page_batch *b, int level, struct fail *why);
 void page_chunk_build(struct page_codec *c, const struct page_batch *b,
 		      const struct page_chunk_form *f, struct page_chunk *out);
@@ -174,8 +174,8 @@ int page_chunk_encode(struct page_codec *c, struct page_batch *b, const struct p
  * @at:      offset of the header, for messages
  * @npages:  pages of the region: no run may reach beyond
  * @b:       out, the batch; undefined after a failure. Its pages may be those of @payload
- * @damaged: out, the tables are valid, but the data do not match their hashes (FAIL_CORRUPT); may be
- *           NULL
+ * @damaged: out, the tables are valid, but the data do not match their hashes (FAIL_CORRUPT); may
+ *           be NULL
  * @why:     FAIL_CORRUPT, FAIL_VERSION (pages of a parent), FAIL_LIMIT
  */
 int page_chunk_decode(struct page_codec *c, const struct chunk *h, const uint8_t *payload,
@@ -316,8 +316,8 @@ int snap_writer_state(struct snap_writer *w, const void *fdt, size_t len, struct
 /* Digests, index, directory and END. In a file also clears INCOMPLETE in the header, and fsyncs. */
 int snap_writer_end(struct snap_writer *w, struct snap_digests *out, struct fail *why);
 uint64_t snap_writer_bytes(const struct snap_writer *w);
-/* After snap_writer_end. Where time went: compressing, of all threads together; waiting for the file
- * or pipe to take what is there. */
+/* After snap_writer_end. Where time went: compressing, of all threads together; waiting for the
+ * file or pipe to take what is there. */
 uint64_t snap_writer_encode_ns(const struct snap_writer *w);
 uint64_t snap_writer_wait_ns(const struct snap_writer *w);
 void snap_writer_close(struct snap_writer *w);
@@ -397,8 +397,8 @@ const struct snap_digests *snap_stream_digests(const struct snap_stream *s);
 struct snap_image;
 
 /* A regular file: reads header, END, directory and trees, and checks them; pages and what leads to
- * them are checked as they are read, the rest by snap_image_index and snap_image_walk. Takes the time
- * of a few reads, however large the file is. fd stays open, and the caller's. */
+ * them are checked as they are read, the rest by snap_image_index and snap_image_walk. Takes the
+ * time of a few reads, however large the file is. fd stays open, and the caller's. */
 int snap_image_open(struct snap_image **out, int fd, const char *what, struct fail *why);
 void snap_image_close(struct snap_image *s);
 const struct snap_header *snap_image_header(const struct snap_image *s);
@@ -424,11 +424,12 @@ int snap_image_index(struct snap_image *s, struct fail *why);
 /* Pages of a kind by the index alone, after snap_image_index. */
 uint64_t snap_image_pages(const struct snap_image *s, uint32_t region, enum page_kind kind);
 
-/* payload: of PAGES head and tables, of ROUND_END its numbers, checked by their hashes; of others of
- * no use. */
+/* payload: of PAGES head and tables, of ROUND_END its numbers, checked by their hashes; of others
+ * of no use. */
 typedef void snap_image_chunk_fn(void *arg, const struct chunk *c, const uint8_t *payload);
 /* Calls fn for every chunk before END, in order, and compares the file digest, which covers the
- * chunks' headers, with END's, and the chunks with the directory. Images are read and verified; page data is not read. */
+ * chunks' headers, with END's, and the chunks with the directory. Images are read and verified;
+ * page data is not read. */
 int snap_image_walk(struct snap_image *s, snap_image_chunk_fn *fn, void *arg, struct fail *why);
 /* After a walk: is the image of this name (format/snapshot/images.h) in the snapshot? */
 bool snap_image_has_image(const struct snap_image *s, const char *name);

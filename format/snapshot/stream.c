@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Asks for what comes next, so that the disk works while what is there is verified. The kernel's own
- * read-ahead is much shorter. What is in memory costs nothing. */
+/* Asks for what comes next, so that the disk works while what is there is verified. The kernel's
+ * own read-ahead is much shorter. What is in memory costs nothing. */
 #define STREAM_AHEAD ((uint64_t)4 << 20)
 static void stream_ahead(struct snap_stream *s)
 {

@@ -128,7 +128,7 @@ static struct auth_text stream_auth_text(const struct snap_stream *s)
 }
 
 /* Behind the configuration it is checked at once, so that who follows a recorded path knows before
- * memory is read; before the state it is kept for END, which has the content digest. */
+ * memory is read; before the state it is kept for END, which has the memory digest. */
 int stream_auth(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
 {
 	const struct auth_text text = stream_auth_text(s);

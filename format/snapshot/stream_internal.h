@@ -23,7 +23,7 @@ struct stream_slot {
 
 struct snap_stream {
 	int                   fd, cancel;        /* cancel: -1 for none */
-	off_t                 begin;             /* of a regular file: its offset when opened; or -1 */
+	off_t                 begin;             /* offset of a regular file; else -1 */
 	uint64_t              ahead;             /* bytes asked to be read ahead */
 	char                  what[256];
 	struct snap_header    header;

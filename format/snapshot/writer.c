@@ -35,7 +35,7 @@ struct snap_writer {
 	enum chunk_phase    phase;
 	/* the file is what it is: nothing more goes into it */
 	bool                failed;
-	uint8_t            *trees[2];          /* configuration, state: for the content digest */
+	uint8_t            *trees[2];          /* configuration, state: for MACs and digests */
 	size_t              lens[2];
 	struct machine     *machine;           /* as the configuration has it */
 	uint64_t            images;            /* written: a bit a host resource of it */

@@ -17,10 +17,10 @@
  * took it) or in pending (taken, not yet sent). A bit leaves pending after its page has been
  * copied; a page written during or after that copy is marked again by its writer.
  *
- * Pages are read with pread into a batch, straight into its slots, in pieces that stay in the cache;
- * zero pages are detected in the copy, the pages after them close the gap, and what is left is
- * hashed. Guest memory itself is never examined: the guest could change it between a check and the
- * use.
+ * Pages are read with pread into a batch, straight into its slots, in pieces that stay in the
+ * cache; zero pages are detected in the copy, the pages after them close the gap, and what is left
+ * is hashed. Guest memory itself is never examined: the guest could change it between a check and
+ * the use.
  *
  * During the pause the copy goes into pause_buffer, a mapping of batches that is populated before
  * the pause is asked for: first touches of fresh memory cost more than the copy. Populating takes
@@ -246,7 +246,7 @@ static int precopy_hand_on(struct precopy *p, struct page_batch **b, uint32_t re
 }
 
 /* Reads `count` pages from `first` into the batch, which has capacity for them as data pages and as
- * runs. They are few enough to be still in the cache when they are tested, moved, and then hashed. */
+ * runs. They are few enough to be still in the cache when they are tested, moved and hashed. */
 static int precopy_read(struct page_batch *b, const struct lease_ram *ram, uint64_t first,
 			uint64_t count, uint64_t *zeros, struct fail *why)
 {
