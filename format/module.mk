@@ -10,8 +10,9 @@ format_snapshot_SRCS := start.c chunk.c chunk_table.c page_chunk.c pagemap.c con
 			index.c agree.c images.c output.c auth.c writer.c stream.c stream_chunks.c \
 			file.c file_walk.c disk_digest.c
 format_tree_SRCS     := field.c field_save.c field_load.c field_json.c tree.c machine_type.c \
-			machine.c machine_check.c machine_write.c machine_read.c \
-			machine_sections.c machine_state.c machine_x86.c
+			tree_put.c machine.c machine_check.c machine_write.c machine_write_state.c \
+			machine_read.c machine_read_state.c machine_sections.c machine_state.c \
+			machine_x86.c
 format_state_SRCS    := state_tables.c state_clock.c state_hart.c state_plic.c state_uart.c \
 			state_rtc.c state_virtio.c state_virtio_blk.c state_virtio_console.c \
 			state_virtio_rng.c state_mc146818.c state_i8042.c state_acpi_pm.c \

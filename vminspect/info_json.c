@@ -199,7 +199,7 @@ json_t *info_json(const struct snapshot_view *v, bool header_only)
 		put(digests, "content", show_json_hex(v->content, 16));
 		put(digests, "checked", json_boolean(v->checked));
 		put(o, "digests", digests);
-		put(o, "unknown", properties_unknown(v->trees[1]));
+		put(o, "unknown", properties_unknown(v->trees));
 	}
 	if (info_failed) {
 		json_decref(o);

@@ -374,13 +374,12 @@ int vm_pulse(struct vm *vm, struct fail *why)
 
 /* A tree is made in a buffer of the largest size that there may be, which libfdt clears: here a
  * small one will do. */
-int __real_machine_write(const struct machine *m, const struct machine_sections *sections,
-			 void *buf, size_t capacity, size_t *len, struct fail *why);
-int __wrap_machine_write(const struct machine *m, const struct machine_sections *sections,
-			 void *buf, size_t capacity, size_t *len, struct fail *why)
+int __real_machine_write(const struct machine *m, void *buf, size_t capacity, size_t *len,
+			 struct fail *why);
+int __wrap_machine_write(const struct machine *m, void *buf, size_t capacity, size_t *len,
+			 struct fail *why)
 {
-	return __real_machine_write(m, sections, buf, capacity < 32768 ? capacity : 32768, len,
-				    why);
+	return __real_machine_write(m, buf, capacity < 32768 ? capacity : 32768, len, why);
 }
 
 /* ---- the process ---- */
