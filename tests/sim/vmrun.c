@@ -476,6 +476,13 @@ static int vmrun_life(const struct vmrun_args *a, struct instance *i, struct mac
 
 	if (rc == 0)
 		rc = vmrun_open(&vm, a, i, m, loop, why);
+	/* As vm_incoming() does: the state that is loaded goes with it. */
+	if (rc == 0 && i->incoming) {
+		vm->recorded = malloc(sizeof(*m));
+		if (!vm->recorded)
+			abort();
+		*vm->recorded = *m;
+	}
 	if (rc == 0) {
 		vm_signals_block();
 		pthread_mutex_lock(&vm->control_lock);
