@@ -15,7 +15,8 @@
 /* A VM as its tree carries it (docs/format.md 8): no host pointers, no descriptors. The tree is two
  * blobs, CONFIG and STATE, that have nothing in common: machine_read makes a struct machine of the
  * first, machine_read_state puts the facts of the pause into it. A machine type never
- * changes addresses; slot, address and interrupt of each device are recorded. Addresses are guest physical, sizes in bytes. */
+ * changes addresses; slot, address and interrupt of each device are recorded. Addresses are guest
+ * physical, sizes in bytes. */
 
 enum region_kind { REGION_RAM, REGION_ROM, REGION_VRAM, REGION_DISK, REGION_KINDS };
 enum host_class { HOST_DISK, HOST_SERIAL, HOST_RNG, HOST_KERNEL, HOST_INITRD, HOST_CLASSES };

@@ -125,7 +125,8 @@ static int tree_check_blocks(const void *fdt, size_t len, struct fail *why)
 				" boot_cpuid_phys %u (expected 16, 0)", fdt_last_comp_version(fdt),
 				fdt_boot_cpuid_phys(fdt));
 	if (fdt_off_mem_rsvmap(fdt) != TREE_RESERVE_AT ||
-	    fdt_off_dt_struct(fdt) != TREE_STRUCT_AT || fdt_off_dt_strings(fdt) != strings || strings + fdt_size_dt_strings(fdt) != len)
+	    fdt_off_dt_struct(fdt) != TREE_STRUCT_AT || fdt_off_dt_strings(fdt) != strings ||
+	    strings + fdt_size_dt_strings(fdt) != len)
 		return fail_set(why, FAIL_CORRUPT,
 				"VM tree: not canonical: order or size of the blocks");
 	if (memcmp((const uint8_t *)fdt + TREE_RESERVE_AT, nil, sizeof(nil)))

@@ -30,8 +30,9 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 	run ! grep -q "state {" <<<"$output"
 	vminspect tree --config --json a.vms | jq -e '[.. | objects | select(has("state"))] == []'
 	vminspect tree --json a.vms | jq -e '
-		(keys == ["cpus", "host", "needs", "soc", "version", "vm"]) and (.vm | keys == ["state"]) and (.cpus["cpu@1"] | keys == ["state"]) and
-		(.soc[] | keys == ["state"]) and (.host | keys == ["root"])'
+		(keys == ["cpus", "host", "needs", "soc", "version", "vm"]) and
+		(.vm | keys == ["state"]) and (.cpus["cpu@1"] | keys == ["state"]) and (.soc[] |
+		keys == ["state"]) and (.host | keys == ["root"])'
 }
 
 @test "vminspect tree: the text is source that dtc makes the same tree of" {

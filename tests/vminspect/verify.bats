@@ -99,7 +99,7 @@ disagreements() {
 	--set /cpus vmferry,msrs 1234567|S /cpus: vmferry,msrs: repeats the configuration
 	--set /cpus/cpu@1 riscv,isa rv64i|S /cpus/cpu@1: riscv,isa: repeats the configuration
 	--set /soc ranges x|S /soc: ranges: repeats the configuration
-	--set /soc/virtio-rng@10003000 reg x|S /soc/virtio-rng@10003000: reg: repeats the configuration
+	--set /soc/ns16550a@10000000 reg x|S /soc/ns16550a@10000000: reg: repeats the configuration
 	--set /host/root path /etc/shadow|S /host/root: path: repeats the configuration
 	--add /memory@80000000|S /memory@80000000: region: repeats the configuration
 	--add /cpus/cpu@2|S /cpus/cpu@2: not in the configuration
