@@ -3,6 +3,7 @@
 #include "tests/unit/sample.h"
 #include "tests/unit/tap.h"
 #include "tests/unit/tree_edit.h"
+#include "tests/unit/zero_state.h"
 
 #include "format/snapshot/snapshot.h"
 #include "libcommon/bytes.h"
@@ -520,6 +521,27 @@ static void test_read_refused(struct sample *s)
 	   "unknown properties and nodes are passed over");
 }
 
+/* As many CPUs as there may be, each with a section of the interrupt controller. */
+static void test_most(struct sample *s)
+{
+	struct machine *m    = malloc(sizeof(*m));
+	uint8_t        *tree = aligned_alloc(8, LIMIT_TREE_BYTES);
+	struct fail     why  = { 0 };
+	size_t          len;
+
+	*m       = s->m;
+	m->ncpus = LIMIT_CPUS;
+	ok(machine_write(m, tree, LIMIT_TREE_BYTES, &len, &why) == 0 &&
+	   machine_read(&got, tree, len, &why) == 0 && got.ncpus == 512,
+	   "a configuration of 512 CPUs comes back");
+	ok(zero_state_write(m, tree, LIMIT_TREE_BYTES, &len, &why) == 0 &&
+	   machine_read_state(&got, tree, len, &why) == 0 &&
+	   machine_check_state(m, tree, len, &why) == 0, "and so does their state");
+	printf("# %zu bytes%s%s\n", len, why.what[0] ? ": " : "", why.what);
+	free(tree);
+	free(m);
+}
+
 static void test_same_shape(struct sample *s)
 {
 	struct machine *m = malloc(sizeof(*m));
@@ -644,6 +666,7 @@ int main(void)
 	test_state_names(s);
 	test_write_refused(s);
 	test_read_refused(s);
+	test_most(s);
 	test_same_shape(s);
 	test_bits(s, false);
 	test_bits(s, true);
