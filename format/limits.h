@@ -4,8 +4,8 @@
 
 /* What this build accepts from files, peers and guests. Each is checked before any allocation that
  * depends on it. */
-#define LIMIT_CPUS         256u
-#define LIMIT_CPUS_X86     128u                    /* their state: 2.6 MB of LIMIT_TREE_BYTES */
+#define LIMIT_CPUS         512u
+#define LIMIT_CPUS_X86     128u                    /* state of each: at most 21 KB */
 #define LIMIT_CPUID        256u                    /* answers of CPUID */
 #define LIMIT_MSRS         512u
 #define LIMIT_REGIONS      16u

@@ -152,7 +152,7 @@ static void info_rounds(const struct rounds *r)
 
 static int info_unknown(const struct snapshot_view *v, struct fail *why)
 {
-	json_t *unknown = properties_unknown(v->trees[1]), *s;
+	json_t *unknown = properties_unknown(v->trees), *s;
 	size_t  i;
 
 	if (!unknown)

@@ -200,7 +200,7 @@ json_t *info_json(const struct snapshot_view *v, bool header_only)
 		put(digests, "machine", show_json_hex(v->digests.machine, 16));
 		put(digests, "checked", json_boolean(v->checked));
 		put(o, "digests", digests);
-		put(o, "unknown", properties_unknown(v->trees[1]));
+		put(o, "unknown", properties_unknown(v->trees));
 	}
 	if (info_failed) {
 		json_decref(o);

@@ -11,9 +11,14 @@ static const char *const tree_names[2] = { "configuration", "state" };
 static int view_tree(struct snapshot_view *v, int which, const void *fdt, size_t len,
 		     struct fail *why)
 {
-	struct machine *m = which ? &v->state : &v->config;
+	int rc = tree_open(&v->trees[which], fdt, len, why);
 
-	if (tree_open(&v->trees[which], fdt, len, why) || machine_read(m, fdt, len, why))
+	if (which)
+		v->state = v->config;
+	if (rc == 0)
+		rc = which ? machine_read_state(&v->state, fdt, len, why)
+			   : machine_read(&v->config, fdt, len, why);
+	if (rc)
 		return fail_prefix(why, "%s: %s: ", v->in.what, tree_names[which]);
 	v->lens[which] = len;
 	return 0;

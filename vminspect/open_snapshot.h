@@ -23,7 +23,8 @@ struct snapshot_view {
 	struct rounds      rounds;                       /* when asked for, or read in one pass */
 	/* with rounds: images of state's hosts in it */
 	bool               included[LIMIT_HOSTS];
-	struct machine     config, state;                /* as the two trees tell it */
+	/* the configuration; the same with the facts of the pause */
+	struct machine     config, state;
 	/* configuration, state: checked blobs, aligned */
 	void              *trees[2];
 	size_t             lens[2];

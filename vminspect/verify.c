@@ -78,7 +78,7 @@ int verify_run(const struct args *a, struct fail *why)
 			show_json(verify_damage_json(why));
 		goto out;
 	}
-	unknown = properties_unknown(v->trees[1]);
+	unknown = properties_unknown(v->trees);
 	if (!unknown)
 		fail_set(why, FAIL_SYSTEM, "out of memory");
 	else if (a->json ? show_json(verify_sound_json(v, unknown)) : verify_sound_text(v, unknown))

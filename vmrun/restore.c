@@ -128,9 +128,10 @@ static struct trust restore_trust(const struct snap_stream *s, const struct fail
 	return t;
 }
 
-/* Reads the configuration and the chunk that authenticates it; the header has been read. */
+/* Reads the configuration and the chunk that authenticates it; the header has been read. recorded:
+ * out, what m was before the options. */
 static int restore_config(struct snap_stream *s, const struct options *o, struct machine *m,
-			  struct fail *why)
+			  struct machine *recorded, struct fail *why)
 {
 	const struct snap_header *h      = snap_stream_header(s);
 	struct fail               no_key = { 0 };
@@ -156,6 +157,7 @@ static int restore_config(struct snap_stream *s, const struct options *o, struct
 		return fail_prefix(why, "%s: ", o->source);
 	if (snap_stream_next(s, &c, &payload, &at, why) < 0)
 		return -1;
+	*recorded = *m;
 
 	const struct trust trust = restore_trust(s, &no_key);
 
@@ -329,16 +331,17 @@ void vm_restore_end(struct vm *vm)
 
 int vm_restore(struct vm **out, const struct options *o, struct loop *loop, struct fail *why)
 {
-	struct machine   *m = malloc(sizeof(*m));
+	struct machine   *m = malloc(sizeof(*m)), *recorded = malloc(sizeof(*recorded));
 	struct restoring *r = calloc(1, sizeof(*r));
 	bool              file = strcmp(o->source, "-") != 0;
 	uint8_t           header[SNAP_HEADER_BYTES];
 	int               rc = -1;
 
-	if (!m || !r) {
+	if (!m || !recorded || !r) {
 		errno = ENOMEM;
 		fail_sys(why, "machine");
 		free(r);
+		free(recorded);
 		free(m);
 		return -1;
 	}
@@ -348,11 +351,15 @@ int vm_restore(struct vm **out, const struct options *o, struct loop *loop, stru
 	if (r->fd < 0 || snap_header_load(r->fd, o->source, file, "vmrun --restore -", header,
 					  why) ||
 	    snap_stream_open_at(&r->stream, r->fd, header, o->source, why) ||
-	    restore_config(r->stream, o, m, why) || setup_apart(m, r->fd, "the snapshot", why))
+	    restore_config(r->stream, o, m, recorded, why) ||
+	    setup_apart(m, r->fd, "the snapshot", why))
 		goto out;
 	vm_signals_block();
 	rc = setup_vm(out, m, o, loop, why);
 	if (*out) {
+		/* The state that is loaded later must go with it. */
+		(*out)->recorded  = recorded;
+		recorded          = NULL;
 		r->vm             = *out;
 		(*out)->restoring = r;
 		rc                = rc ? rc : restoring_start(r, why);
@@ -361,6 +368,7 @@ int vm_restore(struct vm **out, const struct options *o, struct loop *loop, stru
 out:
 	if (r)
 		restoring_free(r);
+	free(recorded);
 	free(m);
 	return rc;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "format/snapshot/snapshot_internal.h"
+#include "format/tree/tree.h"
 
 #include "libcommon/bytes.h"
 
@@ -176,14 +177,17 @@ size_t digests_payload(const struct digests *d, uint64_t i, uint8_t out[DIGESTS_
 	return DIGESTS_HEAD + n * DIGESTS_LEAF_BYTES;
 }
 
-void digests_machine(uint8_t out[16], const void *config, size_t config_len, const void *state,
-		     size_t state_len)
+int digests_machine(uint8_t out[16], const void *config, size_t config_len, const void *state,
+		    size_t state_len, struct fail *why)
 {
-	uint8_t text[48];
+	XXH3_state_t *x = XXH3_createState();
+	int           rc;
 
-	put_le64(text, config_len);
-	digest_put(text + 8, XXH3_128bits(config, config_len));
-	put_le64(text + 24, state_len);
-	digest_put(text + 32, XXH3_128bits(state, state_len));
-	digest_put(out, XXH3_128bits(text, sizeof(text)));
+	if (!x)
+		return fail_set(why, FAIL_SYSTEM, "digests: out of memory");
+	XXH3_128bits_reset(x);
+	rc = tree_digest(x, config, config_len, why) || tree_digest(x, state, state_len, why);
+	digest_put(out, XXH3_128bits_digest(x));
+	XXH3_freeState(x);
+	return rc ? -1 : 0;
 }

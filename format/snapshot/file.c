@@ -272,7 +272,8 @@ static int image_machine(const struct snap_image *s, struct fail *why)
 {
 	uint8_t machine[16];
 
-	digests_machine(machine, s->trees[0], s->lens[0], s->trees[1], s->lens[1]);
+	if (digests_machine(machine, s->trees[0], s->lens[0], s->trees[1], s->lens[1], why))
+		return -1;
 	if (digest_same(s->end.digests.machine, machine))
 		return 0;
 	return fail_at(why, FAIL_CORRUPT, s->bytes - SNAP_END_BYTES,

@@ -252,18 +252,16 @@ int snap_header_load(int fd, const char *what, bool named, const char *command,
 		     uint8_t out[SNAP_HEADER_BYTES], struct fail *why);
 
 /**
- * snap_agree - do header, configuration and state tell of one VM? (docs/format.md 8, "Agreement")
- * @h:      header; NULL: not compared
+ * snap_agree - do header and configuration tell of one VM? (docs/format.md 8, "Agreement")
+ * @h:      header
  * @config: machine of the CONFIG chunk
- * @state:  machine of the STATE chunk; NULL: not compared
  * @why:    FAIL_CORRUPT: what differs
  *
- * The readers below ask it before they hand a tree out; a state that comes alone is compared with
- * the configuration that came before it.
+ * The readers below ask it before they hand a tree out, and hand no STATE out that does not go with
+ * its CONFIG (machine_read_state).
  */
 struct machine;
-int snap_agree(const struct snap_header *h, const struct machine *config,
-	       const struct machine *state, struct fail *why);
+int snap_agree(const struct snap_header *h, const struct machine *config, struct fail *why);
 
 /* --- writing: vmsnap --- */
 
@@ -296,7 +294,7 @@ int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header 
 		     const struct snap_writer_options *o, const char *what, struct fail *why);
 /* Before the configuration: the snapshot is to carry MACs under this key, which is copied. */
 void snap_writer_key(struct snap_writer *w, const struct hostkey *k);
-/* fdt: the VM tree without state (machine_write); the regions come from it. */
+/* fdt: the CONFIG tree (machine_write); the regions come from it. */
 int snap_writer_config(struct snap_writer *w, const void *fdt, size_t len, struct fail *why);
 /* Each once: the image (format/snapshot/images.h) that the configuration records under this name,
  * whole. FAIL_REFUSED: it is another one, or has been written. */
@@ -312,6 +310,7 @@ int snap_writer_round_end(struct snap_writer *w, struct fail *why);
 /* FAIL_LIMIT: the index of what was written so far exceeds LIMIT_INDEX_RUNS. To be asked before the
  * pause: behind it would be too late for the VM's downtime. */
 int snap_writer_index_check(struct snap_writer *w, struct fail *why);
+/* fdt: the STATE tree (machine_write_state). */
 int snap_writer_state(struct snap_writer *w, const void *fdt, size_t len, struct fail *why);
 /* Digests, index, directory and END. In a file also clears INCOMPLETE in the header, and fsyncs. */
 int snap_writer_end(struct snap_writer *w, struct snap_digests *out, struct fail *why);

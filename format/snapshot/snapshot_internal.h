@@ -159,9 +159,9 @@ uint64_t digests_chunks(const struct digests *d);
 bool digests_follow(const struct digests *d, uint64_t i);
 size_t digests_payload(const struct digests *d, uint64_t i, uint8_t out[DIGESTS_MAX]);
 
-/* Of configuration and state. */
-void digests_machine(uint8_t out[16], const void *config, size_t config_len, const void *state,
-		     size_t state_len);
+/* Of configuration and state, without what is of the host and of the time. */
+int digests_machine(uint8_t out[16], const void *config, size_t config_len, const void *state,
+		    size_t state_len, struct fail *why);
 
 /* --- index.c --- */
 

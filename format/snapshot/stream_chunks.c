@@ -358,7 +358,8 @@ static int stream_end_digests(struct snap_stream *s, const struct snap_end *e, u
 	memcpy(d->memory, digests_memory(s->digests), 16);
 	if (!digest_same(e->digests.memory, d->memory))
 		return fail_at(why, FAIL_CORRUPT, at, "end chunk: memory digest mismatch");
-	digests_machine(d->machine, s->trees[0], s->lens[0], s->trees[1], s->lens[1]);
+	if (digests_machine(d->machine, s->trees[0], s->lens[0], s->trees[1], s->lens[1], why))
+		return -1;
 	if (!digest_same(e->digests.machine, d->machine))
 		return fail_at(why, FAIL_CORRUPT, at, "end chunk: machine digest mismatch");
 	return 0;

@@ -341,8 +341,9 @@ int snap_writer_state(struct snap_writer *w, const void *fdt, size_t len, struct
 	if (snap_writer_round_end(w, why) || digests_open(&w->digests, w->content, why))
 		return writer_failed(w);
 	memcpy(w->end.digests.memory, digests_memory(w->digests), 16);
-	digests_machine(w->end.digests.machine, w->trees[0], w->lens[0], fdt, len);
 	if (writer_keep(w, 1, fdt, len, LIMIT_STATE_BYTES, why) ||
+	    digests_machine(w->end.digests.machine, w->trees[0], w->lens[0], w->trees[1],
+			    w->lens[1], why) ||
 	    writer_auth(w, AUTH_ALL, fdt, len, why) || writer_state(w, fdt, len, why))
 		return writer_failed(w);
 	return 0;

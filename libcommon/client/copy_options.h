@@ -7,7 +7,8 @@
 
 /* Rows of options that every tool which copies a running VM has, with one range and one meaning. st
  * has the members level (int), threads (uint32_t), max_downtime_ns, pause_deadline_ns (uint64_t),
- * max_rounds (uint32_t), progress (enum progress_mode) and quiet (bool). cmds: the commands that copy. */
+ * max_rounds (uint32_t), progress (enum progress_mode) and quiet (bool). cmds: the commands that
+ * copy. */
 
 /* level 0: no compression. max_rounds 0: all is copied during the pause. pause_deadline_ns: the
  * range is vmrun's, docs/control.md 6. downtime, deadline: defaults, as text. */

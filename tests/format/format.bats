@@ -147,6 +147,58 @@ teardown() { vm_teardown; }
 	done
 }
 
+@test "format: the reader of the text takes no state that repeats the configuration, names what it has not, or lacks a part" {
+	for options in "--set /vm uuid x" "--set /host/root path x" "--set /cpus/cpu@1 reg x" \
+		"--set /soc ranges x" "--set / compatible x" "--add /cpus/cpu@2" \
+		"--add /host/data" "--add /host/console" "--add /soc/uart@0" \
+		"--add /memory@0" "--del /host/root" \
+		"--del /cpus/cpu@1" "--del /vm/state/clock" "--set /vm vmferry,stopped x" \
+		"--del /soc/virtio-rng@10003000/state/virtio" "--name other" \
+		"--x86 --del /cpus/cpu@0/state/x86-lapic" \
+		"--del /soc/sifive-plic@c000000/state/plic-context@1"; do
+		# shellcheck disable=SC2086 # several words
+		mksnap $options "$W/a.vms"
+		run -3 "$VMSREAD" "$W/a.vms"
+		run -3 vminspect verify "$W/a.vms"
+	done
+	mksnap --add /chosen "$W/a.vms"
+	"$VMSREAD" "$W/a.vms" >/dev/null
+	vminspect verify "$W/a.vms"
+}
+
+@test "format: the reader of the text takes trees in canonical form alone" {
+	cd "$TOP/tests/format"
+	mksnap --tree config "$W/c.dtb"
+	python3 - "$W/c.dtb" <<-'END'
+	import struct, sys, vmsread
+	good = open(sys.argv[1], 'rb').read()
+	strings = struct.unpack_from('>I', good, 12)[0]
+	assert vmsread.read_fdt(good, 0)
+
+	def changed(b, **fields):
+	    at = {'total': 4, 'strings': 12, 'last': 24, 'boot': 28, 'struct_len': 36}
+	    b = bytearray(b)
+	    for name, more in fields.items():
+	        struct.pack_into('>I', b, at[name], struct.unpack_from('>I', b, at[name])[0] + more)
+	    return bytes(b)
+	vm = good.index(b'\0\0\0\1vm\0\0')
+	bad = {'nop': changed(good[:vm] + b'\0\0\0\4' + good[vm:], total=4, strings=4,
+	                      struct_len=4),
+	       'gap': changed(good[:strings] + bytes(4) + good[strings:], total=4, strings=4),
+	       'hidden gap': changed(good[:strings] + bytes(4) + good[strings:], total=4, strings=4,
+	                             struct_len=4),
+	       'behind': changed(good + b'\0', total=1), 'last': changed(good, last=1),
+	       'boot': changed(good, boot=1), 'reserved': good[:55] + b'\1' + good[56:],
+	       'padding': good[:vm + 7] + b'x' + good[vm + 8:]}
+	for what, tree in bad.items():
+	    try:
+	        vmsread.read_fdt(tree, 0)
+	    except vmsread.Refused:
+	        continue
+	    sys.exit(what + ' was read')
+	END
+}
+
 @test "format: the reader of the text takes one zstd frame, and no legacy, skippable or second one, no dictionary, none larger than its pages" {
 	head -c 8192 /dev/zero >"$W/pages"
 	zstd -q "$W/pages" -o "$W/frame"

@@ -199,11 +199,14 @@ def read_tables(chunk, npages):
 # --- section 8 ---
 
 def read_fdt(b, at):
-    """{path: {property: bytes}} in order."""
-    need(len(b) >= 40, at, 'tree')
-    magic, total, struct_at, strings_at = struct.unpack_from('>IIII', b)
-    version = struct.unpack_from('>I', b, 20)[0]
+    """{path: {property: bytes}} in order, of a blob in canonical form."""
+    need(len(b) >= 56, at, 'tree')
+    (magic, total, struct_at, strings_at, reserve_at, version, compatible, boot, strings_len,
+     struct_len) = struct.unpack_from('>10I', b)
     need(magic == 0xd00dfeed and total == len(b) and version == 17, at, 'tree header')
+    need((compatible, boot, reserve_at, struct_at) == (16, 0, 40, 56)
+         and strings_at == 56 + struct_len and total == strings_at + strings_len
+         and struct_len % 4 == 0 and blank(b[40:56]), at, 'tree not canonical')
     nodes, path, at_tag = {}, [], struct_at
     while True:
         tag = struct.unpack_from('>I', b, at_tag)[0]
@@ -215,6 +218,7 @@ def read_fdt(b, at):
             need(name not in nodes, at, 'two nodes %s' % name)
             nodes[name] = {}
             at_tag = end + 4 & ~3
+            need(blank(b[end:at_tag]), at, 'padding of %s' % name)
         elif tag == 2:
             path.pop()
         elif tag == 3:
@@ -224,11 +228,11 @@ def read_fdt(b, at):
             node = nodes['/'.join(path) or '/']
             need(prop not in node, at, 'two properties %s' % prop)
             node[prop] = b[at_tag + 8:at_tag + 8 + n]
-            at_tag += 8 + n + 3 & ~3
-        elif tag == 9:
-            return nodes
+            end, at_tag = at_tag + 8 + n, at_tag + 8 + n + 3 & ~3
+            need(blank(b[end:at_tag]), at, 'padding of %s' % prop)
         else:
-            need(tag == 4, at, 'tree tag %d' % tag)
+            need(tag == 9 and at_tag == strings_at, at, 'tree tag %d' % tag)
+            return nodes
 
 
 def cells(b, size=4):
@@ -240,17 +244,24 @@ def string(b):
     return b[:-1].decode()
 
 
+def facts(p):
+    """Of an image or a disk."""
+    assert len(p['digest']) == 16, 'digest'
+    return {'size': cells(p['size'], 8)[0], 'mtime_ns': cells(p['mtime'], 8)[0],
+            'digest': p['digest'].hex()}
+
+
 def read_machine(nodes):
+    """The machine that CONFIG is."""
     root, vm, cpus = nodes['/'], nodes['/vm'], nodes['/cpus']
     m = {'type': string(root['compatible']), 'name': string(vm['vmferry,name']),
          'uuid': str(uuid.UUID(bytes=vm['uuid'])),
          'on_reboot': string(vm['on-reboot']), 'append': string(vm['append']),
-         'stopped': 'vmferry,stopped' in vm,
-         'reset_pending': 'vmferry,reset-pending' in vm,
          'timebase_hz': cells(cpus['timebase-frequency'], 8)[0],
          'cpus': 0, 'regions': [], 'devices': [], 'hosts': [],
          'x86': [cpus.get('vmferry,' + k, b'').hex() for k in ('cpuid', 'xsave-bytes', 'msrs')]}
     assert cells(root['needs'])[0] == 1, 'needs'
+    assert 'vmferry,features' not in vm, 'features %r' % vm['vmferry,features']
     for path, p in nodes.items():
         parts = path.split('/')[1:]
         if len(parts) == 1 and 'vmferry,region' in p:
@@ -276,55 +287,146 @@ def read_machine(nodes):
                                  'slot': slot,
                                  'host': string(p['vmferry,host']) if 'vmferry,host' in p else ''})
         elif len(parts) == 2 and parts[0] == 'host':
-            m['hosts'].append({'name': parts[1], 'class': string(p['class']),
-                               'path': string(p['path']), 'readonly': 'read-only' in p,
-                               'size': cells(p['size'], 8)[0],
-                               'mtime_ns': cells(p['mtime'], 8)[0],
-                               'digest': p['digest'].hex()})
-            if 'instance' in p:
-                m['hosts'][-1].update(instance=p['instance'].hex(),
-                                      written=cells(p['written'], 8)[0])
+            h = {'name': parts[1], 'class': string(p['class']), 'path': string(p['path']),
+                 'readonly': 'read-only' in p}
+            if h['class'] in ('kernel', 'initrd'):
+                h.update(facts(p))
+            else:
+                assert not {'size', 'mtime', 'digest'} & set(p), path
+            assert not {'instance', 'written'} & set(p), path
+            m['hosts'].append(h)
+        assert parts[-1] != 'state', path
     m['regions'].sort(key=lambda r: r['id'])
     return m
 
 
-def need_agreement(header, config, state, at):
+def document():
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'docs', 'format.md')
+    with open(path, encoding='utf-8') as f:
+        return f.read()
+
+
+def between(doc, first, last):
+    return doc[doc.index(first):doc.index(last)]
+
+
+def node_tables(section):
+    """{kind of node: {its properties}} from the tables of a section."""
+    tables, kind = {}, None
+    for line in section.splitlines():
+        m = re.match(r'\*\*(?:Node `(.*?)`|Regions)', line)
+        if m:
+            kind = m.group(1)
+            # The table of /host is that of its children.
+            kind = '/host/NAME' if kind == '/host' else kind
+        if line.startswith('| property of '):
+            kind = '/cpus/cpu@N' if 'cpu@N' in line else '/soc/TYPE@GPA'
+        if line.startswith('| `') and kind:
+            tables.setdefault(kind, set()).update(re.findall('`(.*?)`', line.split(' | ')[0]))
+    m = re.search(r'The properties ([^.]*) of `/soc` are informational', section)
+    if m:
+        tables['/soc'] = set(re.findall('`(.*?)`', m.group(1)))
+    return tables
+
+
+def required_sections(doc):
+    """{(kind of owner, machine type or type of device): [sections]} from the table of owners."""
+    wanted, keys = {}, []
+    table = between(doc, '| owner | state sections |', 'Properties\nof a section')
+    for owner, sections in re.findall(r'^\| (.+?) \| (.+) \|$', table, re.M)[2:]:
+        if 'device' in owner:
+            keys = [('device', t) for t in owner.split(' ', 1)[1].split(', ')]
+        elif 'the same' not in owner:
+            machine = re.search(r'of (\S+?)(,|$)', owner)
+            keys = [('vm' if '/vm' in owner else 'cpu', machine.group(1) if machine else '')]
+        for key in keys:
+            wanted.setdefault(key, []).extend(re.findall('`(.*?)`', sections))
+    return wanted
+
+
+def kind_of(path):
+    """The kind of a node in STATE, None for what is not CONFIG's to name."""
+    parts = path.split('/')[1:]
+    if path in ('/', '/vm', '/cpus', '/soc'):
+        return path
+    if len(parts) != 2:
+        return None
+    if parts[0] == 'cpus' and parts[1].partition('@')[0] == 'cpu':
+        return '/cpus/cpu@N'
+    return {'soc': '/soc/TYPE@GPA', 'host': '/host/NAME'}.get(parts[0])
+
+
+def need_agreement(header, config, config_nodes, nodes, at):
     """Section 8, "Agreement"."""
+    doc = document()
     arch = {'vmferry,riscv64-1': 243, 'vmferry,x86-64-1': 62}
     need(header['arch'] == arch[config['type']], at, 'architecture of header and configuration')
     need(header['vm'] == config['uuid'], at, 'UUID of header and configuration')
-    need(header['name'] in ('', config['name']), at, 'name of header and configuration')
+    need(header['name'] == config['name'], at, 'name of header and configuration')
+    theirs = node_tables(between(doc, '### Configuration', '### State\n'))
+    ours = node_tables(between(doc, '### State\n', '### Agreement'))
+    disks = {'/host/' + h['name'] for h in config['hosts'] if h['class'] == 'disk'}
+    for path, p in nodes.items():
+        kind = kind_of(path)
+        top = path.count('/') == 1 and path != '/'
+        need(not (top and ('vmferry,region' in p or path.partition('@')[0] == '/memory')), at,
+             '%s: a region in the state' % path)
+        if kind is None:
+            continue
+        again = set(p) & (theirs[kind] - ours.get(kind, set()))
+        need(not again, at, '%s: the state repeats %s' % (path, ', '.join(sorted(again))))
+        need(kind != '/host/NAME' or path in disks, at, '%s: not a disk' % path)
+        need(path in config_nodes, at, '%s: not in the configuration' % path)
+    for path in disks:
+        need(path in nodes, at, '%s: not in the state' % path)
+    wanted, machine = required_sections(doc), config['type'].partition(',')[2]
 
-    def lasting(m):
-        return dict(m,
-                    hosts=[{k: v for k, v in h.items() if k not in ('size', 'mtime_ns', 'digest')}
-                           for h in m['hosts']])
-    a, b = lasting(config), lasting(state)
-    for key in a:
-        if key not in ('stopped', 'reset_pending'):
-            need(a[key] == b[key], at, '%s of configuration and state' % key)
-    need(not config['reset_pending'], at, 'reset pending in the configuration')
-    need(state['stopped'] or not state['reset_pending'], at,
-         'reset pending of a VM that is not stopped')
+    def need_sections(path, sections):
+        for name in sections:
+            for n in range(config['cpus']) if name.endswith('@N') else [0]:
+                part = '%s/state/%s' % (path, name.replace('@N', '@%x' % n))
+                need(part in nodes, at, '%s: not in the state' % part)
+    need({'/vm', '/cpus', '/soc'} <= set(nodes), at, 'node of the state')
+    need_sections('/vm', wanted['vm', ''] + wanted.get(('vm', machine), []))
+    for n in range(config['cpus']):
+        need('/cpus/cpu@%x' % n in nodes, at, 'cpu@%x: not in the state' % n)
+        need_sections('/cpus/cpu@%x' % n, wanted['cpu', machine])
+    for d in config['devices']:
+        need_sections('/soc/' + d['node'], wanted.get(('device', d['type']), []))
+
+
+def read_facts(m, nodes):
+    """What STATE says of the pause, into the machine."""
+    vm = nodes['/vm']
+    assert cells(nodes['/']['needs'])[0] == 1, 'needs'
+    for key in ('stopped', 'reset-pending'):
+        m[key.replace('-', '_')] = 'vmferry,' + key in vm
+        assert not vm.get('vmferry,' + key), key
+    assert m['stopped'] or not m['reset_pending'], 'reset pending of a VM that is not stopped'
+    for h in m['hosts']:
+        if h['class'] == 'disk':
+            p = nodes['/host/' + h['name']]
+            h.update(facts(p))
+            if 'instance' in p or 'written' in p:
+                assert len(p['instance']) == 16, h['name']
+                h.update(instance=p['instance'].hex(), written=cells(p['written'], 8)[0])
 
 
 def state_tables():
-    """{table: {row: (type, elements)}} and {table: version} from the text: a line **name**
-    (version N..., then a table whose rows are names | type | ...; without a version it is 1"""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'docs', 'format.md')
-    tables, versions, rows = {}, {}, None
-    with open(path, encoding='utf-8') as f:
-        doc = f.read()
+    """{table: {row: (type, elements, is it a list)}} and {table: version} from the text: a line
+    **name** (version N..., then a table whose rows are names | type | ...; without a version it is 1"""
+    tables, versions, rows, doc = {}, {}, None, document()
     for line in doc[doc.index('### State nodes'):doc.index('## 9.')].splitlines():
         m = re.match(r'\*\*([a-z0-9-]+)\*\*(?: \(version (\d+))?', line)
         if m:
             rows = tables.setdefault(m.group(1), {})
             versions[m.group(1)] = int(m.group(2) or 1)
-        m = re.match(r'\| ([a-z0-9_, ]+) \| (bool|u8|u16|u32|u64|bytes)(?:\[(\d+)\]|, (\d+))? \|',
-                     line)
+        m = re.match(r'\| ([a-z0-9_, ]+) \| (bool|u8|u16|u32|u64|bytes)'
+                     r'(?:\[(?:0\.\.)?(\d+)\]|, (?:0\.\.)?(\d+))? \|', line)
         if m and rows is not None:
             for name in m.group(1).split(', '):
-                rows[name] = (m.group(2), int(m.group(3) or m.group(4) or 0))
+                n = int(m.group(3) or m.group(4) or 0)
+                rows[name] = (m.group(2), n, '0..' in m.group(0))
     return tables, versions
 
 
@@ -334,18 +436,24 @@ def prop_of(row):
 
 def read_part(node, p, rows):
     values = {}
-    for row, (kind, n) in rows.items():
+    for row, (kind, n, is_list) in rows.items():
         b = p[prop_of(row)]
+        width = {'bytes': 1, 'u64': 8}.get(kind, 4)
+        if is_list:
+            assert len(b) % width == 0 and len(b) // width <= n, '%s: %s' % (node, row)
+            n = len(b) // width
         if kind == 'bytes':
             assert len(b) == n, '%s: %s' % (node, row)
             values[row] = b.hex()
             continue
-        width = 8 if kind == 'u64' else 4
+        if is_list and not b:
+            values[row] = []
+            continue
         assert len(b) == width * (n or 1), '%s: %s has %d bytes' % (node, row, len(b))
         v = cells(b, width)
         end = {'bool': 2, 'u8': 1 << 8, 'u16': 1 << 16, 'u32': 1 << 32, 'u64': 1 << 64}[kind]
         assert all(x < end for x in v), '%s: %s' % (node, row)
-        values[row] = (v if n else bool(v[0]) if kind == 'bool' else v[0])
+        values[row] = (v if n or is_list else bool(v[0]) if kind == 'bool' else v[0])
     extra = set(p) - {prop_of(r) for r in rows} - {'version', 'needs', 'reg'}
     assert not extra, '%s: the text does not have %s' % (node, ', '.join(sorted(extra)))
     return values
@@ -435,8 +543,17 @@ def digests_of(pages, regions):
 
 
 def machine_digest_of(config, state):
-    return xxh3_128(b''.join(struct.pack('<Q', len(tree)) + xxh3_128(tree)
-                             for tree in (config, state)))
+    b = b''
+    for tree in (config, state):
+        for path, node in read_fdt(tree, 0).items():
+            for name, value in node.items():
+                if path.startswith('/host/') and name not in ('class', 'read-only'):
+                    continue
+                if (path, name) in (('/vm', 'vmferry,stopped'), ('/vm/state/clock', 'realtime-ns')):
+                    continue
+                b += path.encode() + b'\0' + name.encode() + b'\0'
+                b += struct.pack('<Q', len(value)) + value
+    return xxh3_128(b)
 
 
 def entry_of(c):
@@ -665,9 +782,10 @@ class Reader:
 
 def read_snapshot(f, quick, key=None):
     r = Reader(f, quick)
-    nodes = read_fdt(r.state.tree, r.state.at)
-    machine = read_machine(nodes)
-    need_agreement(r.header, read_machine(read_fdt(r.config, 4096)), machine, r.state.at)
+    nodes, config = read_fdt(r.state.tree, r.state.at), read_fdt(r.config, 4096)
+    machine = read_machine(config)
+    need_agreement(r.header, machine, config, nodes, r.state.at)
+    read_facts(machine, nodes)
     for region in machine['regions']:
         kinds = [k for (n, _), (k, _, _, _) in r.memory.pages.items() if n == region['id']]
         region['pages'] = {'data': kinds.count(DATA), 'zero': kinds.count(ZERO),

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* shaketree IN OUT SEED: copies a snapshot whose trees have been shaken, by chance that SEED
  * decides. Either the saved state: one or two properties or nodes are changed, cut, lengthened or
- * taken away. Or the configuration, in both trees alike: some numbers are changed. All hashes are
- * right: it is what somebody writes who means harm. Says on standard output what it has done.
- * Where the writer, which reads what it is given, refuses the tree: 3. */
+ * taken away. Or the configuration: some numbers are changed. All hashes are right: it is what
+ * somebody writes who means harm. Says on standard output what it has done. Where the writer,
+ * which reads what it is given, refuses the tree: 3. */
 #include "format/snapshot/snapshot.h"
 #include "libcommon/bytes.h"
+#include "tests/unit/tree_edit.h"
 
 #include <err.h>
 #include <fcntl.h>
@@ -50,10 +51,10 @@ static uint32_t strange(uint32_t was)
 	}
 }
 
-/* Where chance may go: saved state, or what is not. */
+/* Where chance may go: in STATE the sections and the disks; in CONFIG anywhere. */
 static bool node_wanted(const char *path, bool state)
 {
-	return state ? strstr(path, "/state/") != NULL : !strstr(path, "/state");
+	return !state || strstr(path, "/state/") || !strncmp(path, "/host/", 6);
 }
 
 static int some_node(const void *tree, bool state, char *path, int capacity)
@@ -177,7 +178,7 @@ static uint8_t *shaken(const uint8_t *tree, size_t len, void (*how)(void *), uin
 		errx(1, "%s", fdt_strerror(rc));
 	while (times--)
 		how(copy);
-	fdt_pack(copy);
+	tree_edit_pack(copy);
 	*out_len = fdt_totalsize(copy);
 	return copy;
 }
@@ -194,7 +195,6 @@ static int copy_pages(struct snap_stream *in, struct snap_writer *out, struct fa
 static int copy_chunks(struct snap_stream *in, struct snap_writer *out, bool config, uint32_t times,
 		       struct fail *why)
 {
-	const uint64_t began = seed;
 	struct chunk   c;
 	const uint8_t *payload, *whole;
 	uint8_t       *tree;
@@ -203,7 +203,6 @@ static int copy_chunks(struct snap_stream *in, struct snap_writer *out, bool con
 	int            rc;
 
 	while ((rc = snap_stream_next(in, &c, &payload, &at, why)) > 0) {
-		seed = began;      /* the same to both */
 		switch (c.type) {
 		case CHUNK_CONFIG:
 			tree = shaken(payload, c.len, shake_config, config ? times : 0, &len);
@@ -214,8 +213,7 @@ static int copy_chunks(struct snap_stream *in, struct snap_writer *out, bool con
 			whole = snap_stream_state(in, &len);
 			if (!whole)      /* not its last piece */
 				break;
-			tree = shaken(whole, len, config ? shake_config : shake_state, times,
-				      &len);
+			tree = shaken(whole, len, shake_state, config ? 0 : times, &len);
 			rc   = snap_writer_state(out, tree, len, why);
 			free(tree);
 			break;

@@ -542,11 +542,13 @@ static void test_content(void)
 	content_close(a);
 	content_close(b);
 
-	digests_machine(da, "c", 1, "s", 1);
-	digests_machine(db, "c", 1, "t", 1);
-	ok(memcmp(da, db, 16) != 0, "another state is another machine");
-	digests_machine(db, "cs", 2, "", 0);
-	ok(memcmp(da, db, 16) != 0, "configuration and state are told apart");
+	ok(digests_machine(da, config, config_len, state, state_len, &why) == 0 &&
+	   digests_machine(db, config, config_len, config, config_len, &why) == 0 &&
+	   memcmp(da, db, 16) != 0, "another state is another machine");
+	ok(digests_machine(db, state, state_len, config, config_len, &why) == 0 &&
+	   memcmp(da, db, 16) != 0, "configuration and state are told apart");
+	ok(digests_machine(db, "c", 1, state, state_len, &why) == -1 && why.kind == FAIL_CORRUPT,
+	   "what is no tree has no digest");
 }
 
 int main(void)

@@ -511,7 +511,7 @@ static void test_sparse(void)
 		DIE("configuration: %s", why.what);
 	m->nregions        = 1;
 	m->regions[0].size = LIMIT_REGION_BYTES;
-	if (machine_write(m, NULL, tree, LIMIT_TREE_BYTES, &len, &why))
+	if (machine_write(m, tree, LIMIT_TREE_BYTES, &len, &why))
 		DIE("configuration: %s", why.what);
 	w = writer(fd, tree, len);
 	/* What is zero in the end, by a run of 2^32-1 pages; then four pages of data. */
@@ -527,7 +527,7 @@ static void test_sparse(void)
 	}
 	if (snap_writer_pages(w, batch, &why))
 		DIE("sparse: %s", why.what);
-	finish(w, tree, len);
+	finish(w, state, state_len);
 	ok(lseek(fd, 0, SEEK_END) < 64 << 10, "16 TiB with four pages of data are a small file");
 	ok(stream_counts(fd, CHUNK_PAGES, &why) == 2, "that a stream reads");
 	read_bytes = reads = 0;

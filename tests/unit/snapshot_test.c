@@ -267,7 +267,12 @@ static size_t (*two_cpus)(void *arg, uint32_t cpu, struct state_section *out, si
 
 static size_t many_cpus(void *arg, uint32_t cpu, struct state_section *out, size_t max)
 {
-	return two_cpus(arg, cpu % SAMPLE_HARTS, out, max);
+	size_t n = two_cpus(arg, cpu % SAMPLE_HARTS, out, max);
+
+	for (size_t i = 0; i < n; i++)
+		if (out[i].table == &x86_xsave_state_table)
+			((struct x86_xsave_state *)out[i].s)->area_len = X86_XSAVE_MAX;
+	return n;
 }
 
 /* Its state as a stream gives it: only once it is whole; pieces: how many there are. */
@@ -323,14 +328,15 @@ static void test_state_pieces(void)
 	strcpy(h.name, big->m.name);
 	h.required                 = SNAP_STATE_ONLY;
 	big->m.ncpus               = LIMIT_CPUS_X86;
+	big->m.xsave_bytes         = X86_XSAVE_MAX;
 	two_cpus                   = big->sections.cpu_sections;
 	big->sections.cpu_sections = many_cpus;
-	if (machine_write(&big->m, NULL, tree, LIMIT_STATE_BYTES, &clen, &why) ||
+	if (machine_write(&big->m, tree, LIMIT_STATE_BYTES, &clen, &why) ||
 	    snap_writer_open(&w, fd, &h, NULL, "pieces", &why))
 		DIE("pieces: %s", why.what);
 	snap_writer_key(w, &key);
 	if (snap_writer_config(w, tree, clen, &why) ||
-	    machine_write(&big->m, &big->sections, tree, LIMIT_STATE_BYTES, &len, &why) ||
+	    machine_write_state(&big->m, &big->sections, tree, LIMIT_STATE_BYTES, &len, &why) ||
 	    snap_writer_state(w, tree, len, &why))
 		DIE("pieces: %s", why.what);
 	ok(snap_writer_state(w, tree, len, &why) == -1 && why.kind == FAIL_USAGE,
@@ -339,7 +345,7 @@ static void test_state_pieces(void)
 		DIE("pieces: %s", why.what);
 	snap_writer_close(w);
 	ok(state_comes(fd, &key, tree, len, &pieces) &&
-	   pieces == (len + STATE_PIECE_BYTES - 1) / STATE_PIECE_BYTES && pieces > 2,
+	   pieces == (len + STATE_PIECE_BYTES - 1) / STATE_PIECE_BYTES && pieces > 1,
 	   "the state of 128 CPUs comes in pieces of 1 MiB, under one MAC");
 	printf("# %zu bytes in %u pieces\n", len, pieces);
 	ok(snap_image_open(&image, fd, "pieces", &why) == 0 &&
@@ -383,7 +389,7 @@ static void test_many_leaves(void)
 		DIE("leaves: %s", why.what);
 	m->nregions        = 1;
 	m->regions[0].size = npages * 4096;
-	if (machine_write(m, NULL, tree, LIMIT_TREE_BYTES, &len, &why) ||
+	if (machine_write(m, tree, LIMIT_TREE_BYTES, &len, &why) ||
 	    snap_writer_open(&w, fd, &h, &o, "leaves", &why) ||
 	    snap_writer_config(w, tree, len, &why))
 		DIE("leaves: %s", why.what);
@@ -397,7 +403,7 @@ static void test_many_leaves(void)
 		memset(page_batch_slot(batch), 1 + (int)(i % 250), 4096);
 		page_batch_add_slot(batch, (i + 2) * 512 + i % 512);
 	}
-	if (snap_writer_pages(w, batch, &why) || snap_writer_state(w, tree, len, &why) ||
+	if (snap_writer_pages(w, batch, &why) || snap_writer_state(w, state, state_len, &why) ||
 	    snap_writer_end(w, &written, &why))
 		DIE("leaves: %s", why.what);
 	snap_writer_close(w);

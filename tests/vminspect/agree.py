@@ -74,8 +74,11 @@ for a, b in zip(info['devices'], machine['devices']):
     same('device host', a['host'] or '', b['host'])
 same('hosts', len(info['hosts']), len(machine['hosts']))
 for a, b in zip(info['hosts'], machine['hosts']):
-    for key in 'name', 'class', 'path', 'size', 'mtime_ns', 'digest':
+    for key in 'name', 'class', 'path':
         same('host ' + key, a[key], b[key])
+    # The snapshot has these of disks and images only.
+    for key, none in ('size', 0), ('mtime_ns', 0), ('digest', '0' * 32):
+        same('host ' + key, a[key], b.get(key, none))
     same('host read_only', a['read_only'], b['readonly'])
 same('images', sorted(h['name'] for h in info['hosts'] if h['included']), theirs['images'])
 
