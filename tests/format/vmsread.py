@@ -414,7 +414,8 @@ def read_facts(m, nodes):
 
 def state_tables():
     """{table: {row: (type, elements, is it a list)}} and {table: version} from the text: a line
-    **name** (version N..., then a table whose rows are names | type | ...; without a version it is 1"""
+    **name** (version N..., then a table whose rows are names | type | ...; without a version it is
+    1"""
     tables, versions, rows, doc = {}, {}, None, document()
     for line in doc[doc.index('### State nodes'):doc.index('## 9.')].splitlines():
         m = re.match(r'\*\*([a-z0-9-]+)\*\*(?: \(version (\d+))?', line)

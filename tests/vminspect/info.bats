@@ -33,7 +33,7 @@ host        console (serial) stdio
 host        root (disk) /srv/vm/root.img, read-only, 16.0 MiB, \
 modified 2026-11-20T23:59:59.000000000Z
 host        rng (rng) -
-round       0: 17 data pages, 69.4 KiB in 1 chunk
+round       0: 17 data pages, 69.7 KiB in 1 chunk
 round       1: 4 data pages, 19.9 KiB in 1 chunk
 round       2: 2 data pages, 11.9 KiB in 1 chunk" ]
 	vminspect verify --json a.vms | jq -r '"file        \(.file)", "memory      \(.memory)",
