@@ -14,8 +14,8 @@ format_snapshot_SRCS := start.c chunk.c chunk_table.c page_hash.c page_chunk.c \
 			file_walk.c disk_digest.c
 format_tree_SRCS     := field.c field_save.c field_load.c field_json.c tree.c machine_type.c \
 			tree_put.c tree_digest.c machine.c machine_check.c machine_write.c \
-			machine_write_state.c machine_read.c machine_read_state.c machine_sections.c machine_state.c \
-			machine_x86.c
+			machine_write_state.c machine_read.c machine_read_state.c \
+			machine_sections.c machine_state.c machine_x86.c
 format_state_SRCS    := $(sort $(patsubst format/state/%,%,$(wildcard format/state/*.c)))
 format_SRCS := $(addprefix snapshot/,$(format_snapshot_SRCS)) \
 	       $(addprefix tree/,$(format_tree_SRCS)) $(addprefix state/,$(format_state_SRCS))
