@@ -67,7 +67,7 @@ int page_sink_batch(struct page_sink *s, const struct page_batch *b, struct fail
 				return fail_set(why, FAIL_CORRUPT,
 						"region %s: more data pages listed than data"
 						" present", s->name);
-			if (io_pwrite(s->fd, b->data + data, len, run->first * PAGE_SIZE_4K,
+			if (io_pwrite(s->fd, b->pages + data, len, run->first * PAGE_SIZE_4K,
 				      s->name, why))
 				return -1;
 			pageset_add(&s->written, run->first, run->count);

@@ -14,9 +14,11 @@ bool page_is_zero(const uint8_t *page, size_t len)
 
 void page_batch_begin(struct page_batch *b, uint32_t region)
 {
-	b->region = region;
-	b->nruns  = 0;
-	b->ndata  = 0;
+	b->region  = region;
+	b->nruns   = 0;
+	b->ndata   = 0;
+	b->nhashed = 0;
+	b->pages   = b->data;
 }
 
 bool page_batch_full(const struct page_batch *b)

@@ -28,8 +28,11 @@ struct page_run {
 struct page_batch {
 	uint32_t        region;             /* region id */
 	uint32_t        nruns;              /* runs, ascending, not touching the same page twice */
-	uint32_t        ndata;              /* data pages in data[], in the order of the runs */
+	uint32_t        ndata;              /* data pages, in the order of the runs */
+	uint32_t        nhashed;            /* of the data pages those that have their hash */
+	const uint8_t  *pages;              /* data pages: data[], or where a reader found them */
 	struct page_run runs[BATCH_RUNS];
+	uint64_t        hashes[BATCH_PAGES];      /* XXH3-64 of each data page */
 	uint8_t         data[BATCH_PAGES * PAGE_SIZE_4K] __attribute__((aligned(4096)));
 };
 

@@ -49,7 +49,7 @@ teardown() { vm_teardown; }
 	[ "$(stepcheck "$W/c.vms" | grep nonce)" = "$nonce" ]
 }
 
-@test "circle: save, restore, save: paused, the two contents are the same" {
+@test "circle: save, restore, save: paused, memory and state are the same" {
 	start_step a "pages=1024" --cpus 2
 	vmrun ctl a stop
 	vmsnap a "$W/a.vms" 2>/dev/null
@@ -85,11 +85,17 @@ teardown() { vm_teardown; }
 @test "circle: dtc prints the tree of a snapshot without a complaint" {
 	start_step a "pages=64" --cpus 2
 	vmsnap a "$W/a.vms" 2>/dev/null
-	vminspect tree --dtb - "$W/a.vms" >"$W/a.dtb"
+	vminspect tree --config --dtb - "$W/a.vms" >"$W/a.dtb"
 	dtc -I dtb -O dts "$W/a.dtb" >"$W/a.dts" 2>"$W/dtc.err"
 	cat "$W/dtc.err"
 	[ ! -s "$W/dtc.err" ]
 	grep -q "compatible = \"vmferry,$MACHINE\"" "$W/a.dts"
+	# Nodes of the state have the names of the configuration, which has their reg.
+	vminspect tree --dtb - "$W/a.vms" >"$W/s.dtb"
+	dtc -W no-unit_address_vs_reg -I dtb -O dts "$W/s.dtb" >"$W/s.dts" 2>"$W/dtc.err"
+	cat "$W/dtc.err"
+	[ ! -s "$W/dtc.err" ]
+	grep -q "guest-ns = " "$W/s.dts"
 }
 
 @test "circle: python and socat speak QMP with vmrun" {

@@ -104,10 +104,13 @@ lint:
 	@tests/tools/need-packages build check
 	@CC='$(CC)' tests/tools/run-lint
 
+# MIB, REPEAT, ROWS, QEMU, BENCH_DIR: docs/performance.md; JSON: a file; MARKDOWN=1
 bench:
 	@tests/tools/need-packages build check bench
 	@$(MAKE) -j$(JOBS) tools $(BUILD)/tests/rawcopy
-	@BUILD='$(abspath $(BUILD))' tests/tools/run-bench
+	@BUILD='$(abspath $(BUILD))' MIB='$(MIB)' REPEAT='$(REPEAT)' ROWS='$(ROWS)' \
+		QEMU='$(QEMU)' BENCH_DIR='$(BENCH_DIR)' tests/tools/run-bench \
+		$(if $(JSON),--json '$(JSON)') $(if $(MARKDOWN),--markdown)
 
 demo:
 	@tests/tools/need-packages build demo

@@ -82,7 +82,8 @@ static void dts_prop(void *arg, int depth, const char *name, const uint8_t *valu
 	case PROPERTY_X32:
 	case PROPERTY_U64:
 	case PROPERTY_X64:
-		dts_numbers(out, value, len, p);
+		if (len)      /* else an empty list */
+			dts_numbers(out, value, len, p);
 		break;
 	case PROPERTY_BYTES:
 	case PROPERTY_NOT:

@@ -33,17 +33,17 @@ static void info_header(const struct snapshot_view *v)
 	       info_layout((unsigned)h->layout),
 	       h->required & SNAP_STATE_ONLY ? ", state only" : "",
 	       h->incomplete ? ", written as a stream" : "");
-	if (h->required & ~(uint64_t)SNAP_STATE_ONLY || h->optional)
-		printf(ROW "required 0x%" PRIx64 ", optional 0x%" PRIx64 "\n", "features",
-		       h->required, h->optional);
+	if (h->required & ~(uint64_t)SNAP_STATE_ONLY || h->rewrite || h->optional)
+		printf(ROW "required 0x%" PRIx64 ", rewrite 0x%" PRIx64 ", optional 0x%" PRIx64
+		       "\n", "features", h->required, h->rewrite, h->optional);
 	uuid_text(&h->vm, uuid);
 	printf(ROW "%s, %s\n", "vm", h->name[0] ? h->name : "(no name)", uuid);
 	uuid_text(&h->snapshot, uuid);
 	printf(ROW "%s\n", "snapshot", uuid);
 	if (!uuid_is_nil(&h->parent)) {
 		uuid_text(&h->parent, uuid);
-		printf(ROW "%s, content %s\n", "parent", uuid,
-		       text_hex(h->parent_content, 16, hex));
+		printf(ROW "%s, memory %s\n", "parent", uuid,
+		       text_hex(h->parent_memory, 16, hex));
 	}
 	printf(ROW "%s by %s\n", "created", show_time(h->created_ns, time),
 	       h->creator[0] ? h->creator : "(unknown)");
@@ -122,7 +122,7 @@ static void info_hosts(const struct snapshot_view *v)
 		if (h->size)
 			printf(", %s", units_bytes(h->size, size));
 		if (h->mtime_ns)
-			printf(", modified %s", show_time(h->mtime_ns, time));
+			printf(", modified %s", show_time((int64_t)h->mtime_ns, time));
 		if (v->included[i])
 			printf(", included");
 		putchar('\n');
@@ -152,7 +152,7 @@ static void info_rounds(const struct rounds *r)
 
 static int info_unknown(const struct snapshot_view *v, struct fail *why)
 {
-	json_t *unknown = properties_unknown(v->trees[1]), *s;
+	json_t *unknown = properties_unknown(v->trees), *s;
 	size_t  i;
 
 	if (!unknown)
@@ -175,8 +175,9 @@ static int info_text(const struct snapshot_view *v, struct fail *why)
 	info_rounds(&v->rounds);
 	printf(ROW "%s, %" PRIu64 " chunk%s\n", "size", units_bytes(v->bytes, size),
 	       v->rounds.chunks, v->rounds.chunks == 1 ? "" : "s");
-	printf(ROW "%s\n", "file", text_hex(v->file, 16, hex));
-	printf(ROW "%s\n", "content", text_hex(v->content, 16, hex));
+	printf(ROW "%s\n", "file", text_hex(v->digests.file, 16, hex));
+	printf(ROW "%s\n", "memory", text_hex(v->digests.memory, 16, hex));
+	printf(ROW "%s\n", "machine", text_hex(v->digests.machine, 16, hex));
 	return info_unknown(v, why);
 }
 

@@ -64,9 +64,9 @@ static void info_json_header(json_t *o, const struct snap_header *h)
 	put(o, "vm", vm);
 	put(o, "snapshot", info_uuid(&h->snapshot));
 	put(o, "parent", has_parent ? info_uuid(&h->parent) : json_null());
-	put(o, "parent_content", has_parent ? show_json_hex(h->parent_content, 16) : json_null());
+	put(o, "parent_memory", has_parent ? show_json_hex(h->parent_memory, 16) : json_null());
 	put(o, "created", json_string(show_time(h->created_ns, time)));
-	put(o, "created_ns", show_json_u64(h->created_ns));
+	put(o, "created_ns", json_integer(h->created_ns));
 	put(o, "creator", show_json_text(h->creator));
 }
 
@@ -195,11 +195,12 @@ json_t *info_json(const struct snapshot_view *v, bool header_only)
 		put(o, "chunks", show_json_u64(v->rounds.chunks));
 		put(o, "bytes", show_json_u64(v->bytes));
 		digests = json_object();
-		put(digests, "file", show_json_hex(v->file, 16));
-		put(digests, "content", show_json_hex(v->content, 16));
+		put(digests, "file", show_json_hex(v->digests.file, 16));
+		put(digests, "memory", show_json_hex(v->digests.memory, 16));
+		put(digests, "machine", show_json_hex(v->digests.machine, 16));
 		put(digests, "checked", json_boolean(v->checked));
 		put(o, "digests", digests);
-		put(o, "unknown", properties_unknown(v->trees[1]));
+		put(o, "unknown", properties_unknown(v->trees));
 	}
 	if (info_failed) {
 		json_decref(o);

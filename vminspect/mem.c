@@ -130,7 +130,7 @@ static int mem_pages(void *arg, const struct snapshot_view *v, const struct page
 {
 	struct mem                  *m    = arg;
 	const struct machine_region *r    = machine_region_find(&v->config, b->region);
-	const uint8_t               *data = b->data;
+	const uint8_t               *data = b->pages;
 	uint64_t                     from, n;
 
 	if (!r)

@@ -11,9 +11,14 @@ static const char *const tree_names[2] = { "configuration", "state" };
 static int view_tree(struct snapshot_view *v, int which, const void *fdt, size_t len,
 		     struct fail *why)
 {
-	struct machine *m = which ? &v->state : &v->config;
+	int rc = tree_open(&v->trees[which], fdt, len, why);
 
-	if (tree_open(&v->trees[which], fdt, len, why) || machine_read(m, fdt, len, why))
+	if (which)
+		v->state = v->config;
+	if (rc == 0)
+		rc = which ? machine_read_state(&v->state, fdt, len, why)
+			   : machine_read(&v->config, fdt, len, why);
+	if (rc)
 		return fail_prefix(why, "%s: %s: ", v->in.what, tree_names[which]);
 	v->lens[which] = len;
 	return 0;
@@ -33,12 +38,14 @@ static int view_file(struct snapshot_view *v, const struct view_want *want, stru
 	if (view_tree(v, 1, tree, len, why))
 		return -1;
 	v->bytes = snap_image_bytes(v->image);
-	snap_image_digests(v->image, v->file, v->content);
+	v->digests = *snap_image_digests(v->image);
+	if (!want->rounds)
+		return 0;
+	if (snap_image_index(v->image, why))
+		return -1;
 	for (uint32_t r = 0; r < LIMIT_REGIONS; r++)
 		for (unsigned k = 0; k <= PAGE_PARENT; k++)
 			v->finals[r][k] = snap_image_pages(v->image, r, (enum page_kind)k);
-	if (!want->rounds)
-		return 0;
 	if (snap_image_walk(v->image, rounds_note, &v->rounds, why))
 		return -1;
 	for (uint32_t i = 0; i < v->state.nhosts; i++)
@@ -61,8 +68,8 @@ static int view_chunk(struct snapshot_view *v, struct snap_stream *s, const stru
 	case CHUNK_PAGES:
 		return want->pages ? want->pages(want->arg, v, snap_stream_batch(s), why) : 0;
 	case CHUNK_STATE:
-		tree = snap_stream_state(s, &len);
-		return view_tree(v, 1, tree, len, why);
+		tree = snap_stream_state(s, &len);      /* NULL: a piece of it */
+		return tree ? view_tree(v, 1, tree, len, why) : 0;
 	default:
 		return 0;
 	}
@@ -79,7 +86,7 @@ static int view_stream(struct snapshot_view *v, const struct view_want *want, st
 	if (snap_stream_open_at(&s, v->in.fd, v->in.header, v->in.what, why))
 		return -1;
 	while ((more = snap_stream_next(s, &c, &payload, &at, why)) > 0) {
-		v->bytes = at + CHUNK_HEADER_BYTES + c.len;
+		v->bytes = at + chunk_bytes(&c);
 		rounds_note(&v->rounds, &c, payload);
 		if (view_chunk(v, s, &c, want, why)) {
 			if (!why->has_at &&
@@ -91,9 +98,9 @@ static int view_stream(struct snapshot_view *v, const struct view_want *want, st
 	}
 	if (more < 0)
 		goto out;
-	v->bytes   = at + CHUNK_HEADER_BYTES + c.len;
+	v->bytes   = at + chunk_bytes(&c);
 	v->checked = true;
-	snap_stream_digests(s, v->file, v->content);
+	v->digests = *snap_stream_digests(s);
 	for (uint32_t r = 0; r < LIMIT_REGIONS; r++)
 		for (unsigned k = 0; k <= PAGE_PARENT; k++)
 			v->finals[r][k] = snap_stream_pages(s, r, (enum page_kind)k);

@@ -18,12 +18,13 @@ struct snapshot_view {
 	/* every hash and both digests were verified; else the digests are as END has them */
 	bool               checked;
 	uint64_t           bytes;
-	uint8_t            file[16], content[16];
+	struct snap_digests digests;
 	uint64_t           finals[LIMIT_REGIONS][PAGE_PARENT + 1];
 	struct rounds      rounds;                       /* when asked for, or read in one pass */
 	/* with rounds: images of state's hosts in it */
 	bool               included[LIMIT_HOSTS];
-	struct machine     config, state;                /* as the two trees tell it */
+	/* the configuration; the same with the facts of the pause */
+	struct machine     config, state;
 	/* configuration, state: checked blobs, aligned */
 	void              *trees[2];
 	size_t             lens[2];

@@ -15,7 +15,7 @@ static const struct option_row options_rows[] = {
 	  .help = "print one JSON object" },
 	OPT_GROUP("Options of tree"),
 	{ OPT_FLAG(struct args, config), .name = "config", .commands = 1u << COMMAND_TREE,
-	  .help = "the tree before the first page was saved, without state" },
+	  .help = "the configuration instead of the state" },
 	{ OPT_STRING(struct args, dtb, 0, UINT64_MAX), .name = "dtb", .arg = "OUT",
 	  .commands = 1u << COMMAND_TREE,
 	  .help = "write the tree to OUT as a flattened device tree" },
@@ -30,7 +30,7 @@ static const struct option_row options_rows[] = {
 static const struct option_command options_commands[] = {
 	[COMMAND_INFO]   = { "info", "[FILE]",
 			     "machine, devices, memory, host resources, digests" },
-	[COMMAND_TREE]   = { "tree", "[FILE]", "the VM tree, configuration and state" },
+	[COMMAND_TREE]   = { "tree", "[FILE]", "the VM tree: saved state, or configuration" },
 	[COMMAND_REGS]   = { "regs", "[FILE]", "registers of every CPU" },
 	[COMMAND_MEM]    = { "mem", "GPA [LEN] [FILE]",
 			     "guest memory at GPA (default LEN: 256 bytes)" },

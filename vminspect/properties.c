@@ -56,6 +56,9 @@ static bool property_fits(struct property p, const uint8_t *value, int len)
 {
 	unsigned count = p.row ? p.row->count : 1;
 
+	/* As many elements as there are, up to count. */
+	if (p.row && p.row->used_width && (unsigned)len / property_width(p) <= count)
+		return (unsigned)len % property_width(p) == 0;
 	switch (p.kind) {
 	case PROPERTY_STR:
 		return len > 0 && value[len - 1] == '\0' && !memchr(value, 0, (size_t)len - 1);
@@ -202,13 +205,13 @@ static void unknown_prop(void *arg, int depth, const char *name, const uint8_t *
 		unknown_add(s, depth, name);
 }
 
-json_t *properties_unknown(const void *fdt)
+json_t *properties_unknown(void *const trees[2])
 {
 	static const struct property_visit visit = { .node = unknown_node, .prop = unknown_prop };
 	struct unknown                     s     = { .list = json_array() };
 
-	if (s.list)
-		properties_walk(fdt, &visit, &s);
+	for (int i = 0; s.list && i < 2; i++)
+		properties_walk(trees[i], &visit, &s);
 	if (s.failed) {
 		json_decref(s.list);
 		return NULL;

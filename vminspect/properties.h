@@ -47,8 +47,8 @@ struct property_visit {
 };
 void properties_walk(const void *fdt, const struct property_visit *v, void *arg);
 
-/* Paths of what this build does not know in the tree: a new array of text, NULL when out of
- * memory. */
-json_t *properties_unknown(const void *fdt);
+/* Paths of what this build does not know in the two trees, configuration and state: a new array of
+ * text, NULL when out of memory. */
+json_t *properties_unknown(void *const trees[2]);
 
 #endif

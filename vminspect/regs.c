@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "vminspect/regs.h"
 
+#include "format/tree/tree.h"
 #include "vminspect/options.h"
 #include "vminspect/show.h"
 
 #include <inttypes.h>
-#include <libfdt.h>
 #include <stdio.h>
 
 /* A kind of CPU: what its list is called in JSON, and who knows its registers. */
@@ -26,12 +26,12 @@ int regs_load(const struct regs_cpu *cpu, const struct state_table *const *table
 	      void *const *into, size_t ntables, struct fail *why)
 {
 	const void *tree  = cpu->view->trees[1];
-	int         state = fdt_subnode_offset(tree, cpu->node, "state"), node;
+	int         state = tree_child(tree, cpu->node, "state"), node;
 	char        where[16];
 
 	snprintf(where, sizeof(where), "cpu@%" PRIx32, cpu->n);
 	for (size_t i = 0; i < ntables; i++) {
-		node = state < 0 ? state : fdt_subnode_offset(tree, state, tables[i]->name);
+		node = state < 0 ? state : tree_child(tree, state, tables[i]->name);
 		if (node < 0)
 			return fail_set(why, FAIL_CORRUPT, "%s: %s: missing registers (%s)",
 					cpu->view->in.what, where, tables[i]->name);

@@ -10,9 +10,9 @@ void rounds_note(void *arg, const struct chunk *c, const uint8_t *payload)
 	r->chunks += c->type != CHUNK_END;
 	if (c->type == CHUNK_PAGES && c->len >= 8) {
 		r->rest.chunks++;
-		r->rest.data_pages += get_le32(payload + 4);      /* docs/format.md, 4 */
-		r->rest.bytes += CHUNK_HEADER_BYTES + c->len;
-	} else if (c->type == CHUNK_ROUND_END && c->len >= 4) {
+		r->rest.data_pages += get_le32(payload + 4);      /* docs/format.md 4 */
+		r->rest.bytes += chunk_bytes(c);
+	} else if (c->type == CHUNK_ROUND_END) {
 		struct round *last;
 
 		if (r->n == ROUNDS_MAX) {
@@ -24,7 +24,7 @@ void rounds_note(void *arg, const struct chunk *c, const uint8_t *payload)
 			last  = &r->v[r->n++];
 			*last = r->rest;
 		}
-		last->number = get_le32(payload);
+		last->number = c->round;
 		r->rest      = (struct round){ 0 };
 	}
 }

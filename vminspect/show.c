@@ -11,15 +11,16 @@
 #include <string.h>
 #include <time.h>
 
-const char *show_time(uint64_t ns, char out[40])
+const char *show_time(int64_t ns, char out[40])
 {
-	time_t    t = (time_t)(ns / 1000000000);
+	int64_t   part = ns % 1000000000 < 0 ? ns % 1000000000 + 1000000000 : ns % 1000000000;
+	time_t    t    = (time_t)((ns - part) / 1000000000);
 	struct tm tm;
 	char      day[24];
 
 	if (!gmtime_r(&t, &tm) || !strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &tm))
 		snprintf(day, sizeof(day), "?");
-	snprintf(out, 40, "%s.%09" PRIu64 "Z", day, ns % 1000000000);
+	snprintf(out, 40, "%s.%09" PRId64 "Z", day, part);
 	return out;
 }
 

@@ -21,7 +21,7 @@ static inline json_t *show_json_text(const char *in)
 }
 
 /* 2026-11-21T04:26:01.000000000Z */
-const char *show_time(uint64_t ns, char out[40]);
+const char *show_time(int64_t ns, char out[40]);
 
 json_t *show_json_hex(const uint8_t *in, size_t len);
 json_t *show_json_x64(uint64_t v);              /* "0x1f" */

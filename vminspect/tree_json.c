@@ -64,7 +64,8 @@ static json_t *tree_json_numbers(struct property p, const uint8_t *value, int le
 	int     n = len / (int)property_width(p);
 	json_t *list;
 
-	if (n == 1)
+	/* A list of one element is a list. */
+	if (n == 1 && !(p.row && p.row->used_width))
 		return tree_json_number(p, property_value(p, value, 0));
 	list = json_array();
 	for (int i = 0; list && i < n; i++) {

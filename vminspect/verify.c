@@ -36,8 +36,9 @@ static int verify_sound_text(const struct snapshot_view *v, json_t *unknown)
 	printf("%s: valid: %" PRIu64 " page%s in %" PRIu64 " chunk%s, %s\n", v->in.what,
 	       verify_pages(v), verify_pages(v) == 1 ? "" : "s", v->rounds.chunks,
 	       v->rounds.chunks == 1 ? "" : "s", units_bytes(v->bytes, size));
-	printf("file    %s\n", text_hex(v->file, 16, hex));
-	printf("content %s\n", text_hex(v->content, 16, hex));
+	printf("file    %s\n", text_hex(v->digests.file, 16, hex));
+	printf("memory  %s\n", text_hex(v->digests.memory, 16, hex));
+	printf("machine %s\n", text_hex(v->digests.machine, 16, hex));
 	json_array_foreach(unknown, i, s)
 		printf("unknown %s\n", json_string_value(s));
 	return 0;
@@ -45,11 +46,12 @@ static int verify_sound_text(const struct snapshot_view *v, json_t *unknown)
 
 static json_t *verify_sound_json(const struct snapshot_view *v, json_t *unknown)
 {
-	return json_pack("{s:b,s:o,s:o,s:o,s:o,s:o,s:O}", "sound", 1, "bytes",
+	return json_pack("{s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:O}", "sound", 1, "bytes",
 			 show_json_u64(v->bytes), "chunks", show_json_u64(v->rounds.chunks),
 			 "pages", show_json_u64(verify_pages(v)), "file",
-			 show_json_hex(v->file, 16), "content", show_json_hex(v->content, 16),
-			 "unknown", unknown);
+			 show_json_hex(v->digests.file, 16), "memory",
+			 show_json_hex(v->digests.memory, 16), "machine",
+			 show_json_hex(v->digests.machine, 16), "unknown", unknown);
 }
 
 static json_t *verify_damage_json(const struct fail *why)
@@ -76,7 +78,7 @@ int verify_run(const struct args *a, struct fail *why)
 			show_json(verify_damage_json(why));
 		goto out;
 	}
-	unknown = properties_unknown(v->trees[1]);
+	unknown = properties_unknown(v->trees);
 	if (!unknown)
 		fail_set(why, FAIL_SYSTEM, "out of memory");
 	else if (a->json ? show_json(verify_sound_json(v, unknown)) : verify_sound_text(v, unknown))

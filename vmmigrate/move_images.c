@@ -84,24 +84,21 @@ int move_images_from_agree(struct move_images *i, const struct message *agree, s
 	return 0;
 }
 
-/* One image as BLOB chunks. buf holds one chunk, and behind it the piece that is read. */
+/* One image as BLOB chunks. buf holds one payload, and behind it the piece that is read. */
 static int move_image_send(const struct move_image *image, struct wire *w, uint8_t *buf,
 			   int (*tick)(void *arg, struct fail *why), void *arg, struct fail *why)
 {
-	uint8_t *payload = buf + CHUNK_HEADER_BYTES;
-	uint8_t *bytes   = payload + IMAGE_HEAD_BYTES + IMAGE_PIECE_BYTES;
-	uint64_t size    = image->host->size;
+	uint8_t *bytes = buf + IMAGE_PIECE_MAX;
+	uint64_t size  = image->host->size;
 
 	for (uint64_t at = 0; at < size; at += IMAGE_PIECE_BYTES) {
 		size_t n = size - at < IMAGE_PIECE_BYTES ? (size_t)(size - at) : IMAGE_PIECE_BYTES;
 
 		if (io_pread(image->fd, bytes, n, at, image->host->name, why))
 			return -1;
-		size_t len = image_piece_write(payload, image->host, at, bytes, n);
+		size_t len = image_piece_write(buf, image->host, at, bytes, n);
 
-		chunk_header_put(buf, CHUNK_BLOB, CHUNK_REQUIRED, 0, 0, payload, (uint32_t)len);
-		if (wire_send_chunk(w, buf, CHUNK_HEADER_BYTES + len, true, why) ||
-		    tick(arg, why))
+		if (wire_send(w, CHUNK_BLOB, buf, len, true, why) || tick(arg, why))
 			return -1;
 	}
 	return 0;
@@ -110,7 +107,7 @@ static int move_image_send(const struct move_image *image, struct wire *w, uint8
 int move_images_send(const struct move_images *i, struct wire *w,
 		     int (*tick)(void *arg, struct fail *why), void *arg, struct fail *why)
 {
-	uint8_t *buf = malloc(CHUNK_HEADER_BYTES + IMAGE_HEAD_BYTES + 2 * IMAGE_PIECE_BYTES);
+	uint8_t *buf = malloc(IMAGE_PIECE_MAX + IMAGE_PIECE_BYTES);
 	int      rc  = 0;
 
 	if (!buf) {

@@ -18,6 +18,7 @@ struct options {
 	/* move */
 	bool               audit;
 	int                level;               /* of compression, 0 none */
+	uint32_t           threads;             /* that compress; 0: by CPUs */
 	uint64_t           max_downtime_ns;     /* 300 ms */
 	uint32_t           max_rounds;          /* 30 */
 	uint64_t           pause_deadline_ns;   /* 30 s */

@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 struct receiver_region {
 	const struct lease_ram *ram;
@@ -83,7 +82,7 @@ int receiver_pages(struct receiver *r, const struct chunk *c, const uint8_t *pay
 		   bool *resend, uint64_t *number, struct fail *why)
 {
 	struct receiver_region *g   = receiver_region(r, c->region);
-	uint64_t                bad = UINT64_MAX;
+	bool                    bad = false;
 
 	*number = r->chunks++;
 	*resend = false;
@@ -92,8 +91,9 @@ int receiver_pages(struct receiver *r, const struct chunk *c, const uint8_t *pay
 				c->region);
 	if (!damaged && page_chunk_decode(r->codec, c, payload, FAIL_NOWHERE, g->ram->npages,
 					  r->batch, &bad, why)) {
-		/* A page whose own hash differs is damage; anything else is not a page chunk. */
-		if (bad == UINT64_MAX) {
+		/* Data that differ from their hashes are damage; anything else is not a page
+		 * chunk. */
+		if (!bad) {
 			why->kind = FAIL_PEER;
 			return -1;
 		}
@@ -202,8 +202,7 @@ int receiver_audit(struct receiver *r, const struct message *m, struct fail *why
 		if (receiver_audit_read(r, g, m->first + done, n, why))
 			return -1;
 		for (uint64_t i = 0; i < n; i++)
-			if (XXH3_64bits(r->batch->data + i * PAGE_SIZE_4K, PAGE_SIZE_4K) !=
-			    m->hashes[done + i])
+			if (page_hash(r->batch->data + i * PAGE_SIZE_4K) != m->hashes[done + i])
 				receiver_differs(r, m->region, m->first + done + i);
 		done += n;
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmmigrate/sender.h"
 
+#include "format/snapshot/encoder.h"
 #include "libcommon/fault.h"
 #include "libcommon/io.h"
 #include "libcommon/populated.h"
@@ -12,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 struct sender_chunk {                     /* the pages of one chunk */
 	uint32_t            region, nruns;
@@ -22,10 +22,11 @@ struct sender_chunk {                     /* the pages of one chunk */
 struct sender {
 	struct wire         *wire;
 	struct lease        *lease;
-	struct page_codec   *codec;
+	struct encoder      *encoder;
+	struct page_codec   *codec;       /* for what is sent again */
 	int                  level;
-	bool                 paced, damaged;
-	uint8_t             *chunk;       /* encoded */
+	bool                 paced, damaged, stained;
+	struct page_chunk   *chunk;       /* encoded */
 	uint64_t             sent, acked; /* chunks; log[i] is chunk acked + i */
 	struct sender_chunk *log;
 	size_t               nlog, capacity;
@@ -34,7 +35,11 @@ struct sender {
 	uint64_t             resends;
 };
 
-int sender_open(struct sender **out, struct wire *w, struct lease *l, int level, struct fail *why)
+static int sender_emit(void *arg, struct page_codec *codec, struct page_batch *b,
+		       struct fail *why);
+
+int sender_open(struct sender **out, struct wire *w, struct lease *l, int level, unsigned threads,
+		struct fail *why)
 {
 	struct sender *s = calloc(1, sizeof(*s));
 
@@ -44,12 +49,13 @@ int sender_open(struct sender **out, struct wire *w, struct lease *l, int level,
 	s->lease = l;
 	s->level = level;
 	s->paced = true;
-	s->chunk = malloc(page_chunk_capacity());
+	s->chunk = malloc(sizeof(*s->chunk));
 	s->again = aligned_alloc(4096, sizeof(*s->again));
 	s->m     = malloc(sizeof(*s->m));
 	if (!s->chunk || !s->again || !s->m)
 		fail_sys(why, "sender buffers");
-	else if (page_codec_open(&s->codec, why) == 0) {
+	else if (page_codec_open(&s->codec, why) == 0 &&
+		 encoder_open(&s->encoder, level, threads, sender_emit, s, why) == 0) {
 		*out = s;
 		return 0;
 	}
@@ -70,6 +76,7 @@ void sender_close(struct sender *s)
 	if (!s)
 		return;
 	sender_forget(s);
+	encoder_close(s->encoder);
 	page_codec_close(s->codec);
 	free(s->log);
 	free(s->chunk);
@@ -121,19 +128,33 @@ static int sender_log(struct sender *s, const struct page_batch *b, struct fail 
 	return 0;
 }
 
-static int sender_put(struct sender *s, const struct page_batch *b, struct fail *why)
+/* A batch is packed, and it is its turn. */
+static int sender_emit(void *arg, struct page_codec *codec, struct page_batch *b, struct fail *why)
 {
-	size_t len;
+	struct sender               *s = arg;
+	const struct page_chunk_form f = { .sequence = s->wire->sequence };
 
-	if (page_chunk_encode(s->codec, b, s->level, s->chunk, &len, NULL, why) ||
-	    sender_log(s, b, why))
+	page_chunk_build(codec, b, &f, s->chunk);
+	if (sender_log(s, b, why))
 		return -1;
 	if (!s->damaged && fault_hit("vmmigrate.source.damage")) {
 		s->damaged = true;
-		s->chunk[len - 1] ^= 0x10;
+		s->chunk->head[s->chunk->head_len - 1] ^= 0x10;
+	}
+	if (!s->stained && b->ndata && fault_hit("vmmigrate.source.stain")) {
+		s->stained = true;
+		b->data[0] ^= 0x10;      /* a page that no longer has its hash */
 	}
 	s->sent++;
-	return wire_send_chunk(s->wire, s->chunk, len, s->paced, why);
+	return wire_send_pages(s->wire, s->chunk, s->paced, why);
+}
+
+/* Outside the order of the encoder: what it has must have been flushed. */
+static int sender_put(struct sender *s, struct page_batch *b, struct fail *why)
+{
+	if (page_chunk_pack(s->codec, b, s->level, why))
+		return -1;
+	return sender_emit(s, s->codec, b, why);
 }
 
 /* One page of the lease's memory, as it is now, to the end of the batch. */
@@ -176,6 +197,8 @@ static int sender_resend(struct sender *s, uint64_t number, struct fail *why)
 		return fail_set(why, FAIL_PEER,
 				"%s: too many damaged chunks: more than %u; check the link",
 				s->wire->peer, RECEIVER_RESENDS);
+	if (encoder_flush(s->encoder, why))
+		return -1;
 	page_batch_begin(b, c.region);
 	for (uint32_t i = 0; i < c.nruns; i++) {
 		for (uint64_t k = 0; k < c.runs[i].count; k++) {
@@ -222,9 +245,12 @@ static int sender_hear(struct sender *s, uint64_t timeout_ns, const uint64_t *ro
 int sender_round_end(void *arg, uint32_t round, struct fail *why)
 {
 	struct sender *s = arg;
-	uint64_t       number = round, chunk = s->sent;
+	uint64_t       number = round, chunk;
 	bool           acked  = false;
 
+	if (encoder_flush(s->encoder, why))
+		return -1;
+	chunk       = s->sent;
 	s->m->type  = MSG_ROUND;
 	s->m->round = number;
 	s->m->chunk = chunk;
@@ -257,7 +283,14 @@ int sender_tick(void *arg, struct fail *why)
 	return 0;
 }
 
-int sender_pages(void *arg, const struct page_batch *b, struct fail *why)
+struct page_batch *sender_batch(void *arg, struct fail *why)
+{
+	struct sender *s = arg;
+
+	return encoder_batch(s->encoder, why);
+}
+
+int sender_pages(void *arg, struct page_batch *b, struct fail *why)
 {
 	struct sender *s = arg;
 
@@ -265,7 +298,7 @@ int sender_pages(void *arg, const struct page_batch *b, struct fail *why)
 	 * chunk number tells barriers apart. */
 	if (s->nlog >= SENDER_WINDOW && sender_round_end(s, 0, why))
 		return -1;
-	if (sender_put(s, b, why))
+	if (encoder_submit(s->encoder, b, why))
 		return -1;
 	return sender_tick(s, why);
 }
@@ -285,8 +318,7 @@ static int sender_audit_hashes(struct sender *s, const struct lease_ram *ram, ui
 			     at + done * PAGE_SIZE_4K, ram->r.name, why))
 			return -1;
 		for (uint64_t i = 0; i < n; i++)
-			s->m->hashes[done + i] = XXH3_64bits(s->again->data + i * PAGE_SIZE_4K,
-							     PAGE_SIZE_4K);
+			s->m->hashes[done + i] = page_hash(s->again->data + i * PAGE_SIZE_4K);
 		done += n;
 	}
 	s->m->type   = MSG_AUDIT;

@@ -10,15 +10,18 @@
  * each chunk had that the target has not yet acknowledged: what arrives damaged is read from the
  * guest again (docs/protocol.md 6). */
 
+#define SENDER_BATCH  64u        /* pages of a chunk: they stay in the cache; not compressed */
 #define SENDER_WINDOW 1024u      /* chunks after the last ROUND-ACK: bounds that list */
 
 struct sender;
-/* level: of page_chunk_encode. w and l stay the caller's. */
-int sender_open(struct sender **out, struct wire *w, struct lease *l, int level, struct fail *why);
+/* level, threads: of compression, as encoder_open. w and l stay the caller's. */
+int sender_open(struct sender **out, struct wire *w, struct lease *l, int level, unsigned threads,
+		struct fail *why);
 void sender_close(struct sender *s);
 
 /* The sink's functions; the argument is the sender. */
-int sender_pages(void *s, const struct page_batch *b, struct fail *why);
+struct page_batch *sender_batch(void *s, struct fail *why);
+int sender_pages(void *s, struct page_batch *b, struct fail *why);
 /* ROUND, then waits for ROUND-ACK. */
 int sender_round_end(void *s, uint32_t round, struct fail *why);
 /* Handles what the target has sent, and the wire's watches, without waiting. */

@@ -128,7 +128,7 @@ static int source_agree(struct source *s, struct fail *why)
 		.lease = s->lease, .images = &s->images,
 	});
 	if (wire_send_message(s->wire, s->m, why) ||
-	    wire_send(s->wire, CHUNK_CONFIG, s->config, s->config_len, why) ||
+	    wire_send(s->wire, CHUNK_CONFIG, s->config, s->config_len, false, why) ||
 	    wire_recv_message(s->wire, s->m, WIRE_AGREE_NS, why))
 		return -1;
 	if (s->m->type == MSG_ABORT)
@@ -158,16 +158,17 @@ static int source_precopy(struct source *s, struct fail *why)
 		.pause_deadline_ms = (unsigned)(s->o->pause_deadline_ns / 1000000),
 		.progress          = &progress_ops,
 		.progress_arg      = s->progress,
+		.batch_pages       = s->o->level ? BATCH_PAGES : SENDER_BATCH,
 		/* the target takes a source that is silent for WIRE_IDLE_NS for lost */
 		.silence_ns        = WIRE_IDLE_NS / 3,
 	};
 	struct precopy_sink sink;
 
-	if (sender_open(&s->sender, s->wire, s->lease, s->o->level, why))
+	if (sender_open(&s->sender, s->wire, s->lease, s->o->level, s->o->threads, why))
 		return -1;
 	sink = (struct precopy_sink){
-		.pages = sender_pages, .round_end = sender_round_end, .tick = sender_tick,
-		.arg = s->sender,
+		.batch = sender_batch, .pages = sender_pages, .round_end = sender_round_end,
+		.tick = sender_tick, .arg = s->sender,
 	};
 	/* Images come before the first ROUND: docs/protocol.md 5. */
 	if (move_images_send(&s->images, s->wire, sender_tick, s->sender, why) ||
@@ -209,7 +210,7 @@ static int source_state(struct source *s, struct fail *why)
 	if (source_stopped_by_user(s, why) || sender_tick(s->sender, why))
 		return -1;
 	s->may_be_ready = true;
-	if (wire_send(s->wire, CHUNK_STATE, s->state, s->state_len, why) ||
+	if (wire_send(s->wire, CHUNK_STATE, s->state, s->state_len, false, why) ||
 	    wire_recv_message(s->wire, s->m, WIRE_ACK_NS, why))
 		return -1;
 	if (s->m->type == MSG_ABORT)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmmigrate/wire.h"
 
+#include "format/snapshot/chunk_info.h"
 #include "libcommon/bytes.h"
 #include "libcommon/io.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -12,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -81,26 +84,40 @@ static int wire_lost(const struct wire *w, const char *what, int sys, struct fai
 	return -1;
 }
 
-static int wire_put(struct wire *w, const uint8_t *p, size_t len, uint64_t deadline_ns,
-		    struct fail *why)
+/* All of v, which is used up. */
+static int wire_put_vector(struct wire *w, struct iovec *v, size_t n, uint64_t deadline_ns,
+			   struct fail *why)
 {
-	while (len) {
-		ssize_t n = send(w->fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (n) {
+		struct msghdr m    = { .msg_iov = v, .msg_iovlen = n };
+		ssize_t       done = sendmsg(w->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 
-		if (n >= 0) {
-			p += n;
-			len -= (size_t)n;
-			w->sent += (uint64_t)n;
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0 && errno != EAGAIN)
+			return wire_lost(w, "connection lost", errno, why);
+		if (done < 0) {
+			if (wire_wait(w, POLLOUT, deadline_ns, why))
+				return -1;
 			continue;
 		}
-		if (errno == EINTR)
-			continue;
-		if (errno != EAGAIN)
-			return wire_lost(w, "connection lost", errno, why);
-		if (wire_wait(w, POLLOUT, deadline_ns, why))
-			return -1;
+		w->sent += (uint64_t)done;
+		for (; n && (size_t)done >= v->iov_len; v++, n--)
+			done -= (ssize_t)v->iov_len;
+		if (n) {
+			v->iov_base = (uint8_t *)v->iov_base + done;
+			v->iov_len -= (size_t)done;
+		}
 	}
 	return 0;
+}
+
+static int wire_put(struct wire *w, const void *p, size_t len, uint64_t deadline_ns,
+		    struct fail *why)
+{
+	struct iovec v = { (void *)(uintptr_t)p, len };
+
+	return wire_put_vector(w, &v, 1, deadline_ns, why);
 }
 
 static int wire_get(struct wire *w, uint8_t *p, size_t len, uint64_t deadline_ns, struct fail *why)
@@ -223,25 +240,35 @@ static int wire_pace(struct wire *w, size_t len, struct fail *why)
 	return 0;
 }
 
-int wire_send_chunk(struct wire *w, const uint8_t *chunk, size_t len, bool paced, struct fail *why)
+int wire_send_pages(struct wire *w, const struct page_chunk *p, bool paced, struct fail *why)
 {
-	if (paced && w->rate && wire_pace(w, len, why))
+	struct iovec v[] = { { (void *)(uintptr_t)p->head, p->head_len },
+			     { (void *)(uintptr_t)p->data, p->data_len } };
+
+	if (paced && w->rate && wire_pace(w, p->head_len + p->data_len, why))
 		return -1;
-	return wire_put(w, chunk, len, io_now_ns() + WIRE_SEND_NS, why);
+	w->sequence++;
+	return wire_put_vector(w, v, 2, io_now_ns() + WIRE_SEND_NS, why);
 }
 
-int wire_send(struct wire *w, uint16_t type, const void *payload, size_t len, struct fail *why)
+int wire_send(struct wire *w, uint16_t type, const void *payload, size_t len, bool paced,
+	      struct fail *why)
 {
-	uint8_t  header[CHUNK_HEADER_BYTES];
-	uint64_t deadline = io_now_ns() + WIRE_SEND_NS;
+	static const uint8_t zeroes[8];
+	uint8_t              header[CHUNK_HEADER_BYTES];
 
 	if (len > LIMIT_CHUNK_BYTES)
 		return fail_set(why, FAIL_LIMIT, "%s: chunk of %zu bytes exceeds the limit",
 				w->peer, len);
-	chunk_header_put(header, type, CHUNK_REQUIRED, 0, 0, payload, (uint32_t)len);
-	if (wire_put(w, header, sizeof(header), deadline, why))
+	struct chunk c   = chunk_of(type, w->sequence++, len);
+	struct iovec v[] = { { header, sizeof(header) },
+			     { (void *)(uintptr_t)payload, len },
+			     { (void *)(uintptr_t)zeroes, chunk_padding(c.len) } };
+
+	chunk_header_put(header, &c, payload);
+	if (paced && w->rate && wire_pace(w, sizeof(header) + len, why))
 		return -1;
-	return wire_put(w, payload, len, deadline, why);
+	return wire_put_vector(w, v, 3, io_now_ns() + WIRE_SEND_NS, why);
 }
 
 int wire_send_message(struct wire *w, const struct message *m, struct fail *why)
@@ -251,7 +278,7 @@ int wire_send_message(struct wire *w, const struct message *m, struct fail *why)
 
 	if (message_write(m, &text, &len, why))
 		return -1;
-	int rc = wire_send(w, CHUNK_CONTROL, text, len, why);
+	int rc = wire_send(w, CHUNK_CONTROL, text, len, false, why);
 
 	free(text);
 	return rc;
@@ -296,22 +323,33 @@ int wire_recv(struct wire *w, struct chunk *c, const uint8_t **payload, bool *da
 				 chunk_type_name(c->type));
 			return wire_invalid(w, why);
 		}
+		if (chunk_fields_check(c, FAIL_NOWHERE, why))
+			return wire_invalid(w, why);
+		/* A lost or repeated chunk would have to be a fault of the peer. */
+		if (c->sequence != w->expected++) {
+			fail_set(why, FAIL_PEER, "chunk number %" PRIu64 ", expected %" PRIu64,
+				 c->sequence, w->expected - 1);
+			return wire_invalid(w, why);
+		}
 		/* c->len was checked: at most LIMIT_CHUNK_BYTES. An empty payload needs a
 		 * pointer too. */
-		if (!w->buf || c->len > w->capacity) {
-			uint8_t *more = realloc(w->buf, c->len ? c->len : 1);
+		size_t len = c->len + chunk_padding(c->len);
+
+		if (!w->buf || len > w->capacity) {
+			uint8_t *more = realloc(w->buf, len ? len : 1);
 
 			if (!more)
 				return fail_sys(why, "%s: chunk", w->peer);
 			w->buf      = more;
-			w->capacity = c->len;
+			w->capacity = len;
 		}
-		if (wire_get(w, w->buf, c->len, deadline, why))
+		if (wire_get(w, w->buf, len, deadline, why))
 			return -1;
 	} while (!chunk_type_moves(c->type));
 
 	*payload = w->buf;
-	*damaged = chunk_payload_check(c, w->buf, FAIL_NOWHERE, why) != 0;
+	*damaged = chunk_payload_check(c, w->buf, FAIL_NOWHERE, why) ||
+		   chunk_padding_check(c, w->buf + c->len, FAIL_NOWHERE, why);
 	return *damaged && c->type != CHUNK_PAGES ? wire_invalid(w, why) : 0;
 }
 

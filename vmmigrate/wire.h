@@ -44,6 +44,7 @@ struct wire {
 	char              peer[ADDRESS_TEXT_MAX];      /* for messages */
 	struct wire_watch watch[2];
 	uint64_t          sent, received;              /* bytes */
+	uint64_t          sequence, expected;          /* of the next chunk sent, received */
 	uint64_t          until_ns;                    /* wire_phase(); 0 for none */
 	uint64_t          rate;                        /* --bandwidth, bytes a second; 0 for none */
 	uint64_t          free_ns;                     /* when the next paced chunk may be sent */
@@ -66,10 +67,11 @@ int wire_preamble_get(const uint8_t in[WIRE_PREAMBLE_BYTES], int *version, bool 
 /* Connects, greets. */
 int wire_connect(struct wire **out, const struct address *a, bool insecure, struct fail *why);
 
-/* An encoded chunk, header included. paced: not faster than the bandwidth cap. */
-int wire_send_chunk(struct wire *w, const uint8_t *chunk, size_t len, bool paced, struct fail *why);
-/* A chunk of any other type, required. */
-int wire_send(struct wire *w, uint16_t type, const void *payload, size_t len, struct fail *why);
+/* A page chunk, encoded with w->sequence. paced: not faster than the bandwidth cap. */
+int wire_send_pages(struct wire *w, const struct page_chunk *p, bool paced, struct fail *why);
+/* A chunk of any other type. */
+int wire_send(struct wire *w, uint16_t type, const void *payload, size_t len, bool paced,
+	      struct fail *why);
 int wire_send_message(struct wire *w, const struct message *m, struct fail *why);
 int wire_send_abort(struct wire *w, const char *reason, struct fail *why);
 

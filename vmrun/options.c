@@ -5,6 +5,7 @@
 #include "libcommon/paths.h"
 #include "vmrun/control/control_server.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define FOR(m)    (1u << MODE_##m)
@@ -13,6 +14,17 @@
 
 #define OPTIONS_LENGTH(st, m) (sizeof(((st *)0)->m) - 1)      /* of a string in a char array */
 #define OPTIONS_PATH          OPTIONS_LENGTH(struct machine_host, path)
+
+/* In the order in which they get their slots, after the disks. */
+enum { DEVICE_RNG, DEVICE_CONSOLE, DEVICES };
+const struct options_device options_devices[] = {
+	[DEVICE_RNG]     = { "rng", &virtio_rng_ops, .host = "rng", .cls = HOST_RNG,
+			     .readonly = true },
+	[DEVICE_CONSOLE] = { "virtio-console", &virtio_console_ops, .host = "hvc0",
+			     .cls = HOST_SERIAL },
+	[DEVICES]        = { .ops = NULL },
+};
+static_assert(DEVICES <= OPTIONS_DEVICES_MAX, "each has a member of struct options");
 
 static const char *const options_accels[] = { "auto", "soft", "kvm" };
 static const char *const options_changed[] = { "accept" };
@@ -147,12 +159,12 @@ static const struct option_row options_rows[] = {
 	OPT_GROUP("Devices"),
 	{ OPT_COLLECT(options_disk), .name = "disk", .arg = "[NAME=]PATH[,ro]", .commands = FOR_VM,
 	  .help = "virtio disk" },
-	{ OPT_FLAG(struct options, rng), .name = "rng", .commands = FOR(BOOT),
-	  .help = "virtio entropy source" },
+	{ OPT_FLAG(struct options, devices[DEVICE_RNG].given), .name = "rng",
+	  .commands = FOR(BOOT), .help = "virtio entropy source" },
 	{ OPT_SET(struct options, serial, const char *, options_serial), .name = "serial",
 	  OPTIONS_SERIAL, .commands = FOR_VM,
 	  .help = "serial port: stdio, pty, file:F, unix:P or none (default stdio)" },
-	{ OPT_SET(struct options, virtio_console, const char *, options_serial),
+	{ OPT_SET(struct options, devices[DEVICE_CONSOLE].arg, const char *, options_serial),
 	  .name = "virtio-console", OPTIONS_SERIAL, .commands = FOR_VM,
 	  .help = "virtio console, as --serial" },
 	{ OPT_STRING(struct options, control, 1, OPTIONS_PATH), .name = "control", .arg = "PATH",
@@ -202,13 +214,15 @@ static bool options_stdio(const char *serial)
 /* What the table cannot say. */
 static int options_fit(const struct options *o, struct fail *why)
 {
-	if (options_stdio(o->serial) && options_stdio(o->virtio_console))
+	const char *console = o->devices[DEVICE_CONSOLE].arg;
+
+	if (options_stdio(o->serial) && options_stdio(console))
 		return fail_set(why, FAIL_USAGE,
 				"--serial stdio and --virtio-console stdio are mutually exclusive");
 	if (o->mode == MODE_BOOT && !o->kernel)
 		return fail_set(why, FAIL_USAGE,
 				"missing --kernel FILE (or --restore, --incoming; see --help)");
-	if (o->mode == MODE_BOOT && !o->serial && options_stdio(o->virtio_console))
+	if (o->mode == MODE_BOOT && !o->serial && options_stdio(console))
 		return fail_set(why, FAIL_USAGE,
 				"--virtio-console stdio requires --serial none, pty, ...");
 	for (uint32_t i = 0; o->mode != MODE_BOOT && i < o->ndisks; i++)

@@ -4,6 +4,7 @@
 
 #include "format/tree/machine.h"
 #include "libcommon/fail.h"
+#include "vmrun/devices/device_list.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,11 +23,22 @@ struct options_disk {
 	char        path[1024];
 };
 
+/* A device that an option of its own adds to a new VM, one of it, with a host resource. */
+struct options_device {
+	const char              *option;        /* without "--" */
+	const struct device_ops *ops;
+	const char              *host;          /* name of the host resource; NULL: it has none */
+	enum host_class          cls;
+	bool                     readonly;
+};
+#define OPTIONS_DEVICES_MAX 16u
+extern const struct options_device options_devices[];      /* options.c, ops NULL at the end */
+
 struct options {
 	enum options_mode   mode;
 	const char         *source;             /* of --restore, --incoming: "-" or a file */
 	const char         *name;               /* NULL where not given, like all that follow */
-	const char         *kernel, *initrd, *append, *serial, *virtio_console, *control;
+	const char         *kernel, *initrd, *append, *serial, *control;
 	const char         *accel;              /* "auto", "soft", "kvm" */
 	const char         *cpu;                /* model and features, of the accelerator */
 	bool                force_tsc;
@@ -37,7 +49,12 @@ struct options {
 	uint32_t            cpus;
 	uint32_t            ndisks;
 	struct options_disk disks[LIMIT_HOSTS];
-	bool                rng, paused, cont, trust_paths, disk_changed_ok;
+	/* By row of options_devices. */
+	struct {
+		bool        given;              /* an option without an argument */
+		const char *arg;                /* path of the host resource; NULL: not given */
+	} devices[OPTIONS_DEVICES_MAX];
+	bool                paused, cont, trust_paths, disk_changed_ok;
 	int                 on_reboot;          /* enum reboot_policy, -1 when not given */
 	enum clock_policy   clock;
 	bool                json;               /* list, info */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/setup.h"
 
-#include "vmrun/devices/uart.h"
-#include "vmrun/devices/virtio_console.h"
+#include "vmrun/devices/device_list.h"
 #include "vmrun/host/chardev_spec.h"
 
 #include <errno.h>
@@ -81,14 +80,26 @@ static int overrides_disks(struct machine *m, const struct options *o, bool give
 }
 
 /* The host resource behind a device type's first device; NULL when the machine has none of it. */
-static struct machine_host *overrides_serial(struct machine *m, const char *type)
+static struct machine_host *overrides_host(struct machine *m, const struct device_ops *ops,
+					   enum host_class cls)
 {
 	for (uint32_t i = 0; i < m->ndevices; i++)
-		if (!strcmp(m->devices[i].type, type)) {
+		if (!strcmp(m->devices[i].type, ops->type)) {
 			struct machine_host *h = machine_host_find(m, m->devices[i].host);
 
-			return h && h->cls == HOST_SERIAL ? h : NULL;
+			return h && h->cls == cls ? h : NULL;
 		}
+	return NULL;
+}
+
+/* The option that gives the path of a host resource; NULL: there is none. */
+static const char *overrides_option(struct machine *m, const struct machine_host *h)
+{
+	if (h == overrides_host(m, &uart_ops, HOST_SERIAL))
+		return "serial";
+	for (const struct options_device *d = options_devices; d->ops; d++)
+		if (h == overrides_host(m, d->ops, d->cls))
+			return d->option;
 	return NULL;
 }
 
@@ -101,6 +112,19 @@ static int overrides_one(struct machine *m, struct machine_host *h, const char *
 		return fail_set(why, FAIL_USAGE, "--%s: no such device in this machine", option);
 	overrides_path(h, path);
 	given[h - m->hosts] = true;
+	return 0;
+}
+
+static int overrides_devices(struct machine *m, const struct options *o, bool given[LIMIT_HOSTS],
+			     struct fail *why)
+{
+	for (unsigned i = 0; options_devices[i].ops; i++) {
+		const struct options_device *d = &options_devices[i];
+
+		if (overrides_one(m, overrides_host(m, d->ops, d->cls), d->option,
+				  o->devices[i].arg, given, why))
+			return -1;
+	}
 	return 0;
 }
 
@@ -137,18 +161,13 @@ static int overrides_image(struct machine *m, const char *name, enum host_class 
 static void overrides_lacking_serial(struct machine *m, const struct machine_host *h,
 				     struct lacks *l)
 {
-	const char       *path, *option = NULL;
+	const char       *path, *option = overrides_option(m, h);
 	enum chardev_kind kind = chardev_spec(h->path, &path);
-
-	if (h == overrides_serial(m, UART_TYPE))
-		option = "--serial";
-	else if (h == overrides_serial(m, VIRTIO_CONSOLE_TYPE))
-		option = "--virtio-console";
 
 	if (kind != CHARDEV_FILE && kind != CHARDEV_UNIX)
 		return;
 	if (option)
-		lacks_add(l, "%s SPEC (serial %s)", option, h->name);
+		lacks_add(l, "--%s SPEC (serial %s)", option, h->name);
 	else
 		lacks_add(l, "serial %s (no option available)", h->name);
 }
@@ -206,9 +225,9 @@ int setup_overrides(struct machine *m, const struct options *o, const struct tru
 	if (o->on_reboot >= 0)
 		m->on_reboot = (enum reboot_policy)o->on_reboot;
 	if (overrides_disks(m, o, given, why) ||
-	    overrides_one(m, overrides_serial(m, UART_TYPE), "serial", o->serial, given, why) ||
-	    overrides_one(m, overrides_serial(m, VIRTIO_CONSOLE_TYPE), "virtio-console",
-			  o->virtio_console, given, why) ||
+	    overrides_one(m, overrides_host(m, &uart_ops, HOST_SERIAL), "serial", o->serial, given,
+			  why) ||
+	    overrides_devices(m, o, given, why) ||
 	    overrides_image(m, "kernel", HOST_KERNEL, o->kernel, trusted, why) ||
 	    overrides_image(m, "initrd", HOST_INITRD, o->initrd, trusted, why))
 		return -1;

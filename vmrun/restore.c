@@ -3,6 +3,7 @@
 
 #include "format/snapshot/snapshot.h"
 #include "libcommon/io.h"
+#include "libcommon/page_apply.h"
 #include "libcommon/page_sink.h"
 #include "vmrun/boot/image_pieces.h"
 #include "vmrun/boot/boot_images.h"
@@ -22,9 +23,22 @@
 struct restore {
 	struct vm       *vm;
 	struct page_sink sinks[LIMIT_REGIONS];      /* one a region of vm->memory */
+	struct page_apply *apply;                   /* writes to them */
 	/* Kernel and initrd, as far as they were read. */
 	struct image_pieces images;
 };
+
+/* By the thread of r->apply. */
+static int restore_batch(void *arg, const struct page_batch *b, struct fail *why)
+{
+	struct restore *r = arg;
+
+	for (unsigned i = 0; i < r->vm->memory.nregions; i++)
+		if (r->vm->memory.regions[i].cfg.id == b->region)
+			return page_sink_batch(&r->sinks[i], b, why);
+	return fail_set(why, FAIL_CORRUPT, "pages of region %" PRIu32 ", not in the configuration",
+			b->region);
+}
 
 static int restore_open(struct restore *r, struct vm *vm, const struct options *o, struct fail *why)
 {
@@ -37,23 +51,15 @@ static int restore_open(struct restore *r, struct vm *vm, const struct options *
 		if (page_sink_open(&r->sinks[i], g->fd, g->npages, g->cfg.name, why))
 			return -1;
 	}
-	return 0;
+	return page_apply_open(&r->apply, SNAP_STREAM_BATCHES - 1, restore_batch, r, why);
 }
 
 static void restore_close(struct restore *r)
 {
+	page_apply_close(r->apply);      /* before what it writes to */
 	for (unsigned i = 0; i < LIMIT_REGIONS; i++)
 		page_sink_close(&r->sinks[i]);
 	image_pieces_close(&r->images);
-}
-
-static int restore_batch(struct restore *r, const struct page_batch *b, struct fail *why)
-{
-	for (unsigned i = 0; i < r->vm->memory.nregions; i++)
-		if (r->vm->memory.regions[i].cfg.id == b->region)
-			return page_sink_batch(&r->sinks[i], b, why);
-	return fail_set(why, FAIL_CORRUPT, "pages of region %" PRIu32 ", not in the configuration",
-			b->region);
 }
 
 /* Reads and verifies everything up to END, into the memory of a VM that does not run yet. The chunk
@@ -72,7 +78,7 @@ static int restore_pages(struct vm *vm, struct snap_stream *s, const struct opti
 		const struct image_piece *piece = snap_stream_piece(s);
 
 		if (b)
-			rc = restore_batch(&r, b, why);
+			rc = page_apply_submit(r.apply, b, why);
 		if (piece)
 			rc = image_pieces_take(&r.images, piece, why);
 		if (rc == 0)
@@ -80,6 +86,8 @@ static int restore_pages(struct vm *vm, struct snap_stream *s, const struct opti
 		if (more < 0)
 			rc = -1;
 	}
+	if (rc == 0)
+		rc = page_apply_finish(r.apply, why);
 	restore_close(&r);
 	return rc;
 }
@@ -120,9 +128,10 @@ static struct trust restore_trust(const struct snap_stream *s, const struct fail
 	return t;
 }
 
-/* Reads the configuration and the chunk that authenticates it; the header has been read. */
+/* Reads the configuration and the chunk that authenticates it; the header has been read. recorded:
+ * out, what m was before the options. */
 static int restore_config(struct snap_stream *s, const struct options *o, struct machine *m,
-			  struct fail *why)
+			  struct machine *recorded, struct fail *why)
 {
 	const struct snap_header *h      = snap_stream_header(s);
 	struct fail               no_key = { 0 };
@@ -133,6 +142,7 @@ static int restore_config(struct snap_stream *s, const struct options *o, struct
 	int                       more;
 
 	restore_key(s, &no_key);
+	snap_stream_batches(s, SNAP_STREAM_BATCHES);
 	if (h->required & SNAP_STATE_ONLY)
 		return fail_set(why, FAIL_REFUSED,
 				"%s: snapshot without memory (saved with --state-only)", o->source);
@@ -147,6 +157,7 @@ static int restore_config(struct snap_stream *s, const struct options *o, struct
 		return fail_prefix(why, "%s: ", o->source);
 	if (snap_stream_next(s, &c, &payload, &at, why) < 0)
 		return -1;
+	*recorded = *m;
 
 	const struct trust trust = restore_trust(s, &no_key);
 
@@ -320,16 +331,17 @@ void vm_restore_end(struct vm *vm)
 
 int vm_restore(struct vm **out, const struct options *o, struct loop *loop, struct fail *why)
 {
-	struct machine   *m = malloc(sizeof(*m));
+	struct machine   *m = malloc(sizeof(*m)), *recorded = malloc(sizeof(*recorded));
 	struct restoring *r = calloc(1, sizeof(*r));
 	bool              file = strcmp(o->source, "-") != 0;
 	uint8_t           header[SNAP_HEADER_BYTES];
 	int               rc = -1;
 
-	if (!m || !r) {
+	if (!m || !recorded || !r) {
 		errno = ENOMEM;
 		fail_sys(why, "machine");
 		free(r);
+		free(recorded);
 		free(m);
 		return -1;
 	}
@@ -339,11 +351,15 @@ int vm_restore(struct vm **out, const struct options *o, struct loop *loop, stru
 	if (r->fd < 0 || snap_header_load(r->fd, o->source, file, "vmrun --restore -", header,
 					  why) ||
 	    snap_stream_open_at(&r->stream, r->fd, header, o->source, why) ||
-	    restore_config(r->stream, o, m, why) || setup_apart(m, r->fd, "the snapshot", why))
+	    restore_config(r->stream, o, m, recorded, why) ||
+	    setup_apart(m, r->fd, "the snapshot", why))
 		goto out;
 	vm_signals_block();
 	rc = setup_vm(out, m, o, loop, why);
 	if (*out) {
+		/* The state that is loaded later must go with it. */
+		(*out)->recorded  = recorded;
+		recorded          = NULL;
 		r->vm             = *out;
 		(*out)->restoring = r;
 		rc                = rc ? rc : restoring_start(r, why);
@@ -352,6 +368,7 @@ int vm_restore(struct vm **out, const struct options *o, struct loop *loop, stru
 out:
 	if (r)
 		restoring_free(r);
+	free(recorded);
 	free(m);
 	return rc;
 }

@@ -4,9 +4,7 @@
 #include "vmrun/apart.h"
 #include "vmrun/control/control_server.h"
 #include "vmrun/boot/boot_images.h"
-#include "vmrun/devices/virtio_blk.h"
-#include "vmrun/devices/virtio_console.h"
-#include "vmrun/devices/virtio_rng.h"
+#include "vmrun/devices/device_list.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -73,6 +71,17 @@ static int setup_device(struct machine *m, const char *type, const char *host, s
 	return 0;
 }
 
+/* A device that an option adds. arg NULL: the option has no argument. */
+static int setup_option(struct machine *m, const struct options_device *d, const char *arg,
+			struct fail *why)
+{
+	if (!d->host)
+		return setup_device(m, d->ops->type, "", why);
+	if (setup_host(m, d->host, d->cls, arg ? arg : "", d->readonly, why))
+		return -1;
+	return setup_device(m, d->ops->type, d->host, why);
+}
+
 /* The kernel says which machine it is for. One that can't be read is refused when it is loaded. */
 static enum machine_type setup_type(const char *kernel)
 {
@@ -85,7 +94,7 @@ static enum machine_type setup_type(const char *kernel)
 		close(fd);
 	if (n > 0 && board_for_kernel(head, (size_t)n))
 		board = board_for_kernel(head, (size_t)n);
-	return board->type;
+	return board->machines[0].type;
 }
 
 static int setup_machine(struct machine *m, const struct options *o, struct fail *why)
@@ -112,15 +121,12 @@ static int setup_machine(struct machine *m, const struct options *o, struct fail
 	for (uint32_t i = 0; i < o->ndisks; i++)
 		if (setup_host(m, o->disks[i].name, HOST_DISK, o->disks[i].path,
 			       o->disks[i].readonly, why) ||
-		    setup_device(m, VIRTIO_BLK_TYPE, o->disks[i].name, why))
+		    setup_device(m, virtio_blk_ops.type, o->disks[i].name, why))
 			return -1;
-	if (o->rng && (setup_host(m, "rng", HOST_RNG, "", true, why) ||
-		       setup_device(m, VIRTIO_RNG_TYPE, "rng", why)))
-		return -1;
-	if (o->virtio_console &&
-	    (setup_host(m, "hvc0", HOST_SERIAL, o->virtio_console, false, why) ||
-	     setup_device(m, VIRTIO_CONSOLE_TYPE, "hvc0", why)))
-		return -1;
+	for (unsigned i = 0; options_devices[i].ops; i++)
+		if ((o->devices[i].given || o->devices[i].arg) &&
+		    setup_option(m, &options_devices[i], o->devices[i].arg, why))
+			return -1;
 	return board_plan(m, why);
 }
 

@@ -54,8 +54,8 @@ struct vm {
 	enum clock_policy  clock_policy;       /* of the next load */
 	struct clock_state clock_section;      /* the saved form of the clock, set at each save */
 	struct restoring  *restoring;          /* thread that reads a snapshot; NULL: none */
-	/* The machine as the tree that was loaded has it, before overrides; with the fingerprints
-	 * of its disks once state was loaded. NULL: booted here. */
+	/* The machine as CONFIG has it, before overrides; with the facts of STATE once that was
+	 * loaded. NULL: booted here. */
 	struct machine    *recorded;
 	bool               disk_changed_ok;    /* --disk-changed=accept, for the next check only */
 	bool               disks_known;        /* cfg.hosts has the fingerprints of this pause */
@@ -130,17 +130,17 @@ void vm_reset_asked(struct vm *vm);
 /* Does a pending reset, if there is one; holders stay. -1: it is still pending. */
 int vm_reset_pending(struct vm *vm, struct fail *why);
 
-/* The VM tree with state, malloc'd. vCPUs and devices must be paused. Never changes the guest. The
+/* The STATE tree, malloc'd. vCPUs and devices must be paused. Never changes the guest. The
  * fingerprints of disks are those in cfg (blk_sampled). */
 int vm_save(struct vm *vm, uint8_t **fdt, size_t *len, struct fail *why);
-/* Loads the state of a hostile tree; memory is loaded by others before. After a failure the VM must
- * not be started. */
+/* Loads a hostile STATE tree, which must go with vm->recorded; memory is loaded by others before.
+ * After a failure the VM must not be started. */
 int vm_load(struct vm *vm, const void *fdt, size_t len, struct fail *why);
 /* Under control_lock: pauses, saves, resets, loads, saves and compares, twice. A failure names
  * device and field. */
 int vm_pulse(struct vm *vm, struct fail *why);
-/* For vm_pulse: loads a tree that this VM has just saved; and what follows once state is in the
- * structs that vm_sections names. */
+/* For vm_pulse: loads a STATE tree that this VM has just saved; and what follows once state is in
+ * the structs that vm_sections names. */
 int vm_reload(struct vm *vm, const void *fdt, size_t len, struct fail *why);
 int vm_post_load(struct vm *vm, enum clock_policy policy, struct fail *why);
 

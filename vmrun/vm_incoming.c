@@ -60,7 +60,7 @@ int vm_incoming(struct vm **out, const struct options *o, struct loop *loop, str
 	if (setup_overrides(m, o, &incoming_trust, why) || setup_apart(m, fd, "the tree", why) ||
 	    setup_vm(out, m, o, loop, why))
 		goto out;
-	/* The state that is loaded later must agree with it. */
+	/* The state that is loaded later must go with it. */
 	(*out)->recorded = recorded;
 	recorded         = NULL;
 	if (setup_images_given(*out, o, why))

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/vm.h"
 
-#include "format/snapshot/snapshot.h"
 #include "libcommon/fault.h"
 #include "vmrun/vm_sections.h"
 
@@ -18,7 +17,7 @@ static int vm_write(struct vm *vm, const struct machine_sections *sections, uint
 	/* Timers and character devices call back in the main thread, also while paused. */
 	pthread_mutex_lock(&vm->machine_lock);
 	clock_save(&vm->clock, &vm->clock_section);
-	rc = machine_write(&vm->cfg, sections, buf, LIMIT_TREE_BYTES, len, why);
+	rc = machine_write_state(&vm->cfg, sections, buf, LIMIT_TREE_BYTES, len, why);
 	pthread_mutex_unlock(&vm->machine_lock);
 	return rc;
 }
@@ -84,6 +83,16 @@ struct vm_skip {
 
 #define VM_SKIPS 64
 
+static void vm_skip_add(struct vm_skip *s, size_t *n, void *at, size_t len)
+{
+	if (*n == VM_SKIPS || len > sizeof(s->was))
+		return;
+	s[*n].at  = at;
+	s[*n].len = len;
+	memcpy(s[*n].was, at, len);
+	++*n;
+}
+
 static struct vm_skip *vm_skips_before(const struct vm_sections *sections, size_t *n)
 {
 	struct vm_skip *s = calloc(VM_SKIPS, sizeof(*s));
@@ -91,16 +100,15 @@ static struct vm_skip *vm_skips_before(const struct vm_sections *sections, size_
 	*n = 0;
 	if (!s)
 		abort();
-	for (size_t i = 0; i < sections->n && *n < VM_SKIPS; i++) {
+	for (size_t i = 0; i < sections->n; i++) {
 		const struct state_section *section = &sections->list[i].section;
 		const struct field         *f       = vm_field_skipped(section->table);
 
-		if (!f || vm_field_bytes(f) > sizeof(s->was))
+		if (!f)
 			continue;
-		s[*n].at  = (char *)section->s + f->offset;
-		s[*n].len = vm_field_bytes(f);
-		memcpy(s[*n].was, s[*n].at, s[*n].len);
-		++*n;
+		vm_skip_add(s, n, (char *)section->s + f->offset, vm_field_bytes(f));
+		/* A list is its elements and their number. */
+		vm_skip_add(s, n, (char *)section->s + f->used_offset, f->used_width);
 	}
 	return s;
 }
@@ -174,10 +182,9 @@ int vm_load(struct vm *vm, const void *fdt, size_t len, struct fail *why)
 		errno = ENOMEM;
 		return fail_sys(why, "VM tree");
 	}
-	if (machine_read(from, fdt, len, why))
-		goto fail;
-	/* Against what was recorded, not what overrides made of it. */
-	if (vm->recorded && snap_agree(NULL, vm->recorded, from, why))
+	/* By the configuration as it was recorded, not what overrides made of it. */
+	*from = *vm->recorded;
+	if (machine_read_state(from, fdt, len, why))
 		goto fail;
 	if (vm_load_as(vm, from, fdt, len, vm->clock_policy, why))
 		goto fail;

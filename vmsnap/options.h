@@ -16,6 +16,7 @@ struct options {
 	uint64_t           pause_buffer;
 	uint64_t           pause_deadline_ns;
 	int                level;                /* 0 raw, else zstd's */
+	uint32_t           threads;              /* 0: by CPUs */
 	mode_t             mode;                 /* of the file */
 	bool               with_images, state_only, stop_after, force, quiet;
 	enum progress_mode progress;

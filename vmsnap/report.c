@@ -9,18 +9,20 @@
 
 static void report_json(FILE *out, const struct options *o, const struct save_report *r)
 {
-	char snapshot[UUID_TEXT], content[33];
+	char snapshot[UUID_TEXT], memory[33], machine[33];
 
 	uuid_text(&r->snapshot, snapshot);
-	text_hex(r->content, sizeof(r->content), content);
+	text_hex(r->digests.memory, 16, memory);
+	text_hex(r->digests.machine, 16, machine);
 
-	json_t *j = json_pack("{s:s, s:o, s:o, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:i, s:I, "
-			      "s:f, s:f, s:b, s:b, s:b, s:b}",
+	json_t *j = json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:i, s:I, "
+			      "s:f, s:f, s:{s:f, s:f, s:f, s:f}, s:b, s:b, s:b, s:b}",
 			      "event", "report",
 			      "vm", text_json(r->vm),
 			      "file", o->file ? text_json(o->file) : json_null(),
 			      "snapshot", snapshot,
-			      "content", content,
+			      "memory_digest", memory,
+			      "machine_digest", machine,
 			      "rounds", (int)r->copy.nrounds,
 			      "pages", (json_int_t)r->copy.pages_total,
 			      "pages_paused", (json_int_t)r->copy.pages_paused,
@@ -30,6 +32,11 @@ static void report_json(FILE *out, const struct options *o, const struct save_re
 			      "image_bytes", (json_int_t)r->image_bytes,
 			      "pause_ms", progress_ms(r->pause_ns),
 			      "total_ms", progress_ms(r->total_ns),
+			      "time_ms",
+			      "read", progress_ms(r->copy.read_ns),
+			      "hash", progress_ms(r->copy.hash_ns),
+			      "compress", progress_ms(r->encode_ns),
+			      "output", progress_ms(r->wait_ns),
 			      "converged", (int)r->copy.converged,
 			      "committed", (int)r->committed,
 			      "stopped", (int)r->stopped,
@@ -41,7 +48,8 @@ static void report_json(FILE *out, const struct options *o, const struct save_re
 static void report_text(FILE *out, const struct options *o, const struct save_report *r)
 {
 	char snapshot[UUID_TEXT], bytes[UNITS_TEXT], images[UNITS_TEXT];
-	char pause[UNITS_TEXT], total[UNITS_TEXT];
+	char pause[UNITS_TEXT], total[UNITS_TEXT], read[UNITS_TEXT], hash[UNITS_TEXT];
+	char encode[UNITS_TEXT], wait[UNITS_TEXT];
 
 	uuid_text(&r->snapshot, snapshot);
 	fprintf(out, "vmsnap: %s: ", r->vm);
@@ -54,10 +62,14 @@ static void report_text(FILE *out, const struct options *o, const struct save_re
 	if (r->images)
 		fprintf(out, "%u image%s (%s), ", r->images, r->images == 1 ? "" : "s",
 			units_bytes(r->image_bytes, images));
-	fprintf(out, "%s written, %s %s, %s, total time %s, snapshot %s\n",
+	fprintf(out, "%s written, %s %s, %s, total time %s (read %s, hash %s, ",
 		units_bytes(r->bytes, bytes), r->stopped ? "stopped in" : "downtime",
 		units_ms(r->pause_ns, pause), r->copy.converged ? "converged" : "not converged",
-		units_ms(r->total_ns, total), snapshot);
+		units_ms(r->total_ns, total), units_ms(r->copy.read_ns, read),
+		units_ms(r->copy.hash_ns, hash));
+	if (o->level)
+		fprintf(out, "compress %s, ", units_ms(r->encode_ns, encode));
+	fprintf(out, "output %s), snapshot %s\n", units_ms(r->wait_ns, wait), snapshot);
 }
 
 void report_print(FILE *out, const struct options *o, const struct save_report *r)

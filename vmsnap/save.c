@@ -38,6 +38,8 @@
 
 /* A vmrun that quits closes its disks, which may be flushed first. */
 #define SAVE_QUIT_MS 30000u
+/* Pages of a chunk to a pipe: 256 KiB, which the second-level cache holds. */
+#define SAVE_PIPE_PAGES 64u
 
 struct save {
 	const struct options *o;
@@ -75,7 +77,7 @@ static int save_begin(struct save *s, struct fail *why)
 	return 0;
 }
 
-static int save_pages(void *arg, const struct page_batch *b, struct fail *why)
+static int save_pages(void *arg, struct page_batch *b, struct fail *why)
 {
 	struct save *s = arg;
 
@@ -85,11 +87,19 @@ static int save_pages(void *arg, const struct page_batch *b, struct fail *why)
 	return snap_writer_pages(s->writer, b, why);
 }
 
+static struct page_batch *save_batch(void *arg, struct fail *why)
+{
+	struct save *s = arg;
+
+	return snap_writer_batch(s->writer, why);
+}
+
 static int save_round_end(void *arg, uint32_t round, struct fail *why)
 {
 	struct save *s = arg;
 
-	if (snap_writer_round_end(s->writer, round, why))
+	(void)round;      /* the format counts by itself, from 0 too */
+	if (snap_writer_round_end(s->writer, why))
 		return -1;
 	/* Too many runs for an index: a save that cannot be completed fails before the pause. */
 	if (!precopy_report(s->precopy)->pause_begin_ns && snap_writer_index_check(s->writer, why))
@@ -147,7 +157,7 @@ static int save_header(struct save *s, struct snap_header *h, struct fail *why)
 			.arch       = machine_types[m->type].elf_machine,
 			.vm         = m->uuid,
 			.snapshot   = s->r->snapshot,
-			.created_ns = io_realtime_ns(),
+			.created_ns = (int64_t)io_realtime_ns(),
 		};
 		snprintf(h->name, sizeof(h->name), "%s", m->name);
 		snprintf(h->creator, sizeof(h->creator), "vmferry %s", VMFERRY_VERSION);
@@ -180,7 +190,10 @@ static int save_open_writer(struct save *s, struct fail *why)
 	control_close(s->control);
 	s->control = NULL;
 	space_open(&s->space, fd, s->what);
-	if (snap_writer_open(&s->writer, fd, &h, s->o->level, s->what, why))
+	if (snap_writer_open(&s->writer, fd, &h,
+			     &(struct snap_writer_options){ .level = s->o->level,
+							    .threads = s->o->threads },
+			     s->what, why))
 		return -1;
 	save_key(s);
 	return snap_writer_config(s->writer, s->config, s->config_len, why);
@@ -190,11 +203,13 @@ static int save_open_writer(struct save *s, struct fail *why)
 static int save_copy(struct save *s, struct progress *progress, struct fail *why)
 {
 	const struct precopy_sink sink = {
-		.pages = save_pages, .round_end = save_round_end, .arg = s,
+		.batch = save_batch, .pages = save_pages, .round_end = save_round_end, .arg = s,
 	};
 	const struct precopy_options po = {
 		.max_downtime_ns   = s->o->max_downtime_ns,
 		.max_rounds        = s->o->max_rounds,
+		/* To a pipe from the cache; a file and a compressor gain more from long pieces. */
+		.batch_pages       = s->o->file || s->o->level ? BATCH_PAGES : SAVE_PIPE_PAGES,
 		.pause_buffer      = s->o->pause_buffer,
 		.pause_deadline_ms = (unsigned)(s->o->pause_deadline_ns / 1000000),
 		.pause_renew       = s->o->stop_after,
@@ -253,9 +268,13 @@ static int save_complete(struct save *s, struct fail *why)
 		return -1;
 	if (save_renew(s, why) || lease_finish(s->lease, true, why))
 		return -1;
-	if (snap_writer_end(s->writer, s->r->content, why))
+	if (snap_writer_end(s->writer, &s->r->digests, why))
 		return -1;
-	s->r->bytes = snap_writer_bytes(s->writer);
+	s->r->bytes     = snap_writer_bytes(s->writer);
+	s->r->encode_ns = snap_writer_encode_ns(s->writer);
+	s->r->wait_ns   = snap_writer_wait_ns(s->writer);
+	if (s->precopy)
+		s->r->copy = *precopy_report(s->precopy);      /* with what the drain took */
 	space_trim(&s->space, s->r->bytes);
 	return 0;
 }

@@ -2,6 +2,7 @@
 #ifndef VMSNAP_SAVE_H
 #define VMSNAP_SAVE_H
 
+#include "format/snapshot/snapshot.h"
 #include "libcommon/client/precopy.h"
 #include "libcommon/uuid.h"
 #include "vmsnap/options.h"
@@ -10,7 +11,8 @@ struct save_report {
 	struct precopy_report copy;
 	char                  vm[72];
 	struct uuid           snapshot;
-	uint8_t               content[16];
+	struct snap_digests   digests;
+	uint64_t              encode_ns, wait_ns;      /* snap_writer_encode_ns, _wait_ns */
 	uint64_t              bytes;            /* written */
 	unsigned              images;           /* included by --with-images */
 	uint64_t              image_bytes;      /* their own, without chunk headers */

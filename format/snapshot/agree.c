@@ -6,8 +6,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* Header, configuration and state of a snapshot must describe the same VM (docs/format.md,
- * "Agreement"), so that what one program shows is what another opens. */
+/* Header, configuration and state of a snapshot must describe one VM (docs/format.md 8,
+ * "Agreement"). Configuration and state have nothing in common that could differ: the state must
+ * name what the configuration has, which machine_read_state checks. */
 
 static int header_agrees(const struct snap_header *h, const struct machine *m, struct fail *why)
 {
@@ -20,71 +21,15 @@ static int header_agrees(const struct snap_header *h, const struct machine *m, s
 				h->arch, machine_type_name(m->type));
 	if (!uuid_equal(&h->vm, &m->uuid))
 		return fail_set(why, FAIL_CORRUPT, "UUID %s, %s", a, b);
-	if (h->name[0] && strcmp(h->name, m->name))
+	if (strcmp(h->name, m->name))
 		return fail_set(why, FAIL_CORRUPT, "name %s, %s", h->name, m->name);
 	return 0;
 }
 
-/* All but what is of the moment: size, modification time and digest. */
-static int hosts_agree(const struct machine *a, const struct machine *b, struct fail *why)
+int snap_agree(const struct snap_header *h, const struct machine *config, struct fail *why)
 {
-	if (a->nhosts != b->nhosts)
-		return fail_set(why, FAIL_CORRUPT, "%" PRIu32 ", %" PRIu32 " host resources",
-				a->nhosts, b->nhosts);
-	for (uint32_t i = 0; i < a->nhosts; i++) {
-		const struct machine_host *x = &a->hosts[i], *y = &b->hosts[i];
-
-		if (strcmp(x->name, y->name))
-			return fail_set(why, FAIL_CORRUPT,
-					"host resource %" PRIu32 ": name %s, %s", i, x->name,
-					y->name);
-		if (x->cls != y->cls)
-			return fail_set(why, FAIL_CORRUPT, "host resource %s: class %s, %s",
-					x->name, host_class_names[x->cls],
-					host_class_names[y->cls]);
-		if (strcmp(x->path, y->path))
-			return fail_set(why, FAIL_CORRUPT, "host resource %s: paths differ",
-					x->name);
-		if (x->readonly != y->readonly)
-			return fail_set(why, FAIL_CORRUPT,
-					"host resource %s: read-only differs", x->name);
-	}
-	return 0;
-}
-
-static int state_agrees(const struct machine *a, const struct machine *b, struct fail *why)
-{
-	char x[UUID_TEXT], y[UUID_TEXT];
-
-	uuid_text(&a->uuid, x);
-	uuid_text(&b->uuid, y);
-	if (strcmp(a->name, b->name))
-		return fail_set(why, FAIL_CORRUPT, "name %s, %s", a->name, b->name);
-	if (!uuid_equal(&a->uuid, &b->uuid))
-		return fail_set(why, FAIL_CORRUPT, "UUID %s, %s", x, y);
-	if (a->on_reboot != b->on_reboot)
-		return fail_set(why, FAIL_CORRUPT, "on-reboot %s, %s",
-				reboot_policy_names[a->on_reboot],
-				reboot_policy_names[b->on_reboot]);
-	if (strcmp(a->append, b->append))
-		return fail_set(why, FAIL_CORRUPT, "append: command lines differ");
-	if (machine_same_shape(a, b, why)) {
-		why->kind = FAIL_CORRUPT;
-		return -1;
-	}
-	return hosts_agree(a, b, why);
-}
-
-int snap_agree(const struct snap_header *h, const struct machine *config,
-	       const struct machine *state, struct fail *why)
-{
-	if (h && header_agrees(h, config, why))
+	if (header_agrees(h, config, why))
 		return fail_prefix(why, "header and configuration differ: ");
-	if (config->reset_pending)
-		return fail_set(why, FAIL_CORRUPT,
-				"configuration: vmferry,reset-pending is valid in the state only");
-	if (state && state_agrees(config, state, why))
-		return fail_prefix(why, "configuration and state differ: ");
 	return 0;
 }
 
@@ -102,7 +47,7 @@ int agree_config(const struct snap_header *h, const void *fdt, size_t len, uint6
 
 	if (!m)
 		return fail_sys(why, "configuration");
-	if (machine_read(m, fdt, len, why) || snap_agree(h, m, NULL, why)) {
+	if (machine_read(m, fdt, len, why) || (h && snap_agree(h, m, why))) {
 		free(m);
 		return tree_at("config", at, why);
 	}
@@ -123,9 +68,8 @@ int agree_state(const struct machine *config, const void *fdt, size_t len, uint6
 
 	if (!m)
 		return fail_sys(why, "state");
-	rc = machine_read(m, fdt, len, why);
-	if (rc == 0)
-		rc = snap_agree(NULL, config, m, why);
+	*m = *config;
+	rc = machine_read_state(m, fdt, len, why);
 	if (rc)
 		tree_at("state", at, why);
 	free(m);

@@ -24,7 +24,7 @@ static int auth_mac(uint8_t out[HOSTKEY_MAC_BYTES], enum auth_covers covers,
 		{ header, sizeof(header) },
 		{ t->config, t->config_len },
 		{ t->state, t->state_len },
-		{ t->content, 16 },
+		{ t->memory, 16 },
 	};
 
 	return hostkey_mac(k, parts, covers == AUTH_ALL ? 5 : 3, out, why);

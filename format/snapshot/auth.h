@@ -12,12 +12,12 @@
 
 enum auth_covers { AUTH_CONFIG = 1, AUTH_ALL = 2 };
 
-/* What a MAC covers. state and content: AUTH_ALL only. */
+/* What a MAC covers. state and memory: AUTH_ALL only. */
 struct auth_text {
 	const struct snap_header *header;
 	const void               *config, *state;
 	size_t                    config_len, state_len;
-	const uint8_t            *content; /* digest, 16 bytes */
+	const uint8_t            *memory; /* its digest, 16 bytes */
 };
 
 int auth_put(uint8_t out[AUTH_BYTES], enum auth_covers covers, const struct hostkey *k,

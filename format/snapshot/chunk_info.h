@@ -8,12 +8,14 @@
 
 /* How far a snapshot has come: the last chunk that decides what may follow (docs/format.md 1). */
 enum chunk_phase {
-	AFTER_HEADER     = 1 << 0,
-	AFTER_CONFIG     = 1 << 1,      /* the body: pages, images, ends of rounds */
-	AFTER_STATE      = 1 << 2,
-	AFTER_WORKINGSET = 1 << 3,
-	AFTER_INDEX      = 1 << 4,
-	AFTER_END        = 1 << 5,
+	AFTER_HEADER    = 1 << 0,
+	AFTER_CONFIG    = 1 << 1,      /* the body: pages, images, ends of rounds */
+	AFTER_STATE     = 1 << 2,
+	AFTER_INDEX     = 1 << 3,
+	AFTER_LEVEL     = 1 << 4,
+	AFTER_TABLES    = 1 << 5,      /* something optional behind the index: no more of it */
+	AFTER_DIRECTORY = 1 << 6,
+	AFTER_END       = 1 << 7,
 };
 
 struct snap_stream;
@@ -32,7 +34,9 @@ struct chunk_info {
 	const char      *name;        /* in messages: "round-end" */
 	bool             required;    /* the flag that a writer sets */
 	bool             moves;       /* may be sent in a move */
-	bool             regional;    /* region and encoding may be other than 0 */
+	bool             paged;       /* has a region, an encoding, and data that is not hashed */
+	bool             rounds;      /* its round counts */
+	bool             unhashed;    /* no byte of its payload is */
 	unsigned         after;       /* phases in which it may come; 0: not in a snapshot */
 	enum chunk_phase phase;       /* the phase that it begins, 0: the same goes on */
 	chunk_stream_fn *stream;
@@ -49,11 +53,14 @@ CHUNK_LIST(CHUNK_READERS)
 /* NULL for a type that this build does not know. */
 const struct chunk_info *chunk_info_find(uint16_t type);
 
-/* Checks a chunk's header in this phase. FAIL_VERSION: it is required, and has no meaning in a
- * snapshot; FAIL_CORRUPT: out of order, or with a region or an encoding that it must not have. One
- * that is unknown and not required may come wherever pages may. */
+/* Checks the fields of a header whose values depend on the type, in a snapshot and in a move:
+ * flags, region, encoding, round, how much is hashed. FAIL_CORRUPT. */
+int chunk_fields_check(const struct chunk *c, uint64_t at, struct fail *why);
+/* Checks a chunk's header in this phase, its fields too. FAIL_VERSION: it is required, and has no
+ * meaning in a snapshot; FAIL_CORRUPT: out of order. One that is unknown and not required may come
+ * wherever PAD may. */
 int chunk_check(const struct chunk *c, enum chunk_phase phase, uint64_t at, struct fail *why);
-/* The phase behind a chunk of this type. */
+/* The phase behind a chunk of this type, which chunk_check has allowed in that phase. */
 enum chunk_phase chunk_phase_after(uint16_t type, enum chunk_phase phase);
 
 /* FAIL_CORRUPT: the order. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "format/snapshot/chunk_info.h"
 
+#include <inttypes.h>
+
 #define CHUNK_ROW(constant, number, stream_reader, walk_reader, ...) \
 	{ .type = (number), .stream = stream_reader, .walk = walk_reader, __VA_ARGS__ },
 static const struct chunk_info chunk_table[] = { CHUNK_LIST(CHUNK_ROW) };
@@ -41,27 +43,54 @@ int chunk_unexpected(const struct chunk *c, uint64_t at, struct fail *why)
 		       chunk_type_name(c->type));
 }
 
-int chunk_check(const struct chunk *c, enum chunk_phase phase, uint64_t at, struct fail *why)
+int chunk_fields_check(const struct chunk *c, uint64_t at, struct fail *why)
 {
 	const struct chunk_info *info = chunk_info_find(c->type);
 
-	/* A type that only moves have, or that is reserved, is as good as unknown here. */
-	if (!info || !info->after) {
-		if (c->flags & CHUNK_REQUIRED)
-			return fail_at(why, FAIL_VERSION, at,
-				       "unsupported required chunk: %s (type %u)",
-				       chunk_type_name(c->type), c->type);
-		return phase == AFTER_CONFIG ? 0 : chunk_unexpected(c, at, why);
-	}
-	if (!info->regional && (c->region || c->encoding))
+	if (!info)
+		return 0;
+	if (c->flags != chunk_type_flags(c->type))
+		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: invalid flags 0x%x", info->name,
+			       c->flags);
+	if (!info->paged && (c->region || c->encoding))
 		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: region or encoding not zero",
 			       info->name);
-	return info->after & phase ? 0 : chunk_unexpected(c, at, why);
+	if (!info->rounds && c->round)
+		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: round not zero", info->name);
+	if (!info->paged && c->hashed != (info->unhashed ? 0 : c->len))
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "%s chunk: hash covers %" PRIu32 " bytes of a payload of %" PRIu32,
+			       info->name, c->hashed, c->len);
+	return 0;
+}
+
+/* Is it one that every reader may skip? A type that only moves have, or that is reserved, is as
+ * good as unknown. */
+static bool chunk_optional(const struct chunk_info *info)
+{
+	return !info || !info->after || info->type == CHUNK_PAD;
+}
+
+int chunk_check(const struct chunk *c, enum chunk_phase phase, uint64_t at, struct fail *why)
+{
+	const struct chunk_info *info = chunk_info_find(c->type);
+	unsigned                 after;
+
+	if (chunk_optional(info) && c->flags & CHUNK_REQUIRED)
+		return fail_at(why, FAIL_VERSION, at, "unsupported required chunk: %s (type %u)",
+			       chunk_type_name(c->type), c->type);
+	if (chunk_fields_check(c, at, why))
+		return -1;
+	after = chunk_optional(info) ? chunk_info_find(CHUNK_PAD)->after : info->after;
+	return after & phase ? 0 : chunk_unexpected(c, at, why);
 }
 
 enum chunk_phase chunk_phase_after(uint16_t type, enum chunk_phase phase)
 {
 	const struct chunk_info *info = chunk_info_find(type);
 
+	/* The chunks of the index and of its levels follow each other directly. */
+	if (chunk_optional(info) && (phase == AFTER_INDEX || phase == AFTER_LEVEL))
+		return AFTER_TABLES;
 	return info && info->phase ? info->phase : phase;
 }

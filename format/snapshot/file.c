@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "format/snapshot/file_internal.h"
 
+#include "libcommon/bytes.h"
 #include "libcommon/io.h"
 
 #include <inttypes.h>
@@ -9,9 +10,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-/* A snapshot file read where one likes. The index stays in the file: of each of its chunks the
- * first run is kept, so a page costs one chunk of index (kept too) and one page, or one compressed
- * chunk (kept too). */
+/* A snapshot file read where one likes: opening it reads its end, its directory and the trees. */
 
 /* A chunk's header at `at`, all of it before `limit`; its bytes into header. */
 int image_header(const struct snap_image *s, uint8_t header[CHUNK_HEADER_BYTES],
@@ -22,51 +21,89 @@ int image_header(const struct snap_image *s, uint8_t header[CHUNK_HEADER_BYTES],
 	if (io_pread(s->fd, header, CHUNK_HEADER_BYTES, at, s->what, why) ||
 	    chunk_header_get(c, header, at, why))
 		return -1;
-	if (c->len > limit - at - CHUNK_HEADER_BYTES)
+	if (chunk_bytes(c) > limit - at)
 		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: extends past the end of the file",
 			       chunk_type_name(c->type));
 	return 0;
 }
 
-static int image_chunk(const struct snap_image *s, struct chunk *c, uint64_t at, uint64_t limit,
-		       struct fail *why)
-{
-	uint8_t header[CHUNK_HEADER_BYTES];
-
-	return image_header(s, header, c, at, limit, why);
-}
-
 int image_payload(const struct snap_image *s, const struct chunk *c, uint64_t at, uint8_t *buf,
 		  struct fail *why)
 {
-	if (io_pread(s->fd, buf, c->len, at + CHUNK_HEADER_BYTES, s->what, why))
+	uint8_t  padding[8];
+	uint64_t end = at + CHUNK_HEADER_BYTES + c->len;
+
+	if (io_pread(s->fd, buf, c->len, at + CHUNK_HEADER_BYTES, s->what, why) ||
+	    chunk_payload_check(c, buf, at, why))
 		return -1;
-	return chunk_payload_check(c, buf, at, why);
+	if (chunk_padding(c->len) == 0)
+		return 0;
+	if (io_pread(s->fd, padding, chunk_padding(c->len), end, s->what, why))
+		return -1;
+	return chunk_padding_check(c, padding, at, why);
+}
+
+static int image_chunk_as(const struct snap_image *s, struct chunk *c, uint16_t type, uint64_t at,
+			  uint64_t len, uint8_t *buf, struct fail *why)
+{
+	uint8_t header[CHUNK_HEADER_BYTES];
+
+	if (image_header(s, header, c, at, s->bytes, why))
+		return -1;
+	if (c->type != type || c->len != len || chunk_fields_check(c, at, why))
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "expected %s chunk of %" PRIu64 " bytes, got %s of %" PRIu32,
+			       chunk_type_name(type), len, chunk_type_name(c->type), c->len);
+	return image_payload(s, c, at, buf, why);
+}
+
+int image_chunk(const struct snap_image *s, uint16_t type, uint64_t at, uint64_t len, uint8_t *buf,
+		struct fail *why)
+{
+	struct chunk c;
+
+	return image_chunk_as(s, &c, type, at, len, buf, why);
+}
+
+/* The chunk that an entry of the directory describes. */
+static int image_listed(const struct snap_image *s, const struct directory_entry *e, uint8_t *buf,
+			struct fail *why)
+{
+	struct chunk c;
+
+	if (image_chunk_as(s, &c, e->type, e->at, e->len, buf, why))
+		return -1;
+	if (!directory_entry_is(e, &c, e->at))
+		return fail_at(why, FAIL_CORRUPT, e->at,
+			       "%s chunk: differs from its directory entry",
+			       chunk_type_name(c.type));
+	return 0;
 }
 
 static int image_end(struct snap_image *s, struct fail *why)
 {
 	uint8_t      payload[SNAP_END_PAYLOAD];
-	struct chunk c;
 	uint64_t     at = s->bytes - SNAP_END_BYTES;
+	struct chunk c;
 
 	if (s->bytes < SNAP_HEADER_BYTES + SNAP_END_BYTES)
 		return fail_at(why, FAIL_CORRUPT, s->bytes, "unexpected end of snapshot");
-	if (image_chunk(s, &c, at, s->bytes, why)) {
+	if (image_chunk_as(s, &c, CHUNK_END, at, sizeof(payload), payload, why)) {
 		if (why->kind == FAIL_SYSTEM)
 			return -1;
-		/* What chunk_header_get says of the bytes there helps nobody. */
+		/* What is said of the bytes there helps nobody. */
 		return fail_at(why, FAIL_CORRUPT, at,
 			       "no END chunk: file truncated or followed by trailing data");
 	}
-	if (c.type != CHUNK_END || c.len != SNAP_END_PAYLOAD)
-		return fail_at(why, FAIL_CORRUPT, at, "expected an END chunk, got %s",
-			       chunk_type_name(c.type));
-	if (image_payload(s, &c, at, payload, why) || snap_end_get(&s->end, payload, at, why))
+	if (snap_end_get(&s->end, payload, at, why))
 		return -1;
 	if (!uuid_equal(&s->end.snapshot, &s->header.snapshot))
 		return fail_at(why, FAIL_CORRUPT, at,
 			       "end chunk: snapshot UUID differs from the header");
+	if (s->end.chunks != c.sequence)
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "end chunk: sequence number %" PRIu64 ", expected %" PRIu64,
+			       c.sequence, s->end.chunks);
 	if (s->end.total != s->bytes)
 		return fail_at(why, FAIL_CORRUPT, at,
 			       "end chunk: file size mismatch: recorded %" PRIu64
@@ -75,119 +112,172 @@ static int image_end(struct snap_image *s, struct fail *why)
 	return 0;
 }
 
-static int image_tree(struct snap_image *s, int which, uint16_t type, uint64_t at, struct fail *why)
+/* One DIRECTORY chunk of n entries at `at`. */
+static int image_entries(struct snap_image *s, uint64_t at, uint32_t n, struct fail *why)
 {
-	struct chunk c;
+	uint8_t               *table = s->tables[0];
+	struct directory_entry e;
 
-	if (image_chunk(s, &c, at, s->bytes - SNAP_END_BYTES, why))
+	if (image_chunk(s, CHUNK_DIRECTORY, at, n * DIRECTORY_ENTRY_BYTES, table, why))
 		return -1;
-	if (c.type != type || c.region || c.encoding || c.len == 0 || c.len > LIMIT_TREE_BYTES)
-		return fail_at(why, FAIL_CORRUPT, at, "missing %s chunk", chunk_type_name(type));
-	s->trees[which] = malloc(c.len);
-	if (!s->trees[which])
-		return fail_sys(why, "VM tree");
-	s->lens[which] = c.len;
-	return image_payload(s, &c, at, s->trees[which], why);
-}
+	for (uint32_t i = 0; i < n; i++) {
+		const struct directory_entry *last =
+			s->directory.n ? &s->directory.v[s->directory.n - 1] : NULL;
 
-/* Runs in INDEX chunk i, and its offset. */
-static uint32_t index_runs_in(const struct snap_image *s, uint64_t i)
-{
-	uint64_t left = s->end.index_runs - i * INDEX_CHUNK_RUNS;
-
-	return left < INDEX_CHUNK_RUNS ? (uint32_t)left : INDEX_CHUNK_RUNS;
-}
-
-static uint64_t index_offset(const struct snap_image *s, uint64_t i)
-{
-	return s->end.index_at +
-	       i * (CHUNK_HEADER_BYTES + (uint64_t)INDEX_CHUNK_RUNS * INDEX_RUN_BYTES);
-}
-
-/* Reads INDEX chunk i into s->index, checked by its hash each time: the file may have changed
- * since. */
-static int index_load(struct snap_image *s, uint64_t i, struct fail *why)
-{
-	uint64_t     at = index_offset(s, i);
-	struct chunk c;
-
-	if (s->index_have == i)
-		return 0;
-	s->index_have = UINT64_MAX;
-	if (image_chunk(s, &c, at, s->bytes - SNAP_END_BYTES, why))
-		return -1;
-	if (c.type != CHUNK_INDEX || c.region || c.encoding ||
-	    c.len != index_runs_in(s, i) * INDEX_RUN_BYTES)
-		return fail_at(why, FAIL_CORRUPT, at, "missing index chunk with %" PRIu32 " runs",
-			       index_runs_in(s, i));
-	if (image_payload(s, &c, at, s->index, why))
-		return -1;
-	s->index_have = i;
-	return 0;
-}
-
-static int index_run_at(const struct snap_image *s, uint32_t k, struct index_run *r,
-			struct fail *why)
-{
-	return index_run_get(r, s->index + (size_t)k * INDEX_RUN_BYTES,
-			     index_offset(s, s->index_have), why);
-}
-
-static int index_run_check(struct snap_image *s, const struct index_run *r,
-			   const struct index_run *last, struct fail *why)
-{
-	uint64_t at = index_offset(s, s->index_have), npages = s->npages[r->region];
-
-	if (s->header.required & SNAP_STATE_ONLY || r->first > npages ||
-	    r->count > npages - r->first)
-		return fail_at(why, FAIL_CORRUPT, at,
-			       "index: page numbers out of range of region %" PRIu32, r->region);
-	if (r->region < last->region ||
-	    (r->region == last->region && last->count && r->first < last->first + last->count))
-		return fail_at(why, FAIL_CORRUPT, at, "index: runs not in ascending order");
-	if (r->chunk >= s->end.index_at)
-		return fail_at(why, FAIL_CORRUPT, at,
-			       "index: chunk offset past the last pages chunk");
-	s->kinds[r->region][r->kind] += r->count;
-	return 0;
-}
-
-static int image_index(struct snap_image *s, struct fail *why)
-{
-	uint64_t         runs = s->end.index_runs, end = s->bytes - SNAP_END_BYTES;
-	struct index_run r, last = { 0 };
-
-	s->nindex = runs ? (runs + INDEX_CHUNK_RUNS - 1) / INDEX_CHUNK_RUNS : 1;
-	if (runs > LIMIT_INDEX_RUNS)
-		return fail_at(why, FAIL_LIMIT, end,
-			       "index of %" PRIu64 " runs exceeds the limit of %" PRIu64, runs,
-			       LIMIT_INDEX_RUNS);
-	if (s->end.index_at < SNAP_HEADER_BYTES || s->end.index_at > end ||
-	    end - s->end.index_at != s->nindex * CHUNK_HEADER_BYTES + runs * INDEX_RUN_BYTES)
-		return fail_at(why, FAIL_CORRUPT, end, "end chunk: invalid index offset");
-	s->firsts = calloc(s->nindex, sizeof(*s->firsts));
-	if (!s->firsts)
-		return fail_sys(why, "index");
-	for (uint64_t i = 0; i < s->nindex; i++) {
-		if (index_load(s, i, why))
+		if (directory_entry_get(&e, table + (size_t)i * DIRECTORY_ENTRY_BYTES, at, why))
 			return -1;
-		for (uint32_t k = 0; k < index_runs_in(s, i); k++) {
-			if (index_run_at(s, k, &r, why) || index_run_check(s, &r, &last, why))
-				return -1;
-			if (k == 0)
-				s->firsts[i] = (struct image_first){ r.region, r.first };
-			last = r;
-		}
+		if (e.at < SNAP_HEADER_BYTES || e.at >= s->end.directory_at ||
+		    (last && (e.at <= last->at || e.sequence <= last->sequence)))
+			return fail_at(why, FAIL_CORRUPT, at,
+				       "directory: entries not in ascending order");
+		if (directory_add(&s->directory,
+				  &(struct chunk){ .type = e.type, .flags = e.flags,
+						   .region = e.region, .round = e.round,
+						   .len = e.len, .sequence = e.sequence },
+				  e.at, why))
+			return -1;
 	}
 	return 0;
 }
 
-static int image_machine(struct snap_image *s, struct fail *why)
+static int image_directory(struct snap_image *s, struct fail *why)
 {
-	if (agree_config(&s->header, s->trees[0], s->lens[0], SNAP_HEADER_BYTES, &s->machine,
-			 s->npages, why))
+	uint64_t end = s->bytes - SNAP_END_BYTES, n = s->end.directory_entries;
+	uint64_t chunks = (n + DIRECTORY_ENTRIES - 1) / DIRECTORY_ENTRIES;
+	uint64_t full = CHUNK_HEADER_BYTES + DIRECTORY_ENTRIES * (uint64_t)DIRECTORY_ENTRY_BYTES;
+
+	if (n == 0 || n > LIMIT_DIRECTORY)
+		return fail_at(why, FAIL_LIMIT, end,
+			       "directory of %" PRIu64 " entries out of range (valid: 1 to %u)", n,
+			       LIMIT_DIRECTORY);
+	if (s->end.directory_at < SNAP_HEADER_BYTES || s->end.directory_at > end ||
+	    end - s->end.directory_at !=
+		    chunks * CHUNK_HEADER_BYTES + n * DIRECTORY_ENTRY_BYTES)
+		return fail_at(why, FAIL_CORRUPT, end, "end chunk: invalid directory offset");
+	for (uint64_t i = 0; i < chunks; i++) {
+		uint64_t left = n - i * DIRECTORY_ENTRIES;
+
+		if (image_entries(s, s->end.directory_at + i * full,
+				  (uint32_t)(left < DIRECTORY_ENTRIES ? left : DIRECTORY_ENTRIES),
+				  why))
+			return -1;
+	}
+	return 0;
+}
+
+static int image_config(struct snap_image *s, struct fail *why)
+{
+	const struct directory_entry *e = &s->directory.v[0];
+
+	if (e->type != CHUNK_CONFIG || e->at != SNAP_HEADER_BYTES || e->sequence || e->len == 0 ||
+	    e->len > LIMIT_TREE_BYTES)
+		return fail_at(why, FAIL_CORRUPT, SNAP_HEADER_BYTES, "missing config chunk");
+	s->trees[0] = malloc(e->len);
+	if (!s->trees[0])
+		return fail_sys(why, "VM tree");
+	s->lens[0] = e->len;
+	if (image_listed(s, e, s->trees[0], why))
 		return -1;
-	return agree_state(s->machine, s->trees[1], s->lens[1], s->end.state_at, why);
+	return agree_config(&s->header, s->trees[0], s->lens[0], e->at, &s->machine, s->npages,
+			    why);
+}
+
+/* The piece of the state that an entry names, behind `have` bytes of it. */
+static int image_state_piece(struct snap_image *s, const struct directory_entry *e, size_t have,
+			     struct fail *why)
+{
+	uint8_t *piece;
+	int      rc = -1;
+	size_t   n;
+
+	if (e->len <= STATE_PIECE_HEAD || e->len > LIMIT_CHUNK_BYTES)
+		return fail_at(why, FAIL_CORRUPT, e->at,
+			       "state chunk: invalid length: %" PRIu32 " bytes", e->len);
+	piece = malloc(e->len);
+	if (!piece)
+		return fail_sys(why, "VM tree");
+	if (image_listed(s, e, piece, why))
+		goto out;
+	n = e->len - STATE_PIECE_HEAD;
+	if (!s->trees[1]) {
+		s->lens[1] = get_le32(piece + 4);
+		if (s->lens[1] == 0 || s->lens[1] > LIMIT_STATE_BYTES) {
+			fail_at(why, FAIL_LIMIT, e->at,
+				"state chunk: VM tree of %zu bytes exceeds the limit of %u",
+				s->lens[1], LIMIT_STATE_BYTES);
+			goto out;
+		}
+		s->trees[1] = malloc(s->lens[1]);
+		if (!s->trees[1]) {
+			fail_sys(why, "VM tree");
+			goto out;
+		}
+	}
+	if (get_le32(piece) != have || get_le32(piece + 4) != s->lens[1] ||
+	    n > s->lens[1] - have) {
+		fail_at(why, FAIL_CORRUPT, e->at, "state chunk: not the next piece of the VM tree");
+		goto out;
+	}
+	memcpy(s->trees[1] + have, piece + STATE_PIECE_HEAD, n);
+	rc = 0;
+out:
+	free(piece);
+	return rc;
+}
+
+static int image_state(struct snap_image *s, struct fail *why)
+{
+	const struct directory_entry *last = NULL;
+	size_t                        have = 0;
+	uint64_t                      at   = s->end.directory_at;
+
+	for (size_t i = 0; i < s->directory.n; i++) {
+		const struct directory_entry *e = &s->directory.v[i];
+
+		if (e->type != CHUNK_STATE)
+			continue;
+		if (last && e->sequence != last->sequence + 1)
+			return fail_at(why, FAIL_CORRUPT, e->at,
+				       "state chunk: not directly behind the piece before it");
+		if (image_state_piece(s, e, have, why))
+			return -1;
+		last = e;
+		at   = have ? at : e->at;
+		have += e->len - STATE_PIECE_HEAD;
+	}
+	if (!s->trees[1] || have != s->lens[1])
+		return fail_at(why, FAIL_CORRUPT, at, "missing state chunk");
+	return agree_state(s->machine, s->trees[1], s->lens[1], at, why);
+}
+
+/* Where the index is; it stays in the file. */
+static int image_shape(struct snap_image *s, struct fail *why)
+{
+	uint64_t end = s->bytes - SNAP_END_BYTES;
+
+	if (s->end.index_runs > LIMIT_INDEX_RUNS)
+		return fail_at(why, FAIL_LIMIT, end,
+			       "index of %" PRIu64 " runs exceeds the limit of %" PRIu64,
+			       s->end.index_runs, LIMIT_INDEX_RUNS);
+	if (s->end.index_at >= SNAP_HEADER_BYTES && s->end.index_at < s->end.directory_at) {
+		index_shape_of(&s->shape, s->end.index_at, s->end.index_runs);
+		if (s->shape.end <= s->end.directory_at)
+			return 0;
+	}
+	return fail_at(why, FAIL_CORRUPT, end, "end chunk: invalid index offset");
+}
+
+/* Both trees are there, so it costs nothing; the digest of memory would cost all of memory. */
+static int image_machine(const struct snap_image *s, struct fail *why)
+{
+	uint8_t machine[16];
+
+	if (digests_machine(machine, s->trees[0], s->lens[0], s->trees[1], s->lens[1], why))
+		return -1;
+	if (digest_same(s->end.digests.machine, machine))
+		return 0;
+	return fail_at(why, FAIL_CORRUPT, s->bytes - SNAP_END_BYTES,
+		       "end chunk: machine digest mismatch");
 }
 
 static int image_read(struct snap_image *s, struct fail *why)
@@ -199,10 +289,8 @@ static int image_read(struct snap_image *s, struct fail *why)
 	if (io_pread(s->fd, header, sizeof(header), 0, s->what, why) ||
 	    snap_header_get(&s->header, header, why))
 		return -1;
-	if (image_end(s, why) || image_tree(s, 0, CHUNK_CONFIG, SNAP_HEADER_BYTES, why) ||
-	    image_tree(s, 1, CHUNK_STATE, s->end.state_at, why))
-		return -1;
-	return image_machine(s, why) ? -1 : image_index(s, why);
+	return image_end(s, why) || image_directory(s, why) || image_config(s, why) ||
+	       image_state(s, why) || image_machine(s, why) || image_shape(s, why) ? -1 : 0;
 }
 
 int snap_image_open(struct snap_image **out, int fd, const char *what, struct fail *why)
@@ -220,9 +308,9 @@ int snap_image_open(struct snap_image **out, int fd, const char *what, struct fa
 	memset(s, 0, offsetof(struct snap_image, batch));
 	s->fd         = fd;
 	s->bytes      = (uint64_t)st.st_size;
-	s->index_have = UINT64_MAX;
+	memset(s->have, 0xff, sizeof(s->have));
 	snprintf(s->what, sizeof(s->what), "%s", what);
-	s->payload = malloc(page_chunk_capacity());
+	s->payload = malloc(PAGE_CHUNK_MAX);
 	if (!s->payload) {
 		fail_sys(why, "%s: chunk buffer", what);
 		goto failed;
@@ -250,127 +338,9 @@ void snap_image_close(struct snap_image *s)
 	free(s->trees[1]);
 	images_reader_close(s->images); /* refers to the machine */
 	free(s->machine);
-	free(s->firsts);
+	directory_free(&s->directory);
 	free(s->payload);
 	free(s);
-}
-
-/* The last run that begins at or before the page: 1, or 0 when there is none. */
-static int index_find(struct snap_image *s, uint32_t region, uint64_t page, struct index_run *r,
-		      struct fail *why)
-{
-	/* Of the chunks [low, high) the last that begins in time is sought. */
-	uint64_t low = 0, high = s->nindex;
-
-	if (s->end.index_runs == 0)
-		return 0;
-	while (high - low > 1) {
-		uint64_t            mid = low + (high - low) / 2;
-		const struct image_first *p = &s->firsts[mid];
-
-		if (p->region < region || (p->region == region && p->page <= page))
-			low = mid;
-		else
-			high = mid;
-	}
-	if (index_load(s, low, why))
-		return -1;
-
-	/* Runs before a begin in time, from b on too late. */
-	uint32_t a = 0, b = index_runs_in(s, low);
-
-	while (a < b) {
-		uint32_t mid = a + (b - a) / 2;
-
-		if (index_run_at(s, mid, r, why))
-			return -1;
-		if (r->region < region || (r->region == region && r->first <= page))
-			a = mid + 1;
-		else
-			b = mid;
-	}
-	return a == 0 ? 0 : index_run_at(s, a - 1, r, why) ? -1 : 1;
-}
-
-/* The tables of the page chunk at `at`, and its data when compressed, into s. */
-static int image_load(struct snap_image *s, uint32_t region, uint64_t at, struct fail *why)
-{
-	uint32_t have;
-
-	if (s->chunk_at == at)
-		return 0;
-	s->chunk_at = 0;
-	if (image_chunk(s, &s->chunk, at, s->end.index_at, why))
-		return -1;
-	if (s->chunk.type != CHUNK_PAGES || s->chunk.region != region ||
-	    s->chunk.len > page_chunk_capacity() - CHUNK_HEADER_BYTES)
-		return fail_at(why, FAIL_CORRUPT, at,
-			       "index: no pages chunk of region %" PRIu32 " at this offset",
-			       region);
-	have = s->chunk.len;
-	if (s->chunk.encoding == 0 && have > PAGE_CHUNK_TABLES)
-		have = PAGE_CHUNK_TABLES;
-	if (io_pread(s->fd, s->payload, have, at + CHUNK_HEADER_BYTES, s->what, why))
-		return -1;
-	if (page_chunk_tables(&s->chunk, s->payload, have, at, s->npages[region], &s->head,
-			      &s->batch, s->hashes, why))
-		return -1;
-	if (s->chunk.encoding && (chunk_payload_check(&s->chunk, s->payload, at, why) ||
-				  page_chunk_decode_hashes(s->codec, &s->chunk, s->payload, at,
-							   s->npages[region], &s->batch, s->hashes,
-							   NULL, why)))
-		return -1;
-	s->chunk_at = at;
-	return 0;
-}
-
-int snap_image_page(struct snap_image *s, uint32_t region, uint64_t page, uint8_t out[PAGE_SIZE_4K],
-		    enum page_kind *kind, struct fail *why)
-{
-	struct index_run r;
-	uint32_t         slot;
-	int              found;
-
-	if (s->header.required & SNAP_STATE_ONLY)
-		return fail_set(why, FAIL_REFUSED,
-				"%s: snapshot without memory (saved with --state-only)", s->what);
-	if (region >= LIMIT_REGIONS || page >= s->npages[region])
-		return fail_set(why, FAIL_USAGE, "%s: region %" PRIu32 " has no page %" PRIu64,
-				s->what, region, page);
-	found = index_find(s, region, page, &r, why);
-	if (found < 0)
-		goto failed;
-	if (!found || r.region != region || page - r.first >= r.count || r.kind == PAGE_ZERO) {
-		memset(out, 0, PAGE_SIZE_4K);
-		*kind = PAGE_ZERO;
-		return 0;
-	}
-	if (image_load(s, region, r.chunk, why))
-		goto failed;
-	slot = r.slot + (uint32_t)(page - r.first);
-	if (slot >= s->batch.ndata || page_batch_data_page(&s->batch, slot) != page) {
-		fail_at(why, FAIL_CORRUPT, r.chunk,
-			"pages chunk: region %" PRIu32 " page %" PRIu64
-			" not found where the index points",
-			region, page);
-		goto failed;
-	}
-	if (s->chunk.encoding)
-		memcpy(out, s->batch.data + (size_t)slot * PAGE_SIZE_4K, PAGE_SIZE_4K);
-	else if (io_pread(s->fd, out, PAGE_SIZE_4K, r.chunk + CHUNK_HEADER_BYTES + s->head.tables +
-			  (uint64_t)slot * PAGE_SIZE_4K, s->what, why))
-		goto failed;
-	if (!hash_same(s->hashes[slot], XXH3_64bits(out, PAGE_SIZE_4K))) {
-		fail_at(why, FAIL_CORRUPT, r.chunk,
-			"region %" PRIu32 ": page %" PRIu64 ": checksum mismatch", region, page);
-		goto failed;
-	}
-	*kind = PAGE_DATA;
-	return 0;
-failed:
-	if (why->kind != FAIL_SYSTEM)
-		fail_prefix(why, "%s: ", s->what);
-	return -1;
 }
 
 const struct snap_header *snap_image_header(const struct snap_image *s)
@@ -395,13 +365,7 @@ uint64_t snap_image_bytes(const struct snap_image *s)
 	return s->bytes;
 }
 
-void snap_image_digests(const struct snap_image *s, uint8_t file[16], uint8_t content[16])
+const struct snap_digests *snap_image_digests(const struct snap_image *s)
 {
-	memcpy(file, s->end.file, 16);
-	memcpy(content, s->end.content, 16);
-}
-
-uint64_t snap_image_pages(const struct snap_image *s, uint32_t region, enum page_kind kind)
-{
-	return region < LIMIT_REGIONS && kind <= PAGE_PARENT ? s->kinds[region][kind] : 0;
+	return &s->end.digests;
 }

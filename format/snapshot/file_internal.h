@@ -6,10 +6,14 @@
 #include "format/snapshot/images.h"
 #include "format/snapshot/snapshot_internal.h"
 
-/* What file.c, which reads pages by the index, and file_walk.c, which goes through all chunks,
- * share. */
+/* What the readers of a file share: file.c, which opens it; file_index.c and file_page.c, which
+ * find and read a page; file_walk.c, which goes through all chunks. */
 
-struct image_first { uint32_t region; uint64_t page; };
+#define FILE_TABLE 65536u
+static_assert(INDEX_CHUNK_RUNS * INDEX_RUN_BYTES <= FILE_TABLE &&
+		      INDEX_LEVEL_KEYS * INDEX_KEY_BYTES <= FILE_TABLE &&
+		      DIRECTORY_ENTRIES * DIRECTORY_ENTRY_BYTES <= FILE_TABLE,
+	      "a table does not fit");
 
 struct snap_image {
 	int                    fd;
@@ -23,19 +27,18 @@ struct snap_image {
 	struct images_reader  *images;               /* of the last walk */
 	uint64_t               npages[LIMIT_REGIONS];
 	uint64_t               kinds[LIMIT_REGIONS][PAGE_PARENT + 1];
-	struct image_first    *firsts;               /* first run of each INDEX chunk */
-	uint64_t               nindex;               /* INDEX chunks */
-	uint64_t               index_have;           /* the one in `index`; UINT64_MAX: none */
-	uint8_t                index[INDEX_CHUNK_RUNS * INDEX_RUN_BYTES];
+	struct directory       directory;
+	struct index_shape     shape;
+	/* The chunk of each level that is in tables[level]; UINT64_MAX: none. */
+	uint64_t               have[INDEX_LEVELS + 1];
 	struct page_codec     *codec;
 	/* The page chunk at chunk_at (0: none): its tables, and all data when it is compressed. */
 	uint64_t               chunk_at;
 	struct chunk           chunk;
-	struct page_chunk_head head;
-	uint64_t               hashes[BATCH_PAGES];
 	uint8_t               *payload;
 	/* From here on not zeroed when opened: 2 MiB that would be touched for nothing. */
 	struct page_batch      batch;
+	uint8_t                tables[INDEX_LEVELS + 1][FILE_TABLE];
 };
 
 /* A chunk's header at `at`, the chunk within the file before `limit`; its bytes into header. */
@@ -44,5 +47,13 @@ int image_header(const struct snap_image *s, uint8_t header[CHUNK_HEADER_BYTES],
 /* Its payload, checked by its hash. */
 int image_payload(const struct snap_image *s, const struct chunk *c, uint64_t at, uint8_t *buf,
 		  struct fail *why);
+/* A chunk of `type` with a payload of len bytes and neither region nor encoding: reads and checks
+ * it. */
+int image_chunk(const struct snap_image *s, uint16_t type, uint64_t at, uint64_t len, uint8_t *buf,
+		struct fail *why);
+
+/* file_index.c: the last run that begins at or before the page: 1, or 0 when there is none. */
+int image_find(struct snap_image *s, uint32_t region, uint64_t page, struct index_run *r,
+	       struct fail *why);
 
 #endif

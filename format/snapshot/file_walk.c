@@ -17,18 +17,20 @@ int image_walk_any(struct snap_image *s, const struct chunk *c, uint64_t at, str
 
 int image_walk_pages(struct snap_image *s, const struct chunk *c, uint64_t at, struct fail *why)
 {
-	uint32_t have = c->len < PAGE_CHUNK_TABLES ? c->len : PAGE_CHUNK_TABLES;
-
 	/* s->payload is used anew: it does not hold the tables of that chunk any more. */
 	s->chunk_at = 0;
 	if (c->region >= LIMIT_REGIONS || s->npages[c->region] == 0)
 		return fail_at(why, FAIL_CORRUPT, at,
 			       "pages chunk: region %" PRIu32 " not in the configuration",
 			       c->region);
-	if (io_pread(s->fd, s->payload, have, at + CHUNK_HEADER_BYTES, s->what, why))
+	if (c->hashed > PAGE_CHUNK_TABLES)
+		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: tables of %" PRIu32 " bytes",
+			       c->hashed);
+	if (io_pread(s->fd, s->payload, c->hashed, at + CHUNK_HEADER_BYTES, s->what, why) ||
+	    chunk_payload_check(c, s->payload, at, why))
 		return -1;
-	return page_chunk_tables(c, s->payload, have, at, s->npages[c->region], &s->head, &s->batch,
-				 s->hashes, why);
+	return page_chunk_tables(c, s->payload, c->hashed, at, s->npages[c->region], &s->batch,
+				 why);
 }
 
 /* A piece of an image, of any length that a chunk may have. */
@@ -62,35 +64,53 @@ int image_walk_state(struct snap_image *s, const struct chunk *c, uint64_t at, s
 	return images_end(s->images, at, why);
 }
 
+/* The chunk's order, number and payload, and its entry in the directory, of which *listed entries
+ * have been met. */
+static int image_walk_chunk(struct snap_image *s, const struct chunk *c, enum chunk_phase phase,
+			    uint64_t n, size_t *listed, uint64_t at, struct fail *why)
+{
+	const struct chunk_info *info = chunk_info_find(c->type);
+
+	if (chunk_check(c, phase, at, why))
+		return -1;
+	if (c->sequence != n)
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "%s chunk: sequence number %" PRIu64 ", expected %" PRIu64,
+			       chunk_type_name(c->type), c->sequence, n);
+	if (directory_lists(c->type) &&
+	    (*listed == s->directory.n ||
+	     !directory_entry_is(&s->directory.v[(*listed)++], c, at)))
+		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: not in the directory",
+			       chunk_type_name(c->type));
+	return info ? info->walk(s, c, at, why) : 0;
+}
+
 static int image_walk(struct snap_image *s, XXH3_state_t *x, snap_image_chunk_fn *fn, void *arg,
 		      struct fail *why)
 {
 	enum chunk_phase phase = AFTER_HEADER;
 	uint8_t          header[SNAP_HEADER_BYTES], file[16];
 	uint64_t         end = s->bytes - SNAP_END_BYTES, n = 0;
+	size_t           listed = 0;
 	struct chunk     c;
 
 	if (io_pread(s->fd, header, sizeof(header), 0, s->what, why))
 		return -1;
 	file_digest_header(x, header);
-	for (uint64_t at = SNAP_HEADER_BYTES; at < end;
-	     at += CHUNK_HEADER_BYTES + (uint64_t)c.len, n++) {
-		const struct chunk_info *info;
-
-		if (image_header(s, header, &c, at, end, why) || chunk_check(&c, phase, at, why))
-			return -1;
-		info = chunk_info_find(c.type);
-		if (info && info->walk(s, &c, at, why))
+	for (uint64_t at = SNAP_HEADER_BYTES; at < end; at += chunk_bytes(&c), n++) {
+		if (image_header(s, header, &c, at, end, why) ||
+		    image_walk_chunk(s, &c, phase, n, &listed, at, why))
 			return -1;
 		phase = chunk_phase_after(c.type, phase);
 		file_digest_chunk(x, header);
 		fn(arg, &c, s->payload);
 	}
-	c = (struct chunk){ .type = CHUNK_END };
+	c = chunk_of(CHUNK_END, n, SNAP_END_PAYLOAD);
 	if (chunk_check(&c, phase, end, why))
 		return -1;
 	digest_put(file, XXH3_128bits_digest(x));
-	if (n != s->end.chunks || !digest_same(s->end.file, file))
+	if (n != s->end.chunks || listed != s->directory.n ||
+	    !digest_same(s->end.digests.file, file))
 		return fail_at(why, FAIL_CORRUPT, end, "end chunk: file digest mismatch");
 	return 0;
 }

@@ -15,6 +15,7 @@
 
 #define IMAGE_HEAD_BYTES  272u                    /* of a BLOB's payload, before the bytes */
 #define IMAGE_PIECE_BYTES (1u << 20)              /* what a writer puts into one chunk, at most */
+#define IMAGE_PIECE_MAX   (IMAGE_HEAD_BYTES + IMAGE_PIECE_BYTES)
 #define IMAGES_MAX        2u                      /* kernel, initrd */
 
 /* Whether a host resource is an image; whether its size and digest are known, so that its bytes

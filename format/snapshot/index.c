@@ -7,9 +7,10 @@
 
 void index_run_put(uint8_t out[INDEX_RUN_BYTES], const struct index_run *r)
 {
-	put_le32(out, r->region);
-	put_le16(out + 4, r->kind);
-	put_le16(out + 6, r->slot);
+	put_le16(out, (uint16_t)r->region);
+	put_le16(out + 2, r->kind);
+	put_le16(out + 4, r->slot);
+	put_le16(out + 6, 0);
 	put_le64(out + 8, r->first);
 	put_le64(out + 16, r->count);
 	put_le64(out + 24, r->chunk);
@@ -18,13 +19,14 @@ void index_run_put(uint8_t out[INDEX_RUN_BYTES], const struct index_run *r)
 int index_run_get(struct index_run *r, const uint8_t in[INDEX_RUN_BYTES], uint64_t at,
 		  struct fail *why)
 {
-	r->region = get_le32(in);
-	r->kind   = get_le16(in + 4);
-	r->slot   = get_le16(in + 6);
+	r->region = get_le16(in);
+	r->kind   = get_le16(in + 2);
+	r->slot   = get_le16(in + 4);
 	r->first  = get_le64(in + 8);
 	r->count  = get_le64(in + 16);
 	r->chunk  = get_le64(in + 24);
-	if (r->region >= LIMIT_REGIONS || r->count == 0 || r->first > UINT64_MAX - r->count)
+	if (r->region >= LIMIT_REGIONS || get_le16(in + 6) || r->count == 0 ||
+	    r->first > UINT64_MAX - r->count)
 		return fail_at(why, FAIL_CORRUPT, at, "index: invalid run");
 	if (r->kind == PAGE_PARENT)
 		return fail_at(why, FAIL_VERSION, at,

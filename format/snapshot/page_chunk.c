@@ -11,7 +11,8 @@
 struct page_codec {
 	ZSTD_CCtx *cctx;
 	ZSTD_DCtx *dctx;
-	uint64_t   hashes[BATCH_PAGES];      /* when the caller does not want them */
+	uint8_t   *packed;      /* what the last batch was compressed to; NULL: never used */
+	size_t     packed_len;  /* 0: raw is no larger */
 };
 
 int page_codec_open(struct page_codec **out, struct fail *why)
@@ -36,12 +37,15 @@ void page_codec_close(struct page_codec *c)
 		return;
 	ZSTD_freeCCtx(c->cctx);
 	ZSTD_freeDCtx(c->dctx);
+	free(c->packed);
 	free(c);
 }
 
-size_t page_chunk_capacity(void)
+void page_batch_hash(struct page_batch *b)
 {
-	return CHUNK_HEADER_BYTES + PAGE_CHUNK_TABLES + LIMIT_DATA_BYTES;
+	for (; b->nhashed < b->ndata; b->nhashed++)
+		b->hashes[b->nhashed] = page_hash(
+			b->pages + (size_t)b->nhashed * PAGE_SIZE_4K);
 }
 
 /* A batch comes from our own code, but a wrong one in a file would be found years later. */
@@ -72,9 +76,9 @@ static int batch_check(const struct page_batch *b, struct fail *why)
 	return 0;
 }
 
-/* The data as one zstd frame, 0 when raw is no larger; -1 fails. */
-static int data_compress(struct page_codec *c, int level, uint8_t *out, const uint8_t *data,
-			 size_t len, size_t *got, struct fail *why)
+/* The data as one zstd frame in c->packed. */
+static int data_compress(struct page_codec *c, int level, const uint8_t *data, size_t len,
+			 struct fail *why)
 {
 	size_t n;
 
@@ -82,89 +86,126 @@ static int data_compress(struct page_codec *c, int level, uint8_t *out, const ui
 		return fail_set(why, FAIL_USAGE,
 				"compression level out of range: %d (valid: %d to 19)", level,
 				ZSTD_minCLevel());
+	if (!c->packed)
+		c->packed = malloc(LIMIT_DATA_BYTES + 8);
+	if (!c->packed)
+		return fail_sys(why, "compression buffer");
 	ZSTD_CCtx_reset(c->cctx, ZSTD_reset_session_only);
 	ZSTD_CCtx_setParameter(c->cctx, ZSTD_c_compressionLevel, level);
-	n = ZSTD_compress2(c->cctx, out, len - 1, data, len);
-	*got = 0;
+	n = ZSTD_compress2(c->cctx, c->packed, len - 1, data, len);
 	if (!ZSTD_isError(n))
-		*got = n;
+		c->packed_len = n;
 	else if (ZSTD_getErrorCode(n) != ZSTD_error_dstSize_tooSmall)
 		return fail_set(why, FAIL_SYSTEM, "zstd: %s", ZSTD_getErrorName(n));
 	return 0;
 }
 
-int page_chunk_encode(struct page_codec *c, const struct page_batch *b, int level, uint8_t *out,
-		      size_t *len, uint64_t *hashes, struct fail *why)
+int page_chunk_pack(struct page_codec *c, struct page_batch *b, int level, struct fail *why)
 {
-	uint8_t *payload = out + CHUNK_HEADER_BYTES;
-	uint8_t *p = payload + PAGE_CHUNK_HEAD;
-	size_t   raw = (size_t)b->ndata * PAGE_SIZE_4K, packed = 0;
-
+	c->packed_len = 0;
 	if (batch_check(b, why))
 		return -1;
+	page_batch_hash(b);
+	if (level == 0 || b->ndata == 0)
+		return 0;
+	return data_compress(c, level, b->pages, (size_t)b->ndata * PAGE_SIZE_4K, why);
+}
+
+/* Runs and hashes; returns the first byte behind them. */
+static uint8_t *tables_put(uint8_t *p, const struct page_batch *b)
+{
 	for (uint32_t i = 0; i < b->nruns; i++, p += PAGE_CHUNK_RUN_BYTES) {
 		put_le64(p, b->runs[i].first);
 		put_le32(p + 8, b->runs[i].count);
 		put_le32(p + 12, b->runs[i].kind);
 	}
-	for (uint32_t i = 0; i < b->ndata; i++, p += 8) {
-		uint64_t h = XXH3_64bits(b->data + (size_t)i * PAGE_SIZE_4K, PAGE_SIZE_4K);
+	for (uint32_t i = 0; i < b->ndata; i++, p += 8)
+		put_le64(p, b->hashes[i]);
+	return p;
+}
 
-		put_le64(p, h);
-		if (hashes)
-			hashes[i] = h;
-	}
-	if (level && raw && data_compress(c, level, p, b->data, raw, &packed, why))
-		return -1;
-	if (!packed)
-		memcpy(p, b->data, raw);
+void page_chunk_build(struct page_codec *c, const struct page_batch *b,
+		      const struct page_chunk_form *f, struct page_chunk *out)
+{
+	uint8_t *payload = out->head + CHUNK_HEADER_BYTES, *p;
+	size_t   raw = (size_t)b->ndata * PAGE_SIZE_4K, packed = c->packed_len, tables, fill = 0;
 
-	size_t stored = packed ? packed : raw;
+	p      = tables_put(payload + PAGE_CHUNK_HEAD, b);
+	tables = (size_t)(p - payload);
+	if (f->align && !packed && raw)
+		fill = (size_t)(-(f->at + CHUNK_HEADER_BYTES + tables) % PAGE_CHUNK_ALIGN);
+	memset(p, 0, fill);
+
+	struct chunk h = chunk_of(CHUNK_PAGES, f->sequence,
+				  tables + fill + (packed ? packed : raw));
 
 	put_le32(payload, b->nruns);
 	put_le32(payload + 4, b->ndata);
-	put_le32(payload + 8, (uint32_t)stored);
-	put_le32(payload + 12, 0);
-	put_le64(payload + 16,
-		 XXH3_64bits(payload + PAGE_CHUNK_HEAD, (size_t)(p - payload) - PAGE_CHUNK_HEAD));
+	put_le32(payload + 8, (uint32_t)(tables + fill));
+	put_le32(payload + 12, (uint32_t)(packed ? packed : raw));
+	h.encoding = packed ? CHUNK_ZSTD : CHUNK_RAW;
+	h.region   = (uint16_t)b->region;
+	h.round    = f->round;
+	h.hashed   = (uint32_t)(tables + fill);
+	chunk_header_put(out->head, &h, payload);
+	/* Tables and raw data are multiples of 8: only what was compressed is padded. */
+	if (packed)
+		memset(c->packed + packed, 0, chunk_padding(h.len));
+	out->head_len = CHUNK_HEADER_BYTES + tables + fill;
+	out->data     = packed ? c->packed : b->pages;
+	out->data_len = packed ? packed + chunk_padding(h.len) : raw;
+}
 
-	size_t plen = (size_t)(p - payload) + stored;
+int page_chunk_encode(struct page_codec *c, struct page_batch *b, const struct page_chunk_form *f,
+		      struct page_chunk *out, struct fail *why)
+{
+	if (page_chunk_pack(c, b, f->level, why))
+		return -1;
+	page_chunk_build(c, b, f, out);
+	return 0;
+}
 
-	chunk_header_put(out, CHUNK_PAGES, chunk_type_flags(CHUNK_PAGES), packed ? 1 : 0, b->region,
-			 payload, (uint32_t)plen);
-	*len = CHUNK_HEADER_BYTES + plen;
+/* The numbers at the beginning of the payload; *data_len: bytes of the data as stored. */
+static int tables_head(const struct chunk *h, const uint8_t *payload, uint32_t have, uint64_t at,
+		       struct page_batch *b, uint32_t *data_len, struct fail *why)
+{
+	uint32_t tables, data_at;
+
+	if (h->len < PAGE_CHUNK_HEAD || have < PAGE_CHUNK_HEAD)
+		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: truncated header");
+	b->nruns  = get_le32(payload);
+	b->ndata  = get_le32(payload + 4);
+	data_at   = get_le32(payload + 8);
+	*data_len = get_le32(payload + 12);
+	if (b->nruns == 0 || b->nruns > BATCH_RUNS)
+		return fail_at(why, FAIL_LIMIT, at,
+			       "pages chunk: number of runs out of range: %" PRIu32
+			       " (valid: 1 to %u)", b->nruns, BATCH_RUNS);
+	if (b->ndata > BATCH_PAGES)
+		return fail_at(why, FAIL_LIMIT, at,
+			       "pages chunk: %" PRIu32 " data pages exceed the limit of %u",
+			       b->ndata, BATCH_PAGES);
+	tables = PAGE_CHUNK_HEAD + b->nruns * PAGE_CHUNK_RUN_BYTES + b->ndata * 8;
+	if (data_at % 8 || data_at < tables || data_at - tables >= PAGE_CHUNK_ALIGN ||
+	    data_at != h->hashed || data_at > h->len || *data_len != h->len - data_at ||
+	    data_at > have)
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "pages chunk: table and data sizes do not match the payload length");
+	if (!bytes_all_zero(payload + tables, data_at - tables))
+		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: gap before data not zero");
 	return 0;
 }
 
 int page_chunk_tables(const struct chunk *h, const uint8_t *payload, uint32_t have, uint64_t at,
-		      uint64_t npages, struct page_chunk_head *head, struct page_batch *b,
-		      uint64_t *hashes, struct fail *why)
+		      uint64_t npages, struct page_batch *b, struct fail *why)
 {
 	const uint8_t *p = payload + PAGE_CHUNK_HEAD;
 	uint64_t       next = 0, ndata = 0;
+	uint32_t       data_len = 0;
 
-	if (h->len < PAGE_CHUNK_HEAD || have < PAGE_CHUNK_HEAD)
-		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: truncated header");
-	head->nruns    = get_le32(payload);
-	head->ndata    = get_le32(payload + 4);
-	head->data_len = get_le32(payload + 8);
-	if (get_le32(payload + 12))
-		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: reserved bytes not zero");
-	if (head->nruns == 0 || head->nruns > BATCH_RUNS)
-		return fail_at(why, FAIL_LIMIT, at,
-			       "pages chunk: number of runs out of range: %" PRIu32
-			       " (valid: 1 to %u)", head->nruns, BATCH_RUNS);
-	if (head->ndata > BATCH_PAGES)
-		return fail_at(why, FAIL_LIMIT, at,
-			       "pages chunk: %" PRIu32 " data pages exceed the limit of %u",
-			       head->ndata, BATCH_PAGES);
-	head->tables = PAGE_CHUNK_HEAD + head->nruns * PAGE_CHUNK_RUN_BYTES + head->ndata * 8;
-	if (head->tables > h->len || head->data_len != h->len - head->tables || head->tables > have)
-		return fail_at(why, FAIL_CORRUPT, at,
-			       "pages chunk: table and data sizes do not match the payload length");
-	if (!hash_same(get_le64(payload + 16), XXH3_64bits(p, head->tables - PAGE_CHUNK_HEAD)))
-		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: table checksum mismatch");
-	for (uint32_t i = 0; i < head->nruns; i++, p += PAGE_CHUNK_RUN_BYTES) {
+	if (tables_head(h, payload, have, at, b, &data_len, why))
+		return -1;
+	for (uint32_t i = 0; i < b->nruns; i++, p += PAGE_CHUNK_RUN_BYTES) {
 		struct page_run r = { .first = get_le64(p), .count = get_le32(p + 8),
 				      .kind = get_le32(p + 12) };
 
@@ -187,21 +228,21 @@ int page_chunk_tables(const struct chunk *h, const uint8_t *payload, uint32_t ha
 		ndata += r.kind == PAGE_DATA ? r.count : 0;
 		b->runs[i] = r;
 	}
-	if (h->encoding == 0 ? head->data_len != head->ndata * PAGE_SIZE_4K
-			     : head->data_len >= head->ndata * PAGE_SIZE_4K)
+	if (h->encoding == CHUNK_RAW ? data_len != b->ndata * PAGE_SIZE_4K
+				     : data_len >= b->ndata * PAGE_SIZE_4K)
 		return fail_at(why, FAIL_CORRUPT, at,
 			       "pages chunk: invalid data length: %" PRIu32
 				       " bytes of %s data for %" PRIu32 " pages",
-			       head->data_len, h->encoding ? "compressed" : "raw", head->ndata);
-	if (ndata != head->ndata)
+			       data_len, h->encoding ? "compressed" : "raw", b->ndata);
+	if (ndata != b->ndata)
 		return fail_at(why, FAIL_CORRUPT, at,
 			       "pages chunk: runs list %" PRIu64
-			       " data pages, header says %" PRIu32, ndata, head->ndata);
-	for (uint32_t i = 0; hashes && i < head->ndata; i++)
-		hashes[i] = get_le64(p + (size_t)i * 8);
-	b->region = h->region;
-	b->nruns  = head->nruns;
-	b->ndata  = head->ndata;
+			       " data pages, header says %" PRIu32, ndata, b->ndata);
+	for (uint32_t i = 0; i < b->ndata; i++)
+		b->hashes[i] = get_le64(p + (size_t)i * 8);
+	b->nhashed = b->ndata;
+	b->region  = h->region;
+	b->pages   = NULL;
 	return 0;
 }
 
@@ -217,23 +258,23 @@ static bool frame_is_ours(const uint8_t *in, size_t len, size_t raw)
 	       ZSTD_findFrameCompressedSize(in, len) == len;
 }
 
-/* The data, of the right length (page_chunk_tables), as pages. */
-static int data_expand(struct page_codec *c, const struct chunk *h,
-		       const struct page_chunk_head *head, const uint8_t *in, uint64_t at,
-		       uint8_t *out, struct fail *why)
+/* The data, of the right length (page_chunk_tables), as the batch's pages. */
+static int data_expand(struct page_codec *c, const struct chunk *h, const uint8_t *payload,
+		       uint64_t at, struct page_batch *b, struct fail *why)
 {
-	size_t raw = (size_t)head->ndata * PAGE_SIZE_4K;
+	const uint8_t *in  = payload + h->hashed;
+	size_t         raw = (size_t)b->ndata * PAGE_SIZE_4K, len = h->len - h->hashed;
 
-	if (h->encoding == 0) {
-		memcpy(out, in, raw);
+	b->pages = in;
+	if (h->encoding == CHUNK_RAW)
 		return 0;
-	}
-	if (!frame_is_ours(in, head->data_len, raw))
+	b->pages = b->data;
+	if (!frame_is_ours(in, len, raw))
 		return fail_at(why, FAIL_CORRUPT, at,
 			       "pages chunk: data is not a single zstd frame of %" PRIu32 " pages",
-			       head->ndata);
+			       b->ndata);
 
-	size_t n = ZSTD_decompressDCtx(c->dctx, out, raw, in, head->data_len);
+	size_t n = ZSTD_decompressDCtx(c->dctx, b->data, raw, in, len);
 
 	if (ZSTD_isError(n))
 		return fail_at(why, FAIL_CORRUPT, at, "pages chunk: zstd: %s",
@@ -241,7 +282,7 @@ static int data_expand(struct page_codec *c, const struct chunk *h,
 	if (n != raw)
 		return fail_at(why, FAIL_CORRUPT, at,
 			       "pages chunk: zstd frame decompressed to %zu bytes for %" PRIu32
-			       " pages", n, head->ndata);
+			       " pages", n, b->ndata);
 	return 0;
 }
 
@@ -257,34 +298,29 @@ uint64_t page_batch_data_page(const struct page_batch *b, uint32_t slot)
 	return UINT64_MAX;
 }
 
-int page_chunk_decode_hashes(struct page_codec *c, const struct chunk *h, const uint8_t *payload,
-			     uint64_t at, uint64_t npages, struct page_batch *b, uint64_t *hashes,
-			     uint64_t *bad_page, struct fail *why)
+int page_batch_verify(const struct page_batch *b, uint32_t first, uint32_t count, uint64_t at,
+		      struct fail *why)
 {
-	struct page_chunk_head head;
-
-	if (bad_page)
-		*bad_page = UINT64_MAX;
-	if (page_chunk_tables(h, payload, h->len, at, npages, &head, b, hashes, why))
-		return -1;
-	if (data_expand(c, h, &head, payload + head.tables, at, b->data, why))
-		return -1;
-	for (uint32_t i = 0; i < b->ndata; i++) {
-		if (hash_same(hashes[i],
-			      XXH3_64bits(b->data + (size_t)i * PAGE_SIZE_4K, PAGE_SIZE_4K)))
-			continue;
-		if (bad_page)
-			*bad_page = page_batch_data_page(b, i);
-		return fail_at(why, FAIL_CORRUPT, at,
-			       "region %" PRIu32 ": page %" PRIu64 ": checksum mismatch", h->region,
-			       page_batch_data_page(b, i));
-	}
+	for (uint32_t i = first; i < first + count; i++)
+		if (!hash_same(b->hashes[i], page_hash(b->pages + (size_t)i * PAGE_SIZE_4K)))
+			return fail_at(why, FAIL_CORRUPT, at,
+				       "region %" PRIu32 ": page %" PRIu64 ": checksum mismatch",
+				       b->region, page_batch_data_page(b, i));
 	return 0;
 }
 
 int page_chunk_decode(struct page_codec *c, const struct chunk *h, const uint8_t *payload,
-		      uint64_t at, uint64_t npages, struct page_batch *b, uint64_t *bad_page,
+		      uint64_t at, uint64_t npages, struct page_batch *b, bool *damaged,
 		      struct fail *why)
 {
-	return page_chunk_decode_hashes(c, h, payload, at, npages, b, c->hashes, bad_page, why);
+	bool ignored;
+
+	if (!damaged)
+		damaged = &ignored;
+	*damaged = false;
+	if (page_chunk_tables(h, payload, h->len, at, npages, b, why))
+		return -1;
+	*damaged = data_expand(c, h, payload, at, b, why) ||
+		   page_batch_verify(b, 0, b->ndata, at, why);
+	return *damaged ? -1 : 0;
 }

@@ -22,7 +22,7 @@
  * (FAIL_NOWHERE: there is none), `what` a name for them. Nothing here is safe for two threads at
  * once on one object. */
 
-#define SNAP_VERSION      0u
+#define SNAP_VERSION      1u
 #define SNAP_HEADER_BYTES 4096u
 
 enum snap_layout { SNAP_CHUNKED = 1, SNAP_FLAT = 2 };
@@ -34,36 +34,61 @@ enum snap_layout { SNAP_CHUNKED = 1, SNAP_FLAT = 2 };
 
 /* --- chunks: also the frames of a move --- */
 
-#define CHUNK_HEADER_BYTES 48u
+#define CHUNK_HEADER_BYTES 64u
 #define CHUNK_REQUIRED     1u      /* flags: a reader that does not know the type must refuse */
+
+enum chunk_encoding { CHUNK_RAW = 0, CHUNK_ZSTD = 1 };
 
 /**
  * struct chunk - a chunk's header (docs/format.md 3)
  * @type:     enum chunk_type, or unknown
  * @flags:    CHUNK_REQUIRED or 0
- * @encoding: of the payload's data: 0 raw, 1 zstd
+ * @encoding: of the payload's data: enum chunk_encoding
  * @region:   id of the region it is about, else 0; not checked yet
- * @len:      payload bytes, 0 to LIMIT_CHUNK_BYTES
- * @hash:     XXH3-64 of the payload as stored
+ * @round:    of pages and the ends of rounds, else 0
+ * @len:      payload bytes, 0 to LIMIT_CHUNK_BYTES; chunk_padding() bytes follow
+ * @hashed:   bytes of the payload that the hash covers, at most @len
+ * @sequence: number of the chunk in its snapshot, or of the frame in one direction of a connection
+ * @hash:     XXH3-64 of the first @hashed bytes of the payload as stored
  */
 struct chunk {
 	uint16_t type;
 	uint16_t flags;
 	uint16_t encoding;
-	uint32_t region;
+	uint16_t region;
+	uint32_t round;
 	uint32_t len;
+	uint32_t hashed;
+	uint64_t sequence;
 	uint64_t hash;
 };
 
-/* Fills the 48 bytes, computing both hashes. len: at most LIMIT_CHUNK_BYTES. */
-void chunk_header_put(uint8_t out[CHUNK_HEADER_BYTES], uint16_t type, uint16_t flags,
-		      uint16_t encoding, uint32_t region, const void *payload, uint32_t len);
+/* Zeroes behind a payload of that length. */
+static inline uint32_t chunk_padding(uint32_t len)
+{
+	return -len & 7;
+}
+
+/* Bytes from its header to the next one. */
+static inline uint64_t chunk_bytes(const struct chunk *c)
+{
+	return CHUNK_HEADER_BYTES + (uint64_t)c->len + chunk_padding(c->len);
+}
+
+/* One without region, round and encoding, its payload hashed as a whole. len: at most
+ * LIMIT_CHUNK_BYTES. */
+struct chunk chunk_of(uint16_t type, uint64_t sequence, size_t len);
+/* Computes the payload's hash into *c, and the bytes of the header. */
+void chunk_header_put(uint8_t out[CHUNK_HEADER_BYTES], struct chunk *c, const void *payload);
 
 /* Checks magic, header hash, reserved bytes and bounds; not the type. */
 int chunk_header_get(struct chunk *c, const uint8_t in[CHUNK_HEADER_BYTES], uint64_t at,
 		     struct fail *why);
-/* FAIL_CORRUPT: the c->len bytes of payload do not have the hash of the header. */
+/* FAIL_CORRUPT: the hashed bytes of payload do not have the hash of the header. */
 int chunk_payload_check(const struct chunk *c, const uint8_t *payload, uint64_t at,
+			struct fail *why);
+/* FAIL_CORRUPT: the bytes behind the payload are not zero. */
+int chunk_padding_check(const struct chunk *c, const uint8_t *padding, uint64_t at,
 			struct fail *why);
 
 /* "pages"; "unknown" for a type this build has no name for. */
@@ -75,8 +100,19 @@ bool chunk_type_moves(uint16_t type);
 
 /* --- page chunks (docs/format.md 4) --- */
 
-/* Bytes that hold any encoded page chunk, header included. */
-size_t page_chunk_capacity(void);
+/* The hash of a page, XXH3-64. */
+uint64_t page_hash(const uint8_t page[PAGE_SIZE_4K]);
+
+/* Gives the data pages of a batch that have no hash yet theirs. Cheapest while they are still in
+ * the cache. */
+void page_batch_hash(struct page_batch *b);
+
+#define PAGE_CHUNK_ALIGN 4096u
+/* Header, tables, and what aligns the data. */
+#define PAGE_CHUNK_HEAD_MAX \
+	(CHUNK_HEADER_BYTES + 16 + BATCH_RUNS * 16 + BATCH_PAGES * 8 + PAGE_CHUNK_ALIGN)
+/* Bytes of any encoded page chunk. */
+#define PAGE_CHUNK_MAX   (PAGE_CHUNK_HEAD_MAX + LIMIT_DATA_BYTES)
 
 /* Holds zstd contexts; one a thread. */
 struct page_codec;
@@ -84,35 +120,79 @@ int page_codec_open(struct page_codec **out, struct fail *why);
 void page_codec_close(struct page_codec *c);
 
 /**
- * page_chunk_encode - make one chunk, header and payload, of a batch
- * @c:      codec
- * @b:      batch; at least one run, runs ascending, kinds PAGE_DATA and PAGE_ZERO
- * @level:  0 raw; 1 to 19 and negative: zstd's. Data that zstd does not make smaller is stored raw
- * @out:    page_chunk_capacity() bytes
- * @len:    out, bytes of the chunk
- * @hashes: out, XXH3-64 of each data page in order, BATCH_PAGES long; NULL: not wanted
- * @why:    FAIL_USAGE: batch or level is invalid
+ * struct page_chunk_form - how a batch is to be encoded
+ * @level:    0 raw; 1 to 19 and negative: zstd's. Data that it does not make smaller is stored raw
+ * @round:    number of the round
+ * @sequence: of the chunk
+ * @align:    raw data is to begin at a multiple of PAGE_CHUNK_ALIGN of the file
+ * @at:       file offset of the chunk, for @align
  */
-int page_chunk_encode(struct page_codec *c, const struct page_batch *b, int level, uint8_t *out,
-		      size_t *len, uint64_t *hashes, struct fail *why);
+struct page_chunk_form {
+	int      level;
+	uint32_t round;
+	uint64_t sequence;
+	bool     align;
+	uint64_t at;
+};
+
+/**
+ * struct page_chunk - an encoded chunk, to be written in two pieces without a copy of the pages
+ * @head:     header and tables
+ * @head_len: bytes of them
+ * @data:     the batch's pages, or the codec's: valid until either is used again
+ * @data_len: bytes of it, with the padding behind the payload
+ */
+struct page_chunk {
+	uint8_t        head[PAGE_CHUNK_HEAD_MAX];
+	size_t         head_len;
+	const uint8_t *data;
+	size_t         data_len;
+};
+
+/* The two halves of page_chunk_encode: what takes time, and what has to know the chunk's place.
+ * page_chunk_pack leaves the compressed data in the codec, for page_chunk_build of that batch. */
+int page_chunk_pack(struct page_codec *c, struct page_batch *b, int level, struct fail *why);
+void page_chunk_build(struct page_codec *c, const struct page_batch *b,
+		      const struct page_chunk_form *f, struct page_chunk *out);
+
+/**
+ * page_chunk_encode - make one chunk of a batch
+ * @c:   codec
+ * @b:   at least one run, runs ascending, kinds PAGE_DATA and PAGE_ZERO; missing hashes are added
+ * @f:   how
+ * @out: out
+ * @why: FAIL_USAGE: batch or level is invalid
+ */
+int page_chunk_encode(struct page_codec *c, struct page_batch *b, const struct page_chunk_form *f,
+		      struct page_chunk *out, struct fail *why);
 
 /**
  * page_chunk_decode - read the payload of a page chunk; it is hostile
- * @c:        codec
- * @h:        its header, checked
- * @payload:  h->len bytes; their hash has been checked
- * @at:       offset of the header, for messages
- * @npages:   pages of the region: no run may reach beyond
- * @b:        out, the batch; undefined after a failure
- * @bad_page: out, number of a page whose hash is wrong (FAIL_CORRUPT), else UINT64_MAX; may be NULL
- * @why:      FAIL_CORRUPT, FAIL_VERSION (pages of a parent), FAIL_LIMIT
+ * @c:       codec
+ * @h:       its header, checked
+ * @payload: h->len bytes; their hash has been checked
+ * @at:      offset of the header, for messages
+ * @npages:  pages of the region: no run may reach beyond
+ * @b:       out, the batch; undefined after a failure. Its pages may be those of @payload
+ * @damaged: out, the tables are valid, but the data do not match their hashes (FAIL_CORRUPT); may
+ *           be NULL
+ * @why:     FAIL_CORRUPT, FAIL_VERSION (pages of a parent), FAIL_LIMIT
  */
 int page_chunk_decode(struct page_codec *c, const struct chunk *h, const uint8_t *payload,
-		      uint64_t at, uint64_t npages, struct page_batch *b, uint64_t *bad_page,
+		      uint64_t at, uint64_t npages, struct page_batch *b, bool *damaged,
 		      struct fail *why);
 
-/* --- content digest: the same for every layout, level and round order (docs/format.md 7) --- */
+/* --- digests (docs/format.md 7) --- */
 
+/**
+ * struct snap_digests - what identifies a snapshot, XXH3-128
+ * @file:    the file as written
+ * @memory:  the guest's memory: the same for every layout, level and order of rounds
+ * @machine: the machine and its state
+ */
+struct snap_digests { uint8_t file[16], memory[16], machine[16]; };
+
+/* Which pages there are, by their hashes; the memory digest comes from it. */
 struct content;
 int content_open(struct content **out, struct fail *why);
 void content_close(struct content *c);
@@ -120,10 +200,8 @@ void content_close(struct content *c);
 int content_region(struct content *c, uint32_t id, uint64_t npages, struct fail *why);
 /* Notes kinds and hashes of a batch; later ones win. Memory follows the pages with data, not the
  * size of the regions. */
-int content_pages(struct content *c, const struct page_batch *b, const uint64_t *hashes,
-		  struct fail *why);
-int content_digest(struct content *c, const void *config, size_t config_len, const void *state,
-		   size_t state_len, uint8_t out[16], struct fail *why);
+int content_pages(struct content *c, const struct page_batch *b, struct fail *why);
+int content_digest(struct content *c, uint8_t memory[16], struct fail *why);
 
 /* --- the header (docs/format.md 2) --- */
 
@@ -131,28 +209,29 @@ int content_digest(struct content *c, const void *config, size_t config_len, con
  * struct snap_header - what the first 4096 bytes say
  * @version:        of the format
  * @required:       feature bits that a reader must know: SNAP_STATE_ONLY and so on
+ * @rewrite:        feature bits that a program must know before it rewrites the snapshot
  * @optional:       feature bits that a reader may ignore
  * @arch:           ELF e_machine of the guest
  * @layout:         how pages are stored
  * @incomplete:     only END proves completeness: it was written to a pipe, or is being written
  * @vm, @snapshot:  UUIDs
  * @parent:         UUID of the parent snapshot, nil for none
- * @parent_content: its content digest
- * @name:           of the VM; may be empty
+ * @parent_memory:  its memory digest
+ * @name:           of the VM
  * @creator:        program that wrote it, printable ASCII
- * @created_ns:     since 1970-01-01 00:00 UTC
+ * @created_ns:     since 1970-01-01 00:00 UTC, negative before
  */
 struct snap_header {
 	uint32_t         version;
-	uint64_t         required, optional;
+	uint64_t         required, rewrite, optional;
 	uint32_t         arch;
 	enum snap_layout layout;
 	bool             incomplete;
 	struct uuid      vm, snapshot, parent;
-	uint8_t          parent_content[16];
+	uint8_t          parent_memory[16];
 	char             name[VM_NAME_MAX + 1];
 	char             creator[64];
-	uint64_t         created_ns;
+	int64_t          created_ns;
 };
 
 /* FAIL_VERSION: a header that this build may not go on from (a later version, features, layout),
@@ -173,22 +252,30 @@ int snap_header_load(int fd, const char *what, bool named, const char *command,
 		     uint8_t out[SNAP_HEADER_BYTES], struct fail *why);
 
 /**
- * snap_agree - do header, configuration and state tell of one VM? (docs/format.md 8, "Agreement")
- * @h:      header; NULL: not compared
+ * snap_agree - do header and configuration tell of one VM? (docs/format.md 8, "Agreement")
+ * @h:      header
  * @config: machine of the CONFIG chunk
- * @state:  machine of the STATE chunk; NULL: not compared
  * @why:    FAIL_CORRUPT: what differs
  *
- * The readers below ask it before they hand a tree out; a state that comes alone is compared with
- * the configuration that came before it.
+ * The readers below ask it before they hand a tree out, and hand no STATE out that does not go with
+ * its CONFIG (machine_read_state).
  */
 struct machine;
-int snap_agree(const struct snap_header *h, const struct machine *config,
-	       const struct machine *state, struct fail *why);
+int snap_agree(const struct snap_header *h, const struct machine *config, struct fail *why);
 
 /* --- writing: vmsnap --- */
 
 struct snap_writer;
+
+/**
+ * struct snap_writer_options
+ * @level:   of compression: 0 none, 1 to 19 and negative zstd's
+ * @threads: that compress; 0: as many as there are CPUs
+ */
+struct snap_writer_options {
+	int      level;
+	unsigned threads;
+};
 
 /**
  * snap_writer_open - begin a snapshot
@@ -196,34 +283,42 @@ struct snap_writer;
  * @fd:    pipe, or file at its offset 0; stays open when the writer is closed. O_DIRECT and
  *         buffering are the writer's business
  * @h:     copied; version, layout and incomplete are set by the writer
- * @level: of compression, as page_chunk_encode
+ * @o:     NULL: no compression
  * @what:  name for messages
  * @why:   FAIL_USAGE: a regular file that is not empty
  *
  * The calls below in the order of docs/format.md 1: configuration, images, pages and ends of
  * rounds, state, end. Another order is FAIL_USAGE. After a failure nothing more can be written.
  */
-int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header *h, int level,
-		     const char *what, struct fail *why);
+int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header *h,
+		     const struct snap_writer_options *o, const char *what, struct fail *why);
 /* Before the configuration: the snapshot is to carry MACs under this key, which is copied. */
 void snap_writer_key(struct snap_writer *w, const struct hostkey *k);
-/* fdt: the VM tree without state (machine_write); the regions come from it. */
+/* fdt: the CONFIG tree (machine_write); the regions come from it. */
 int snap_writer_config(struct snap_writer *w, const void *fdt, size_t len, struct fail *why);
 /* Each once: the image (format/snapshot/images.h) that the configuration records under this name,
  * whole. FAIL_REFUSED: it is another one, or has been written. */
 int snap_writer_image(struct snap_writer *w, const char *name, const void *data, uint64_t len,
 		      struct fail *why);
+/* A batch to fill and to give to snap_writer_pages, which copies any other if it compresses by
+ * threads; the batch is lost then. NULL with *why: what was given before could not be written. */
+struct page_batch *snap_writer_batch(struct snap_writer *w, struct fail *why);
 /* Later copies of a page supersede earlier ones. */
-int snap_writer_pages(struct snap_writer *w, const struct page_batch *b, struct fail *why);
-int snap_writer_round_end(struct snap_writer *w, uint32_t round, struct fail *why);
+int snap_writer_pages(struct snap_writer *w, struct page_batch *b, struct fail *why);
+/* Rounds count from 0; one without pages is left out. */
+int snap_writer_round_end(struct snap_writer *w, struct fail *why);
 /* FAIL_LIMIT: the index of what was written so far exceeds LIMIT_INDEX_RUNS. To be asked before the
  * pause: behind it would be too late for the VM's downtime. */
 int snap_writer_index_check(struct snap_writer *w, struct fail *why);
+/* fdt: the STATE tree (machine_write_state). */
 int snap_writer_state(struct snap_writer *w, const void *fdt, size_t len, struct fail *why);
-/* Index and END. In a file also clears INCOMPLETE in the header, and fsyncs. content: out, the
- * content digest. */
-int snap_writer_end(struct snap_writer *w, uint8_t content[16], struct fail *why);
+/* Digests, index, directory and END. In a file also clears INCOMPLETE in the header, and fsyncs. */
+int snap_writer_end(struct snap_writer *w, struct snap_digests *out, struct fail *why);
 uint64_t snap_writer_bytes(const struct snap_writer *w);
+/* After snap_writer_end. Where time went: compressing, of all threads together; waiting for the
+ * file or pipe to take what is there. */
+uint64_t snap_writer_encode_ns(const struct snap_writer *w);
+uint64_t snap_writer_wait_ns(const struct snap_writer *w);
 void snap_writer_close(struct snap_writer *w);
 
 /* --- reading as a stream: restore, verify --- */
@@ -278,8 +373,12 @@ enum snap_auth snap_stream_auth_all(const struct snap_stream *s);
 int snap_stream_next(struct snap_stream *s, struct chunk *c, const uint8_t **payload, uint64_t *at,
 		     struct fail *why);
 
-/* After a CHUNK_PAGES: its decoded, verified batch. */
+/* After a CHUNK_PAGES: its decoded, verified batch; valid until as many further ones have been read
+ * as snap_stream_batches says, 1 without it. */
 const struct page_batch *snap_stream_batch(const struct snap_stream *s);
+/* Before the first chunk. n: 1 to SNAP_STREAM_BATCHES */
+#define SNAP_STREAM_BATCHES 4u
+void snap_stream_batches(struct snap_stream *s, unsigned n);
 /* After a CHUNK_BLOB: its verified piece of an image (format/snapshot/images.h). */
 struct image_piece;
 const struct image_piece *snap_stream_piece(const struct snap_stream *s);
@@ -290,22 +389,23 @@ const uint8_t *snap_stream_config(const struct snap_stream *s, size_t *len);
 const uint8_t *snap_stream_state(const struct snap_stream *s, size_t *len);
 /* After 0: pages that are of this kind in the end, and the digests. */
 uint64_t snap_stream_pages(const struct snap_stream *s, uint32_t region, enum page_kind kind);
-void snap_stream_digests(const struct snap_stream *s, uint8_t file[16], uint8_t content[16]);
+const struct snap_digests *snap_stream_digests(const struct snap_stream *s);
 
 /* --- reading a file at random: vminspect --- */
 
 struct snap_image;
 
-/* A regular file: reads header, END, index and trees, and checks them; pages are checked as they
- * are read, the rest by snap_image_walk. fd stays open, and the caller's. */
+/* A regular file: reads header, END, directory and trees, and checks them; pages and what leads to
+ * them are checked as they are read, the rest by snap_image_index and snap_image_walk. Takes the
+ * time of a few reads, however large the file is. fd stays open, and the caller's. */
 int snap_image_open(struct snap_image **out, int fd, const char *what, struct fail *why);
 void snap_image_close(struct snap_image *s);
 const struct snap_header *snap_image_header(const struct snap_image *s);
 const uint8_t *snap_image_config(const struct snap_image *s, size_t *len);
 const uint8_t *snap_image_state(const struct snap_image *s, size_t *len);
 uint64_t snap_image_bytes(const struct snap_image *s);
-/* As END says: not compared with the content. */
-void snap_image_digests(const struct snap_image *s, uint8_t file[16], uint8_t content[16]);
+/* As END says; only the machine's has been compared. */
+const struct snap_digests *snap_image_digests(const struct snap_image *s);
 
 /**
  * snap_image_page - read one page, verified by its hash
@@ -318,14 +418,17 @@ void snap_image_digests(const struct snap_image *s, uint8_t file[16], uint8_t co
  */
 int snap_image_page(struct snap_image *s, uint32_t region, uint64_t page,
 		    uint8_t out[PAGE_SIZE_4K], enum page_kind *kind, struct fail *why);
-/* Pages of a kind by the index alone. */
+/* Reads and checks the whole index. */
+int snap_image_index(struct snap_image *s, struct fail *why);
+/* Pages of a kind by the index alone, after snap_image_index. */
 uint64_t snap_image_pages(const struct snap_image *s, uint32_t region, enum page_kind kind);
 
-/* payload: of PAGES head and tables, of ROUND_END its number, checked by their hashes; of others of
- * no use. */
+/* payload: of PAGES head and tables, of ROUND_END its numbers, checked by their hashes; of others
+ * of no use. */
 typedef void snap_image_chunk_fn(void *arg, const struct chunk *c, const uint8_t *payload);
 /* Calls fn for every chunk before END, in order, and compares the file digest, which covers the
- * chunks' headers, with END's. Images are read and verified; page data is not read. */
+ * chunks' headers, with END's, and the chunks with the directory. Images are read and verified;
+ * page data is not read. */
 int snap_image_walk(struct snap_image *s, snap_image_chunk_fn *fn, void *arg, struct fail *why);
 /* After a walk: is the image of this name (format/snapshot/images.h) in the snapshot? */
 bool snap_image_has_image(const struct snap_image *s, const char *name);

@@ -8,12 +8,27 @@
 #include <stdalign.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+/* Asks for what comes next, so that the disk works while what is there is verified. The kernel's
+ * own read-ahead is much shorter. What is in memory costs nothing. */
+#define STREAM_AHEAD ((uint64_t)4 << 20)
+static void stream_ahead(struct snap_stream *s)
+{
+	while (s->begin >= 0 && s->ahead < s->pos + 2 * STREAM_AHEAD) {
+		if (posix_fadvise(s->fd, s->begin + (off_t)s->ahead, (off_t)STREAM_AHEAD,
+				  POSIX_FADV_WILLNEED))
+			s->begin = -1;
+		s->ahead += STREAM_AHEAD;
+	}
+}
 
 /* Reads the next len bytes; an end before them is damage at that offset. */
-static int stream_read(struct snap_stream *s, void *buf, size_t len, struct fail *why)
+int stream_read(struct snap_stream *s, void *buf, size_t len, struct fail *why)
 {
 	size_t got;
 
+	stream_ahead(s);
 	if (io_read_cancel(s->fd, s->cancel, buf, len, &got, s->what, why))
 		return -1;
 	s->pos += got;
@@ -42,10 +57,14 @@ static int stream_open(struct snap_stream **out, int fd, const uint8_t *have, co
 
 	if (!s)
 		return fail_sys(why, "%s: reader", what);
-	memset(s, 0, offsetof(struct snap_stream, batch));
+	memset(s, 0, offsetof(struct snap_stream, table));
+	s->nslots = 1;
 	s->fd     = fd;
 	s->cancel = -1;
-	s->phase  = AFTER_HEADER;
+	s->begin  = lseek(fd, 0, SEEK_CUR);      /* -1: not a file */
+	if (s->begin >= 0 && have)
+		s->begin -= (off_t)sizeof(header);
+	s->phase = AFTER_HEADER;
 	snprintf(s->what, sizeof(s->what), "%s", what);
 	s->digest = XXH3_createState();
 	if (!s->digest) {
@@ -67,8 +86,6 @@ static int stream_open(struct snap_stream **out, int fd, const uint8_t *have, co
 		goto failed;
 	}
 	file_digest_header(s->digest, header);
-	/* Doubles the read-ahead of a file that is not in memory; a pipe does not mind. */
-	posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 	*out = s;
 	return 0;
 failed:
@@ -92,8 +109,15 @@ void snap_stream_close(struct snap_stream *s)
 	if (!s)
 		return;
 	content_close(s->content);
+	digests_close(s->digests);
+	index_keys_free(&s->keys);
+	directory_free(&s->directory);
 	page_codec_close(s->codec);
 	XXH3_freeState(s->digest);
+	for (unsigned i = 0; i < SNAP_STREAM_BATCHES; i++) {
+		free(s->slots[i].batch);
+		free(s->slots[i].payload);
+	}
 	free(s->payload);
 	free(s->trees[0]);
 	free(s->trees[1]);
@@ -101,6 +125,12 @@ void snap_stream_close(struct snap_stream *s)
 	free(s->machine);
 	hostkey_clear(&s->key);
 	free(s);
+}
+
+void snap_stream_batches(struct snap_stream *s, unsigned n)
+{
+	assert(n >= 1 && n <= SNAP_STREAM_BATCHES);
+	s->nslots = n;
 }
 
 void snap_stream_cancel(struct snap_stream *s, int fd)
@@ -139,34 +169,55 @@ static int stream_chunk(struct snap_stream *s, struct chunk *c, uint64_t *at, st
 	return 0;
 }
 
+/* The payload and its padding; a chunk of pages reads its own. */
 static int stream_payload(struct snap_stream *s, const struct chunk *c, uint64_t at,
 			  struct fail *why)
 {
-	if (c->len > s->capacity) {
-		uint8_t *more = realloc(s->payload, c->len);
+	size_t len = c->len + chunk_padding(c->len);
+
+	if (c->type == CHUNK_PAGES)
+		return 0;
+	/* An empty payload needs a pointer too. */
+	if (!s->payload || len > s->capacity) {
+		uint8_t *more = realloc(s->payload, len ? len : 1);
 
 		if (!more)
 			return fail_sys(why, "%s: chunk buffer", s->what);
 		s->payload  = more;
-		s->capacity = c->len;
+		s->capacity = len;
 	}
-	if (stream_read(s, s->payload, c->len, why))
+	if (stream_read(s, s->payload, len, why) || chunk_payload_check(c, s->payload, at, why))
 		return -1;
-	return chunk_payload_check(c, s->payload, at, why);
+	return chunk_padding_check(c, s->payload + c->len, at, why);
 }
 
-/* One chunk, its payload hash checked: its order and what it says. */
+/* Its order and its header. */
+static int stream_check(struct snap_stream *s, const struct chunk *c, uint64_t at,
+			struct fail *why)
+{
+	if (chunk_check(c, s->phase, at, why))
+		return -1;
+	/* The MAC over all must be directly before the state (docs/format.md 9), and the pieces of
+	 * the state, and the digests of one region, behind each other. */
+	if (c->type != CHUNK_STATE &&
+	    (s->auth_last || (s->trees[1] && s->state_have < s->lens[1])))
+		return chunk_unexpected(c, at, why);
+	if (c->type != CHUNK_DIGESTS && s->digests && digests_follow(s->digests, s->digest_chunks))
+		return chunk_unexpected(c, at, why);
+	s->auth_last = false;
+	if (c->sequence != s->seen.chunks)
+		return fail_at(why, FAIL_CORRUPT, at,
+			       "%s chunk: sequence number %" PRIu64 ", expected %" PRIu64,
+			       chunk_type_name(c->type), c->sequence, s->seen.chunks);
+	return 0;
+}
+
+/* What it says. */
 static int stream_take(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
 {
 	const struct chunk_info *info = chunk_info_find(c->type);
 
-	if (chunk_check(c, s->phase, at, why))
-		return -1;
-	/* The MAC over all must be directly before the state (docs/format.md 9). */
-	if (s->auth_last && c->type != CHUNK_STATE)
-		return chunk_unexpected(c, at, why);
-	s->auth_last = false;
-	if (info && info->stream(s, c, at, why))
+	if ((info && info->stream(s, c, at, why)) || directory_add(&s->directory, c, at, why))
 		return -1;
 	s->phase = chunk_phase_after(c->type, s->phase);
 	return 0;
@@ -180,10 +231,10 @@ int snap_stream_next(struct snap_stream *s, struct chunk *c, const uint8_t **pay
 		return fail_set(why, FAIL_CORRUPT, "%s: damaged", s->what);
 	if (s->phase == AFTER_END)
 		return 0;
-	if (stream_chunk(s, c, at, why) || stream_payload(s, c, *at, why) ||
-	    stream_take(s, c, *at, why))
+	if (stream_chunk(s, c, at, why) || stream_check(s, c, *at, why) ||
+	    stream_payload(s, c, *at, why) || stream_take(s, c, *at, why))
 		return stream_broken(s, why);
-	*payload = s->payload;
+	*payload = c->type == CHUNK_PAGES ? s->slots[s->slot].payload : s->payload;
 	if (c->type == CHUNK_END)
 		return 0;
 	s->seen.chunks++;
@@ -197,7 +248,7 @@ const struct snap_header *snap_stream_header(const struct snap_stream *s)
 
 const struct page_batch *snap_stream_batch(const struct snap_stream *s)
 {
-	return s->have_batch ? &s->batch : NULL;
+	return s->have_batch ? s->slots[s->slot].batch : NULL;
 }
 
 const struct image_piece *snap_stream_piece(const struct snap_stream *s)
@@ -219,7 +270,7 @@ const uint8_t *snap_stream_config(const struct snap_stream *s, size_t *len)
 const uint8_t *snap_stream_state(const struct snap_stream *s, size_t *len)
 {
 	*len = s->lens[1];
-	return s->trees[1];
+	return s->state_have == *len ? s->trees[1] : NULL;
 }
 
 uint64_t snap_stream_pages(const struct snap_stream *s, uint32_t region, enum page_kind kind)
@@ -227,8 +278,7 @@ uint64_t snap_stream_pages(const struct snap_stream *s, uint32_t region, enum pa
 	return region < LIMIT_REGIONS && kind <= PAGE_PARENT ? s->finals[region][kind] : 0;
 }
 
-void snap_stream_digests(const struct snap_stream *s, uint8_t file[16], uint8_t content[16])
+const struct snap_digests *snap_stream_digests(const struct snap_stream *s)
 {
-	memcpy(file, s->seen.file, 16);
-	memcpy(content, s->seen.content, 16);
+	return &s->seen.digests;
 }

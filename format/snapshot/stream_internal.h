@@ -7,10 +7,24 @@
 #include "format/snapshot/images.h"
 #include "format/snapshot/snapshot_internal.h"
 
+#include <sys/types.h>
+
 /* What stream.c, which reads, and stream_chunks.c, which judges what was read, share. */
+
+#define STREAM_TABLE 65536u
+static_assert(INDEX_LEVEL_KEYS * INDEX_KEY_BYTES <= STREAM_TABLE && DIGESTS_MAX <= STREAM_TABLE,
+	      "a table does not fit");
+
+/* Where a page chunk is read to: batch->pages may point into the payload. */
+struct stream_slot {
+	struct page_batch *batch;
+	uint8_t           *payload;
+};
 
 struct snap_stream {
 	int                   fd, cancel;        /* cancel: -1 for none */
+	off_t                 begin;             /* offset of a regular file; else -1 */
+	uint64_t              ahead;             /* bytes asked to be read ahead */
 	char                  what[256];
 	struct snap_header    header;
 	uint64_t              pos;               /* bytes read */
@@ -31,15 +45,31 @@ struct snap_stream {
 	bool                  auth_last;         /* the state has to follow now */
 	uint8_t               auth[AUTH_BYTES];  /* it; zeroes: none */
 	struct snap_end       seen;              /* what END has to say */
+	uint32_t              round;
+	uint64_t              round_pages, round_data;
+	size_t                state_have;        /* bytes of trees[1] that have come */
+	/* What the tables at the end must say, and how much of each has come. */
+	struct digests       *digests;           /* from the state on */
+	uint64_t              digest_chunks;
 	struct index_cursor   cursor;
+	struct index_keys     keys;
+	struct index_shape    shape;             /* once the index is complete */
+	bool                  shaped;
+	unsigned              level;             /* the one that comes next, and its chunk */
+	uint64_t              level_chunk;
+	struct directory      directory;
 	uint64_t              finals[LIMIT_REGIONS][PAGE_PARENT + 1];
 	bool                  have_batch;
 	struct images_reader *images;            /* once the configuration has come */
 	bool                  have_piece;
 	struct image_piece    piece;
-	/* From here on not zeroed when opened: 2 MiB that would be touched for nothing. */
-	struct page_batch     batch;
-	uint64_t              hashes[BATCH_PAGES];
+	unsigned              nslots, slot;      /* of page chunks; the last one that was read */
+	struct stream_slot    slots[SNAP_STREAM_BATCHES];
+	/* From here on not zeroed when opened. */
+	uint8_t               table[STREAM_TABLE];
 };
+
+/* The next len bytes of the stream. */
+int stream_read(struct snap_stream *s, void *buf, size_t len, struct fail *why);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "format/snapshot/auth.h"
 #include "format/snapshot/chunk_info.h"
+#include "format/snapshot/encoder.h"
 #include "format/snapshot/images.h"
 #include "format/snapshot/snapshot_internal.h"
 #include "format/tree/machine.h"
@@ -10,32 +11,49 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/uio.h>
+
+#define WRITER_TABLE 65536u
+static_assert(INDEX_CHUNK_RUNS * INDEX_RUN_BYTES <= WRITER_TABLE &&
+		      INDEX_LEVEL_KEYS * INDEX_KEY_BYTES <= WRITER_TABLE &&
+		      DIRECTORY_ENTRIES * DIRECTORY_ENTRY_BYTES <= WRITER_TABLE &&
+		      DIGESTS_MAX <= WRITER_TABLE, "a table does not fit");
 
 struct snap_writer {
 	struct output      *out;
-	struct page_codec  *codec;
+	struct encoder     *encoder;
 	struct content     *content;
 	XXH3_state_t       *digest;
 	struct snap_header  header;
 	struct snap_end     end;
 	uint64_t            runs_most;         /* the index has no more runs than that so far */
-	int                 level;
+	struct index_keys   keys;
+	struct directory    directory;
+	struct digests      *digests;          /* once no page can come any more */
+	uint32_t            round;
+	uint64_t            round_pages, round_data;
 	enum chunk_phase    phase;
 	/* the file is what it is: nothing more goes into it */
 	bool                failed;
-	uint8_t            *trees[2];          /* configuration, state: for the content digest */
+	uint8_t            *trees[2];          /* configuration, state: for MACs and digests */
 	size_t              lens[2];
 	struct machine     *machine;           /* as the configuration has it */
 	uint64_t            images;            /* written: a bit a host resource of it */
 	bool                keyed;
 	struct hostkey      key;
-	uint64_t            hashes[BATCH_PAGES];
-	uint8_t             index[INDEX_CHUNK_RUNS * INDEX_RUN_BYTES];
+	struct page_chunk   chunk;
+	uint8_t             table[WRITER_TABLE];      /* payload of any of the tables at the end */
+	uint8_t             piece[IMAGE_PIECE_MAX];
 };
 
-int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header *h, int level,
-		     const char *what, struct fail *why)
+static int writer_emit(void *arg, struct page_codec *codec, struct page_batch *b,
+		       struct fail *why);
+
+int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header *h,
+		     const struct snap_writer_options *o, const char *what, struct fail *why)
 {
+	static const struct snap_writer_options plain = { 0 };
+
 	struct snap_writer *w = calloc(1, sizeof(*w));
 	uint8_t             header[SNAP_HEADER_BYTES];
 
@@ -45,7 +63,6 @@ int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header 
 	w->header.version    = SNAP_VERSION;
 	w->header.layout     = SNAP_CHUNKED;
 	w->header.incomplete = true;
-	w->level             = level;
 	w->phase             = AFTER_HEADER;
 	w->end.snapshot      = h->snapshot;
 	w->digest            = XXH3_createState();
@@ -53,12 +70,15 @@ int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header 
 		fail_set(why, FAIL_SYSTEM, "%s: out of memory", what);
 		goto failed;
 	}
-	if (content_open(&w->content, why) || page_codec_open(&w->codec, why) ||
+	if (!o)
+		o = &plain;
+	if (content_open(&w->content, why) ||
+	    encoder_open(&w->encoder, o->level, o->threads, writer_emit, w, why) ||
 	    output_open(&w->out, fd, what, why))
 		goto failed;
 	snap_header_put(header, &w->header);
 	file_digest_header(w->digest, header);
-	if (output_write(w->out, header, sizeof(header), why))
+	if (output_write(w->out, &(struct iovec){ header, sizeof(header) }, 1, why))
 		goto failed;
 	*out = w;
 	return 0;
@@ -72,8 +92,11 @@ void snap_writer_close(struct snap_writer *w)
 	if (!w)
 		return;
 	output_close(w->out);
-	page_codec_close(w->codec);
+	encoder_close(w->encoder);
 	content_close(w->content);
+	digests_close(w->digests);
+	index_keys_free(&w->keys);
+	directory_free(&w->directory);
 	XXH3_freeState(w->digest);
 	free(w->trees[0]);
 	free(w->trees[1]);
@@ -104,43 +127,58 @@ static int writer_failed(struct snap_writer *w)
 	return -1;
 }
 
-/* A chunk's header has been made: counts it, and takes it into the file digest, which END is not
- * in. */
-static void writer_note(struct snap_writer *w, enum chunk_type type,
-			const uint8_t header[CHUNK_HEADER_BYTES])
+/* Header, payload in up to two pieces of which the second is padded already, zeroes. Counts the
+ * chunk, and takes its header into the file digest, which END is not in. */
+static int writer_put(struct snap_writer *w, const struct chunk *c,
+		      const uint8_t header[CHUNK_HEADER_BYTES], struct iovec *v, int n,
+		      struct fail *why)
 {
-	if (type != CHUNK_END) {
+	uint64_t at = output_bytes(w->out);
+
+	if (directory_add(&w->directory, c, at, why))
+		return -1;
+	if (c->type != CHUNK_END) {
 		file_digest_chunk(w->digest, header);
 		w->end.chunks++;
 	}
-	w->phase = chunk_phase_after((uint16_t)type, w->phase);
+	w->phase = chunk_phase_after(c->type, w->phase);
+	return output_write(w->out, v, n, why);
+}
+
+static int writer_chunk_of(struct snap_writer *w, struct chunk *c, const void *payload,
+			   struct fail *why)
+{
+	static const uint8_t zeroes[8];
+	uint8_t              header[CHUNK_HEADER_BYTES];
+	struct iovec         v[] = { { header, sizeof(header) },
+				     { (void *)(uintptr_t)payload, c->len },
+				     { (void *)(uintptr_t)zeroes, chunk_padding(c->len) } };
+
+	chunk_header_put(header, c, payload);
+	return writer_put(w, c, header, v, 3, why);
 }
 
 static int writer_chunk(struct snap_writer *w, enum chunk_type type, const void *payload,
 			size_t len, struct fail *why)
 {
-	const uint16_t t = (uint16_t)type;
-	uint8_t        header[CHUNK_HEADER_BYTES];
+	struct chunk c = chunk_of((uint16_t)type, w->end.chunks, len);
 
-	chunk_header_put(header, t, chunk_type_flags(t), 0, 0, payload, (uint32_t)len);
-	writer_note(w, type, header);
-	if (output_write(w->out, header, sizeof(header), why))
-		return -1;
-	return output_write(w->out, payload, len, why);
+	return writer_chunk_of(w, &c, payload, why);
 }
 
-static int writer_tree(struct snap_writer *w, int which, const void *fdt, size_t len,
+/* Keeps a copy for MACs and digests. */
+static int writer_keep(struct snap_writer *w, int which, const void *fdt, size_t len, size_t most,
 		       struct fail *why)
 {
-	if (len == 0 || len > LIMIT_TREE_BYTES)
-		return fail_set(why, FAIL_LIMIT, "VM tree of %zu bytes exceeds the limit of %u",
-				len, LIMIT_TREE_BYTES);
+	if (len == 0 || len > most)
+		return fail_set(why, FAIL_LIMIT, "VM tree of %zu bytes exceeds the limit of %zu",
+				len, most);
 	w->trees[which] = malloc(len);
 	if (!w->trees[which])
 		return fail_sys(why, "VM tree");
 	memcpy(w->trees[which], fdt, len);
 	w->lens[which] = len;
-	return writer_chunk(w, which ? CHUNK_STATE : CHUNK_CONFIG, fdt, len, why);
+	return 0;
 }
 
 static int writer_auth(struct snap_writer *w, enum auth_covers covers, const void *state,
@@ -152,7 +190,7 @@ static int writer_auth(struct snap_writer *w, enum auth_covers covers, const voi
 		.config_len = w->lens[0],
 		.state      = state,
 		.state_len  = state_len,
-		.content    = w->end.content,
+		.memory     = w->end.digests.memory,
 	};
 	uint8_t payload[AUTH_BYTES];
 
@@ -175,26 +213,14 @@ int snap_writer_config(struct snap_writer *w, const void *fdt, size_t len, struc
 		if (npages[id] && !(w->header.required & SNAP_STATE_ONLY) &&
 		    content_region(w->content, id, npages[id], why))
 			return writer_failed(w);
-	if (writer_tree(w, 0, fdt, len, why) || writer_auth(w, AUTH_CONFIG, NULL, 0, why))
+	if (writer_keep(w, 0, fdt, len, LIMIT_TREE_BYTES, why) ||
+	    writer_chunk(w, CHUNK_CONFIG, fdt, len, why) ||
+	    writer_auth(w, AUTH_CONFIG, NULL, 0, why))
 		return writer_failed(w);
 	return 0;
 }
 
 static_assert(LIMIT_HOSTS <= 64, "a host resource has no bit");
-
-/* One BLOB chunk, made in the output's buffer. */
-static int writer_piece(struct snap_writer *w, const struct machine_host *h, uint64_t at,
-			const uint8_t *bytes, size_t len, struct fail *why)
-{
-	uint8_t *chunk   = output_capacity(w->out, page_chunk_capacity());
-	uint8_t *payload = chunk + CHUNK_HEADER_BYTES;
-	size_t   n       = image_piece_write(payload, h, at, bytes, len);
-
-	chunk_header_put(chunk, CHUNK_BLOB, chunk_type_flags(CHUNK_BLOB), 0, 0, payload,
-			 (uint32_t)n);
-	writer_note(w, CHUNK_BLOB, chunk);
-	return output_filled(w->out, CHUNK_HEADER_BYTES + n, why);
-}
 
 int snap_writer_image(struct snap_writer *w, const char *name, const void *data, uint64_t len,
 		      struct fail *why)
@@ -204,6 +230,8 @@ int snap_writer_image(struct snap_writer *w, const char *name, const void *data,
 
 	if (writer_ready(w, CHUNK_BLOB, why))
 		return -1;
+	if (encoder_flush(w->encoder, why))
+		return writer_failed(w);
 	h   = machine_host_find(w->machine, name);
 	bit = h ? (uint64_t)1 << (h - w->machine->hosts) : 0;
 	if (!h || !image_is(h) || !image_same(h, data, len) || w->images & bit)
@@ -213,44 +241,93 @@ int snap_writer_image(struct snap_writer *w, const char *name, const void *data,
 	for (uint64_t at = 0; at < len; at += IMAGE_PIECE_BYTES) {
 		uint64_t n = len - at < IMAGE_PIECE_BYTES ? len - at : IMAGE_PIECE_BYTES;
 
-		if (writer_piece(w, h, at, (const uint8_t *)data + at, (size_t)n, why))
+		if (writer_chunk(w, CHUNK_BLOB, w->piece,
+				 image_piece_write(w->piece, h, at, (const uint8_t *)data + at,
+						   (size_t)n), why))
 			return writer_failed(w);
 	}
 	return 0;
 }
 
-int snap_writer_pages(struct snap_writer *w, const struct page_batch *b, struct fail *why)
+/* A batch is packed, and it is its turn. */
+static int writer_emit(void *arg, struct page_codec *codec, struct page_batch *b, struct fail *why)
 {
-	uint64_t at = output_bytes(w->out);
-	size_t   len;
-	uint8_t *chunk;
+	struct snap_writer          *w = arg;
+	const struct page_chunk_form f = {
+		.round = w->round, .sequence = w->end.chunks,
+		.align = output_aligned(w->out), .at = output_bytes(w->out),
+	};
+	struct page_chunk *p = &w->chunk;
+	struct chunk       c = { .type = CHUNK_PAGES };
 
-	if (writer_ready(w, CHUNK_PAGES, why))
+	page_chunk_build(codec, b, &f, p);
+	if (content_pages_at(w->content, b, f.at, why))
 		return -1;
-	if (b->nruns == 0)
-		return 0;
-	chunk = output_capacity(w->out, page_chunk_capacity());
-	if (page_chunk_encode(w->codec, b, w->level, chunk, &len, w->hashes, why))
-		return writer_failed(w);
-	if (content_pages_at(w->content, b, w->hashes, at, why))
-		return writer_failed(w);
-	writer_note(w, CHUNK_PAGES, chunk);
 	/* A run of pages adds a run to the index, and splits another. */
 	w->runs_most += 2 * (uint64_t)b->nruns;
-	if (output_filled(w->out, len, why))
+	w->round_pages += page_batch_pages(b);
+	w->round_data += b->ndata;
+
+	struct iovec v[] = { { p->head, p->head_len },
+			     { (void *)(uintptr_t)p->data, p->data_len } };
+
+	return writer_put(w, &c, p->head, v, 2, why);
+}
+
+struct page_batch *snap_writer_batch(struct snap_writer *w, struct fail *why)
+{
+	struct page_batch *b = NULL;
+
+	if (writer_ready(w, CHUNK_PAGES, why))
+		return NULL;
+	b = encoder_batch(w->encoder, why);
+	if (!b)
+		writer_failed(w);
+	return b;
+}
+
+int snap_writer_pages(struct snap_writer *w, struct page_batch *b, struct fail *why)
+{
+	if (writer_ready(w, CHUNK_PAGES, why))
+		return -1;
+	if (b->nruns && encoder_submit(w->encoder, b, why))
 		return writer_failed(w);
 	return 0;
 }
 
-int snap_writer_round_end(struct snap_writer *w, uint32_t round, struct fail *why)
+int snap_writer_round_end(struct snap_writer *w, struct fail *why)
 {
-	uint8_t payload[ROUND_END_PAYLOAD] = { 0 };
+	uint8_t      payload[ROUND_END_PAYLOAD];
+	struct chunk c;
 
 	if (writer_ready(w, CHUNK_ROUND_END, why))
 		return -1;
-	put_le32(payload, round);
-	if (writer_chunk(w, CHUNK_ROUND_END, payload, sizeof(payload), why))
+	if (encoder_flush(w->encoder, why))
 		return writer_failed(w);
+	if (w->round_pages == 0)
+		return 0;
+	put_le64(payload, w->round_pages);
+	put_le64(payload + 8, w->round_data);
+	c       = chunk_of(CHUNK_ROUND_END, w->end.chunks, sizeof(payload));
+	c.round = w->round++;
+	w->round_pages = w->round_data = 0;
+	if (writer_chunk_of(w, &c, payload, why))
+		return writer_failed(w);
+	return 0;
+}
+
+/* The tree in pieces, each behind its place in it. */
+static int writer_state(struct snap_writer *w, const uint8_t *fdt, size_t len, struct fail *why)
+{
+	for (size_t at = 0; at < len; at += STATE_PIECE_BYTES) {
+		size_t n = len - at < STATE_PIECE_BYTES ? len - at : STATE_PIECE_BYTES;
+
+		put_le32(w->piece, (uint32_t)at);
+		put_le32(w->piece + 4, (uint32_t)len);
+		memcpy(w->piece + STATE_PIECE_HEAD, fdt + at, n);
+		if (writer_chunk(w, CHUNK_STATE, w->piece, STATE_PIECE_HEAD + n, why))
+			return -1;
+	}
 	return 0;
 }
 
@@ -258,12 +335,16 @@ int snap_writer_state(struct snap_writer *w, const void *fdt, size_t len, struct
 {
 	if (writer_ready(w, CHUNK_STATE, why))
 		return -1;
-	/* No page comes behind the state: what the digest covers is complete. */
-	if (content_digest(w->content, w->trees[0], w->lens[0], fdt, len, w->end.content, why) ||
-	    writer_auth(w, AUTH_ALL, fdt, len, why))
+	if (w->phase == AFTER_STATE)
+		return fail_set(why, FAIL_USAGE, "snapshot writer: second state");
+	/* No page comes behind the state: what the digests cover is complete. */
+	if (snap_writer_round_end(w, why) || digests_open(&w->digests, w->content, why))
 		return writer_failed(w);
-	w->end.state_at = output_bytes(w->out);
-	if (writer_tree(w, 1, fdt, len, why))
+	memcpy(w->end.digests.memory, digests_memory(w->digests), 16);
+	if (writer_keep(w, 1, fdt, len, LIMIT_STATE_BYTES, why) ||
+	    digests_machine(w->end.digests.machine, w->trees[0], w->lens[0], w->trees[1],
+			    w->lens[1], why) ||
+	    writer_auth(w, AUTH_ALL, fdt, len, why) || writer_state(w, fdt, len, why))
 		return writer_failed(w);
 	return 0;
 }
@@ -293,20 +374,33 @@ int snap_writer_index_check(struct snap_writer *w, struct fail *why)
 	return 0;
 }
 
+static int writer_digests(struct snap_writer *w, struct fail *why)
+{
+	for (uint64_t i = 0; i < digests_chunks(w->digests); i++)
+		if (writer_chunk(w, CHUNK_DIGESTS, w->table,
+				 digests_payload(w->digests, i, w->table), why))
+			return -1;
+	return 0;
+}
+
 static int writer_index(struct snap_writer *w, struct fail *why)
 {
 	struct index_cursor cursor = { 0 };
-	struct index_run    run;
+	struct index_run    run, first = { 0 };
 	size_t              n;
 
 	w->end.index_at = output_bytes(w->out);
 	do {
-		for (n = 0; n < INDEX_CHUNK_RUNS && index_next(w->content, &cursor, &run); n++)
-			index_run_put(w->index + n * INDEX_RUN_BYTES, &run);
+		for (n = 0; n < INDEX_CHUNK_RUNS && index_next(w->content, &cursor, &run); n++) {
+			index_run_put(w->table + n * INDEX_RUN_BYTES, &run);
+			if (n == 0)
+				first = run;
+		}
 		/* A last chunk without runs only where there is no other. */
 		if (n == 0 && w->end.index_runs)
 			break;
-		if (writer_chunk(w, CHUNK_INDEX, w->index, n * INDEX_RUN_BYTES, why))
+		if (index_keys_add(&w->keys, &first, why) ||
+		    writer_chunk(w, CHUNK_INDEX, w->table, n * INDEX_RUN_BYTES, why))
 			return -1;
 		w->end.index_runs += n;
 		if (w->end.index_runs > writer_index_limit())
@@ -315,25 +409,73 @@ static int writer_index(struct snap_writer *w, struct fail *why)
 	return 0;
 }
 
-int snap_writer_end(struct snap_writer *w, uint8_t content[16], struct fail *why)
+static int writer_levels(struct snap_writer *w, struct fail *why)
 {
-	uint8_t payload[SNAP_END_PAYLOAD], header[SNAP_HEADER_BYTES];
+	struct index_shape s;
+
+	index_shape_of(&s, w->end.index_at, w->end.index_runs);
+	for (unsigned level = 1; level <= s.levels; level++)
+		for (uint64_t i = 0; i < s.chunks[level]; i++)
+			if (writer_chunk(w, CHUNK_INDEX_LEVEL, w->table,
+					 index_level_payload(&w->keys, &s, level, i, w->table),
+					 why))
+				return -1;
+	return 0;
+}
+
+static int writer_directory(struct snap_writer *w, struct fail *why)
+{
+	w->end.directory_at      = output_bytes(w->out);
+	w->end.directory_entries = w->directory.n;
+	for (size_t at = 0; at < w->directory.n; at += DIRECTORY_ENTRIES) {
+		size_t n = w->directory.n - at;
+
+		n = n < DIRECTORY_ENTRIES ? n : DIRECTORY_ENTRIES;
+		for (size_t i = 0; i < n; i++)
+			directory_entry_put(w->table + i * DIRECTORY_ENTRY_BYTES,
+					    &w->directory.v[at + i]);
+		if (writer_chunk(w, CHUNK_DIRECTORY, w->table, n * DIRECTORY_ENTRY_BYTES, why))
+			return -1;
+	}
+	return 0;
+}
+
+static int writer_end(struct snap_writer *w, struct fail *why)
+{
+	uint8_t      payload[SNAP_END_PAYLOAD];
+	struct chunk c = chunk_of(CHUNK_END, w->end.chunks, sizeof(payload));
+
+	digest_put(w->end.digests.file, XXH3_128bits_digest(w->digest));
+	w->end.total = output_bytes(w->out) + SNAP_END_BYTES;
+	snap_end_put(payload, &w->end);
+	return writer_chunk_of(w, &c, payload, why);
+}
+
+int snap_writer_end(struct snap_writer *w, struct snap_digests *out, struct fail *why)
+{
+	uint8_t header[SNAP_HEADER_BYTES];
 
 	if (writer_ready(w, CHUNK_INDEX, why))
 		return -1;
-	if (writer_index(w, why))
-		return writer_failed(w);
-	digest_put(w->end.file, XXH3_128bits_digest(w->digest));
-	w->end.total = output_bytes(w->out) + SNAP_END_BYTES;
-	snap_end_put(payload, &w->end);
-	if (writer_chunk(w, CHUNK_END, payload, sizeof(payload), why))
+	if (writer_digests(w, why) || writer_index(w, why) || writer_levels(w, why) ||
+	    writer_directory(w, why) || writer_end(w, why))
 		return writer_failed(w);
 	w->header.incomplete = false;
 	snap_header_put(header, &w->header);
 	if (output_finish(w->out, header, sizeof(header), why))
 		return writer_failed(w);
-	memcpy(content, w->end.content, 16);
+	*out = w->end.digests;
 	return 0;
+}
+
+uint64_t snap_writer_encode_ns(const struct snap_writer *w)
+{
+	return encoder_ns(w->encoder);
+}
+
+uint64_t snap_writer_wait_ns(const struct snap_writer *w)
+{
+	return output_wait_ns(w->out);
 }
 
 uint64_t snap_writer_bytes(const struct snap_writer *w)

@@ -4,8 +4,8 @@
 
 #include "format/tree/field.h"
 
-/* A 16550A. Node "uart". Received bytes lie from rx[0], the oldest; those at and after rx_len are
- * zero. What the guest has sent is gone to the host at once: there is no transmit FIFO to save. */
+/* A 16550A. Node "uart". Received bytes are rx[0], the oldest, to rx[rx_len - 1]. What
+ * the guest has sent is gone to the host at once: there is no transmit FIFO to save. */
 #define UART_FIFO 16u
 
 struct uart_state {

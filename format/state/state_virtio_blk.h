@@ -13,8 +13,8 @@
 struct virtio_blk_state {
 	uint64_t capacity;          /* sectors of 512 bytes */
 	bool     readonly;
-	uint8_t  kept;              /* requests */
-	/* the first descriptor of each; 0 behind them */
+	uint8_t  kept;              /* requests: elements of kept_heads */
+	/* the first descriptor of each */
 	uint32_t kept_heads[VIRTIO_BLK_KEPT_MAX];
 };
 extern const struct state_table virtio_blk_state_table;

@@ -30,8 +30,7 @@ struct x86_sregs_state {
 	uint64_t pdptrs[4];
 };
 
-/* Node "x86-xsave": the XSAVE area in standard form (SDM 1, 13.4), area_len bytes, the rest is
- * zero. */
+/* Node "x86-xsave": the XSAVE area in standard form (SDM 1, 13.4), area_len bytes of it. */
 #define X86_XSAVE_MAX 12288u
 struct x86_xsave_state {
 	uint64_t xcr0;
@@ -39,7 +38,7 @@ struct x86_xsave_state {
 	uint8_t  area[X86_XSAVE_MAX];
 };
 
-/* Node "x86-msrs": count of each, numbers ascending; the rest is zero. */
+/* Node "x86-msrs": count of each, numbers ascending. */
 struct x86_msrs_state {
 	uint32_t count;
 	uint32_t index[LIMIT_MSRS];

@@ -117,6 +117,34 @@ void field_put(const struct field *f, void *s, uint32_t i, uint64_t value)
 	}
 }
 
+uint32_t field_used(const struct field *f, const void *s)
+{
+	const uint8_t *p = (const uint8_t *)s + f->used_offset;
+	uint32_t       v32;
+
+	if (f->used_width == 1)
+		return *p;
+	memcpy(&v32, p, sizeof(v32));
+	return v32;
+}
+
+void field_use(const struct field *f, void *s, uint32_t n)
+{
+	uint8_t *p = (uint8_t *)s + f->used_offset;
+
+	if (f->used_width == 1)
+		*p = (uint8_t)n;
+	else
+		memcpy(p, &n, sizeof(n));
+}
+
+uint32_t state_elements(const struct field *f, const void *s)
+{
+	uint32_t n = f->used_width ? field_used(f, s) : f->count;
+
+	return n < f->count ? n : f->count;
+}
+
 int field_bounds(const struct field *f, uint32_t i, uint64_t value, struct fail *why)
 {
 	char index[16] = "";
@@ -163,8 +191,11 @@ const struct field *state_differs(const struct state_table *t, const void *a, co
 			*element = 0;
 			return f;
 		}
-		for (uint32_t i = 0; i < f->count; i++) {
-			if (state_value(f, a, i) != state_value(f, b, i)) {
+
+		const uint32_t na = state_elements(f, a), nb = state_elements(f, b);
+
+		for (uint32_t i = 0; i < na || i < nb; i++) {
+			if (i == na || i == nb || state_value(f, a, i) != state_value(f, b, i)) {
 				*element = i;
 				return f;
 			}

@@ -15,7 +15,11 @@
  * "needs" (one cell each), then a property a row, named as the member with '_' as '-' ("saved-"
  * before a name that every device tree reserves, such as status); a node with a unit address also
  * has that in "reg". Numbers are big-endian cells: BOOL, U8, U16 and U32 one cell, U64 two, arrays
- * one after the other; BYTES raw; STR with its NUL. */
+ * one after the other; BYTES raw; STR with its NUL.
+ *
+ * A list is an array, or BYTES, of which as many elements are saved as are used. The struct has
+ * their number in a member of its own, which is not saved: the length of the property gives it.
+ * Lists that belong together share that member. */
 
 enum field_type {
 	FIELD_END,
@@ -40,8 +44,10 @@ enum field_show {
  * @show:   how people read the number
  * @since:  table version that brought it. A node of an older version has no such property, and the
  *          member keeps its reset value
- * @count:  elements of an array, bytes of BYTES and STR, 1 for a scalar
+ * @count:  elements of an array, bytes of BYTES and STR, 1 for a scalar; of a list: at most
  * @offset: of the member in the struct, bytes
+ * @used_width:  list: bytes of the member that has the number of elements; 0: no list
+ * @used_offset: list: its offset in the struct
  * @min:    smallest valid value of each element; ignored for BYTES and STR
  * @max:    largest
  */
@@ -52,6 +58,8 @@ struct field {
 	uint32_t        since;
 	uint32_t        count;
 	size_t          offset;
+	uint32_t        used_width;
+	size_t          used_offset;
 	uint64_t        min, max;
 };
 
@@ -86,6 +94,13 @@ struct state_table {
 	  .count = sizeof(((st *)0)->m) / sizeof(((st *)0)->m[0]), .min = (mn),            \
 	  .max = (mx), .offset = _Generic(&((st *)0)->m[0], ct *: offsetof(st, m)) }
 
+#define FIELD_LIST_(st, m, u, ct, ft, sh, sv, mx)                                          \
+	{ .name = #m, .type = (ft), .show = (sh), .since = (sv),                           \
+	  .count = sizeof(((st *)0)->m) / sizeof(((st *)0)->m[0]), .max = (mx),            \
+	  .offset = _Generic(&((st *)0)->m[0], ct *: offsetof(st, m)),                     \
+	  .used_width = _Generic(((st *)0)->u, uint8_t: 1, uint32_t: 4),                   \
+	  .used_offset = offsetof(st, u) }
+
 #define F_BOOL(st, m, sv)          FIELD_ROW_(st, m, bool, FIELD_BOOL, SHOW_DEC, sv, 0, 1)
 #define F_U8(st, m, sv, mx)        FIELD_ROW_(st, m, uint8_t, FIELD_U8, SHOW_DEC, sv, 0, mx)
 #define F_U16(st, m, sv, mx)       FIELD_ROW_(st, m, uint16_t, FIELD_U16, SHOW_DEC, sv, 0, mx)
@@ -101,6 +116,11 @@ struct state_table {
 #define F_X64_ARRAY(st, m, sv, mx) FIELD_ROWS_(st, m, uint64_t, FIELD_U64, SHOW_HEX, sv, 0, mx)
 #define F_BYTES(st, m, sv)         FIELD_ROWS_(st, m, uint8_t, FIELD_BYTES, SHOW_HEX, sv, 0, 0)
 #define F_STR(st, m, sv)           FIELD_ROWS_(st, m, char, FIELD_STR, SHOW_DEC, sv, 0, 0)
+/* Lists: member u of the struct, a uint8_t or uint32_t, has the number of elements in use. */
+#define F_U32_LIST(st, m, u, sv, mx) FIELD_LIST_(st, m, u, uint32_t, FIELD_U32, SHOW_DEC, sv, mx)
+#define F_X32_LIST(st, m, u, sv, mx) FIELD_LIST_(st, m, u, uint32_t, FIELD_U32, SHOW_HEX, sv, mx)
+#define F_X64_LIST(st, m, u, sv, mx) FIELD_LIST_(st, m, u, uint64_t, FIELD_U64, SHOW_HEX, sv, mx)
+#define F_BYTES_LIST(st, m, u, sv)   FIELD_LIST_(st, m, u, uint8_t, FIELD_BYTES, SHOW_HEX, sv, 0)
 #define F_END                      { .type = FIELD_END }
 
 /**
@@ -138,15 +158,19 @@ int state_save(const struct state_table *t, const void *s, const char *node, voi
  * @where:   the owner, for messages: "virtio-blk@10001000"
  * @unknown: out, properties that no row names; NULL: not wanted
  * @why:     FAIL_CORRUPT: a value is missing that its version has, of another length, or out of
- *           bounds; FAIL_VERSION: a version below oldest, or `needs` above ours
+ *           bounds, or lists that share their number of elements differ in it;
+ *           FAIL_VERSION: a version below oldest, or `needs` above ours
  */
 int state_load(const struct state_table *t, void *s, const void *fdt, int node, const char *where,
 	       unsigned *unknown, struct fail *why);
 
-/* The first row whose values differ, its index within an array in *element; NULL: all are equal. */
+/* The first row whose values differ, its index within an array in *element; NULL: all are equal.
+ * Lists of different lengths differ behind the shorter one's end. */
 const struct field *state_differs(const struct state_table *t, const void *a, const void *b,
 				  uint32_t *element);
 
+/* Elements of a field that s has: @count, of a list those in use, at most @count. */
+uint32_t state_elements(const struct field *f, const void *s);
 /* Element i of a numeric field (BOOL to U64) of s. */
 uint64_t state_value(const struct field *f, const void *s, uint32_t i);
 

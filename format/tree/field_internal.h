@@ -16,6 +16,10 @@ size_t field_cell_bytes(const struct field *f);
  * give the plain name a meaning of their own ("status"). */
 void field_property(const struct field *f, char out[FIELD_NAME_MAX]);
 
+/* The number of elements that a list's member says are in use, unchecked; and puts it. */
+uint32_t field_used(const struct field *f, const void *s);
+void field_use(const struct field *f, void *s, uint32_t n);
+
 /* Puts element i of a numeric field. */
 void field_put(const struct field *f, void *s, uint32_t i, uint64_t value);
 

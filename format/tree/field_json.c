@@ -29,13 +29,14 @@ static json_t *field_json_number(const struct field *f, uint64_t v)
 
 static json_t *field_json_bytes(const struct field *f, const void *s)
 {
-	char   *text = malloc(2 * (size_t)f->count + 1);
-	json_t *j;
+	uint32_t n    = state_elements(f, s);
+	char    *text = malloc(2 * (size_t)n + 1);
+	json_t  *j;
 
 	if (!text)
 		return NULL;
 	text[0] = '\0';
-	for (uint32_t i = 0; i < f->count; i++)
+	for (uint32_t i = 0; i < n; i++)
 		snprintf(text + 2 * (size_t)i, 3, "%02x", (unsigned)state_value(f, s, i));
 	j = json_string(text);
 	free(text);
@@ -64,9 +65,10 @@ static json_t *field_json_text(const struct field *f, const void *s)
 
 static json_t *field_json_array(const struct field *f, const void *s)
 {
-	json_t *j = json_array();
+	uint32_t n = state_elements(f, s);
+	json_t  *j = json_array();
 
-	for (uint32_t i = 0; j && i < f->count; i++) {
+	for (uint32_t i = 0; j && i < n; i++) {
 		if (json_array_append_new(j, field_json_number(f, state_value(f, s, i)))) {
 			json_decref(j);
 			return NULL;
@@ -86,7 +88,7 @@ struct json_t *state_json(const struct state_table *t, const void *s)
 			v = field_json_bytes(f, s);
 		else if (f->type == FIELD_STR)
 			v = field_json_text(f, s);
-		else if (f->count > 1)
+		else if (f->count > 1 || f->used_width)
 			v = field_json_array(f, s);
 		else
 			v = field_json_number(f, state_value(f, s, 0));

@@ -42,31 +42,6 @@ static int field_load_str(const struct field *f, uint8_t *s, const uint8_t *valu
 	return 0;
 }
 
-static int field_load_row(const struct field *f, uint8_t *s, const uint8_t *value, size_t len,
-			  struct fail *why)
-{
-	size_t width = field_cell_bytes(f);
-
-	if (f->type == FIELD_STR)
-		return field_load_str(f, s, value, len, why);
-	if (len != f->count * width)
-		return fail_set(why, FAIL_CORRUPT, "%s: invalid length: %zu bytes, expected %zu",
-				f->name, len, f->count * width);
-	if (f->type == FIELD_BYTES) {
-		memcpy(s + f->offset, value, len);
-		return 0;
-	}
-	for (uint32_t i = 0; i < f->count; i++) {
-		uint64_t v = width == 8 ? get_be64(value + 8 * (size_t)i)
-					: get_be32(value + 4 * (size_t)i);
-
-		if (field_bounds(f, i, v, why))
-			return -1;
-		field_put(f, s, i, v);
-	}
-	return 0;
-}
-
 static int field_load_versions(const struct state_table *t, const void *fdt, int node,
 			       uint32_t *version, struct fail *why)
 {
@@ -98,12 +73,71 @@ static int field_load_versions(const struct state_table *t, const void *fdt, int
 	return 0;
 }
 
+/* The property's length says how many elements there are. */
+static int field_load_used(const struct field *f, uint8_t *s, size_t len, uint32_t *n,
+			   struct fail *why)
+{
+	size_t width = field_cell_bytes(f);
+
+	if (len % width || len / width > f->count)
+		return fail_set(why, FAIL_CORRUPT, "%s: invalid length: %zu bytes, expected 0 to "
+				"%zu, a multiple of %zu", f->name, len, f->count * width, width);
+	*n = (uint32_t)(len / width);
+	field_use(f, s, *n);
+	/* What is behind the used elements is nobody's value. */
+	memset(s + f->offset, 0, f->count * field_width(f));
+	return 0;
+}
+
+static int field_load_row(const struct field *f, uint8_t *s, const uint8_t *value, size_t len,
+			  struct fail *why)
+{
+	size_t   width = field_cell_bytes(f);
+	uint32_t n     = f->count;
+
+	if (f->type == FIELD_STR)
+		return field_load_str(f, s, value, len, why);
+	if (f->used_width && field_load_used(f, s, len, &n, why))
+		return -1;
+	if (len != n * width)
+		return fail_set(why, FAIL_CORRUPT, "%s: invalid length: %zu bytes, expected %zu",
+				f->name, len, n * width);
+	if (f->type == FIELD_BYTES) {
+		memcpy(s + f->offset, value, len);
+		return 0;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t v = width == 8 ? get_be64(value + 8 * (size_t)i)
+					: get_be32(value + 4 * (size_t)i);
+
+		if (field_bounds(f, i, v, why))
+			return -1;
+		field_put(f, s, i, v);
+	}
+	return 0;
+}
+
+/* Lists that share their number of elements are equally long; s has what the last one said. */
+static int field_load_lists(const struct state_table *t, const uint8_t *s,
+			    const uint32_t elements[FIELD_ROWS_MAX], struct fail *why)
+{
+	for (const struct field *f = t->fields; f->type != FIELD_END; f++) {
+		uint32_t n = elements[f - t->fields];
+
+		if (f->used_width && n && n - 1 != field_used(f, s))
+			return fail_set(why, FAIL_CORRUPT, "%s: %" PRIu32 " elements, expected %"
+					PRIu32, f->name, n - 1, field_used(f, s));
+	}
+	return 0;
+}
+
 /* Reads every property once, in the order of the node: the work is bounded by the tree, not by
  * tree times rows. */
 static int field_load_all(const struct state_table *t, uint8_t *s, const void *fdt, int node,
 			  unsigned *unknown, struct fail *why)
 {
 	struct field_seen seen = { 0 };
+	uint32_t          elements[FIELD_ROWS_MAX] = { 0 };      /* of a list that is there, + 1 */
 	uint32_t          version = 0, unit = 0, reg = 0;
 	bool              has_unit;
 	int               at;
@@ -144,12 +178,15 @@ static int field_load_all(const struct state_table *t, uint8_t *s, const void *f
 		if (field_load_row(f, s, value, (size_t)len, why))
 			return -1;
 		seen.row[row] = true;
+		elements[row] = f->used_width ? field_used(f, s) + 1 : 0;
 	}
 	if (has_unit && !seen.reg)
 		return fail_set(why, FAIL_CORRUPT, "missing reg");
 	for (const struct field *f = t->fields; f->type != FIELD_END; f++)
 		if (f->since <= version && !seen.row[f - t->fields])
 			return fail_set(why, FAIL_CORRUPT, "missing %s", f->name);
+	if (field_load_lists(t, s, elements, why))
+		return -1;
 	return t->check ? t->check(s, why) : 0;
 }
 

@@ -4,6 +4,7 @@
 #include "format/limits.h"
 #include "libcommon/bytes.h"
 
+#include <inttypes.h>
 #include <libfdt.h>
 #include <string.h>
 
@@ -19,7 +20,8 @@ static int field_save_row(const struct field *f, const void *s, const char *node
 {
 	const uint8_t *member = (const uint8_t *)s + f->offset;
 	size_t         width  = field_cell_bytes(f);
-	size_t         len    = f->count * width;
+	uint32_t       n      = state_elements(f, s);
+	size_t         len    = n * width;
 	char           name[FIELD_NAME_MAX];
 	uint8_t       *out;
 	void          *place;
@@ -44,7 +46,7 @@ static int field_save_row(const struct field *f, const void *s, const char *node
 		memcpy(out, member, len);
 		return 0;
 	}
-	for (uint32_t i = 0; i < f->count; i++) {
+	for (uint32_t i = 0; i < n; i++) {
 		uint64_t v = state_value(f, s, i);
 
 		if (field_bounds(f, i, v, why)) {
@@ -59,6 +61,19 @@ static int field_save_row(const struct field *f, const void *s, const char *node
 	return 0;
 }
 
+/* Before anything goes by the number of a list's elements. */
+static int field_save_lists(const struct state_table *t, const void *s, const char *node,
+			    struct fail *why)
+{
+	for (const struct field *f = t->fields; f->type != FIELD_END; f++)
+		if (f->used_width && field_used(f, s) > f->count)
+			return fail_set(why, FAIL_REFUSED,
+					"%s: not saved: %s: %" PRIu32
+					" elements exceed the limit of %" PRIu32, node, f->name,
+					field_used(f, s), f->count);
+	return 0;
+}
+
 int state_save(const struct state_table *t, const void *s, const char *node, void *fdt,
 	       struct fail *why)
 {
@@ -68,6 +83,8 @@ int state_save(const struct state_table *t, const void *s, const char *node, voi
 
 	if (!field_unit(node, &has_unit, &unit))
 		return fail_set(why, FAIL_USAGE, "%s: invalid state node name", node);
+	if (field_save_lists(t, s, node, why))
+		return -1;
 	if (t->check && t->check(s, why)) {
 		why->kind = FAIL_REFUSED;
 		return fail_prefix(why, "%s: not saved: ", node);

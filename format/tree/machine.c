@@ -45,6 +45,11 @@ struct machine_host *machine_host_find(const struct machine *m, const char *name
 	return NULL;
 }
 
+bool machine_host_fixed(const struct machine_host *h)
+{
+	return h->cls == HOST_KERNEL || h->cls == HOST_INITRD;
+}
+
 const struct machine_region *machine_region_find(const struct machine *m, uint32_t id)
 {
 	for (uint32_t i = 0; i < m->nregions; i++)

@@ -12,9 +12,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The configuration of a VM as its tree carries it (docs/format.md 8): no host pointers, no
- * descriptors. A machine type never changes addresses; slot, address and interrupt of each device
- * are recorded. Addresses are guest physical, sizes in bytes. */
+/* A VM as its tree carries it (docs/format.md 8): no host pointers, no descriptors. The tree is two
+ * blobs, CONFIG and STATE, that have nothing in common: machine_read makes a struct machine of the
+ * first, machine_read_state puts the facts of the pause into it. A machine type never
+ * changes addresses; slot, address and interrupt of each device are recorded. Addresses are guest
+ * physical, sizes in bytes. */
 
 enum region_kind { REGION_RAM, REGION_ROM, REGION_VRAM, REGION_DISK, REGION_KINDS };
 enum host_class { HOST_DISK, HOST_SERIAL, HOST_RNG, HOST_KERNEL, HOST_INITRD, HOST_CLASSES };
@@ -82,7 +84,8 @@ struct machine_device {
  * @path:     as it was given, hostile on the way back in. Disk, kernel, initrd: file; serial:
  *            "stdio", "pty", "file:F", "unix:P", "none"; rng: ""
  * @readonly: of a disk
- * @size:     disk, kernel, initrd: when last looked at; 0: never
+ * @size:     disk, kernel, initrd: when last looked at; 0: never. CONFIG has this, @mtime_ns and
+ *            @digest of images, STATE has them of disks
  * @mtime_ns: of the file, since 1970; 0 for a block device
  * @digest:   XXH3-128; disk: of sampled blocks; kernel, initrd: of all; nil: never looked at
  * @instance: block device: which count @written is of; nil: none
@@ -115,7 +118,7 @@ struct machine_host {
  * @msrs:          numbers of those that are saved, ascending
  * @on_reboot:     what a reset by the guest does
  * @append:        kernel command line
- * @stopped:       read from a tree with state: a user had stopped the VM
+ * @stopped:       read from STATE: a user had stopped the VM
  * @reset_pending: likewise: the guest has asked for a reset that is yet to be done
  * @nregions:      entries of @regions, 1 or more
  * @ndevices:      entries of @devices
@@ -163,38 +166,61 @@ struct machine_sections {
 	bool     stopped;        /* its user has stopped the VM */
 	bool     reset_pending;  /* its guest waits for a reset; stopped is set then, too */
 };
-#define MACHINE_SECTIONS_MAX 40     /* of one device or CPU */
+/* Of one device or CPU: an interrupt controller has one a CPU, and a few. */
+#define MACHINE_SECTIONS_MAX (LIMIT_CPUS + 8)
 
 /**
- * machine_write - make a VM tree
- * @m:        configuration
- * @sections: its state, which gets a `state` node under /vm, each CPU and each device; NULL: the
- *            configuration alone
+ * machine_write - make a CONFIG tree
+ * @m:        the machine; disks' facts, stopped and reset_pending are not of the configuration
  * @buf:      aligned to 8 bytes
  * @capacity: of @buf; more than LIMIT_TREE_BYTES is not used
  * @len:      out, bytes of the finished FDT blob
- * @why:      FAIL_CORRUPT, FAIL_LIMIT: @m is not valid; FAIL_LIMIT: does not fit; FAIL_REFUSED: a
- *            value that a load would refuse; FAIL_VERSION: sections that are not those of the owner
+ * @why:      FAIL_CORRUPT, FAIL_LIMIT: @m is not valid; FAIL_LIMIT: does not fit
  */
-int machine_write(const struct machine *m, const struct machine_sections *sections, void *buf,
-		  size_t capacity, size_t *len, struct fail *why);
+int machine_write(const struct machine *m, void *buf, size_t capacity, size_t *len,
+		  struct fail *why);
 
 /**
- * machine_read - read the configuration of a hostile tree
+ * machine_write_state - make a STATE tree
+ * @m:        the machine, with the facts of its disks
+ * @sections: its state
+ * @buf:      aligned to 8 bytes
+ * @capacity: of @buf; more than LIMIT_TREE_BYTES is not used
+ * @len:      out, bytes of the finished FDT blob
+ * @why:      as machine_write; FAIL_REFUSED: a value that a load would refuse; FAIL_VERSION:
+ *            sections that are not those of the owner
+ */
+int machine_write_state(const struct machine *m, const struct machine_sections *sections,
+			void *buf, size_t capacity, size_t *len, struct fail *why);
+
+/**
+ * machine_read - read a hostile CONFIG tree
  * @m:   out; untouched after a failure
  * @fdt: the blob, of any alignment
  * @len: its size, at most LIMIT_TREE_BYTES
  * @why: FAIL_CORRUPT, FAIL_VERSION, FAIL_LIMIT
  *
  * Checks the blob, every count, range and overlap, and skips nodes and properties it does not know.
- * State is not looked at.
+ * What only STATE has is refused.
  */
 int machine_read(struct machine *m, const void *fdt, size_t len, struct fail *why);
 
 /**
- * machine_load_state - load the state nodes of a hostile tree, all of them or none
- * @m:        the machine that is loaded into; machine_read of the same blob must have given one
- *            that equals it (machine_same_shape)
+ * machine_read_state - read the facts of the pause from a hostile STATE tree
+ * @m:   in, the machine that CONFIG describes; out, the same with stopped, reset_pending and the
+ *       facts of its disks; untouched after a failure
+ * @fdt: the blob, of any alignment
+ * @len: its size, at most LIMIT_TREE_BYTES
+ * @why: FAIL_CORRUPT, FAIL_VERSION, FAIL_LIMIT
+ *
+ * Refuses a tree that repeats CONFIG, names what CONFIG does not have, or lacks a section that an
+ * owner must have (docs/format.md 8, "Agreement"). What is in the sections is not looked at.
+ */
+int machine_read_state(struct machine *m, const void *fdt, size_t len, struct fail *why);
+
+/**
+ * machine_load_state - load the state nodes of a hostile STATE tree, all of them or none
+ * @m:        the machine that is loaded into, as CONFIG describes it
  * @sections: where each owner's state is: the sections that belong to it, no more and no less
  *            (machine_required_sections)
  * @fdt:      the blob
@@ -207,8 +233,9 @@ int machine_load_state(const struct machine *m, const struct machine_sections *s
 int machine_check_state(const struct machine *m, const void *fdt, size_t len, struct fail *why);
 
 /* What has state: the VM, each CPU, each device of m. Calls fn for each in this order with its node
- * in a checked tree that describes m, and its name for messages; one pass. Stops with -1 when fn
- * does; a node that is missing is FAIL_CORRUPT. */
+ * in a checked STATE tree, and its name for messages; one pass. Stops with -1 when fn does. A CPU
+ * that is missing, and one or a device that m does not have, is FAIL_CORRUPT; of a device that is
+ * missing the node is -1. */
 enum machine_owner { OWNER_VM, OWNER_CPU, OWNER_DEVICE };
 typedef int machine_owner_fn(void *arg, enum machine_owner kind, uint32_t i, int node,
 			     const char *where, struct fail *why);

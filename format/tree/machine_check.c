@@ -9,8 +9,7 @@
 #define MACHINE_SLOT_MAX 1024u
 #define MACHINE_PAGE     4096u
 
-/* Names of device types and regions become node names: no '@', no '/', and short. */
-static bool machine_word_ok(const char *s, size_t capacity)
+bool machine_word_ok(const char *s, size_t capacity)
 {
 	size_t len = strnlen(s, capacity);
 

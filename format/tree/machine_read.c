@@ -35,16 +35,15 @@ static int read_name_is(const void *fdt, int node, const char *want, struct fail
 
 static int read_child(const void *fdt, const char *name, int *node, struct fail *why)
 {
-	*node = fdt_subnode_offset(fdt, 0, name);
+	*node = tree_child(fdt, 0, name);
 	if (*node < 0)
 		return fail_set(why, FAIL_CORRUPT, "VM tree: missing /%s", name);
 	return 0;
 }
 
-static int read_root(struct machine *m, const void *fdt, struct fail *why)
+int machine_read_versions(const void *fdt, struct fail *why)
 {
 	uint32_t version, needs;
-	char     compatible[64];
 
 	if (tree_u32(fdt, 0, "version", &version, why) || tree_u32(fdt, 0, "needs", &needs, why))
 		return -1;
@@ -55,7 +54,31 @@ static int read_root(struct machine *m, const void *fdt, struct fail *why)
 		return fail_set(why, FAIL_VERSION,
 				"VM tree: unsupported version: needs reader version %" PRIu32
 				", this build has %u", needs, TREE_KNOWN);
-	if (tree_str(fdt, 0, "compatible", compatible, sizeof(compatible), why))
+	return 0;
+}
+
+/* What only STATE has. */
+static int read_not(const void *fdt, int node, const char *name, struct fail *why)
+{
+	if (tree_has(fdt, node, name))
+		return tree_fail(fdt, node, why, FAIL_CORRUPT, "%s: valid in the state only", name);
+	return 0;
+}
+
+static int read_no_state(const void *fdt, int node, struct fail *why)
+{
+	if (tree_child(fdt, node, "state") >= 0)
+		return tree_fail(fdt, node, why, FAIL_CORRUPT,
+				 "state: not valid in a configuration");
+	return 0;
+}
+
+static int read_root(struct machine *m, const void *fdt, struct fail *why)
+{
+	char compatible[64];
+
+	if (machine_read_versions(fdt, why) ||
+	    tree_str(fdt, 0, "compatible", compatible, sizeof(compatible), why))
 		return -1;
 	for (unsigned i = 0; i < MACHINE_TYPES; i++) {
 		if (strncmp(compatible, "vmferry,", 8) == 0 &&
@@ -68,20 +91,21 @@ static int read_root(struct machine *m, const void *fdt, struct fail *why)
 			compatible);
 }
 
-/* A guest that waits for a reset must not run before it is done: only a user can make it go on. */
-static int read_reset_pending(struct machine *m, const void *fdt, int node, struct fail *why)
+/* Features that a reader must know (docs/format.md 8): none is defined, so the first one that is
+ * well formed is one that this build does not have. */
+static int read_features(const void *fdt, int node, struct fail *why)
 {
-	uint8_t none;
+	int         len;
+	const char *p = fdt_getprop(fdt, node, "vmferry,features", &len);
 
-	m->reset_pending = tree_has(fdt, node, "vmferry,reset-pending");
-	if (!m->reset_pending)
+	if (!p)
 		return 0;
-	if (tree_bytes(fdt, node, "vmferry,reset-pending", &none, 0, why))
-		return -1;
-	if (!m->stopped)
+	if (len < 1 || p[len - 1] != '\0' || !machine_word_ok(p, (size_t)len < MACHINE_WORD_MAX ?
+							       (size_t)len : MACHINE_WORD_MAX))
 		return tree_fail(fdt, node, why, FAIL_CORRUPT,
-				 "vmferry,reset-pending without vmferry,stopped");
-	return 0;
+				 "vmferry,features: not a list of names");
+	return tree_fail(fdt, node, why, FAIL_VERSION,
+			 "feature '%s' not supported by this build", p);
 }
 
 static int read_vm(struct machine *m, const void *fdt, struct fail *why)
@@ -97,8 +121,9 @@ static int read_vm(struct machine *m, const void *fdt, struct fail *why)
 	    tree_str(fdt, node, "append", m->append, sizeof(m->append), why))
 		return -1;
 	m->on_reboot = (enum reboot_policy)word;
-	m->stopped   = tree_has(fdt, node, "vmferry,stopped");
-	return read_reset_pending(m, fdt, node, why);
+	return read_features(fdt, node, why) || read_no_state(fdt, node, why) ||
+	       read_not(fdt, node, "vmferry,stopped", why) ||
+	       read_not(fdt, node, "vmferry,reset-pending", why) ? -1 : 0;
 }
 
 /* A list of u32 cells, `each` to an entry, at most max entries: their number in *n. */
@@ -166,7 +191,8 @@ static int read_cpus(struct machine *m, const void *fdt, struct fail *why)
 		if (m->ncpus == LIMIT_CPUS)
 			return fail_set(why, FAIL_LIMIT, "VM tree: more than %u CPUs", LIMIT_CPUS);
 		snprintf(want, sizeof(want), "cpu@%" PRIx32, m->ncpus);
-		if (tree_u32(fdt, node, "reg", &reg, why) || read_name_is(fdt, node, want, why))
+		if (tree_u32(fdt, node, "reg", &reg, why) || read_name_is(fdt, node, want, why) ||
+		    read_no_state(fdt, node, why))
 			return -1;
 		if (reg != m->ncpus)
 			return tree_fail(fdt, node, why, FAIL_CORRUPT, "reg is %" PRIu32, reg);
@@ -210,14 +236,18 @@ static int read_region(struct machine *m, const void *fdt, int node, struct fail
 	return 0;
 }
 
+bool machine_is_region(const void *fdt, int node)
+{
+	return tree_has(fdt, node, "vmferry,region") || read_is(fdt, node, "memory");
+}
+
 static int read_regions(struct machine *m, const void *fdt, struct fail *why)
 {
 	int node;
 
 	fdt_for_each_subnode(node, fdt, 0)
-		if (tree_has(fdt, node, "vmferry,region") || read_is(fdt, node, "memory"))
-			if (read_region(m, fdt, node, why))
-				return -1;
+		if (machine_is_region(fdt, node) && read_region(m, fdt, node, why))
+			return -1;
 	return 0;
 }
 
@@ -237,7 +267,7 @@ static int read_device(struct machine *m, const void *fdt, int node, struct fail
 	d->gpa  = reg[0];
 	d->size = reg[1];
 	machine_device_node(d, want);
-	if (read_name_is(fdt, node, want, why))
+	if (read_name_is(fdt, node, want, why) || read_no_state(fdt, node, why))
 		return -1;
 	if (tree_has(fdt, node, "interrupts")) {
 		if (tree_u32(fdt, node, "interrupts", &d->irq, why))
@@ -273,6 +303,23 @@ static int read_soc(struct machine *m, const void *fdt, struct fail *why)
 	return 0;
 }
 
+/* Of an image they say which one the machine has; of anything else they are no part of it. */
+static int read_host_facts(struct machine_host *h, const void *fdt, int node, struct fail *why)
+{
+	static const char *const state_only[] = { "size", "mtime", "digest", "instance",
+						  "written" };
+	const size_t             fixed = machine_host_fixed(h) ? 3 : 0;
+
+	if (fixed && (tree_u64(fdt, node, "size", &h->size, why) ||
+		      tree_u64(fdt, node, "mtime", &h->mtime_ns, why) ||
+		      tree_bytes(fdt, node, "digest", h->digest, sizeof(h->digest), why)))
+		return -1;
+	for (size_t i = fixed; i < sizeof(state_only) / sizeof(state_only[0]); i++)
+		if (read_not(fdt, node, state_only[i], why))
+			return -1;
+	return 0;
+}
+
 static int read_host(struct machine *m, const void *fdt, int node, struct fail *why)
 {
 	struct machine_host *h;
@@ -288,16 +335,11 @@ static int read_host(struct machine *m, const void *fdt, int node, struct fail *
 		return tree_fail(fdt, node, why, FAIL_LIMIT, "name too long: %d characters", len);
 	memcpy(h->name, name, (size_t)len);
 	if (tree_word(fdt, node, "class", host_class_names, HOST_CLASSES, &word, why) ||
-	    tree_str(fdt, node, "path", h->path, sizeof(h->path), why) ||
-		    tree_u64(fdt, node, "size", &h->size, why) ||
-	    tree_u64(fdt, node, "mtime", &h->mtime_ns, why) ||
-	    tree_bytes(fdt, node, "digest", h->digest, sizeof(h->digest), why))
+	    tree_str(fdt, node, "path", h->path, sizeof(h->path), why))
 		return -1;
-	if (tree_has(fdt, node, "instance") &&
-	    (tree_bytes(fdt, node, "instance", h->instance, sizeof(h->instance), why) ||
-	     tree_u64(fdt, node, "written", &h->written, why)))
+	h->cls = (enum host_class)word;
+	if (read_host_facts(h, fdt, node, why))
 		return -1;
-	h->cls      = (enum host_class)word;
 	h->readonly = tree_has(fdt, node, "read-only");
 	m->nhosts++;
 	return 0;

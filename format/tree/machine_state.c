@@ -8,75 +8,131 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- who has state: one pass over the tree, unknown nodes between them skipped --- */
+/* --- who has state: one pass over the tree, so that the work follows the tree and not the tree
+ * times CPUs or devices --- */
 
 static int owner_child(const void *fdt, const char *name, int *node, struct fail *why)
 {
-	*node = fdt_subnode_offset(fdt, 0, name);
+	*node = tree_child(fdt, 0, name);
 	if (*node < 0)
 		return fail_set(why, FAIL_CORRUPT, "VM tree: missing /%s", name);
 	return 0;
 }
 
-static int owner_cpus(const struct machine *m, const void *fdt, machine_owner_fn *fn, void *arg,
-		      struct fail *why)
+/* The number of "cpu@N", in the one spelling that there is; false: not a CPU's name. */
+static bool owner_cpu_number(const char *name, uint32_t *n)
 {
-	uint32_t n = 0;
-	int      cpus, node;
-	char     want[MACHINE_NODE_MAX] = "cpu@0";
+	char again[16];
 
-	if (owner_child(fdt, "cpus", &cpus, why))
-		return -1;
-	fdt_for_each_subnode(node, fdt, cpus) {
-		const char *name = fdt_get_name(fdt, node, NULL);
-
-		if (n == m->ncpus)
-			return 0;
-		if (!name || strcmp(name, want))
-			continue;
-		if (fn(arg, OWNER_CPU, n, node, want, why))
-			return -1;
-		snprintf(want, sizeof(want), "cpu@%" PRIx32, ++n);
-	}
-	if (n == m->ncpus)
-		return 0;
-	return fail_set(why, FAIL_CORRUPT, "VM tree: missing /cpus/%s", want);
+	*n = (uint32_t)strtoul(name + strlen("cpu@"), NULL, 16);
+	snprintf(again, sizeof(again), "cpu@%" PRIx32, *n);
+	return strcmp(name, again) == 0;
 }
 
-static int owner_devices(const struct machine *m, const void *fdt, machine_owner_fn *fn, void *arg,
-			 struct fail *why)
+static int owner_cpus(const struct machine *m, const void *fdt, struct state_nodes *out,
+		      struct fail *why)
 {
-	uint32_t n = 0;
-	int      soc, node;
-	char     want[MACHINE_NODE_MAX];
+	uint32_t n;
+	int      node;
 
-	if (owner_child(fdt, "soc", &soc, why))
-		return -1;
-	fdt_for_each_subnode(node, fdt, soc) {
+	fdt_for_each_subnode(node, fdt, out->cpus) {
 		const char *name = fdt_get_name(fdt, node, NULL);
 
-		if (n == m->ndevices)
-			return 0;
-		machine_device_node(&m->devices[n], want);
-		if (!name || strcmp(name, want))
-			break;
-		if (fn(arg, OWNER_DEVICE, n++, node, want, why))
-			return -1;
+		if (!name || (strcmp(name, "cpu") && strncmp(name, "cpu@", 4)))
+			continue;
+		if (!name[3] || !owner_cpu_number(name, &n) || n >= m->ncpus)
+			return tree_fail(fdt, node, why, FAIL_CORRUPT, "not in the configuration");
+		out->cpu[n] = node;
 	}
-	if (n == m->ndevices)
-		return 0;
-	machine_device_node(&m->devices[n], want);
-	return fail_set(why, FAIL_CORRUPT, "VM tree: missing /soc/%s", want);
+	for (n = 0; n < m->ncpus; n++)
+		if (out->cpu[n] < 0)
+			return fail_set(why, FAIL_CORRUPT, "VM tree: missing /cpus/cpu@%" PRIx32,
+					n);
+	return 0;
+}
+
+static int owner_devices(const struct machine *m, const void *fdt, struct state_nodes *out,
+			 struct fail *why)
+{
+	char names[LIMIT_DEVICES][MACHINE_NODE_MAX];
+	int  node;
+
+	for (uint32_t i = 0; i < m->ndevices; i++)
+		machine_device_node(&m->devices[i], names[i]);
+	fdt_for_each_subnode(node, fdt, out->soc) {
+		const char *name = fdt_get_name(fdt, node, NULL);
+		uint32_t    i    = 0;
+
+		while (i < m->ndevices && (!name || strcmp(name, names[i])))
+			i++;
+		if (i == m->ndevices)
+			return tree_fail(fdt, node, why, FAIL_CORRUPT, "not in the configuration");
+		out->device[i] = node;
+	}
+	return 0;
+}
+
+int machine_state_nodes(const struct machine *m, const void *fdt, struct state_nodes *out,
+			struct fail *why)
+{
+	for (uint32_t i = 0; i < LIMIT_CPUS; i++)
+		out->cpu[i] = -1;
+	for (uint32_t i = 0; i < LIMIT_DEVICES; i++)
+		out->device[i] = -1;
+	if (owner_child(fdt, "vm", &out->vm, why) || owner_child(fdt, "cpus", &out->cpus, why) ||
+	    owner_child(fdt, "soc", &out->soc, why))
+		return -1;
+	return owner_cpus(m, fdt, out, why) ? -1 : owner_devices(m, fdt, out, why);
 }
 
 int machine_owners(const struct machine *m, const void *fdt, machine_owner_fn *fn, void *arg,
 		   struct fail *why)
 {
-	int vm;
+	struct state_nodes nodes;
+	char               where[MACHINE_NODE_MAX];
 
-	if (owner_child(fdt, "vm", &vm, why) || fn(arg, OWNER_VM, 0, vm, "vm", why))
+	if (machine_state_nodes(m, fdt, &nodes, why) || fn(arg, OWNER_VM, 0, nodes.vm, "vm", why))
 		return -1;
-	return owner_cpus(m, fdt, fn, arg, why) ? -1 : owner_devices(m, fdt, fn, arg, why);
+	for (uint32_t i = 0; i < m->ncpus; i++) {
+		snprintf(where, sizeof(where), "cpu@%" PRIx32, i);
+		if (fn(arg, OWNER_CPU, i, nodes.cpu[i], where, why))
+			return -1;
+	}
+	for (uint32_t i = 0; i < m->ndevices; i++) {
+		machine_device_node(&m->devices[i], where);
+		if (fn(arg, OWNER_DEVICE, i, nodes.device[i], where, why))
+			return -1;
+	}
+	return 0;
+}
+
+/* Each child of the `state` node against the list, once: no two have one name (tree_open). */
+int machine_section_nodes(const void *fdt, int owner, const struct state_section *list, size_t n,
+			  const char *where, int nodes[MACHINE_SECTIONS_MAX], const char **other,
+			  struct fail *why)
+{
+	int state = owner < 0 ? -1 : tree_child(fdt, owner, "state"), node;
+
+	*other = NULL;
+	if (state < 0)
+		return n ? fail_set(why, FAIL_CORRUPT, "%s: missing state", where) : 0;
+	for (size_t i = 0; i < n; i++)
+		nodes[i] = -1;
+	fdt_for_each_subnode(node, fdt, state) {
+		const char *name = fdt_get_name(fdt, node, NULL);
+		size_t      i    = 0;
+
+		while (i < n && (!name || strcmp(list[i].node, name)))
+			i++;
+		if (i < n)
+			nodes[i] = node;
+		else if (!*other)
+			*other = name ? name : "?";
+	}
+	for (size_t i = 0; i < n; i++)
+		if (nodes[i] < 0)
+			return fail_set(why, FAIL_CORRUPT, "%s: missing %s", where, list[i].node);
+	return 0;
 }
 
 /* --- loading: all or nothing for the whole machine. Each section is read into a copy, and only
@@ -135,35 +191,21 @@ static int loader_section(struct state_loader *l, const struct state_section *p,
 	return rc;
 }
 
-/* Each child of the `state` node under `owner` against the n sections in l->list: one to one. */
+/* The owner's node against the n sections in l->list: one to one. */
 static int loader_node(struct state_loader *l, int owner, size_t n, const char *where,
 		       struct fail *why)
 {
-	bool found[MACHINE_SECTIONS_MAX] = { false };
-	int  state = fdt_subnode_offset(l->fdt, owner, "state"), node;
+	int         nodes[MACHINE_SECTIONS_MAX];
+	const char *other;
 
-	if (state < 0)
-		return n ? fail_set(why, FAIL_CORRUPT, "%s: missing state", where) : 0;
-	fdt_for_each_subnode(node, l->fdt, state) {
-		const char *name = fdt_get_name(l->fdt, node, NULL);
-		size_t      i    = 0;
-
-		while (i < n && (!name || strcmp(l->list[i].node, name)))
-			i++;
-		if (i == n)
-			return fail_set(why, FAIL_VERSION,
-					"%s: state '%s' not part of this machine", where,
-					name ? name : "?");
-		if (found[i])
-			return fail_set(why, FAIL_CORRUPT, "%s: duplicate %s", where, name);
-		if (loader_section(l, &l->list[i], node, where, why))
-			return -1;
-		found[i] = true;
-	}
+	if (machine_section_nodes(l->fdt, owner, l->list, n, where, nodes, &other, why))
+		return -1;
+	if (other)
+		return fail_set(why, FAIL_VERSION, "%s: state '%s' not part of this machine", where,
+				other);
 	for (size_t i = 0; i < n; i++)
-		if (!found[i])
-			return fail_set(why, FAIL_CORRUPT, "%s: missing %s", where,
-					l->list[i].node);
+		if (loader_section(l, &l->list[i], nodes[i], where, why))
+			return -1;
 	return 0;
 }
 

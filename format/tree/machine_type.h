@@ -7,7 +7,7 @@
 
 /* What there is to know of a machine type, as data. A new type is a constant here and a row of
  * machine_type.c; nothing else in format/ and no tool asks which type a machine is. Its devices
- * and their addresses are its board's, a row of vmrun/board/board_list.c.
+ * and their addresses are a row in its board's plan, vmrun/board/NAME/NAME_plan.c.
  *
  * What depends on the kind of CPU alone (an accelerator, how registers print) goes by `cpu`, so
  * that a further type of the same CPU needs none of it. */

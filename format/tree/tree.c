@@ -61,17 +61,29 @@ static int tree_names_add(struct tree_names *names, int parent, bool node, const
 	return 0;
 }
 
+/* What aligns the value or name of n bytes at p to a multiple of 4, up to the next tag. */
+static int tree_check_padding(const void *fdt, int node, const char *p, int n, struct fail *why)
+{
+	for (int i = n; i % 4; i++)
+		if (p[i])
+			return tree_fail(fdt, node, why, FAIL_CORRUPT, "padding not zero");
+	return 0;
+}
+
 static int tree_check_prop(const void *fdt, int at, int node, struct tree_names *names,
 			   struct fail *why)
 {
-	const char *name;
+	const char *name, *value;
 	int         len;
 
-	if (!fdt_getprop_by_offset(fdt, at, &name, &len) || !name)
+	value = fdt_getprop_by_offset(fdt, at, &name, &len);
+	if (!value || !name)
 		return fail_set(why, FAIL_CORRUPT, "VM tree: malformed property");
 	if (len < 0 || (uint32_t)len > LIMIT_PROP_BYTES)
 		return fail_set(why, FAIL_LIMIT, "VM tree: %s: %d bytes exceed the limit of %u",
 				name, len, LIMIT_PROP_BYTES);
+	if (tree_check_padding(fdt, node, value, len, why))
+		return -1;
 	return tree_names_add(names, node, false, name, (int)strlen(name), why);
 }
 
@@ -95,6 +107,31 @@ static int tree_check_strings(const void *fdt, size_t len, struct fail *why)
 					"VM tree: property name longer than %u characters",
 					TREE_NAME_MAX - 1);
 	}
+	return 0;
+}
+
+#define TREE_RESERVE_AT 40u      /* behind the header, in which 10 numbers are */
+#define TREE_STRUCT_AT  56u      /* behind the reservation block's end mark */
+
+/* The canonical form (docs/format.md 8, "The blob"), as far as the header tells: the blocks in one
+ * order without gaps, so that no byte of the blob is without meaning. */
+static int tree_check_blocks(const void *fdt, size_t len, struct fail *why)
+{
+	static const uint8_t nil[TREE_STRUCT_AT - TREE_RESERVE_AT];
+	const uint64_t       strings = (uint64_t)TREE_STRUCT_AT + fdt_size_dt_struct(fdt);
+
+	if (fdt_last_comp_version(fdt) != 16 || fdt_boot_cpuid_phys(fdt))
+		return fail_set(why, FAIL_CORRUPT, "VM tree: not canonical: last_comp_version %u,"
+				" boot_cpuid_phys %u (expected 16, 0)", fdt_last_comp_version(fdt),
+				fdt_boot_cpuid_phys(fdt));
+	if (fdt_off_mem_rsvmap(fdt) != TREE_RESERVE_AT ||
+	    fdt_off_dt_struct(fdt) != TREE_STRUCT_AT || fdt_off_dt_strings(fdt) != strings ||
+	    strings + fdt_size_dt_strings(fdt) != len)
+		return fail_set(why, FAIL_CORRUPT,
+				"VM tree: not canonical: order or size of the blocks");
+	if (memcmp((const uint8_t *)fdt + TREE_RESERVE_AT, nil, sizeof(nil)))
+		return fail_set(why, FAIL_CORRUPT,
+				"VM tree: not canonical: memory reservation block not empty");
 	return 0;
 }
 
@@ -125,6 +162,8 @@ static int tree_walk(const void *fdt, struct tree_names *names, struct fail *why
 			if (!name || (depth && len == 0))
 				return fail_set(why, FAIL_CORRUPT, "VM tree: node without a name");
 			if (depth && tree_names_add(names, parents[depth], true, name, len, why))
+				return -1;
+			if (tree_check_padding(fdt, at, name, len + 1, why))
 				return -1;
 			children[depth] = true;
 			depth++;
@@ -157,9 +196,12 @@ static int tree_walk(const void *fdt, struct tree_names *names, struct fail *why
 		case FDT_END:
 			if (depth || nodes == 0)
 				return fail_set(why, FAIL_CORRUPT, "VM tree: unterminated node");
+			if ((uint32_t)next != fdt_size_dt_struct(fdt))
+				return fail_set(why, FAIL_CORRUPT, "VM tree: not canonical:"
+						" data after the end of the structure block");
 			return 0;
-		default:      /* FDT_NOP */
-			break;
+		default:
+			return fail_set(why, FAIL_CORRUPT, "VM tree: not canonical: FDT_NOP token");
 		}
 		if (next < 0)
 			return fail_set(why, FAIL_CORRUPT, "VM tree: %s", fdt_strerror(next));
@@ -183,6 +225,8 @@ static int tree_check(const void *fdt, size_t len, struct fail *why)
 		return fail_set(why, FAIL_CORRUPT,
 				"VM tree: size mismatch: header says %u bytes, got %zu",
 				fdt_totalsize(fdt), len);
+	if (tree_check_blocks(fdt, len, why))
+		return -1;
 	err = fdt_check_full(fdt, len);
 	if (err)
 		return fail_set(why, FAIL_CORRUPT, "VM tree: %s", fdt_strerror(err));
@@ -234,6 +278,19 @@ int tree_fail(const void *fdt, int node, struct fail *why, enum fail_kind kind, 
 	if (fdt_get_path(fdt, node, path, sizeof(path)))
 		snprintf(path, sizeof(path), "?");
 	return fail_set(why, kind, "VM tree: %.100s: %s", path, text);
+}
+
+int tree_child(const void *fdt, int parent, const char *name)
+{
+	int node;
+
+	fdt_for_each_subnode(node, fdt, parent) {
+		const char *have = fdt_get_name(fdt, node, NULL);
+
+		if (have && strcmp(have, name) == 0)
+			return node;
+	}
+	return -FDT_ERR_NOTFOUND;
 }
 
 bool tree_has(const void *fdt, int node, const char *name)

@@ -11,11 +11,15 @@
 /* The VM tree as a blob from a file or a peer: checked once, as a whole, before libfdt looks
  * anything up in it.
  *
- * libfdt's own check proves that offsets lie inside the blob; it does not bound the work. A tree
- * here also has at most TREE_NODES nodes, TREE_PROPS properties, TREE_NODE_PROPS of them in one
- * node, TREE_STRINGS bytes of names, TREE_DEPTH levels, no property above LIMIT_PROP_BYTES, and no
- * two nodes or properties of one name beside each other: two readers can then not see two
- * different machines in it. */
+ * libfdt's own check proves that offsets lie inside the blob; it does not bound the work, and it
+ * passes blobs that differ in bytes and not in meaning. A tree here is in canonical form
+ * (docs/format.md 8, "The blob"): what fdt_finish() and fdt_pack() make. It also has
+ * at most TREE_NODES nodes, TREE_PROPS properties, TREE_NODE_PROPS of them in one node,
+ * TREE_STRINGS bytes of names, TREE_DEPTH levels, no property above LIMIT_PROP_BYTES, and no two
+ * nodes or properties of one name beside each other: two readers can then not see two different
+ * machines in it. */
+struct XXH3_state_s;      /* xxhash.h */
+
 #define TREE_NODES      16384u
 #define TREE_PROPS      131072u
 #define TREE_NODE_PROPS 512u
@@ -27,6 +31,9 @@
 /* A checked copy, aligned as libfdt wants it; free() it. fdt may have any alignment. FAIL_CORRUPT
  * or FAIL_LIMIT. */
 int tree_open(void **out, const void *fdt, size_t len, struct fail *why);
+
+/* The child of that very name, negative: none. fdt_subnode_offset() takes vm@1 for vm, too. */
+int tree_child(const void *fdt, int parent, const char *name);
 
 /* One property of a checked tree. A missing one, or one of another length, is FAIL_CORRUPT and
  * names node and property. tree_has: is there, whatever its length. */
@@ -44,6 +51,9 @@ int tree_str(const void *fdt, int node, const char *name, char *v, size_t capaci
 /* Text that is one of n words: its number. */
 int tree_word(const void *fdt, int node, const char *name, const char *const *words, unsigned n,
 	      unsigned *v, struct fail *why);
+
+/* Takes in what the machine digest covers of a tree, aligned to 8 bytes. FAIL_CORRUPT: no tree. */
+int tree_digest(struct XXH3_state_s *x, const void *fdt, size_t len, struct fail *why);
 
 /* fail_set with "VM tree: PATH: " before it. */
 int tree_fail(const void *fdt, int node, struct fail *why, enum fail_kind kind, const char *fmt,

@@ -6,8 +6,9 @@
 #include "libcommon/option.h"
 
 /* Rows of options that every tool which copies a running VM has, with one range and one meaning. st
- * has the members level (int), max_downtime_ns, pause_deadline_ns (uint64_t), max_rounds
- * (uint32_t), progress (enum progress_mode) and quiet (bool). cmds: the commands that copy. */
+ * has the members level (int), threads (uint32_t), max_downtime_ns, pause_deadline_ns (uint64_t),
+ * max_rounds (uint32_t), progress (enum progress_mode) and quiet (bool). cmds: the commands that
+ * copy. */
 
 /* level 0: no compression. max_rounds 0: all is copied during the pause. pause_deadline_ns: the
  * range is vmrun's, docs/control.md 6. downtime, deadline: defaults, as text. */
@@ -15,6 +16,8 @@
 	{ OPT_INT(st, level, -100, 19), .name = "compress", .arg = "LEVEL", .implied = "1", \
 	  .commands = (cmds), \
 	  .help = "compress memory with zstd; 0 does not" }, \
+	{ OPT_U32(st, threads, 0, 16), .name = "threads", .arg = "N", .preset = "0", \
+	  .commands = (cmds), .help = "threads that compress; 0: one for each CPU" }, \
 	{ OPT_TIME(st, max_downtime_ns, 0, 24 * 3600 * OPTION_S), .name = "max-downtime", \
 	  .arg = "TIME", .preset = (downtime), .commands = (cmds), \
 	  .help = "maximum downtime to aim at" }, \

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "libcommon/client/precopy.h"
 
+#include "format/snapshot/snapshot.h"
 #include "libcommon/io.h"
 #include "libcommon/populated.h"
 
@@ -16,9 +17,10 @@
  * took it) or in pending (taken, not yet sent). A bit leaves pending after its page has been
  * copied; a page written during or after that copy is marked again by its writer.
  *
- * Pages are read with pread into a batch, straight into its slots; zero pages are detected in the
- * copy, and the pages after them close the gap. Guest memory itself is never examined: the guest
- * could change it between a check and the use.
+ * Pages are read with pread into a batch, straight into its slots, in pieces that stay in the
+ * cache; zero pages are detected in the copy, the pages after them close the gap, and what is left
+ * is hashed. Guest memory itself is never examined: the guest could change it between a check and
+ * the use.
  *
  * During the pause the copy goes into pause_buffer, a mapping of batches that is populated before
  * the pause is asked for: first touches of fresh memory cost more than the copy. Populating takes
@@ -36,6 +38,11 @@
 
 /* A batch with fewer free slots is sent: short reads cost more than short chunks. */
 #define PRECOPY_FREE_MIN  64u
+#define PRECOPY_PIECE     64u          /* pages read at once: they stay in the second-level cache */
+/* What is cleared by one exchange with vmrun, of 10 % of the time if it were done for each batch. A
+ * page that is written between clear and copy is copied once more. */
+#define PRECOPY_WINDOW    4096u        /* pages: 16 MiB */
+#define PRECOPY_PLAN      1024u        /* ranges */
 #define PRECOPY_SAMPLE    256u         /* a round of fewer pages is too short to measure a rate */
 #define PRECOPY_SMALL     64u          /* copied faster than a pause is asked for and answered */
 #define PRECOPY_FIXED_NS  1000000u     /* resume and requests, which vmrun does not measure */
@@ -53,7 +60,9 @@ struct precopy {
 	uint64_t                   *pending[PRECOPY_REGIONS];
 	uint64_t                   *blocks[PRECOPY_REGIONS];   /* populated.h: pending is empty
 								* in all others */
+	struct page_batch          *own;            /* when the sink has none */
 	struct page_batch          *batch;          /* of rounds, or pause_buffer is full */
+	struct lease_range          plan[PRECOPY_PLAN];
 	struct page_batch          *pause_buffer;   /* mapping of pause_buffer_max batches */
 	size_t                      pause_buffer_max, pause_buffer_ready, paused_batches;
 	struct precopy_rate         now, last, all; /* this round; the last one measured; all */
@@ -77,6 +86,8 @@ int precopy_open(struct precopy **out, struct lease *l, const struct precopy_opt
 	p->l    = l;
 	p->o    = *o;
 	p->sink = *sink;
+	if (p->o.batch_pages == 0 || p->o.batch_pages > BATCH_PAGES)
+		p->o.batch_pages = BATCH_PAGES;
 	p->by_sink = o->pause_by_sink || o->pause_buffer == 0;
 	for (uint32_t i = 0; i < l->nrams; i++) {
 		if (l->rams[i].r.page_size != PAGE_SIZE_4K) {
@@ -90,9 +101,11 @@ int precopy_open(struct precopy **out, struct lease *l, const struct precopy_opt
 		if (!p->pending[i] || !p->blocks[i])
 			goto memory;
 	}
-	p->batch = aligned_alloc(4096, sizeof(*p->batch));
-	if (!p->batch)
-		goto memory;
+	if (!sink->batch) {
+		p->own = aligned_alloc(4096, sizeof(*p->own));
+		if (!p->own)
+			goto memory;
+	}
 	if (!p->by_sink && l->nrams) {
 		p->pause_buffer_max = (size_t)(o->pause_buffer / sizeof(*p->pause_buffer));
 		if (p->pause_buffer_max < l->nrams)        /* a batch is of one region */
@@ -124,7 +137,7 @@ void precopy_close(struct precopy *p)
 	}
 	if (p->pause_buffer)
 		munmap(p->pause_buffer, p->pause_buffer_max * sizeof(*p->pause_buffer));
-	free(p->batch);
+	free(p->own);
 	free(p);
 }
 
@@ -184,10 +197,20 @@ static int precopy_tick(struct precopy *p, struct fail *why)
 	return p->sink.tick ? p->sink.tick(p->sink.arg, why) : 0;
 }
 
-static int precopy_sink_pages(struct precopy *p, const struct page_batch *b, struct fail *why)
+static void precopy_hash(struct precopy *p, struct page_batch *b)
 {
 	uint64_t begin = io_now_ns();
 
+	page_batch_hash(b);
+	p->report.hash_ns += io_now_ns() - begin;
+}
+
+static int precopy_sink_pages(struct precopy *p, struct page_batch *b, struct fail *why)
+{
+	uint64_t begin;
+
+	precopy_hash(p, b);      /* of a batch of the pause buffer */
+	begin = io_now_ns();
 	if (p->sink.pages(p->sink.arg, b, why))
 		return -1;
 	p->now.sink_ns += io_now_ns() - begin;
@@ -195,10 +218,11 @@ static int precopy_sink_pages(struct precopy *p, const struct page_batch *b, str
 }
 
 /* The batch to be filled next: of the pause buffer while there is one. */
-static struct page_batch *precopy_batch(struct precopy *p)
+static struct page_batch *precopy_batch(struct precopy *p, struct fail *why)
 {
 	if (p->paused && p->paused_batches < p->pause_buffer_max)
 		return &p->pause_buffer[p->paused_batches];
+	p->batch = p->own ? p->own : p->sink.batch(p->sink.arg, why);
 	return p->batch;
 }
 
@@ -214,13 +238,15 @@ static int precopy_hand_on(struct precopy *p, struct page_batch **b, uint32_t re
 	} else {
 		p->paused_batches++;
 	}
-	*b = precopy_batch(p);
+	*b = precopy_batch(p, why);
+	if (!*b)
+		return -1;
 	page_batch_begin(*b, region);
 	return 0;
 }
 
 /* Reads `count` pages from `first` into the batch, which has capacity for them as data pages and as
- * runs. */
+ * runs. They are few enough to be still in the cache when they are tested, moved and hashed. */
 static int precopy_read(struct page_batch *b, const struct lease_ram *ram, uint64_t first,
 			uint64_t count, uint64_t *zeros, struct fail *why)
 {
@@ -255,24 +281,72 @@ static bool precopy_next_run(const struct precopy *p, uint32_t i, uint64_t from,
 	return false;
 }
 
-/* The next runs of pending at or after *from that are sure to fit the batch; *from moves past
+/* The next runs of pending at or after *from, of at most PRECOPY_WINDOW pages; *from moves past
  * them. */
-static size_t precopy_plan(const struct precopy *p, uint32_t i, const struct page_batch *b,
-			   uint64_t *from, struct lease_range *plan)
+static size_t precopy_plan(const struct precopy *p, uint32_t i, uint64_t *from,
+			   struct lease_range plan[PRECOPY_PLAN])
 {
-	uint64_t capacity = BATCH_PAGES - b->ndata;
+	uint64_t left = PRECOPY_WINDOW;
 	size_t   n = 0;
 
-	if (capacity > BATCH_RUNS - b->nruns)      /* at worst each page is a run of its own */
-		capacity = BATCH_RUNS - b->nruns;
-	while (capacity && precopy_next_run(p, i, *from, &plan[n])) {
-		if (plan[n].count > capacity)
-			plan[n].count = capacity;
-		capacity -= plan[n].count;
+	while (left && n < PRECOPY_PLAN && precopy_next_run(p, i, *from, &plan[n])) {
+		if (plan[n].count > left)
+			plan[n].count = left;
+		left -= plan[n].count;
 		*from = plan[n].first + plan[n].count;
 		n++;
 	}
 	return n;
+}
+
+/* How many more pages may be read into the batch at once. */
+static uint64_t precopy_free(const struct precopy *p, const struct page_batch *b)
+{
+	/* A batch of the pause buffer is filled: it holds what it can. */
+	uint32_t most = b == p->batch ? p->o.batch_pages : BATCH_PAGES;
+	uint64_t data = b->ndata < most ? most - b->ndata : 0;
+	uint64_t runs = BATCH_RUNS - b->nruns;      /* at worst each page is a run of its own */
+	uint64_t free = data < runs ? data : runs;
+
+	return free < PRECOPY_PIECE ? free : PRECOPY_PIECE;
+}
+
+/* The batch is as full as it is worth to make it. */
+static bool precopy_full(const struct precopy *p, const struct page_batch *b)
+{
+	uint32_t most = b == p->batch ? p->o.batch_pages : BATCH_PAGES;
+	uint32_t rest = most / 8 < PRECOPY_FREE_MIN ? most / 8 : PRECOPY_FREE_MIN;
+
+	return b->ndata >= most - rest || b->nruns > BATCH_RUNS - PRECOPY_FREE_MIN;
+}
+
+/* Copies one range, and hands batches on as they fill. */
+static int precopy_copy_range(struct precopy *p, uint32_t i, struct page_batch **b,
+			      struct lease_range r, uint64_t *zeros, struct fail *why)
+{
+	const struct lease_ram *ram = &p->l->rams[i];
+
+	while (r.count) {
+		uint64_t begin = io_now_ns(), n = precopy_free(p, *b);
+
+		n = n < r.count ? n : r.count;
+		if (precopy_read(*b, ram, r.first, n, zeros, why))
+			return -1;
+		p->report.read_ns += io_now_ns() - begin;
+		/* Those of the pause buffer are hashed after the pause. */
+		if (*b == p->batch)
+			precopy_hash(p, *b);
+		bitmap_clear_range(p->pending[i], r.first, n);
+		r.first += n;
+		r.count -= n;
+		p->now.copy_ns += io_now_ns() - begin;
+		p->now.pages   += n;
+		p->round_done  += n;
+		if (precopy_full(p, *b) &&
+		    (precopy_hand_on(p, b, ram->r.id, why) || precopy_tick(p, why)))
+			return -1;
+	}
+	return 0;
 }
 
 /* Copies all that is pending, counting into *pages and *zeros. While the guest runs a range is
@@ -280,42 +354,32 @@ static size_t precopy_plan(const struct precopy *p, uint32_t i, const struct pag
  * and no clear is needed. */
 static int precopy_copy(struct precopy *p, uint64_t *pages, uint64_t *zeros, struct fail *why)
 {
-	struct page_batch *b = precopy_batch(p);
-	struct lease_range plan[BATCH_PAGES];
+	struct page_batch *b = precopy_batch(p, why);
 
+	if (!b)
+		return -1;
 	for (uint32_t i = 0; i < p->l->nrams; i++) {
 		const struct lease_ram *ram = &p->l->rams[i];
-		uint64_t                from = 0;
+		uint64_t                from = 0, begin = p->round_done;
+		size_t                  n;
 
 		page_batch_begin(b, ram->r.id);
-		for (;;) {
-			size_t   n = precopy_plan(p, i, b, &from, plan);
-			uint64_t begin = io_now_ns(), count = 0;
+		while ((n = precopy_plan(p, i, &from, p->plan)) > 0) {
+			uint64_t clear = io_now_ns();
 
-			if (n == 0)
-				break;
-			if (!p->paused && lease_clear_ranges(p->l, ram->r.id, plan, n, why))
+			if (!p->paused && lease_clear_ranges(p->l, ram->r.id, p->plan, n, why))
 				return -1;
-			for (size_t k = 0; k < n; k++) {
-				if (precopy_read(b, ram, plan[k].first, plan[k].count, zeros, why))
-					return -1;
-				bitmap_clear_range(p->pending[i], plan[k].first, plan[k].count);
-				count += plan[k].count;
-			}
-			p->now.copy_ns += io_now_ns() - begin;
-			p->now.pages   += count;
-			*pages         += count;
-			if (b->ndata > BATCH_PAGES - PRECOPY_FREE_MIN ||
-			    b->nruns > BATCH_RUNS - PRECOPY_FREE_MIN)
-				if (precopy_hand_on(p, &b, ram->r.id, why))
+			p->now.copy_ns += io_now_ns() - clear;
+			for (size_t k = 0; k < n; k++)
+				if (precopy_copy_range(p, i, &b, p->plan[k], zeros, why))
 					return -1;
 			if (precopy_tick(p, why))
 				return -1;
-			p->round_done += count;
 			if (!p->paused && p->o.progress && p->o.progress->copied)
 				p->o.progress->copied(p->o.progress_arg, p->report.nrounds,
 						      p->round_done, p->round_of);
 		}
+		*pages += p->round_done - begin;
 		if (precopy_hand_on(p, &b, ram->r.id, why))
 			return -1;
 	}

@@ -24,14 +24,17 @@
 
 /**
  * struct precopy_sink - where pages go; each returns 0, or -1 with *why, which ends the pre-copy
- * @pages:     a batch of one region, at most BATCH_PAGES data pages; valid during the call
+ * @batch:     the batch to fill next while the guest runs; NULL with *why. NULL: the pre-copy's own
+ * @pages:     a batch of one region, at most BATCH_PAGES data pages, all with their hash; valid
+ *             during the call
  * @round_end: after the last page of a round; the first is 0. May wait for the other side
  * @tick:      between batches, and every 100 ms while disks are flushed: looks for signals and
  *             other reasons to stop. NULL for none
  * @arg:       first argument of each
  */
 struct precopy_sink {
-	int  (*pages)(void *arg, const struct page_batch *b, struct fail *why);
+	struct page_batch *(*batch)(void *arg, struct fail *why);
+	int  (*pages)(void *arg, struct page_batch *b, struct fail *why);
 	int  (*round_end)(void *arg, uint32_t round, struct fail *why);
 	int  (*tick)(void *arg, struct fail *why);
 	void  *arg;
@@ -41,6 +44,8 @@ struct precopy_sink {
  * struct precopy_options
  * @max_downtime_ns:   rounds go on while the forecast of the pause is above it; usual: 50 ms
  * @max_rounds:        the pause comes after that many at the latest; usual: 30
+ * @batch_pages:       data pages of a batch that the sink takes while the guest runs, up to
+ *                     BATCH_PAGES; 0 for that. Fewer stay in the cache until the sink writes them
  * @pause_buffer:      bytes that are copied aside during the pause, usual: 256 MiB; 0: as
  *                     @pause_by_sink
  * @pause_deadline_ms: past it vmrun revokes the lease, 1 to 600000; usual: 10000
@@ -55,6 +60,7 @@ struct precopy_sink {
 struct precopy_options {
 	uint64_t max_downtime_ns;
 	uint32_t max_rounds;
+	uint32_t batch_pages;
 	uint64_t pause_buffer;
 	unsigned pause_deadline_ms;
 	bool     pause_by_sink;
@@ -78,6 +84,8 @@ struct precopy_report {
 	uint64_t             pages_paused;     /* copied after the pause */
 	uint64_t             ram_pages, present_pages;
 	uint64_t             map_words;        /* of bitmaps, read by the syncs */
+	uint64_t             read_ns;          /* reading pages and looking for zero ones */
+	uint64_t             hash_ns;
 	uint64_t             pause_begin_ns;   /* io_now_ns() when the pause was asked for */
 	bool                 converged;        /* the forecast was within max_downtime_ns */
 };

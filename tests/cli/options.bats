@@ -116,7 +116,7 @@ completed() {
 		[ "${stderr_lines[0]}" = "${words%% *}: ${message/INVALID/invalid value (valid}" ]
 	done <<-'END'
 		vmrun --memory 12|--memory 12: invalid value (valid: 4K to 16T in steps of 4K)
-		vmrun --cpus 0|--cpus 0: invalid value (valid: 1 to 256)
+		vmrun --cpus 0|--cpus 0: invalid value (valid: 1 to 512)
 		vmrun --clock warp|--clock warp: invalid value (valid: freeze, advance)
 		vmrun --serial tty|--serial tty: INVALID: stdio, pty, file:F, unix:P, none)
 		vmrun --kernel x --disk a=x --disk a=y|--disk: duplicate name 'a'
@@ -247,4 +247,6 @@ completed() {
 		cmp <("$tool" --completion bash) "$to/share/bash-completion/completions/$tool"
 		[ "$(stat -c %a "$to/share/bash-completion/completions/$tool")" = 644 ]
 	done
+	cmp "$TOP/docs/vmferry.magic" "$to/share/misc/vmferry.magic"
+	cmp "$TOP/docs/vmferry.xml" "$to/share/mime/packages/vmferry.xml"
 }

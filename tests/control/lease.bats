@@ -425,19 +425,23 @@ depart() {
 	on dst moves_on a
 }
 
-@test "incoming: state of a VM that differs from the configuration that came before it is not loaded" {
+@test "incoming: state that repeats the configuration that came before it, or has what that has not, is not loaded" {
 	depart
-	while read -r host node property text; do
+	while read -r host node property text what; do
 		arrive "$host"
 		mkdir "$W/$host.image"
-		cp "$W/image/ram" "$W/image/tree" "$W/$host.image"
-		fdtput -t s "$W/$host.image/tree" "$node" "$property" "$text"
-		lease_refused "$host" "configuration and state differ: " put "$W/$host.image"
+		cp "$W/image/ram" "$W/$host.image"
+		cp "$W/image/tree" "$W/tree"
+		fdtput -p -t s "$W/tree" "$node" "$property" "$text"
+		# fdtput leaves old bytes behind a value: dtc writes the canonical form.
+		dtc -q -I dtb -O dtb -o "$W/$host.image/tree" "$W/tree"
+		lease_refused "$host" "VM tree: $what" put "$W/$host.image"
 		lease_close "$host"
 	done <<-'END'
-	d1 /vm append quiet
-	d2 /host/console path file:/etc/profile
-	d3 /vm vmferry,name b
+	d1 /vm append quiet /vm: append: repeats the configuration
+	d2 /host/console path file:/etc/profile /host/console: not a disk in the configuration
+	d3 /vm vmferry,name b /vm: vmferry,name: repeats the configuration
+	d4 /cpus/cpu@9 reg x /cpus/cpu@9: not in the configuration
 	END
 }
 

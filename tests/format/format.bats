@@ -11,7 +11,7 @@ teardown() { vm_teardown; }
 
 # bats file_tags=slow,accel
 
-@test "format: a reader written from docs/format.md alone finds every hash and both digests right, raw, compressed, state-only and from a pipe" {
+@test "format: a reader written from docs/format.md alone finds every hash and all digests right, raw, compressed, state-only and from a pipe" {
 	truncate -s 1M "$W/disk"
 	start_step a "pages=256 tick=256 pace=10" --cpus 2 --rng --disk "root=$W/disk"
 	wait_line 20 'tick 1$' "$W/a.out"
@@ -49,12 +49,12 @@ teardown() { vm_teardown; }
 
 # bats file_tags=slow
 
-@test "format: two readers give one content digest to the same memory at every compression level" {
+@test "format: two readers give one memory digest to the same memory at every compression level" {
 	for level in -5 0 1 3 9; do
 		snapwrite - 4 "$level" packs >"$W/$level.vms"
-		"$VMSREAD" "$W/$level.vms" | jq -r .content_digest
-	done >"$W/content"
-	sort -u "$W/content" | wc -l | grep -qx 1
+		"$VMSREAD" "$W/$level.vms" | jq -r .memory_digest
+	done >"$W/memory"
+	sort -u "$W/memory" | wc -l | grep -qx 1
 }
 
 @test "format: a page is found by the index as the text describes it" {
@@ -67,6 +67,26 @@ teardown() { vm_teardown; }
 	done | sort -u | wc -l | grep -qx 6
 }
 
+@test "format: a page is found through a level above the index" {
+	mksnap --pages 9000 --ram 64 --level 1 "$W/a.vms"
+	"$VMSREAD" "$W/a.vms" | jq -e '.machine.regions[0].pages.data == 4501'
+	for page in 0 1 2 3 1024 4095 4096 8192 8999 9001 16382 16383; do
+		cmp <("$VMSREAD" --page 0 "$page" "$W/a.vms") \
+			<(vminspect mem --raw $((RAM + page * 4096)) 4096 "$W/a.vms")
+		"$VMSREAD" --page 0 "$page" "$W/a.vms" | sha256sum
+	done | sort -u | wc -l | grep -qx 7
+	run -3 "$VMSREAD" --page 0 16384 "$W/a.vms"
+}
+
+@test "format: the directory lists what a reader of a file looks for, each where it is" {
+	mksnap --images "$W/a.vms"
+	"$VMSREAD" --directory "$W/a.vms" >"$W/list"
+	jq -e 'map(.type) == [1, 3, 3, 5, 5, 5, 6, 13] and .[0].offset == 4096 and
+		map(.round) == [0, 0, 0, 0, 1, 2, 0, 0]' "$W/list"
+	flip_bit "$W/a.vms" $(($(jq '.[6].offset' "$W/list") + 100)) 3
+	run -3 "$VMSREAD" --directory "$W/a.vms"
+}
+
 @test "format: a flipped bit and a cut are refused by the reader of the text too" {
 	snapwrite - 1 1 packs >"$W/a.vms"
 	size=$(stat -c %s "$W/a.vms")
@@ -76,12 +96,107 @@ teardown() { vm_teardown; }
 		flip_bit "$W/b.vms" "$at" 3
 		run -3 "$VMSREAD" "$W/b.vms"
 	done
-	for cut in 0 4095 4096 5000 $((size - 176)) $((size - 1)); do
+	for cut in 0 4095 4096 5000 $((size - 192)) $((size - 1)); do
 		head -c "$cut" "$W/a.vms" >"$W/b.vms"
 		run -3 "$VMSREAD" "$W/b.vms"
 	done
 	{ cat "$W/a.vms"; printf x; } >"$W/b.vms"
 	run -3 "$VMSREAD" "$W/b.vms"
+}
+
+@test "format: the examples of docs/format.md have valid hashes and the values that the text gives" {
+	"$TOP/tests/format/examples.py" check
+}
+
+@test "format: each rule has a snapshot that breaks only that, and both readers refuse it" {
+	mkdir "$W/bad"
+	mksnap --pages 16 --level 3 "$W/a.vms"
+	"$TOP/tests/format/vmsedit.py" refused "$W/a.vms" "$W/bad"
+	[ "$(wc -l <"$W/bad/expected")" -gt 50 ]
+	while IFS='|' read -r name words; do
+		run -3 --separate-stderr vminspect verify "$W/bad/$name.vms"
+		[[ "$stderr" == *"$words"* ]]
+		run -3 "$VMSREAD" "$W/bad/$name.vms"
+	done <"$W/bad/expected"
+}
+
+@test "format: what is wrong in a table is found by whoever reads that table at random, by both readers" {
+	mkdir "$W/bad"
+	mksnap --pages 9000 --ram 64 --level 1 "$W/a.vms"
+	"$VMSREAD" --page 0 1000 "$W/a.vms" >"$W/page"
+	vminspect mem --raw $((RAM + 4096000)) 4096 "$W/a.vms" | cmp - "$W/page"
+	"$TOP/tests/format/vmsedit.py" tables "$W/a.vms" "$W/bad"
+	for f in "$W"/bad/*.vms; do
+		run -3 "$VMSREAD" --page 0 1000 "$f"
+		run -3 --separate-stderr vminspect mem --raw $((RAM + 4096000)) 4096 "$f"
+		[ "$output" = "" ]
+	done
+}
+
+@test "format: what the text leaves to a writer is read by both readers, of a file and a pipe" {
+	mkdir "$W/good"
+	mksnap --pages 16 --level 3 "$W/a.vms"
+	"$TOP/tests/format/vmsedit.py" accepted "$W/a.vms" "$W/good"
+	memory=$(vminspect verify --json "$W/a.vms" | jq -r .memory)
+	for f in "$W"/good/*.vms; do
+		vminspect verify --json "$f" | jq -e --arg m "$memory" '.memory == $m'
+		"$VMSREAD" - <"$f" | jq -e --arg m "$memory" '.memory_digest == $m'
+		vminspect info --json "$f" | jq -e --arg m "$memory" '.digests.memory == $m'
+		"$VMSREAD" --directory "$f" | jq -e 'map(select(.type == 6)) | length > 0'
+		cmp <("$VMSREAD" --page 0 13 "$f") <(vminspect mem --raw $((RAM + 53248)) 4096 "$f")
+	done
+}
+
+@test "format: the reader of the text takes no state that repeats the configuration, names what it has not, or lacks a part" {
+	for options in "--set /vm uuid x" "--set /host/root path x" "--set /cpus/cpu@1 reg x" \
+		"--set /soc ranges x" "--set / compatible x" "--add /cpus/cpu@2" \
+		"--add /host/data" "--add /host/console" "--add /soc/uart@0" \
+		"--add /memory@0" "--del /host/root" \
+		"--del /cpus/cpu@1" "--del /vm/state/clock" "--set /vm vmferry,stopped x" \
+		"--del /soc/virtio-rng@10003000/state/virtio" "--name other" \
+		"--x86 --del /cpus/cpu@0/state/x86-lapic" \
+		"--del /soc/sifive-plic@c000000/state/plic-context@1"; do
+		# shellcheck disable=SC2086 # several words
+		mksnap $options "$W/a.vms"
+		run -3 "$VMSREAD" "$W/a.vms"
+		run -3 vminspect verify "$W/a.vms"
+	done
+	mksnap --add /chosen "$W/a.vms"
+	"$VMSREAD" "$W/a.vms" >/dev/null
+	vminspect verify "$W/a.vms"
+}
+
+@test "format: the reader of the text takes trees in canonical form alone" {
+	cd "$TOP/tests/format"
+	mksnap --tree config "$W/c.dtb"
+	python3 - "$W/c.dtb" <<-'END'
+	import struct, sys, vmsread
+	good = open(sys.argv[1], 'rb').read()
+	strings = struct.unpack_from('>I', good, 12)[0]
+	assert vmsread.read_fdt(good, 0)
+
+	def changed(b, **fields):
+	    at = {'total': 4, 'strings': 12, 'last': 24, 'boot': 28, 'struct_len': 36}
+	    b = bytearray(b)
+	    for name, more in fields.items():
+	        struct.pack_into('>I', b, at[name], struct.unpack_from('>I', b, at[name])[0] + more)
+	    return bytes(b)
+	vm = good.index(b'\0\0\0\1vm\0\0')
+	bad = {'nop': changed(good[:vm] + b'\0\0\0\4' + good[vm:], total=4, strings=4,
+	                      struct_len=4),
+	       'gap': changed(good[:strings] + bytes(4) + good[strings:], total=4, strings=4),
+	       'hidden gap': changed(good[:strings] + bytes(4) + good[strings:], total=4, strings=4,
+	                             struct_len=4),
+	       'behind': changed(good + b'\0', total=1), 'last': changed(good, last=1),
+	       'boot': changed(good, boot=1), 'reserved': good[:55] + b'\1' + good[56:],
+	       'padding': good[:vm + 7] + b'x' + good[vm + 8:]}
+	for what, tree in bad.items():
+	    try:
+	        vmsread.read_fdt(tree, 0)
+	    except vmsread.Refused:
+	        continue
+	    sys.exit(what + ' was read')
+	END
 }
 
 @test "format: the reader of the text takes one zstd frame, and no legacy, skippable or second one, no dictionary, none larger than its pages" {

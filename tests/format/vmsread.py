@@ -3,11 +3,12 @@
 """A reader of snapshots written from docs/format.md alone, to keep that text honest: it shares no
 code with the others, and takes the rows of the state tables out of the text itself.
 
-vmsread.py [--quick] FILE|-         checks everything (--quick: not the payloads' and pages' hashes,
-                                    nor the content digest), prints JSON
+vmsread.py [--quick] FILE|-         checks everything (--quick: not the pages' hashes, nor the
+                                    memory digest and its DIGESTS chunks), prints JSON
 vmsread.py --key KEYFILE FILE|-     the same, and the MACs: "auth" lists what valid ones cover
 vmsread.py --image NAME FILE        the bytes of the kernel or initrd that is in it, checked
-vmsread.py --page REGION PAGE FILE  the page's 4096 bytes, found by the index
+vmsread.py --page REGION PAGE FILE  the page's 4096 bytes, found by the index and its levels
+vmsread.py --directory FILE         JSON: the chunks that the directory lists, each checked
 Exit status 3: refused.
 """
 import hashlib
@@ -23,9 +24,13 @@ import uuid
 
 from xxh3 import xxh3_64, xxh3_128
 
-CONFIG, PAGES, BLOB, ROUND_END, STATE, WORKINGSET, INDEX, END, AUTH = 1, 2, 3, 5, 6, 7, 8, 9, 10
+CONFIG, PAGES, BLOB, DISK, ROUND_END, STATE, WORKINGSET, INDEX, END = 1, 2, 3, 4, 5, 6, 7, 8, 9
+AUTH, INDEX_LEVEL, DIRECTORY, DIGESTS, PAD, SIGNATURE = 10, 11, 12, 13, 14, 20
+KNOWN = range(CONFIG, SIGNATURE + 1)
+OPTIONAL = (WORKINGSET, AUTH, DIGESTS, PAD, 17, 18, SIGNATURE)
 STATE_ONLY = 1
 DATA, ZERO = 1, 2
+Z = 0x93d76fe148c689ba
 
 
 class Refused(Exception):
@@ -50,8 +55,8 @@ def text(b, at):
 class Source:
     """The snapshot's bytes, in order; `take` refuses a cut."""
 
-    def __init__(self, f):
-        self.f, self.at = f, 0
+    def __init__(self, f, at=0):
+        self.f, self.at = f, at
 
     def take(self, n):
         b = self.f.read(n)
@@ -63,46 +68,73 @@ class Source:
 # --- section 2 ---
 
 def read_header(b):
-    need(b[:8] == bytes.fromhex('89564D530D0A1A0A'), 0, 'not a snapshot')
+    need(b[:8] == bytes.fromhex('89564D530D0A1A0A'), 0,
+         'damaged by a text-mode transfer' if b[1:4] == b'VMS' else 'not a snapshot')
     need(struct.unpack_from('<Q', b, 4088)[0] == xxh3_64(b[:4088]), 0, 'header hash')
-    version, size, required, optional, arch, layout, flags = struct.unpack_from('<IIQQIII', b, 8)
-    need(version == 0, 8, 'version %d' % version)
+    (version, size, required, rewrite, optional, arch, layout, flags, hash_type, cipher,
+     block) = struct.unpack_from('<IIQQQIIIHHI', b, 8)
+    need(version == 1, 8, 'version %d' % version)
     need(not required & ~STATE_ONLY, 16, 'required features 0x%x' % required)
-    need(layout == 1, 36, 'layout %d' % layout)
-    need(not flags & ~1, 40, 'flags 0x%x' % flags)
-    need(size == 4096 and blank(b[44:48]) and blank(b[120:128]) and blank(b[256:4088]), 0,
-         'reserved bytes')
-    name, creator = text(b[128:192], 128), text(b[192:256], 192)
-    need(re.fullmatch('([A-Za-z0-9][A-Za-z0-9._-]{0,63})?', name), 128, 'name')
-    need(len(creator) <= 63, 192, 'creator')
+    need(layout == 1, 44, 'layout %d' % layout)
+    need(not flags & ~1, 48, 'flags 0x%x' % flags)
+    need(size == 4096, 12, 'header of %d bytes' % size)
+    need(arch in (243, 62), 40, 'arch %d' % arch)
+    need(hash_type == 1, 52, 'hash algorithm %d' % hash_type)
+    need(cipher == 0, 54, 'cipher %d' % cipher)
+    need(block == 4096, 56, 'pages of %d bytes' % block)
+    need(blank(b[60:64]) and blank(b[136:192]) and blank(b[320:4088]), 0, 'reserved bytes')
+    name, creator = text(b[192:256], 192), text(b[256:320], 256)
+    need(re.fullmatch('[A-Za-z0-9][A-Za-z0-9._-]{0,63}', name), 192, 'name')
+    need(len(creator) <= 63, 256, 'creator')
 
     def ident(at):
         return str(uuid.UUID(bytes=b[at:at + 16]))
     return {
-        'version': version, 'required': required, 'optional': optional, 'arch': arch,
-        'layout': layout, 'incomplete': bool(flags & 1),
-        'vm': ident(48), 'snapshot': ident(64), 'parent': None if blank(b[80:96]) else ident(80),
-        'parent_content': None if blank(b[96:112]) else b[96:112].hex(),
-        'created_ns': struct.unpack_from('<Q', b, 112)[0], 'name': name, 'creator': creator,
+        'version': version, 'required': required, 'rewrite': rewrite, 'optional': optional,
+        'arch': arch, 'layout': layout, 'incomplete': bool(flags & 1),
+        'vm': ident(64), 'snapshot': ident(80), 'parent': None if blank(b[96:112]) else ident(96),
+        'parent_memory': None if blank(b[112:128]) else b[112:128].hex(),
+        'created_ns': struct.unpack_from('<q', b, 128)[0], 'name': name, 'creator': creator,
     }
 
 
 # --- sections 3 and 4 ---
 
 class Chunk:
-    def __init__(self, source, quick):
-        self.at = source.at
-        self.header = source.take(48)
-        (magic, self.type, self.flags, self.encoding, pad, self.region, n, payload_hash, pad2,
-         own) = struct.unpack('<4sHHHHIQQQQ', self.header)
-        need(magic == b'VMSc', self.at, 'no chunk')
-        need(own == xxh3_64(self.header[:40]), self.at, 'chunk header hash')
-        need(pad == 0 and pad2 == 0 and not self.flags & ~1 and self.encoding <= 1, self.at,
-             'chunk header')
-        need(n <= 8 << 20, self.at, 'chunk of %d bytes' % n)
+    """Its header, payload and padding, with all that can be said of one chunk alone."""
+
+    def __init__(self, source):
+        at = self.at = source.at
+        self.header = source.take(64)
+        (magic, self.type, self.flags, self.encoding, cipher, self.region, pad14, self.round,
+         n, self.sequence, self.hashed, pad36, payload_hash, pad48,
+         own) = struct.unpack('<4sHHHHHHIIQIIQQQ', self.header)
+        self.length = n
+        need(magic == b'VMSc', at, 'no chunk')
+        need(own == xxh3_64(self.header[:56]), at, 'chunk header hash')
+        need(pad14 == 0 and pad36 == 0 and pad48 == 0, at, 'reserved bytes')
+        need(not self.flags & ~1, at, 'chunk flags')
+        need(self.encoding <= 1, at, 'encoding %d' % self.encoding)
+        need(cipher == 0, at, 'cipher %d' % cipher)
+        need(n <= 8 << 20, at, 'chunk of %d bytes' % n)
+        need(self.hashed <= n, at, 'hash of more than the payload')
+        if self.type in KNOWN:
+            need(self.type in (PAGES, DISK) or (self.region == 0 and self.encoding == 0), at,
+                 'region or encoding')
+            need(self.type in (PAGES, DISK, ROUND_END) or self.round == 0, at, 'round')
+            need(self.flags == (self.type not in OPTIONAL), at, 'required flag')
+            need(self.type in (PAGES, DISK) or self.hashed == (0 if self.type == PAD else n), at,
+                 'hashed bytes')
         self.payload = source.take(n)
-        need((quick and self.type == PAGES) or payload_hash == xxh3_64(self.payload), self.at,
-             'payload hash')
+        need(blank(source.take(-n % 8)), at, 'padding')
+        need(payload_hash == xxh3_64(self.payload[:self.hashed]), at, 'payload hash')
+
+
+def chunk_at(f, at, size):
+    """For random access."""
+    need(4096 <= at <= size - 64 and at % 8 == 0, at, 'no place for a chunk')
+    f.seek(at)
+    return Chunk(Source(f, at))
 
 
 def frame_length(b):
@@ -145,31 +177,36 @@ def unpack(chunk, data, ndata):
 def read_tables(chunk, npages):
     """Runs and hashes of a page chunk, and its data as stored."""
     b, at = chunk.payload, chunk.at
-    need(len(b) >= 24, at, 'head')
-    nruns, ndata, stored, pad, tables_hash = struct.unpack_from('<IIIIQ', b)
-    need(1 <= nruns <= 1024 and ndata <= 512 and pad == 0, at, 'page chunk head')
-    tables = 24 + 16 * nruns + 8 * ndata
-    need(len(b) == tables + stored, at, 'page chunk length')
-    need(tables_hash == xxh3_64(b[24:tables]), at, 'tables hash')
-    runs = list(struct.iter_unpack('<QII', b[24:24 + 16 * nruns]))
-    hashes = struct.unpack_from('<%dQ' % ndata, b, 24 + 16 * nruns)
+    need(len(b) >= 16, at, 'head')
+    nruns, ndata, data_at, stored = struct.unpack_from('<IIII', b)
+    need(1 <= nruns <= 1024 and ndata <= 512, at, 'page chunk head')
+    tables = 16 + 16 * nruns + 8 * ndata
+    need(data_at % 8 == 0 and tables <= data_at <= tables + 4095, at, 'data offset')
+    need(len(b) == data_at + stored, at, 'page chunk length')
+    need(chunk.hashed == data_at, at, 'hashed bytes')
+    need(blank(b[tables:data_at]), at, 'gap')
+    runs = list(struct.iter_unpack('<QII', b[16:16 + 16 * nruns]))
+    hashes = struct.unpack_from('<%dQ' % ndata, b, 16 + 16 * nruns)
     after = 0
     for first, count, kind in runs:
         need(first >= after and count and first + count <= npages and kind in (DATA, ZERO), at,
              'run')
         after = first + count
     need(sum(c for _, c, k in runs if k == DATA) == ndata, at, 'data pages')
-    return runs, hashes, b[tables:]
+    return runs, hashes, b[data_at:]
 
 
 # --- section 8 ---
 
 def read_fdt(b, at):
-    """{path: {property: bytes}} in order."""
-    need(len(b) >= 40, at, 'tree')
-    magic, total, struct_at, strings_at = struct.unpack_from('>IIII', b)
-    version = struct.unpack_from('>I', b, 20)[0]
+    """{path: {property: bytes}} in order, of a blob in canonical form."""
+    need(len(b) >= 56, at, 'tree')
+    (magic, total, struct_at, strings_at, reserve_at, version, compatible, boot, strings_len,
+     struct_len) = struct.unpack_from('>10I', b)
     need(magic == 0xd00dfeed and total == len(b) and version == 17, at, 'tree header')
+    need((compatible, boot, reserve_at, struct_at) == (16, 0, 40, 56)
+         and strings_at == 56 + struct_len and total == strings_at + strings_len
+         and struct_len % 4 == 0 and blank(b[40:56]), at, 'tree not canonical')
     nodes, path, at_tag = {}, [], struct_at
     while True:
         tag = struct.unpack_from('>I', b, at_tag)[0]
@@ -181,6 +218,7 @@ def read_fdt(b, at):
             need(name not in nodes, at, 'two nodes %s' % name)
             nodes[name] = {}
             at_tag = end + 4 & ~3
+            need(blank(b[end:at_tag]), at, 'padding of %s' % name)
         elif tag == 2:
             path.pop()
         elif tag == 3:
@@ -190,11 +228,11 @@ def read_fdt(b, at):
             node = nodes['/'.join(path) or '/']
             need(prop not in node, at, 'two properties %s' % prop)
             node[prop] = b[at_tag + 8:at_tag + 8 + n]
-            at_tag += 8 + n + 3 & ~3
-        elif tag == 9:
-            return nodes
+            end, at_tag = at_tag + 8 + n, at_tag + 8 + n + 3 & ~3
+            need(blank(b[end:at_tag]), at, 'padding of %s' % prop)
         else:
-            need(tag == 4, at, 'tree tag %d' % tag)
+            need(tag == 9 and at_tag == strings_at, at, 'tree tag %d' % tag)
+            return nodes
 
 
 def cells(b, size=4):
@@ -206,17 +244,24 @@ def string(b):
     return b[:-1].decode()
 
 
+def facts(p):
+    """Of an image or a disk."""
+    assert len(p['digest']) == 16, 'digest'
+    return {'size': cells(p['size'], 8)[0], 'mtime_ns': cells(p['mtime'], 8)[0],
+            'digest': p['digest'].hex()}
+
+
 def read_machine(nodes):
+    """The machine that CONFIG is."""
     root, vm, cpus = nodes['/'], nodes['/vm'], nodes['/cpus']
     m = {'type': string(root['compatible']), 'name': string(vm['vmferry,name']),
          'uuid': str(uuid.UUID(bytes=vm['uuid'])),
          'on_reboot': string(vm['on-reboot']), 'append': string(vm['append']),
-         'stopped': 'vmferry,stopped' in vm,
-         'reset_pending': 'vmferry,reset-pending' in vm,
          'timebase_hz': cells(cpus['timebase-frequency'], 8)[0],
          'cpus': 0, 'regions': [], 'devices': [], 'hosts': [],
          'x86': [cpus.get('vmferry,' + k, b'').hex() for k in ('cpuid', 'xsave-bytes', 'msrs')]}
     assert cells(root['needs'])[0] == 1, 'needs'
+    assert 'vmferry,features' not in vm, 'features %r' % vm['vmferry,features']
     for path, p in nodes.items():
         parts = path.split('/')[1:]
         if len(parts) == 1 and 'vmferry,region' in p:
@@ -242,55 +287,147 @@ def read_machine(nodes):
                                  'slot': slot,
                                  'host': string(p['vmferry,host']) if 'vmferry,host' in p else ''})
         elif len(parts) == 2 and parts[0] == 'host':
-            m['hosts'].append({'name': parts[1], 'class': string(p['class']),
-                               'path': string(p['path']), 'readonly': 'read-only' in p,
-                               'size': cells(p['size'], 8)[0],
-                               'mtime_ns': cells(p['mtime'], 8)[0],
-                               'digest': p['digest'].hex()})
-            if 'instance' in p:
-                m['hosts'][-1].update(instance=p['instance'].hex(),
-                                      written=cells(p['written'], 8)[0])
+            h = {'name': parts[1], 'class': string(p['class']), 'path': string(p['path']),
+                 'readonly': 'read-only' in p}
+            if h['class'] in ('kernel', 'initrd'):
+                h.update(facts(p))
+            else:
+                assert not {'size', 'mtime', 'digest'} & set(p), path
+            assert not {'instance', 'written'} & set(p), path
+            m['hosts'].append(h)
+        assert parts[-1] != 'state', path
     m['regions'].sort(key=lambda r: r['id'])
     return m
 
 
-def need_agreement(header, config, state, at):
+def document():
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'docs', 'format.md')
+    with open(path, encoding='utf-8') as f:
+        return f.read()
+
+
+def between(doc, first, last):
+    return doc[doc.index(first):doc.index(last)]
+
+
+def node_tables(section):
+    """{kind of node: {its properties}} from the tables of a section."""
+    tables, kind = {}, None
+    for line in section.splitlines():
+        m = re.match(r'\*\*(?:Node `(.*?)`|Regions)', line)
+        if m:
+            kind = m.group(1)
+            # The table of /host is that of its children.
+            kind = '/host/NAME' if kind == '/host' else kind
+        if line.startswith('| property of '):
+            kind = '/cpus/cpu@N' if 'cpu@N' in line else '/soc/TYPE@GPA'
+        if line.startswith('| `') and kind:
+            tables.setdefault(kind, set()).update(re.findall('`(.*?)`', line.split(' | ')[0]))
+    m = re.search(r'The properties ([^.]*) of `/soc` are informational', section)
+    if m:
+        tables['/soc'] = set(re.findall('`(.*?)`', m.group(1)))
+    return tables
+
+
+def required_sections(doc):
+    """{(kind of owner, machine type or type of device): [sections]} from the table of owners."""
+    wanted, keys = {}, []
+    table = between(doc, '| owner | state sections |', 'Properties\nof a section')
+    for owner, sections in re.findall(r'^\| (.+?) \| (.+) \|$', table, re.M)[2:]:
+        if 'device' in owner:
+            keys = [('device', t) for t in owner.split(' ', 1)[1].split(', ')]
+        elif 'the same' not in owner:
+            machine = re.search(r'of (\S+?)(,|$)', owner)
+            keys = [('vm' if '/vm' in owner else 'cpu', machine.group(1) if machine else '')]
+        for key in keys:
+            wanted.setdefault(key, []).extend(re.findall('`(.*?)`', sections))
+    return wanted
+
+
+def kind_of(path):
+    """The kind of a node in STATE, None for what is not CONFIG's to name."""
+    parts = path.split('/')[1:]
+    if path in ('/', '/vm', '/cpus', '/soc'):
+        return path
+    if len(parts) != 2:
+        return None
+    if parts[0] == 'cpus' and parts[1].partition('@')[0] == 'cpu':
+        return '/cpus/cpu@N'
+    return {'soc': '/soc/TYPE@GPA', 'host': '/host/NAME'}.get(parts[0])
+
+
+def need_agreement(header, config, config_nodes, nodes, at):
     """Section 8, "Agreement"."""
+    doc = document()
     arch = {'vmferry,riscv64-1': 243, 'vmferry,x86-64-1': 62}
     need(header['arch'] == arch[config['type']], at, 'architecture of header and configuration')
     need(header['vm'] == config['uuid'], at, 'UUID of header and configuration')
-    need(header['name'] in ('', config['name']), at, 'name of header and configuration')
+    need(header['name'] == config['name'], at, 'name of header and configuration')
+    theirs = node_tables(between(doc, '### Configuration', '### State\n'))
+    ours = node_tables(between(doc, '### State\n', '### Agreement'))
+    disks = {'/host/' + h['name'] for h in config['hosts'] if h['class'] == 'disk'}
+    for path, p in nodes.items():
+        kind = kind_of(path)
+        top = path.count('/') == 1 and path != '/'
+        need(not (top and ('vmferry,region' in p or path.partition('@')[0] == '/memory')), at,
+             '%s: a region in the state' % path)
+        if kind is None:
+            continue
+        again = set(p) & (theirs[kind] - ours.get(kind, set()))
+        need(not again, at, '%s: the state repeats %s' % (path, ', '.join(sorted(again))))
+        need(kind != '/host/NAME' or path in disks, at, '%s: not a disk' % path)
+        need(path in config_nodes, at, '%s: not in the configuration' % path)
+    for path in disks:
+        need(path in nodes, at, '%s: not in the state' % path)
+    wanted, machine = required_sections(doc), config['type'].partition(',')[2]
 
-    def lasting(m):
-        return dict(m,
-                    hosts=[{k: v for k, v in h.items() if k not in ('size', 'mtime_ns', 'digest')}
-                           for h in m['hosts']])
-    a, b = lasting(config), lasting(state)
-    for key in a:
-        if key not in ('stopped', 'reset_pending'):
-            need(a[key] == b[key], at, '%s of configuration and state' % key)
-    need(not config['reset_pending'], at, 'reset pending in the configuration')
-    need(state['stopped'] or not state['reset_pending'], at,
-         'reset pending of a VM that is not stopped')
+    def need_sections(path, sections):
+        for name in sections:
+            for n in range(config['cpus']) if name.endswith('@N') else [0]:
+                part = '%s/state/%s' % (path, name.replace('@N', '@%x' % n))
+                need(part in nodes, at, '%s: not in the state' % part)
+    need({'/vm', '/cpus', '/soc'} <= set(nodes), at, 'node of the state')
+    need_sections('/vm', wanted['vm', ''] + wanted.get(('vm', machine), []))
+    for n in range(config['cpus']):
+        need('/cpus/cpu@%x' % n in nodes, at, 'cpu@%x: not in the state' % n)
+        need_sections('/cpus/cpu@%x' % n, wanted['cpu', machine])
+    for d in config['devices']:
+        need_sections('/soc/' + d['node'], wanted.get(('device', d['type']), []))
+
+
+def read_facts(m, nodes):
+    """What STATE says of the pause, into the machine."""
+    vm = nodes['/vm']
+    assert cells(nodes['/']['needs'])[0] == 1, 'needs'
+    for key in ('stopped', 'reset-pending'):
+        m[key.replace('-', '_')] = 'vmferry,' + key in vm
+        assert not vm.get('vmferry,' + key), key
+    assert m['stopped'] or not m['reset_pending'], 'reset pending of a VM that is not stopped'
+    for h in m['hosts']:
+        if h['class'] == 'disk':
+            p = nodes['/host/' + h['name']]
+            h.update(facts(p))
+            if 'instance' in p or 'written' in p:
+                assert len(p['instance']) == 16, h['name']
+                h.update(instance=p['instance'].hex(), written=cells(p['written'], 8)[0])
 
 
 def state_tables():
-    """{table: {row: (type, elements)}} and {table: version} from the text: a line **name**
-    (version N..., then a table whose rows are names | type | ...; without a version it is 1"""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'docs', 'format.md')
-    tables, versions, rows = {}, {}, None
-    with open(path, encoding='utf-8') as f:
-        doc = f.read()
+    """{table: {row: (type, elements, is it a list)}} and {table: version} from the text: a line
+    **name** (version N..., then a table whose rows are names | type | ...; without a version it is
+    1"""
+    tables, versions, rows, doc = {}, {}, None, document()
     for line in doc[doc.index('### State nodes'):doc.index('## 9.')].splitlines():
         m = re.match(r'\*\*([a-z0-9-]+)\*\*(?: \(version (\d+))?', line)
         if m:
             rows = tables.setdefault(m.group(1), {})
             versions[m.group(1)] = int(m.group(2) or 1)
-        m = re.match(r'\| ([a-z0-9_, ]+) \| (bool|u8|u16|u32|u64|bytes)(?:\[(\d+)\]|, (\d+))? \|',
-                     line)
+        m = re.match(r'\| ([a-z0-9_, ]+) \| (bool|u8|u16|u32|u64|bytes)'
+                     r'(?:\[(?:0\.\.)?(\d+)\]|, (?:0\.\.)?(\d+))? \|', line)
         if m and rows is not None:
             for name in m.group(1).split(', '):
-                rows[name] = (m.group(2), int(m.group(3) or m.group(4) or 0))
+                n = int(m.group(3) or m.group(4) or 0)
+                rows[name] = (m.group(2), n, '0..' in m.group(0))
     return tables, versions
 
 
@@ -300,18 +437,24 @@ def prop_of(row):
 
 def read_part(node, p, rows):
     values = {}
-    for row, (kind, n) in rows.items():
+    for row, (kind, n, is_list) in rows.items():
         b = p[prop_of(row)]
+        width = {'bytes': 1, 'u64': 8}.get(kind, 4)
+        if is_list:
+            assert len(b) % width == 0 and len(b) // width <= n, '%s: %s' % (node, row)
+            n = len(b) // width
         if kind == 'bytes':
             assert len(b) == n, '%s: %s' % (node, row)
             values[row] = b.hex()
             continue
-        width = 8 if kind == 'u64' else 4
+        if is_list and not b:
+            values[row] = []
+            continue
         assert len(b) == width * (n or 1), '%s: %s has %d bytes' % (node, row, len(b))
         v = cells(b, width)
         end = {'bool': 2, 'u8': 1 << 8, 'u16': 1 << 16, 'u32': 1 << 32, 'u64': 1 << 64}[kind]
         assert all(x < end for x in v), '%s: %s' % (node, row)
-        values[row] = (v if n else bool(v[0]) if kind == 'bool' else v[0])
+        values[row] = (v if n or is_list else bool(v[0]) if kind == 'bool' else v[0])
     extra = set(p) - {prop_of(r) for r in rows} - {'version', 'needs', 'reg'}
     assert not extra, '%s: the text does not have %s' % (node, ', '.join(sorted(extra)))
     return values
@@ -332,6 +475,14 @@ def read_state(nodes):
 
 # --- sections 6 and 7, over what has been read ---
 
+INDEX_RUNS, LEVEL_KEYS, ENTRIES, LEAVES = 2048, 4096, 2048, 2720
+
+
+def pieces(table, size, count):
+    """A table as the payloads of its chunks: at most `count` entries of `size` bytes each."""
+    return [table[i:i + size * count] for i in range(0, len(table), size * count)]
+
+
 def index_of(pages):
     """The one right index: pages is {(region, page): (kind, chunk, slot, hash)}."""
     runs = []
@@ -343,26 +494,73 @@ def index_of(pages):
                 runs[-1] = (r, k, s, first, count + 1, c)
                 continue
         runs.append((region, kind, slot, page, 1, chunk))
-    return b''.join(struct.pack('<IHHQQQ', *r) for r in runs)
+    return runs
 
 
-def content_of(pages, regions, config, state):
-    z = xxh3_64(bytes(4096))
-    need(z == 0x93d76fe148c689ba, 0, 'Z')
-    top = struct.pack('<II', len(regions), 0)
+def index_payloads(runs):
+    return pieces(b''.join(struct.pack('<HHHHQQQ', r[0], r[1], r[2], 0, *r[3:]) for r in runs),
+                  32, INDEX_RUNS) or [b'']
+
+
+def level_payloads(runs):
+    """Of all levels, in order."""
+    keys = [(r[0], r[3]) for r in runs[::INDEX_RUNS]]
+    payloads = []
+    while len(keys) > 1:
+        payloads += pieces(b''.join(struct.pack('<HHIQ', region, 0, 0, first)
+                                    for region, first in keys), 16, LEVEL_KEYS)
+        keys = keys[::LEVEL_KEYS]
+    return payloads
+
+
+def level_shape(start, nruns):
+    """[(file offset, keys)] of every level, index first, from the number of runs alone."""
+    shape, at, n, size, per = [], start, nruns, 32, INDEX_RUNS
+    while True:
+        shape.append((at, n))
+        chunks = max(-(-n // per), 1)
+        if chunks == 1:
+            return shape
+        at += 64 * chunks + size * n
+        n, size, per = chunks, 16, LEVEL_KEYS
+
+
+def digests_of(pages, regions):
+    """The memory digest, and the payloads of the DIGESTS chunks."""
+    need(xxh3_64(bytes(4096)) == Z, 0, 'Z')
+    top, payloads = struct.pack('<II', len(regions), 0), []
     for region in sorted(regions):
         leaves = {}
         for (r, page), (kind, _, _, h) in pages.items():
             if r == region and kind == DATA:
-                leaves.setdefault(page // 512, [z] * 512)[page % 512] = h
-        b = struct.pack('<IIQ', region, 0, regions[region])
-        for n in sorted(leaves):
-            if any(h != z for h in leaves[n]):
-                b += struct.pack('<Q', n) + xxh3_128(struct.pack('<512Q', *leaves[n]))
-        top += xxh3_128(b)
-    for tree in config, state:
-        top += struct.pack('<Q', len(tree)) + xxh3_128(tree)
-    return xxh3_128(top)
+                leaves.setdefault(page // 512, [Z] * 512)[page % 512] = h
+        head = struct.pack('<IIQ', region, 0, regions[region])
+        table = b''.join(struct.pack('<Q', n) + xxh3_128(struct.pack('<512Q', *leaves[n]))
+                         for n in sorted(leaves) if any(h != Z for h in leaves[n]))
+        digest = xxh3_128(head + table)
+        payloads += [head + digest + b for b in pieces(table, 24, LEAVES) or [b'']]
+        top += digest
+    return xxh3_128(top), payloads
+
+
+def machine_digest_of(config, state):
+    b = b''
+    for tree in (config, state):
+        for path, node in read_fdt(tree, 0).items():
+            for name, value in node.items():
+                if path.startswith('/host/') and name not in ('class', 'read-only'):
+                    continue
+                if (path, name) in (('/vm', 'vmferry,stopped'), ('/vm/state/clock', 'realtime-ns')):
+                    continue
+                b += path.encode() + b'\0' + name.encode() + b'\0'
+                b += struct.pack('<Q', len(value)) + value
+    return xxh3_128(b)
+
+
+def entry_of(c):
+    """Of the directory."""
+    return struct.pack('<HHHHIIQQ', c.type, c.flags, c.region, 0, c.round, c.length, c.sequence,
+                       c.at)
 
 
 # --- section 9 ---
@@ -409,169 +607,319 @@ def read_auth(c):
     return (covers, c.payload[16:32], c.payload[32:]) if algorithm == 1 else None
 
 
-def check_auth(key, auths, raw, config, state, content):
+def check_auth(key, auths, raw, config, state, memory):
     head = bytearray(raw)
-    head[40] &= ~1
+    head[48] &= ~1
     head[4088:] = struct.pack('<Q', xxh3_64(bytes(head[:4088])))
     head = bytes(head)
     want = {1: mac_of(key, b'vmferry snapshot configuration', head, config),
-            2: mac_of(key, b'vmferry snapshot', head, config, state, content)}
+            2: mac_of(key, b'vmferry snapshot', head, config, state, memory)}
     own = mac_of(key, b'vmferry key id')[:16]
     return [{1: 'configuration', 2: 'all'}[covers] for covers, key_id, mac in auths
             if key_id == own and hmac.compare_digest(mac, want[covers])]
 
 
-def read_snapshot(f, quick, key=None, image=None):
-    source = Source(f)
-    raw = source.take(4096)
-    header = read_header(raw)
-    written = bytearray(raw[:4088])
-    written[40] &= ~1
-    pages, regions, trees, index, places = {}, {}, {}, b'', {}
-    at_step, chunks, rounds, auths, before_state = CONFIG, 0, 0, [], False
-    while True:
-        c = Chunk(source, quick)
-        need(not before_state or c.type == STATE, c.at, 'auth chunk over all, not before the state')
-        before_state = False
-        if c.type == END:
-            break
-        chunks += 1
-        written += c.header
-        need(c.type == PAGES or (c.region == 0 and c.encoding == 0)
-             or c.type not in (CONFIG, STATE, INDEX, ROUND_END, WORKINGSET, AUTH, BLOB), c.at,
-             'region or encoding')
-        need((at_step == CONFIG) == (c.type == CONFIG), c.at, 'configuration first, and once')
-        if c.type in (CONFIG, STATE):
-            need(0 < len(c.payload) <= 4 << 20, c.at, 'tree length')
-            need(c.type not in trees, c.at, 'second tree')
-            trees[c.type] = c.payload
-            if c.type == CONFIG:
-                at_step = PAGES
-                m = read_machine(read_fdt(c.payload, c.at))
-                regions = {r['id']: r['size'] // 4096 for r in m['regions'] if r['kind'] != 'disk'}
-                images = Images(m)
-                if header['required'] & STATE_ONLY:
-                    regions = {}
-            else:
-                need(at_step == PAGES, c.at, 'state out of order')
-                images.end(c.at)
-                at_step = STATE
-                places['state'] = c.at
-        elif c.type == PAGES:
-            need(at_step == PAGES, c.at, 'pages out of order')
-            need(c.region in regions, c.at, 'region')
-            runs, hashes, data = read_tables(c, regions[c.region])
-            raw_pages = b'' if quick else unpack(c, data, len(hashes))
-            slot = 0
-            for first, count, kind in runs:
-                for page in range(first, first + count):
-                    if kind == ZERO:
-                        pages[c.region, page] = (ZERO, 0, 0, 0)
-                        continue
-                    if not quick:
-                        need(xxh3_64(raw_pages[4096 * slot:4096 * slot + 4096]) == hashes[slot],
-                             c.at, 'page %d' % page)
-                    pages[c.region, page] = (DATA, c.at, slot, hashes[slot])
-                    slot += 1
-        elif c.type == BLOB:
-            need(at_step == PAGES, c.at, 'blob out of order')
-            images.piece(c)
-        elif c.type == ROUND_END:
-            need(at_step == PAGES and len(c.payload) == 8 and blank(c.payload[4:]), c.at,
-                 'round end')
-            rounds += 1
-        elif c.type == AUTH:
-            need(at_step == PAGES, c.at, 'auth chunk out of order')
-            auth = read_auth(c)
-            if auth:
-                need(auth[0] == 2 or chunks == 2, c.at, 'auth chunk not behind the configuration')
-                before_state = auth[0] == 2
-                auths.append(auth)
-        elif c.type == WORKINGSET:
-            need(at_step == STATE, c.at, 'working set out of order')
-            places['working'] = c.at
-            at_step = WORKINGSET
-        elif c.type == INDEX:
-            need(at_step in (STATE, WORKINGSET, INDEX) and len(index) % 65536 == 0
-                 and len(c.payload) <= 65536, c.at, 'index out of order')
-            need(at_step != INDEX or (index and c.payload), c.at, 'index behind its last')
-            places.setdefault('index', c.at)
-            index += c.payload
-            at_step = INDEX
+class Memory:
+    """What PAGES and ROUND_END chunks bring: {(region, page): (kind, chunk, slot, hash)}."""
+
+    def __init__(self, quick):
+        self.quick, self.pages, self.sizes = quick, {}, {}
+        self.round, self.named, self.data = 0, set(), 0
+
+    def chunk(self, c):
+        need(c.region in self.sizes, c.at, 'region')
+        need(c.round == self.round, c.at, 'round')
+        runs, hashes, data = read_tables(c, self.sizes[c.region])
+        raw = b'' if self.quick else unpack(c, data, len(hashes))
+        slot = 0
+        for first, count, kind in runs:
+            for page in range(first, first + count):
+                need((c.region, page) not in self.named, c.at, 'page %d twice in a round' % page)
+                self.named.add((c.region, page))
+                if kind == ZERO:
+                    self.pages[c.region, page] = (ZERO, 0, 0, 0)
+                    continue
+                need(self.quick or xxh3_64(raw[4096 * slot:4096 * slot + 4096]) == hashes[slot],
+                     c.at, 'page %d' % page)
+                self.pages[c.region, page] = (DATA, c.at, slot, hashes[slot])
+                slot += 1
+        self.data += slot
+
+    def round_end(self, c):
+        need(self.named and c.round == self.round, c.at, 'round')
+        need(c.payload == struct.pack('<QQ', len(self.named), self.data), c.at,
+             'pages of the round')
+        self.round, self.named, self.data = self.round + 1, set(), 0
+
+
+class Pieces:
+    """Of the tree with state."""
+
+    def __init__(self):
+        self.tree, self.length, self.at = b'', None, None
+
+    def chunk(self, c):
+        need(len(c.payload) > 8, c.at, 'state chunk of %d bytes' % len(c.payload))
+        offset, length = struct.unpack_from('<II', c.payload)
+        if self.length is None:
+            need(0 < length <= 64 << 20, c.at, 'tree length')
+            self.length, self.at = length, c.at
+        need(length == self.length and offset == len(self.tree), c.at, 'piece of the state')
+        self.tree += c.payload[8:]
+        need(len(self.tree) <= length, c.at, 'piece of the state')
+
+    def whole(self):
+        return len(self.tree) == self.length
+
+
+# Which chunks may follow, by the last that says something of the order.
+BODY, TABLES = (PAGES, ROUND_END, BLOB, AUTH, STATE), (INDEX_LEVEL, DIRECTORY)
+FOLLOW = {None: (CONFIG,), CONFIG: BODY, STATE: (STATE, DIGESTS, INDEX), DIGESTS: (DIGESTS, INDEX),
+          INDEX: (INDEX,) + TABLES, INDEX_LEVEL: TABLES, DIRECTORY: (DIRECTORY, END)}
+
+
+class Reader:
+    """Everything in one pass."""
+
+    def __init__(self, f, quick):
+        self.source, self.quick = Source(f), quick
+        self.raw = self.source.take(4096)
+        self.header = read_header(self.raw)
+        self.config, self.state, self.memory = b'', Pieces(), Memory(quick)
+        self.images, self.auths = None, []
+        self.tables = {DIGESTS: [], INDEX: [], INDEX_LEVEL: [], DIRECTORY: []}
+        self.places, self.entries, self.chunks = {}, [], 0
+        self.digested = bytearray(self.raw[:4088])
+        self.digested[48] &= ~1
+        last, before = None, None       # the last chunk that counts for the order, and the last
+        while last != END:
+            c = Chunk(self.source)
+            self.order(c, last, before)
+            need(c.sequence == self.chunks, c.at, 'sequence number %d' % c.sequence)
+            if c.type != END:
+                self.chunks += 1
+                self.digested += c.header
+                if c.type not in (PAGES, INDEX, INDEX_LEVEL) and not self.tables[DIRECTORY] \
+                        and c.type != DIRECTORY:
+                    self.entries.append(entry_of(c))
+            self.places.setdefault(c.type, c.at)
+            before = self.read(c)
+            last = c.type if c.type in FOLLOW or c.type == END else last
+        need(not stat.S_ISREG(os.fstat(f.fileno()).st_mode) or not f.read(1), self.source.at,
+             'trailing data')
+
+    def order(self, c, last, before):
+        need(before != 'all' or c.type == STATE, c.at, 'auth chunk over all, not before the state')
+        need(last != STATE or c.type == STATE or self.state.whole(), c.at, 'state not whole')
+        if c.type in (CONFIG, PAGES, BLOB, ROUND_END, STATE, INDEX, END, AUTH, INDEX_LEVEL,
+                      DIRECTORY, DIGESTS):
+            need(c.type in FOLLOW[last], c.at, 'chunk of type %d out of order' % c.type)
+            need(c.type != before or c.type not in (INDEX, INDEX_LEVEL) or before == last, c.at,
+                 'out of order')
+            need(last not in (INDEX, INDEX_LEVEL) or before == last or c.type == DIRECTORY, c.at,
+                 'index and levels not behind each other')
+            need(last != STATE or c.type != STATE or before == STATE, c.at,
+                 'pieces of the state not behind each other')
         else:
             need(not c.flags & 1, c.at, 'required chunk of type %d' % c.type)
-            need(at_step == PAGES, c.at, 'chunk out of order')
-    need(at_step == INDEX and len(c.payload) == 128, c.at, 'end')
-    need(index == index_of(pages), c.at, 'index')
-    e = c.payload
-    need(str(uuid.UUID(bytes=e[:16])) == header['snapshot'], c.at, 'end of another snapshot')
-    need(e[16:32] == xxh3_128(bytes(written)), c.at, 'file digest')
-    need(struct.unpack_from('<6Q', e, 48) ==
-         (places['index'], len(index) // 32, chunks, source.at, places['state'],
-          places.get('working', 0)), c.at, 'counts and places')
-    need(blank(e[96:]), c.at, 'reserved bytes')
-    need(quick or e[32:48] == content_of(pages, regions, trees[CONFIG], trees[STATE]), c.at,
-         'content digest')
-    need(not stat.S_ISREG(os.fstat(f.fileno()).st_mode) or not f.read(1), source.at,
-         'trailing data')
-    if image:
-        return bytes(images.came[image])
-    nodes = read_fdt(trees[STATE], places['state'])
-    machine = read_machine(nodes)
-    need_agreement(header, read_machine(read_fdt(trees[CONFIG], 4096)), machine, places['state'])
-    for r in machine['regions']:
-        kinds = [k for (region, _), (k, _, _, _) in pages.items() if region == r['id']]
-        r['pages'] = {'data': kinds.count(DATA), 'zero': kinds.count(ZERO),
-                      'untouched': r['size'] // 4096 - len(kinds)}
-    auth = check_auth(key, auths, raw, trees[CONFIG], trees[STATE], e[32:48]) if key else None
-    return {'header': header, 'auth': auth, 'bytes': source.at, 'chunks': chunks, 'rounds': rounds,
-            'file_digest': e[16:32].hex(), 'content_digest': e[32:48].hex(),
-            'images': sorted(images.came), 'machine': machine, 'state': read_state(nodes)}
+            need(last not in (None, DIRECTORY), c.at, 'chunk of type %d out of order' % c.type)
+
+    def read(self, c):
+        """Of one chunk; what the order of the next depends on."""
+        if c.type == CONFIG:
+            need(0 < c.length <= 4 << 20, c.at, 'tree length')
+            self.config = c.payload
+            m = read_machine(read_fdt(c.payload, c.at))
+            self.images = Images(m)
+            if not self.header['required'] & STATE_ONLY:
+                self.memory.sizes = {r['id']: r['size'] // 4096 for r in m['regions']
+                                     if r['kind'] != 'disk'}
+        elif c.type == PAGES:
+            self.memory.chunk(c)
+        elif c.type == ROUND_END:
+            self.memory.round_end(c)
+        elif c.type == BLOB:
+            self.images.piece(c)
+        elif c.type == STATE:
+            need(not self.memory.named, c.at, 'round without an end')
+            self.images.end(c.at)
+            self.state.chunk(c)
+        elif c.type == AUTH:
+            auth = read_auth(c)
+            if auth:
+                need(auth[0] == 2 or self.chunks == 2, c.at,
+                     'auth chunk not behind the configuration')
+                self.auths.append(auth)
+                return 'all' if auth[0] == 2 else AUTH
+        elif c.type == END:
+            self.end(c)
+        elif c.type in self.tables:
+            self.tables[c.type].append(c.payload)
+        return c.type
+
+    def end(self, c):
+        need(c.length == 128, c.at, 'end chunk of %d bytes' % c.length)
+        runs = index_of(self.memory.pages)
+        need(self.tables[INDEX] == index_payloads(runs), c.at, 'index')
+        need(self.tables[INDEX_LEVEL] == level_payloads(runs), c.at, 'levels')
+        need(self.tables[DIRECTORY] == pieces(b''.join(self.entries), 32, ENTRIES), c.at,
+             'directory')
+        e = c.payload
+        self.file_digest, self.memory_digest, self.machine_digest = e[16:32], e[32:48], e[48:64]
+        need(str(uuid.UUID(bytes=e[:16])) == self.header['snapshot'], c.at,
+             'end of another snapshot')
+        need(self.file_digest == xxh3_128(bytes(self.digested)), c.at, 'file digest')
+        need(self.machine_digest == machine_digest_of(self.config, self.state.tree), c.at,
+             'machine digest')
+        if not self.quick:
+            memory, digests = digests_of(self.memory.pages, self.memory.sizes)
+            need(self.tables[DIGESTS] in ([], digests), c.at, 'digests')
+            need(self.memory_digest == memory, c.at, 'memory digest')
+        need(struct.unpack_from('<6Q', e, 64) ==
+             (self.places[INDEX], len(runs), self.places[DIRECTORY], len(self.entries),
+              self.chunks, self.source.at), c.at, 'counts and offsets')
+        need(blank(e[112:]), c.at, 'reserved bytes')
+
+
+def read_snapshot(f, quick, key=None):
+    r = Reader(f, quick)
+    nodes, config = read_fdt(r.state.tree, r.state.at), read_fdt(r.config, 4096)
+    machine = read_machine(config)
+    need_agreement(r.header, machine, config, nodes, r.state.at)
+    read_facts(machine, nodes)
+    for region in machine['regions']:
+        kinds = [k for (n, _), (k, _, _, _) in r.memory.pages.items() if n == region['id']]
+        region['pages'] = {'data': kinds.count(DATA), 'zero': kinds.count(ZERO),
+                           'untouched': region['size'] // 4096 - len(kinds)}
+    auth = check_auth(key, r.auths, r.raw, r.config, r.state.tree, r.memory_digest) if key else None
+    return {'header': r.header, 'auth': auth, 'bytes': r.source.at, 'chunks': r.chunks,
+            'rounds': r.memory.round, 'file_digest': r.file_digest.hex(),
+            'memory_digest': r.memory_digest.hex(), 'machine_digest': r.machine_digest.hex(),
+            'images': sorted(r.images.came), 'machine': machine, 'state': read_state(nodes)}
+
+
+# --- random access ---
+
+def read_end(f):
+    """The header, END's numbers and the file's size."""
+    size = f.seek(0, os.SEEK_END)
+    f.seek(0)
+    header = read_header(Source(f).take(4096))
+    need(size >= 4096 + 192, size, 'cut off')
+    end = chunk_at(f, size - 192, size)
+    need(end.type == END and end.length == 128, end.at, 'no end')
+    numbers = struct.unpack_from('<6Q', end.payload, 64)
+    need(str(uuid.UUID(bytes=end.payload[:16])) == header['snapshot'], end.at,
+         'end of another snapshot')
+    need(numbers[5] == size and numbers[4] == end.sequence and numbers[1] <= 1 << 40, end.at,
+         'counts and offsets')
+    need(level_shape(*numbers[:2])[-1][0] < numbers[2] < end.at, end.at, 'counts and offsets')
+    return header, numbers, size
+
+
+def table_chunk(f, at, kind, entries, size):
+    c = chunk_at(f, at, size)
+    need(c.type == kind and c.length == entries * (16 if kind == INDEX_LEVEL else 32), at,
+         'chunk of a table')
+    return c.payload
+
+
+def directory_of(f):
+    """[chunk] that the directory lists, each checked against its entry."""
+    _, (_, _, at, n, _, _), size = read_end(f)
+    table = b''
+    while n > len(table) // 32:
+        count = min(n - len(table) // 32, ENTRIES)
+        table += table_chunk(f, at, DIRECTORY, count, size)
+        at += 64 + 32 * count
+    need(at == size - 192, at, 'directory not before the end')
+    chunks = []
+    for i in range(n):
+        entry = table[32 * i:32 * i + 32]
+        c = chunk_at(f, struct.unpack_from('<Q', entry, 24)[0], size)
+        need(entry_of(c) == entry, c.at, 'entry %d of the directory' % i)
+        need(not chunks or (chunks[-1].at, chunks[-1].sequence) < (c.at, c.sequence), c.at, 'order')
+        chunks.append(c)
+    need(n and chunks[0].type == CONFIG and chunks[0].at == 4096, 4096, 'no configuration')
+    return chunks
+
+
+def check_runs(rows, sizes, start):
+    """Of one INDEX chunk, by themselves."""
+    last, end = None, 0
+    for region, kind, slot, reserved, first, count, chunk in rows:
+        need(reserved == 0 and count and first + count <= sizes[region], start, 'run')
+        need(region != last or first >= end, start, 'runs overlap')
+        need(kind == ZERO and slot == 0 and chunk == 0 or
+             kind == DATA and count <= 512 - slot and 4096 < chunk < start, start, 'run')
+        last, end = region, first + count
+
+
+def run_of(f, start, nruns, region, page, size, sizes):
+    """The run of the index that has the page: one chunk a level, from the top."""
+    shape, i, due = level_shape(start, nruns), 0, None
+    for level in reversed(range(len(shape))):
+        at, entries = shape[level]
+        width, per = (16, LEVEL_KEYS) if level else (32, INDEX_RUNS)
+        count = min(entries - i * per, per)
+        b = table_chunk(f, at + i * (64 + width * per), INDEX_LEVEL if level else INDEX, count,
+                        size)
+        rows = list(struct.iter_unpack('<HHIQ' if level else '<HHHHQQQ', b))
+        keys = [(r[0], r[3 if level else 4]) for r in rows]
+        need(all(x < y for x, y in zip(keys, keys[1:])), at, 'order')
+        need(all(first < sizes.get(r, 0) for r, first in keys), at, 'page out of range')
+        need(due is None or keys[0] == due, at, 'not what its key says')
+        if level:
+            need(not any(r[1] or r[2] for r in rows), at, 'reserved bytes')
+        else:
+            check_runs(rows, sizes, start)
+        n = sum(k <= (region, page) for k in keys)
+        if n == 0:
+            return None
+        i, due = i * per + n - 1, keys[n - 1]
+    r = rows[n - 1]
+    return r if r[0] == region and page < r[4] + r[5] else None
 
 
 def page_of(f, region, page):
-    """Random access: END, the index by bisection, one chunk."""
-    f.seek(0, os.SEEK_END)
-    size = f.tell()
-    f.seek(size - 176)
-    source = Source(f)
-    source.at = size - 176
-    end = Chunk(source, False)
-    need(end.type == END, end.at, 'end')
-    start, runs = struct.unpack_from('<2Q', end.payload, 48)
-
-    def run(n):
-        f.seek(start + n // 2048 * 65584 + 48 + n % 2048 * 32)
-        return struct.unpack('<IHHQQQ', f.read(32))
-    low, high = 0, runs
-    while low < high:
-        mid = (low + high) // 2
-        r = run(mid)
-        low, high = (mid + 1, high) if (r[0], r[3]) <= (region, page) else (low, mid)
-    r = run(low - 1) if low else (None,) * 6
-    if r[0] != region or not r[3] <= page < r[3] + r[4] or r[1] == ZERO:
+    _, (start, nruns, _, _, _, _), size = read_end(f)
+    config = chunk_at(f, 4096, size)
+    need(config.type == CONFIG, 4096, 'no configuration')
+    sizes = {r['id']: r['size'] // 4096
+             for r in read_machine(read_fdt(config.payload, 4096))['regions']}
+    need(page < sizes.get(region, 0), 4096, 'no page %d in region %d' % (page, region))
+    run = run_of(f, start, nruns, region, page, size, sizes)
+    if run is None or run[1] == ZERO:
         return bytes(4096)
-    f.seek(r[5])
-    source.at = r[5]
-    chunk = Chunk(source, False)
-    _, hashes, data = read_tables(chunk, 1 << 32)
-    slot = r[2] + page - r[3]
-    b = unpack(chunk, data, len(hashes))[4096 * slot:4096 * slot + 4096]
-    need(xxh3_64(b) == hashes[slot], r[5], 'page %d' % page)
+    c = chunk_at(f, run[6], size)
+    need(c.type == PAGES and c.region == region and c.at < start, c.at, 'not the page chunk')
+    runs, hashes, data = read_tables(c, sizes[region])
+    slots = [p for first, count, kind in runs if kind == DATA for p in range(first, first + count)]
+    slot = run[2] + page - run[4]
+    need(slot < len(slots) and slots[slot] == page, c.at, 'slot %d' % slot)
+    b = unpack(c, data, len(hashes))[4096 * slot:4096 * slot + 4096]
+    need(xxh3_64(b) == hashes[slot], c.at, 'page %d' % page)
     return b
 
 
 def main(args):
-    if args[:1] == ['--page']:
+    out = sys.stdout.buffer
+    if args[0] == '--page':
         with open(args[3], 'rb') as f:
-            sys.stdout.buffer.write(page_of(f, int(args[1]), int(args[2])))
+            out.write(page_of(f, int(args[1]), int(args[2])))
         return
-    if args[:1] == ['--image']:
+    if args[0] == '--image':
         with open(args[2], 'rb') as f:
-            sys.stdout.buffer.write(read_snapshot(f, False, None, args[1]))
+            out.write(bytes(Reader(f, False).images.came[args[1]]))
         return
-    quick, key = args[:1] == ['--quick'], None
-    if args[:1] == ['--key']:
+    if args[0] == '--directory':
+        with open(args[1], 'rb') as f:
+            chunks = [{'type': c.type, 'round': c.round, 'length': c.length,
+                       'sequence': c.sequence, 'offset': c.at} for c in directory_of(f)]
+        print(json.dumps(chunks))
+        return
+    quick, key = args[0] == '--quick', None
+    if args[0] == '--key':
         with open(args[1], 'rb') as f:
             key = f.read()
     name = args[-1]
@@ -583,6 +931,6 @@ def main(args):
 if __name__ == '__main__':
     try:
         main(sys.argv[1:])
-    except (Refused, AssertionError, KeyError, ValueError, struct.error) as e:
+    except (Refused, AssertionError, KeyError, ValueError, IndexError, struct.error) as e:
         print('vmsread: %s: %s' % (type(e).__name__, e), file=sys.stderr)
         sys.exit(3)

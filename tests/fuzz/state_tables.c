@@ -2,8 +2,8 @@
 /* Each state table against a node made of the input: any properties are refused with a reason and
  * leave the struct alone, or load and survive a round trip. Byte 0: the table. Then one property
  * each: which (row; 253 version, 254 needs, 255 unknown), how (0: as long as its row says, the
- * bytes follow; else so many bytes less one), the bytes. What is left out is taken from a struct
- * of zeroes. */
+ * bytes follow, of a list as if it were full; else so many bytes less one), the bytes. What is left
+ * out is zero, and a list empty. */
 #include "format/tree/field.h"
 #include "format/limits.h"
 
@@ -112,7 +112,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	for (size_t i = 0; i < nrows; i++) {
 		property(&t->fields[i], name);
 		if (!seen[i])
-			fdt_property(blob, name, zeroes, (int)row_bytes(&t->fields[i]));
+			fdt_property(blob, name, zeroes, t->fields[i].used_width
+				     ? 0 : (int)row_bytes(&t->fields[i]));
 	}
 	if (!meta[0])
 		fdt_property_u32(blob, "version", t->version);

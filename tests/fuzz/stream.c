@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		const struct image_piece *piece      = snap_stream_piece(s);
 		uint64_t                  data_pages = 0;
 
-		assert(at > last && at + CHUNK_HEADER_BYTES + c.len <= len);
+		assert(at > last && at + chunk_bytes(&c) <= len);
 		last = at;
 		assert((b != NULL) == (c.type == CHUNK_PAGES) &&
 		       (piece != NULL) == (c.type == CHUNK_BLOB));

@@ -1143,11 +1143,23 @@ ssize_t __wrap_send(int fd, const void *buf, size_t n, int flags)
 	return (ssize_t)n;
 }
 
+static ssize_t sendmsg_all(struct end *e, const void *p, size_t len, struct ofd **fds, int nfds)
+{
+	int err = end_send(e, p, len, fds, nfds);
+
+	if (err)
+		FAIL(err);
+	return (ssize_t)len;
+}
+
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *m, int flags)
 {
 	struct end *e;
 	struct ofd *fds[16];
-	int         nfds = 0, err;
+	uint8_t    *all;
+	size_t      len = 0, at = 0;
+	ssize_t     sent;
+	int         nfds = 0;
 
 	(void)flags;
 	sim_step("sendmsg");
@@ -1164,12 +1176,18 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *m, int flags)
 			if (!fds[nfds++])
 				return -1;
 		}
-	if (m->msg_iovlen != 1)
-		sim_broken("sendmsg with %zu parts is not simulated", m->msg_iovlen);
-	err = end_send(e, m->msg_iov[0].iov_base, m->msg_iov[0].iov_len, fds, nfds);
-	if (err)
-		FAIL(err);
-	return (ssize_t)m->msg_iov[0].iov_len;
+	for (size_t i = 0; i < m->msg_iovlen; i++)
+		len += m->msg_iov[i].iov_len;
+	if (m->msg_iovlen == 1)
+		return sendmsg_all(e, m->msg_iov[0].iov_base, len, fds, nfds);
+	all = malloc(len ? len : 1);
+	if (!all)
+		abort();
+	for (size_t i = 0; i < m->msg_iovlen; at += m->msg_iov[i++].iov_len)
+		memcpy(all + at, m->msg_iov[i].iov_base, m->msg_iov[i].iov_len);
+	sent = sendmsg_all(e, all, len, fds, nfds);
+	free(all);
+	return sent;
 }
 
 /* The first message with its descriptors, or as much of a stream as carries one set of them. */

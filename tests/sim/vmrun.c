@@ -374,13 +374,12 @@ int vm_pulse(struct vm *vm, struct fail *why)
 
 /* A tree is made in a buffer of the largest size that there may be, which libfdt clears: here a
  * small one will do. */
-int __real_machine_write(const struct machine *m, const struct machine_sections *sections,
-			 void *buf, size_t capacity, size_t *len, struct fail *why);
-int __wrap_machine_write(const struct machine *m, const struct machine_sections *sections,
-			 void *buf, size_t capacity, size_t *len, struct fail *why)
+int __real_machine_write(const struct machine *m, void *buf, size_t capacity, size_t *len,
+			 struct fail *why);
+int __wrap_machine_write(const struct machine *m, void *buf, size_t capacity, size_t *len,
+			 struct fail *why)
 {
-	return __real_machine_write(m, sections, buf, capacity < 32768 ? capacity : 32768, len,
-				    why);
+	return __real_machine_write(m, buf, capacity < 32768 ? capacity : 32768, len, why);
 }
 
 /* ---- the process ---- */
@@ -477,6 +476,13 @@ static int vmrun_life(const struct vmrun_args *a, struct instance *i, struct mac
 
 	if (rc == 0)
 		rc = vmrun_open(&vm, a, i, m, loop, why);
+	/* As vm_incoming() does: the state that is loaded goes with it. */
+	if (rc == 0 && i->incoming) {
+		vm->recorded = malloc(sizeof(*m));
+		if (!vm->recorded)
+			abort();
+		*vm->recorded = *m;
+	}
 	if (rc == 0) {
 		vm_signals_block();
 		pthread_mutex_lock(&vm->control_lock);

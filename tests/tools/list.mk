@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Programs that the suites call, one row each: $(call tool,NAME,SOURCES) is tests/tools/NAME.c
 # linked with SOURCES, format.a and libcommon.a.
-$(call tool,acpitables, $(acpi_SRCS))
+$(call tool,acpitables, $(board_fake_SRCS))
 $(call tool,damage,     )
 $(call tool,leasectl,   )
 $(call tool,mksnap,     $(sample_SRCS))

@@ -12,12 +12,12 @@
  *   --uuid UUID        of the snapshot; --created NS its time
  *   --spoil WHAT       a snapshot whose hashes are right and whose content is not:
  *                      state    an invalid register
- *                      shape    another interrupt in the state tree
  *                      vm       header of another VM
  *                      escape   a kernel command line that clears the screen
  *                      stray    an unknown property and an unknown section of state
  *                      version  header of version 7
- *   --del NODE         left out of the state tree; --set NODE PROPERTY TEXT: another text there
+ *   --del NODE         left out of the state tree; --add NODE: one more in it;
+ *                      --set NODE PROPERTY TEXT: another text there
  *   --arch N, --name NAME  of the header
  *   --tree config|state  only that tree, as a blob
  *   --images           with a kernel of 5000 bytes and an initrd of 300, in the snapshot
@@ -27,6 +27,7 @@
 #include "libcommon/bytes.h"
 #include "libcommon/io.h"
 #include "tests/unit/sample.h"
+#include "tests/unit/tree_edit.h"
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -46,7 +47,7 @@ struct mksnap {
 	struct uuid uuid;
 	uint64_t    created_ns;
 	const char *tree, *spoil;
-	const char *del, *set[3], *name;
+	const char *del, *add, *set[3], *name;
 	uint32_t    arch;
 	bool        x86;
 };
@@ -96,7 +97,7 @@ static int mksnap_round(struct snap_writer *w, const struct mksnap *o, unsigned 
 		mksnap_fill(page_batch_slot(b), last, round);
 		page_batch_add_slot(b, last);
 	}
-	if (snap_writer_pages(w, b, why) || snap_writer_round_end(w, round, why))
+	if (snap_writer_pages(w, b, why) || snap_writer_round_end(w, why))
 		goto out;
 	rc = 0;
 out:
@@ -149,6 +150,15 @@ static int mksnap_spoil(const struct mksnap *o, void *fdt, size_t *len, struct f
 
 	if (o->del) {
 		err = fdt_del_node(fdt, fdt_path_offset(fdt, o->del));
+	} else if (o->add) {
+		const char *slash = strrchr(o->add, '/');
+
+		err = fdt_open_into(fdt, fdt, LIMIT_TREE_BYTES);
+		/* By fdt_set_name(): to fdt_add_subnode() cpu and cpu@1 are the same. */
+		if (!err)
+			err = fdt_add_subnode(fdt, fdt_path_offset_namelen(fdt, o->add,
+					      slash == o->add ? 1 : (int)(slash - o->add)), "new");
+		err = err < 0 ? err : fdt_set_name(fdt, err, slash + 1);
 	} else if (o->set[0]) {
 		err = fdt_open_into(fdt, fdt, LIMIT_TREE_BYTES);
 		if (!err)
@@ -167,8 +177,8 @@ static int mksnap_spoil(const struct mksnap *o, void *fdt, size_t *len, struct f
 					      fdt_path_offset(fdt, "/vm/state"), "moon"),
 					      "phase", 3);
 	}
-	if (o->del || *what || o->set[0]) {
-		fdt_pack(fdt);
+	if (o->del || o->add || *what || o->set[0]) {
+		tree_edit_pack(fdt);
 		*len = fdt_totalsize(fdt);
 	}
 	return err ? fail_set(why, FAIL_USAGE, "spoil: %s", fdt_strerror(err)) : 0;
@@ -193,11 +203,12 @@ static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const 
 				 .vm = s->m.uuid,
 				 .snapshot = o->uuid,
 				 .creator = "mksnap",
-				 .created_ns = o->created_ns,
+				 .created_ns = (int64_t)o->created_ns,
 				 .required = o->state_only ? SNAP_STATE_ONLY : 0 };
+	const struct snap_writer_options wo = { .level = o->level };
 	struct snap_writer *w = NULL;
 	uint8_t            *tree[2] = { malloc(LIMIT_TREE_BYTES), malloc(LIMIT_TREE_BYTES) };
-	uint8_t             content[16];
+	struct snap_digests digests;
 	size_t              len[2];
 	int                 rc = -1;
 
@@ -210,13 +221,11 @@ static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const 
 	}
 	if (!strcmp(o->spoil, "escape"))
 		strcpy(s->m.append, "\033[2Jconsole");
-	if (machine_write(&s->m, NULL, tree[0], LIMIT_TREE_BYTES, &len[0], why))
+	if (machine_write(&s->m, tree[0], LIMIT_TREE_BYTES, &len[0], why))
 		goto out;
-	if (!strcmp(o->spoil, "shape"))
-		s->m.devices[3].irq = 9;
 	if (!strcmp(o->spoil, "vm"))
 		h.vm.b[0] ^= 1;
-	if (machine_write(&s->m, &s->sections, tree[1], LIMIT_TREE_BYTES, &len[1], why))
+	if (machine_write_state(&s->m, &s->sections, tree[1], LIMIT_TREE_BYTES, &len[1], why))
 		goto out;
 	if (mksnap_spoil(o, tree[1], &len[1], why))
 		goto out;
@@ -226,7 +235,7 @@ static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const 
 		rc = io_write(fd, tree[which], len[which], what, why);
 		goto out;
 	}
-	if (snap_writer_open(&w, fd, &h, o->level, what, why) ||
+	if (snap_writer_open(&w, fd, &h, &wo, what, why) ||
 	    snap_writer_config(w, tree[0], len[0], why))
 		goto out;
 	if (o->images && mksnap_write_images(w, why))
@@ -234,7 +243,7 @@ static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const 
 	for (unsigned round = 0; round < 3 && !o->state_only; round++)
 		if (mksnap_round(w, o, round, why))
 			goto out;
-	if (snap_writer_state(w, tree[1], len[1], why) || snap_writer_end(w, content, why))
+	if (snap_writer_state(w, tree[1], len[1], why) || snap_writer_end(w, &digests, why))
 		goto out;
 	rc = !strcmp(o->spoil, "version") ? mksnap_version(fd, what, why) : 0;
 out:
@@ -249,7 +258,8 @@ static const struct option longs[] = {
 	{ "state-only", 0, NULL, 's' }, { "uuid", 1, NULL, 'u' },   { "created", 1, NULL, 'c' },
 	{ "tree", 1, NULL, 't' },       { "spoil", 1, NULL, 'x' },  { "x86", 0, NULL, 'i' },
 	{ "del", 1, NULL, 'd' },        { "set", 1, NULL, 'e' },    { "arch", 1, NULL, 'a' },
-	{ "name", 1, NULL, 'n' },       { "images", 0, NULL, 'm' }, { NULL, 0, NULL, 0 },
+	{ "name", 1, NULL, 'n' },       { "images", 0, NULL, 'm' }, { "add", 1, NULL, 'A' },
+	{ NULL, 0, NULL, 0 },
 };
 
 int main(int argc, char **argv)
@@ -274,6 +284,7 @@ int main(int argc, char **argv)
 		case 'x': o.spoil = optarg; break;
 		case 'i': o.x86 = true; break;
 		case 'd': o.del = optarg; break;
+		case 'A': o.add = optarg; break;
 		case 'e':
 			o.set[0] = optarg;
 			good     = argc - optind >= 3;

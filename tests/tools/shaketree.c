@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* shaketree IN OUT SEED: copies a snapshot whose trees have been shaken, by chance that SEED
  * decides. Either the saved state: one or two properties or nodes are changed, cut, lengthened or
- * taken away. Or the configuration, in both trees alike: some numbers are changed. All hashes are
- * right: it is what somebody writes who means harm. Says on standard output what it has done.
- * Where the writer, which reads what it is given, refuses the tree: 3. */
+ * taken away. Or the configuration: some numbers are changed. All hashes are right: it is what
+ * somebody writes who means harm. Says on standard output what it has done. Where the writer,
+ * which reads what it is given, refuses the tree: 3. */
 #include "format/snapshot/snapshot.h"
 #include "libcommon/bytes.h"
+#include "tests/unit/tree_edit.h"
 
 #include <err.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libfdt.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,10 +51,10 @@ static uint32_t strange(uint32_t was)
 	}
 }
 
-/* Where chance may go: saved state, or what is not. */
+/* Where chance may go: in STATE the sections and the disks; in CONFIG anywhere. */
 static bool node_wanted(const char *path, bool state)
 {
-	return state ? strstr(path, "/state/") != NULL : !strstr(path, "/state");
+	return !state || strstr(path, "/state/") || !strncmp(path, "/host/", 6);
 }
 
 static int some_node(const void *tree, bool state, char *path, int capacity)
@@ -176,24 +178,31 @@ static uint8_t *shaken(const uint8_t *tree, size_t len, void (*how)(void *), uin
 		errx(1, "%s", fdt_strerror(rc));
 	while (times--)
 		how(copy);
-	fdt_pack(copy);
+	tree_edit_pack(copy);
 	*out_len = fdt_totalsize(copy);
 	return copy;
+}
+
+/* The writer may add hashes to a batch, which the stream's is not ours for. */
+static int copy_pages(struct snap_stream *in, struct snap_writer *out, struct fail *why)
+{
+	static struct page_batch b;
+
+	memcpy(&b, snap_stream_batch(in), offsetof(struct page_batch, data));
+	return snap_writer_pages(out, &b, why);
 }
 
 static int copy_chunks(struct snap_stream *in, struct snap_writer *out, bool config, uint32_t times,
 		       struct fail *why)
 {
-	const uint64_t began = seed;
 	struct chunk   c;
-	const uint8_t *payload;
+	const uint8_t *payload, *whole;
 	uint8_t       *tree;
 	uint64_t       at;
 	size_t         len;
 	int            rc;
 
 	while ((rc = snap_stream_next(in, &c, &payload, &at, why)) > 0) {
-		seed = began;      /* the same to both */
 		switch (c.type) {
 		case CHUNK_CONFIG:
 			tree = shaken(payload, c.len, shake_config, config ? times : 0, &len);
@@ -201,14 +210,16 @@ static int copy_chunks(struct snap_stream *in, struct snap_writer *out, bool con
 			free(tree);
 			break;
 		case CHUNK_STATE:
-			tree = shaken(payload, c.len, config ? shake_config : shake_state,
-				      times, &len);
+			whole = snap_stream_state(in, &len);
+			if (!whole)      /* not its last piece */
+				break;
+			tree = shaken(whole, len, shake_state, config ? 0 : times, &len);
 			rc   = snap_writer_state(out, tree, len, why);
 			free(tree);
 			break;
-		case CHUNK_PAGES: rc = snap_writer_pages(out, snap_stream_batch(in), why); break;
+		case CHUNK_PAGES: rc = copy_pages(in, out, why); break;
 		case CHUNK_ROUND_END:
-			rc = snap_writer_round_end(out, get_le32(payload), why);
+			rc = snap_writer_round_end(out, why);
 			break;
 		}
 		if (rc < 0)
@@ -222,7 +233,7 @@ int main(int argc, char **argv)
 	struct snap_stream *in = NULL;
 	struct snap_writer *out = NULL;
 	struct fail         why;
-	uint8_t             content[16];
+	struct snap_digests digests;
 	int                 rc = 0;
 
 	if (argc != 4)
@@ -237,8 +248,8 @@ int main(int argc, char **argv)
 	if (from < 0 || to < 0)
 		err(1, "%s", from < 0 ? argv[1] : argv[2]);
 	if (snap_stream_open(&in, from, argv[1], &why) ||
-	    snap_writer_open(&out, to, snap_stream_header(in), 0, argv[2], &why) ||
-	    copy_chunks(in, out, config, times, &why) || snap_writer_end(out, content, &why))
+	    snap_writer_open(&out, to, snap_stream_header(in), NULL, argv[2], &why) ||
+	    copy_chunks(in, out, config, times, &why) || snap_writer_end(out, &digests, &why))
 		rc = fail_report("shaketree", &why);
 	printf("\n");
 	snap_writer_close(out);

@@ -7,6 +7,7 @@
 #include "format/snapshot/snapshot.h"
 #include "libcommon/bytes.h"
 #include "libcommon/io.h"
+#include "tests/unit/zero_state.h"
 
 #include <err.h>
 #include <fcntl.h>
@@ -34,10 +35,12 @@ static void fill(const char *kind)
 static void write_all(int fd, int level, struct page_batch *b)
 {
 	struct machine     *m = calloc(1, sizeof(*m));
-	struct snap_header  h = { .arch = 243, .created_ns = io_realtime_ns(), .name = "bench",
-				  .creator = "snapwrite" };
+	struct snap_header  h = { .arch = 243, .created_ns = (int64_t)io_realtime_ns(),
+				  .name = "bench", .creator = "snapwrite" };
+	const struct snap_writer_options o = { .level = level };
 	struct snap_writer *w;
-	uint8_t            *tree = aligned_alloc(8, LIMIT_TREE_BYTES), content[16];
+	struct snap_digests digests;
+	uint8_t            *tree = aligned_alloc(8, LIMIT_TREE_BYTES);
 	size_t              len;
 	struct fail         why;
 
@@ -51,8 +54,8 @@ static void write_all(int fd, int level, struct page_batch *b)
 	m->nregions = 1;
 	m->regions[0] = (struct machine_region){ .name = "ram", .size = npages * PAGE_SIZE_4K,
 						 .page_size = 4096 };
-	if (machine_write(m, NULL, tree, LIMIT_TREE_BYTES, &len, &why) ||
-	    snap_writer_open(&w, fd, &h, level, "bench", &why) ||
+	if (machine_write(m, tree, LIMIT_TREE_BYTES, &len, &why) ||
+	    snap_writer_open(&w, fd, &h, &o, "bench", &why) ||
 	    snap_writer_config(w, tree, len, &why))
 		errx(1, "%s", why.what);
 	page_batch_begin(b, 0);
@@ -65,7 +68,8 @@ static void write_all(int fd, int level, struct page_batch *b)
 			errx(1, "%s", why.what);
 		page_batch_begin(b, 0);
 	}
-	if (snap_writer_state(w, tree, len, &why) || snap_writer_end(w, content, &why))
+	if (zero_state_write(m, tree, LIMIT_TREE_BYTES, &len, &why) ||
+	    snap_writer_state(w, tree, len, &why) || snap_writer_end(w, &digests, &why))
 		errx(1, "%s", why.what);
 	fprintf(stderr, "%.1f MiB of file for %.1f MiB of memory\n",
 		(double)snap_writer_bytes(w) / 1048576, (double)npages / 256);

@@ -6,6 +6,7 @@
 #include "format/state/state_virtio.h"
 #include "format/state/state_virtio_blk.h"
 #include "libcommon/io.h"
+#include "vmrun/devices/device_list.h"
 #include "vmrun/devices/disk_sync.h"
 #include "vmrun/blk_all.h"
 #include "vmrun/devices/disks.h"

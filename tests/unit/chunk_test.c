@@ -5,16 +5,41 @@
 
 static void test_headers(void)
 {
-	static const uint8_t payload[100] = { 1, 2, 3 };
-	uint8_t              h[CHUNK_HEADER_BYTES], bad[CHUNK_HEADER_BYTES];
-	struct chunk         c;
+	static const struct {
+		const char    *claim;
+		size_t         at, width;
+		uint64_t       value;
+		enum fail_kind kind;
+	} cases[] = {
+		{ "another magic is refused", 0, 1, 'W', FAIL_CORRUPT },
+		{ "an unknown flag is refused", 6, 2, 3, FAIL_VERSION },
+		{ "an unknown encoding is refused", 8, 2, 2, FAIL_VERSION },
+		{ "a cipher is refused", 10, 2, 1, FAIL_VERSION },
+		{ "reserved bytes 14 and 15 must be zero", 15, 1, 1, FAIL_CORRUPT },
+		{ "reserved bytes 36 to 39 must be zero", 39, 1, 1, FAIL_CORRUPT },
+		{ "reserved bytes 48 to 55 must be zero", 55, 1, 1, FAIL_CORRUPT },
+		{ "a payload above 8 MiB is refused", 20, 4, LIMIT_CHUNK_BYTES + 1, FAIL_LIMIT },
+		{ "a payload of 2^32-1 bytes is refused", 20, 4, UINT32_MAX, FAIL_LIMIT },
+		{ "a hash over more than the payload is refused", 32, 4, 102, FAIL_CORRUPT },
+	};
+	static const uint8_t payload[101 + 3] = { 1, 2, 3 };
+	uint8_t              h[CHUNK_HEADER_BYTES], bad[CHUNK_HEADER_BYTES], end[8] = { 0 };
+	struct chunk         c = chunk_of(CHUNK_STATE, 5, 101);
 	struct fail          why;
 	unsigned             seen = 0;
 
-	chunk_header_put(h, CHUNK_STATE, CHUNK_REQUIRED, 1, 7, payload, sizeof(payload));
+	ok(c.flags == CHUNK_REQUIRED && c.hashed == 101 && chunk_bytes(&c) == 64 + 104,
+	   "a chunk is hashed as a whole and takes a multiple of 8 bytes");
+	c.encoding = 1;
+	c.region   = 7;
+	c.round    = 0x80000001;
+	c.sequence = UINT64_MAX - 1;
+	chunk_header_put(h, &c, payload);
+	memset(&c, 0xff, sizeof(c));
 	ok(chunk_header_get(&c, h, 0, &why) == 0 && c.type == CHUNK_STATE &&
 	   c.flags == CHUNK_REQUIRED && c.encoding == 1 && c.region == 7 &&
-	   c.len == sizeof(payload) && chunk_payload_check(&c, payload, 0, &why) == 0,
+	   c.round == 0x80000001 && c.sequence == UINT64_MAX - 1 && c.len == 101 &&
+	   c.hashed == 101 && chunk_payload_check(&c, payload, 0, &why) == 0,
 	   "a chunk header says what was put in");
 	for (unsigned bit = 0; bit < sizeof(h) * 8; bit++) {
 		memcpy(bad, h, sizeof(h));
@@ -22,9 +47,31 @@ static void test_headers(void)
 		seen += chunk_header_get(&c, bad, 0, &why) == -1;
 	}
 	ok(seen == sizeof(h) * 8, "every flipped bit of a chunk header is seen");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		memcpy(bad, h, sizeof(h));
+		for (size_t b = 0; b < cases[i].width; b++)
+			bad[cases[i].at + b] = (uint8_t)(cases[i].value >> (8 * b));
+		put_le64(bad + 56, XXH3_64bits(bad, 56));
+		ok(chunk_header_get(&c, bad, 9, &why) == -1 && why.kind == cases[i].kind &&
+		   why.at == 9, cases[i].claim);
+	}
 	chunk_header_get(&c, h, 0, &why);
 	ok(chunk_payload_check(&c, payload + 1, 5, &why) == -1 && why.kind == FAIL_CORRUPT &&
 	   why.at == 5, "a payload that is another's is seen");
+	ok(chunk_padding_check(&c, end, 5, &why) == 0, "three zeroes behind 101 bytes");
+	end[3] = 1;
+	ok(chunk_padding_check(&c, end, 5, &why) == 0, "what is behind them is not the chunk's");
+	end[2] = 1;
+	ok(chunk_padding_check(&c, end, 5, &why) == -1 && why.kind == FAIL_CORRUPT &&
+	   why.at == 5, "others than zeroes are seen");
+	c.hashed = 3;
+	chunk_header_put(h, &c, payload);
+	ok(chunk_header_get(&c, h, 0, &why) == 0 && c.hash == XXH3_64bits(payload, 3),
+	   "a hash may cover the beginning of a payload");
+	c.len = c.hashed = 0;
+	chunk_header_put(h, &c, NULL);
+	ok(chunk_header_get(&c, h, 0, &why) == 0 && chunk_bytes(&c) == 64 &&
+	   chunk_payload_check(&c, payload, 0, &why) == 0, "an empty payload is one");
 	ok(strcmp(chunk_type_name(CHUNK_PAGES), "pages") == 0 &&
 	   strcmp(chunk_type_name(999), "unknown") == 0, "chunk types have names");
 }
@@ -48,7 +95,27 @@ static bool batches_same(const struct page_batch *a, const struct page_batch *b)
 {
 	return a->region == b->region && a->nruns == b->nruns && a->ndata == b->ndata &&
 	       memcmp(a->runs, b->runs, a->nruns * sizeof(*a->runs)) == 0 &&
-	       memcmp(a->data, b->data, (size_t)a->ndata * 4096) == 0;
+	       memcmp(a->pages, b->pages, (size_t)a->ndata * 4096) == 0;
+}
+
+/* As a file or a peer has it: header and payload in one piece. */
+static struct page_chunk chunk;
+static uint8_t           whole[PAGE_CHUNK_MAX + 64];
+
+static size_t encode(struct page_codec *codec, int level, struct chunk *c)
+{
+	const struct page_chunk_form form = { .level = level, .round = 3, .sequence = 8 };
+	struct fail                  why;
+
+	if (page_chunk_encode(codec, batch, &form, &chunk, &why))
+		DIE("page chunk: %s", why.what);
+	memcpy(whole, chunk.head, chunk.head_len);
+	memcpy(whole + chunk.head_len, chunk.data, chunk.data_len);
+	if (chunk_header_get(c, whole, 0, &why) ||
+	    chunk_payload_check(c, whole + CHUNK_HEADER_BYTES, 0, &why) ||
+	    chunk_padding_check(c, whole + CHUNK_HEADER_BYTES + c->len, 0, &why))
+		DIE("page chunk: %s", why.what);
+	return chunk.head_len + chunk.data_len;
 }
 
 struct frame {
@@ -57,29 +124,27 @@ struct frame {
 };
 
 /* A chunk of 64 pages that zstd makes small; data: its frame. */
-static struct frame frame_make(struct page_codec *codec, uint8_t *out)
+static struct frame frame_make(struct page_codec *codec)
 {
-	struct frame f = { .payload = out + CHUNK_HEADER_BYTES };
-	struct fail  why;
-	size_t       len;
+	struct frame f = { .payload = whole + CHUNK_HEADER_BYTES };
 
 	fill_batch(0, 64, false);
-	if (page_chunk_encode(codec, batch, 1, out, &len, NULL, &why) ||
-	    chunk_header_get(&f.c, out, 0, &why) || f.c.encoding != 1)
-		DIE("page chunk: %s", why.what);
-	f.data = f.payload + f.c.len - get_le32(f.payload + 8);
+	encode(codec, 1, &f.c);
+	if (f.c.encoding != 1)
+		DIE("not compressed");
+	f.data = f.payload + f.c.hashed;
 	return f;
 }
 
 static void frame_grow(struct frame *f, int bytes)
 {
 	f->c.len += (uint32_t)bytes;
-	put_le32(f->payload + 8, get_le32(f->payload + 8) + (uint32_t)bytes);
+	put_le32(f->payload + 12, get_le32(f->payload + 12) + (uint32_t)bytes);
 }
 
 static void frame_put(struct frame *f, const uint8_t *frame, size_t len)
 {
-	frame_grow(f, (int)len - (int)get_le32(f->payload + 8));
+	frame_grow(f, (int)len - (int)get_le32(f->payload + 12));
 	memcpy(f->data, frame, len);
 }
 
@@ -96,12 +161,12 @@ static bool frame_refused(struct page_codec *codec, const struct frame *f, struc
 }
 
 /* Frames that libzstd reads, or may read, and that are none of this format. */
-static void test_frames(struct page_codec *codec, uint8_t *out, struct page_batch *got)
+static void test_frames(struct page_codec *codec, struct page_batch *got)
 {
 	static const uint8_t skippable[8] = { 0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0 };
 	static uint8_t       made[1 << 20];
 	uint8_t             *p;
-	struct frame         f = frame_make(codec, out);
+	struct frame         f = frame_make(codec);
 	struct fail          why;
 
 	ok(page_chunk_decode(codec, &f.c, f.payload, 0, 1u << 20, got, NULL, &why) == 0,
@@ -111,17 +176,17 @@ static void test_frames(struct page_codec *codec, uint8_t *out, struct page_batc
 	ok(frame_refused(codec, &f, got, "not a single zstd frame"),
 	   "a second frame behind the first is refused");
 
-	f = frame_make(codec, out);
-	memmove(f.data + 8, f.data, get_le32(f.payload + 8));
+	f = frame_make(codec);
+	memmove(f.data + 8, f.data, get_le32(f.payload + 12));
 	memcpy(f.data, skippable, 8);
 	frame_grow(&f, 8);
 	ok(frame_refused(codec, &f, got, "not a single zstd frame"),
 	   "a skippable frame in front is refused");
 
 	/* Dictionary 0, in one byte: to libzstd the same as none. */
-	f = frame_make(codec, out);
+	f = frame_make(codec);
 	size_t id = f.data[4] & 0x20 ? 5 : 6;
-	memmove(f.data + id + 1, f.data + id, get_le32(f.payload + 8) - id);
+	memmove(f.data + id + 1, f.data + id, get_le32(f.payload + 12) - id);
 	f.data[4] |= 1;
 	f.data[id] = 0;
 	frame_grow(&f, 1);
@@ -130,7 +195,7 @@ static void test_frames(struct page_codec *codec, uint8_t *out, struct page_batc
 
 	/* zstd 0.7: magic, descriptor of a single segment with its size in four bytes, blocks that
 	 * repeat a byte, the end. */
-	f = frame_make(codec, out);
+	f = frame_make(codec);
 	p = made;
 	put_le32(p, 0xfd2fb527);
 	p[4] = 2 << 6 | 1 << 5;
@@ -150,7 +215,7 @@ static void test_frames(struct page_codec *codec, uint8_t *out, struct page_batc
 	   "a frame of zstd 0.7 is refused");
 
 	/* Raw blocks of two bytes: longer than what they hold. */
-	f = frame_make(codec, out);
+	f = frame_make(codec);
 	p = made;
 	put_le32(p, 0xfd2fb528);
 	p[4] = 2 << 6 | 1 << 5;
@@ -163,77 +228,149 @@ static void test_frames(struct page_codec *codec, uint8_t *out, struct page_batc
 	   "a frame larger than its pages is refused");
 }
 
-static void test_page_chunks(void)
+static void test_round_trips(struct page_codec *codec, struct page_batch *got)
 {
-	static const int   levels[] = { 0, 1, 3, -5, 19 };
-	struct page_batch *got = aligned_alloc(4096, (sizeof(*got) + 4095) / 4096 * 4096);
-	uint8_t           *out = malloc(page_chunk_capacity());
-	uint64_t           hashes[BATCH_PAGES], bad;
-	struct page_codec *codec;
-	struct chunk       c;
-	struct fail        why;
-	size_t             len, small = 0;
-	bool               same = true, hashed = true;
+	static const int levels[] = { 0, 1, 3, -5, 19 };
+	struct chunk     c;
+	struct fail      why;
+	size_t           len, small = 0;
+	bool             same = true, hashed = true, damaged, fields = true;
 
-	if (!got || !out || page_codec_open(&codec, &why))
-		DIE("no memory");
 	for (unsigned i = 0; i < 20; i++) {
 		fill_batch(i % 4, i < 15 ? 1 + (unsigned)rng() % BATCH_PAGES : BATCH_PAGES, i % 2);
-		if (page_chunk_encode(codec, batch, levels[i % 5], out, &len, hashes, &why) ||
-		    chunk_header_get(&c, out, 0, &why) ||
-		    chunk_payload_check(&c, out + CHUNK_HEADER_BYTES, 0, &why) ||
-		    page_chunk_decode(codec, &c, out + CHUNK_HEADER_BYTES, 0, 1u << 20, got, &bad,
-				      &why))
+		len = encode(codec, levels[i % 5], &c);
+		if (page_chunk_decode(codec, &c, whole + CHUNK_HEADER_BYTES, 0, 1u << 20, got,
+				      &damaged, &why))
 			DIE("page chunk: %s", why.what);
-		same &= batches_same(batch, got) && len == CHUNK_HEADER_BYTES + c.len &&
-			bad == UINT64_MAX;
+		same &= batches_same(batch, got) && len == chunk_bytes(&c) && !damaged;
+		fields &= c.flags == CHUNK_REQUIRED && c.region == i % 4 && c.round == 3 &&
+			  c.sequence == 8 && get_le32(whole + 64 + 8) == c.hashed &&
+			  get_le32(whole + 64 + 12) == c.len - c.hashed;
+		hashed &= batch->nhashed == batch->ndata && got->nhashed == batch->ndata;
 		for (uint32_t k = 0; k < batch->ndata; k++)
-			hashed &= hashes[k] == XXH3_64bits(batch->data + (size_t)k * 4096, 4096);
+			hashed &= batch->hashes[k] == got->hashes[k] &&
+				  got->hashes[k] ==
+					  XXH3_64bits(batch->data + (size_t)k * 4096, 4096);
 		if (i % 2 && c.encoding)
 			small++;
 	}
 	ok(same, "a page chunk decodes to the batch it was made of, at every level");
-	ok(hashed, "the hashes handed out are those of the pages");
+	ok(fields, "its header says region, round and number, and covers the tables");
+	ok(hashed, "the hashes of the batch are those of the pages");
 	ok(small == 0, "noise is stored raw whatever level was asked for");
+}
+
+/* What is wrong in the data is damage, what is wrong in the tables is no page chunk. */
+static void test_damage(struct page_codec *codec, struct page_batch *got)
+{
+	uint8_t     *payload = whole + CHUNK_HEADER_BYTES;
+	struct chunk c;
+	struct fail  why;
+	size_t       len;
+	bool         damaged;
+	char         says[40];
 
 	fill_batch(0, 100, true);
-	if (page_chunk_encode(codec, batch, 0, out, &len, NULL, &why) ||
-	    chunk_header_get(&c, out, 0, &why))
+	len = encode(codec, 0, &c);
+	whole[len - 4096 * 3 + 5] ^= 1;      /* data page 97 */
+	snprintf(says, sizeof(says), "page %llu: checksum",
+		 (unsigned long long)page_batch_data_page(batch, 97));
+	ok(page_chunk_decode(codec, &c, payload, 7, 1u << 20, got, &damaged, &why) == -1 &&
+	   why.kind == FAIL_CORRUPT && why.at == 7 && damaged && strstr(why.what, says),
+	   "a page that does not match its hash is named, and is damage");
+	ok(page_chunk_tables(&c, payload, c.hashed, 7, 1u << 20, got, &why) == 0 &&
+	   got->ndata == 100, "its tables are valid without the data");
+	whole[len - 4096 * 3 + 5] ^= 1;
+	ok(page_chunk_decode(codec, &c, payload, 7, batch->runs[batch->nruns - 1].first, got,
+			     &damaged, &why) == -1 && !damaged,
+	   "a run past the region's end is refused, and no damage");
+	fill_batch(0, 64, false);
+	encode(codec, 1, &c);
+	payload[c.len - 9] ^= 0x10;
+	ok(page_chunk_decode(codec, &c, payload, 7, 1u << 20, got, &damaged, &why) == -1 &&
+	   damaged && why.kind == FAIL_CORRUPT, "a changed frame is damage");
+	printf("#   %s\n", why.what);
+}
+
+/* Rules of docs/format.md 4 that the head and the gap before the data follow. */
+static void test_alignment(struct page_codec *codec, struct page_batch *got)
+{
+	struct page_chunk_form form = { .align = true, .at = 4096 + 8 * 77 };
+	struct chunk           c;
+	struct fail            why;
+	bool                   aligned = true, same = true, damaged;
+	uint8_t               *payload = whole + CHUNK_HEADER_BYTES;
+
+	for (unsigned n = 1; n < 200; n += 13, form.at += 8 * n) {
+		fill_batch(0, n, true);
+		if (page_chunk_encode(codec, batch, &form, &chunk, &why))
+			DIE("page chunk: %s", why.what);
+		aligned &= (form.at + chunk.head_len) % PAGE_CHUNK_ALIGN == 0;
+		memcpy(whole, chunk.head, chunk.head_len);
+		memcpy(whole + chunk.head_len, chunk.data, chunk.data_len);
+		same &= chunk_header_get(&c, whole, 0, &why) == 0 &&
+			page_chunk_decode(codec, &c, payload, 0, 1u << 20, got, NULL, &why) == 0 &&
+			batches_same(batch, got);
+	}
+	ok(aligned && same, "raw data can be placed at multiples of 4096");
+
+	uint32_t tables = 16 + batch->nruns * 16 + batch->ndata * 8;
+
+	if (tables == c.hashed)
+		DIE("no gap");
+	payload[c.hashed - 1] = 1;
+	ok(page_chunk_decode(codec, &c, payload, 7, 1u << 20, got, &damaged, &why) == -1 &&
+	   strstr(why.what, "gap") && !damaged, "the gap before them must be zero");
+	payload[c.hashed - 1] = 0;
+	fill_batch(0, 20, false);
+	form = (struct page_chunk_form){ .align = true, .at = 4096, .level = 1 };
+	if (page_chunk_encode(codec, batch, &form, &chunk, &why))
 		DIE("page chunk: %s", why.what);
-	out[len - 4096 * 3 + 5] ^= 1;      /* data page 97 */
-	ok(page_chunk_decode(codec, &c, out + CHUNK_HEADER_BYTES, 7, 1u << 20, got, &bad,
-			     &why) == -1 && why.kind == FAIL_CORRUPT && why.at == 7 &&
-	   bad == page_batch_data_page(batch, 97), "a page that does not match its hash is named");
-	out[len - 4096 * 3 + 5] ^= 1;
-	ok(page_chunk_decode(codec, &c, out + CHUNK_HEADER_BYTES, 7,
-			     batch->runs[batch->nruns - 1].first, got, &bad, &why) == -1 &&
-	   bad == UINT64_MAX,
-	   "a run past the region's end is refused");
+	ok(chunk.head_len == 64 + 16 + batch->nruns * 16 + 20 * 8 && chunk.data_len % 8 == 0,
+	   "what is compressed needs none");
+}
+
+static void test_page_chunks(void)
+{
+	struct page_batch     *got = aligned_alloc(4096, (sizeof(*got) + 4095) / 4096 * 4096);
+	struct page_chunk_form form = { 0 };
+	struct page_codec     *codec;
+	struct chunk           c;
+	struct fail            why;
+
+	if (!got || page_codec_open(&codec, &why))
+		DIE("no memory");
+	test_round_trips(codec, got);
+	test_damage(codec, got);
+	test_alignment(codec, got);
 
 	/* Zero pages only: no data, no frame, whatever the level. */
 	page_batch_begin(batch, 2);
 	for (uint64_t p = 0; p < 100000; p++)
 		page_batch_add_zero(batch, p);
-	ok(page_chunk_encode(codec, batch, 3, out, &len, NULL, &why) == 0 &&
-	   len == CHUNK_HEADER_BYTES + 24 + 16 && chunk_header_get(&c, out, 0, &why) == 0 &&
-	   page_chunk_decode(codec, &c, out + CHUNK_HEADER_BYTES, 0, 100000, got, NULL,
+	ok(encode(codec, 3, &c) == CHUNK_HEADER_BYTES + 16 + 16 && c.encoding == 0 &&
+	   page_chunk_decode(codec, &c, whole + CHUNK_HEADER_BYTES, 0, 100000, got, NULL,
 			     &why) == 0 && batches_same(batch, got),
 	   "a hundred thousand zero pages are one run");
+	c.encoding = 1;
+	ok(page_chunk_decode(codec, &c, whole + CHUNK_HEADER_BYTES, 0, 100000, got, NULL,
+			     &why) == -1 && why.kind == FAIL_CORRUPT,
+	   "compressed they are refused");
 
 	page_batch_begin(batch, 0);
-	ok(page_chunk_encode(codec, batch, 0, out, &len, NULL, &why) == -1 &&
+	ok(page_chunk_encode(codec, batch, &form, &chunk, &why) == -1 &&
 	   why.kind == FAIL_USAGE, "an empty batch is refused");
 	fill_batch(0, 5, true);
 	batch->ndata = 4;
-	ok(page_chunk_encode(codec, batch, 0, out, &len, NULL, &why) == -1 &&
+	ok(page_chunk_encode(codec, batch, &form, &chunk, &why) == -1 &&
 	   why.kind == FAIL_USAGE, "a batch that contradicts itself is refused");
 	fill_batch(0, 5, false);
-	ok(page_chunk_encode(codec, batch, 20, out, &len, NULL, &why) == -1 &&
+	form.level = 20;
+	ok(page_chunk_encode(codec, batch, &form, &chunk, &why) == -1 &&
 	   why.kind == FAIL_USAGE, "level 20 is refused");
 
-	test_frames(codec, out, got);
+	test_frames(codec, got);
 	page_codec_close(codec);
-	free(out);
 	free(got);
 }
 
@@ -366,7 +503,6 @@ static void test_content(void)
 {
 	struct content *a, *b;
 	struct fail     why;
-	uint64_t        hashes[BATCH_PAGES] = { 0 };
 	uint8_t         da[16], db[16];
 
 	if (content_open(&a, &why) || content_open(&b, &why) || content_region(a, 0, 5000, &why) ||
@@ -377,31 +513,42 @@ static void test_content(void)
 	page_batch_begin(batch, 0);
 	batch->nruns = 1;
 	batch->ndata = 1;
+	batch->nhashed = 1;
 	batch->runs[0] = (struct page_run){ .first = 7, .count = 1, .kind = PAGE_DATA };
-	hashes[0] = XXH3_64bits(zero, sizeof(zero));
-	if (content_pages(a, batch, hashes, &why))
+	batch->hashes[0] = XXH3_64bits(zero, sizeof(zero));
+	if (content_pages(a, batch, &why))
 		DIE("content");
 	page_batch_begin(batch, 0);
 	page_batch_add_zero(batch, 4999);
-	if (content_pages(a, batch, hashes, &why) || content_digest(a, "c", 1, "s", 1, da, &why) ||
-	    content_digest(b, "c", 1, "s", 1, db, &why))
+	if (content_pages(a, batch, &why) || content_digest(a, da, &why) ||
+	    content_digest(b, db, &why))
 		DIE("content");
-	ok(memcmp(da, db, 16) == 0, "untouched, zero and data that is zero are one content");
-	content_digest(b, "c", 1, "t", 1, db, &why);
-	ok(memcmp(da, db, 16) != 0, "another state is another content");
-	content_digest(b, "cs", 2, "", 0, db, &why);
-	ok(memcmp(da, db, 16) != 0, "configuration and state are told apart");
+	ok(memcmp(da, db, 16) == 0, "untouched, zero and data that is zero are one memory");
+	batch->nruns = batch->ndata = 1;
+	batch->runs[0] = (struct page_run){ .first = 4999, .count = 1, .kind = PAGE_DATA };
+	batch->hashes[0] = 1;
+	if (content_pages(a, batch, &why) || content_digest(a, da, &why))
+		DIE("content");
+	ok(memcmp(da, db, 16) != 0, "another page is another memory");
 	ok(content_region(a, 0, 5000, &why) == -1 &&
 	   content_region(a, LIMIT_REGIONS, 1, &why) == -1,
 	   "a region twice, and one above the limit, are refused");
 	page_batch_begin(batch, 0);
 	page_batch_add_zero(batch, 5000);
-	ok(content_pages(a, batch, hashes, &why) == -1, "pages outside a region are refused");
+	ok(content_pages(a, batch, &why) == -1, "pages outside a region are refused");
 	page_batch_begin(batch, 4);
 	page_batch_add_zero(batch, 1);
-	ok(content_pages(a, batch, hashes, &why) == -1, "pages of no region are refused");
+	ok(content_pages(a, batch, &why) == -1, "pages of no region are refused");
 	content_close(a);
 	content_close(b);
+
+	ok(digests_machine(da, config, config_len, state, state_len, &why) == 0 &&
+	   digests_machine(db, config, config_len, config, config_len, &why) == 0 &&
+	   memcmp(da, db, 16) != 0, "another state is another machine");
+	ok(digests_machine(db, state, state_len, config, config_len, &why) == 0 &&
+	   memcmp(da, db, 16) != 0, "configuration and state are told apart");
+	ok(digests_machine(db, "c", 1, state, state_len, &why) == -1 && why.kind == FAIL_CORRUPT,
+	   "what is no tree has no digest");
 }
 
 int main(void)

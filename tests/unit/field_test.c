@@ -292,6 +292,116 @@ static void test_tables(void)
 	   "unknown names find nothing");
 }
 
+/* Two lists of one number of elements, and one of bytes. */
+struct lists {
+	uint32_t n;
+	uint32_t index[4];
+	uint64_t value[4];
+	uint8_t  len, bytes[6];
+};
+
+static const struct field list_rows[] = {
+	F_X32_LIST(struct lists, index, n, 1, 99),
+	F_X64_LIST(struct lists, value, n, 1, UINT64_MAX),
+	F_BYTES_LIST(struct lists, bytes, len, 1),
+	F_END
+};
+static const struct state_table list_table = {
+	.name = "lists", .version = 1, .needs = 1, .oldest = 1,
+	.size = sizeof(struct lists), .fields = list_rows,
+};
+
+static bool lists_built(const struct lists *l)
+{
+	struct fail why;
+
+	fdt_create(blob, sizeof(blob));
+	fdt_finish_reservemap(blob);
+	fdt_begin_node(blob, "");
+	if (state_save(&list_table, l, "lists", blob, &why))
+		return false;
+	fdt_end_node(blob);
+	fdt_finish(blob);
+	at = fdt_subnode_offset(blob, 0, "lists");
+	return true;
+}
+
+static bool lists_refused(const char *what)
+{
+	struct lists s = { .n = 1, .len = 1 }, before = s;
+	struct fail  why = { 0 };
+
+	if (state_load(&list_table, &s, blob, at, "dev", NULL, &why) != -1 ||
+	    why.kind != FAIL_CORRUPT || strcmp(why.what, what)) {
+		printf("# kind %d: %s\n", why.kind, why.what);
+		return false;
+	}
+	return memcmp(&s, &before, sizeof(s)) == 0;
+}
+
+static void test_lists(void)
+{
+	const struct lists good = { .n = 2, .index = { 3, 4, 77 }, .value = { 5, 6, 78 },
+				    .len = 3, .bytes = { 1, 2, 3, 79 } };
+	struct lists       s = { .n = 4, .index = { 9, 9, 9, 9 }, .len = 6 }, other = good;
+	struct fail        why = { 0 };
+	uint32_t           element = 9;
+	int                len;
+	const struct field *f;
+	json_t            *j;
+
+	ok(lists_built(&good) && fdt_getprop(blob, at, "index", &len) && len == 8 &&
+	   fdt_getprop(blob, at, "value", &len) && len == 16 &&
+	   fdt_getprop(blob, at, "bytes", &len) && len == 3 &&
+	   !fdt_getprop(blob, at, "n", &len),
+	   "of a list as many elements are saved as are used, and not their number");
+	ok(state_load(&list_table, &s, blob, at, "dev", NULL, &why) == 0 && s.n == 2 &&
+	   s.len == 3 && s.value[1] == 6 && s.index[2] == 0 && s.bytes[3] == 0 &&
+	   !state_differs(&list_table, &s, &good, &element),
+	   "the property's length gives the number; what is behind is zero, and no difference");
+	other.n = 3;
+	f = state_differs(&list_table, &other, &good, &element);
+	ok(f && strcmp(f->name, "index") == 0 && element == 2, "a longer list differs");
+	j = state_json(&list_table, &good);
+	ok(json_array_size(json_object_get(j, "index")) == 2 &&
+	   strcmp(json_string_value(json_object_get(j, "bytes")), "010203") == 0,
+	   "JSON has the elements in use");
+	json_decref(j);
+	other = (struct lists){ .n = 0 };
+	ok(lists_built(&other) && state_load(&list_table, &s, blob, at, "dev", NULL, &why) == 0 &&
+	   s.n == 0 && s.len == 0, "a list may be empty");
+	other.n = 1;
+	j = lists_built(&other) ? state_json(&list_table, &other) : NULL;
+	ok(json_is_array(json_object_get(j, "index")), "a list of one element is a list in JSON");
+	json_decref(j);
+	other.n = 5;
+	ok(state_save(&list_table, &other, "lists", blob, &why) == -1 && why.kind == FAIL_REFUSED &&
+	   strcmp(why.what, "lists: not saved: index: 5 elements exceed the limit of 4") == 0,
+	   "a list longer than its member is not saved");
+	lists_built(&good);
+	grow();
+	fdt_setprop(blob, at, "index", "\0\0\0\1", 4);
+	ok(lists_refused("dev: lists: index: 1 elements, expected 2") ||
+	   lists_refused("dev: lists: value: 2 elements, expected 1"),
+	   "lists of one number that differ in it are refused");
+	lists_built(&good);
+	grow();
+	fdt_setprop(blob, at, "bytes", "1234567", 7);
+	ok(lists_refused("dev: lists: bytes: invalid length: 7 bytes, expected 0 to 6, a multiple"
+			 " of 1"), "a list that is too long is refused");
+	lists_built(&good);
+	grow();
+	fdt_setprop(blob, at, "value", "123456789", 9);
+	ok(lists_refused("dev: lists: value: invalid length: 9 bytes, expected 0 to 32, a multiple"
+			 " of 8"), "half an element is refused");
+	lists_built(&good);
+	grow();
+	fdt_setprop_inplace_u32(blob, at, "needs", 1);
+	fdt_setprop(blob, at, "index", "\0\0\0\1\0\0\0\x64", 8);
+	ok(lists_refused("dev: lists: index[1]: 0x64 out of range (valid: 0x0 to 0x63)"),
+	   "each element has bounds");
+}
+
 int main(void)
 {
 	test_round_trip();
@@ -299,6 +409,7 @@ int main(void)
 	test_load_refuses();
 	test_versions();
 	test_json();
+	test_lists();
 	test_tables();
 	return done_testing();
 }

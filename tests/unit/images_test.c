@@ -254,18 +254,21 @@ static struct reading as_file(const uint8_t *f, size_t len)
 
 static void test_written(void)
 {
-	uint8_t       *f, *without, content[16];
-	size_t         len   = guest_images(&f, content), bare;
-	struct reading v     = as_stream(f, len);
-	uint64_t       first = SNAP_HEADER_BYTES + CHUNK_HEADER_BYTES + config_len, at = first;
+	struct snap_digests digests;
+	uint8_t            *f;
+	size_t              len   = guest_images(&f, &digests);
+	struct reading      v     = as_stream(f, len);
+	size_t              first = guest_next(f, SNAP_HEADER_BYTES), at = first;
 
 	ok(v.rc == 0 && v.kernel && v.initrd && v.got == KERNEL_BYTES + INITRD_BYTES,
 	   "a stream gives the images that were written");
 	v = as_file(f, len);
 	ok(v.rc == 0 && v.kernel && v.initrd, "a file has them");
 	while (get_le16(f + at + 4) == CHUNK_BLOB && get_le16(f + at + 6) == CHUNK_REQUIRED)
-		at += CHUNK_HEADER_BYTES + get_le64(f + at + 16);
-	ok(at - first == image_chunks_bytes(KERNEL_BYTES) + image_chunks_bytes(INITRD_BYTES) &&
+		at = guest_next(f, at);
+	ok(at - first >= image_chunks_bytes(KERNEL_BYTES) + image_chunks_bytes(INITRD_BYTES) &&
+		   at - first < image_chunks_bytes(KERNEL_BYTES) +
+					image_chunks_bytes(INITRD_BYTES) + 4 * 8 &&
 		   get_le16(f + at + 4) == CHUNK_PAGES,
 	   "they are between configuration and pages, and as long as foretold");
 
@@ -273,38 +276,28 @@ static void test_written(void)
 	struct snap_stream *s;
 	struct chunk        c;
 	const uint8_t      *payload;
-	uint8_t             file[16], same[16];
+	uint64_t            place;
 	struct fail         why;
 	int                 fd;
 
-	bare    = len - (size_t)(at - first);
-	without = malloc(bare);
-	memcpy(without, f, first);
-	memcpy(without + first, f + at, len - at);
-	put_le64(without + guest_find(without, CHUNK_INDEX) + 48 + 24,
-		 first); /* the place of the pages */
-	uint8_t *end = without + bare - SNAP_END_PAYLOAD;
-
-	put_le64(end + 48, get_le64(end + 48) - (at - first));
-	put_le64(end + 64, get_le64(end + 64) - 4);
-	put_le64(end + 72, bare);
-	put_le64(end + 80, get_le64(end + 80) - (at - first));
-	guest_rehash(without, bare);
-	v = as_stream(without, bare);
+	while (get_le16(f + first + 4) == CHUNK_BLOB)
+		guest_remove(&f, &len, first);
+	v = as_stream(f, len);
 	ok(v.rc == 0 && !v.kernel && !v.initrd, "without them the snapshot is sound, and has none");
 	if (v.rc)
 		printf("#   %s\n", v.why.what);
-	fd = memfd_of(without, bare);
+	fd = memfd_of(f, len);
 	if (snap_stream_open(&s, fd, "bare", &why))
 		DIE("bare: %s", why.what);
-	while (snap_stream_next(s, &c, &payload, &at, &why) > 0)
+	while (snap_stream_next(s, &c, &payload, &place, &why) > 0)
 		;
-	snap_stream_digests(s, file, same);
-	ok(!memcmp(same, content, 16), "and has the same content digest");
+	ok(!memcmp(snap_stream_digests(s)->memory, digests.memory, 16) &&
+		   !memcmp(snap_stream_digests(s)->machine, digests.machine, 16) &&
+		   memcmp(snap_stream_digests(s)->file, digests.file, 16),
+	   "and has the same memory and machine, in another file");
 	snap_stream_close(s);
 	close(fd);
 	free(f);
-	free(without);
 }
 
 static void test_writer(void)
@@ -315,7 +308,7 @@ static void test_writer(void)
 	uint64_t            before;
 	int                 fd = temp_file();
 
-	if (snap_writer_open(&w, fd, &h, 0, "writer", &why))
+	if (snap_writer_open(&w, fd, &h, NULL, "writer", &why))
 		DIE("writer: %s", why.what);
 	ok(snap_writer_image(w, "kernel", kernel, KERNEL_BYTES, &why) == -1,
 	   "an image before the configuration is not written");
@@ -345,98 +338,87 @@ static size_t blob_at(const uint8_t *f, unsigned n)
 	size_t at = guest_find(f, CHUNK_BLOB);
 
 	while (n--)
-		at += CHUNK_HEADER_BYTES + get_le64(f + at + 16);
+		at = guest_next(f, at);
 	return at;
+}
+
+/* Both readers refuse it at this place. */
+static void damaged(const uint8_t *f, size_t len, size_t at, const char *says, const char *claim)
+{
+	struct reading v[2] = { as_stream(f, len), as_file(f, len) };
+
+	for (unsigned k = 0; k < 2; k++) {
+		printf("#   %s: %s\n", k ? "file" : "stream",
+		       v[k].rc ? v[k].why.what : "accepted");
+		ok(v[k].rc == -1 && v[k].why.kind == FAIL_CORRUPT && v[k].why.at == at &&
+			   strstr(v[k].why.what, says),
+		   claim);
+	}
 }
 
 /* Pieces: 0, 1, 2 the kernel, 3 the initrd. All hashes of chunks are right. */
 static void test_damaged(void)
 {
+	enum { HERE, NEXT, STATE, LAST };      /* where it shows: LAST: the kernel's last piece */
 	static const struct {
 		const char *claim, *says;
 		unsigned    piece;
 		size_t      at, width; /* from the chunk's header */
 		uint64_t    value;
-		bool     at_state; /* it shows at the state, else at the next piece or this one */
-		unsigned shows;
+		int         shows;
 	} cases[] = {
 		{ "a byte of an image that is another is found at the image's last piece",
-		  "kernel: digest mismatch", 0, 48 + 272 + 5000, 1, 0xee, false, 2 },
+		  "kernel: digest mismatch", 0, 64 + 272 + 5000, 1, 0xee, LAST },
 		{ "a piece that is left out shows at the next one", "kernel: bytes", 1, 4, 4, 77,
-		  false, 2 },
+		  NEXT },
 		{ "a last piece that is left out shows at the state", "kernel: truncated", 2, 4, 4,
-		  77, true, 0 },
-		{ "a piece of another node is refused in a snapshot", "not a kernel", 3, 48 + 6,
-		  1, 'I', false, 3 },
-		{ "a piece with a region is refused", "region or encoding not zero", 3, 12, 4, 1,
-		  false, 3 },
+		  77, STATE },
+		{ "a piece of another node is refused in a snapshot", "not a kernel", 3, 64 + 6,
+		  1, 'I', HERE },
+		{ "a piece with a region is refused", "region or encoding not zero", 3, 12, 2, 1,
+		  HERE },
 		{ "a piece with an encoding is refused", "region or encoding not zero", 3, 8, 2, 1,
-		  false, 3 },
-		{ "a piece without bytes is refused in a snapshot", "too short", 3, 0, 0, 0, false,
-		  3 },
+		  HERE },
+		{ "a piece with a round is refused", "round not zero", 3, 16, 4, 1, HERE },
+		{ "a piece that is not required is refused", "invalid flags", 3, 6, 2, 0, HERE },
+		{ "a piece whose hash covers half of it is refused", "hash covers", 3, 32, 4, 100,
+		  HERE },
 	};
-	uint8_t *f;
-	size_t   len = guest_images(&f, NULL);
+	struct chunk c = chunk_of(CHUNK_BLOB, 0, IMAGE_HEAD_BYTES);
+	uint8_t     *f, *g, *piece;
+	size_t       len = guest_images(&f, NULL), n, at;
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		size_t         n = len, at = blob_at(f, cases[i].piece), shows;
-		uint8_t       *g = malloc(len);
-		struct reading v[2];
-
+		n  = len;
+		g  = malloc(len);
+		at = blob_at(f, cases[i].piece);
 		memcpy(g, f, len);
 		for (size_t b = 0; b < cases[i].width; b++)
 			g[at + cases[i].at + b] = (uint8_t)(cases[i].value >> (8 * b));
-		if (cases[i].width == 0) {
-			size_t to   = at + CHUNK_HEADER_BYTES + IMAGE_HEAD_BYTES,
-			       from = to + INITRD_BYTES;
-
-			put_le64(g + at + 16, IMAGE_HEAD_BYTES);
-			memmove(g + to, g + from, len - from);
-			n -= INITRD_BYTES;
-			put_le64(g + n - SNAP_END_PAYLOAD + 48,
-				 get_le64(g + n - SNAP_END_PAYLOAD + 48) - INITRD_BYTES);
-			put_le64(g + n - SNAP_END_PAYLOAD + 72, n);
-			put_le64(g + n - SNAP_END_PAYLOAD + 80,
-				 get_le64(g + n - SNAP_END_PAYLOAD + 80) - INITRD_BYTES);
-		}
-		guest_rehash(g, n);
-		shows = cases[i].at_state ? guest_find(g, CHUNK_STATE) : blob_at(f, cases[i].shows);
-		v[0]  = as_stream(g, n);
-		v[1]  = as_file(g, n);
-		for (unsigned k = 0; k < 2; k++) {
-			bool good = v[k].rc == -1 && v[k].why.kind == FAIL_CORRUPT &&
-				    v[k].why.at == shows && strstr(v[k].why.what, cases[i].says);
-
-			printf("#   %s: %s\n", k ? "file" : "stream",
-			       v[k].rc ? v[k].why.what : "accepted");
-			ok(good, cases[i].claim);
-		}
+		guest_rebuild(&g, &n);
+		damaged(g, n, cases[i].shows == HERE ? at
+			      : cases[i].shows == NEXT ? guest_next(g, at)
+			      : cases[i].shows == LAST ? blob_at(f, 2) : guest_find(g, CHUNK_STATE),
+			cases[i].says, cases[i].claim);
 		free(g);
 	}
 
-	/* The initrd behind the state. */
-	size_t   at = blob_at(f, 3), blob = CHUNK_HEADER_BYTES + IMAGE_HEAD_BYTES + INITRD_BYTES;
-	size_t   st = guest_find(f, CHUNK_STATE), end = st + CHUNK_HEADER_BYTES + state_len;
-	uint8_t *g = malloc(len);
-
+	/* The initrd's piece, without bytes; behind the state. */
+	at    = blob_at(f, 3);
+	piece = malloc(IMAGE_HEAD_BYTES + INITRD_BYTES);
+	memcpy(piece, f + at + CHUNK_HEADER_BYTES, IMAGE_HEAD_BYTES + INITRD_BYTES);
+	guest_remove(&f, &len, at);
+	n = len;
+	g = malloc(len);
 	memcpy(g, f, len);
-	memmove(g + at, f + at + blob, end - at - blob);
-	memcpy(g + end - blob, f + at, blob);
-	put_le64(g + len - SNAP_END_PAYLOAD + 80, st - blob);
-	put_le64(g + guest_find(g, CHUNK_INDEX) + 48 + 24, at);
-	guest_rehash(g, len);
-
-	struct reading v = as_stream(g, len);
-
-	ok(v.rc == -1 && v.why.kind == FAIL_CORRUPT && v.why.at == end - blob &&
-		   strstr(v.why.what, "unexpected at this point"),
-	   "a piece behind the state is refused in a stream");
-	v = as_file(g, len);
-	ok(v.rc == -1 && v.why.kind == FAIL_CORRUPT && v.why.at == end - blob &&
-		   strstr(v.why.what, "unexpected at this point"),
-	   "and in a file");
-	printf("#   %s\n", v.why.what);
+	guest_insert(&g, &n, at, &c, piece);
+	damaged(g, n, at, "too short", "a piece without bytes is refused in a snapshot");
 	free(g);
+	c  = chunk_of(CHUNK_BLOB, 0, IMAGE_HEAD_BYTES + INITRD_BYTES);
+	at = guest_next(f, guest_find(f, CHUNK_STATE));
+	guest_insert(&f, &len, at, &c, piece);
+	damaged(f, len, at, "unexpected at this point", "a piece behind the state is refused");
+	free(piece);
 	free(f);
 }
 

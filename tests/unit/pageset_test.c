@@ -119,6 +119,7 @@ static struct page_batch batch;
 
 static void batch_run(uint64_t first, uint32_t count, enum page_kind kind)
 {
+	batch.pages   = batch.data;
 	batch.nruns   = 1;
 	batch.ndata   = kind == PAGE_DATA ? count : 0;
 	batch.runs[0] = (struct page_run){ .first = first, .count = count, .kind = kind };

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #define REGIONS 2
 static const uint64_t region_pages[REGIONS] = { 5000, 70 };
@@ -327,11 +328,11 @@ static void fake_close(struct fake *f, struct lease *l)
 	}
 }
 
-static int sink_pages(void *arg, const struct page_batch *b, struct fail *why)
+static int sink_pages(void *arg, struct page_batch *b, struct fail *why)
 {
 	struct fake        *f = arg;
 	struct fake_region *r = &f->r[fake_index(b->region)];
-	const uint8_t      *data = b->data;
+	const uint8_t      *data = b->pages;
 	uint64_t            last = 0;
 
 	(void)why;
@@ -356,8 +357,11 @@ static int sink_pages(void *arg, const struct page_batch *b, struct fail *why)
 			}
 		}
 	}
-	if (data != b->data + (size_t)b->ndata * 4096)
+	if (data != b->pages + (size_t)b->ndata * 4096 || b->nhashed != b->ndata)
 		f->bad++;
+	for (uint32_t i = 0; i < b->ndata; i++)
+		if (b->hashes[i] != XXH3_64bits(b->pages + (size_t)i * 4096, 4096))
+			f->bad++;
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 #include "tests/unit/snapshot_guest.h"
 
 #include "format/tree/machine.h"
+#include "tests/unit/zero_state.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -65,12 +66,11 @@ static void make_config(void)
 	m->regions[1] = (struct machine_region){ .id = 3, .kind = REGION_VRAM, .name = "vram",
 						 .gpa = 0x40000000,
 						 .size = VRAM_PAGES * 4096ull, .page_size = 4096 };
-	if (machine_write(m, NULL, config, sizeof(config), &config_len, &why))
+	if (machine_write(m, config, sizeof(config), &config_len, &why))
 		DIE("machine_write: %s", why.what);
-	/* State nodes are nothing to a reader of the file; a disk may be larger by now. */
 	m->hosts[0].size = 4096;
-	if (machine_write(m, NULL, state, sizeof(state), &state_len, &why))
-		DIE("machine_write: %s", why.what);
+	if (zero_state_write(m, state, sizeof(state), &state_len, &why))
+		DIE("machine_write_state: %s", why.what);
 	free(m);
 }
 
@@ -92,11 +92,16 @@ static void fill_page(uint8_t *page, unsigned how)
 	}
 }
 
-void guest_make(void)
+static void batch_make(void)
 {
 	batch = aligned_alloc(4096, (sizeof(*batch) + 4095) / 4096 * 4096);
 	if (!batch)
 		DIE("no memory");
+}
+
+void guest_make(void)
+{
+	batch_make();
 	make_config();
 	for (unsigned p = 0; p < RAM_PAGES; p++)
 		if ((ram_touched[p] = rng() % 4 != 0))
@@ -161,13 +166,22 @@ void guest_send(struct snap_writer *w, uint32_t region, uint64_t first, uint64_t
 		DIE("pages: %s", why.what);
 }
 
-void guest_write(int fd, int level, int order, uint8_t content[16])
+int guest_copy(struct snap_writer *w, const struct page_batch *b, struct fail *why)
 {
-	struct snap_header  h = guest_header();
-	struct snap_writer *w;
-	struct fail         why;
+	if (!batch)
+		batch_make();
+	memcpy(batch, b, offsetof(struct page_batch, data));
+	return snap_writer_pages(w, batch, why);
+}
 
-	if (snap_writer_open(&w, fd, &h, level, "test", &why) ||
+void guest_write(int fd, int level, int order, struct snap_digests *out)
+{
+	const struct snap_writer_options o = { .level = level, .threads = 3 };
+	struct snap_header               h = guest_header();
+	struct snap_writer              *w;
+	struct fail                      why;
+
+	if (snap_writer_open(&w, fd, &h, &o, "test", &why) ||
 	    snap_writer_config(w, config, config_len, &why))
 		DIE("open: %s", why.what);
 	switch (order) {
@@ -178,7 +192,7 @@ void guest_write(int fd, int level, int order, uint8_t content[16])
 	case 1:      /* stale first, then right in small pieces backwards */
 		guest_send(w, 3, 0, VRAM_PAGES, true);
 		guest_send(w, 0, 0, RAM_PAGES, true);
-		if (snap_writer_round_end(w, 0, &why))
+		if (snap_writer_round_end(w, &why))
 			DIE("round: %s", why.what);
 		for (uint64_t p = RAM_PAGES; p;) {
 			uint64_t n = rng() % 90 + 1;
@@ -192,15 +206,15 @@ void guest_write(int fd, int level, int order, uint8_t content[16])
 	default:     /* everything, then some again, several rounds */
 		guest_send(w, 0, 0, RAM_PAGES, false);
 		guest_send(w, 3, 0, VRAM_PAGES, true);
-		for (uint32_t r = 0; r < 4; r++) {
-			if (snap_writer_round_end(w, r, &why))
+		for (int r = 0; r < 4; r++) {
+			if (snap_writer_round_end(w, &why))
 				DIE("round: %s", why.what);
 			for (int i = 0; i < 8; i++)
 				guest_send(w, 0, rng() % RAM_PAGES, rng() % 40, false);
 		}
 		guest_send(w, 3, 0, VRAM_PAGES, false);
 	}
-	if (snap_writer_state(w, state, state_len, &why) || snap_writer_end(w, content, &why))
+	if (snap_writer_state(w, state, state_len, &why) || snap_writer_end(w, out, &why))
 		DIE("end: %s", why.what);
 	if (snap_writer_bytes(w) != (uint64_t)lseek(fd, 0, SEEK_END))
 		DIE("the writer miscounts its bytes");
@@ -210,14 +224,15 @@ void guest_write(int fd, int level, int order, uint8_t content[16])
 
 size_t guest_small(uint8_t **out, int level, uint64_t required)
 {
+	const struct snap_writer_options o = { .level = level };
 	struct snap_header  h = guest_header();
 	struct snap_writer *w;
 	struct fail         why;
-	uint8_t             content[16];
+	struct snap_digests digests;
 	int                 fd = temp_file();
 
 	h.required = required;
-	if (snap_writer_open(&w, fd, &h, level, "small", &why) ||
+	if (snap_writer_open(&w, fd, &h, &o, "small", &why) ||
 	    snap_writer_config(w, config, config_len, &why))
 		DIE("small: %s", why.what);
 	if (!required) {
@@ -228,11 +243,11 @@ size_t guest_small(uint8_t **out, int level, uint64_t required)
 				page_batch_add_slot(batch, p);
 			}
 			if (snap_writer_pages(w, batch, &why) ||
-			    snap_writer_round_end(w, (uint32_t)round, &why))
+			    snap_writer_round_end(w, &why))
 				DIE("small: %s", why.what);
 		}
 	}
-	if (snap_writer_state(w, state, state_len, &why) || snap_writer_end(w, content, &why))
+	if (snap_writer_state(w, state, state_len, &why) || snap_writer_end(w, &digests, &why))
 		DIE("small: %s", why.what);
 	size_t len = snap_writer_bytes(w);
 	snap_writer_close(w);
@@ -243,15 +258,15 @@ size_t guest_small(uint8_t **out, int level, uint64_t required)
 	return len;
 }
 
-size_t guest_images(uint8_t **out, uint8_t content[16])
+size_t guest_images(uint8_t **out, struct snap_digests *digests)
 {
 	struct snap_header  h = guest_header();
 	struct snap_writer *w;
 	struct fail         why;
-	uint8_t             digest[16];
+	struct snap_digests ignored;
 	int                 fd = temp_file();
 
-	if (snap_writer_open(&w, fd, &h, 0, "images", &why) ||
+	if (snap_writer_open(&w, fd, &h, NULL, "images", &why) ||
 	    snap_writer_config(w, config, config_len, &why) ||
 	    snap_writer_image(w, "kernel", kernel, sizeof(kernel), &why) ||
 	    snap_writer_image(w, "initrd", initrd, sizeof(initrd), &why))
@@ -260,7 +275,7 @@ size_t guest_images(uint8_t **out, uint8_t content[16])
 	memset(page_batch_slot(batch), 9, 4096);
 	page_batch_add_slot(batch, 3);
 	if (snap_writer_pages(w, batch, &why) || snap_writer_state(w, state, state_len, &why) ||
-	    snap_writer_end(w, content ? content : digest, &why))
+	    snap_writer_end(w, digests ? digests : &ignored, &why))
 		DIE("images: %s", why.what);
 
 	size_t len = snap_writer_bytes(w);
@@ -273,31 +288,38 @@ size_t guest_images(uint8_t **out, uint8_t content[16])
 	return len;
 }
 
+size_t guest_next(const uint8_t *f, size_t at)
+{
+	uint32_t len = get_le32(f + at + 20);
+
+	return at + CHUNK_HEADER_BYTES + len + chunk_padding(len);
+}
+
+void guest_hash(uint8_t *f, size_t len, size_t at)
+{
+	uint32_t hashed = get_le32(f + at + 32);
+	size_t   have   = len - at - CHUNK_HEADER_BYTES;
+
+	put_le64(f + at + 40,
+		 XXH3_64bits(f + at + CHUNK_HEADER_BYTES, hashed < have ? hashed : have));
+	put_le64(f + at + 56, XXH3_64bits(f + at, 56));
+}
+
 void guest_rehash(uint8_t *f, size_t len)
 {
 	XXH3_state_t *x = XXH3_createState();
-	size_t        at = SNAP_HEADER_BYTES;
 
 	put_le64(f + 4088, XXH3_64bits(f, 4088));
 	file_digest_header(x, f);
-	while (len - at >= CHUNK_HEADER_BYTES) {
-		uint64_t n = get_le64(f + at + 16);
-		uint8_t *p = f + at + CHUNK_HEADER_BYTES;
+	for (size_t at = SNAP_HEADER_BYTES; at < len && len - at >= CHUNK_HEADER_BYTES;
+	     at = guest_next(f, at)) {
+		bool end = get_le16(f + at + 4) == CHUNK_END && len - at == SNAP_END_BYTES;
 
-		if (n > len - at - CHUNK_HEADER_BYTES)
-			n = len - at - CHUNK_HEADER_BYTES;
-		if (get_le16(f + at + 4) == CHUNK_END)
-			digest_put(p + 16, XXH3_128bits_digest(x));
-		if (get_le16(f + at + 4) == CHUNK_PAGES && n >= 24) {
-			uint64_t tables =
-				(uint64_t)get_le32(p) * 16 + (uint64_t)get_le32(p + 4) * 8;
-
-			put_le64(p + 16, XXH3_64bits(p + 24, tables < n - 24 ? tables : n - 24));
-		}
-		put_le64(f + at + 24, XXH3_64bits(p, n));
-		put_le64(f + at + 40, XXH3_64bits(f + at, 40));
-		file_digest_chunk(x, f + at);
-		at += CHUNK_HEADER_BYTES + n;
+		if (end)
+			digest_put(f + at + CHUNK_HEADER_BYTES + 16, XXH3_128bits_digest(x));
+		guest_hash(f, len, at);
+		if (!end)
+			file_digest_chunk(x, f + at);
 	}
 	XXH3_freeState(x);
 }
@@ -307,6 +329,104 @@ size_t guest_find(const uint8_t *f, uint16_t type)
 	size_t at = SNAP_HEADER_BYTES;
 
 	while (get_le16(f + at + 4) != type)
-		at += CHUNK_HEADER_BYTES + get_le64(f + at + 16);
+		at = guest_next(f, at);
 	return at;
+}
+
+/* The pages behind `from` have moved by that much. */
+static void index_moved(uint8_t *f, size_t from, size_t by)
+{
+	for (size_t at = guest_find(f, CHUNK_INDEX); get_le16(f + at + 4) == CHUNK_INDEX;
+	     at = guest_next(f, at)) {
+		uint8_t *p = f + at + CHUNK_HEADER_BYTES, *end = p + get_le32(f + at + 20);
+
+		for (; p < end; p += INDEX_RUN_BYTES)
+			if (get_le16(p + 2) == PAGE_DATA && get_le64(p + 24) >= from)
+				put_le64(p + 24, get_le64(p + 24) + by);
+	}
+}
+
+void guest_rebuild(uint8_t **f, size_t *len)
+{
+	size_t   at = SNAP_HEADER_BYTES, end = *len - SNAP_END_BYTES, n = 0, first, capacity = 0;
+	uint8_t *table = NULL, *grown, *e;
+	uint64_t chunks = 0, runs = 0;
+	uint32_t most = DIRECTORY_ENTRIES * DIRECTORY_ENTRY_BYTES;
+
+	for (; get_le16(*f + at + 4) != CHUNK_DIRECTORY; at = guest_next(*f, at), chunks++) {
+		uint8_t *c = *f + at;
+
+		put_le64(c + 24, chunks);
+		if (get_le16(c + 4) == CHUNK_INDEX)
+			runs += get_le32(c + 20) / INDEX_RUN_BYTES;
+		if (!directory_lists(get_le16(c + 4)))
+			continue;
+		if (n == capacity)
+			table = reallocarray(table, capacity = capacity * 2 + 64,
+					     DIRECTORY_ENTRY_BYTES);
+		directory_entry_put(table + n++ * DIRECTORY_ENTRY_BYTES, &(struct directory_entry){
+			.type = get_le16(c + 4), .flags = get_le16(c + 6),
+			.region = get_le16(c + 12), .round = get_le32(c + 16),
+			.len = get_le32(c + 20), .sequence = chunks, .at = at });
+	}
+	first = at;
+	grown = malloc(at + n * (CHUNK_HEADER_BYTES + DIRECTORY_ENTRY_BYTES) + SNAP_END_BYTES);
+	memcpy(grown, *f, at);
+	for (size_t from = 0, left = n * DIRECTORY_ENTRY_BYTES; left; chunks++) {
+		uint32_t     now = left < most ? (uint32_t)left : most;
+		struct chunk c   = chunk_of(CHUNK_DIRECTORY, chunks, now);
+
+		chunk_header_put(grown + at, &c, table + from);
+		memcpy(grown + at + CHUNK_HEADER_BYTES, table + from, now);
+		at += CHUNK_HEADER_BYTES + now;
+		from += now;
+		left -= now;
+	}
+	memcpy(grown + at, *f + end, SNAP_END_BYTES);
+	put_le64(grown + at + 24, chunks);
+	e = grown + at + CHUNK_HEADER_BYTES;
+	put_le64(e + 64, guest_find(grown, CHUNK_INDEX));
+	put_le64(e + 72, runs);
+	put_le64(e + 80, first);
+	put_le64(e + 88, n);
+	put_le64(e + 96, chunks);
+	put_le64(e + 104, at + SNAP_END_BYTES);
+	free(table);
+	free(*f);
+	*f   = grown;
+	*len = at + SNAP_END_BYTES;
+	guest_rehash(*f, *len);
+}
+
+void guest_type(uint8_t **f, size_t *len, size_t at, uint16_t type, uint16_t flags)
+{
+	put_le16(*f + at + 4, type);
+	put_le16(*f + at + 6, flags);
+	guest_rebuild(f, len);
+}
+
+void guest_insert(uint8_t **f, size_t *len, size_t at, struct chunk *c, const void *payload)
+{
+	size_t   n = (size_t)chunk_bytes(c);
+	uint8_t *g = calloc(1, *len + n);
+
+	index_moved(*f, at, n);
+	memcpy(g, *f, at);
+	chunk_header_put(g + at, c, payload);
+	memcpy(g + at + CHUNK_HEADER_BYTES, payload, c->len);
+	memcpy(g + at + n, *f + at, *len - at);
+	free(*f);
+	*f = g;
+	*len += n;
+	guest_rebuild(f, len);
+}
+
+void guest_remove(uint8_t **f, size_t *len, size_t at)
+{
+	size_t n = guest_next(*f, at) - at;
+
+	index_moved(*f, at + n, -n);
+	memmove(*f + at, *f + at + n, *len - at - n);
+	*len -= n;
+	guest_rebuild(f, len);
 }

@@ -36,19 +36,31 @@ extern uint8_t kernel[KERNEL_BYTES], initrd[INITRD_BYTES];
 void guest_make(void);
 struct snap_header guest_header(void);
 void guest_send(struct snap_writer *w, uint32_t region, uint64_t first, uint64_t count, bool stale);
+/* Pages that a reader gave, to a writer. */
+int guest_copy(struct snap_writer *w, const struct page_batch *b, struct fail *why);
 /* The same guest in one of three ways, from the file's place: order 0 to 2 differ in order,
  * rounds and superseded pages. */
-void guest_write(int fd, int level, int order, uint8_t content[16]);
+void guest_write(int fd, int level, int order, struct snap_digests *out);
 
 /* A malloc'd snapshot of few pages: two rounds of pages 3 and 5 data, 4 zero; none with
  * SNAP_STATE_ONLY. */
 size_t guest_small(uint8_t **out, int level, uint64_t required);
-/* One with both images and page 3, data. content (may be NULL): the content digest. */
-size_t guest_images(uint8_t **out, uint8_t content[16]);
-/* Makes every hash of a changed snapshot right again. */
-void guest_rehash(uint8_t *f, size_t len);
-/* The first chunk of a type. */
+/* One with both images and page 3, data. digests: may be NULL. */
+size_t guest_images(uint8_t **out, struct snap_digests *digests);
+
+/* The first chunk of a type; the chunk behind one. */
 size_t guest_find(const uint8_t *f, uint16_t type);
+size_t guest_next(const uint8_t *f, size_t at);
+/* Makes the hashes of a chunk right again, and those of a whole snapshot with its file digest. */
+void guest_hash(uint8_t *f, size_t len, size_t at);
+void guest_rehash(uint8_t *f, size_t len);
+/* Makes all right that follows from the chunks before the directory of a malloc'd snapshot:
+ * numbers, directory, counts and lengths in END, hashes. */
+void guest_rebuild(uint8_t **f, size_t *len);
+/* The same after a change: another type, one chunk more, one less. */
+void guest_type(uint8_t **f, size_t *len, size_t at, uint16_t type, uint16_t flags);
+void guest_insert(uint8_t **f, size_t *len, size_t at, struct chunk *c, const void *payload);
+void guest_remove(uint8_t **f, size_t *len, size_t at);
 
 int temp_file(void);
 int memfd_of(const void *buf, size_t len);

@@ -3,6 +3,7 @@
  * them. */
 #include "tests/unit/sample.h"
 #include "tests/unit/tap.h"
+#include "tests/unit/tree_edit.h"
 
 #include "format/tree/tree.h"
 #include "libcommon/bytes.h"
@@ -37,7 +38,7 @@ static bool refused(size_t len, enum fail_kind kind, const char *what)
 static bool ended_refused(enum fail_kind kind, const char *what)
 {
 	fdt_end_node(blob);
-	fdt_finish(blob);
+	tree_edit_finish(blob);
 	return refused(fdt_totalsize(blob), kind, what);
 }
 
@@ -113,7 +114,7 @@ static void test_doubles(void)
 		fdt_end_node(blob);
 	}
 	fdt_end_node(blob);
-	fdt_finish(blob);
+	tree_edit_finish(blob);
 	ok(tree_open(&tree, blob, fdt_totalsize(blob), &why) == 0,
 	   "one name in two places, or of a node and a property, is fine");
 	free(tree);
@@ -136,7 +137,7 @@ static void test_structure(void)
 	fdt_begin_node(blob, "x");
 	fdt_end_node(blob);
 	fdt_end_node(blob);
-	fdt_finish(blob);
+	tree_edit_finish(blob);
 	words = blob + fdt_off_dt_struct(blob);
 	memmove(words + 8, words + 24, 12);      /* BEGIN "", BEGIN "x" END, PROP size */
 	put_be32(words + 20, FDT_PROP);
@@ -146,7 +147,7 @@ static void test_structure(void)
 	   "a property behind a child node is refused");
 	begin();
 	fdt_end_node(blob);
-	fdt_finish(blob);
+	tree_edit_finish(blob);
 	put_be32(blob + 20, 16);
 	ok(refused(fdt_totalsize(blob), FAIL_VERSION,
 		   "VM tree: unsupported FDT version 16 (supported: 17)"),
@@ -155,7 +156,7 @@ static void test_structure(void)
 	fdt_begin_node(blob, "x");
 	fdt_end_node(blob);
 	fdt_end_node(blob);
-	fdt_finish(blob);
+	tree_edit_finish(blob);
 	/* BEGIN "" BEGIN "x" END END: the root closes early and x becomes a second root. */
 	words = blob + fdt_off_dt_struct(blob);
 	memmove(words + 8 + 4, words + 8, 8);
@@ -207,9 +208,108 @@ static void test_long_names(void)
 	   "names outside the tree are refused");
 }
 
+/* One tree, good, for each way to be another blob with the same meaning: how makes it that. */
+static void padded(void)
+{
+	begin();
+	fdt_begin_node(blob, "abc-d");
+	fdt_property(blob, "p", "12345", 5);
+	fdt_end_node(blob);
+	fdt_end_node(blob);
+	tree_edit_finish(blob);
+}
+
+static bool is_good(void)
+{
+	struct fail why = { 0 };
+	void       *tree = NULL;
+	bool        good = tree_open(&tree, blob, fdt_totalsize(blob), &why) == 0;
+
+	free(tree);
+	return good;
+}
+
+/* len zero bytes in front of the byte at `at`. */
+static void insert(uint32_t at, uint32_t len)
+{
+	memmove(blob + at + len, blob + at, fdt_totalsize(blob) - at);
+	memset(blob + at, 0, len);
+	fdt_set_totalsize(blob, fdt_totalsize(blob) + len);
+}
+
+static void test_canonical(void)
+{
+	static const char blocks[] = "VM tree: not canonical: order or size of the blocks";
+	uint8_t          *tags = blob + 56;
+	uint32_t          strings;
+
+	padded();
+	ok(is_good() && fdt_totalsize(blob) % 4, "a tree may end at any byte");
+	insert(56 + 8, 4);      /* behind the root's begin */
+	put_be32(tags + 8, FDT_NOP);
+	fdt_set_size_dt_struct(blob, fdt_size_dt_struct(blob) + 4);
+	fdt_set_off_dt_strings(blob, fdt_off_dt_strings(blob) + 4);
+	ok(refused(fdt_totalsize(blob), FAIL_CORRUPT, "VM tree: not canonical: FDT_NOP token"),
+	   "an FDT_NOP between two others is refused");
+	padded();
+	blob[55] = 1;
+	ok(refused(fdt_totalsize(blob), FAIL_CORRUPT,
+		   "VM tree: not canonical: memory reservation block not empty"),
+	   "reserved memory is refused");
+	padded();
+	insert(40, 16);
+	fdt_set_off_dt_struct(blob, 72);
+	fdt_set_off_dt_strings(blob, fdt_off_dt_strings(blob) + 16);
+	ok(refused(fdt_totalsize(blob), FAIL_CORRUPT, blocks), "a longer reservation is refused");
+	padded();
+	insert(fdt_off_dt_strings(blob), 4);
+	fdt_set_off_dt_strings(blob, fdt_off_dt_strings(blob) + 4);
+	ok(refused(fdt_totalsize(blob), FAIL_CORRUPT, blocks),
+	   "a gap in front of the strings is refused");
+	fdt_set_size_dt_struct(blob, fdt_size_dt_struct(blob) + 4);
+	ok(refused(fdt_totalsize(blob), FAIL_CORRUPT,
+		   "VM tree: not canonical: data after the end of the structure block") ||
+	   refused(fdt_totalsize(blob), FAIL_CORRUPT, "VM tree: FDT_ERR_BADSTRUCTURE"),
+	   "and one that the structure's size hides");
+	padded();
+	insert(fdt_totalsize(blob), 1);
+	ok(refused(fdt_totalsize(blob), FAIL_CORRUPT, blocks),
+	   "a byte behind the strings is refused");
+	padded();
+	strings = fdt_size_dt_strings(blob);
+	memmove(blob + 56 + strings + 2, blob + 56, fdt_size_dt_struct(blob));
+	memcpy(blob + 56, "p\0\0\0", 4);
+	fdt_set_off_dt_strings(blob, 56);
+	fdt_set_off_dt_struct(blob, 60);
+	fdt_set_totalsize(blob, 60 + fdt_size_dt_struct(blob));
+	ok(refused(fdt_totalsize(blob), FAIL_CORRUPT, blocks),
+	   "strings in front of the structure are refused");
+	padded();
+	fdt_set_last_comp_version(blob, 17);
+	ok(refused(fdt_totalsize(blob), FAIL_CORRUPT,
+		   "VM tree: not canonical: last_comp_version 17, boot_cpuid_phys 0 "
+		   "(expected 16, 0)"),
+	   "another last_comp_version is refused");
+	padded();
+	fdt_set_boot_cpuid_phys(blob, 1);
+	ok(refused(fdt_totalsize(blob), FAIL_CORRUPT,
+		   "VM tree: not canonical: last_comp_version 16, boot_cpuid_phys 1 "
+		   "(expected 16, 0)"),
+	   "a boot CPU is refused");
+	padded();
+	tags[8 + 4 + 7] = 'x';      /* behind abc-d and its NUL */
+	ok(refused(fdt_totalsize(blob), FAIL_CORRUPT, "VM tree: /abc-d: padding not zero"),
+	   "bytes behind a name are refused");
+	padded();
+	tags[20 + 12 + 7] = 'x';      /* behind 12345 */
+	ok(refused(fdt_totalsize(blob), FAIL_CORRUPT, "VM tree: /abc-d: padding not zero"),
+	   "bytes behind a value are refused");
+}
+
 int main(void)
 {
 	test_bounds();
+	test_canonical();
 	test_doubles();
 	test_structure();
 	test_long_names();

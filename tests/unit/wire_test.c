@@ -189,14 +189,43 @@ static int stop_now(void *arg, struct fail *f)
 	return fail_set(f, FAIL_ENDED, "stop");
 }
 
-static void test_chunks(void)
+/* A chunk of any kind, its number the next one; flip: a byte behind the header that is changed once
+ * it has been hashed, -1 for none. */
+static void put_raw(struct chunk c, const void *payload, int flip)
 {
-	static uint8_t text[] = "{\"type\": \"READY\"}";
-	uint8_t        raw[256];
+	uint8_t raw[CHUNK_HEADER_BYTES + 256] = { 0 };
+	size_t  len = (size_t)chunk_bytes(&c);
+
+	c.sequence = left->sequence++;
+	chunk_header_put(raw, &c, payload);
+	memcpy(raw + CHUNK_HEADER_BYTES, payload, c.len);
+	if (flip >= 0)
+		raw[CHUNK_HEADER_BYTES + (unsigned)flip] ^= 1;
+	if (len > sizeof(raw) || io_write(left->fd, raw, len, "raw", &why))
+		exit(1);
+}
+
+/* What the right side says of the next chunk: it ends the connection. */
+static bool refused(const char *says)
+{
 	struct chunk   c;
 	const uint8_t *payload;
 	bool           damaged;
-	int            p[2];
+	bool           is = wire_recv(right, &c, &payload, &damaged, WIRE_SECOND, &why) == -1 &&
+			    why.kind == FAIL_PEER && !why.has_at && strstr(why.what, says);
+
+	if (!is)
+		note("%s", why.what);
+	return is;
+}
+
+static const char ready[] = "{\"type\": \"READY\"}";
+
+static void test_chunks(void)
+{
+	struct chunk   c, unknown = { .type = 99, .len = 5, .hashed = 2 };
+	const uint8_t *payload;
+	bool           damaged;
 
 	pair_open();
 	a.type = MSG_ROUND;
@@ -205,30 +234,89 @@ static void test_chunks(void)
 	ok(wire_send_message(left, &a, &why) == 0 &&
 	   wire_recv_message(right, &b, WIRE_SECOND, &why) == 0 && b.type == MSG_ROUND &&
 	   b.round == 3 && b.chunk == 9, "a message crosses the wire");
-	chunk_header_put(raw, 99, 0, 0, 0, "x", 1);
-	raw[CHUNK_HEADER_BYTES] = 'x';
-	ok(wire_send_chunk(left, raw, CHUNK_HEADER_BYTES + 1, false, &why) == 0 &&
-	   wire_send_message(left, &a, &why) == 0 &&
-	   wire_recv_message(right, &b, WIRE_SECOND, &why) == 0,
-	   "an optional chunk of an unknown type is skipped");
-	chunk_header_put(raw, CHUNK_PAGES, CHUNK_REQUIRED, 0, 4, text, sizeof(text));
-	memcpy(raw + CHUNK_HEADER_BYTES, text, sizeof(text));
-	raw[CHUNK_HEADER_BYTES + 3] ^= 1;
-	ok(wire_send_chunk(left, raw, CHUNK_HEADER_BYTES + sizeof(text), false, &why) == 0 &&
-	   wire_recv(right, &c, &payload, &damaged, WIRE_SECOND, &why) == 0 && damaged &&
-	   c.region == 4, "a damaged page chunk is reported, not fatal");
-	chunk_header_put(raw, CHUNK_CONTROL, CHUNK_REQUIRED, 0, 0, text, sizeof(text));
-	raw[CHUNK_HEADER_BYTES] ^= 1;
-	ok(wire_send_chunk(left, raw, CHUNK_HEADER_BYTES + sizeof(text), false, &why) == 0 &&
-	   wire_recv(right, &c, &payload, &damaged, WIRE_SECOND, &why) == -1 &&
-	   why.kind == FAIL_PEER, "a damaged message ends the connection");
+	put_raw(unknown, "12345", -1);
+	put_raw((struct chunk){ .type = CHUNK_PAD, .len = 5 }, "12345", -1);
+	put_raw((struct chunk){ .type = 0x8000 }, "", -1);
+	ok(wire_send_message(left, &a, &why) == 0 &&
+	   wire_recv_message(right, &b, WIRE_SECOND, &why) == 0 && right->expected == 5,
+	   "optional chunks, unknown or of snapshots, are skipped and counted");
+	c        = chunk_of(CHUNK_PAGES, 0, sizeof(ready));
+	c.region = 4;
+	c.hashed = 8;
+	put_raw(c, ready, 3);
+	ok(wire_recv(right, &c, &payload, &damaged, WIRE_SECOND, &why) == 0 && damaged &&
+	   c.region == 4, "a page chunk with damaged tables is reported, not fatal");
+	c.hashed = 8;
+	put_raw(c, ready, 9);
+	ok(wire_recv(right, &c, &payload, &damaged, WIRE_SECOND, &why) == 0 && !damaged,
+	   "one with damaged data is for its reader to see");
+	put_raw(c, ready, (int)sizeof(ready) + 2);
+	ok(wire_recv(right, &c, &payload, &damaged, WIRE_SECOND, &why) == 0 && damaged,
+	   "one with damaged padding is reported");
+	put_raw(chunk_of(CHUNK_CONTROL, 0, sizeof(ready) - 1), ready, 0);
+	ok(refused("payload checksum"), "a damaged message ends the connection");
 	pair_close();
+	pair_open();
+	put_raw(chunk_of(CHUNK_CONTROL, 0, sizeof(ready) - 1), ready, sizeof(ready) - 1);
+	ok(refused("padding"), "so does one with damaged padding");
+	pair_close();
+}
+
+/* Chunks that no peer may send. */
+static void test_refused(void)
+{
+	static const struct {
+		const char  *claim, *says;
+		struct chunk c;
+	} cases[] = {
+		{ "a required chunk of an unknown type is refused", "unexpected chunk: type 99",
+		  { .type = 99, .flags = CHUNK_REQUIRED } },
+		{ "an index is refused", "unexpected chunk: type 8",
+		  { .type = CHUNK_INDEX, .flags = CHUNK_REQUIRED } },
+		{ "the end of a snapshot's round is refused", "unexpected chunk: type 5",
+		  { .type = CHUNK_ROUND_END, .flags = CHUNK_REQUIRED } },
+		{ "a message that need not be known is refused", "flags",
+		  { .type = CHUNK_CONTROL } },
+		{ "a message with a region is refused", "region",
+		  { .type = CHUNK_CONTROL, .flags = CHUNK_REQUIRED, .region = 1 } },
+		{ "a message with an encoding is refused", "encoding",
+		  { .type = CHUNK_CONTROL, .flags = CHUNK_REQUIRED, .encoding = 1 } },
+		{ "a message with a round is refused", "round",
+		  { .type = CHUNK_CONTROL, .flags = CHUNK_REQUIRED, .round = 1 } },
+		{ "a message that is hashed in part is refused", "covers",
+		  { .type = CHUNK_CONTROL, .flags = CHUNK_REQUIRED, .len = 8, .hashed = 4 } },
+	};
+	struct chunk message = chunk_of(CHUNK_CONTROL, 0, sizeof(ready) - 1);
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		pair_open();
+		put_raw(cases[i].c, ready, -1);
+		ok(refused(cases[i].says), cases[i].claim);
+		pair_close();
+	}
+	pair_open();
+	put_raw(message, ready, -1);
+	ok(wire_recv_message(right, &b, WIRE_SECOND, &why) == 0 || why.kind == FAIL_PEER,
+	   "number 0 is the first");
+	left->sequence = 2;
+	put_raw(message, ready, -1);
+	ok(refused("chunk number 2, expected 1"), "a number that is left out is refused");
+	pair_close();
+	pair_open();
+	put_raw(message, ready, -1);
+	wire_recv_message(right, &b, WIRE_SECOND, &why);
+	left->sequence = 0;
+	put_raw(message, ready, -1);
+	ok(refused("chunk number 0, expected 1"), "a number that comes again is refused");
+	pair_close();
+}
+
+static void test_ends(void)
+{
+	uint8_t raw[256];
+	int     p[2];
 
 	pair_open();
-	chunk_header_put(raw, 99, CHUNK_REQUIRED, 0, 0, "", 0);
-	ok(wire_send_chunk(left, raw, CHUNK_HEADER_BYTES, false, &why) == 0 &&
-	   wire_recv(right, &c, &payload, &damaged, WIRE_SECOND, &why) == -1,
-	   "a required chunk of an unknown type is refused");
 	ok(wire_recv_message(right, &b, 1000000, &why) == -1 && strstr(why.what, "timed out"),
 	   "a silent peer is a lost connection after the deadline");
 	if (pipe2(p, O_CLOEXEC) || write(p[1], "x", 1) != 1)
@@ -238,7 +326,7 @@ static void test_chunks(void)
 	   "a watched descriptor ends the wait");
 	right->watch[0].fd = -1;
 	memset(raw, 0xff, sizeof(raw));
-	ok(wire_send_chunk(left, raw, sizeof(raw), false, &why) == 0 &&
+	ok(io_write(left->fd, raw, sizeof(raw), "raw", &why) == 0 &&
 	   wire_recv_message(right, &b, WIRE_SECOND, &why) == -1 && why.kind == FAIL_PEER,
 	   "garbage is refused");
 	io_close(&left->fd);
@@ -423,7 +511,7 @@ static void test_pages(void)
 	page_put(&source, 500, 0);
 	page_put(&target, 1900, 7);      /* never sent: the audit must find it */
 	pair_open();
-	if (receiver_open(&r, &target, &why) || sender_open(&s, left, &source, 1, &why) ||
+	if (receiver_open(&r, &target, &why) || sender_open(&s, left, &source, 1, 2, &why) ||
 	    pthread_create(&thread, NULL, target_thread, r))
 		exit(1);
 	batch_make(0, 400);
@@ -470,28 +558,61 @@ static void test_pages(void)
 
 static void test_receiver(void)
 {
-	static uint8_t     out[3 << 20];
-	struct page_codec *codec;
-	struct receiver   *r;
-	struct chunk       c;
-	bool               resend;
-	uint64_t           number;
-	size_t             len;
-	unsigned           asked = 0;
+	static struct page_chunk p;
+	static uint8_t           whole[1 << 20], *payload = whole + CHUNK_HEADER_BYTES;
+	struct page_chunk_form   form = { .level = 0 };
+	struct page_codec       *codec;
+	struct receiver         *r;
+	struct chunk             c;
+	bool                     resend;
+	uint64_t                 number;
+	size_t                   table;
+	unsigned                 asked = 0;
 
 	if (receiver_open(&r, &target, &why) || page_codec_open(&codec, &why))
 		exit(1);
+	for (uint64_t i = 990; i < 998; i++)
+		page_put(&source, i, (uint8_t)i);
 	batch_make(990, 8);
-	page_chunk_encode(codec, &batch, 0, out, &len, NULL, &why);
-	chunk_header_get(&c, out, 0, &why);
+	page_chunk_encode(codec, &batch, &form, &p, &why);
+	memcpy(whole, p.head, p.head_len);
+	memcpy(whole + p.head_len, p.data, p.data_len);
+	chunk_header_get(&c, whole, 0, &why);
+	table = p.head_len - 8 * 8;      /* the hashes, before the data */
 	ok(receiver_resent(r, 0, &why) == -1, "RESENT that was not requested is refused");
 	ok(receiver_round(r, 1, &why) == -1,
 	   "a ROUND that counts other chunks than came is refused");
 	c.region = 3;
-	ok(receiver_pages(r, &c, out + CHUNK_HEADER_BYTES, false, &resend, &number, &why) == -1,
+	ok(receiver_pages(r, &c, payload, false, &resend, &number, &why) == -1,
 	   "pages of an unknown region are refused");
 	c.region = 0;
-	while (receiver_pages(r, &c, out + CHUNK_HEADER_BYTES, true, &resend, &number, &why) == 0)
+	ok(receiver_pages(r, &c, payload, false, &resend, &number, &why) == 0 && !resend &&
+	   page_get(&target, 990) == (uint8_t)990, "pages that match their hashes are written");
+	page_put(&target, 990, 5);
+	whole[p.head_len + 3 * 4096] ^= 1;
+	ok(receiver_pages(r, &c, payload, false, &resend, &number, &why) == 0 && resend &&
+	   page_get(&target, 990) == 5, "of a chunk with damaged data nothing is");
+	asked++;
+	whole[p.head_len + 3 * 4096] ^= 1;
+	whole[table] ^= 1;
+	ok(receiver_pages(r, &c, payload, true, &resend, &number, &why) == 0 && resend,
+	   "nor of one with damaged tables");
+	asked++;
+	whole[table] ^= 1;
+	form.level = 3;
+	page_chunk_encode(codec, &batch, &form, &p, &why);
+	memcpy(whole, p.head, p.head_len);
+	memcpy(whole + p.head_len, p.data, p.data_len);
+	chunk_header_get(&c, whole, 0, &why);
+	whole[p.head_len] ^= 1;
+	ok(c.encoding == CHUNK_ZSTD &&
+	   receiver_pages(r, &c, payload, false, &resend, &number, &why) == 0 && resend,
+	   "nor of one that cannot be decompressed");
+	asked++;
+	put_le32(payload, 0);
+	ok(receiver_pages(r, &c, payload, false, &resend, &number, &why) == -1 &&
+	   why.kind == FAIL_PEER, "what is no page chunk is the peer's fault");
+	while (receiver_pages(r, &c, payload, true, &resend, &number, &why) == 0)
 		asked += resend;
 	ok(asked == RECEIVER_RESENDS && why.kind == FAIL_PEER,
 	   "after 64 damaged chunks the connection is given up");
@@ -527,6 +648,8 @@ int main(void)
 	test_hostile();
 	test_preamble();
 	test_chunks();
+	test_refused();
+	test_ends();
 	test_addresses();
 	test_pages();
 	test_receiver();

@@ -6,8 +6,10 @@
 #include "format/state/state_acpi_pm.h"
 #include "format/state/state_mc146818.h"
 #include "format/state/state_vmgenid.h"
+#include "vmrun/board/plan.h"
 #include "vmrun/devices/acpi_pm.h"
 #include "vmrun/devices/cf9.h"
+#include "vmrun/devices/device_list.h"
 #include "vmrun/devices/mc146818.h"
 #include "vmrun/devices/vmgenid.h"
 
@@ -47,8 +49,12 @@ static void test_copied(struct board *b)
 	acpi_pm_gpe(board_device(b, &acpi_pm_ops), ACPI_GPE_VMGENID);
 }
 
+static const struct plan_device   test_fixed[]    = { { .ops = NULL } };
+static const struct board_machine test_machines[] = {
+	{ MACHINE_X86_64_1, test_fixed }, { .fixed = NULL }
+};
 static const struct board_ops board_test = {
-	.type = MACHINE_X86_64_1, .plan = test_plan, .check = test_check, .irq = test_irq,
+	.machines = test_machines, .plan = test_plan, .check = test_check, .irq = test_irq,
 	.copied = test_copied,
 };
 const struct board_ops *const board_list[] = { &board_test, NULL };

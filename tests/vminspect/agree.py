@@ -40,7 +40,7 @@ def same(what, a, b):
 
 
 head = theirs['header']
-for key in ('version', 'incomplete', 'snapshot', 'parent', 'parent_content', 'created_ns',
+for key in ('version', 'incomplete', 'snapshot', 'parent', 'parent_memory', 'created_ns',
             'creator', 'optional'):
     same(key, info[key], head[key])
 same('vm', (info['vm']['name'], info['vm']['uuid']), (head['name'], head['vm']))
@@ -52,7 +52,8 @@ for key in 'bytes', 'chunks':
     same(key, info[key], theirs[key])
 same('rounds', len([r for r in info['rounds'] if r['round'] is not None]), theirs['rounds'])
 same('file digest', info['digests']['file'], theirs['file_digest'])
-same('content digest', info['digests']['content'], theirs['content_digest'])
+for key in 'memory', 'machine':
+    same(key + ' digest', info['digests'][key], theirs[key + '_digest'])
 
 machine = theirs['machine']
 same('type', 'vmferry,' + info['machine']['type'], machine['type'])
@@ -73,8 +74,11 @@ for a, b in zip(info['devices'], machine['devices']):
     same('device host', a['host'] or '', b['host'])
 same('hosts', len(info['hosts']), len(machine['hosts']))
 for a, b in zip(info['hosts'], machine['hosts']):
-    for key in 'name', 'class', 'path', 'size', 'mtime_ns', 'digest':
+    for key in 'name', 'class', 'path':
         same('host ' + key, a[key], b[key])
+    # The snapshot has these of disks and images only.
+    for key, none in ('size', 0), ('mtime_ns', 0), ('digest', '0' * 32):
+        same('host ' + key, a[key], b.get(key, none))
     same('host read_only', a['read_only'], b['readonly'])
 same('images', sorted(h['name'] for h in info['hosts'] if h['included']), theirs['images'])
 

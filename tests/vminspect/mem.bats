@@ -77,7 +77,7 @@ page() {
 
 @test "vminspect mem: a page that does not match its hash is named, not shown, exit 3" {
 	mksnap a.vms
-	printf 'damage' | dd of=a.vms bs=1 seek=20000 conv=notrunc status=none
+	printf 'damage' | dd of=a.vms bs=1 seek=13000 conv=notrunc status=none
 	run -3 --separate-stderr bash -c 'vminspect mem --raw 0x80000000 64M a.vms >out'
 	[[ "$stderr" =~ ^"vminspect: a.vms: region 0: page "[0-9]+": checksum mismatch (at byte "[0-9]+")"$ ]]
 }

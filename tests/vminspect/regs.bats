@@ -75,7 +75,7 @@ cpu 1  rip ffffffff81a1b2c4  64-bit mode, ring 0, halted" ]
 	mksnap --x86 a.vms
 	run -0 --separate-stderr vminspect verify --json a.vms
 	jq -e '.sound and .unknown == []' <<<"$output"
-	vminspect tree --json a.vms >tree.json
+	vminspect tree --config --json a.vms >tree.json
 	jq -e '.cpus["vmferry,cpuid"][0:3] == ["0x0", "0x0", "0x0"] and
 		.cpus["cpu@1"]["vmferry,cpu-model"] == "x86-64-v2,+avx2"' tree.json
 }

@@ -8,7 +8,11 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 @test "vminspect tree: --dtb writes what dtc reads without a complaint" {
 	mksnap a.vms
 	vminspect tree --dtb a.dtb a.vms
-	run -0 --separate-stderr dtc -I dtb -O dts a.dtb
+	# Its nodes have the names of the configuration, which has their reg.
+	run -0 --separate-stderr dtc -W no-unit_address_vs_reg -I dtb -O dts a.dtb
+	[ "$stderr" = "" ]
+	vminspect tree --config --dtb c.dtb a.vms
+	run -0 --separate-stderr dtc -I dtb -O dts c.dtb
 	[ "$stderr" = "" ]
 	grep -q 'compatible = "vmferry,riscv64-1"' <<<"$output"
 	vminspect tree --dtb - a.vms | cmp - a.dtb
@@ -18,19 +22,23 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 	cmp a.dtb s.dtb
 }
 
-@test "vminspect tree: --config is the tree without state" {
+@test "vminspect tree: --config is the configuration, and the state repeats nothing of it" {
 	mksnap a.vms
 	mksnap --tree config c.dtb
 	vminspect tree --config --dtb - a.vms | cmp - c.dtb
 	run -0 vminspect tree --config a.vms
 	run ! grep -q "state {" <<<"$output"
 	vminspect tree --config --json a.vms | jq -e '[.. | objects | select(has("state"))] == []'
+	vminspect tree --json a.vms | jq -e '
+		(keys == ["cpus", "host", "needs", "soc", "version", "vm"]) and
+		(.vm | keys == ["state"]) and (.cpus["cpu@1"] | keys == ["state"]) and (.soc[] |
+		keys == ["state"]) and (.host | keys == ["root"])'
 }
 
 @test "vminspect tree: the text is source that dtc makes the same tree of" {
 	for spoil in "" stray; do
 		mksnap --spoil "$spoil" a.vms
-		vminspect tree a.vms | dtc -I dts -O dtb -o text.dtb
+		vminspect tree a.vms | dtc -q -I dts -O dtb -o text.dtb
 		vminspect tree --dtb a.dtb --force a.vms
 		diff <(dtc -q -I dtb -O dts a.dtb) <(dtc -q -I dtb -O dts text.dtb)
 	done
@@ -44,10 +52,11 @@ setup() { cd "$BATS_TEST_TMPDIR" || return 1; }
 		.stimecmp == "18446744073709551615" and .x[1] == "0x2000000000000001"' a.json
 	jq -e '.soc["virtio-blk@10001000"].state | .["virtqueue@0"].last_avail == 65530 and
 		.virtio.status == "0xf" and .["virtio-blk"].capacity == 32768' a.json
-	jq -e '.host.root | .path == "/srv/vm/root.img" and .["read-only"] == true and
-		.digest == "deadbeef000000000000000000000000" and
+	jq -e '.host.root | .digest == "deadbeef000000000000000000000000" and
 		.instance == "cafe0000000000000000000000000000" and .written == 1234567' a.json
-	jq -e '.["memory@80000000"].reg == ["0x80000000", "0x4000000"]' a.json
+	vminspect tree --config --json a.vms >c.json
+	jq -e '.host.root | .path == "/srv/vm/root.img" and .["read-only"] == true' c.json
+	jq -e '.["memory@80000000"].reg == ["0x80000000", "0x4000000"]' c.json
 }
 
 @test "vminspect tree: what this build does not know is shown as bytes and marked" {

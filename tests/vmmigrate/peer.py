@@ -41,19 +41,20 @@ CONFIG, PAGES, BLOB, CONTROL = 1, 2, 3, 16
 PAGE, BATCH = 4096, 512
 
 
-def chunk(kind, payload, encoding=0):
-    head = b"VMSc" + struct.pack("<HHHHIQQQ", kind, 1, encoding, 0, 0, len(payload),
-                                 xxh3_64(payload), 0)
-    return head + struct.pack("<Q", xxh3_64(head)) + payload
+def chunk(sequence, kind, payload, encoding=0):
+    hashed = struct.unpack_from("<8xI", payload)[0] if kind == PAGES else len(payload)
+    head = b"VMSc" + struct.pack("<HHHHHHIIQIIQQ", kind, 1, encoding, 0, 0, 0, 0, len(payload),
+                                 sequence, hashed, 0, xxh3_64(payload[:hashed]), 0)
+    return head + struct.pack("<Q", xxh3_64(head)) + payload + bytes(-len(payload) % 8)
 
 
-def control(**m):
-    return chunk(CONTROL, json.dumps(m).encode())
+def control(sequence, **m):
+    return chunk(sequence, CONTROL, json.dumps(m).encode())
 
 
 def pages_chunk():
-    """The first pages of region 0, as many as a chunk may have, all alike: small when
-    compressed."""
+    """The payload of a chunk of the first pages of region 0, as many as it may have, all alike:
+    small when compressed."""
     page = b"\xa5" * PAGE
     with tempfile.NamedTemporaryFile() as f:
         f.write(page * BATCH)
@@ -61,8 +62,7 @@ def pages_chunk():
         data = subprocess.run(["zstd", "-q", "-c", f.name], check=True,
                               stdout=subprocess.PIPE).stdout
     tables = struct.pack("<QII", 0, BATCH, 1) + struct.pack("<Q", xxh3_64(page)) * BATCH
-    head = struct.pack("<IIIIQ", 1, BATCH, len(data), 0, xxh3_64(tables))
-    return chunk(PAGES, head + tables + data, encoding=1)
+    return struct.pack("<IIII", 1, BATCH, 16 + len(tables), len(data)) + tables + data
 
 
 def take(sock, n):
@@ -76,9 +76,9 @@ def take(sock, n):
 
 
 def any_chunk(sock):
-    head = take(sock, 48)
-    kind, _, _, _, _, length = struct.unpack("<HHHHIQ", head[4:24])
-    return kind, take(sock, length)
+    head = take(sock, 64)
+    kind, length = struct.unpack("<H14xI", head[4:24])
+    return kind, take(sock, length + -length % 8)[:length]
 
 
 def message(sock):
@@ -98,7 +98,7 @@ def connect(port, timeout=30):
 
 def ask(port, **m):
     with connect(port) as sock:
-        sock.sendall(control(**m))
+        sock.sendall(control(0, **m))
         return message(sock)
 
 
@@ -155,10 +155,10 @@ def send(sock, data):
 def chunks(data):
     """The chunks of a stream behind its preamble."""
     at = 16
-    while at + 48 <= len(data):
-        kind, _, _, _, _, length = struct.unpack("<HHHHIQ", data[at + 4:at + 24])
-        yield kind, data[at + 48:at + 48 + length]
-        at += 48 + length
+    while at + 64 <= len(data):
+        kind, length = struct.unpack_from("<4xH14xI", data, at)
+        yield kind, data[at + 64:at + 64 + length]
+        at += 64 + length + -length % 8
 
 
 def flipped(text):
@@ -183,7 +183,7 @@ def images(port, path, how):
     hello, blob = IMAGES[how]
     with open(path, "rb") as f:
         data = f.read()
-    first, rest = data[:16], b""
+    first, rest, sent = data[:16], b"", 0
     for kind, payload in chunks(data):
         if kind == CONTROL:
             m = json.loads(payload)
@@ -198,9 +198,10 @@ def images(port, path, how):
         if payload is None:
             continue
         if kind in (CONTROL, CONFIG) and not rest:
-            first += chunk(kind, payload)
+            first += chunk(sent, kind, payload)
         else:
-            rest += chunk(kind, payload)
+            rest += chunk(sent, kind, payload)
+        sent += 1
     exchange(int(port), first, rest)
 
 
@@ -234,21 +235,23 @@ def fill(port, tree, vm, size, path, *counts):
         config = f.read()
     sock = connect(int(port), 60)
     regions = [{"id": 0, "size": int(size), "populated": 0}]
-    sock.sendall(control(type="HELLO", vm=vm, move=str(uuid.uuid4()), name="web", generation=0,
+    sock.sendall(control(0, type="HELLO", vm=vm, move=str(uuid.uuid4()), name="web", generation=0,
                          creator="peer.py", ask="127.0.0.1:1", page_size=PAGE, audit=False,
                          needs=[], regions=regions, extents=[]))
-    sock.sendall(chunk(CONFIG, config))
+    sock.sendall(chunk(1, CONFIG, config))
     m = message(sock)
     print(m["type"], m["accept"], m.get("reason", ""), flush=True)
     while not os.path.exists(path):
         time.sleep(0.05)
-    one, sent = pages_chunk(), 0
+    pages, sent, sequence = pages_chunk(), 0, 2
     for i, n in enumerate(counts):
         sent += int(n)
         try:
             for _ in range(int(n)):
-                sock.sendall(one)
-            sock.sendall(control(type="ROUND", round=i, chunk=sent))
+                sock.sendall(chunk(sequence, PAGES, pages, encoding=1))
+                sequence += 1
+            sock.sendall(control(sequence, type="ROUND", round=i, chunk=sent))
+            sequence += 1
         except OSError:
             pass      # what was answered is there to be read
         m = message(sock)
@@ -263,13 +266,13 @@ def resend():
     take(sock, 16)
     sock.sendall(PREAMBLE)
     assert message(sock)["type"] == "HELLO"
-    sock.sendall(control(type="AGREE", accept=True, reason="", creator="peer.py", features=[]))
+    sock.sendall(control(0, type="AGREE", accept=True, reason="", creator="peer.py", features=[]))
     while any_chunk(sock)[0] != PAGES:
         pass
     resent = 0
     try:
         while True:
-            sock.sendall(control(type="RESEND", chunk=0))
+            sock.sendall(control(1 + resent, type="RESEND", chunk=0))
             m = message(sock)
             while m["type"] == "ROUND":
                 m = message(sock)

@@ -41,7 +41,7 @@ chunks() {
 	b, at = open(sys.argv[1], 'rb').read(), 4096
 	while at < len(b):
 	    print(struct.unpack_from('<H', b, at + 4)[0])
-	    at += 48 + struct.unpack_from('<Q', b, at + 16)[0]
+	    at += 64 + (struct.unpack_from('<I', b, at + 20)[0] + 7 & ~7)
 	END
 }
 # image_at FILE: the place of the first image's first byte
@@ -50,8 +50,8 @@ image_at() {
 	import struct, sys
 	b, at = open(sys.argv[1], 'rb').read(), 4096
 	while struct.unpack_from('<H', b, at + 4)[0] != 3:
-	    at += 48 + struct.unpack_from('<Q', b, at + 16)[0]
-	print(at + 48 + 272)
+	    at += 64 + (struct.unpack_from('<I', b, at + 20)[0] + 7 & ~7)
+	print(at + 64 + 272)
 	END
 }
 # guest_reboots SOCKET: the step guest is told to on its serial line, and begins anew.
@@ -155,7 +155,7 @@ guest_reboots() {
 		"vmrun --name b --serial none --restore"; do
 		# shellcheck disable=SC2086 # several words
 		run -3 --separate-stderr $command "$W/a.vms"
-		[[ $stderr == *"$W/a.vms: blob chunk: payload checksum mismatch (at byte $((at - 48 - 272)))" ]]
+		[[ $stderr == *"$W/a.vms: blob chunk: payload checksum mismatch (at byte $((at - 64 - 272)))" ]]
 	done
 }
 

@@ -14,6 +14,7 @@ reader.py hold OUT FILE
 """
 import os
 import re
+import struct
 import sys
 import time
 
@@ -65,12 +66,12 @@ if sys.argv[1] == 'pace':
 elif sys.argv[1] == 'stall':
     take(4096)
     while True:
-        head = take(48)
-        if len(head) < 48:
+        head = take(64)
+        if len(head) < 64:
             sys.exit('the stream ended before the round')
-        kind, length = int.from_bytes(head[4:6], 'little'), int.from_bytes(head[16:24], 'little')
-        payload = take(length)
-        if kind == 5 and int.from_bytes(payload[:4], 'little') == int(sys.argv[4]):
+        kind, number, length = struct.unpack_from('<4xH10xII', head)
+        take(length + -length % 8)
+        if kind == 5 and number == int(sys.argv[4]):
             break
     last = ticks()
     for _ in range(int(float(sys.argv[5]) * 2)):

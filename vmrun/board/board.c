@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/board/board.h"
 
+#include "vmrun/devices/device_list.h"
 #include "vmrun/devices/notifier.h"
 
 #include <errno.h>
@@ -46,8 +47,9 @@ int board_check(const struct machine *cfg, struct fail *why)
 const struct board_ops *board_type(enum machine_type type)
 {
 	for (const struct board_ops *const *o = board_list; *o; o++)
-		if ((*o)->type == type)
-			return *o;
+		for (const struct board_machine *m = (*o)->machines; m->fixed; m++)
+			if (m->type == type)
+				return *o;
 	return NULL;
 }
 

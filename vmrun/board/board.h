@@ -17,6 +17,7 @@
 struct boot_entry;
 struct board_ops;
 struct notifier;
+struct plan_device;
 
 struct board {
 	const struct board_ops   *ops;
@@ -38,17 +39,24 @@ struct boot_images {
 	size_t   initrd_len;
 };
 
-/* A machine type: what a board of it is made of. */
-struct board_ops {
-	enum machine_type        type;
-	uint32_t                 cpus_max;
-	/* Its interrupt controller; NULL: the accelerator's. */
-	const struct device_ops *irqchip;
+/* A machine type, and the devices that it has of its own (plan.h). */
+struct board_machine {
+	enum machine_type         type;
+	const struct plan_device *fixed;
+};
 
-	/* Is that the beginning of a kernel for this machine? BOARD_KERNEL_HEAD bytes, or all of a
+/* A board: machine types that differ in nothing but data. */
+struct board_ops {
+	/* The first is that of new VMs; fixed NULL at the end. */
+	const struct board_machine *machines;
+	uint32_t                    cpus_max;
+	/* Its interrupt controller; NULL: the accelerator's. */
+	const struct device_ops    *irqchip;
+
+	/* Is that the beginning of a kernel for this board? BOARD_KERNEL_HEAD bytes, or all of a
 	 * shorter file. */
 	bool (*kernel)(const uint8_t *head, size_t len);
-	/* As board_plan. As board_check: what is the type's own. */
+	/* As board_plan. As board_check: what is the board's own. */
 	int (*plan)(struct machine *cfg, struct fail *why);
 	int (*check)(const struct machine *cfg, struct fail *why);
 	/* Before a reset: could these be booted, as far as can be told without RAM? The kernel may
@@ -72,7 +80,7 @@ struct board_ops {
 
 extern const struct board_ops *const board_list[];      /* board_list.c, NULL at the end */
 const struct board_ops *board_type(enum machine_type type);     /* NULL: none in this build */
-/* The machine that the kernel is for, NULL when no board knows it. */
+/* The board that the kernel is for, NULL when none knows it. */
 const struct board_ops *board_for_kernel(const uint8_t *head, size_t len);
 
 /* What a board adds to what the user asked for: fixed devices (interrupt controller, UART, RTC),

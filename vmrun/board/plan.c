@@ -12,21 +12,27 @@ static bool plan_has(const struct machine *cfg, const char *type)
 	return false;
 }
 
-int plan_fixed(struct machine *cfg, const struct machine_device *rows, size_t nrows,
-	       struct fail *why)
+int plan_fixed(struct machine *cfg, const struct board_machine *machines, struct fail *why)
 {
 	uint32_t at = 0;
 
-	for (size_t i = 0; i < nrows; i++) {
-		if (plan_has(cfg, rows[i].type))
+	while (machines->type != cfg->type)
+		machines++;
+	for (const struct plan_device *f = machines->fixed; f->ops; f++) {
+		struct machine_device *d = &cfg->devices[at];
+
+		if (plan_has(cfg, f->ops->type))
 			continue;
 		if (cfg->ndevices >= LIMIT_DEVICES)
 			return fail_set(why, FAIL_LIMIT,
 					"number of devices exceeds the limit of %u", LIMIT_DEVICES);
-		memmove(&cfg->devices[at + 1], &cfg->devices[at],
-			(cfg->ndevices - at) * sizeof(cfg->devices[0]));
-		cfg->devices[at++] = rows[i];
+		memmove(d + 1, d, (cfg->ndevices - at) * sizeof(*d));
+		*d = (struct machine_device){ .gpa = f->gpa, .size = f->size, .irq = f->irq,
+					      .slot = SLOT_NONE };
+		snprintf(d->type, sizeof(d->type), "%s", f->ops->type);
+		snprintf(d->host, sizeof(d->host), "%s", f->host ? f->host : "");
 		cfg->ndevices++;
+		at++;
 	}
 	return 0;
 }

@@ -72,7 +72,7 @@ static int set_boot_machine(const struct vm *vm, const char *path, const struct 
 	if (board)
 		return fail_set(why, FAIL_USAGE,
 			"kernel: %.160s: machine type differs: the kernel is for %s, the VM is %s",
-			path, machine_type_name(board->type),
+			path, machine_type_name(board->machines[0].type),
 			machine_type_name(vm->cfg.type));
 	return fail_set(why, FAIL_USAGE, "kernel: %.160s: not a kernel for machine %s", path,
 			machine_type_name(vm->cfg.type));

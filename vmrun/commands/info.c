@@ -7,7 +7,7 @@
 #include "libcommon/version.h"
 #include "vmrun/accel/accel.h"
 #include "vmrun/board/board.h"
-#include "vmrun/devices/device.h"
+#include "vmrun/devices/device_list.h"
 
 #include <fcntl.h>
 #include <jansson.h>

@@ -69,7 +69,7 @@ static int verb_config(struct lease_session *g, struct session_call *call, struc
 		errno = ENOMEM;
 		return fail_sys(why, "VM tree");
 	}
-	rc = machine_write(&g->server->vm->cfg, NULL, buf, LIMIT_TREE_BYTES, &len, why);
+	rc = machine_write(&g->server->vm->cfg, buf, LIMIT_TREE_BYTES, &len, why);
 	if (rc == 0)
 		rc = verb_give_tree(call, buf, len, why);
 	free(buf);

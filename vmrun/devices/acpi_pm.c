@@ -2,6 +2,7 @@
 #include "vmrun/devices/acpi_pm.h"
 
 #include "format/state/state_acpi_pm.h"
+#include "vmrun/devices/device_list.h"
 
 #include <jansson.h>
 
@@ -185,7 +186,7 @@ static void acpi_pm_counters(struct device *d, struct json_t *into)
 }
 
 const struct device_ops acpi_pm_ops = {
-	.type       = ACPI_PM_TYPE,
+	.type       = "acpi-pm",
 	.compatible = "acpi-pm",
 	.size       = sizeof(struct acpi_pm),
 	.reset      = acpi_pm_reset,

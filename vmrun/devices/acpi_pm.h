@@ -27,9 +27,6 @@
 /* General purpose events: \_GPE._Exx of the DSDT. */
 #define ACPI_GPE_VMGENID 5u
 
-#define ACPI_PM_TYPE "acpi-pm"
-extern const struct device_ops acpi_pm_ops;
-
 /* With the machine lock: the power button is pressed; general purpose event `bit` (0 to 31; others
  * are ignored) happens. */
 void acpi_pm_button(struct device *d);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/devices/cf9.h"
 
-
+#include "vmrun/devices/device_list.h"
 #define RST_CPU 0x04u
 
 static uint64_t cf9_read(struct device *d, uint64_t at, unsigned size)
@@ -23,7 +23,7 @@ static void cf9_reset(struct device *d)
 }
 
 const struct device_ops cf9_ops = {
-	.type       = CF9_TYPE,
+	.type       = "reset",
 	.compatible = "reset",
 	.size       = sizeof(struct device),
 	.reset      = cf9_reset,

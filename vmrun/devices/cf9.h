@@ -2,13 +2,8 @@
 #ifndef VMRUN_DEVICES_CF9_H
 #define VMRUN_DEVICES_CF9_H
 
-#include "vmrun/devices/device.h"
-
 /* The reset control register of PC chipsets at port 0xcf9, type "reset": the FADT's RESET_REG. */
 
 #define CF9_RESET 0x06u      /* RESET_VALUE */
-
-#define CF9_TYPE "reset"
-extern const struct device_ops cf9_ops;
 
 #endif

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How devices work: a device is one constant struct device_ops, listed once in device_list.c, and
+/* How devices work: a device is one constant struct device_ops, listed once in device_list.h, and
  * one private struct that begins with struct device. The board (vmrun/board/board.c) allocates the
  * struct zeroed, opens it, and calls the operations. What is saved is named by sections() and
  * described by a field table of format/state; everything else of the private struct is either
@@ -138,11 +138,6 @@ struct disk_ops {
 	bool (*in_flight)(struct device *d);
 	bool (*stalled)(struct device *d, bool *told);
 };
-
-/* All types, NULL at the end. */
-extern const struct device_ops *const device_types[];
-/* NULL: no such type in this build. */
-const struct device_ops *device_type_find(const char *type);
 
 /* The machine lock, for threads and callbacks of a device's own. Taken after the VM's control lock
  * and before the accelerator's; device threads never take the control lock. */

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#include "vmrun/devices/i8042.h"
+#include "vmrun/devices/device_list.h"
 
 #include "format/state/state_i8042.h"
 
 #include <jansson.h>
+
+/* A PC's keyboard controller at ports 0x60 to 0x64 with no keyboard and no mouse: what guests use
+ * to reset the machine, and enough answers for those who look for it not to wait. */
 
 enum { I8042_DATA = 0, I8042_PORT_B = 1, I8042_COMMAND = 4 };      /* in its window of ports */
 
@@ -178,7 +181,7 @@ static void i8042_counters(struct device *d, struct json_t *into)
 }
 
 const struct device_ops i8042_ops = {
-	.type       = I8042_TYPE,
+	.type       = "i8042",
 	.compatible = "i8042",
 	.size       = sizeof(struct i8042),
 	.reset      = i8042_reset,

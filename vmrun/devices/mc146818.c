@@ -3,6 +3,7 @@
 
 #include "format/state/state_mc146818.h"
 #include "libcommon/io.h"
+#include "vmrun/devices/device_list.h"
 #include "vmrun/host/loop.h"
 
 #include <jansson.h>
@@ -450,7 +451,7 @@ static void mc_close(struct device *d)
 }
 
 const struct device_ops mc146818_ops = {
-	.type       = MC146818_TYPE,
+	.type       = "mc146818",
 	.compatible = "motorola,mc146818",
 	.size       = sizeof(struct mc146818),
 	.open       = mc_open,

@@ -3,6 +3,7 @@
 
 #include "format/state/state_plic.h"
 #include "vmrun/accel/accel.h"
+#include "vmrun/devices/device_list.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -224,7 +225,7 @@ static void plic_counters(struct device *d, struct json_t *into)
 }
 
 const struct device_ops plic_ops = {
-	.type       = PLIC_TYPE,
+	.type       = "sifive-plic",
 	.compatible = "sifive,plic-1.0.0",
 	.size       = sizeof(struct plic),
 	.open       = plic_open,

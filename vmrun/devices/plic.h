@@ -6,8 +6,6 @@
 
 /* SiFive's PLIC with a supervisor context a hart (numbers 2N + 1, as on QEMU's virt); the machine
  * contexts between them read as zero. Its outputs are the harts' IRQ_S_EXT lines. */
-#define PLIC_TYPE "sifive-plic"
-extern const struct device_ops plic_ops;
 
 #define PLIC_HARTS_MAX 32u     /* each is a state section */
 #define PLIC_WINDOW    0x600000u

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "vmrun/devices/pvpanic.h"
-
+#include "vmrun/devices/device_list.h"
 
 #include <jansson.h>
+
+/* How a guest tells that its kernel has panicked: port 0x505, ACPI device QEMU0001.
+ * Source: QEMU docs/specs/pvpanic.rst. */
 
 #define PVPANIC_PANICKED     0x01u
 #define PVPANIC_CRASH_LOADED 0x02u
@@ -47,7 +49,7 @@ static void pvpanic_counters(struct device *d, struct json_t *into)
 }
 
 const struct device_ops pvpanic_ops = {
-	.type       = PVPANIC_TYPE,
+	.type       = "pvpanic",
 	.compatible = "qemu,pvpanic",
 	.size       = sizeof(struct pvpanic),
 	.reset      = pvpanic_reset,

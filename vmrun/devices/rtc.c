@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-#include "vmrun/devices/rtc.h"
+#include "vmrun/devices/device_list.h"
 
 #include "format/state/state_rtc.h"
 #include "libcommon/io.h"
 #include "vmrun/host/loop.h"
 
 #include <jansson.h>
+
+/* Goldfish RTC: the VM's real time in nanoseconds since 1970, settable, with an alarm. */
 
 #define RTC_TIME_LOW        0x00u
 #define RTC_TIME_HIGH       0x04u
@@ -201,7 +203,7 @@ static void rtc_close(struct device *d)
 }
 
 const struct device_ops rtc_ops = {
-	.type       = RTC_TYPE,
+	.type       = "goldfish-rtc",
 	.compatible = "google,goldfish-rtc",
 	.node       = "rtc",
 	.size       = sizeof(struct rtc),

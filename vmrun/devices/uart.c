@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "vmrun/devices/uart.h"
+#include "vmrun/devices/device_list.h"
 
 #include "format/state/state_uart.h"
 #include "libcommon/text.h"
@@ -7,6 +7,10 @@
 
 #include <jansson.h>
 #include <string.h>
+
+/* A 16550A, registers a byte apart. Sending takes no time; what the host does not take keeps the
+ * transmitter busy. The receive timeout is over at once: a FIFO below its trigger level interrupts
+ * as "character timeout". */
 
 enum { UART_RBR_THR, UART_IER, UART_IIR_FCR, UART_LCR, UART_MCR, UART_LSR, UART_MSR, UART_SCR };
 
@@ -387,7 +391,7 @@ static void uart_close(struct device *d)
 }
 
 const struct device_ops uart_ops = {
-	.type       = UART_TYPE,
+	.type       = "ns16550a",
 	.compatible = "ns16550a",
 	.node       = "serial",
 	.size       = sizeof(struct uart),

@@ -4,6 +4,7 @@
 #include "format/state/state_virtio_blk.h"
 #include "libcommon/bytes.h"
 #include "libcommon/io.h"
+#include "vmrun/devices/device_list.h"
 #include "vmrun/devices/virtio_blk_request.h"
 
 #include <errno.h>
@@ -380,7 +381,7 @@ static void blk_close(struct device *d)
 }
 
 const struct device_ops virtio_blk_ops = {
-	.type       = VIRTIO_BLK_TYPE,
+	.type       = "virtio-blk",
 	.compatible = "virtio,mmio",
 	.virtio     = true,
 	.size       = sizeof(struct blk),

@@ -8,8 +8,6 @@ struct disk_sync;
 
 /* A disk. Requests run on threads of its own, outside of machine_lock, several at once. A pause
  * waits for those that have begun and puts the others back into the ring. */
-#define VIRTIO_BLK_TYPE "virtio-blk"
-extern const struct device_ops virtio_blk_ops;
 
 /* virtio_blk_disk.c: what saves and moves need, over the functions below. */
 extern const struct disk_ops virtio_blk_disk_ops;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "vmrun/devices/virtio_console.h"
+#include "vmrun/devices/device_list.h"
 
 #include "format/state/state_virtio_console.h"
 #include "libcommon/text.h"
@@ -7,6 +7,8 @@
 #include "vmrun/devices/virtio.h"
 
 #include <jansson.h>
+
+/* A console of one port (Linux: hvc0) on a serial resource of its own. */
 
 enum { QUEUE_RX, QUEUE_TX };
 
@@ -194,7 +196,7 @@ static void console_close(struct device *d)
 }
 
 const struct device_ops virtio_console_ops = {
-	.type       = VIRTIO_CONSOLE_TYPE,
+	.type       = "virtio-console",
 	.compatible = "virtio,mmio",
 	.virtio     = true,
 	.size       = sizeof(struct console),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "vmrun/devices/virtio_rng.h"
+#include "vmrun/devices/device_list.h"
 
 #include "format/state/state_virtio_rng.h"
 #include "vmrun/devices/virtio.h"
@@ -7,6 +7,8 @@
 #include <jansson.h>
 #include <string.h>
 #include <sys/random.h>
+
+/* Entropy from the host's getrandom. */
 
 #define RNG_REQUEST_MAX 4096u      /* a request is served to this length; the driver asks again */
 
@@ -89,7 +91,7 @@ static void rng_close(struct device *d)
 }
 
 const struct device_ops virtio_rng_ops = {
-	.type       = VIRTIO_RNG_TYPE,
+	.type       = "virtio-rng",
 	.compatible = "virtio,mmio",
 	.virtio     = true,
 	.size       = sizeof(struct rng),

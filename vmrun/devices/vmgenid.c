@@ -2,6 +2,7 @@
 #include "vmrun/devices/vmgenid.h"
 
 #include "format/state/state_vmgenid.h"
+#include "vmrun/devices/device_list.h"
 #include "vmrun/memory.h"
 
 #include <assert.h>
@@ -85,7 +86,7 @@ static size_t vmgenid_sections(struct device *d, struct state_section *out, size
 }
 
 const struct device_ops vmgenid_ops = {
-	.type       = VMGENID_TYPE,
+	.type       = "vmgenid",
 	.compatible = "microsoft,vmgenid",
 	.node       = "rng",
 	.size       = sizeof(struct vmgenid),

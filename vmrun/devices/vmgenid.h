@@ -2,8 +2,6 @@
 #ifndef VMRUN_DEVICES_VMGENID_H
 #define VMRUN_DEVICES_VMGENID_H
 
-#include "vmrun/devices/device.h"
-
 /* Virtual Machine Generation ID: 16 random bytes that change when the guest continues as a copy of
  * itself, so that it reseeds its random number generator. Where the guest finds them is up to the
  * machine:
@@ -16,8 +14,5 @@
 
 #define VMGENID_GPA   0xe8000u    /* the DSDT's ADDR; not RAM for the guest to use */
 #define VMGENID_BYTES 16u
-
-#define VMGENID_TYPE "vmgenid"
-extern const struct device_ops vmgenid_ops;
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "format/state/state_plic.h"
 #include "libcommon/bytes.h"
+#include "vmrun/devices/device_list.h"
 #include "vmrun/devices/plic.h"
 
 #include <elf.h>
@@ -22,7 +23,7 @@ static int riscv64_check(const struct machine *cfg, struct fail *why)
 	for (uint32_t i = 0; i < cfg->ndevices; i++) {
 		const struct machine_device *d = &cfg->devices[i];
 
-		irqchip |= !strcmp(d->type, PLIC_TYPE);
+		irqchip |= !strcmp(d->type, plic_ops.type);
 		if (d->irq >= PLIC_SOURCES)
 			return fail_set(why, FAIL_CORRUPT, "device %s: interrupt %u out of range",
 					d->type, d->irq);
@@ -41,7 +42,7 @@ static void riscv64_irq(struct board *b, uint32_t irq, bool level)
 }
 
 const struct board_ops board_riscv64 = {
-	.type     = MACHINE_RISCV64_1,
+	.machines = riscv64_machines,
 	.cpus_max = PLIC_HARTS_MAX,
 	.kernel   = riscv64_kernel,
 	.plan     = riscv64_plan,

@@ -5,24 +5,16 @@
 #include "vmrun/board/board.h"
 #include "vmrun/board/kernel.h"
 
-/* Machine type riscv64-1: addresses and interrupts as QEMU's virt has them. They never change; what
- * differs is another machine type. */
-#define RISCV64_PLIC        0x0c000000u
-#define RISCV64_UART        0x10000000u
-#define RISCV64_UART_SIZE   0x100u
-#define RISCV64_UART_IRQ    10u
+/* The board of the RISC-V machine types, which differ in riscv64_machines (riscv64_plan.c) and
+ * format/tree/machine_type.c alone. What is here is common to all and never changes. */
 #define RISCV64_UART_HZ     3686400u
-#define RISCV64_RTC         0x00101000u
-#define RISCV64_RTC_SIZE    0x1000u
-#define RISCV64_RTC_IRQ     11u
-#define RISCV64_VMGENID     0x00102000u       /* not on virt: page and interrupt are free there */
-#define RISCV64_VMGENID_IRQ 9u
 #define RISCV64_VIRTIO      0x10001000u       /* slot 0, then one every 0x1000 */
 #define RISCV64_VIRTIO_SIZE 0x1000u
 #define RISCV64_SLOTS       24u               /* 0 to 7: irq 1 to 8; 8 to 23: irq 12 to 27 */
 #define RISCV64_CMDLINE_MAX 1023u             /* COMMAND_LINE_SIZE of Linux, without the NUL */
 
 extern const struct board_ops board_riscv64;
+extern const struct board_machine riscv64_machines[];
 
 int riscv64_plan(struct machine *cfg, struct fail *why);
 /* Is its command line short enough? */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/board/riscv64/riscv64.h"
 
-#include "vmrun/devices/uart.h"
+#include "vmrun/devices/device_list.h"
 
 
 #include <errno.h>
@@ -179,7 +179,7 @@ static void tree_device(struct tree *t, const struct machine_device *d,
 	tree_reg(t, d->gpa, d->size);
 	tree_u32(t, "interrupt-parent", PHANDLE_PLIC);
 	tree_u32(t, "interrupts", d->irq);
-	if (!strcmp(ops->type, UART_TYPE))
+	if (ops == &uart_ops)
 		tree_u32(t, "clock-frequency", RISCV64_UART_HZ);
 	tree_end(t);
 }

@@ -3,21 +3,25 @@
 
 #include "vmrun/board/plan.h"
 #include "vmrun/devices/plic.h"
-#include "vmrun/devices/rtc.h"
-#include "vmrun/devices/uart.h"
 #include "vmrun/devices/vmgenid.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static const struct machine_device fixed[] = {
-	{ .type = PLIC_TYPE, .gpa = RISCV64_PLIC, .size = PLIC_WINDOW, .slot = SLOT_NONE },
-	{ .type = UART_TYPE, .host = "console", .gpa = RISCV64_UART, .size = RISCV64_UART_SIZE,
-	  .irq = RISCV64_UART_IRQ, .slot = SLOT_NONE },
-	{ .type = RTC_TYPE, .gpa = RISCV64_RTC, .size = RISCV64_RTC_SIZE, .irq = RISCV64_RTC_IRQ,
-	  .slot = SLOT_NONE },
-	{ .type = VMGENID_TYPE, .gpa = RISCV64_VMGENID, .size = VMGENID_BYTES,
-	  .irq = RISCV64_VMGENID_IRQ, .slot = SLOT_NONE },
+/* The devices of each machine type. A type never changes; what differs is another type. */
+
+/* As QEMU's virt has them; there the page and the interrupt of vmgenid are free. */
+static const struct plan_device riscv64_1[] = {
+	{ &plic_ops,    .gpa = 0x0c000000, .size = PLIC_WINDOW },
+	{ &uart_ops,    .gpa = 0x10000000, .size = 0x100, .irq = 10, .host = "console" },
+	{ &rtc_ops,     .gpa = 0x00101000, .size = 0x1000, .irq = 11 },
+	{ &vmgenid_ops, .gpa = 0x00102000, .size = VMGENID_BYTES, .irq = 9 },
+	{ .ops = NULL }
+};
+
+const struct board_machine riscv64_machines[] = {
+	{ MACHINE_RISCV64_1, riscv64_1 },
+	{ .fixed = NULL }
 };
 
 static int riscv64_slots(struct machine *cfg, struct fail *why)
@@ -66,7 +70,7 @@ int riscv64_plan(struct machine *cfg, struct fail *why)
 		snprintf(cfg->cpu_model, sizeof(cfg->cpu_model), "%s", type->cpu_model);
 	if (!cfg->timebase_hz)
 		cfg->timebase_hz = type->timebase_hz;
-	if (plan_fixed(cfg, fixed, sizeof(fixed) / sizeof(fixed[0]), why) || plan_console(cfg, why))
+	if (plan_fixed(cfg, riscv64_machines, why) || plan_console(cfg, why))
 		return -1;
 	return riscv64_slots(cfg, why);
 }

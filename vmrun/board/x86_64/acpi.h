@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* ACPI tables of x86-64-1 (ACPI 6.5): RSDP, XSDT, FADT, FACS, MADT, DSDT, in this guest's memory
- * from X86_64_ACPI on. They are part of guest memory, so a restore has them. */
+/* ACPI tables (ACPI 6.5): RSDP, XSDT, FADT, FACS, MADT, DSDT, in this guest's memory from
+ * X86_64_ACPI on. They are part of guest memory, so a restore has them. */
 
 struct board;
 struct machine;

@@ -4,9 +4,7 @@
 #include "format/tree/machine.h"
 #include "vmrun/board/x86_64/x86_64.h"
 #include "vmrun/devices/acpi_pm.h"
-#include "vmrun/devices/mc146818.h"
-#include "vmrun/devices/pvpanic.h"
-#include "vmrun/devices/uart.h"
+#include "vmrun/devices/device_list.h"
 #include "vmrun/devices/vmgenid.h"
 
 #include <stdio.h>
@@ -107,13 +105,13 @@ static void dsdt_write(struct aml *a, const struct machine *cfg)
 
 		if (d->slot != SLOT_NONE) {
 			dsdt_virtio(a, cfg, d);
-		} else if (!strcmp(d->type, UART_TYPE)) {
+		} else if (!strcmp(d->type, uart_ops.type)) {
 			dsdt_ports(a, d, "COM1", "PNP0501");
-		} else if (!strcmp(d->type, MC146818_TYPE)) {
+		} else if (!strcmp(d->type, mc146818_ops.type)) {
 			dsdt_ports(a, d, "RTC_", "PNP0B00");
-		} else if (!strcmp(d->type, PVPANIC_TYPE)) {
+		} else if (!strcmp(d->type, pvpanic_ops.type)) {
 			dsdt_ports(a, d, "PEVT", "QEMU0001");
-		} else if (!strcmp(d->type, VMGENID_TYPE)) {
+		} else if (!strcmp(d->type, vmgenid_ops.type)) {
 			dsdt_vmgenid(a);
 			vmgenid = true;
 		}

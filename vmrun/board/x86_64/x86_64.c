@@ -2,7 +2,7 @@
 #include "vmrun/board/x86_64/x86_64.h"
 
 #include "vmrun/devices/acpi_pm.h"
-#include "vmrun/devices/vmgenid.h"
+#include "vmrun/devices/device_list.h"
 
 #include <inttypes.h>
 
@@ -14,13 +14,13 @@ static int x86_64_check_regions(const struct machine *cfg, struct fail *why)
 	if (!low || low != &cfg->regions[0] || low->kind != REGION_RAM ||
 	    low->gpa != type->ram_gpa || low->size < type->ram_min || low->size > type->ram_low_max)
 		return fail_set(why, FAIL_CORRUPT,
-			"x86-64-1: invalid region 0 (valid: RAM at address 0, %" PRIu64
-			" MiB to 3 GiB)", type->ram_min >> 20);
+			"%s: invalid region 0 (valid: RAM at address 0, %" PRIu64
+			" MiB to 3 GiB)", type->name, type->ram_min >> 20);
 	for (uint32_t i = 1; i < cfg->nregions; i++)
 		if (cfg->regions[i].kind != REGION_DISK && cfg->regions[i].gpa < type->ram_high_gpa)
 			return fail_set(why, FAIL_CORRUPT,
-					"x86-64-1: region %s: invalid address 0x%" PRIx64
-					", below 4 GiB", cfg->regions[i].name, cfg->regions[i].gpa);
+					"%s: region %s: invalid address 0x%" PRIx64 ", below 4 GiB",
+					type->name, cfg->regions[i].name, cfg->regions[i].gpa);
 	return 0;
 }
 
@@ -40,8 +40,8 @@ static int x86_64_check(const struct machine *cfg, struct fail *why)
 {
 	if (cfg->ncpus == 0 || cfg->ncpus > X86_64_CPUS_MAX)
 		return fail_set(why, FAIL_CORRUPT,
-				"x86-64-1: number of CPUs out of range: %u (valid: 1 to %u)",
-				cfg->ncpus, X86_64_CPUS_MAX);
+				"%s: number of CPUs out of range: %u (valid: 1 to %u)",
+				machine_type_name(cfg->type), cfg->ncpus, X86_64_CPUS_MAX);
 	if (x86_64_check_regions(cfg, why))
 		return -1;
 	for (uint32_t i = 0; i < cfg->ndevices; i++) {
@@ -49,8 +49,8 @@ static int x86_64_check(const struct machine *cfg, struct fail *why)
 
 		if (!x86_64_window(cfg, d))
 			return fail_set(why, FAIL_CORRUPT,
-					"device %s: invalid address for x86-64-1: 0x%" PRIx64,
-					d->type, d->gpa);
+					"device %s: invalid address for %s: 0x%" PRIx64,
+					d->type, machine_type_name(cfg->type), d->gpa);
 		if (d->irq >= X86_64_PINS)
 			return fail_set(why, FAIL_CORRUPT, "device %s: interrupt %u out of range",
 					d->type, d->irq);
@@ -101,7 +101,7 @@ static void x86_64_copied(struct board *b)
 }
 
 const struct board_ops board_x86_64 = {
-	.type     = MACHINE_X86_64_1,
+	.machines = x86_64_machines,
 	.cpus_max = X86_64_CPUS_MAX,
 	.kernel   = x86_64_kernel,
 	.plan     = x86_64_plan,

@@ -6,8 +6,9 @@
 #include "vmrun/board/board.h"
 #include "vmrun/board/kernel.h"
 
-/* Machine type x86-64-1. Its addresses never change; what differs is another machine type. It has
- * no firmware: the board puts a Linux kernel, or another by PVH, into RAM and starts it. Interrupt
+/* The board of the x86-64 machine types, which differ in x86_64_machines (x86_64_plan.c) and
+ * format/tree/machine_type.c alone. What is here is common to all and never changes. It has no
+ * firmware: the board puts a Linux kernel, or another by PVH, into RAM and starts it. Interrupt
  * controllers and timer (IOAPIC, LAPICs, PICs, PIT) are the accelerator's. Interrupts are pins of
  * the IOAPIC; below 16 also of the PICs. */
 
@@ -16,18 +17,10 @@
 #define X86_64_LAPIC     0xfee00000u
 #define X86_64_CPUS_MAX  LIMIT_CPUS_X86           /* APIC ids of 8 bits would be enough for 255 */
 
-/* Fixed devices; ports. */
-#define X86_64_DEBUGEXIT 0xf4u
-#define X86_64_I8042     0x60u                    /* with port B at 0x61 */
-#define X86_64_RTC       0x70u
-#define X86_64_RTC_IRQ   8u
-#define X86_64_UART      0x3f8u
-#define X86_64_UART_IRQ  4u
-#define X86_64_PVPANIC   0x505u
+/* Fixed devices that the ACPI tables name; ports. The others: x86_64_plan.c. */
 #define X86_64_PM        0x600u                   /* blocks within it: vmrun/devices/acpi_pm.h */
 #define X86_64_SCI       9u
 #define X86_64_RESET     0xcf9u
-#define X86_64_VMGENID   0xfed40000u              /* its registers, which read zero */
 /* Virtio slots: pins 16 to 23 for 0 to 7; 5, 10, 11, 3, 6, 7, 14, 15 for 8 to 15; 16 to 31 share
  * with 0 to 15. */
 #define X86_64_VIRTIO      0xd0000000u            /* slot 0, then one every 0x1000 */
@@ -53,6 +46,7 @@
 #define X86_64_KERNEL    0x100000u                /* kernels and initrd start here or above */
 
 extern const struct board_ops board_x86_64;
+extern const struct board_machine x86_64_machines[];
 
 int x86_64_plan(struct machine *cfg, struct fail *why);
 int x86_64_bootable(const struct machine *cfg, const struct boot_images *images, struct fail *why);

@@ -3,28 +3,28 @@
 
 #include "vmrun/board/plan.h"
 #include "vmrun/devices/acpi_pm.h"
-#include "vmrun/devices/cf9.h"
-#include "vmrun/devices/debugexit.h"
-#include "vmrun/devices/i8042.h"
-#include "vmrun/devices/mc146818.h"
-#include "vmrun/devices/pvpanic.h"
-#include "vmrun/devices/uart.h"
-#include "vmrun/devices/vmgenid.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-#define PORTS(first, n) .gpa = MACHINE_IO + (first), .size = (n), .slot = SLOT_NONE
+#define PORTS(first, n) .gpa = MACHINE_IO + (first), .size = (n)
 
-static const struct machine_device fixed[] = {
-	{ .type = UART_TYPE, .host = "console", .irq = X86_64_UART_IRQ, PORTS(X86_64_UART, 8) },
-	{ .type = MC146818_TYPE, .irq = X86_64_RTC_IRQ, PORTS(X86_64_RTC, 2) },
-	{ .type = I8042_TYPE, PORTS(X86_64_I8042, 5) },
-	{ .type = ACPI_PM_TYPE, .irq = X86_64_SCI, PORTS(X86_64_PM, ACPI_PM_SIZE) },
-	{ .type = CF9_TYPE, PORTS(X86_64_RESET, 1) },
-	{ .type = PVPANIC_TYPE, PORTS(X86_64_PVPANIC, 1) },
-	{ .type = DEBUGEXIT_TYPE, PORTS(X86_64_DEBUGEXIT, 4) },
-	{ .type = VMGENID_TYPE, .gpa = X86_64_VMGENID, .size = 0x1000, .slot = SLOT_NONE },
+/* The devices of each machine type. A type never changes; what differs is another type. */
+static const struct plan_device x86_64_1[] = {
+	{ &uart_ops,      PORTS(0x3f8, 8), .irq = 4, .host = "console" },
+	{ &mc146818_ops,  PORTS(0x70, 2), .irq = 8 },
+	{ &i8042_ops,     PORTS(0x60, 5) },      /* with port B at 0x61 */
+	{ &acpi_pm_ops,   PORTS(X86_64_PM, ACPI_PM_SIZE), .irq = X86_64_SCI },
+	{ &cf9_ops,       PORTS(X86_64_RESET, 1) },
+	{ &pvpanic_ops,   PORTS(0x505, 1) },
+	{ &debugexit_ops, PORTS(0xf4, 4) },
+	{ &vmgenid_ops,   .gpa = 0xfed40000, .size = 0x1000 },      /* registers, which read zero */
+	{ .ops = NULL }
+};
+
+const struct board_machine x86_64_machines[] = {
+	{ MACHINE_X86_64_1, x86_64_1 },
+	{ .fixed = NULL }
 };
 
 /* All of it in region 0, as asked for: what is above 3 GiB goes behind the devices. */
@@ -36,14 +36,14 @@ static int x86_64_ram(struct machine *cfg, struct fail *why)
 	plan_ram(low, "ram");
 	if (low->size < type->ram_min)
 		return fail_set(why, FAIL_USAGE,
-				"x86-64-1: %" PRIu64
+				"%s: %" PRIu64
 				" KiB of RAM, at least %" PRIu64 " MiB required; increase --memory",
-				low->size >> 10, type->ram_min >> 20);
+				type->name, low->size >> 10, type->ram_min >> 20);
 	if (low->size <= type->ram_low_max)
 		return 0;
 	if (cfg->nregions != 1)
 		return fail_set(why, FAIL_USAGE,
-				"x86-64-1: duplicate region 1, used for RAM above 3 GiB");
+				"%s: duplicate region 1, used for RAM above 3 GiB", type->name);
 	*high = (struct machine_region){
 		.id        = 1,
 		.kind      = REGION_RAM,
@@ -85,11 +85,12 @@ int x86_64_plan(struct machine *cfg, struct fail *why)
 {
 	if (cfg->ncpus == 0 || cfg->ncpus > X86_64_CPUS_MAX)
 		return fail_set(why, FAIL_USAGE,
-				"x86-64-1: number of CPUs out of range: %u (valid: 1 to %u)",
-				cfg->ncpus, X86_64_CPUS_MAX);
+				"%s: number of CPUs out of range: %u (valid: 1 to %u)",
+				machine_type_name(cfg->type), cfg->ncpus, X86_64_CPUS_MAX);
 	if (cfg->nregions == 0)
-		return fail_set(why, FAIL_USAGE, "x86-64-1: missing main RAM");
-	if (x86_64_ram(cfg, why) || plan_fixed(cfg, fixed, sizeof(fixed) / sizeof(fixed[0]), why) ||
+		return fail_set(why, FAIL_USAGE, "%s: missing main RAM",
+				machine_type_name(cfg->type));
+	if (x86_64_ram(cfg, why) || plan_fixed(cfg, x86_64_machines, why) ||
 	    plan_console(cfg, why))
 		return -1;
 	return x86_64_slots(cfg, why);
