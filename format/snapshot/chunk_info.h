@@ -16,6 +16,8 @@ enum chunk_phase {
 	AFTER_TABLES    = 1 << 5,      /* something optional behind the index: no more of it */
 	AFTER_DIRECTORY = 1 << 6,
 	AFTER_END       = 1 << 7,
+	/* where every reader may skip a chunk */
+	AFTER_ANYTHING  = AFTER_CONFIG | AFTER_STATE | AFTER_INDEX | AFTER_LEVEL | AFTER_TABLES,
 };
 
 struct snap_stream;
@@ -56,6 +58,8 @@ const struct chunk_info *chunk_info_find(uint16_t type);
 /* Checks the fields of a header whose values depend on the type, in a snapshot and in a move:
  * flags, region, encoding, round, how much is hashed. FAIL_CORRUPT. */
 int chunk_fields_check(const struct chunk *c, uint64_t at, struct fail *why);
+/* May every reader skip it, in a snapshot? */
+bool chunk_optional(uint16_t type);
 /* Checks a chunk's header in this phase, its fields too. FAIL_VERSION: it is required, and has no
  * meaning in a snapshot; FAIL_CORRUPT: out of order. One that is unknown and not required may come
  * wherever PAD may. */

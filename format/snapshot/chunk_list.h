@@ -8,8 +8,9 @@
  * X(constant, number, a reader of its payload in a stream, one in a walk over a file, members of
  * struct chunk_info that are not zero): format/snapshot/chunk_info.h
  *
- * A new optional chunk is a row here, in the order of the numbers, and a function in
- * stream_chunks.c where there is something to check (stream_any: any payload will do). */
+ * A new optional chunk is a row here, in the order of the numbers, .after = AFTER_ANYTHING; with a
+ * function in stream_chunks.c where there is something to check (stream_any: any payload will do).
+ * snap_writer_optional() writes it, snap_image_optional() finds it. */
 #define CHUNK_LIST(X)										\
 	/* VM tree without state: FDT blob */							\
 	X(CHUNK_CONFIG, 1, stream_config, image_walk_any, .name = "config",			\
@@ -50,7 +51,7 @@
 	  .after = AFTER_STATE)									\
 	/* fills space; what it holds is of no account */					\
 	X(CHUNK_PAD, 14, stream_any, image_walk_any, .name = "pad", .unhashed = true,		\
-	  .after = AFTER_CONFIG | AFTER_STATE | AFTER_INDEX | AFTER_LEVEL | AFTER_TABLES)	\
+	  .after = AFTER_ANYTHING)								\
 	/* reserved: where a flat snapshot has RAM */						\
 	X(CHUNK_MAP, 15, stream_any, image_walk_any, .name = "map", .required = true)		\
 	/* between the ends of a move only: a JSON message of docs/protocol.md */		\

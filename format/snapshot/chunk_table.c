@@ -64,25 +64,26 @@ int chunk_fields_check(const struct chunk *c, uint64_t at, struct fail *why)
 	return 0;
 }
 
-/* Is it one that every reader may skip? A type that only moves have, or that is reserved, is as
- * good as unknown. */
-static bool chunk_optional(const struct chunk_info *info)
+/* A type that only moves have, or that is reserved, is as good as unknown. */
+bool chunk_optional(uint16_t type)
 {
-	return !info || !info->after || info->type == CHUNK_PAD;
+	const struct chunk_info *info = chunk_info_find(type);
+
+	return !info || !info->after || info->after == AFTER_ANYTHING;
 }
 
 int chunk_check(const struct chunk *c, enum chunk_phase phase, uint64_t at, struct fail *why)
 {
 	const struct chunk_info *info = chunk_info_find(c->type);
-	unsigned                 after;
+	const bool               optional = chunk_optional(c->type);
 
-	if (chunk_optional(info) && c->flags & CHUNK_REQUIRED)
+	if (optional && c->flags & CHUNK_REQUIRED)
 		return fail_at(why, FAIL_VERSION, at, "unsupported required chunk: %s (type %u)",
 			       chunk_type_name(c->type), c->type);
 	if (chunk_fields_check(c, at, why))
 		return -1;
-	after = chunk_optional(info) ? chunk_info_find(CHUNK_PAD)->after : info->after;
-	return after & phase ? 0 : chunk_unexpected(c, at, why);
+	return (optional ? AFTER_ANYTHING : info->after) & phase ? 0
+								 : chunk_unexpected(c, at, why);
 }
 
 enum chunk_phase chunk_phase_after(uint16_t type, enum chunk_phase phase)
@@ -90,7 +91,7 @@ enum chunk_phase chunk_phase_after(uint16_t type, enum chunk_phase phase)
 	const struct chunk_info *info = chunk_info_find(type);
 
 	/* The chunks of the index and of its levels follow each other directly. */
-	if (chunk_optional(info) && (phase == AFTER_INDEX || phase == AFTER_LEVEL))
+	if (chunk_optional(type) && (phase == AFTER_INDEX || phase == AFTER_LEVEL))
 		return AFTER_TABLES;
 	return info && info->phase ? info->phase : phase;
 }

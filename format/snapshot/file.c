@@ -65,8 +65,7 @@ int image_chunk(const struct snap_image *s, uint16_t type, uint64_t at, uint64_t
 	return image_chunk_as(s, &c, type, at, len, buf, why);
 }
 
-/* The chunk that an entry of the directory describes. */
-static int image_listed(const struct snap_image *s, const struct directory_entry *e, uint8_t *buf,
+int image_listed(const struct snap_image *s, const struct directory_entry *e, uint8_t *buf,
 			struct fail *why)
 {
 	struct chunk c;

@@ -52,6 +52,10 @@ int image_payload(const struct snap_image *s, const struct chunk *c, uint64_t at
 int image_chunk(const struct snap_image *s, uint16_t type, uint64_t at, uint64_t len, uint8_t *buf,
 		struct fail *why);
 
+/* The chunk that an entry of the directory describes, whose length the caller has bounded. */
+int image_listed(const struct snap_image *s, const struct directory_entry *e, uint8_t *buf,
+		 struct fail *why);
+
 /* file_index.c: the last run that begins at or before the page: 1, or 0 when there is none. */
 int image_find(struct snap_image *s, uint32_t region, uint64_t page, struct index_run *r,
 	       struct fail *why);

@@ -137,3 +137,29 @@ bool snap_image_has_image(const struct snap_image *s, const char *name)
 {
 	return images_reader_has(s->images, name);
 }
+
+int snap_image_optional(struct snap_image *s, uint16_t type, size_t n, uint8_t **payload,
+			size_t *len, struct fail *why)
+{
+	const struct directory_entry *e = s->directory.v, *end = e + s->directory.n;
+
+	while (e < end && (e->type != type || n--))
+		e++;
+	if (e == end)
+		return 0;
+	*len = e->len;
+	if (e->len > LIMIT_CHUNK_BYTES) {
+		fail_at(why, FAIL_LIMIT, e->at,
+			"%s chunk: payload of %" PRIu32 " bytes exceeds the limit of %u",
+			chunk_type_name(type), e->len, LIMIT_CHUNK_BYTES);
+		return fail_prefix(why, "%s: ", s->what);
+	}
+	*payload = malloc(e->len ? e->len : 1);
+	if (!*payload)
+		return fail_sys(why, "%s: chunk", s->what);
+	if (image_listed(s, e, *payload, why) == 0)
+		return 1;
+	free(*payload);
+	*payload = NULL;
+	return why->kind == FAIL_SYSTEM ? -1 : fail_prefix(why, "%s: ", s->what);
+}

@@ -37,6 +37,8 @@ enum snap_layout { SNAP_CHUNKED = 1, SNAP_FLAT = 2 };
 #define CHUNK_HEADER_BYTES 64u
 #define CHUNK_REQUIRED     1u      /* flags: a reader that does not know the type must refuse */
 
+#define CHUNK_PRIVATE      0x8000u /* types from here on are for programs that agree on them */
+
 enum chunk_encoding { CHUNK_RAW = 0, CHUNK_ZSTD = 1 };
 
 /**
@@ -307,6 +309,10 @@ struct page_batch *snap_writer_batch(struct snap_writer *w, struct fail *why);
 int snap_writer_pages(struct snap_writer *w, struct page_batch *b, struct fail *why);
 /* Rounds count from 0; one without pages is left out. */
 int snap_writer_round_end(struct snap_writer *w, struct fail *why);
+/* A chunk that readers may skip, of a type of chunk_list.h or a private one (0x8000 and above).
+ * FAIL_USAGE: a type that has a place or a function of its own; FAIL_LIMIT: too long. */
+int snap_writer_optional(struct snap_writer *w, uint16_t type, const void *payload, size_t len,
+			 struct fail *why);
 /* FAIL_LIMIT: the index of what was written so far exceeds LIMIT_INDEX_RUNS. To be asked before the
  * pause: behind it would be too late for the VM's downtime. */
 int snap_writer_index_check(struct snap_writer *w, struct fail *why);
@@ -418,6 +424,19 @@ const struct snap_digests *snap_image_digests(const struct snap_image *s);
  */
 int snap_image_page(struct snap_image *s, uint32_t region, uint64_t page,
 		    uint8_t out[PAGE_SIZE_4K], enum page_kind *kind, struct fail *why);
+/**
+ * snap_image_optional - read a chunk that may be skipped, by the directory
+ * @s:       file
+ * @type:    of the chunk
+ * @n:       which of those of the type, from 0
+ * @payload: out, its bytes, malloc'd
+ * @len:     out
+ * @why:     FAIL_CORRUPT
+ *
+ * Return: 1: a chunk; 0: there are not that many; -1: *@why.
+ */
+int snap_image_optional(struct snap_image *s, uint16_t type, size_t n, uint8_t **payload,
+			size_t *len, struct fail *why);
 /* Reads and checks the whole index. */
 int snap_image_index(struct snap_image *s, struct fail *why);
 /* Pages of a kind by the index alone, after snap_image_index. */

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "format/snapshot/auth.h"
-#include "format/snapshot/chunk_info.h"
-#include "format/snapshot/encoder.h"
-#include "format/snapshot/images.h"
-#include "format/snapshot/snapshot_internal.h"
+#include "format/snapshot/writer_internal.h"
 #include "format/tree/machine.h"
 
 #include "libcommon/bytes.h"
@@ -12,39 +9,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <sys/uio.h>
-
-#define WRITER_TABLE 65536u
-static_assert(INDEX_CHUNK_RUNS * INDEX_RUN_BYTES <= WRITER_TABLE &&
-		      INDEX_LEVEL_KEYS * INDEX_KEY_BYTES <= WRITER_TABLE &&
-		      DIRECTORY_ENTRIES * DIRECTORY_ENTRY_BYTES <= WRITER_TABLE &&
-		      DIGESTS_MAX <= WRITER_TABLE, "a table does not fit");
-
-struct snap_writer {
-	struct output      *out;
-	struct encoder     *encoder;
-	struct content     *content;
-	XXH3_state_t       *digest;
-	struct snap_header  header;
-	struct snap_end     end;
-	uint64_t            runs_most;         /* the index has no more runs than that so far */
-	struct index_keys   keys;
-	struct directory    directory;
-	struct digests      *digests;          /* once no page can come any more */
-	uint32_t            round;
-	uint64_t            round_pages, round_data;
-	enum chunk_phase    phase;
-	/* the file is what it is: nothing more goes into it */
-	bool                failed;
-	uint8_t            *trees[2];          /* configuration, state: for MACs and digests */
-	size_t              lens[2];
-	struct machine     *machine;           /* as the configuration has it */
-	uint64_t            images;            /* written: a bit a host resource of it */
-	bool                keyed;
-	struct hostkey      key;
-	struct page_chunk   chunk;
-	uint8_t             table[WRITER_TABLE];      /* payload of any of the tables at the end */
-	uint8_t             piece[IMAGE_PIECE_MAX];
-};
 
 static int writer_emit(void *arg, struct page_codec *codec, struct page_batch *b,
 		       struct fail *why);
@@ -112,7 +76,7 @@ void snap_writer_key(struct snap_writer *w, const struct hostkey *k)
 }
 
 /* May a chunk of this type come now? */
-static int writer_ready(const struct snap_writer *w, enum chunk_type type, struct fail *why)
+int writer_ready(const struct snap_writer *w, enum chunk_type type, struct fail *why)
 {
 	if (w->failed)
 		return fail_set(why, FAIL_USAGE, "snapshot writer: failed earlier");
@@ -121,7 +85,7 @@ static int writer_ready(const struct snap_writer *w, enum chunk_type type, struc
 	return 0;
 }
 
-static int writer_failed(struct snap_writer *w)
+int writer_failed(struct snap_writer *w)
 {
 	w->failed = true;
 	return -1;
@@ -145,7 +109,7 @@ static int writer_put(struct snap_writer *w, const struct chunk *c,
 	return output_write(w->out, v, n, why);
 }
 
-static int writer_chunk_of(struct snap_writer *w, struct chunk *c, const void *payload,
+int writer_chunk_of(struct snap_writer *w, struct chunk *c, const void *payload,
 			   struct fail *why)
 {
 	static const uint8_t zeroes[8];
@@ -158,7 +122,7 @@ static int writer_chunk_of(struct snap_writer *w, struct chunk *c, const void *p
 	return writer_put(w, c, header, v, 3, why);
 }
 
-static int writer_chunk(struct snap_writer *w, enum chunk_type type, const void *payload,
+int writer_chunk(struct snap_writer *w, enum chunk_type type, const void *payload,
 			size_t len, struct fail *why)
 {
 	struct chunk c = chunk_of((uint16_t)type, w->end.chunks, len);
@@ -316,6 +280,25 @@ int snap_writer_round_end(struct snap_writer *w, struct fail *why)
 	return 0;
 }
 
+int snap_writer_optional(struct snap_writer *w, uint16_t type, const void *payload, size_t len,
+			 struct fail *why)
+{
+	const struct chunk_info *info = chunk_info_find(type);
+
+	if (w->failed || !(w->phase & (AFTER_CONFIG | AFTER_STATE)))
+		return fail_set(why, FAIL_USAGE, "snapshot writer: chunks out of order");
+	if (info ? info->after != AFTER_ANYTHING : type < CHUNK_PRIVATE)
+		return fail_set(why, FAIL_USAGE, "snapshot writer: chunk type %u is not optional",
+				type);
+	if (len > LIMIT_CHUNK_BYTES)
+		return fail_set(why, FAIL_LIMIT, "chunk of %zu bytes exceeds the limit of %u", len,
+				LIMIT_CHUNK_BYTES);
+	if (encoder_flush(w->encoder, why) ||
+	    writer_chunk(w, (enum chunk_type)type, payload, len, why))
+		return writer_failed(w);
+	return 0;
+}
+
 /* The tree in pieces, each behind its place in it. */
 static int writer_state(struct snap_writer *w, const uint8_t *fdt, size_t len, struct fail *why)
 {
@@ -346,125 +329,6 @@ int snap_writer_state(struct snap_writer *w, const void *fdt, size_t len, struct
 			    w->lens[1], why) ||
 	    writer_auth(w, AUTH_ALL, fdt, len, why) || writer_state(w, fdt, len, why))
 		return writer_failed(w);
-	return 0;
-}
-
-static uint64_t writer_index_limit(void)
-{
-	return fault_hit("format.index-limit") ? 4 : LIMIT_INDEX_RUNS;
-}
-
-static int writer_index_long(struct fail *why)
-{
-	return fail_set(why, FAIL_LIMIT, "index exceeds %" PRIu64 " runs: memory too fragmented",
-			writer_index_limit());
-}
-
-int snap_writer_index_check(struct snap_writer *w, struct fail *why)
-{
-	struct index_cursor cursor = { 0 };
-	struct index_run    run;
-
-	/* Counted only when it may be too long: that takes as long as memory is large. */
-	if (w->runs_most <= writer_index_limit())
-		return 0;
-	for (w->runs_most = 0; index_next(w->content, &cursor, &run); w->runs_most++)
-		if (w->runs_most == writer_index_limit())
-			return writer_index_long(why);
-	return 0;
-}
-
-static int writer_digests(struct snap_writer *w, struct fail *why)
-{
-	for (uint64_t i = 0; i < digests_chunks(w->digests); i++)
-		if (writer_chunk(w, CHUNK_DIGESTS, w->table,
-				 digests_payload(w->digests, i, w->table), why))
-			return -1;
-	return 0;
-}
-
-static int writer_index(struct snap_writer *w, struct fail *why)
-{
-	struct index_cursor cursor = { 0 };
-	struct index_run    run, first = { 0 };
-	size_t              n;
-
-	w->end.index_at = output_bytes(w->out);
-	do {
-		for (n = 0; n < INDEX_CHUNK_RUNS && index_next(w->content, &cursor, &run); n++) {
-			index_run_put(w->table + n * INDEX_RUN_BYTES, &run);
-			if (n == 0)
-				first = run;
-		}
-		/* A last chunk without runs only where there is no other. */
-		if (n == 0 && w->end.index_runs)
-			break;
-		if (index_keys_add(&w->keys, &first, why) ||
-		    writer_chunk(w, CHUNK_INDEX, w->table, n * INDEX_RUN_BYTES, why))
-			return -1;
-		w->end.index_runs += n;
-		if (w->end.index_runs > writer_index_limit())
-			return writer_index_long(why);
-	} while (n == INDEX_CHUNK_RUNS);
-	return 0;
-}
-
-static int writer_levels(struct snap_writer *w, struct fail *why)
-{
-	struct index_shape s;
-
-	index_shape_of(&s, w->end.index_at, w->end.index_runs);
-	for (unsigned level = 1; level <= s.levels; level++)
-		for (uint64_t i = 0; i < s.chunks[level]; i++)
-			if (writer_chunk(w, CHUNK_INDEX_LEVEL, w->table,
-					 index_level_payload(&w->keys, &s, level, i, w->table),
-					 why))
-				return -1;
-	return 0;
-}
-
-static int writer_directory(struct snap_writer *w, struct fail *why)
-{
-	w->end.directory_at      = output_bytes(w->out);
-	w->end.directory_entries = w->directory.n;
-	for (size_t at = 0; at < w->directory.n; at += DIRECTORY_ENTRIES) {
-		size_t n = w->directory.n - at;
-
-		n = n < DIRECTORY_ENTRIES ? n : DIRECTORY_ENTRIES;
-		for (size_t i = 0; i < n; i++)
-			directory_entry_put(w->table + i * DIRECTORY_ENTRY_BYTES,
-					    &w->directory.v[at + i]);
-		if (writer_chunk(w, CHUNK_DIRECTORY, w->table, n * DIRECTORY_ENTRY_BYTES, why))
-			return -1;
-	}
-	return 0;
-}
-
-static int writer_end(struct snap_writer *w, struct fail *why)
-{
-	uint8_t      payload[SNAP_END_PAYLOAD];
-	struct chunk c = chunk_of(CHUNK_END, w->end.chunks, sizeof(payload));
-
-	digest_put(w->end.digests.file, XXH3_128bits_digest(w->digest));
-	w->end.total = output_bytes(w->out) + SNAP_END_BYTES;
-	snap_end_put(payload, &w->end);
-	return writer_chunk_of(w, &c, payload, why);
-}
-
-int snap_writer_end(struct snap_writer *w, struct snap_digests *out, struct fail *why)
-{
-	uint8_t header[SNAP_HEADER_BYTES];
-
-	if (writer_ready(w, CHUNK_INDEX, why))
-		return -1;
-	if (writer_digests(w, why) || writer_index(w, why) || writer_levels(w, why) ||
-	    writer_directory(w, why) || writer_end(w, why))
-		return writer_failed(w);
-	w->header.incomplete = false;
-	snap_header_put(header, &w->header);
-	if (output_finish(w->out, header, sizeof(header), why))
-		return writer_failed(w);
-	*out = w->end.digests;
 	return 0;
 }
 

@@ -547,6 +547,52 @@ static void test_sparse(void)
 	free(m);
 }
 
+/* A program's own chunks, before pages and behind the state, and PAD. */
+static void test_optional(void)
+{
+	static const char   text[] = "by the night job";
+	const uint16_t      type = CHUNK_PRIVATE + 7;
+	int                 fd = temp_file();
+	struct snap_writer *w  = writer(fd, config, config_len);
+	struct snap_image  *s;
+	struct snap_digests digests;
+	struct fail         why;
+	uint8_t            *got;
+	size_t              len;
+
+	ok(snap_writer_optional(w, CHUNK_PAGES, text, 4, &why) == -1 && why.kind == FAIL_USAGE &&
+	   snap_writer_optional(w, CHUNK_AUTH, text, 4, &why) == -1 && why.kind == FAIL_USAGE &&
+	   snap_writer_optional(w, 999, text, 4, &why) == -1 && why.kind == FAIL_USAGE,
+	   "a type that is required, has its place or is nobody's cannot be written so");
+	ok(snap_writer_optional(w, type, text, LIMIT_CHUNK_BYTES + 1ul, &why) == -1 &&
+	   why.kind == FAIL_LIMIT, "nor what is too long");
+	if (snap_writer_optional(w, type, text, sizeof(text), &why))
+		DIE("optional: %s", why.what);
+	page_batch_begin(batch, 0);
+	memset(page_batch_slot(batch), 1, 4096);
+	page_batch_add_slot(batch, 7);
+	if (snap_writer_pages(w, batch, &why) ||
+	    snap_writer_optional(w, type, NULL, 0, &why) ||
+	    snap_writer_state(w, state, state_len, &why) ||
+	    snap_writer_optional(w, type, text, 3, &why) || snap_writer_end(w, &digests, &why))
+		DIE("optional: %s", why.what);
+	snap_writer_close(w);
+	ok(stream_counts(fd, type, &why) == 3, "a stream skips a program's own chunks");
+	if (snap_image_open(&s, fd, "optional", &why) || snap_image_walk(s, no_chunk, NULL, &why))
+		DIE("optional: %s", why.what);
+	ok(snap_image_optional(s, type, 0, &got, &len, &why) == 1 && len == sizeof(text) &&
+	   memcmp(got, text, len) == 0, "a file finds the first of them");
+	free(got);
+	ok(snap_image_optional(s, type, 1, &got, &len, &why) == 1 && len == 0, "an empty one");
+	free(got);
+	ok(snap_image_optional(s, type, 2, &got, &len, &why) == 1 && len == 3, "the third");
+	free(got);
+	ok(snap_image_optional(s, type, 3, &got, &len, &why) == 0 &&
+	   snap_image_optional(s, CHUNK_WORKINGSET, 0, &got, &len, &why) == 0, "and no more");
+	snap_image_close(s);
+	close(fd);
+}
+
 /* An index that leads, for a page of region 3, to a chunk of region 0: refused whether or not that
  * chunk has just been read. */
 static void test_other_region(void)
@@ -599,6 +645,7 @@ int main(void)
 	test_levels();
 	test_large_directory();
 	test_sparse();
+	test_optional();
 	test_other_region();
 	free(batch);
 	return done_testing();

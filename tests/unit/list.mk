@@ -22,6 +22,7 @@ kvm_SRCS  := tests/unit/kvm_rig.c vmrun/memory.c vmrun/clock.c \
 $(call unit,auth,         $(guest_SRCS))
 $(call unit,chunk,        $(guest_SRCS))
 $(call unit,chunk_table,  )
+$(call unit,encoder,      $(guest_SRCS))
 $(call unit,fail,         )
 $(call unit,field,        )
 $(call unit,hostkey,      )
