@@ -16,8 +16,9 @@
  * FAIL_PEER: all count as a lost connection. */
 
 #define WIRE_PREAMBLE_BYTES 16u
-#define WIRE_VERSION        0
-#define WIRE_OLDEST         0
+/* 1: chunks of format version 1. Version 0 had others. */
+#define WIRE_VERSION        1
+#define WIRE_OLDEST         1
 
 /* Deadlines of docs/protocol.md 4. */
 #define WIRE_SECOND     ((uint64_t)1000000000)

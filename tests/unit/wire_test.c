@@ -140,7 +140,7 @@ static void test_hostile(void)
 static void test_preamble(void)
 {
 	static const uint8_t text[16] = {
-		0x89, 'V', 'M', 'M', '\r', '\n', 0x1a, '\n', 0, 0, 0, 0, 0, 0, 0, 0,
+		0x89, 'V', 'M', 'M', '\r', '\n', 0x1a, '\n', 1, 0, 1, 0, 0, 0, 0, 0,
 	};
 	uint8_t              p[16];
 	int                  version;
@@ -148,14 +148,17 @@ static void test_preamble(void)
 
 	wire_preamble_put(p);
 	ok(!memcmp(p, text, 16), "the preamble is the 16 bytes of docs/protocol.md");
-	ok(wire_preamble_get(p, &version, &magic, &why) == 0 && version == 0 && magic,
+	ok(wire_preamble_get(p, &version, &magic, &why) == 0 && version == 1 && magic,
 	   "our own preamble is accepted");
 	put_le16(p + 8, 7);
-	ok(wire_preamble_get(p, &version, &magic, &why) == 0 && version == 0,
+	ok(wire_preamble_get(p, &version, &magic, &why) == 0 && version == 1,
 	   "a later version that supports ours is accepted, and ours is used");
 	put_le16(p + 10, 3);
 	ok(wire_preamble_get(p, &version, &magic, &why) == -1 && magic,
 	   "one that supports only later versions is refused");
+	put_le32(p + 8, 0);
+	ok(wire_preamble_get(p, &version, &magic, &why) == -1 && magic,
+	   "one of the version before, whose chunks are others, is refused");
 	wire_preamble_put(p);
 	put_le32(p + 12, 1u << 31);
 	ok(wire_preamble_get(p, &version, &magic, &why) == 0, "an optional flag is ignored");

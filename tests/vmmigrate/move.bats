@@ -253,7 +253,7 @@ teardown() { vm_teardown; }
 			true
 	done
 	printf 'GET / HTTP/1.0\r\n\r\n' | timeout 5 socat - "TCP:127.0.0.1:$port" >/dev/null || true
-	printf '\x89VMM\r\n\x1a\n\0\0\0\0\0\0\0\0%s' \
+	printf '\x89VMM\r\n\x1a\n\1\0\1\0\0\0\0\0%s' \
 		'garbage behind a good preamble, long enough to be a header' |
 		timeout 5 socat - "TCP:127.0.0.1:$port" >/dev/null || true
 	exec 8<>"/dev/tcp/127.0.0.1/$port"      # says nothing

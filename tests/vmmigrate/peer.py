@@ -36,7 +36,7 @@ import uuid
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "format"))
 from xxh3 import xxh3_64  # noqa: E402
 
-PREAMBLE = bytes.fromhex("89564D4D0D0A1A0A") + struct.pack("<HHI", 0, 0, 0)
+PREAMBLE = bytes.fromhex("89564D4D0D0A1A0A") + struct.pack("<HHI", 1, 1, 0)
 CONFIG, PAGES, BLOB, CONTROL = 1, 2, 3, 16
 PAGE, BATCH = 4096, 512
 
