@@ -94,9 +94,24 @@ static bool output_set_direct(struct output *o)
 	return flags != -1 && fcntl(o->fd, F_SETFL, flags | O_DIRECT) == 0;
 }
 
+static int output_move_shared(const struct output *o, uint64_t to, struct fail *why)
+{
+	if (o->shared >= 0 && lseek(o->shared, (off_t)to, SEEK_SET) < 0)
+		return fail_sys(why, "%s: offset", o->what);
+	return 0;
+}
+
 /* All of them to fd. */
 static int output_put(struct output *o, struct iovec *v, int n, struct fail *why)
 {
+	uint64_t end = o->written;
+
+	/* The offset of theirs goes first: who is killed in between may leave a gap, but nobody
+	 * writes over what is there. */
+	for (int i = 0; i < n; i++)
+		end += v[i].iov_len;
+	if (output_move_shared(o, end, why))
+		return -1;
 	while (n) {
 		ssize_t done = writev(o->fd, v, n);
 
@@ -107,8 +122,11 @@ static int output_put(struct output *o, struct iovec *v, int n, struct fail *why
 			direct_off(o);
 			continue;
 		}
-		if (done < 0)
-			return fail_sys(why, "%s: write", o->what);
+		if (done < 0) {
+			fail_sys(why, "%s: write", o->what);
+			output_move_shared(o, o->written, &(struct fail){ 0 });
+			return -1;
+		}
 		o->written += (uint64_t)done;
 		/* A short direct write leaves an offset that is not aligned; only a full disk does
 		 * that, and the next write says so. */
@@ -121,8 +139,6 @@ static int output_put(struct output *o, struct iovec *v, int n, struct fail *why
 			v->iov_len -= (size_t)done;
 		}
 	}
-	if (o->shared >= 0 && lseek(o->shared, (off_t)o->written, SEEK_SET) < 0)
-		return fail_sys(why, "%s: offset", o->what);
 	return 0;
 }
 
