@@ -18,7 +18,7 @@
 enum slot_state { SLOT_FREE, SLOT_SUBMITTED, SLOT_TAKEN, SLOT_PACKED };
 
 struct slot {
-	enum slot_state    state;      /* under lock, but for SLOT_FREE, which is the user's */
+	enum slot_state    state;      /* under lock; the slot is the user's while it is SLOT_FREE */
 	struct page_batch *batch;
 	struct page_codec *codec;
 	int                rc;
@@ -171,10 +171,11 @@ static int encoder_emit(struct encoder *e, bool wait, struct fail *why)
 	while (wait && s->state != SLOT_PACKED)
 		pthread_cond_wait(&e->packed, &e->lock);
 	ready = s->state == SLOT_PACKED;
+	if (ready)
+		s->state = SLOT_FREE;
 	pthread_mutex_unlock(&e->lock);
 	if (!ready)
 		return 0;
-	s->state  = SLOT_FREE;
 	e->oldest = (e->oldest + 1) % e->nslots;
 	e->in_flight--;
 	if (s->rc) {
