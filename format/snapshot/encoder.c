@@ -18,7 +18,7 @@
 enum slot_state { SLOT_FREE, SLOT_SUBMITTED, SLOT_TAKEN, SLOT_PACKED };
 
 struct slot {
-	enum slot_state    state;      /* under lock; the slot is the user's while it is SLOT_FREE */
+	enum slot_state    state;      /* under lock; of the rest SLOT_FREE is the user's */
 	struct page_batch *batch;
 	struct page_codec *codec;
 	int                rc;

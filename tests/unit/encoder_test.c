@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Batches through threads: compressed side by side (format/snapshot/encoder.h), applied while others
- * are read (libcommon/page_apply.h). */
+/* Batches through threads: compressed side by side (format/snapshot/encoder.h), applied while
+ * others are read (libcommon/page_apply.h). */
 #include "format/snapshot/encoder.h"
 #include "libcommon/page_apply.h"
 #include "tests/unit/snapshot_guest.h"
