@@ -7,7 +7,11 @@ load ../lib/move
 load ../lib/hosts
 
 setup() { move_setup; }
-teardown() { vm_teardown; }
+teardown() {
+	vm_teardown
+	# A listener that a test lets somebody else start at B.
+	[ -z "${BADDR:-}" ] || pkill -f -- "--listen $BADDR" || true
+}
 
 move_id() { jq -r .move "$W/$1/state/moves/$UUID.json"; }
 no_children() { [ -z "$(children "$1")" ]; }
