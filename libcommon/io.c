@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -319,6 +320,17 @@ int io_accept(int listen_fd, int flags, bool *full)
 	*full = fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
 			   errno == ENOMEM);
 	return fd;
+}
+
+int io_vector_skip(struct iovec **v, int n, size_t done)
+{
+	for (; n && done >= (*v)->iov_len; n--, (*v)++)
+		done -= (*v)->iov_len;
+	if (n) {
+		(*v)->iov_base = (uint8_t *)(*v)->iov_base + done;
+		(*v)->iov_len -= done;
+	}
+	return n;
 }
 
 uint64_t io_now_ns(void)

@@ -140,6 +140,11 @@ int io_packet_recv(int fd, void *buf, size_t len, size_t *got, int *fds, size_t 
  */
 int io_accept(int listen_fd, int flags, bool *full);
 
+struct iovec;
+/* After a short writev(2) or sendmsg(2): moves *v, of n, past the bytes that were taken. Returns
+ * how many are left. */
+int io_vector_skip(struct iovec **v, int n, size_t done);
+
 /* CLOCK_MONOTONIC in nanoseconds. */
 uint64_t io_now_ns(void);
 /* CLOCK_REALTIME in nanoseconds since 1970. */

@@ -9,6 +9,7 @@
 #   paths       runtime and state folders, VM names
 #   pages       a batch of guest pages to be written or sent
 #   pageset     page numbers; the next one is found in a few steps
+#   thread      starts one that takes no signal; array.h: space for one more element
 #   page_sink   pages into a region's memfd; page_apply: by a thread of its own
 #   note        a line on stderr while a tool runs on
 #   units       sizes and durations on command lines
@@ -32,8 +33,7 @@ LIBS += libcommon
 libcommon_client_SRCS := lease.c lease_move.c lease_kinds.c control.c precopy.c precopy_copy.c \
 			 progress.c moves.c \
 			 moves_file.c moves_lock.c
-libcommon_SRCS := fail.c io.c bitmap.c pageset.c populated.c uuid.c paths.c pages.c page_sink.c \
-		  page_apply.c \
-		  fault.c note.c units.c publish.c samefile.c text.c hostkey.c option.c \
-		  option_check.c option_value.c option_help.c option_bash.c \
+libcommon_SRCS := fail.c io.c thread.c bitmap.c pageset.c populated.c uuid.c paths.c pages.c \
+		  page_sink.c page_apply.c fault.c note.c units.c publish.c samefile.c text.c \
+		  hostkey.c option.c option_check.c option_value.c option_help.c option_bash.c \
 		  $(addprefix client/,$(libcommon_client_SRCS))

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "libcommon/page_apply.h"
 
+#include "libcommon/thread.h"
+
 #include <assert.h>
-#include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 
 struct page_apply {
@@ -53,7 +53,6 @@ int page_apply_open(struct page_apply **out, unsigned depth, page_apply_fn *fn, 
 		    struct fail *why)
 {
 	struct page_apply *a = calloc(1, sizeof(*a));
-	sigset_t           all, before;
 
 	assert(depth >= 1 && depth <= PAGE_APPLY_MAX);
 	if (!a)
@@ -63,13 +62,8 @@ int page_apply_open(struct page_apply **out, unsigned depth, page_apply_fn *fn, 
 	a->depth = depth;
 	pthread_mutex_init(&a->lock, NULL);
 	pthread_cond_init(&a->changed, NULL);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);      /* signals are the main thread's */
-	errno      = pthread_create(&a->thread, NULL, apply_main, a);
-	a->running = errno == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	a->running = thread_start(&a->thread, apply_main, a, "pages", why) == 0;
 	if (!a->running) {
-		fail_sys(why, "pages: thread");
 		page_apply_close(a);
 		return -1;
 	}

@@ -2,6 +2,7 @@
 #include "vmmigrate/sender.h"
 
 #include "format/snapshot/encoder.h"
+#include "libcommon/array.h"
 #include "libcommon/fault.h"
 #include "libcommon/io.h"
 #include "libcommon/populated.h"
@@ -100,13 +101,11 @@ static int sender_log(struct sender *s, const struct page_batch *b, struct fail 
 	struct sender_chunk *c;
 
 	if (s->nlog == s->capacity) {
-		size_t               capacity = s->capacity ? s->capacity * 2 : 64;
-		struct sender_chunk *more = reallocarray(s->log, capacity, sizeof(*more));
+		struct sender_chunk *more = array_grow(s->log, &s->capacity, sizeof(*more));
 
 		if (!more)
 			return fail_sys(why, "sender log");
-		s->log      = more;
-		s->capacity = capacity;
+		s->log = more;
 	}
 	c  = &s->log[s->nlog];
 	*c = (struct sender_chunk){

@@ -85,11 +85,11 @@ static int wire_lost(const struct wire *w, const char *what, int sys, struct fai
 }
 
 /* All of v, which is used up. */
-static int wire_put_vector(struct wire *w, struct iovec *v, size_t n, uint64_t deadline_ns,
+static int wire_put_vector(struct wire *w, struct iovec *v, int n, uint64_t deadline_ns,
 			   struct fail *why)
 {
 	while (n) {
-		struct msghdr m    = { .msg_iov = v, .msg_iovlen = n };
+		struct msghdr m    = { .msg_iov = v, .msg_iovlen = (size_t)n };
 		ssize_t       done = sendmsg(w->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (done < 0 && errno == EINTR)
@@ -102,12 +102,7 @@ static int wire_put_vector(struct wire *w, struct iovec *v, size_t n, uint64_t d
 			continue;
 		}
 		w->sent += (uint64_t)done;
-		for (; n && (size_t)done >= v->iov_len; v++, n--)
-			done -= (ssize_t)v->iov_len;
-		if (n) {
-			v->iov_base = (uint8_t *)v->iov_base + done;
-			v->iov_len -= (size_t)done;
-		}
+		n = io_vector_skip(&v, n, (size_t)done);
 	}
 	return 0;
 }

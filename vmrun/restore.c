@@ -5,6 +5,7 @@
 #include "libcommon/io.h"
 #include "libcommon/page_apply.h"
 #include "libcommon/page_sink.h"
+#include "libcommon/thread.h"
 #include "vmrun/boot/image_pieces.h"
 #include "vmrun/boot/boot_images.h"
 #include "vmrun/note.h"
@@ -296,8 +297,6 @@ static void restoring_done(void *arg, uint32_t events)
 
 static int restoring_start(struct restoring *r, struct fail *why)
 {
-	sigset_t all, before;
-
 	r->cancel = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r->done   = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (r->cancel < 0 || r->done < 0)
@@ -306,12 +305,8 @@ static int restoring_start(struct restoring *r, struct fail *why)
 	r->watch = loop_add(r->vm->loop, r->done, EPOLLIN, restoring_done, r, why);
 	if (!r->watch)
 		return -1;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);     /* signals go to the main thread */
-	errno = pthread_create(&r->thread, NULL, restoring_main, r);
-	r->running = errno == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return r->running ? 0 : fail_sys(why, "restore: thread");
+	r->running = thread_start(&r->thread, restoring_main, r, "restore", why) == 0;
+	return r->running ? 0 : -1;
 }
 
 void vm_restore_end(struct vm *vm)

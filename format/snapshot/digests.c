@@ -2,6 +2,7 @@
 #include "format/snapshot/snapshot_internal.h"
 #include "format/tree/tree.h"
 
+#include "libcommon/array.h"
 #include "libcommon/bytes.h"
 
 #include <stdlib.h>
@@ -47,15 +48,13 @@ static void leaf_note(void *arg, uint64_t leaf, const uint64_t hashes[BATCH_PAGE
 	if (blank)
 		return;
 	if (d->n == d->capacity) {
-		size_t              capacity = d->capacity ? d->capacity * 2 : 256;
-		struct leaf_digest *more = reallocarray(d->leaves, capacity, sizeof(*more));
+		struct leaf_digest *more = array_grow(d->leaves, &d->capacity, sizeof(*more));
 
 		if (!more) {
 			d->no_memory = true;
 			return;
 		}
-		d->leaves   = more;
-		d->capacity = capacity;
+		d->leaves = more;
 	}
 	d->leaves[d->n].leaf = leaf;
 	digest_put(d->leaves[d->n].digest, XXH3_128bits(bytes, sizeof(bytes)));

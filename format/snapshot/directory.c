@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "format/snapshot/snapshot_internal.h"
 
+#include "libcommon/array.h"
 #include "libcommon/bytes.h"
 
 #include <inttypes.h>
@@ -22,13 +23,11 @@ int directory_add(struct directory *d, const struct chunk *c, uint64_t at, struc
 		return fail_at(why, FAIL_LIMIT, at, "more than %u chunks besides pages",
 			       LIMIT_DIRECTORY);
 	if (d->n == d->capacity) {
-		size_t                  capacity = d->capacity ? d->capacity * 2 : 64;
-		struct directory_entry *more = reallocarray(d->v, capacity, sizeof(*more));
+		struct directory_entry *more = array_grow(d->v, &d->capacity, sizeof(*more));
 
 		if (!more)
 			return fail_sys(why, "directory");
-		d->v        = more;
-		d->capacity = capacity;
+		d->v = more;
 	}
 	d->v[d->n++] = (struct directory_entry){
 		.type = c->type, .flags = c->flags, .region = c->region, .round = c->round,

@@ -3,10 +3,9 @@
 
 #include "format/snapshot/snapshot_internal.h"
 #include "libcommon/io.h"
+#include "libcommon/thread.h"
 
-#include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdalign.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -74,19 +73,11 @@ static void *encoder_main(void *arg)
 
 static int encoder_threads(struct encoder *e, unsigned threads, struct fail *why)
 {
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);      /* signals are the main thread's */
-	while (e->nthreads < threads) {
-		errno = pthread_create(&e->threads[e->nthreads], NULL, encoder_main, e);
-		if (errno)
-			break;
-		e->nthreads++;
-	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	/* With fewer than asked for it only takes longer. */
-	return e->nthreads || !threads ? 0 : fail_sys(why, "compression threads");
+	while (e->nthreads < threads && thread_start(&e->threads[e->nthreads], encoder_main, e,
+						     "compression", why) == 0)
+		e->nthreads++;
+	return e->nthreads || !threads ? 0 : -1;
 }
 
 static unsigned encoder_cpus(void)

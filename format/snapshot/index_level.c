@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "format/snapshot/snapshot_internal.h"
 
+#include "libcommon/array.h"
 #include "libcommon/bytes.h"
 
 #include <stdlib.h>
@@ -69,13 +70,11 @@ int index_key_get(struct index_key *k, const uint8_t in[INDEX_KEY_BYTES], uint64
 int index_keys_add(struct index_keys *k, const struct index_run *first, struct fail *why)
 {
 	if (k->n == k->capacity) {
-		uint64_t          capacity = k->capacity ? k->capacity * 2 : 64;
-		struct index_key *more = reallocarray(k->v, capacity, sizeof(*more));
+		struct index_key *more = array_grow(k->v, &k->capacity, sizeof(*more));
 
 		if (!more)
 			return fail_sys(why, "index");
-		k->v        = more;
-		k->capacity = capacity;
+		k->v = more;
 	}
 	k->v[k->n++] = (struct index_key){ .region = first->region, .first = first->first };
 	return 0;

@@ -2,11 +2,11 @@
 #include "format/snapshot/snapshot_internal.h"
 
 #include "libcommon/io.h"
+#include "libcommon/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -132,12 +132,7 @@ static int output_put(struct output *o, struct iovec *v, int n, struct fail *why
 		 * that, and the next write says so. */
 		if (o->direct && o->written % OUTPUT_ALIGN)
 			direct_off(o);
-		for (; n && (size_t)done >= v->iov_len; v++, n--)
-			done -= (ssize_t)v->iov_len;
-		if (n) {
-			v->iov_base = (uint8_t *)v->iov_base + done;
-			v->iov_len -= (size_t)done;
-		}
+		n = io_vector_skip(&v, n, (size_t)done);
 	}
 	return 0;
 }
@@ -183,17 +178,11 @@ static void *output_main(void *arg)
 
 static int output_start(struct output *o, struct fail *why)
 {
-	sigset_t all, before;
-
 	for (unsigned i = 0; i < OUTPUT_PIECES; i++)
 		if (posix_memalign((void **)&o->pieces[i], OUTPUT_ALIGN, OUTPUT_PIECE))
 			return fail_set(why, FAIL_SYSTEM, "%s: out of memory", o->what);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);      /* signals are the main thread's */
-	errno      = pthread_create(&o->thread, NULL, output_main, o);
-	o->running = errno == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return o->running ? 0 : fail_sys(why, "%s: thread", o->what);
+	o->running = thread_start(&o->thread, output_main, o, o->what, why) == 0;
+	return o->running ? 0 : -1;
 }
 
 int output_open(struct output **out, int fd, const char *what, struct fail *why)

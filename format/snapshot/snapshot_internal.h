@@ -213,7 +213,7 @@ int index_key_get(struct index_key *k, const uint8_t in[INDEX_KEY_BYTES], uint64
 /* Keys of level 1 as its chunks are written or read; the levels above follow from it. */
 struct index_keys {
 	struct index_key *v;
-	uint64_t          n, capacity;
+	size_t            n, capacity;
 };
 int index_keys_add(struct index_keys *k, const struct index_run *first, struct fail *why);
 void index_keys_free(struct index_keys *k);

@@ -109,8 +109,7 @@ static int writer_put(struct snap_writer *w, const struct chunk *c,
 	return output_write(w->out, v, n, why);
 }
 
-int writer_chunk_of(struct snap_writer *w, struct chunk *c, const void *payload,
-			   struct fail *why)
+int writer_chunk_of(struct snap_writer *w, struct chunk *c, const void *payload, struct fail *why)
 {
 	static const uint8_t zeroes[8];
 	uint8_t              header[CHUNK_HEADER_BYTES];
@@ -122,8 +121,8 @@ int writer_chunk_of(struct snap_writer *w, struct chunk *c, const void *payload,
 	return writer_put(w, c, header, v, 3, why);
 }
 
-int writer_chunk(struct snap_writer *w, enum chunk_type type, const void *payload,
-			size_t len, struct fail *why)
+int writer_chunk(struct snap_writer *w, enum chunk_type type, const void *payload, size_t len,
+		 struct fail *why)
 {
 	struct chunk c = chunk_of((uint16_t)type, w->end.chunks, len);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/boot/cpio.h"
 
+#include "libcommon/array.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <search.h>
@@ -100,15 +102,13 @@ int cpio_add(struct cpio *c, const char *path, const struct cpio_entry *e, struc
 		goto fail;
 	}
 	if (c->n == c->capacity) {
-		size_t             capacity = c->capacity ? c->capacity * 2 : 64;
-		struct cpio_entry *more = realloc(c->entries, capacity * sizeof(*more));
+		struct cpio_entry *more = array_grow(c->entries, &c->capacity, sizeof(*more));
 
 		if (!more) {
 			cpio_nomem(why);
 			goto fail;
 		}
-		c->entries  = more;
-		c->capacity = capacity;
+		c->entries = more;
 	}
 	c->entries[c->n]      = *e;
 	c->entries[c->n].path = strdup(clean);

@@ -3,6 +3,7 @@
 
 #include "libcommon/fault.h"
 #include "libcommon/io.h"
+#include "libcommon/thread.h"
 #include "vmrun/control/qmp_commands.h"
 #include "vmrun/control/lease_handover.h"
 #include "vmrun/control/server.h"
@@ -363,15 +364,7 @@ static int session_allowed(const struct control_server *s, enum lease_kind kind,
 
 static int session_thread(struct lease_session *g, struct fail *why)
 {
-	sigset_t all, before;
-	int      err;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);     /* the main thread takes the signals */
-	err = pthread_create(&g->thread, NULL, session_main, g);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	errno = err;
-	return err ? fail_sys(why, "lease: thread") : 0;
+	return thread_start(&g->thread, session_main, g, "lease", why);
 }
 
 static void session_free(struct lease_session *g)
