@@ -66,7 +66,8 @@ static int view_chunk(struct snapshot_view *v, struct snap_stream *s, const stru
 			return -1;
 		return want->config ? want->config(want->arg, v, why) : 0;
 	case CHUNK_PAGES:
-		return want->pages ? want->pages(want->arg, v, snap_stream_batch(s), why) : 0;
+	case CHUNK_MAP:
+		return want->pages && snap_stream_batch(s) ? want->pages(want->arg, v, snap_stream_batch(s), why) : 0;
 	case CHUNK_STATE:
 		tree = snap_stream_state(s, &len);      /* NULL: a piece of it */
 		return tree ? view_tree(v, 1, tree, len, why) : 0;
@@ -87,7 +88,9 @@ static int view_stream(struct snapshot_view *v, const struct view_want *want, st
 		return -1;
 	while ((more = snap_stream_next(s, &c, &payload, &at, why)) > 0) {
 		v->bytes = at + chunk_bytes(&c);
-		rounds_note(&v->rounds, &c, payload);
+		/* Once more for each piece of its memory. */
+		if (c.type != CHUNK_MAP || !snap_stream_batch(s))
+			rounds_note(&v->rounds, &c, payload);
 		if (view_chunk(v, s, &c, want, why)) {
 			if (!why->has_at &&
 			    (why->kind == FAIL_CORRUPT || why->kind == FAIL_VERSION ||

@@ -10,14 +10,17 @@
 enum chunk_phase {
 	AFTER_HEADER    = 1 << 0,
 	AFTER_CONFIG    = 1 << 1,      /* the body: pages, images, ends of rounds */
-	AFTER_STATE     = 1 << 2,
-	AFTER_INDEX     = 1 << 3,
-	AFTER_LEVEL     = 1 << 4,
-	AFTER_TABLES    = 1 << 5,      /* something optional behind the index: no more of it */
-	AFTER_DIRECTORY = 1 << 6,
-	AFTER_END       = 1 << 7,
+	AFTER_MEMORY    = 1 << 2,      /* of a flat snapshot */
+	AFTER_STATE     = 1 << 3,
+	AFTER_INDEX     = 1 << 4,
+	AFTER_LEVEL     = 1 << 5,
+	AFTER_HASHES    = 1 << 6,
+	AFTER_TABLES    = 1 << 7,      /* something optional behind the index: no more of it */
+	AFTER_DIRECTORY = 1 << 8,
+	AFTER_END       = 1 << 9,
 	/* where every reader may skip a chunk */
-	AFTER_ANYTHING  = AFTER_CONFIG | AFTER_STATE | AFTER_INDEX | AFTER_LEVEL | AFTER_TABLES,
+	AFTER_ANYTHING  = AFTER_CONFIG | AFTER_MEMORY | AFTER_STATE | AFTER_INDEX | AFTER_LEVEL |
+			  AFTER_HASHES | AFTER_TABLES,
 };
 
 struct snap_stream;
@@ -39,6 +42,7 @@ struct chunk_info {
 	bool             paged;       /* has a region, an encoding, and data that is not hashed */
 	bool             rounds;      /* its round counts */
 	bool             unhashed;    /* no byte of its payload is */
+	enum snap_layout layout;      /* the only one that has it; 0: any */
 	unsigned         after;       /* phases in which it may come; 0: not in a snapshot */
 	enum chunk_phase phase;       /* the phase that it begins, 0: the same goes on */
 	chunk_stream_fn *stream;
@@ -60,10 +64,13 @@ const struct chunk_info *chunk_info_find(uint16_t type);
 int chunk_fields_check(const struct chunk *c, uint64_t at, struct fail *why);
 /* May every reader skip it, in a snapshot? */
 bool chunk_optional(uint16_t type);
+/* May a chunk of this type come in this phase of a snapshot of this layout? */
+bool chunk_may_come(uint16_t type, enum snap_layout layout, enum chunk_phase phase);
 /* Checks a chunk's header in this phase, its fields too. FAIL_VERSION: it is required, and has no
  * meaning in a snapshot; FAIL_CORRUPT: out of order. One that is unknown and not required may come
  * wherever PAD may. */
-int chunk_check(const struct chunk *c, enum chunk_phase phase, uint64_t at, struct fail *why);
+int chunk_check(const struct chunk *c, enum snap_layout layout, enum chunk_phase phase,
+		uint64_t at, struct fail *why);
 /* The phase behind a chunk of this type, which chunk_check has allowed in that phase. */
 enum chunk_phase chunk_phase_after(uint16_t type, enum chunk_phase phase);
 

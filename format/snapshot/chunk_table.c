@@ -72,26 +72,37 @@ bool chunk_optional(uint16_t type)
 	return !info || !info->after || info->after == AFTER_ANYTHING;
 }
 
-int chunk_check(const struct chunk *c, enum chunk_phase phase, uint64_t at, struct fail *why)
+bool chunk_may_come(uint16_t type, enum snap_layout layout, enum chunk_phase phase)
 {
-	const struct chunk_info *info = chunk_info_find(c->type);
-	const bool               optional = chunk_optional(c->type);
+	const struct chunk_info *info = chunk_info_find(type);
 
-	if (optional && c->flags & CHUNK_REQUIRED)
+	if (chunk_optional(type))
+		return AFTER_ANYTHING & phase;
+	/* A flat snapshot has its memory before its state. */
+	if (layout == SNAP_FLAT && type == CHUNK_STATE && phase == AFTER_CONFIG)
+		return false;
+	return info->after & phase && (!info->layout || info->layout == layout);
+}
+
+int chunk_check(const struct chunk *c, enum snap_layout layout, enum chunk_phase phase,
+		uint64_t at, struct fail *why)
+{
+
+	if (chunk_optional(c->type) && c->flags & CHUNK_REQUIRED)
 		return fail_at(why, FAIL_VERSION, at, "unsupported required chunk: %s (type %u)",
 			       chunk_type_name(c->type), c->type);
 	if (chunk_fields_check(c, at, why))
 		return -1;
-	return (optional ? AFTER_ANYTHING : info->after) & phase ? 0
-								 : chunk_unexpected(c, at, why);
+	return chunk_may_come(c->type, layout, phase) ? 0 : chunk_unexpected(c, at, why);
 }
 
 enum chunk_phase chunk_phase_after(uint16_t type, enum chunk_phase phase)
 {
 	const struct chunk_info *info = chunk_info_find(type);
 
-	/* The chunks of the index and of its levels follow each other directly. */
-	if (chunk_optional(type) && (phase == AFTER_INDEX || phase == AFTER_LEVEL))
+	/* The chunks of the index, of its levels and of the hashes follow each other directly. */
+	if (chunk_optional(type) &&
+	    (phase == AFTER_INDEX || phase == AFTER_LEVEL || phase == AFTER_HASHES))
 		return AFTER_TABLES;
 	return info && info->phase ? info->phase : phase;
 }

@@ -78,6 +78,24 @@ int content_pages_at(struct content *c, const struct page_batch *b, uint64_t chu
 	return 0;
 }
 
+int content_set_data(struct content *c, uint32_t region, uint64_t first, uint32_t count,
+		     const uint64_t *hashes, struct fail *why)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct pagemap_entry e = { .hash = hashes[i] };
+
+		if (pagemap_set_data(c->region[region], first + i, &e, why))
+			return -1;
+	}
+	return 0;
+}
+
+int content_set_zero(struct content *c, uint32_t region, uint64_t first, uint64_t count,
+		     struct fail *why)
+{
+	return pagemap_set_zero(c->region[region], first, count, why);
+}
+
 int content_pages(struct content *c, const struct page_batch *b, struct fail *why)
 {
 	return content_pages_at(c, b, 0, why);

@@ -7,12 +7,12 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* Where the chunks are that hold neither pages nor index (docs/format.md 6). */
+/* Where the chunks are that hold neither pages nor what finds them (docs/format.md 6). */
 
 bool directory_lists(uint16_t type)
 {
 	return type != CHUNK_PAGES && type != CHUNK_INDEX && type != CHUNK_INDEX_LEVEL &&
-	       type != CHUNK_DIRECTORY && type != CHUNK_END;
+	       type != CHUNK_HASHES && type != CHUNK_DIRECTORY && type != CHUNK_END;
 }
 
 int directory_add(struct directory *d, const struct chunk *c, uint64_t at, struct fail *why)

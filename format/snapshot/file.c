@@ -289,7 +289,8 @@ static int image_read(struct snap_image *s, struct fail *why)
 	    snap_header_get(&s->header, header, why))
 		return -1;
 	return image_end(s, why) || image_directory(s, why) || image_config(s, why) ||
-	       image_state(s, why) || image_machine(s, why) || image_shape(s, why) ? -1 : 0;
+	       image_state(s, why) || image_machine(s, why) || image_shape(s, why) ||
+	       image_flat_open(s, why) ? -1 : 0;
 }
 
 int snap_image_open(struct snap_image **out, int fd, const char *what, struct fail *why)
@@ -308,6 +309,7 @@ int snap_image_open(struct snap_image **out, int fd, const char *what, struct fa
 	s->fd         = fd;
 	s->bytes      = (uint64_t)st.st_size;
 	memset(s->have, 0xff, sizeof(s->have));
+	s->hashes_have = UINT64_MAX;
 	snprintf(s->what, sizeof(s->what), "%s", what);
 	s->payload = malloc(PAGE_CHUNK_MAX);
 	if (!s->payload) {

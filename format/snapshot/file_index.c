@@ -8,7 +8,7 @@
 
 static int run_at(const struct snap_image *s, uint32_t k, struct index_run *r, struct fail *why)
 {
-	return index_run_get(r, s->tables[0] + (size_t)k * INDEX_RUN_BYTES,
+	return index_run_get(r, s->tables[0] + (size_t)k * INDEX_RUN_BYTES, s->header.layout,
 			     index_shape_at(&s->shape, 0, s->have[0]), why);
 }
 
@@ -45,7 +45,10 @@ static int run_check(const struct snap_image *s, const struct index_run *r,
 	if (r->region < last->region ||
 	    (r->region == last->region && last->count && r->first < last->first + last->count))
 		return fail_at(why, FAIL_CORRUPT, at, "index: runs not in ascending order");
-	if (r->chunk >= s->end.index_at)
+	if (s->header.layout == SNAP_FLAT && r->kind == PAGE_DATA &&
+	    (r->chunk > s->end.hashes || r->count > s->end.hashes - r->chunk))
+		return fail_at(why, FAIL_CORRUPT, at, "index: hash number out of range");
+	if (s->header.layout == SNAP_CHUNKED && r->chunk >= s->end.index_at)
 		return fail_at(why, FAIL_CORRUPT, at,
 			       "index: chunk offset past the last pages chunk");
 	return 0;
@@ -142,8 +145,10 @@ int image_find(struct snap_image *s, uint32_t region, uint64_t page, struct inde
 		found = level_find(s, level, &want, why);
 		if (found <= 0)
 			return (int)found;
-		if (level == 0)
+		if (level == 0) {
+			s->found = chunk * INDEX_CHUNK_RUNS + (uint64_t)found - 1;
 			return run_at(s, (uint32_t)found - 1, r, why) ? -1 : 1;
+		}
 		if (key_at(s, level, (uint32_t)found - 1, &key, why))
 			return -1;
 		chunk = chunk * INDEX_LEVEL_KEYS + (uint64_t)found - 1;
@@ -187,6 +192,48 @@ failed:
 	if (why->kind != FAIL_SYSTEM)
 		fail_prefix(why, "%s: ", s->what);
 	return -1;
+}
+
+/* Run n of the index: 1; 0: it has fewer. */
+static int run_number(struct snap_image *s, uint64_t n, struct index_run *r, struct fail *why)
+{
+	if (n >= s->end.index_runs)
+		return 0;
+	if (level_load(s, 0, n / INDEX_CHUNK_RUNS, why) ||
+	    run_at(s, (uint32_t)(n % INDEX_CHUNK_RUNS), r, why))
+		return -1;
+	return 1;
+}
+
+static int image_next(struct snap_image *s, uint32_t region, uint64_t page, struct index_run *r,
+		      struct fail *why)
+{
+	int found = s->end.index_runs ? image_find(s, region, page, r, why) : 0;
+
+	if (found < 0)
+		return -1;
+	if (found && r->region == region && page - r->first < r->count)
+		return 1;
+	return run_number(s, found ? s->found + 1 : 0, r, why);
+}
+
+int snap_image_next(struct snap_image *s, uint32_t *region, uint64_t *page, uint64_t *count,
+		    enum page_kind *kind, struct fail *why)
+{
+	struct index_run r;
+	int              found = image_next(s, *region, *page, &r, why);
+	uint64_t         skip;
+
+	if (found < 0 && why->kind != FAIL_SYSTEM)
+		fail_prefix(why, "%s: ", s->what);
+	if (found <= 0)
+		return found;
+	skip    = r.region == *region && *page > r.first ? *page - r.first : 0;
+	*region = r.region;
+	*page   = r.first + skip;
+	*count  = r.count - skip;
+	*kind   = (enum page_kind)r.kind;
+	return 1;
 }
 
 uint64_t snap_image_pages(const struct snap_image *s, uint32_t region, enum page_kind kind)

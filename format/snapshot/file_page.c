@@ -63,6 +63,12 @@ int snap_image_page(struct snap_image *s, uint32_t region, uint64_t page, uint8_
 		*kind = PAGE_ZERO;
 		return 0;
 	}
+	if (s->header.layout == SNAP_FLAT) {
+		*kind = PAGE_DATA;
+		if (image_flat_page(s, &r, page, out, why))
+			goto failed;
+		return 0;
+	}
 	if (image_load(s, region, r.chunk, why))
 		goto failed;
 	slot = r.slot + (uint32_t)(page - r.first);

@@ -49,6 +49,12 @@ int image_walk_blob(struct snap_image *s, const struct chunk *c, uint64_t at, st
 	return rc;
 }
 
+/* Its payload has been checked when the file was opened. */
+int image_walk_map(struct snap_image *s, const struct chunk *c, uint64_t at, struct fail *why)
+{
+	return image_walk_any(s, c, at, why);
+}
+
 int image_walk_round_end(struct snap_image *s, const struct chunk *c, uint64_t at, struct fail *why)
 {
 	if (c->len != ROUND_END_PAYLOAD)
@@ -71,7 +77,7 @@ static int image_walk_chunk(struct snap_image *s, const struct chunk *c, enum ch
 {
 	const struct chunk_info *info = chunk_info_find(c->type);
 
-	if (chunk_check(c, phase, at, why))
+	if (chunk_check(c, s->header.layout, phase, at, why))
 		return -1;
 	if (c->sequence != n)
 		return fail_at(why, FAIL_CORRUPT, at,
@@ -83,6 +89,12 @@ static int image_walk_chunk(struct snap_image *s, const struct chunk *c, enum ch
 		return fail_at(why, FAIL_CORRUPT, at, "%s chunk: not in the directory",
 			       chunk_type_name(c->type));
 	return info ? info->walk(s, c, at, why) : 0;
+}
+
+/* Where the chunk behind this one begins. */
+static uint64_t image_behind(const struct snap_image *s, const struct chunk *c, uint64_t at)
+{
+	return c->type == CHUNK_MAP ? s->map.end : at + chunk_bytes(c);
 }
 
 static int image_walk(struct snap_image *s, XXH3_state_t *x, snap_image_chunk_fn *fn, void *arg,
@@ -97,7 +109,7 @@ static int image_walk(struct snap_image *s, XXH3_state_t *x, snap_image_chunk_fn
 	if (io_pread(s->fd, header, sizeof(header), 0, s->what, why))
 		return -1;
 	file_digest_header(x, header);
-	for (uint64_t at = SNAP_HEADER_BYTES; at < end; at += chunk_bytes(&c), n++) {
+	for (uint64_t at = SNAP_HEADER_BYTES; at < end; at = image_behind(s, &c, at), n++) {
 		if (image_header(s, header, &c, at, end, why) ||
 		    image_walk_chunk(s, &c, phase, n, &listed, at, why))
 			return -1;
@@ -106,7 +118,7 @@ static int image_walk(struct snap_image *s, XXH3_state_t *x, snap_image_chunk_fn
 		fn(arg, &c, s->payload);
 	}
 	c = chunk_of(CHUNK_END, n, SNAP_END_PAYLOAD);
-	if (chunk_check(&c, phase, end, why))
+	if (chunk_check(&c, s->header.layout, phase, end, why))
 		return -1;
 	digest_put(file, XXH3_128bits_digest(x));
 	if (n != s->end.chunks || listed != s->directory.n ||
@@ -136,30 +148,4 @@ int snap_image_walk(struct snap_image *s, snap_image_chunk_fn *fn, void *arg, st
 bool snap_image_has_image(const struct snap_image *s, const char *name)
 {
 	return images_reader_has(s->images, name);
-}
-
-int snap_image_optional(struct snap_image *s, uint16_t type, size_t n, uint8_t **payload,
-			size_t *len, struct fail *why)
-{
-	const struct directory_entry *e = s->directory.v, *end = e + s->directory.n;
-
-	while (e < end && (e->type != type || n--))
-		e++;
-	if (e == end)
-		return 0;
-	*len = e->len;
-	if (e->len > LIMIT_CHUNK_BYTES) {
-		fail_at(why, FAIL_LIMIT, e->at,
-			"%s chunk: payload of %" PRIu32 " bytes exceeds the limit of %u",
-			chunk_type_name(type), e->len, LIMIT_CHUNK_BYTES);
-		return fail_prefix(why, "%s: ", s->what);
-	}
-	*payload = malloc(e->len ? e->len : 1);
-	if (!*payload)
-		return fail_sys(why, "%s: chunk", s->what);
-	if (image_listed(s, e, *payload, why) == 0)
-		return 1;
-	free(*payload);
-	*payload = NULL;
-	return why->kind == FAIL_SYSTEM ? -1 : fail_prefix(why, "%s: ", s->what);
 }

@@ -19,6 +19,32 @@ enum {
 #define KNOWN_REQUIRED SNAP_STATE_ONLY
 #define HASH_XXH3      1u
 
+static const struct {
+	enum snap_layout layout;
+	const char      *name;
+} layouts[] = {
+	{ SNAP_CHUNKED, "chunked" },
+	{ SNAP_FLAT, "flat" },
+};
+
+const char *snap_layout_name(enum snap_layout layout)
+{
+	for (size_t i = 0; i < sizeof(layouts) / sizeof(layouts[0]); i++)
+		if (layouts[i].layout == layout)
+			return layouts[i].name;
+	return NULL;
+}
+
+bool snap_layout_parse(enum snap_layout *layout, const char *name)
+{
+	for (size_t i = 0; i < sizeof(layouts) / sizeof(layouts[0]); i++)
+		if (strcmp(layouts[i].name, name) == 0) {
+			*layout = layouts[i].layout;
+			return true;
+		}
+	return false;
+}
+
 void snap_header_put(uint8_t out[SNAP_HEADER_BYTES], const struct snap_header *h)
 {
 	memset(out, 0, SNAP_HEADER_BYTES);
@@ -100,10 +126,10 @@ int snap_header_get(struct snap_header *h, const uint8_t in[SNAP_HEADER_BYTES], 
 		return fail_at(why, FAIL_VERSION, AT_REQUIRED,
 			       "unsupported required features 0x%" PRIx64,
 			       h->required & ~KNOWN_REQUIRED);
-	if (get_le32(in + AT_LAYOUT) != SNAP_CHUNKED)
+	if (!snap_layout_name(h->layout))
 		return fail_at(why, FAIL_VERSION, AT_LAYOUT,
-			       "unsupported layout %" PRIu32 " (this build reads layout %u)",
-			       get_le32(in + AT_LAYOUT), SNAP_CHUNKED);
+			       "unsupported layout %" PRIu32 " (this build reads layouts %u and %u)",
+			       get_le32(in + AT_LAYOUT), SNAP_CHUNKED, SNAP_FLAT);
 	if (flags & ~SNAP_FLAG_INCOMPLETE)
 		return fail_at(why, FAIL_VERSION, AT_FLAGS, "unsupported flags 0x%" PRIx32, flags);
 	if (get_le16(in + AT_HASH_TYPE) != HASH_XXH3)
@@ -119,6 +145,8 @@ int snap_header_get(struct snap_header *h, const uint8_t in[SNAP_HEADER_BYTES], 
 	if (get_le32(in + AT_SIZE) != SNAP_HEADER_BYTES)
 		return fail_at(why, FAIL_CORRUPT, AT_SIZE, "invalid header size: %" PRIu32 " bytes",
 			       get_le32(in + AT_SIZE));
+	if (h->layout == SNAP_FLAT && h->required & SNAP_STATE_ONLY)
+		return fail_at(why, FAIL_CORRUPT, AT_LAYOUT, "flat layout without memory");
 	if (!text_get(h->name, in + AT_NAME, VM_NAME_MAX) ||
 	    !paths_name_ok(h->name))
 		return fail_at(why, FAIL_CORRUPT, AT_NAME, "invalid VM name");
@@ -167,6 +195,7 @@ void snap_end_put(uint8_t out[SNAP_END_PAYLOAD], const struct snap_end *e)
 	put_le64(out + 88, e->directory_entries);
 	put_le64(out + 96, e->chunks);
 	put_le64(out + 104, e->total);
+	put_le64(out + 112, e->hashes);
 }
 
 int snap_end_get(struct snap_end *e, const uint8_t in[SNAP_END_PAYLOAD], uint64_t at,
@@ -182,7 +211,8 @@ int snap_end_get(struct snap_end *e, const uint8_t in[SNAP_END_PAYLOAD], uint64_
 	e->directory_entries = get_le64(in + 88);
 	e->chunks            = get_le64(in + 96);
 	e->total             = get_le64(in + 104);
-	if (!bytes_all_zero(in + 112, 16))
+	e->hashes            = get_le64(in + 112);
+	if (!bytes_all_zero(in + 120, 8))
 		return fail_at(why, FAIL_CORRUPT, at, "end chunk: reserved bytes not zero");
 	return 0;
 }

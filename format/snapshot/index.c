@@ -16,8 +16,8 @@ void index_run_put(uint8_t out[INDEX_RUN_BYTES], const struct index_run *r)
 	put_le64(out + 24, r->chunk);
 }
 
-int index_run_get(struct index_run *r, const uint8_t in[INDEX_RUN_BYTES], uint64_t at,
-		  struct fail *why)
+int index_run_get(struct index_run *r, const uint8_t in[INDEX_RUN_BYTES], enum snap_layout layout,
+		  uint64_t at, struct fail *why)
 {
 	r->region = get_le16(in);
 	r->kind   = get_le16(in + 2);
@@ -33,12 +33,24 @@ int index_run_get(struct index_run *r, const uint8_t in[INDEX_RUN_BYTES], uint64
 			       "index: pages of a parent snapshot not supported by this build");
 	if (r->kind != PAGE_DATA && r->kind != PAGE_ZERO)
 		return fail_at(why, FAIL_CORRUPT, at, "index: invalid page kind %u", r->kind);
-	if (r->kind == PAGE_DATA && (r->slot >= BATCH_PAGES || r->count > BATCH_PAGES - r->slot ||
+	if (layout == SNAP_FLAT && r->slot)
+		return fail_at(why, FAIL_CORRUPT, at, "index: slot in a flat snapshot");
+	if (layout == SNAP_CHUNKED && r->kind == PAGE_DATA && (r->slot >= BATCH_PAGES || r->count > BATCH_PAGES - r->slot ||
 				     r->chunk < SNAP_HEADER_BYTES))
 		return fail_at(why, FAIL_CORRUPT, at, "index: invalid chunk offset");
 	if (r->kind != PAGE_DATA && (r->slot || r->chunk))
 		return fail_at(why, FAIL_CORRUPT, at, "index: chunk offset for pages without data");
 	return 0;
+}
+
+/* Do the pages of this kind, e the first of them, go on the run, which ends with `last`? */
+static bool index_adjacent(const struct index_run *r, enum snap_layout layout, int kind,
+			   const struct pagemap_entry *e, uint64_t last)
+{
+	if (kind != r->kind)
+		return false;
+	return kind != PAGE_DATA || layout == SNAP_FLAT ||
+	       (e->where == last + 1 && e->where >> PAGEMAP_SLOT_BITS == r->chunk);
 }
 
 bool index_next(const struct content *c, struct index_cursor *i, struct index_run *out)
@@ -56,19 +68,21 @@ bool index_next(const struct content *c, struct index_cursor *i, struct index_ru
 			continue;
 		*out = (struct index_run){ .region = i->region, .kind = (uint16_t)kind,
 					   .first = i->page, .count = span };
-		if (kind == PAGE_DATA) {
+		if (kind == PAGE_DATA && i->layout == SNAP_FLAT) {
+			out->chunk = i->hash;
+		} else if (kind == PAGE_DATA) {
 			out->chunk = e.where >> PAGEMAP_SLOT_BITS;
 			out->slot  = (uint16_t)(e.where & (BATCH_PAGES - 1));
 		}
 		for (i->page += span; i->page < npages; i->page += span, out->count += span) {
 			uint64_t last = e.where;
+			int      next = pagemap_at(m, i->page, &e, &span);
 
-			if (pagemap_at(m, i->page, &e, &span) != kind)
-				break;
-			if (kind == PAGE_DATA &&
-			    (e.where != last + 1 || e.where >> PAGEMAP_SLOT_BITS != out->chunk))
+			if (!index_adjacent(out, i->layout, next, &e, last))
 				break;
 		}
+		if (kind == PAGE_DATA)
+			i->hash += out->count;
 		return true;
 	}
 	return false;

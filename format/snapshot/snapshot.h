@@ -27,6 +27,10 @@
 
 enum snap_layout { SNAP_CHUNKED = 1, SNAP_FLAT = 2 };
 
+/* "flat"; NULL for a layout that this build does not know. false: there is none of that name. */
+const char *snap_layout_name(enum snap_layout layout);
+bool snap_layout_parse(enum snap_layout *layout, const char *name);
+
 /* Required feature bits: a reader that does not know one must refuse. */
 #define SNAP_STATE_ONLY ((uint64_t)1 << 0)      /* no region's pages are in it */
 #define SNAP_CHAIN      ((uint64_t)1 << 1)      /* reserved: pages may be PAGE_PARENT */
@@ -271,12 +275,14 @@ struct snap_writer;
 
 /**
  * struct snap_writer_options
- * @level:   of compression: 0 none, 1 to 19 and negative zstd's
+ * @layout:  0: chunked
+ * @level:   of compression: 0 none, 1 to 19 and negative zstd's; flat: 0
  * @threads: that compress; 0: as many as there are CPUs
  */
 struct snap_writer_options {
-	int      level;
-	unsigned threads;
+	enum snap_layout layout;
+	int              level;
+	unsigned         threads;
 };
 
 /**
@@ -287,7 +293,8 @@ struct snap_writer_options {
  * @h:     copied; version, layout and incomplete are set by the writer
  * @o:     NULL: no compression
  * @what:  name for messages
- * @why:   FAIL_USAGE: a regular file that is not empty
+ * @why:   FAIL_USAGE: a regular file that is not empty; flat: anything but an empty regular file,
+ *         a level, a snapshot without memory
  *
  * The calls below in the order of docs/format.md 1: configuration, images, pages and ends of
  * rounds, state, end. Another order is FAIL_USAGE. After a failure nothing more can be written.
@@ -307,7 +314,8 @@ int snap_writer_image(struct snap_writer *w, const char *name, const void *data,
 struct page_batch *snap_writer_batch(struct snap_writer *w, struct fail *why);
 /* Later copies of a page supersede earlier ones. */
 int snap_writer_pages(struct snap_writer *w, struct page_batch *b, struct fail *why);
-/* Rounds count from 0; one without pages is left out. */
+/* Rounds count from 0; one without pages is left out. The flat layout, where a later copy takes the
+ * place of the one before, has none. */
 int snap_writer_round_end(struct snap_writer *w, struct fail *why);
 /* A chunk that readers may skip, of a type of chunk_list.h or a private one (0x8000 and above).
  * FAIL_USAGE: a type that has a place or a function of its own; FAIL_LIMIT: too long. */
@@ -379,7 +387,9 @@ enum snap_auth snap_stream_auth_all(const struct snap_stream *s);
 int snap_stream_next(struct snap_stream *s, struct chunk *c, const uint8_t **payload, uint64_t *at,
 		     struct fail *why);
 
-/* After a CHUNK_PAGES: its decoded, verified batch; valid until as many further ones have been read
+/* After a CHUNK_PAGES: its decoded, verified batch. After the CHUNK_MAP of a flat snapshot NULL;
+ * then that chunk is handed out again for each piece of memory that has data pages, with a batch of
+ * them, which is verified by the tables that follow. Valid until as many further ones have been read
  * as snap_stream_batches says, 1 without it. */
 const struct page_batch *snap_stream_batch(const struct snap_stream *s);
 /* Before the first chunk. n: 1 to SNAP_STREAM_BATCHES */
@@ -437,6 +447,31 @@ int snap_image_page(struct snap_image *s, uint32_t region, uint64_t page,
  */
 int snap_image_optional(struct snap_image *s, uint16_t type, size_t n, uint8_t **payload,
 			size_t *len, struct fail *why);
+/**
+ * snap_image_next - the next run of the index
+ * @s:      file
+ * @region: in: where to look; out: of the run
+ * @page:   in: likewise; out: the run's first page, or the page asked for, if a run has it
+ * @count:  out, pages from @page on to the run's end
+ * @kind:   out, PAGE_DATA or PAGE_ZERO
+ * @why:    FAIL_CORRUPT
+ *
+ * Return: 1: a run; 0: none at or behind that page; -1: *@why.
+ */
+int snap_image_next(struct snap_image *s, uint32_t *region, uint64_t *page, uint64_t *count,
+		    enum page_kind *kind, struct fail *why);
+/* A flat file: file offset of the region's memory, a multiple of 2 MiB, all of which follows.
+ * FAIL_REFUSED: another layout. */
+int snap_image_ram(const struct snap_image *s, uint32_t region, uint64_t *offset, struct fail *why);
+/* Judges header and configuration, and all of the snapshot, by the MACs in it, as
+ * snap_stream_auth_config and snap_stream_auth_all do. Memory is covered by the digest that END
+ * states, which is not computed here. */
+int snap_image_auth(struct snap_image *s, const struct hostkey *k, enum snap_auth *config,
+		    enum snap_auth *all, struct fail *why);
+/* Reads kernel and initrd as far as the snapshot has them: hands out their pieces, verified, in the
+ * order of the file. An image is whole when fn has had its last piece. */
+typedef int snap_image_piece_fn(void *arg, const struct image_piece *piece, struct fail *why);
+int snap_image_pieces(struct snap_image *s, snap_image_piece_fn *fn, void *arg, struct fail *why);
 /* Reads and checks the whole index. */
 int snap_image_index(struct snap_image *s, struct fail *why);
 /* Pages of a kind by the index alone, after snap_image_index. */

@@ -76,6 +76,7 @@ struct snap_end {
 	uint64_t            directory_at, directory_entries;
 	uint64_t            chunks;                    /* before END */
 	uint64_t            total;                     /* bytes, END included */
+	uint64_t            hashes;                    /* of data pages, in the flat layout */
 };
 
 void snap_end_put(uint8_t out[SNAP_END_PAYLOAD], const struct snap_end *e);
@@ -135,6 +136,11 @@ void pagemap_leaves(const struct pagemap *m, uint64_t fill,
 /* content_pages that also notes where the chunk is; the index comes from it. */
 int content_pages_at(struct content *c, const struct page_batch *b, uint64_t chunk_at,
 		     struct fail *why);
+/* Pages of a region that it has: data pages with these hashes, zero ones. */
+int content_set_data(struct content *c, uint32_t region, uint64_t first, uint32_t count,
+		     const uint64_t *hashes, struct fail *why);
+int content_set_zero(struct content *c, uint32_t region, uint64_t first, uint64_t count,
+		     struct fail *why);
 /* NULL: no such region */
 const struct pagemap *content_map(const struct content *c, uint32_t region);
 
@@ -173,16 +179,22 @@ struct index_run {
 	/* slot: data page within the chunk of the run's first page */
 	uint16_t kind, slot;
 	uint64_t first, count;
-	uint64_t chunk;                  /* offset of the chunk's header; 0 unless data */
+	/* 0 unless data: offset of the chunk's header; flat: number of the first page's hash */
+	uint64_t chunk;
 };
 
 void index_run_put(uint8_t out[INDEX_RUN_BYTES], const struct index_run *r);
 /* Also checks what one run can show: kind, count, slot. */
-int index_run_get(struct index_run *r, const uint8_t in[INDEX_RUN_BYTES], uint64_t at,
-		  struct fail *why);
+int index_run_get(struct index_run *r, const uint8_t in[INDEX_RUN_BYTES], enum snap_layout layout,
+		  uint64_t at, struct fail *why);
 
-/* The one right index of what content has seen, run by run. Start with zeroes. */
-struct index_cursor { uint32_t region; uint64_t page; };
+/* The one right index of what content has seen, run by run. Start with zeroes but for the layout;
+ * hash: data pages so far. */
+struct index_cursor {
+	enum snap_layout layout;
+	uint32_t         region;
+	uint64_t         page, hash;
+};
 bool index_next(const struct content *c, struct index_cursor *i, struct index_run *out);
 
 /* --- index_level.c: keys above the index --- */
@@ -257,9 +269,13 @@ void output_close(struct output *o);                       /* what is still buff
 /* n: at most OUTPUT_VECTORS. The bytes are the caller's again when it returns. A failure of earlier
  * bytes may be reported by a later call. */
 int output_write(struct output *o, const struct iovec *v, int n, struct fail *why);
-/* Would bytes at aligned offsets help its readers? A pipe's do not care. */
-bool output_aligned(const struct output *o);
-uint64_t output_bytes(const struct output *o);             /* given so far, buffered ones too */
+/* A fresh file, for bytes at offsets of the caller's choice; NULL: it is none, and bytes at aligned
+ * offsets would not help its readers. */
+struct output_file *output_fresh(const struct output *o);
+/* Of a fresh file: output_write goes on at that offset, not below the present one. */
+void output_skip(struct output *o, uint64_t to);
+/* Where the next bytes go: given so far, buffered ones too. */
+uint64_t output_bytes(const struct output *o);
 uint64_t output_wait_ns(const struct output *o);           /* time that callers have waited */
 /* Everything to fd; a regular file is fsynced, and when it is a fresh one its first len bytes are
  * replaced and fsynced. */

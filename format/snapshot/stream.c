@@ -15,6 +15,8 @@
 #define STREAM_AHEAD ((uint64_t)4 << 20)
 static void stream_ahead(struct snap_stream *s)
 {
+	/* The holes of a flat snapshot are passed over. */
+	s->ahead = s->ahead > s->pos ? s->ahead : s->pos;
 	while (s->begin >= 0 && s->ahead < s->pos + 2 * STREAM_AHEAD) {
 		if (posix_fadvise(s->fd, s->begin + (off_t)s->ahead, (off_t)STREAM_AHEAD,
 				  POSIX_FADV_WILLNEED))
@@ -64,6 +66,8 @@ static int stream_open(struct snap_stream **out, int fd, const uint8_t *have, co
 	s->begin  = lseek(fd, 0, SEEK_CUR);      /* -1: not a file */
 	if (s->begin >= 0 && have)
 		s->begin -= (off_t)sizeof(header);
+	s->start = s->begin;
+	s->seeks = s->begin >= 0;
 	s->phase = AFTER_HEADER;
 	snprintf(s->what, sizeof(s->what), "%s", what);
 	s->digest = XXH3_createState();
@@ -85,6 +89,7 @@ static int stream_open(struct snap_stream **out, int fd, const uint8_t *have, co
 		stream_broken(s, why);
 		goto failed;
 	}
+	s->cursor.layout = s->header.layout;
 	file_digest_header(s->digest, header);
 	*out = s;
 	return 0;
@@ -195,7 +200,7 @@ static int stream_payload(struct snap_stream *s, const struct chunk *c, uint64_t
 static int stream_check(struct snap_stream *s, const struct chunk *c, uint64_t at,
 			struct fail *why)
 {
-	if (chunk_check(c, s->phase, at, why))
+	if (chunk_check(c, s->header.layout, s->phase, at, why))
 		return -1;
 	/* The MAC over all must be directly before the state (docs/format.md 9), and the pieces of
 	 * the state, and the digests of one region, behind each other. */
@@ -212,6 +217,19 @@ static int stream_check(struct snap_stream *s, const struct chunk *c, uint64_t a
 	return 0;
 }
 
+/* A piece of the memory of a flat snapshot, as its MAP chunk again; 0: there is no more. */
+static int stream_next_memory(struct snap_stream *s, struct chunk *c, const uint8_t **payload,
+			      uint64_t *at, struct fail *why)
+{
+	*c       = s->flat_chunk;
+	*at      = s->flat_at;
+	*payload = s->payload;
+	while (s->flat_memory && !s->have_batch)
+		if (stream_memory(s, why))
+			return stream_broken(s, why);
+	return s->have_batch;
+}
+
 /* What it says. */
 static int stream_take(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
 {
@@ -226,11 +244,16 @@ static int stream_take(struct snap_stream *s, const struct chunk *c, uint64_t at
 int snap_stream_next(struct snap_stream *s, struct chunk *c, const uint8_t **payload, uint64_t *at,
 		     struct fail *why)
 {
+	int memory;
+
 	s->have_batch = s->have_piece = false;
 	if (s->broken)
 		return fail_set(why, FAIL_CORRUPT, "%s: damaged", s->what);
 	if (s->phase == AFTER_END)
 		return 0;
+	memory = stream_next_memory(s, c, payload, at, why);
+	if (memory)
+		return memory;
 	if (stream_chunk(s, c, at, why) || stream_check(s, c, *at, why) ||
 	    stream_payload(s, c, *at, why) || stream_take(s, c, *at, why))
 		return stream_broken(s, why);

@@ -42,7 +42,7 @@ int stream_config(struct snap_stream *s, const struct chunk *c, uint64_t at, str
 	return 0;
 }
 
-static struct stream_slot *stream_slot(struct snap_stream *s, struct fail *why)
+struct stream_slot *stream_slot(struct snap_stream *s, struct fail *why)
 {
 	struct stream_slot *slot = &s->slots[(s->slot + 1) % s->nslots];
 
@@ -238,6 +238,8 @@ int stream_index(struct snap_stream *s, const struct chunk *c, uint64_t at, stru
 		return fail_at(why, FAIL_CORRUPT, at, "index chunk: follows one that is not full");
 	if (s->phase != AFTER_INDEX)
 		s->seen.index_at = at;
+	if (s->header.layout == SNAP_FLAT && stream_index_zeroes(s, n, at, why))
+		return -1;
 	for (uint32_t i = 0; i < n; i++) {
 		const uint8_t   *p = s->payload + (size_t)i * INDEX_RUN_BYTES;
 		struct index_run r;
@@ -260,8 +262,7 @@ int stream_index(struct snap_stream *s, const struct chunk *c, uint64_t at, stru
 	return 0;
 }
 
-/* No INDEX chunk follows: none is missing. */
-static int stream_index_end(struct snap_stream *s, uint64_t at, struct fail *why)
+int stream_index_end(struct snap_stream *s, uint64_t at, struct fail *why)
 {
 	struct index_run r;
 
@@ -304,6 +305,8 @@ int stream_directory(struct snap_stream *s, const struct chunk *c, uint64_t at, 
 		return -1;
 	if (s->level <= s->shape.levels)
 		return fail_at(why, FAIL_CORRUPT, at, "index-level chunk missing");
+	if (s->header.layout == SNAP_FLAT && s->seen.hashes != s->cursor.hash)
+		return fail_at(why, FAIL_CORRUPT, at, "hashes chunk missing");
 	if (s->phase != AFTER_DIRECTORY)
 		s->seen.directory_at = at;
 	due = s->directory.n - have;
@@ -344,7 +347,8 @@ static bool stream_end_matches(const struct snap_stream *s, const struct snap_en
 	return e->chunks == s->seen.chunks && e->index_at == s->seen.index_at &&
 	       e->index_runs == s->seen.index_runs && e->directory_at == s->seen.directory_at &&
 	       e->directory_entries == s->seen.directory_entries &&
-	       s->seen.directory_entries == s->directory.n && e->total == s->pos;
+	       s->seen.directory_entries == s->directory.n && e->total == s->pos &&
+	       e->hashes == s->seen.hashes;
 }
 
 static int stream_end_digests(struct snap_stream *s, const struct snap_end *e, uint64_t at,

@@ -4,15 +4,18 @@
 
 #include "format/snapshot/auth.h"
 #include "format/snapshot/chunk_info.h"
+#include "format/snapshot/flat.h"
 #include "format/snapshot/images.h"
 #include "format/snapshot/snapshot_internal.h"
 
 #include <sys/types.h>
 
-/* What stream.c, which reads, and stream_chunks.c, which judges what was read, share. */
+/* What stream.c, which reads, and stream_chunks.c and stream_flat.c, which judge what was read,
+ * share. */
 
 #define STREAM_TABLE 65536u
-static_assert(INDEX_LEVEL_KEYS * INDEX_KEY_BYTES <= STREAM_TABLE && DIGESTS_MAX <= STREAM_TABLE,
+static_assert(INDEX_LEVEL_KEYS * INDEX_KEY_BYTES <= STREAM_TABLE && DIGESTS_MAX <= STREAM_TABLE &&
+		      HASHES_MAX <= STREAM_TABLE,
 	      "a table does not fit");
 
 /* Where a page chunk is read to: batch->pages may point into the payload. */
@@ -24,6 +27,8 @@ struct stream_slot {
 struct snap_stream {
 	int                   fd, cancel;        /* cancel: -1 for none */
 	off_t                 begin;             /* offset of a regular file; else -1 */
+	off_t                 start;             /* likewise, while seeks */
+	bool                  seeks;             /* holes of the file can be passed over */
 	uint64_t              ahead;             /* bytes asked to be read ahead */
 	char                  what[256];
 	struct snap_header    header;
@@ -57,6 +62,14 @@ struct snap_stream {
 	bool                  shaped;
 	unsigned              level;             /* the one that comes next, and its chunk */
 	uint64_t              level_chunk;
+	/* Flat: the MAP chunk, and how far its memory has been read. */
+	struct flat_map       map;
+	struct chunk          flat_chunk;
+	uint64_t              flat_at;
+	bool                  flat_memory;       /* there is more of it */
+	uint32_t              flat_region;
+	struct index_run      index_last;
+	struct hashes_cursor  hashes;
 	struct directory      directory;
 	uint64_t              finals[LIMIT_REGIONS][PAGE_PARENT + 1];
 	bool                  have_batch;
@@ -71,5 +84,15 @@ struct snap_stream {
 
 /* The next len bytes of the stream. */
 int stream_read(struct snap_stream *s, void *buf, size_t len, struct fail *why);
+
+/* stream_chunks.c: the next slot for a batch; NULL with *why. No INDEX chunk follows: none is
+ * missing. */
+struct stream_slot *stream_slot(struct snap_stream *s, struct fail *why);
+int stream_index_end(struct snap_stream *s, uint64_t at, struct fail *why);
+
+/* stream_flat.c: the next pages of a flat snapshot's memory, as a batch if there are data pages
+ * among them. n runs of an INDEX chunk: takes the zero pages in, which only the index names. */
+int stream_memory(struct snap_stream *s, struct fail *why);
+int stream_index_zeroes(struct snap_stream *s, uint32_t n, uint64_t at, struct fail *why);
 
 #endif

@@ -25,7 +25,7 @@ int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header 
 		return fail_sys(why, "%s: writer", what);
 	w->header            = *h;
 	w->header.version    = SNAP_VERSION;
-	w->header.layout     = SNAP_CHUNKED;
+	w->header.layout     = o && o->layout ? o->layout : SNAP_CHUNKED;
 	w->header.incomplete = true;
 	w->phase             = AFTER_HEADER;
 	w->end.snapshot      = h->snapshot;
@@ -38,7 +38,7 @@ int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header 
 		o = &plain;
 	if (content_open(&w->content, why) ||
 	    encoder_open(&w->encoder, o->level, o->threads, writer_emit, w, why) ||
-	    output_open(&w->out, fd, what, why))
+	    output_open(&w->out, fd, what, why) || writer_flat_check(w, o, what, why))
 		goto failed;
 	snap_header_put(header, &w->header);
 	file_digest_header(w->digest, header);
@@ -80,7 +80,7 @@ int writer_ready(const struct snap_writer *w, enum chunk_type type, struct fail 
 {
 	if (w->failed)
 		return fail_set(why, FAIL_USAGE, "snapshot writer: failed earlier");
-	if (!(chunk_info_find((uint16_t)type)->after & w->phase))
+	if (!chunk_may_come((uint16_t)type, w->header.layout, w->phase))
 		return fail_set(why, FAIL_USAGE, "snapshot writer: chunks out of order");
 	return 0;
 }
@@ -166,15 +166,14 @@ static int writer_auth(struct snap_writer *w, enum auth_covers covers, const voi
 
 int snap_writer_config(struct snap_writer *w, const void *fdt, size_t len, struct fail *why)
 {
-	uint64_t npages[LIMIT_REGIONS];
-
 	if (writer_ready(w, CHUNK_CONFIG, why))
 		return -1;
-	if (agree_config(NULL, fdt, len, FAIL_NOWHERE, &w->machine, npages, why))
+	if (agree_config(NULL, fdt, len, FAIL_NOWHERE, &w->machine, w->npages, why))
 		return writer_failed(w);
+	if (w->header.required & SNAP_STATE_ONLY)
+		memset(w->npages, 0, sizeof(w->npages));
 	for (uint32_t id = 0; id < LIMIT_REGIONS; id++)
-		if (npages[id] && !(w->header.required & SNAP_STATE_ONLY) &&
-		    content_region(w->content, id, npages[id], why))
+		if (w->npages[id] && content_region(w->content, id, w->npages[id], why))
 			return writer_failed(w);
 	if (writer_keep(w, 0, fdt, len, LIMIT_TREE_BYTES, why) ||
 	    writer_chunk(w, CHUNK_CONFIG, fdt, len, why) ||
@@ -218,16 +217,18 @@ static int writer_emit(void *arg, struct page_codec *codec, struct page_batch *b
 	struct snap_writer          *w = arg;
 	const struct page_chunk_form f = {
 		.round = w->round, .sequence = w->end.chunks,
-		.align = output_aligned(w->out), .at = output_bytes(w->out),
+		.align = output_fresh(w->out) != NULL, .at = output_bytes(w->out),
 	};
 	struct page_chunk *p = &w->chunk;
 	struct chunk       c = { .type = CHUNK_PAGES };
 
+	/* A run of pages adds a run to the index, and splits another. */
+	w->runs_most += 2 * (uint64_t)b->nruns;
+	if (w->header.layout == SNAP_FLAT)
+		return writer_flat_pages(w, b, why);
 	page_chunk_build(codec, b, &f, p);
 	if (content_pages_at(w->content, b, f.at, why))
 		return -1;
-	/* A run of pages adds a run to the index, and splits another. */
-	w->runs_most += 2 * (uint64_t)b->nruns;
 	w->round_pages += page_batch_pages(b);
 	w->round_data += b->ndata;
 
@@ -237,11 +238,19 @@ static int writer_emit(void *arg, struct page_codec *codec, struct page_batch *b
 	return writer_put(w, &c, p->head, v, 2, why);
 }
 
+/* May pages come now? Those of a flat snapshot belong to its MAP chunk. */
+static int writer_ready_pages(const struct snap_writer *w, struct fail *why)
+{
+	if (w->header.layout == SNAP_FLAT && w->phase == AFTER_MEMORY && !w->failed)
+		return 0;
+	return writer_ready(w, w->header.layout == SNAP_FLAT ? CHUNK_MAP : CHUNK_PAGES, why);
+}
+
 struct page_batch *snap_writer_batch(struct snap_writer *w, struct fail *why)
 {
 	struct page_batch *b = NULL;
 
-	if (writer_ready(w, CHUNK_PAGES, why))
+	if (writer_ready_pages(w, why))
 		return NULL;
 	b = encoder_batch(w->encoder, why);
 	if (!b)
@@ -251,7 +260,7 @@ struct page_batch *snap_writer_batch(struct snap_writer *w, struct fail *why)
 
 int snap_writer_pages(struct snap_writer *w, struct page_batch *b, struct fail *why)
 {
-	if (writer_ready(w, CHUNK_PAGES, why))
+	if (writer_ready_pages(w, why))
 		return -1;
 	if (b->nruns && encoder_submit(w->encoder, b, why))
 		return writer_failed(w);
@@ -263,10 +272,11 @@ int snap_writer_round_end(struct snap_writer *w, struct fail *why)
 	uint8_t      payload[ROUND_END_PAYLOAD];
 	struct chunk c;
 
-	if (writer_ready(w, CHUNK_ROUND_END, why))
+	if (writer_ready_pages(w, why))
 		return -1;
 	if (encoder_flush(w->encoder, why))
 		return writer_failed(w);
+	/* Also in the flat layout, which has no rounds. */
 	if (w->round_pages == 0)
 		return 0;
 	put_le64(payload, w->round_pages);
@@ -284,7 +294,7 @@ int snap_writer_optional(struct snap_writer *w, uint16_t type, const void *paylo
 {
 	const struct chunk_info *info = chunk_info_find(type);
 
-	if (w->failed || !(w->phase & (AFTER_CONFIG | AFTER_STATE)))
+	if (w->failed || !(w->phase & (AFTER_CONFIG | AFTER_MEMORY | AFTER_STATE)))
 		return fail_set(why, FAIL_USAGE, "snapshot writer: chunks out of order");
 	if (info ? info->after != AFTER_ANYTHING : type < CHUNK_PRIVATE)
 		return fail_set(why, FAIL_USAGE, "snapshot writer: chunk type %u is not optional",
@@ -315,12 +325,10 @@ static int writer_state(struct snap_writer *w, const uint8_t *fdt, size_t len, s
 
 int snap_writer_state(struct snap_writer *w, const void *fdt, size_t len, struct fail *why)
 {
-	if (writer_ready(w, CHUNK_STATE, why))
+	if (writer_ready_pages(w, why))
 		return -1;
-	if (w->phase == AFTER_STATE)
-		return fail_set(why, FAIL_USAGE, "snapshot writer: second state");
 	/* No page comes behind the state: what the digests cover is complete. */
-	if (snap_writer_round_end(w, why) || digests_open(&w->digests, w->content, why))
+	if (snap_writer_round_end(w, why) || writer_flat_begin(w, why) || digests_open(&w->digests, w->content, why))
 		return writer_failed(w);
 	memcpy(w->end.digests.memory, digests_memory(w->digests), 16);
 	if (writer_keep(w, 1, fdt, len, LIMIT_STATE_BYTES, why) ||

@@ -20,7 +20,7 @@ static int writer_index_long(struct fail *why)
 
 int snap_writer_index_check(struct snap_writer *w, struct fail *why)
 {
-	struct index_cursor cursor = { 0 };
+	struct index_cursor cursor = { .layout = w->header.layout };
 	struct index_run    run;
 
 	/* Counted only when it may be too long: that takes as long as memory is large. */
@@ -31,6 +31,7 @@ int snap_writer_index_check(struct snap_writer *w, struct fail *why)
 			return writer_index_long(why);
 	return 0;
 }
+
 static int writer_digests(struct snap_writer *w, struct fail *why)
 {
 	for (uint64_t i = 0; i < digests_chunks(w->digests); i++)
@@ -42,7 +43,7 @@ static int writer_digests(struct snap_writer *w, struct fail *why)
 
 static int writer_index(struct snap_writer *w, struct fail *why)
 {
-	struct index_cursor cursor = { 0 };
+	struct index_cursor cursor = { .layout = w->header.layout };
 	struct index_run    run, first = { 0 };
 	size_t              n;
 
@@ -63,6 +64,7 @@ static int writer_index(struct snap_writer *w, struct fail *why)
 		if (w->end.index_runs > writer_index_limit())
 			return writer_index_long(why);
 	} while (n == INDEX_CHUNK_RUNS);
+	w->end.hashes = w->header.layout == SNAP_FLAT ? cursor.hash : 0;
 	return 0;
 }
 
@@ -115,7 +117,7 @@ int snap_writer_end(struct snap_writer *w, struct snap_digests *out, struct fail
 	if (writer_ready(w, CHUNK_INDEX, why))
 		return -1;
 	if (writer_digests(w, why) || writer_index(w, why) || writer_levels(w, why) ||
-	    writer_directory(w, why) || writer_end(w, why))
+	    writer_flat_hashes(w, why) || writer_directory(w, why) || writer_end(w, why))
 		return writer_failed(w);
 	w->header.incomplete = false;
 	snap_header_put(header, &w->header);

@@ -4,6 +4,7 @@
 
 #include "format/snapshot/chunk_info.h"
 #include "format/snapshot/encoder.h"
+#include "format/snapshot/flat.h"
 #include "format/snapshot/images.h"
 #include "format/snapshot/snapshot_internal.h"
 
@@ -14,12 +15,14 @@
 static_assert(INDEX_CHUNK_RUNS * INDEX_RUN_BYTES <= WRITER_TABLE &&
 		      INDEX_LEVEL_KEYS * INDEX_KEY_BYTES <= WRITER_TABLE &&
 		      DIRECTORY_ENTRIES * DIRECTORY_ENTRY_BYTES <= WRITER_TABLE &&
-		      DIGESTS_MAX <= WRITER_TABLE, "a table does not fit");
+		      DIGESTS_MAX <= WRITER_TABLE && HASHES_MAX <= WRITER_TABLE, "a table does not fit");
 
 struct snap_writer {
 	struct output      *out;
 	struct encoder     *encoder;
 	struct content     *content;
+	uint64_t            npages[LIMIT_REGIONS];      /* 0: no region, or none with memory */
+	struct flat_map     map;                        /* flat: once memory has been begun */
 	XXH3_state_t       *digest;
 	struct snap_header  header;
 	struct snap_end     end;
@@ -51,4 +54,12 @@ int writer_failed(struct snap_writer *w);
 int writer_chunk_of(struct snap_writer *w, struct chunk *c, const void *payload, struct fail *why);
 int writer_chunk(struct snap_writer *w, enum chunk_type type, const void *payload, size_t len,
 		 struct fail *why);
+
+/* writer_flat.c: FAIL_USAGE: the output, or what else was asked for, does not go with the layout;
+ * the MAP chunk, unless it is there; a batch, its pages hashed, to its place. */
+int writer_flat_check(const struct snap_writer *w, const struct snap_writer_options *o,
+		      const char *what, struct fail *why);
+int writer_flat_begin(struct snap_writer *w, struct fail *why);
+int writer_flat_pages(struct snap_writer *w, const struct page_batch *b, struct fail *why);
+int writer_flat_hashes(struct snap_writer *w, struct fail *why);
 #endif

@@ -8,7 +8,7 @@
  * Three rounds: all; every 8th page anew; pages 0 and 4 anew. What came last counts (mksnap_fill).
  *
  *   --pages N          (32)        --level L       zstd (0: raw)
- *   --ram MIB          (64)        --state-only
+ *   --ram MIB          (64)        --state-only        --flat: that layout
  *   --uuid UUID        of the snapshot; --created NS its time
  *   --spoil WHAT       a snapshot whose hashes are right and whose content is not:
  *                      state    an invalid register
@@ -43,7 +43,7 @@
 struct mksnap {
 	uint64_t    pages, ram, low;      /* low: of region 0 */
 	int         level;
-	bool        state_only, images;
+	bool        state_only, images, flat;
 	struct uuid uuid;
 	uint64_t    created_ns;
 	const char *tree, *spoil;
@@ -205,7 +205,8 @@ static int mksnap_write(const struct mksnap *o, struct sample *s, int fd, const 
 				 .creator = "mksnap",
 				 .created_ns = (int64_t)o->created_ns,
 				 .required = o->state_only ? SNAP_STATE_ONLY : 0 };
-	const struct snap_writer_options wo = { .level = o->level };
+	const struct snap_writer_options wo = { .level  = o->level,
+						.layout = o->flat ? SNAP_FLAT : SNAP_CHUNKED };
 	struct snap_writer *w = NULL;
 	uint8_t            *tree[2] = { malloc(LIMIT_TREE_BYTES), malloc(LIMIT_TREE_BYTES) };
 	struct snap_digests digests;
@@ -258,6 +259,7 @@ static const struct option longs[] = {
 	{ "state-only", 0, NULL, 's' }, { "uuid", 1, NULL, 'u' },   { "created", 1, NULL, 'c' },
 	{ "tree", 1, NULL, 't' },       { "spoil", 1, NULL, 'x' },  { "x86", 0, NULL, 'i' },
 	{ "del", 1, NULL, 'd' },        { "set", 1, NULL, 'e' },    { "arch", 1, NULL, 'a' },
+	{ "flat", 0, NULL, 'f' },
 	{ "name", 1, NULL, 'n' },       { "images", 0, NULL, 'm' }, { "add", 1, NULL, 'A' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -278,6 +280,7 @@ int main(int argc, char **argv)
 		case 'l': o.level = atoi(optarg); break;
 		case 'r': o.ram = strtoull(optarg, NULL, 0) << 20; break;
 		case 's': o.state_only = true; break;
+		case 'f': o.flat = true; break;
 		case 'u': good = uuid_parse(&o.uuid, optarg); break;
 		case 'c': o.created_ns = strtoull(optarg, NULL, 0); break;
 		case 't': o.tree = optarg; break;

@@ -98,7 +98,7 @@ static void test_document(void)
 
 #define PRIVATE 0x8000
 
-static bool order_is(const uint16_t *types, size_t n)
+static bool order_is(enum snap_layout layout, const uint16_t *types, size_t n)
 {
 	enum chunk_phase phase = AFTER_HEADER;
 	struct fail      why;
@@ -106,15 +106,42 @@ static bool order_is(const uint16_t *types, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		const struct chunk c = chunk_of(types[i], i, 0);
 
-		if (chunk_check(&c, phase, 0, &why))
+		if (chunk_check(&c, layout, phase, 0, &why))
 			return false;
 		phase = chunk_phase_after(types[i], phase);
 	}
 	return phase == AFTER_END;
 }
-#define ORDER(...) order_is((const uint16_t[]){ __VA_ARGS__ }, \
-			    sizeof((const uint16_t[]){ __VA_ARGS__ }) / sizeof(uint16_t))
+#define ORDER_IN(layout, ...)                                       \
+	order_is(layout, (const uint16_t[]){ __VA_ARGS__ },         \
+		 sizeof((const uint16_t[]){ __VA_ARGS__ }) / sizeof(uint16_t))
+#define ORDER(...) ORDER_IN(SNAP_CHUNKED, __VA_ARGS__)
+#define FLAT(...)  ORDER_IN(SNAP_FLAT, CHUNK_CONFIG, __VA_ARGS__, CHUNK_DIRECTORY, CHUNK_END)
 #define TABLES CHUNK_INDEX, CHUNK_DIRECTORY
+
+static void test_flat_order(void)
+{
+	ok(FLAT(CHUNK_AUTH, CHUNK_BLOB, CHUNK_MAP, CHUNK_BLOB, CHUNK_AUTH, CHUNK_STATE, CHUNK_STATE,
+		CHUNK_DIGESTS, CHUNK_INDEX, CHUNK_INDEX_LEVEL, CHUNK_HASHES, CHUNK_HASHES,
+		CHUNK_PAD),
+	   "flat: all that may come");
+	ok(FLAT(CHUNK_PAD, CHUNK_MAP, CHUNK_PAD, CHUNK_STATE, CHUNK_INDEX, CHUNK_HASHES),
+	   "optional ones before and behind the memory, no level");
+	ok(!FLAT(CHUNK_STATE, CHUNK_INDEX), "without MAP no state");
+	ok(!FLAT(CHUNK_MAP, CHUNK_MAP, CHUNK_STATE, CHUNK_INDEX), "no second MAP");
+	ok(!FLAT(CHUNK_PAGES, CHUNK_MAP, CHUNK_STATE, CHUNK_INDEX) &&
+	   !FLAT(CHUNK_MAP, CHUNK_PAGES, CHUNK_STATE, CHUNK_INDEX) &&
+	   !FLAT(CHUNK_MAP, CHUNK_ROUND_END, CHUNK_STATE, CHUNK_INDEX),
+	   "no pages and no ends of rounds");
+	ok(!FLAT(CHUNK_MAP, CHUNK_STATE, CHUNK_HASHES, CHUNK_INDEX) &&
+	   !FLAT(CHUNK_MAP, CHUNK_STATE, CHUNK_INDEX, CHUNK_PAD, CHUNK_HASHES) &&
+	   !FLAT(CHUNK_MAP, CHUNK_STATE, CHUNK_INDEX, CHUNK_HASHES, CHUNK_PAD, CHUNK_HASHES),
+	   "hashes directly behind the index and each other");
+	ok(!ORDER(CHUNK_CONFIG, CHUNK_MAP, CHUNK_STATE, TABLES, CHUNK_END) &&
+	   !ORDER(CHUNK_CONFIG, CHUNK_STATE, CHUNK_INDEX, CHUNK_HASHES, CHUNK_DIRECTORY,
+		  CHUNK_END),
+	   "chunked: no MAP and no hashes");
+}
 
 static void test_order(void)
 {
@@ -197,7 +224,7 @@ static bool check_is(const struct chunk *c, enum chunk_phase phase, enum fail_ki
 {
 	struct fail why = { 0 };
 
-	return chunk_check(c, phase, 7, &why) == -1 && why.kind == kind && why.at == 7;
+	return chunk_check(c, SNAP_CHUNKED, phase, 7, &why) == -1 && why.kind == kind && why.at == 7;
 }
 
 static void test_fields(void)
@@ -219,14 +246,15 @@ static void test_fields(void)
 		const bool           pad   = rows[i].type == CHUNK_PAD;
 
 		was.hashed = pad ? 0 : 16;
-		if (chunk_check(&was, phase, 0, &why))
+		if (chunk_check(&was, SNAP_CHUNKED, phase, 0, &why))
 			note("%s: %s", chunk_type_name(was.type), why.what);
 		c = was, c.region = 1, region &= check_is(&c, phase, FAIL_CORRUPT);
 		c = was, c.encoding = 1, encoding &= check_is(&c, phase, FAIL_CORRUPT);
 		c = was, c.hashed = pad ? 16 : 8, hashed &= check_is(&c, phase, FAIL_CORRUPT);
 		c = was, c.round = 1;
-		round &= rows[i].type == CHUNK_ROUND_END ? chunk_check(&c, phase, 0, &why) == 0
-							 : check_is(&c, phase, FAIL_CORRUPT);
+		round &= rows[i].type == CHUNK_ROUND_END
+				 ? chunk_check(&c, SNAP_CHUNKED, phase, 0, &why) == 0
+				 : check_is(&c, phase, FAIL_CORRUPT);
 		c = was, c.flags ^= CHUNK_REQUIRED;
 		flags &= check_is(&c, phase, c.flags && (pad || was.type == CHUNK_SIGNATURE) ?
 				  FAIL_VERSION : FAIL_CORRUPT);
@@ -239,14 +267,15 @@ static void test_fields(void)
 	struct chunk c = chunk_of(CHUNK_PAGES, 0, 16);
 
 	c.region = 3, c.encoding = 1, c.round = 9, c.hashed = 8;
-	ok(chunk_check(&c, AFTER_CONFIG, 7, &why) == 0, "pages have all of these");
+	ok(chunk_check(&c, SNAP_CHUNKED, AFTER_CONFIG, 7, &why) == 0, "pages have all of these");
 	c = (struct chunk){ .type = PRIVATE, .len = 16, .hashed = 3 };
-	ok(chunk_check(&c, AFTER_CONFIG, 7, &why) == 0, "of a private type any part is hashed");
+	ok(chunk_check(&c, SNAP_CHUNKED, AFTER_CONFIG, 7, &why) == 0,
+	   "of a private type any part is hashed");
 }
 
 static void test_rules(void)
 {
-	static const uint16_t unsupported[] = { CHUNK_DISK, CHUNK_MAP, CHUNK_CONTROL, CHUNK_KEYS,
+	static const uint16_t unsupported[] = { CHUNK_DISK, CHUNK_CONTROL, CHUNK_KEYS,
 						CHUNK_WORKINGSET, CHUNK_REQUEST, CHUNK_PAD,
 						999, PRIVATE, UINT16_MAX };
 	bool                  refused = true;
@@ -272,6 +301,7 @@ int main(void)
 {
 	test_document();
 	test_order();
+	test_flat_order();
 	test_optional();
 	test_fields();
 	test_rules();
