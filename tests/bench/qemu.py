@@ -188,3 +188,6 @@ class QemuMultifd(QemuSide):
         return f"file:{self.snapshot}"
 
     from_uri = to_uri
+
+    def save_flat(self):
+        return self.save_file()

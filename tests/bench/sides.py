@@ -61,6 +61,7 @@ class Ours:
         self.host = 1           # where the VM is: there are two for the move, a third for restores
         self.qmp = self.guest = None
         self.snapshot = place.file("vmferry.vms")
+        self.flat = place.file("vmferry-flat.vms")
 
     def env(self, host):
         return dict(os.environ, VMFERRY_RUNTIME_DIR=f"{self.place.run}/host{host}",
@@ -129,11 +130,23 @@ class Ours:
 
     restore_prepare = save_file
 
+    def save_flat(self):
+        remove(self.flat)
+        return self.save(run, "--layout=flat", "bench", self.flat)
+
     def restore(self):
+        return self.restore_from(self.snapshot)
+
+    def restore_cow(self):
+        if not os.path.exists(self.flat):
+            self.save_flat()
+        return self.restore_from(self.flat, "--memory=cow")
+
+    def restore_from(self, snapshot, *args):
         log = self.place.log("restore")
         at = time.monotonic()
-        vm = start(["vmrun", "--restore", self.snapshot, "--name", "restored", "--serial", "none"],
-                   log, self.env(3))
+        vm = start(["vmrun", "--restore", snapshot, *args, "--name", "restored", "--serial",
+                    "none"], log, self.env(3))
         try:
             qmp = Qmp(self.socket("restored", 3), vm)
             qmp.wait_running()
@@ -201,6 +214,8 @@ class Bare:
             return self.copy("write", *self.source(), path)
         finally:
             remove(path)
+
+    save_flat = save_file
 
     def save_zstd(self):
         with open(self.ours.memory(), "rb", buffering=0) as f:
