@@ -11,6 +11,7 @@ vmsread.py --page REGION PAGE FILE  the page's 4096 bytes, found by the index an
 vmsread.py --directory FILE         JSON: the chunks that the directory lists, each checked
 Exit status 3: refused.
 """
+import errno
 import hashlib
 import hmac
 import json
@@ -25,11 +26,13 @@ import uuid
 from xxh3 import xxh3_64, xxh3_128
 
 CONFIG, PAGES, BLOB, DISK, ROUND_END, STATE, WORKINGSET, INDEX, END = 1, 2, 3, 4, 5, 6, 7, 8, 9
-AUTH, INDEX_LEVEL, DIRECTORY, DIGESTS, PAD, SIGNATURE = 10, 11, 12, 13, 14, 20
-KNOWN = range(CONFIG, SIGNATURE + 1)
+AUTH, INDEX_LEVEL, DIRECTORY, DIGESTS, PAD, MAP, SIGNATURE, HASHES = 10, 11, 12, 13, 14, 15, 20, 21
+KNOWN = range(CONFIG, HASHES + 1)
 OPTIONAL = (WORKINGSET, AUTH, DIGESTS, PAD, 17, 18, SIGNATURE)
+CHUNKED, FLAT = 1, 2
 STATE_ONLY = 1
 DATA, ZERO = 1, 2
+PAGE, ALIGN = 4096, 2 << 20
 Z = 0x93d76fe148c689ba
 
 
@@ -64,6 +67,37 @@ class Source:
         need(len(b) == n, self.at, 'cut off')
         return b
 
+    def extent(self):
+        """Bytes of a hole that are next, and of data behind it; what is no file is all data."""
+        fd = self.f.fileno()
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return 0, 1 << 63
+        here = self.f.tell()
+        raw = os.lseek(fd, 0, os.SEEK_CUR)      # the file object has read ahead
+        try:
+            data = os.lseek(fd, here, os.SEEK_DATA)
+            return data - here, os.lseek(fd, data, os.SEEK_HOLE) - data
+        except OSError as e:
+            if e.errno != errno.ENXIO:
+                raise
+            return max(os.fstat(fd).st_size - here, 0), 0
+        finally:
+            os.lseek(fd, raw, os.SEEK_SET)
+
+    def memory(self, n):
+        """The next n bytes in pieces of whole pages: (position in them, bytes). The holes of a
+        file are left out: they are zero, and an empty region then costs nothing."""
+        start, end = self.at, self.at + n
+        while self.at < end:
+            hole, data = self.extent()
+            skip = min(hole, end - self.at) // PAGE * PAGE
+            if skip:
+                self.f.seek(skip, os.SEEK_CUR)
+                self.at += skip
+            due = min(self.at + -(-max(hole - skip + data, 1) // PAGE) * PAGE, end)
+            while self.at < due:
+                yield self.at - start, self.take(min(due - self.at, 1 << 20))
+
 
 # --- section 2 ---
 
@@ -75,7 +109,8 @@ def read_header(b):
      block) = struct.unpack_from('<IIQQQIIIHHI', b, 8)
     need(version == 1, 8, 'version %d' % version)
     need(not required & ~STATE_ONLY, 16, 'required features 0x%x' % required)
-    need(layout == 1, 44, 'layout %d' % layout)
+    need(layout == CHUNKED or layout == FLAT and not required & STATE_ONLY, 44,
+         'layout %d' % layout)
     need(not flags & ~1, 48, 'flags 0x%x' % flags)
     need(size == 4096, 12, 'header of %d bytes' % size)
     need(arch in (243, 62), 40, 'arch %d' % arch)
@@ -475,7 +510,7 @@ def read_state(nodes):
 
 # --- sections 6 and 7, over what has been read ---
 
-INDEX_RUNS, LEVEL_KEYS, ENTRIES, LEAVES = 2048, 4096, 2048, 2720
+INDEX_RUNS, LEVEL_KEYS, ENTRIES, LEAVES, TABLE_HASHES = 2048, 4096, 2048, 2720, 8192
 
 
 def pieces(table, size, count):
@@ -523,6 +558,12 @@ def level_shape(start, nruns):
             return shape
         at += 64 * chunks + size * n
         n, size, per = chunks, 16, LEVEL_KEYS
+
+
+def levels_end(start, nruns):
+    """Where the last chunk of the index and its levels ends."""
+    at, n = level_shape(start, nruns)[-1]
+    return at + 64 + (16 if at != start else 32) * n
 
 
 def digests_of(pages, regions):
@@ -622,6 +663,8 @@ def check_auth(key, auths, raw, config, state, memory):
 class Memory:
     """What PAGES and ROUND_END chunks bring: {(region, page): (kind, chunk, slot, hash)}."""
 
+    places, hashes = None, 0
+
     def __init__(self, quick):
         self.quick, self.pages, self.sizes = quick, {}, {}
         self.round, self.named, self.data = 0, set(), 0
@@ -651,6 +694,109 @@ class Memory:
              'pages of the round')
         self.round, self.named, self.data = self.round + 1, set(), 0
 
+    def index(self, tables, at):
+        """The runs, which follow from the chunks."""
+        runs = index_of(self.pages)
+        need(tables[INDEX] == index_payloads(runs), at, 'index')
+        return runs
+
+    def count(self, region):
+        """Pages of kind data, and of kind zero."""
+        kinds = [k for (r, _), (k, _, _, _) in self.pages.items() if r == region]
+        return kinds.count(DATA), kinds.count(ZERO)
+
+
+# --- section 10 ---
+
+def map_of(sizes, at):
+    """[(region, pages, file offset)] of a MAP chunk that ends at `at`, and where they end."""
+    entries = []
+    for region in sorted(sizes):
+        offset = -(-at // ALIGN) * ALIGN
+        entries.append((region, sizes[region], offset))
+        at = offset + PAGE * sizes[region]
+    need(at < 1 << 63, at, 'memory of %d bytes' % at)
+    return entries, at
+
+
+def map_payload(entries):
+    return b''.join(struct.pack('<HHIQQ', r, 0, 0, pages, at) for r, pages, at in entries)
+
+
+class FlatMemory:
+    """What is behind MAP: {(region, page): (DATA, 0, 0, hash)} of the pages that are not zero."""
+
+    round, named = 0, ()
+
+    def __init__(self, quick):
+        self.quick, self.pages, self.sizes = quick, {}, {}
+        self.places, self.hashes, self.runs = None, 0, []
+
+    def map(self, c, source):
+        self.places, end = map_of(self.sizes, source.at)
+        need(c.payload == map_payload(self.places), c.at, 'map')
+        for region, pages, offset in self.places:
+            for _, b in source.memory(offset - source.at):
+                need(blank(b), source.at, 'a byte between regions')
+            for at, b in source.memory(PAGE * pages):
+                self.piece(region, at // PAGE, b)
+        need(source.at == end, source.at, 'end of the memory')
+
+    def piece(self, region, page, b):
+        zero = bytes(PAGE)
+        for n in range(len(b) // PAGE):
+            data = b[PAGE * n:PAGE * n + PAGE]
+            if data != zero:
+                self.pages[region, page + n] = (DATA, 0, 0,
+                                                None if self.quick else xxh3_64(data))
+
+    def index(self, tables, at):
+        """The runs: those of kind data follow from the memory, those of kind zero do not. A loop
+        over the pages of the latter would take as long as a few bytes claim."""
+        table = b''.join(tables[INDEX])
+        need(len(table) % 32 == 0 and tables[INDEX] == (pieces(table, 32, INDEX_RUNS) or [b'']), at,
+             'index')
+        rows, left = list(struct.iter_unpack('<HHHHQQQ', table)), iter(sorted(self.pages))
+        check_flat_runs(rows, self.sizes, len(self.pages), at)
+        for region, kind, _, _, first, count, number in rows:
+            if kind == DATA:
+                need(number == self.hashes, at, 'number of a hash')
+                self.hashes += count
+                for page in range(first, first + count):
+                    need(next(left, None) == (region, page), at, 'page %d of kind data' % page)
+            self.runs.append((region, kind, 0, first, count, number))
+        # What is left has a byte that is not zero; in a run of kind zero, or in none.
+        need(next(left, None) is None, at, 'a page that is not zero, and not of kind data')
+        self.check_hashes(tables[HASHES], at)
+        return self.runs
+
+    def check_hashes(self, payloads, at):
+        table = b''.join(payloads)
+        need(len(table) == 8 * self.hashes and payloads == pieces(table, 8, TABLE_HASHES), at,
+             'length of the hash table')
+        need(self.quick or table == struct.pack('<%dQ' % self.hashes, *(
+            self.pages[page][3] for page in sorted(self.pages))), at, 'hash table')
+
+    def count(self, region):
+        return tuple(sum(r[4] for r in self.runs if r[:2] == (region, kind))
+                     for kind in (DATA, ZERO))
+
+
+def check_flat_runs(rows, sizes, nhashes, at):
+    """Of one INDEX chunk, or of all, by themselves."""
+    last, due = (-1, 0, 0), None
+    for region, kind, slot, reserved, first, count, number in rows:
+        need(reserved == 0 and slot == 0 and kind in (DATA, ZERO), at, 'run')
+        need(count and first + count <= sizes.get(region, 0), at, 'run out of range')
+        need((region, first) >= last[:2], at, 'runs overlap')
+        need((region, first, kind) != last, at, 'run not maximal')
+        if kind == DATA:
+            need(number == (number if due is None else due) and number + count <= nhashes, at,
+                 'number of a hash')
+            due = number + count
+        need(kind == DATA or number == 0, at, 'run of kind zero with a hash')
+        last = region, first + count, kind
+
 
 class Pieces:
     """Of the tree with state."""
@@ -676,6 +822,11 @@ class Pieces:
 BODY, TABLES = (PAGES, ROUND_END, BLOB, AUTH, STATE), (INDEX_LEVEL, DIRECTORY)
 FOLLOW = {None: (CONFIG,), CONFIG: BODY, STATE: (STATE, DIGESTS, INDEX), DIGESTS: (DIGESTS, INDEX),
           INDEX: (INDEX,) + TABLES, INDEX_LEVEL: TABLES, DIRECTORY: (DIRECTORY, END)}
+FOLLOW_FLAT = {**FOLLOW, CONFIG: (BLOB, AUTH, MAP), MAP: (BLOB, AUTH, STATE),
+               INDEX: (INDEX, HASHES) + TABLES, INDEX_LEVEL: (HASHES,) + TABLES,
+               HASHES: (HASHES, DIRECTORY)}
+ORDERED = {kind for kinds in FOLLOW_FLAT.values() for kind in kinds} | set(BODY)
+INDEXES = (INDEX, INDEX_LEVEL, HASHES)
 
 
 class Reader:
@@ -685,39 +836,40 @@ class Reader:
         self.source, self.quick = Source(f), quick
         self.raw = self.source.take(4096)
         self.header = read_header(self.raw)
-        self.config, self.state, self.memory = b'', Pieces(), Memory(quick)
+        self.flat = self.header['layout'] == FLAT
+        self.config, self.state = b'', Pieces()
+        self.memory = FlatMemory(quick) if self.flat else Memory(quick)
         self.images, self.auths = None, []
-        self.tables = {DIGESTS: [], INDEX: [], INDEX_LEVEL: [], DIRECTORY: []}
+        self.tables = {DIGESTS: [], INDEX: [], INDEX_LEVEL: [], HASHES: [], DIRECTORY: []}
         self.places, self.entries, self.chunks = {}, [], 0
         self.digested = bytearray(self.raw[:4088])
         self.digested[48] &= ~1
+        follow = FOLLOW_FLAT if self.flat else FOLLOW
         last, before = None, None       # the last chunk that counts for the order, and the last
         while last != END:
             c = Chunk(self.source)
-            self.order(c, last, before)
+            self.order(c, last, before, follow)
             need(c.sequence == self.chunks, c.at, 'sequence number %d' % c.sequence)
             if c.type != END:
                 self.chunks += 1
                 self.digested += c.header
-                if c.type not in (PAGES, INDEX, INDEX_LEVEL) and not self.tables[DIRECTORY] \
-                        and c.type != DIRECTORY:
+                if c.type not in (PAGES, DIRECTORY) + INDEXES and not self.tables[DIRECTORY]:
                     self.entries.append(entry_of(c))
             self.places.setdefault(c.type, c.at)
             before = self.read(c)
-            last = c.type if c.type in FOLLOW or c.type == END else last
+            last = c.type if c.type in follow or c.type == END else last
         need(not stat.S_ISREG(os.fstat(f.fileno()).st_mode) or not f.read(1), self.source.at,
              'trailing data')
 
-    def order(self, c, last, before):
+    def order(self, c, last, before, follow):
         need(before != 'all' or c.type == STATE, c.at, 'auth chunk over all, not before the state')
         need(last != STATE or c.type == STATE or self.state.whole(), c.at, 'state not whole')
-        if c.type in (CONFIG, PAGES, BLOB, ROUND_END, STATE, INDEX, END, AUTH, INDEX_LEVEL,
-                      DIRECTORY, DIGESTS):
-            need(c.type in FOLLOW[last], c.at, 'chunk of type %d out of order' % c.type)
-            need(c.type != before or c.type not in (INDEX, INDEX_LEVEL) or before == last, c.at,
+        if c.type in ORDERED:
+            need(c.type in follow[last], c.at, 'chunk of type %d out of order' % c.type)
+            need(c.type != before or c.type not in INDEXES or before == last, c.at,
                  'out of order')
-            need(last not in (INDEX, INDEX_LEVEL) or before == last or c.type == DIRECTORY, c.at,
-                 'index and levels not behind each other')
+            need(last not in INDEXES or before == last or c.type == DIRECTORY, c.at,
+                 'index, levels and hashes not behind each other')
             need(last != STATE or c.type != STATE or before == STATE, c.at,
                  'pieces of the state not behind each other')
         else:
@@ -738,6 +890,8 @@ class Reader:
             self.memory.chunk(c)
         elif c.type == ROUND_END:
             self.memory.round_end(c)
+        elif c.type == MAP:
+            self.memory.map(c, self.source)
         elif c.type == BLOB:
             self.images.piece(c)
         elif c.type == STATE:
@@ -759,8 +913,7 @@ class Reader:
 
     def end(self, c):
         need(c.length == 128, c.at, 'end chunk of %d bytes' % c.length)
-        runs = index_of(self.memory.pages)
-        need(self.tables[INDEX] == index_payloads(runs), c.at, 'index')
+        runs = self.memory.index(self.tables, c.at)
         need(self.tables[INDEX_LEVEL] == level_payloads(runs), c.at, 'levels')
         need(self.tables[DIRECTORY] == pieces(b''.join(self.entries), 32, ENTRIES), c.at,
              'directory')
@@ -775,10 +928,10 @@ class Reader:
             memory, digests = digests_of(self.memory.pages, self.memory.sizes)
             need(self.tables[DIGESTS] in ([], digests), c.at, 'digests')
             need(self.memory_digest == memory, c.at, 'memory digest')
-        need(struct.unpack_from('<6Q', e, 64) ==
+        need(struct.unpack_from('<7Q', e, 64) ==
              (self.places[INDEX], len(runs), self.places[DIRECTORY], len(self.entries),
-              self.chunks, self.source.at), c.at, 'counts and offsets')
-        need(blank(e[112:]), c.at, 'reserved bytes')
+              self.chunks, self.source.at, self.memory.hashes), c.at, 'counts and offsets')
+        need(blank(e[120:]), c.at, 'reserved bytes')
 
 
 def read_snapshot(f, quick, key=None):
@@ -788,60 +941,93 @@ def read_snapshot(f, quick, key=None):
     need_agreement(r.header, machine, config, nodes, r.state.at)
     read_facts(machine, nodes)
     for region in machine['regions']:
-        kinds = [k for (n, _), (k, _, _, _) in r.memory.pages.items() if n == region['id']]
-        region['pages'] = {'data': kinds.count(DATA), 'zero': kinds.count(ZERO),
-                           'untouched': region['size'] // 4096 - len(kinds)}
+        data, zero = r.memory.count(region['id'])
+        region['pages'] = {'data': data, 'zero': zero,
+                           'untouched': region['size'] // 4096 - data - zero}
     auth = check_auth(key, r.auths, r.raw, r.config, r.state.tree, r.memory_digest) if key else None
     return {'header': r.header, 'auth': auth, 'bytes': r.source.at, 'chunks': r.chunks,
-            'rounds': r.memory.round, 'file_digest': r.file_digest.hex(),
+            'rounds': r.memory.round, 'map': r.memory.places, 'file_digest': r.file_digest.hex(),
             'memory_digest': r.memory_digest.hex(), 'machine_digest': r.machine_digest.hex(),
             'images': sorted(r.images.came), 'machine': machine, 'state': read_state(nodes)}
 
 
 # --- random access ---
 
-def read_end(f):
-    """The header, END's numbers and the file's size."""
-    size = f.seek(0, os.SEEK_END)
-    f.seek(0)
-    header = read_header(Source(f).take(4096))
-    need(size >= 4096 + 192, size, 'cut off')
-    end = chunk_at(f, size - 192, size)
-    need(end.type == END and end.length == 128, end.at, 'no end')
-    numbers = struct.unpack_from('<6Q', end.payload, 64)
-    need(str(uuid.UUID(bytes=end.payload[:16])) == header['snapshot'], end.at,
-         'end of another snapshot')
-    need(numbers[5] == size and numbers[4] == end.sequence and numbers[1] <= 1 << 40, end.at,
-         'counts and offsets')
-    need(level_shape(*numbers[:2])[-1][0] < numbers[2] < end.at, end.at, 'counts and offsets')
-    return header, numbers, size
+class File:
+    """A file to be read at random: its header, and what END says."""
 
+    def __init__(self, f):
+        self.f, self.size = f, f.seek(0, os.SEEK_END)
+        f.seek(0)
+        header = read_header(Source(f).take(4096))
+        self.flat = header['layout'] == FLAT
+        need(self.size >= 4096 + 192, self.size, 'cut off')
+        end = self.chunk(self.size - 192)
+        need(end.type == END and end.length == 128, end.at, 'no end')
+        need(str(uuid.UUID(bytes=end.payload[:16])) == header['snapshot'], end.at,
+             'end of another snapshot')
+        (self.start, self.nruns, self.directory_at, self.entries, chunks, length,
+         self.hashes) = struct.unpack_from('<7Q', end.payload, 64)
+        need(length == self.size and chunks == end.sequence and self.nruns <= 1 << 40, end.at,
+             'counts and offsets')
+        need(blank(end.payload[120:]) and (self.flat or self.hashes == 0), end.at,
+             'reserved bytes')
+        self.hashes_at = levels_end(self.start, self.nruns)
+        need(self.hashes_at + 64 * -(-self.hashes // TABLE_HASHES) + 8 * self.hashes
+             <= self.directory_at < end.at, end.at, 'counts and offsets')
 
-def table_chunk(f, at, kind, entries, size):
-    c = chunk_at(f, at, size)
-    need(c.type == kind and c.length == entries * (16 if kind == INDEX_LEVEL else 32), at,
-         'chunk of a table')
-    return c.payload
+    def chunk(self, at):
+        return chunk_at(self.f, at, self.size)
 
+    def table_chunk(self, at, kind, entries):
+        c = self.chunk(at)
+        need(c.type == kind and
+             c.length == entries * {INDEX: 32, DIRECTORY: 32, INDEX_LEVEL: 16, HASHES: 8}[kind],
+             at, 'chunk of a table')
+        return c.payload
 
-def directory_of(f):
-    """[chunk] that the directory lists, each checked against its entry."""
-    _, (_, _, at, n, _, _), size = read_end(f)
-    table = b''
-    while n > len(table) // 32:
-        count = min(n - len(table) // 32, ENTRIES)
-        table += table_chunk(f, at, DIRECTORY, count, size)
-        at += 64 + 32 * count
-    need(at == size - 192, at, 'directory not before the end')
-    chunks = []
-    for i in range(n):
-        entry = table[32 * i:32 * i + 32]
-        c = chunk_at(f, struct.unpack_from('<Q', entry, 24)[0], size)
-        need(entry_of(c) == entry, c.at, 'entry %d of the directory' % i)
-        need(not chunks or (chunks[-1].at, chunks[-1].sequence) < (c.at, c.sequence), c.at, 'order')
-        chunks.append(c)
-    need(n and chunks[0].type == CONFIG and chunks[0].at == 4096, 4096, 'no configuration')
-    return chunks
+    def directory(self):
+        """[chunk] that the directory lists, each checked against its entry."""
+        at, table = self.directory_at, b''
+        while self.entries > len(table) // 32:
+            count = min(self.entries - len(table) // 32, ENTRIES)
+            table += self.table_chunk(at, DIRECTORY, count)
+            at += 64 + 32 * count
+        need(at == self.size - 192, at, 'directory not before the end')
+        chunks = []
+        for i in range(self.entries):
+            entry = table[32 * i:32 * i + 32]
+            c = self.chunk(struct.unpack_from('<Q', entry, 24)[0])
+            need(entry_of(c) == entry, c.at, 'entry %d of the directory' % i)
+            need(not chunks or (chunks[-1].at, chunks[-1].sequence) < (c.at, c.sequence), c.at,
+                 'order')
+            chunks.append(c)
+        need(chunks and chunks[0].type == CONFIG and chunks[0].at == 4096, 4096,
+             'no configuration')
+        return chunks
+
+    def map(self, sizes):
+        """{region: file offset}. The directory of a flat file lists every chunk before the index,
+        so that each is known to begin where the one before it ends."""
+        places, end = None, 4096
+        for c in self.directory():
+            if c.at >= self.start:
+                break
+            need(c.at == end, c.at, 'not where the chunk before it ends')
+            end = c.at + 64 + c.length + -c.length % 8
+            if c.type == MAP:
+                need(places is None, c.at, 'a second map')
+                entries, end = map_of(sizes, end)
+                need(c.payload == map_payload(entries), c.at, 'map')
+                places = {region: offset for region, _, offset in entries}
+        need(places is not None, self.directory_at, 'no map')
+        need(end == self.start, self.start, 'index not where the chunk before it ends')
+        return places
+
+    def hash(self, n):
+        b = self.table_chunk(self.hashes_at + n // TABLE_HASHES * (64 + 8 * TABLE_HASHES), HASHES,
+                             min(self.hashes - n // TABLE_HASHES * TABLE_HASHES, TABLE_HASHES))
+        return struct.unpack_from('<Q', b, 8 * (n % TABLE_HASHES))[0]
 
 
 def check_runs(rows, sizes, start):
@@ -855,15 +1041,14 @@ def check_runs(rows, sizes, start):
         last, end = region, first + count
 
 
-def run_of(f, start, nruns, region, page, size, sizes):
+def run_of(file, region, page, sizes):
     """The run of the index that has the page: one chunk a level, from the top."""
-    shape, i, due = level_shape(start, nruns), 0, None
+    shape, i, due = level_shape(file.start, file.nruns), 0, None
     for level in reversed(range(len(shape))):
         at, entries = shape[level]
         width, per = (16, LEVEL_KEYS) if level else (32, INDEX_RUNS)
         count = min(entries - i * per, per)
-        b = table_chunk(f, at + i * (64 + width * per), INDEX_LEVEL if level else INDEX, count,
-                        size)
+        b = file.table_chunk(at + i * (64 + width * per), INDEX_LEVEL if level else INDEX, count)
         rows = list(struct.iter_unpack('<HHIQ' if level else '<HHHHQQQ', b))
         keys = [(r[0], r[3 if level else 4]) for r in rows]
         need(all(x < y for x, y in zip(keys, keys[1:])), at, 'order')
@@ -871,8 +1056,10 @@ def run_of(f, start, nruns, region, page, size, sizes):
         need(due is None or keys[0] == due, at, 'not what its key says')
         if level:
             need(not any(r[1] or r[2] for r in rows), at, 'reserved bytes')
+        elif file.flat:
+            check_flat_runs(rows, sizes, file.hashes, at)
         else:
-            check_runs(rows, sizes, start)
+            check_runs(rows, sizes, file.start)
         n = sum(k <= (region, page) for k in keys)
         if n == 0:
             return None
@@ -881,18 +1068,33 @@ def run_of(f, start, nruns, region, page, size, sizes):
     return r if r[0] == region and page < r[4] + r[5] else None
 
 
+def flat_page(file, places, run, region, page):
+    at = places[region] + PAGE * page
+    file.f.seek(at)
+    b = Source(file.f, at).take(PAGE)
+    if run is None or run[1] == ZERO:
+        need(blank(b), at, 'page %d is not zero' % page)
+    else:
+        need(not blank(b) and xxh3_64(b) == file.hash(run[6] + page - run[4]), at, 'page %d' % page)
+    return b
+
+
 def page_of(f, region, page):
-    _, (start, nruns, _, _, _, _), size = read_end(f)
-    config = chunk_at(f, 4096, size)
+    file = File(f)
+    config = file.chunk(4096)
     need(config.type == CONFIG, 4096, 'no configuration')
     sizes = {r['id']: r['size'] // 4096
-             for r in read_machine(read_fdt(config.payload, 4096))['regions']}
+             for r in read_machine(read_fdt(config.payload, 4096))['regions']
+             if r['kind'] != 'disk'}
     need(page < sizes.get(region, 0), 4096, 'no page %d in region %d' % (page, region))
-    run = run_of(f, start, nruns, region, page, size, sizes)
+    places = file.map(sizes) if file.flat else None
+    run = run_of(file, region, page, sizes)
+    if file.flat:
+        return flat_page(file, places, run, region, page)
     if run is None or run[1] == ZERO:
         return bytes(4096)
-    c = chunk_at(f, run[6], size)
-    need(c.type == PAGES and c.region == region and c.at < start, c.at, 'not the page chunk')
+    c = file.chunk(run[6])
+    need(c.type == PAGES and c.region == region and c.at < file.start, c.at, 'not the page chunk')
     runs, hashes, data = read_tables(c, sizes[region])
     slots = [p for first, count, kind in runs if kind == DATA for p in range(first, first + count)]
     slot = run[2] + page - run[4]
@@ -915,7 +1117,7 @@ def main(args):
     if args[0] == '--directory':
         with open(args[1], 'rb') as f:
             chunks = [{'type': c.type, 'round': c.round, 'length': c.length,
-                       'sequence': c.sequence, 'offset': c.at} for c in directory_of(f)]
+                       'sequence': c.sequence, 'offset': c.at} for c in File(f).directory()]
         print(json.dumps(chunks))
         return
     quick, key = args[0] == '--quick', None
