@@ -9,14 +9,16 @@ vmsedit.py refused IN FOLDER   a file for each row of REFUSED, and FOLDER/expect
 vmsedit.py accepted IN FOLDER  a file for each row of ACCEPTED: changes that a reader takes
 vmsedit.py tables IN FOLDER    a file for each row of TABLES: what a reader of a file must find in
                                the tables that it reads. IN: with two INDEX chunks or more
+IN is of the chunked layout; those of the flat layout are in flatedit.py.
 """
 import os
 import struct
 import subprocess
 import sys
 
-from vmsread import (AUTH, CONFIG, DIGESTS, DIRECTORY, END, ENTRIES, INDEX, INDEX_LEVEL, PAD, PAGES,
-                     ROUND_END, STATE, pieces)
+from vmsread import (AUTH, CHUNKED, CONFIG, DIGESTS, DIRECTORY, END, ENTRIES, HASHES, INDEX,
+                     INDEX_LEVEL, MAP, PAD, PAGE, PAGES, ROUND_END, STATE, map_of, map_payload,
+                     pieces)
 from xxh3 import xxh3_64, xxh3_128
 
 HEADER = '<4sHHHHHHIIQIIQQ'
@@ -28,6 +30,23 @@ class Chunk:
         self.region, self.reserved14, self.round, self.sequence = 0, 0, 0, None
         self.hashed, self.reserved36, self.reserved48 = None, 0, 0
         self.payload, self.padding, self.at = bytearray(payload), b'', None
+        # Of MAP: {region: bytes}, where they are, how far from where they should be, and what is
+        # behind them.
+        self.regions, self.place, self.places, self.shift, self.tail = None, 0, [], 0, b''
+
+    def lay(self, at):
+        """The memory, for MAP at `at`, and the entries that say so."""
+        self.place, sizes = at, {r: len(b) // PAGE for r, b in self.regions.items()}
+        entries, _ = map_of(sizes, at + 64 + 24 * len(sizes))
+        self.places = [(r, pages, offset + self.shift) for r, pages, offset in entries]
+        self.payload[:] = map_payload(self.places)
+
+    def memory(self, begin):
+        """What is from `begin`, the end of the chunk proper, to the chunk behind it."""
+        b = bytearray()
+        for region, _, offset in self.places:
+            b += bytes(offset - begin - len(b)) + self.regions[region]
+        return b + self.tail
 
     def bytes(self):
         hashed = len(self.payload) if self.hashed is None else self.hashed
@@ -36,7 +55,8 @@ class Chunk:
                            self.sequence, hashed, self.reserved36,
                            xxh3_64(bytes(self.payload[:hashed])), self.reserved48)
         padding = self.padding.ljust(-len(self.payload) % 8, b'\0')
-        return head + struct.pack('<Q', xxh3_64(head)) + self.payload + padding
+        b = head + struct.pack('<Q', xxh3_64(head)) + self.payload + padding
+        return b + self.memory(self.place + len(b)) if self.regions else b
 
     def entry(self, at):
         return struct.pack('<HHHHIIQQ', self.type, self.flags, self.region, 0, self.round,
@@ -53,6 +73,11 @@ class Snapshot:
             c.hashed = None if c.hashed == f[8] else c.hashed
             self.chunks.append(c)
             at += 64 + f[8] + -f[8] % 8
+            if c.type == MAP:
+                c.regions = {r: b[offset:offset + PAGE * pages] for r, _, _, pages, offset in
+                             struct.iter_unpack('<HHIQQ', c.payload)}
+                c.lay(c.at)
+                at += len(c.memory(at))
 
     def of(self, kind, n=0):
         return [c for c in self.chunks if c.type == kind][n]
@@ -66,9 +91,11 @@ class Snapshot:
         for i, c in enumerate(self.chunks):
             c.sequence = i if c.sequence is None else c.sequence
             moved[c.at] = at
+            if c.regions:
+                c.lay(at)
             if c.type == DIRECTORY:
                 continue
-            if c.type not in (PAGES, INDEX, INDEX_LEVEL, END):
+            if c.type not in (PAGES, INDEX, INDEX_LEVEL, HASHES, END):
                 entries.append(c.entry(at))
             at += len(c.bytes())
         (table,) = pieces(b''.join(entries), 32, ENTRIES)
@@ -76,7 +103,7 @@ class Snapshot:
         runs = 0
         for index in (c.payload for c in self.chunks if c.type == INDEX):
             runs += len(index) // 32
-            for n in range(24, len(index), 32):
+            for n in range(24, len(index), 32) if self.header[44] == CHUNKED else ():
                 chunk = struct.unpack_from('<Q', index, n)[0]
                 struct.pack_into('<Q', index, n, moved.get(chunk, chunk))
         at, offsets = 4096, {}
@@ -86,6 +113,9 @@ class Snapshot:
         end = self.of(END)
         struct.pack_into('<6Q', end.payload, 64, offsets[INDEX], runs, offsets[DIRECTORY],
                          len(entries), len(self.chunks) - 1, at)
+        if self.header[44] != CHUNKED:
+            struct.pack_into('<Q', end.payload, 112, sum(len(c.payload) // 8 for c in self.chunks
+                                                         if c.type == HASHES))
         if last:
             last(self)
         struct.pack_into('<Q', self.header, 4088, xxh3_64(bytes(self.header[:4088])))
@@ -232,7 +262,8 @@ REFUSED = {
     'version-0': (in_header(8, b'\0'), 'unsupported format version 0'),
     'version-2': (in_header(8, b'\2'), 'unsupported format version 2'),
     'required-chain': (in_header(16, b'\2'), 'unsupported required features 0x2'),
-    'layout-flat': (in_header(44, b'\2'), 'unsupported layout 2'),
+    'layout-flat': (in_header(44, b'\2'), 'pages chunk: unexpected'),
+    'layout-3': (in_header(44, b'\3'), 'unsupported layout 3'),
     'header-flags': (in_header(48, b'\2'), 'unsupported flags 0x2'),
     'hash-algorithm': (in_header(52, b'\2'), 'unsupported hash algorithm 2'),
     'header-cipher': (in_header(54, b'\1'), 'unsupported cipher 1'),
@@ -270,6 +301,8 @@ REFUSED = {
     'round-end-missing': (drop(ROUND_END, 2), 'has no end'),
     'round-end-early': (drop(PAGES, 2), 'round-end chunk'),
     'round-end-counts': (in_payload(ROUND_END, 8, b'\0'), 'round-end chunk'),
+    'map': (insert(STATE, MAP, bytes(24), 1), 'map chunk: unexpected'),
+    'hashes': (insert(DIRECTORY, HASHES, bytes(8), 1), 'hashes chunk: unexpected'),
     'state-twice': (twice(STATE), 'state chunk'),
     'state-gap': (lambda s: pieces_of_state(s, 1), 'not the next piece'),
     'state-pad': (pad_between_pieces, 'unexpected'),
@@ -284,7 +317,8 @@ REFUSED = {
     'directory-wrong': (after(DIRECTORY, set_payload, at=34, b=b'\0'), 'directory chunk: entry 1'),
     'end-uuid': (in_payload(END, 0, b'\xff'), 'snapshot UUID differs'),
     'end-counts': (after(END, set_payload, at=72, b=b'\0'), 'counts or offsets'),
-    'end-reserved': (in_payload(END, 112, b'\1'), 'reserved bytes not zero'),
+    'end-hashes': (in_payload(END, 112, b'\1'), 'counts or offsets'),
+    'end-reserved': (in_payload(END, 120, b'\1'), 'reserved bytes not zero'),
     'end-file-digest': (in_payload(END, 16, bytes(16)), 'file digest mismatch'),
     'end-memory-digest': (in_payload(END, 32, bytes(16)), 'memory digest mismatch'),
     'end-machine-digest': (in_payload(END, 48, bytes(16)), 'machine digest mismatch'),
@@ -326,20 +360,34 @@ TABLES = {
 }
 
 
-def main(what, source, folder):
+def write_sparse(path, b):
+    with open(path, 'wb') as f:
+        for at in range(0, len(b), 1 << 16):
+            if any(b[at:at + (1 << 16)]):
+                f.seek(at)
+                f.write(b[at:at + (1 << 16)])
+        f.truncate(len(b))
+
+
+def write_all(rows, source, folder):
+    """rows: {name: (change, what FOLDER/expected says of it, if of any)}"""
     with open(source, 'rb') as f:
         good = f.read()
     assert Snapshot(good).bytes() == good, 'not read and written as it was'
-    changes = ACCEPTED if what == 'accepted' else TABLES
-    rows = REFUSED if what == 'refused' else {k: (v, '') for k, v in changes.items()}
     for name, (change, _) in rows.items():
         s = Snapshot(good)
         made = change(s)
-        with open(os.path.join(folder, name + '.vms'), 'wb') as f:
-            f.write(made if isinstance(made, bytes) else s.bytes())
-    if what == 'refused':
+        write_sparse(os.path.join(folder, name + '.vms'),
+                     made if isinstance(made, bytes) else s.bytes())
+    if any(words for _, words in rows.values()):
         with open(os.path.join(folder, 'expected'), 'w', encoding='utf-8') as f:
             f.writelines('%s|%s\n' % (name, words) for name, (_, words) in rows.items())
+
+
+def main(what, source, folder):
+    changes = ACCEPTED if what == 'accepted' else TABLES
+    write_all(REFUSED if what == 'refused' else {k: (v, '') for k, v in changes.items()}, source,
+              folder)
 
 
 if __name__ == '__main__':
