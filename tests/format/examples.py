@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The worked examples of docs/format.md, section 12.
+"""The worked examples of docs/format.md, section 13.
 
-examples.py check        decodes the text's bytes with vmsread.py and compares what the text says of
-                         them; exit 1 and a line for each difference
-examples.py write FILE   puts those of FILE, made by mksnap --pages 4 --level 3, into the text
+examples.py check            decodes the text's bytes with vmsread.py and compares what the text
+                             says of them; exit 1 and a line for each difference
+examples.py write FILE FLAT  puts those of FILE, made by mksnap --pages 4 --level 3, and of its flat
+                             form into the text
 """
 import io
 import os
@@ -13,9 +14,10 @@ import struct
 import sys
 
 import vmsread
-from vmsread import Chunk, Source, END, INDEX, PAGES, need
+from vmsread import Chunk, Source, END, HASHES, INDEX, MAP, PAGES, need
 from xxh3 import xxh3_64
 
+SECTION = '\n## 13. Examples'
 DOC = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'docs', 'format.md')
 
 
@@ -61,7 +63,7 @@ def chunk(at, b):
 def examples():
     with open(DOC, encoding='utf-8') as f:
         doc = f.read()
-    parts = re.split(r'^### ', doc[doc.index('\n## 12. Examples'):], flags=re.M)[1:]
+    parts = re.split(r'^### ', doc[doc.index(SECTION):], flags=re.M)[1:]
     found = {}
     for part in parts:
         name, _, body = part.partition('\n')
@@ -106,15 +108,34 @@ def of_pages(at, b):
             'zeroes behind the payload': len(b) - 64 - c.length}
 
 
-def of_index(at, b):
+def of_index(at, b, last='chunk'):
     c = chunk(at, b)
     need(c.type == INDEX, at, 'example')
-    names = 'region', 'kind', 'slot', 'reserved', 'first', 'count', 'chunk'
+    names = 'region', 'kind', 'slot', 'reserved', 'first', 'count', last
     values = {}
     for n, r in enumerate(struct.iter_unpack('<HHHHQQQ', c.payload)):
         values['run %d' % n] = ', '.join('%s %d' % (k, v) for k, v in zip(names, r)
                                          if k != 'reserved')
     return values
+
+
+def of_flat_index(at, b):
+    return of_index(at, b, 'hash')
+
+
+def of_map(at, b):
+    c = chunk(at, b)
+    need(c.type == MAP, at, 'example')
+    return {**of_chunk(at, b), **{
+        'region %d' % region: 'pages %d, offset %d' % (pages, offset)
+        for region, _, _, pages, offset in struct.iter_unpack('<HHIQQ', c.payload)}}
+
+
+def of_hashes(at, b):
+    c = chunk(at, b)
+    need(c.type == HASHES, at, 'example')
+    return {**of_chunk(at, b), **{
+        'hash %d' % n: '0x%016x' % h for n, (h,) in enumerate(struct.iter_unpack('<Q', c.payload))}}
 
 
 def of_end(at, b):
@@ -127,7 +148,32 @@ def of_end(at, b):
             **dict(zip(names, struct.unpack_from('<6Q', c.payload, 64)))}
 
 
-READ = {'Header': lambda at, b: of_header(b), 'Pages': of_pages, 'Index': of_index, 'End': of_end}
+READ = {'Header': lambda at, b: of_header(b), 'Pages': of_pages, 'Index': of_index, 'End': of_end,
+        'Map': of_map, 'Flat index': of_flat_index, 'Hashes': of_hashes}
+
+
+def data_pages(rows):
+    """Of an index, in order."""
+    return [(r[0], page) for r in rows if r[1] == vmsread.DATA for page in range(r[4], r[4] + r[5])]
+
+
+def check_flat(found, chunked_rows):
+    """The flat examples are of the memory of the chunked ones."""
+    (map_at, memory_map, _), (pages_at, pages, _) = found['Map'], found['Pages']
+    (index_at, index, _), (hashes_at, hashes, _) = found['Flat index'], found['Hashes']
+    entries = [(r, n, at) for r, _, _, n, at in struct.iter_unpack('<HHIQQ', memory_map[64:])]
+    sizes = {r: n for r, n, _ in entries}
+    want, memory_end = vmsread.map_of(sizes, map_at + len(memory_map))
+    need(entries == want, map_at, 'entries of the map')
+    need(index_at > memory_end and index_at + len(index) == hashes_at, index_at, 'order')
+    rows = list(struct.iter_unpack('<HHHHQQQ', index[64:]))
+    nhashes = (len(hashes) - 64) // 8
+    vmsread.check_flat_runs(rows, sizes, nhashes, index_at)
+    named = data_pages(rows)
+    need(named == data_pages(chunked_rows) and len(named) == nhashes, index_at, 'pages')
+    page = of_pages(pages_at, pages)
+    number = named.index((page['region'], page['first']))
+    need(of_hashes(hashes_at, hashes)['hash %d' % number] == page['hash'], hashes_at, 'hash')
 
 
 def check():
@@ -135,7 +181,7 @@ def check():
     need(sorted(found) == sorted(READ), 0, 'examples %s' % sorted(found))
     for name, (at, b, table) in found.items():
         compare(name, table, READ[name](at, b))
-    # They are of one file.
+    # Those of the chunked layout are of one file.
     (_, header, _), (pages_at, pages, _) = found['Header'], found['Pages']
     (index_at, index, _), (end_at, end, _) = found['Index'], found['End']
     need(header[80:96] == end[64:80], end_at, 'snapshot')
@@ -145,29 +191,44 @@ def check():
     need(len(runs) == of_end(end_at, end)['index runs'], index_at, 'index runs')
     need(pages_at in [r[6] for r in runs], pages_at, 'run of the chunk')
     need(len(pages) % 8 == 0, pages_at, 'zeroes')
+    check_flat(found, runs)
     return compare.differing
 
 
-def write(path):
+def places(path):
+    """The bytes of a snapshot, and [(type, file offset, size)] of its chunks."""
     with open(path, 'rb') as f:
         b = f.read()
-    places, at = [], 4096
+    found, at = [], 4096
     while at < len(b):
-        c = chunk(at, b[at:])
+        c = chunk(at, b[at:at + (9 << 20)])
         n = 64 + c.length + -c.length % 8
-        places.append((c.type, at, n))
+        found.append((c.type, at, n))
         at += n
-    chosen = {'Header': (0, 4096), 'Pages': [p for p in places if p[0] == PAGES][-1][1:],
-              'Index': [p for p in places if p[0] == INDEX][0][1:], 'End': places[-1][1:]}
+        if c.type == MAP:
+            region, _, _, pages, offset = list(struct.iter_unpack('<HHIQQ', c.payload))[-1]
+            at = offset + 4096 * pages
+    return b, found
+
+
+def write(path, flat_path):
+    (b, chunks), (flat, flat_chunks) = places(path), places(flat_path)
+
+    def first(found, kind):
+        return [p for p in found if p[0] == kind][0][1:]
+    chosen = {'Header': (b, 0, 4096), 'Pages': (b, *[p for p in chunks if p[0] == PAGES][-1][1:]),
+              'Index': (b, *first(chunks, INDEX)), 'End': (b, *chunks[-1][1:]),
+              'Map': (flat, *first(flat_chunks, MAP)),
+              'Flat index': (flat, *first(flat_chunks, INDEX)),
+              'Hashes': (flat, *first(flat_chunks, HASHES))}
     parts = []
-    for name, (at, n) in chosen.items():
-        rows = READ[name](at, b[at:at + n]).items()
+    for name, (of, at, n) in chosen.items():
+        rows = READ[name](at, of[at:at + n]).items()
         parts.append('### %s\n\n%s\n\n| field | value |\n| --- | --- |\n%s' % (
-            name, dump(b[at:at + n], at), ''.join('| %s | `%s` |\n' % row for row in rows)))
+            name, dump(of[at:at + n], at), ''.join('| %s | `%s` |\n' % row for row in rows)))
     with open(DOC, 'r+', encoding='utf-8') as f:
         doc = f.read()
-        section = doc.index('\n## 12. Examples')
-        start = doc.find('### ', section)
+        start = doc.find('### ', doc.index(SECTION))
         f.seek(0)
         f.write(doc[:start] + '\n'.join(parts))
         f.truncate()
@@ -175,6 +236,6 @@ def write(path):
 
 if __name__ == '__main__':
     if sys.argv[1] == 'write':
-        write(sys.argv[2])
+        write(*sys.argv[2:])
     else:
         sys.exit(1 if check() else 0)
