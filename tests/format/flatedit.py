@@ -9,7 +9,7 @@ flatedit.py accepted IN FOLDER  a file for each row of ACCEPTED: changes that a 
                                 above
 flatedit.py tables IN FOLDER    a file for each row of TABLES, and FOLDER/expected: its name and the
                                 page whose reader must find what is wrong. IN: flat, made of the
-                                memory of mksnap --pages 18000 --ram 80
+                                memory of mksnap --pages 4200 --ram 17
 """
 import struct
 import sys

@@ -273,3 +273,114 @@ teardown() { vm_teardown; }
 	    sys.exit(what + ' was read')
 	END
 }
+
+@test "format: the flat form of a snapshot has its memory and machine digest and its pages, from a file and a pipe" {
+	mksnap --pages 18000 --ram 80 --level 1 "$W/a.vms"
+	"$TOP/tests/format/vmsflat.py" "$W/a.vms" "$W/flat.vms"
+	"$VMSREAD" "$W/a.vms" >"$W/a.json"
+	"$VMSREAD" "$W/flat.vms" >"$W/flat.json"
+	# shellcheck disable=SC2002 # a pipe, which has no holes
+	cat "$W/flat.vms" | "$VMSREAD" - | cmp - "$W/flat.json"
+	same='{memory_digest, machine_digest, machine, state, images}'
+	cmp <(jq "$same" "$W/a.json") <(jq "$same" "$W/flat.json")
+	jq -e '.header.layout == 2 and .map == [[0, 20480, 2097152]] and .rounds == 0' \
+		"$W/flat.json"
+	for page in 0 2 3 1000 16384 16385 17999 20479; do
+		"$VMSREAD" --page 0 "$page" "$W/flat.vms" >"$W/page"
+		"$VMSREAD" --page 0 "$page" "$W/a.vms" | cmp - "$W/page"
+		tail -c +$((2097153 + page * 4096)) "$W/flat.vms" | cmp -n 4096 - "$W/page"
+	done
+	run -3 "$VMSREAD" --page 0 20480 "$W/flat.vms"
+}
+
+@test "format: a flat snapshot with images and two regions of 4 GiB is read in the time of what is in it" {
+	mksnap --images "$W/a.vms"
+	"$TOP/tests/format/vmsflat.py" "$W/a.vms" "$W/flat.vms"
+	cmp <("$VMSREAD" --image kernel "$W/a.vms") <("$VMSREAD" --image kernel "$W/flat.vms")
+	"$VMSREAD" --directory "$W/flat.vms" | jq -e 'map(.type) == [1, 3, 3, 15, 6, 13]'
+	mksnap --x86 --ram 4096 "$W/a.vms"
+	"$TOP/tests/format/vmsflat.py" "$W/a.vms" "$W/flat.vms"
+	"$VMSREAD" "$W/flat.vms" | jq -e \
+		'.map == [[0, 786432, 2097152], [1, 262144, 3223322624]]'
+	[ "$(du -k "$W/flat.vms" | cut -f 1)" -lt 1024 ]
+}
+
+@test "format: each rule of the flat layout has a snapshot that breaks only that, and the reader of the text refuses it" {
+	mkdir "$W/bad"
+	mksnap --pages 16 --ram 1 "$W/a.vms"
+	"$TOP/tests/format/vmsflat.py" "$W/a.vms" "$W/flat.vms"
+	"$TOP/tests/format/flatedit.py" refused "$W/flat.vms" "$W/bad"
+	[ "$(wc -l <"$W/bad/expected")" -gt 60 ]
+	while IFS='|' read -r name _; do
+		run -3 "$VMSREAD" "$W/bad/$name.vms"
+	done <"$W/bad/expected"
+}
+
+@test "format: what is wrong in a flat snapshot is found by whoever reads that page at random" {
+	mkdir "$W/bad"
+	mksnap --pages 4200 --ram 17 "$W/a.vms"
+	"$TOP/tests/format/vmsflat.py" "$W/a.vms" "$W/flat.vms"
+	"$TOP/tests/format/flatedit.py" tables "$W/flat.vms" "$W/bad"
+	while IFS='|' read -r name page; do
+		"$VMSREAD" --page 0 "$page" "$W/flat.vms" >/dev/null
+		run -3 "$VMSREAD" --page 0 "$page" "$W/bad/$name.vms"
+		rm "$W/bad/$name.vms"
+	done <"$W/bad/expected"
+}
+
+@test "format: what the text leaves to a writer of the flat layout is read, of a file and a pipe" {
+	mkdir "$W/good"
+	mksnap --pages 16 --ram 1 "$W/a.vms"
+	"$TOP/tests/format/vmsflat.py" "$W/a.vms" "$W/flat.vms"
+	"$TOP/tests/format/flatedit.py" accepted "$W/flat.vms" "$W/good"
+	memory=$("$VMSREAD" "$W/a.vms" | jq -r .memory_digest)
+	"$VMSREAD" --page 0 13 "$W/a.vms" >"$W/page"
+	for f in "$W"/good/*.vms; do
+		# shellcheck disable=SC2002 # a pipe, which has no holes
+		cat "$f" | "$VMSREAD" - | jq -e --arg m "$memory" '.memory_digest == $m'
+		"$VMSREAD" --page 0 13 "$f" | cmp - "$W/page"
+	done
+}
+
+@test "format: the reader of the text finds a byte between two regions, whatever the holes of the file, and a cut in one" {
+	cd "$TOP/tests/format"
+	python3 - "$W/memory" <<-'END'
+	import sys, types, vmsread
+	sizes, start = {0: 600, 3: 2}, 6560
+	entries, end = vmsread.map_of(sizes, start)
+	assert entries == [(0, 600, 2 << 20), (3, 2, 6 << 20)] and end == (6 << 20) + 8192
+	assert vmsread.map_of({0: 512, 1: 1}, 2 << 20) == (
+	    [(0, 512, 2 << 20), (1, 1, 4 << 20)], (4 << 20) + 4096)
+
+	def read(pages, pipe=False, cut=0):
+	    """Memory with a byte at each of these file offsets, with holes at all others."""
+	    with open(sys.argv[1], 'wb') as f:
+	        for at in pages:
+	            f.seek(at)
+	            f.write(b'\1')
+	        f.truncate(end - cut)
+	    with open(sys.argv[1], 'rb', buffering=0 if pipe else -1) as f:
+	        f.seek(start)
+	        source = vmsread.Source(f, start)
+	        if pipe:
+	            source.extent = lambda: (0, 1 << 63)
+	        memory = vmsread.FlatMemory(False)
+	        memory.sizes = sizes
+	        memory.map(types.SimpleNamespace(at=0, payload=vmsread.map_payload(entries)), source)
+	    return sorted(memory.pages)
+
+	first, second = 2 << 20, 6 << 20
+	for pipe in (False, True):
+	    assert read([], pipe) == []
+	    assert read([first + 600 * 4096 - 1, second, second + 8191], pipe) == [
+	        (0, 599), (3, 0), (3, 1)]
+	    assert read([first, first + 4096 * 300 + 7], pipe) == [(0, 0), (0, 300)]
+	    for at, cut in ((start, 0), (first - 1, 0), (first + 600 * 4096, 0), (second - 1, 0),
+	                    (second, 1), (first, 8192), (first, end - first - 1)):
+	        try:
+	            read([at], pipe, cut)
+	        except vmsread.Refused:
+	            continue
+	        sys.exit('%d, cut by %d, was read' % (at, cut))
+	END
+}
