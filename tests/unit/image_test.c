@@ -9,10 +9,10 @@
 
 static void test_pages(void)
 {
-	static const int levels[] = { 0, 1, 3 };
+	static const int levels[] = { 0, 1, 3, GUEST_FLAT };
 	bool             right = true, counts = true, trees = true, digests = true;
 
-	for (int i = 0; i < 6; i++) {
+	for (int i = 0; i < 9; i++) {
 		struct snap_image *s;
 		struct fail        why;
 		struct snap_digests written;
@@ -22,7 +22,7 @@ static void test_pages(void)
 		size_t             len;
 		int                fd = temp_file();
 
-		guest_write(fd, levels[i % 3], i / 2, &written);
+		guest_write(fd, levels[i % 4], (i + i / 4) % 3, &written);
 		if (snap_image_open(&s, fd, "test.vms", &why))
 			DIE("open: %s (at %llu)", why.what, (unsigned long long)why.at);
 		for (uint64_t n = 0; n < RAM_PAGES * 2; n++) {
@@ -61,7 +61,7 @@ static void test_pages(void)
 		snap_image_close(s);
 		close(fd);
 	}
-	ok(right, "every page is found and right, raw and compressed, in any order of rounds");
+	ok(right, "every page is found and right, raw, compressed and flat, in any order of rounds");
 	ok(counts, "the index tells how many pages of a kind there are");
 	ok(trees, "both trees and the length are right");
 	ok(digests, "the digests are those the writer gave");

@@ -124,10 +124,16 @@ int temp_file(void)
 
 int memfd_of(const void *buf, size_t len)
 {
-	int fd = memfd_create("snapshot", MFD_CLOEXEC);
+	const uint8_t *p  = buf;
+	int            fd = memfd_create("snapshot", MFD_CLOEXEC);
 
-	if (fd < 0 || pwrite(fd, buf, len, 0) != (ssize_t)len)
+	if (fd < 0 || ftruncate(fd, (off_t)len))
 		DIE("memfd");
+	for (size_t at = 0, n; at < len; at += n) {
+		n = len - at < 4096 ? len - at : 4096;
+		if (!bytes_all_zero(p + at, n) && pwrite(fd, p + at, n, (off_t)at) != (ssize_t)n)
+			DIE("memfd");
+	}
 	return fd;
 }
 
@@ -174,9 +180,18 @@ int guest_copy(struct snap_writer *w, const struct page_batch *b, struct fail *w
 	return snap_writer_pages(w, batch, why);
 }
 
+static struct snap_writer_options options_of(int level)
+{
+	const bool flat = level == GUEST_FLAT;
+
+	return (struct snap_writer_options){ .layout  = flat ? SNAP_FLAT : SNAP_CHUNKED,
+					     .level   = flat ? 0 : level,
+					     .threads = 3 };
+}
+
 void guest_write(int fd, int level, int order, struct snap_digests *out)
 {
-	const struct snap_writer_options o = { .level = level, .threads = 3 };
+	const struct snap_writer_options o = options_of(level);
 	struct snap_header               h = guest_header();
 	struct snap_writer              *w;
 	struct fail                      why;
@@ -224,7 +239,7 @@ void guest_write(int fd, int level, int order, struct snap_digests *out)
 
 size_t guest_small(uint8_t **out, int level, uint64_t required)
 {
-	const struct snap_writer_options o = { .level = level };
+	const struct snap_writer_options o = options_of(level);
 	struct snap_header  h = guest_header();
 	struct snap_writer *w;
 	struct fail         why;
@@ -288,10 +303,22 @@ size_t guest_images(uint8_t **out, struct snap_digests *digests)
 	return len;
 }
 
+/* What MAP says may be what is wrong: the memory ends where there is a chunk again. */
+static size_t memory_end(const uint8_t *f, size_t map)
+{
+	size_t at = (map + CHUNK_HEADER_BYTES + 4095) / 4096 * 4096;
+
+	while (memcmp(f + at, f + map, 4) != 0)
+		at += 4096;
+	return at;
+}
+
 size_t guest_next(const uint8_t *f, size_t at)
 {
 	uint32_t len = get_le32(f + at + 20);
 
+	if (get_le16(f + at + 4) == CHUNK_MAP)
+		return memory_end(f, at);
 	return at + CHUNK_HEADER_BYTES + len + chunk_padding(len);
 }
 
@@ -333,9 +360,16 @@ size_t guest_find(const uint8_t *f, uint16_t type)
 	return at;
 }
 
+static bool is_flat(const uint8_t *f)
+{
+	return get_le32(f + 44) == SNAP_FLAT;
+}
+
 /* The pages behind `from` have moved by that much. */
 static void index_moved(uint8_t *f, size_t from, size_t by)
 {
+	if (is_flat(f))
+		return;
 	for (size_t at = guest_find(f, CHUNK_INDEX); get_le16(f + at + 4) == CHUNK_INDEX;
 	     at = guest_next(f, at)) {
 		uint8_t *p = f + at + CHUNK_HEADER_BYTES, *end = p + get_le32(f + at + 20);
@@ -350,7 +384,7 @@ void guest_rebuild(uint8_t **f, size_t *len)
 {
 	size_t   at = SNAP_HEADER_BYTES, end = *len - SNAP_END_BYTES, n = 0, first, capacity = 0;
 	uint8_t *table = NULL, *grown, *e;
-	uint64_t chunks = 0, runs = 0;
+	uint64_t chunks = 0, runs = 0, hashes = 0;
 	uint32_t most = DIRECTORY_ENTRIES * DIRECTORY_ENTRY_BYTES;
 
 	for (; get_le16(*f + at + 4) != CHUNK_DIRECTORY; at = guest_next(*f, at), chunks++) {
@@ -359,6 +393,8 @@ void guest_rebuild(uint8_t **f, size_t *len)
 		put_le64(c + 24, chunks);
 		if (get_le16(c + 4) == CHUNK_INDEX)
 			runs += get_le32(c + 20) / INDEX_RUN_BYTES;
+		if (get_le16(c + 4) == CHUNK_HASHES)
+			hashes += get_le32(c + 20) / 8;
 		if (!directory_lists(get_le16(c + 4)))
 			continue;
 		if (n == capacity)
@@ -391,6 +427,7 @@ void guest_rebuild(uint8_t **f, size_t *len)
 	put_le64(e + 88, n);
 	put_le64(e + 96, chunks);
 	put_le64(e + 104, at + SNAP_END_BYTES);
+	put_le64(e + 112, hashes);
 	free(table);
 	free(*f);
 	*f   = grown;
@@ -405,28 +442,38 @@ void guest_type(uint8_t **f, size_t *len, size_t at, uint16_t type, uint16_t fla
 	guest_rebuild(f, len);
 }
 
+/* Where what follows `at` ends as far as it moves: before a flat snapshot's memory. */
+static size_t moved_end(const uint8_t *f, size_t len, size_t at)
+{
+	size_t map = is_flat(f) ? guest_find(f, CHUNK_MAP) : 0;
+
+	return map && at <= map ? map + CHUNK_HEADER_BYTES + get_le32(f + map + 20) : len;
+}
+
 void guest_insert(uint8_t **f, size_t *len, size_t at, struct chunk *c, const void *payload)
 {
-	size_t   n = (size_t)chunk_bytes(c);
+	size_t   n = (size_t)chunk_bytes(c), end = moved_end(*f, *len, at);
 	uint8_t *g = calloc(1, *len + n);
 
 	index_moved(*f, at, n);
-	memcpy(g, *f, at);
+	memcpy(g, *f, *len);
+	memcpy(g + at + n, *f + at, end - at);
+	memset(g + at, 0, n);
 	chunk_header_put(g + at, c, payload);
 	memcpy(g + at + CHUNK_HEADER_BYTES, payload, c->len);
-	memcpy(g + at + n, *f + at, *len - at);
 	free(*f);
 	*f = g;
-	*len += n;
+	*len += end == *len ? n : 0;
 	guest_rebuild(f, len);
 }
 
 void guest_remove(uint8_t **f, size_t *len, size_t at)
 {
-	size_t n = guest_next(*f, at) - at;
+	size_t n = guest_next(*f, at) - at, end = moved_end(*f, *len, at + n);
 
 	index_moved(*f, at + n, -n);
-	memmove(*f + at, *f + at + n, *len - at - n);
-	*len -= n;
+	memmove(*f + at, *f + at + n, end - at - n);
+	memset(*f + end - n, 0, n);
+	*len -= end == *len ? n : 0;
 	guest_rebuild(f, len);
 }

@@ -38,6 +38,8 @@ struct snap_header guest_header(void);
 void guest_send(struct snap_writer *w, uint32_t region, uint64_t first, uint64_t count, bool stale);
 /* Pages that a reader gave, to a writer. */
 int guest_copy(struct snap_writer *w, const struct page_batch *b, struct fail *why);
+/* As a level: the flat layout, which has none. */
+#define GUEST_FLAT 100
 /* The same guest in one of three ways, from the file's place: order 0 to 2 differ in order,
  * rounds and superseded pages. */
 void guest_write(int fd, int level, int order, struct snap_digests *out);
@@ -48,7 +50,7 @@ size_t guest_small(uint8_t **out, int level, uint64_t required);
 /* One with both images and page 3, data. digests: may be NULL. */
 size_t guest_images(uint8_t **out, struct snap_digests *digests);
 
-/* The first chunk of a type; the chunk behind one. */
+/* The first chunk of a type; the chunk behind one, of MAP that behind the memory. */
 size_t guest_find(const uint8_t *f, uint16_t type);
 size_t guest_next(const uint8_t *f, size_t at);
 /* Makes the hashes of a chunk right again, and those of a whole snapshot with its file digest. */
@@ -57,12 +59,14 @@ void guest_rehash(uint8_t *f, size_t len);
 /* Makes all right that follows from the chunks before the directory of a malloc'd snapshot:
  * numbers, directory, counts and lengths in END, hashes. */
 void guest_rebuild(uint8_t **f, size_t *len);
-/* The same after a change: another type, one chunk more, one less. */
+/* The same after a change: another type, one chunk more, one less. Before the memory of a flat
+ * snapshot, which stays where it is, there is room for a small one. */
 void guest_type(uint8_t **f, size_t *len, size_t at, uint16_t type, uint16_t flags);
 void guest_insert(uint8_t **f, size_t *len, size_t at, struct chunk *c, const void *payload);
 void guest_remove(uint8_t **f, size_t *len, size_t at);
 
 int temp_file(void);
+/* Zero pages become holes. */
 int memfd_of(const void *buf, size_t len);
 
 #endif
