@@ -303,6 +303,11 @@ size_t guest_images(uint8_t **out, struct snap_digests *digests)
 	return len;
 }
 
+static bool is_flat(const uint8_t *f)
+{
+	return get_le32(f + 44) == SNAP_FLAT;
+}
+
 /* What MAP says may be what is wrong: the memory ends where there is a chunk again. */
 static size_t memory_end(const uint8_t *f, size_t map)
 {
@@ -317,7 +322,7 @@ size_t guest_next(const uint8_t *f, size_t at)
 {
 	uint32_t len = get_le32(f + at + 20);
 
-	if (get_le16(f + at + 4) == CHUNK_MAP)
+	if (is_flat(f) && get_le16(f + at + 4) == CHUNK_MAP)
 		return memory_end(f, at);
 	return at + CHUNK_HEADER_BYTES + len + chunk_padding(len);
 }
@@ -358,11 +363,6 @@ size_t guest_find(const uint8_t *f, uint16_t type)
 	while (get_le16(f + at + 4) != type)
 		at = guest_next(f, at);
 	return at;
-}
-
-static bool is_flat(const uint8_t *f)
-{
-	return get_le32(f + 44) == SNAP_FLAT;
 }
 
 /* The pages behind `from` have moved by that much. */
