@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "format/snapshot/stream_internal.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <unistd.h>
 
@@ -34,8 +35,11 @@ static int flat_skip_hole(struct snap_stream *s, uint64_t to, struct fail *why)
 	if (!s->seeks || s->pos == to)
 		return 0;
 	data = lseek(s->fd, s->start + (off_t)s->pos, SEEK_DATA);
-	if (data < 0)
-		return 0;
+	/* A hole up to the end: a file that was cut off may still claim any size. */
+	if (data < 0 && errno == ENXIO)
+		data = lseek(s->fd, 0, SEEK_END);
+	if (data < s->start)
+		data = s->start + (off_t)s->pos;
 	/* Whole pages: those of the memory begin at multiples of 4096 of the snapshot. */
 	pos = (uint64_t)(data - s->start) / PAGE_SIZE_4K * PAGE_SIZE_4K;
 	pos = pos < to ? pos : to;

@@ -25,6 +25,7 @@ $(call unit,chunk_table,  )
 $(call unit,encoder,      $(guest_SRCS))
 $(call unit,fail,         )
 $(call unit,field,        )
+$(call unit,flat,         $(guest_SRCS))
 $(call unit,hostkey,      )
 $(call unit,image,        $(guest_SRCS))
 $(call unit,images,       $(guest_SRCS))
@@ -48,6 +49,7 @@ $(call unit,x86_state,    $(sample_SRCS))
 
 # These count what is read of a file; one makes it up.
 $(BUILD)/tests/image_test $(BUILD)/tests/index_level_test: LDFLAGS += -Wl,--wrap=io_pread
+$(BUILD)/tests/flat_test: LDFLAGS += -Wl,--wrap=io_pread,--wrap=io_read_cancel
 
 # vmmigrate
 $(call unit,handover,     $(addprefix vmmigrate/,source_handover.c find.c message.c \
