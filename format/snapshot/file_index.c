@@ -194,14 +194,19 @@ failed:
 	return -1;
 }
 
-/* Run n of the index: 1; 0: it has fewer. */
-static int run_number(struct snap_image *s, uint64_t n, struct index_run *r, struct fail *why)
+/* Run n of the index, which has to be behind that page: 1; 0: it has fewer runs. */
+static int run_number(struct snap_image *s, uint64_t n, uint32_t region, uint64_t page,
+		      struct index_run *r, struct fail *why)
 {
 	if (n >= s->end.index_runs)
 		return 0;
 	if (level_load(s, 0, n / INDEX_CHUNK_RUNS, why) ||
 	    run_at(s, (uint32_t)(n % INDEX_CHUNK_RUNS), r, why))
 		return -1;
+	/* No key led to its chunk. Who goes from run to run must not be led back. */
+	if (r->region < region || (r->region == region && r->first < page))
+		return fail_at(why, FAIL_CORRUPT, index_shape_at(&s->shape, 0, s->have[0]),
+			       "index: runs not in ascending order");
 	return 1;
 }
 
@@ -214,7 +219,7 @@ static int image_next(struct snap_image *s, uint32_t region, uint64_t page, stru
 		return -1;
 	if (found && r->region == region && page - r->first < r->count)
 		return 1;
-	return run_number(s, found ? s->found + 1 : 0, r, why);
+	return run_number(s, found ? s->found + 1 : 0, region, page, r, why);
 }
 
 int snap_image_next(struct snap_image *s, uint32_t *region, uint64_t *page, uint64_t *count,
