@@ -278,11 +278,14 @@ struct snap_writer;
  * @layout:  0: chunked
  * @level:   of compression: 0 none, 1 to 19 and negative zstd's; flat: 0
  * @threads: that compress; 0: as many as there are CPUs
+ * @align:   raw pages begin at multiples of PAGE_CHUNK_ALIGN in a pipe as well, so that it gets the
+ *           bytes that a file would
  */
 struct snap_writer_options {
 	enum snap_layout layout;
 	int              level;
 	unsigned         threads;
+	bool             align;
 };
 
 /**
@@ -324,6 +327,9 @@ int snap_writer_optional(struct snap_writer *w, uint16_t type, const void *paylo
 /* FAIL_LIMIT: the index of what was written so far exceeds LIMIT_INDEX_RUNS. To be asked before the
  * pause: behind it would be too late for the VM's downtime. */
 int snap_writer_index_check(struct snap_writer *w, struct fail *why);
+/* Before the state, by a program that rewrites a snapshot: these must be the memory and the machine
+ * digest, else snap_writer_state fails (FAIL_CORRUPT), before a MAC is made of what differs. */
+void snap_writer_expect(struct snap_writer *w, const struct snap_digests *d);
 /* fdt: the STATE tree (machine_write_state). */
 int snap_writer_state(struct snap_writer *w, const void *fdt, size_t len, struct fail *why);
 /* Digests, index, directory and END. In a file also clears INCOMPLETE in the header, and fsyncs. */

@@ -36,6 +36,7 @@ int snap_writer_open(struct snap_writer **out, int fd, const struct snap_header 
 	}
 	if (!o)
 		o = &plain;
+	w->align = o->align;
 	if (content_open(&w->content, why) ||
 	    encoder_open(&w->encoder, o->level, o->threads, writer_emit, w, why) ||
 	    output_open(&w->out, fd, what, why) || writer_flat_check(w, o, what, why))
@@ -217,7 +218,7 @@ static int writer_emit(void *arg, struct page_codec *codec, struct page_batch *b
 	struct snap_writer          *w = arg;
 	const struct page_chunk_form f = {
 		.round = w->round, .sequence = w->end.chunks,
-		.align = output_fresh(w->out) != NULL, .at = output_bytes(w->out),
+		.align = w->align || output_fresh(w->out), .at = output_bytes(w->out),
 	};
 	struct page_chunk *p = &w->chunk;
 	struct chunk       c = { .type = CHUNK_PAGES };
@@ -323,6 +324,23 @@ static int writer_state(struct snap_writer *w, const uint8_t *fdt, size_t len, s
 	return 0;
 }
 
+void snap_writer_expect(struct snap_writer *w, const struct snap_digests *d)
+{
+	w->expected = *d;
+	w->expects  = true;
+}
+
+static int writer_expected(const struct snap_writer *w, struct fail *why)
+{
+	if (!w->expects)
+		return 0;
+	if (!digest_same(w->expected.memory, w->end.digests.memory))
+		return fail_set(why, FAIL_CORRUPT, "memory digest mismatch");
+	if (!digest_same(w->expected.machine, w->end.digests.machine))
+		return fail_set(why, FAIL_CORRUPT, "machine digest mismatch");
+	return 0;
+}
+
 int snap_writer_state(struct snap_writer *w, const void *fdt, size_t len, struct fail *why)
 {
 	if (writer_ready_pages(w, why))
@@ -334,7 +352,8 @@ int snap_writer_state(struct snap_writer *w, const void *fdt, size_t len, struct
 	if (writer_keep(w, 1, fdt, len, LIMIT_STATE_BYTES, why) ||
 	    digests_machine(w->end.digests.machine, w->trees[0], w->lens[0], w->trees[1],
 			    w->lens[1], why) ||
-	    writer_auth(w, AUTH_ALL, fdt, len, why) || writer_state(w, fdt, len, why))
+	    writer_expected(w, why) || writer_auth(w, AUTH_ALL, fdt, len, why) ||
+	    writer_state(w, fdt, len, why))
 		return writer_failed(w);
 	return 0;
 }

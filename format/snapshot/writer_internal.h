@@ -39,6 +39,9 @@ struct snap_writer {
 	size_t              lens[2];
 	struct machine     *machine;           /* as the configuration has it */
 	uint64_t            images;            /* written: a bit a host resource of it */
+	bool                align;
+	bool                expects;
+	struct snap_digests expected;         /* memory, machine */
 	bool                keyed;
 	struct hostkey      key;
 	struct page_chunk   chunk;

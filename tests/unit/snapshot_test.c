@@ -287,6 +287,82 @@ static void test_order(void)
 	close(fd);
 }
 
+/* Writes the guest's RAM from the offset of fd on. expected: as snap_writer_expect, NULL for none;
+ * returns the bytes written before the state, 0 when that was refused. */
+static uint64_t write_aligned(int fd, bool align, const struct snap_digests *expected,
+			      struct snap_digests *out, struct fail *why)
+{
+	const struct snap_writer_options o = { .align = align };
+	struct snap_header  h = guest_header();
+	struct snap_writer *w;
+	uint64_t            bytes;
+
+	if (snap_writer_open(&w, fd, &h, &o, "aligned", why) ||
+	    snap_writer_config(w, config, config_len, why))
+		DIE("aligned: %s", why->what);
+	guest_send(w, 0, 0, RAM_PAGES, false);
+	if (snap_writer_round_end(w, why))
+		DIE("aligned: %s", why->what);
+	if (expected)
+		snap_writer_expect(w, expected);
+	bytes = snap_writer_bytes(w);
+	if (snap_writer_state(w, state, state_len, why) || snap_writer_end(w, out, why))
+		bytes = bytes == snap_writer_bytes(w) ? 0 : bytes;
+	snap_writer_close(w);
+	return bytes;
+}
+
+static bool same_bytes(int a, uint64_t a_at, int b, uint64_t b_at)
+{
+	static uint8_t x[65536], y[65536];
+
+	for (ssize_t n = 1, m; n > 0; a_at += (uint64_t)n, b_at += (uint64_t)n) {
+		n = pread(a, x, sizeof(x), (off_t)a_at);
+		m = pread(b, y, sizeof(y), (off_t)b_at);
+		if (n < 0 || n != m || memcmp(x, y, (size_t)n))
+			return false;
+	}
+	return true;
+}
+
+static void test_rewriting(void)
+{
+	struct snap_digests digests, read, other;
+	struct fail         why;
+	int                 file = temp_file(), within = temp_file(), packed = temp_file();
+
+	write_aligned(file, false, NULL, &digests, &why);
+	if (write(within, "before", 6) != 6 || write(packed, "before", 6) != 6)
+		DIE("write");
+	write_aligned(within, true, NULL, &read, &why);
+	write_aligned(packed, false, NULL, &other, &why);
+	ok(same_bytes(file, SNAP_HEADER_BYTES, within, 6 + SNAP_HEADER_BYTES) &&
+		   !memcmp(&read, &digests, sizeof(read)) &&
+		   !same_bytes(file, SNAP_HEADER_BYTES, packed, 6 + SNAP_HEADER_BYTES),
+	   "what is not a file of its own gets the same bytes as one if it is asked to be aligned");
+	close(within);
+	close(packed);
+
+	within = temp_file();
+	ok(write_aligned(within, false, &digests, &read, &why) > 0 &&
+		   same_bytes(file, 0, within, 0),
+	   "a writer that expects the digests that come writes the same");
+	close(within);
+	bool refused = true;
+
+	for (int i = 0; i < 2; i++) {
+		within = temp_file();
+		other  = digests;
+		(i ? other.machine : other.memory)[15] ^= 1;
+		refused &= write_aligned(within, false, &other, &read, &why) == 0 &&
+			   why.kind == FAIL_CORRUPT;
+		close(within);
+	}
+	ok(refused, "one that expects another memory or machine digest writes neither state nor "
+		    "END");
+	close(file);
+}
+
 static void test_disk_full(void)
 {
 	struct snap_header  h = guest_header();
@@ -537,6 +613,7 @@ int main(void)
 	test_pipe_stays_open();
 	test_header_flag();
 	test_order();
+	test_rewriting();
 	test_disk_full();
 	test_state_pieces();
 	test_many_leaves();
