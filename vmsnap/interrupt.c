@@ -12,6 +12,7 @@
 static pthread_mutex_t interrupt_gate = PTHREAD_MUTEX_INITIALIZER;
 static void          (*interrupt_cleanup)(void *arg);
 static void           *interrupt_arg;
+static const char      *interrupt_outcome;
 static sigset_t        interrupt_set;
 
 /* Standard error may be a pipe that is full: then no line is written. */
@@ -21,9 +22,8 @@ static void interrupt_say(int sig)
 	char          line[128];
 	int           n;
 
-	n = snprintf(line, sizeof(line),
-		     "vmsnap: interrupted by SIG%s: no snapshot saved, the VM continues\n",
-		     sigabbrev_np(sig));
+	n = snprintf(line, sizeof(line), "vmsnap: interrupted by SIG%s: %s\n", sigabbrev_np(sig),
+		     interrupt_outcome);
 	if (poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) &&
 	    write(STDERR_FILENO, line, (size_t)n) < 0)
 		return;
@@ -46,11 +46,12 @@ static void *interrupt_thread(void *arg)
 	_exit(128 + sig);
 }
 
-int interrupt_start(struct fail *why)
+int interrupt_start(const char *outcome, struct fail *why)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 	pthread_t        thread;
 
+	interrupt_outcome = outcome;
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	sigemptyset(&interrupt_set);

@@ -10,8 +10,8 @@
  * held (the file gets its name) it waits. */
 
 /* To be called before any other thread is started, which inherits the mask. A signal that was
- * ignored stays ignored (nohup). */
-int interrupt_start(struct fail *why);
+ * ignored stays ignored (nohup). outcome: a literal, the end of the line: "no snapshot written". */
+int interrupt_start(const char *outcome, struct fail *why);
 void interrupt_hold(void);
 /* They may end the process again; cleanup (may be NULL) runs first. */
 void interrupt_release(void (*cleanup)(void *arg), void *arg);

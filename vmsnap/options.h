@@ -2,14 +2,19 @@
 #ifndef VMSNAP_OPTIONS_H
 #define VMSNAP_OPTIONS_H
 
+#include "format/snapshot/snapshot.h"
 #include "libcommon/client/progress.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+enum command { COMMAND_SAVE, COMMAND_CONVERT };
+
 struct options {
-	const char        *vm;                   /* name or socket path */
+	enum command       command;
+	const char        *vm;                   /* of a save: name or socket path */
+	const char        *in;                   /* of a conversion; NULL: standard input */
 	const char        *file;                 /* NULL: standard output */
 	uint64_t           max_downtime_ns;
 	uint32_t           max_rounds;
@@ -17,6 +22,8 @@ struct options {
 	uint64_t           pause_deadline_ns;
 	int                level;                /* 0 raw, else zstd's */
 	uint32_t           threads;              /* 0: by CPUs */
+	const char        *layout_name;
+	enum snap_layout   layout;
 	mode_t             mode;                 /* of the file */
 	bool               with_images, state_only, stop_after, force, quiet;
 	enum progress_mode progress;

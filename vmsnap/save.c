@@ -6,9 +6,8 @@
 #include "libcommon/client/control.h"
 #include "libcommon/fault.h"
 #include "libcommon/io.h"
-#include "libcommon/publish.h"
 #include "libcommon/version.h"
-#include "vmsnap/interrupt.h"
+#include "vmsnap/destination.h"
 #include "vmsnap/inuse.h"
 #include "vmsnap/save_images.h"
 #include "vmsnap/space.h"
@@ -51,8 +50,7 @@ struct save {
 	struct space          space;
 	struct save_images    images;        /* until they are written */
 	bool                  begun;         /* save_begin */
-	struct publish        file;          /* fd -1 for standard output */
-	const char           *what;          /* file's name, for messages */
+	struct destination    to;
 	uint8_t              *config, *state;
 	size_t                config_len, state_len;
 };
@@ -82,7 +80,7 @@ static int save_pages(void *arg, struct page_batch *b, struct fail *why)
 	struct save *s = arg;
 
 	if (save_begin(s, why) ||
-	    space_need(&s->space, snap_writer_bytes(s->writer) + sizeof(*b), why))
+	    space_next(&s->space, snap_writer_bytes(s->writer), sizeof(*b), why))
 		return -1;
 	return snap_writer_pages(s->writer, b, why);
 }
@@ -108,26 +106,6 @@ static int save_round_end(void *arg, uint32_t round, struct fail *why)
 	return 0;
 }
 
-static void save_abandon(void *arg)
-{
-	publish_abandon(arg);
-}
-
-static int save_open_file(struct save *s, struct fail *why)
-{
-	int rc;
-
-	s->file.fd = s->file.dir = s->file.old_fd = -1;
-	s->what    = "standard output";
-	if (!s->o->file)
-		return 0;
-	interrupt_hold();
-	rc = publish_open(&s->file, s->o->file, s->o->mode, s->o->force, why);
-	interrupt_release(save_abandon, &s->file);
-	s->what = s->o->file;
-	return rc;
-}
-
 static int save_open_lease(struct save *s, struct fail *why)
 {
 	char holder[32];
@@ -148,7 +126,7 @@ static int save_header(struct save *s, struct snap_header *h, struct fail *why)
 		return fail_sys(why, "configuration");
 	rc = machine_read(m, s->config, s->config_len, why);
 	if (rc == 0)
-		rc = inuse_check(&s->file, s->control, m, why);
+		rc = inuse_check(&s->to.publish, s->control, m, why);
 	if (rc == 0 && s->o->with_images)
 		rc = save_images_fetch(&s->images, s->lease, m, why);
 	if (rc == 0) {
@@ -182,18 +160,18 @@ static void save_key(struct save *s)
 static int save_open_writer(struct save *s, struct fail *why)
 {
 	struct snap_header h;
-	int                fd = s->o->file ? s->file.fd : STDOUT_FILENO;
 
 	if (uuid_random(&s->r->snapshot, why) || save_header(s, &h, why))
 		return -1;
 	/* The lease does not need the connection, whose buffer would fill with unread events. */
 	control_close(s->control);
 	s->control = NULL;
-	space_open(&s->space, fd, s->what);
-	if (snap_writer_open(&s->writer, fd, &h,
-			     &(struct snap_writer_options){ .level = s->o->level,
+	space_open(&s->space, s->to.fd, s->to.what, s->o->layout == SNAP_FLAT);
+	if (snap_writer_open(&s->writer, s->to.fd, &h,
+			     &(struct snap_writer_options){ .layout = s->o->layout,
+							    .level = s->o->level,
 							    .threads = s->o->threads },
-			     s->what, why))
+			     s->to.what, why))
 		return -1;
 	save_key(s);
 	return snap_writer_config(s->writer, s->config, s->config_len, why);
@@ -279,20 +257,13 @@ static int save_complete(struct save *s, struct fail *why)
 	return 0;
 }
 
-/* Gives the file its name, or closes the pipe. From here on signals wait: a snapshot under its name
- * must not be reported as failed. */
 static int save_publish(struct save *s, struct fail *why)
 {
 	fault_point("vmsnap.before-publish");
 	if (s->o->file && save_renew(s, why))
 		return -1;
-	interrupt_hold();
-	if (s->o->file) {
-		if (publish_finish(&s->file, why))
-			return -1;
-	} else if (close(STDOUT_FILENO)) {
-		return fail_sys(why, "standard output: close");
-	}
+	if (destination_publish(&s->to, why))
+		return -1;
 	s->r->published = true;
 	fault_point("vmsnap.published");
 	return 0;
@@ -339,7 +310,7 @@ static int save_finish(struct save *s, struct fail *why)
 	if ((save_commit(s, why) || save_quit(s, why)) && why->kind != FAIL_ENDED) {
 		why->kind = FAIL_PEER;
 		return fail_prefix(why, "%.90s: snapshot complete, but the VM was not stopped: ",
-				   s->what);
+				   s->to.what);
 	}
 	s->r->stopped  = true;
 	s->r->pause_ns = io_now_ns() - s->r->copy.pause_begin_ns;
@@ -350,12 +321,12 @@ int save_run(const struct options *o, struct progress *progress, struct save_rep
 	     struct fail *why)
 {
 	uint64_t    begin = io_now_ns();
-	struct save s = { .o = o, .r = r };
+	struct save s = { .o = o, .r = r, .to = DESTINATION_NONE };
 	int         rc = -1;
 
 	*r = (struct save_report){ 0 };
 	snprintf(r->vm, sizeof(r->vm), "%s", o->vm);
-	if (save_open_file(&s, why) || save_open_lease(&s, why) || save_open_writer(&s, why))
+	if (destination_open(&s.to, o, why) || save_open_lease(&s, why) || save_open_writer(&s, why))
 		goto out;
 	if (save_copy(&s, progress, why) || save_resume(&s, why))
 		goto out;
@@ -365,13 +336,11 @@ int save_run(const struct options *o, struct progress *progress, struct save_rep
 out:
 	/* First of all: the VM may still be paused by it. */
 	lease_close(s.lease);
-	if (o->file)
-		publish_abandon(&s.file);
 	snap_writer_close(s.writer);
 	precopy_close(s.precopy);
 	control_close(s.control);
 	save_images_close(&s.images);
-	publish_close(&s.file);
+	destination_close(&s.to);
 	free(s.config);
 	free(s.state);
 	r->total_ns = io_now_ns() - begin;

@@ -2,6 +2,7 @@
 #include "vmsnap/space.h"
 
 #include "libcommon/client/lease.h"
+#include "libcommon/pages.h"
 #include "libcommon/units.h"
 
 #include <errno.h>
@@ -16,19 +17,27 @@
 #define SPACE_LEFT (64u << 20)
 #define SPACE_PAGE (4096u + 64)     /* a page, and its share of tables and index */
 #define SPACE_REST (256u << 10)     /* header and trees */
+/* Of a sparse file: while the last of the memory is written for the second time a batch of it must
+ * still seem to fit. */
+#define SPACE_SLACK (2 * (uint64_t)sizeof(struct page_batch))
 
-void space_open(struct space *s, int fd, const char *what)
+void space_open(struct space *s, int fd, const char *what, bool sparse)
 {
 	struct stat st;
 	off_t       at = lseek(fd, 0, SEEK_CUR);
 	int         flags = fcntl(fd, F_GETFL);
 
-	*s = (struct space){ .fd = fd, .what = what, .can_reserve = true };
+	*s = (struct space){ .fd = fd, .what = what, .sparse = sparse, .can_reserve = true };
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || at < 0 || flags < 0)
 		return;
 	s->counts   = true;
 	s->base     = (uint64_t)(flags & O_APPEND ? st.st_size : at);
 	s->reserved = s->base;
+}
+
+uint64_t space_of_pages(uint64_t pages)
+{
+	return pages * SPACE_PAGE + SPACE_REST;
 }
 
 uint64_t space_forecast(const struct lease *l)
@@ -37,7 +46,7 @@ uint64_t space_forecast(const struct lease *l)
 
 	for (uint32_t i = 0; i < l->nrams; i++)
 		pages += bitmap_count(l->rams[i].present, l->rams[i].npages);
-	return pages * SPACE_PAGE + SPACE_REST;
+	return space_of_pages(pages);
 }
 
 static int space_refuse(const struct space *s, uint64_t end, uint64_t free, uint64_t left,
@@ -47,9 +56,9 @@ static int space_refuse(const struct space *s, uint64_t end, uint64_t free, uint
 
 	return fail_set(why, FAIL_SYSTEM,
 			"%s: No space left on device: up to %s needed, %s free, %s of it reserved; "
-			"free up space, or use --compress",
+			"free up space, or use %s--compress",
 			s->what, units_bytes(end - s->base, need), units_bytes(free, have),
-			units_bytes(left, keep));
+			units_bytes(left, keep), s->sparse ? "--layout chunked with " : "");
 }
 
 static int space_reserve(struct space *s, uint64_t to)
@@ -69,22 +78,49 @@ static int space_reserve(struct space *s, uint64_t to)
 	return 0;
 }
 
-int space_need(struct space *s, uint64_t end, struct fail *why)
+/* *left: of what is free, never taken. false: it is not known. */
+static bool space_free(const struct space *s, uint64_t *free, uint64_t *left)
 {
 	struct statvfs v;
-	uint64_t       at = s->base + end, to = at + SPACE_STEP, free, left;
 
-	if (!s->counts || at <= s->reserved || fstatvfs(s->fd, &v))
+	if (!s->counts || fstatvfs(s->fd, &v))
+		return false;
+	*free = (uint64_t)v.f_bavail * v.f_frsize;
+	*left = (uint64_t)v.f_blocks * v.f_frsize / 16;
+	*left = *left < SPACE_LEFT ? *left : SPACE_LEFT;
+	return true;
+}
+
+/* What is written in place of something else needs nothing more: at worst it is refused within
+ * SPACE_SLACK of the end. */
+static int space_sparse(const struct space *s, uint64_t bytes, struct fail *why)
+{
+	uint64_t free, left;
+
+	if (!space_free(s, &free, &left) || bytes + left <= free)
 		return 0;
-	free = (uint64_t)v.f_bavail * v.f_frsize;
-	left = (uint64_t)v.f_blocks * v.f_frsize / 16;
-	left = left < SPACE_LEFT ? left : SPACE_LEFT;
+	return space_refuse(s, s->base + bytes, free, left, why);
+}
+
+int space_need(struct space *s, uint64_t end, struct fail *why)
+{
+	uint64_t at = s->base + end, to = at + SPACE_STEP, free, left;
+
+	if (s->sparse)
+		return space_sparse(s, end + SPACE_SLACK, why);
+	if (at <= s->reserved || !space_free(s, &free, &left))
+		return 0;
 	if (to - s->reserved + left > free)
 		to = at;
 	if (to - s->reserved + left > free || space_reserve(s, to))
 		return space_refuse(s, at, free, left, why);
 	s->reserved = to;
 	return 0;
+}
+
+int space_next(struct space *s, uint64_t at, uint64_t bytes, struct fail *why)
+{
+	return s->sparse ? space_sparse(s, bytes, why) : space_need(s, at + bytes, why);
 }
 
 void space_trim(struct space *s, uint64_t end)

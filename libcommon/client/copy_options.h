@@ -10,14 +10,17 @@
  * max_rounds (uint32_t), progress (enum progress_mode) and quiet (bool). cmds: the commands that
  * copy. */
 
-/* level 0: no compression. max_rounds 0: all is copied during the pause. pause_deadline_ns: the
- * range is vmrun's, docs/control.md 6. downtime, deadline: defaults, as text. */
-#define COPY_ROWS(st, cmds, downtime, deadline) \
+/* level 0: no compression. */
+#define COPY_LEVEL_ROWS(st, cmds) \
 	{ OPT_INT(st, level, -100, 19), .name = "compress", .arg = "LEVEL", .implied = "1", \
 	  .commands = (cmds), \
 	  .help = "compress memory with zstd; 0 does not" }, \
 	{ OPT_U32(st, threads, 0, 16), .name = "threads", .arg = "N", .preset = "0", \
-	  .commands = (cmds), .help = "threads that compress; 0: one for each CPU" }, \
+	  .commands = (cmds), .help = "threads that compress; 0: one for each CPU" }
+
+/* max_rounds 0: all is copied during the pause. pause_deadline_ns: the range is vmrun's,
+ * docs/control.md 6. downtime, deadline: defaults, as text. */
+#define COPY_PAUSE_ROWS(st, cmds, downtime, deadline) \
 	{ OPT_TIME(st, max_downtime_ns, 0, 24 * 3600 * OPTION_S), .name = "max-downtime", \
 	  .arg = "TIME", .preset = (downtime), .commands = (cmds), \
 	  .help = "maximum downtime to aim at" }, \
@@ -26,6 +29,9 @@
 	{ OPT_TIME(st, pause_deadline_ns, OPTION_MS, 600 * OPTION_S), .name = "pause-deadline", \
 	  .arg = "TIME", .preset = (deadline), .commands = (cmds), \
 	  .help = "vmrun ends the pause after TIME" }
+
+#define COPY_ROWS(st, cmds, downtime, deadline) \
+	COPY_LEVEL_ROWS(st, cmds), COPY_PAUSE_ROWS(st, cmds, downtime, deadline)
 
 #define COPY_REPORT_ROWS(st, cmds) \
 	{ OPT_WORD(st, progress, progress_mode_names), .name = "progress", .preset = "auto", \
