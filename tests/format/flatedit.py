@@ -3,13 +3,12 @@
 """As vmsedit.py, of the flat layout.
 
 flatedit.py refused IN FOLDER   a file for each row of REFUSED, and FOLDER/expected: its name and
-                                words of the message that vminspect has for it. IN: flat, made of
-                                the memory of mksnap --pages 16 --ram 1
-flatedit.py accepted IN FOLDER  a file for each row of ACCEPTED: changes that a reader takes. IN: as
-                                above
-flatedit.py tables IN FOLDER    a file for each row of TABLES, and FOLDER/expected: its name and the
-                                page whose reader must find what is wrong. IN: flat, made of the
-                                memory of mksnap --pages 4200 --ram 17
+                                words of the message that vminspect has for it
+flatedit.py accepted IN FOLDER  a file for each row of ACCEPTED: changes that a reader takes
+flatedit.py tables IN FOLDER    a file for each row of TABLES: what the reader of a page of a file
+                                must find
+IN: made by mksnap --flat --pages 16 --ram 1; for tables by mksnap --flat --pages 4200 --ram 17,
+which has two INDEX chunks.
 """
 import struct
 import sys
@@ -41,6 +40,14 @@ def patched(at, b):
 
 def in_page(page, b):
     return patched(lambda s: file_offset(s, page) + 2048, b)
+
+
+def without_digests(change):
+    """What DIGESTS chunks would show first."""
+    def apply(s):
+        drop(DIGESTS)(s)
+        return change(s)
+    return apply
 
 
 def cut_in_page(page):
@@ -210,73 +217,79 @@ def pages_chunk(s):
     s.before(STATE, c)
 
 
+MAP_DIFFERS = 'map chunk: does not match the regions'
+DIFFERS = 'hashes chunk: does not match the pages'
+
 # name: (change, words of vminspect's message). A change that returns bytes has made the file.
 REFUSED = {
     'layout-chunked': (in_header(44, b'\1'), 'map chunk: unexpected'),
-    'state-only': (in_header(16, b'\1'), 'layout'),
-    'map-offset': (in_map(16, u64(4 << 20)), 'map chunk: entry 0'),
-    'map-not-lowest': (shifted(2 << 20), 'map chunk: entry 0'),
-    'map-not-aligned': (shifted(PAGE), 'map chunk: entry 0'),
-    'map-offset-huge': (in_map(16, u64((1 << 64) - (2 << 20))), 'map chunk: entry 0'),
-    'map-pages': (in_map(8, u64(LAST)), 'map chunk: entry 0'),
-    'map-pages-huge': (in_map(8, u64((1 << 64) - 1)), 'map chunk: entry 0'),
-    'map-region': (in_map(0, b'\1'), 'map chunk: entry 0'),
-    'map-reserved': (in_map(7, b'\1'), 'map chunk: entry 0'),
-    'map-region-missing': (after(MAP, lambda c: c.payload.clear()), 'map chunk: invalid length'),
+    'state-only': (in_header(16, b'\1'), 'flat layout without memory'),
+    'map-offset': (in_map(16, u64(4 << 20)), MAP_DIFFERS),
+    'map-not-lowest': (shifted(2 << 20), MAP_DIFFERS),
+    'map-not-aligned': (shifted(PAGE), MAP_DIFFERS),
+    'map-offset-huge': (in_map(16, u64((1 << 64) - (2 << 20))), MAP_DIFFERS),
+    'map-pages': (in_map(8, u64(LAST)), MAP_DIFFERS),
+    'map-pages-huge': (in_map(8, u64((1 << 64) - 1)), MAP_DIFFERS),
+    'map-region': (in_map(0, b'\1'), MAP_DIFFERS),
+    'map-reserved': (in_map(7, b'\1'), MAP_DIFFERS),
+    'map-region-missing': (after(MAP, lambda c: c.payload.clear()), MAP_DIFFERS),
     'map-region-extra': (after(MAP, lambda c: c.payload.extend(ENTRY_1)),
-                         'map chunk: invalid length'),
-    'map-length': (after(MAP, lambda c: c.payload.extend(bytes(4))), 'map chunk: invalid length'),
+                         MAP_DIFFERS),
+    'map-length': (after(MAP, lambda c: c.payload.extend(bytes(4))), MAP_DIFFERS),
     'map-encoding': (field(MAP, encoding=1), 'region or encoding not zero'),
     'map-flags': (field(MAP, flags=0), 'invalid flags'),
     'map-twice': (lambda s: s.before(STATE, Chunk(MAP, s.of(MAP).payload)),
                   'map chunk: unexpected'),
     'map-missing': (drop(MAP), 'state chunk: unexpected'),
-    'map-late': (map_behind_state, 'unexpected'),
+    'map-late': (map_behind_state, 'state chunk: unexpected'),
     'pages': (pages_chunk, 'pages chunk: unexpected'),
     'round-end': (insert(STATE, ROUND_END, bytes(16), 1), 'round-end chunk: unexpected'),
-    'gap-not-zero': (patched(lambda s: (2 << 20) - 1, b'\1'), 'not zero'),
-    'gap-chunk': (patched(lambda s: s.of(MAP).at + 64 + 24, Chunk(PAD, b'', 0).magic), 'not zero'),
+    'gap-not-zero': (patched(lambda s: (2 << 20) - 1, b'\1'), 'between regions not zero'),
+    'gap-chunk': (patched(lambda s: s.of(MAP).at + 64 + 24, Chunk(PAD, b'', 0).magic),
+                  'between regions not zero'),
     'behind-memory': (tail(bytes(8)), 'invalid chunk magic'),
     'behind-memory-page': (tail(bytes(PAGE)), 'invalid chunk magic'),
-    'memory-short': (short, 'chunk'),
+    'memory-short': (short, 'invalid chunk magic'),
     'memory-cut': (cut_in_page(100), 'unexpected end'),
-    'page-flipped': (in_page(LAST, b'\1'), 'hash'),
-    'zero-page': (in_page(2, b'\1'), 'page 2'),
-    'untouched-page': (in_page(100, b'\1'), 'page 100'),
-    'data-named-zero': (name_zero, 'page 255'),
-    'data-not-named': (unname, 'page 255'),
-    'data-all-zero': (zero_of_kind_data, 'page 255'),
-    'run-split': (index(split), 'index chunk: run'),
-    'run-zero-split': (index(split_zero), 'index chunk: run'),
-    'run-order': (index(list.reverse), 'index chunk: run'),
-    'run-overlaps': (run(1, count=3), 'index chunk: run'),
-    'run-empty': (run(1, count=0), 'index chunk: run'),
-    'run-kind': (run(1, kind=3), 'index chunk: run'),
-    'run-slot': (run(2, slot=1), 'index chunk: run'),
-    'run-reserved': (run(2, reserved=1), 'index chunk: run'),
-    'run-out-of-range': (append(0, ZERO, 0, 0, LAST + 1, 1, 0), 'index chunk: run'),
+    'page-flipped': (in_page(LAST, b'\1'), 'digests chunk: does not match the pages'),
+    'page-flipped-no-digests': (without_digests(in_page(LAST, b'\1')), DIFFERS),
+    'zero-page': (without_digests(in_page(2, b'\1')), 'page 2 is named zero, but is not'),
+    'untouched-page': (without_digests(in_page(100, b'\1')),
+                       'run 8 mismatch: expected region 0 pages 100+1'),
+    'data-named-zero': (name_zero, 'page 255 is named zero, but is not'),
+    'data-not-named': (unname, 'index lacks region 0 page 255'),
+    'data-all-zero': (zero_of_kind_data, 'lists pages that are not in the snapshot'),
+    'run-split': (index(split), 'adjacent runs of one kind'),
+    'run-zero-split': (index(split_zero), 'adjacent runs of one kind'),
+    'run-order': (index(list.reverse), 'runs not in ascending order'),
+    'run-overlaps': (run(1, count=3), 'page 4 is named zero, but is not'),
+    'run-empty': (run(1, count=0), 'index: invalid run'),
+    'run-kind': (run(1, kind=3), 'pages of a parent snapshot'),
+    'run-slot': (run(2, slot=1), 'slot in a flat snapshot'),
+    'run-reserved': (run(2, reserved=1), 'index: invalid run'),
+    'run-out-of-range': (append(0, ZERO, 0, 0, LAST + 1, 1, 0), 'out of range of region 0'),
     'run-count-huge': (append(0, ZERO, 0, 0, LAST + 1, (1 << 64) - LAST - 1, 0),
-                       'index chunk: run'),
-    'run-region': (append(1, ZERO, 0, 0, 0, 1, 0), 'index chunk: run'),
-    'run-hash': (run(2, number=3), 'index chunk: run'),
-    'run-hash-first': (run(0, number=1), 'index chunk: run'),
-    'run-zero-hash': (run(1, number=2), 'index chunk: run'),
-    'index-none': (unname_all, 'page 0'),
-    'hash-wrong': (hashes(lambda b: b.__setitem__(3, b[3] ^ 1)), 'hash'),
-    'hashes-fewer': (hashes(lambda b: b.__delitem__(slice(-8, None))), 'hashes'),
-    'hashes-more': (hashes(lambda b: b.extend(b[:8])), 'hashes'),
-    'hashes-length': (hashes(lambda b: b.extend(bytes(4))), 'hashes chunk: invalid length'),
-    'hashes-split': (split_hashes, 'hashes chunk'),
-    'hashes-empty': (no_hash, 'hashes chunk'),
-    'hashes-of-none': (zero_alone, 'hashes chunk'),
-    'hashes-missing': (drop(HASHES), 'hashes'),
+                       'index: invalid run'),
+    'run-region': (append(1, ZERO, 0, 0, 0, 1, 0), 'out of range of region 1'),
+    'run-hash': (run(2, number=3), 'index chunk: run 2 mismatch'),
+    'run-hash-first': (run(0, number=1), 'index chunk: run 0 mismatch'),
+    'run-zero-hash': (run(1, number=2), 'for pages without data'),
+    'index-none': (unname_all, 'index lacks region 0 page 0'),
+    'hash-wrong': (hashes(lambda b: b.__setitem__(3, b[3] ^ 1)), DIFFERS),
+    'hashes-fewer': (hashes(lambda b: b.__delitem__(slice(-8, None))), DIFFERS),
+    'hashes-more': (hashes(lambda b: b.extend(b[:8])), DIFFERS),
+    'hashes-length': (hashes(lambda b: b.extend(bytes(4))), DIFFERS),
+    'hashes-split': (split_hashes, DIFFERS),
+    'hashes-empty': (no_hash, DIFFERS),
+    'hashes-of-none': (zero_alone, DIFFERS),
+    'hashes-missing': (drop(HASHES), 'hashes chunk missing'),
     'hashes-encoding': (field(HASHES, encoding=1), 'region or encoding not zero'),
     'hashes-flags': (field(HASHES, flags=0), 'invalid flags'),
-    'hashes-pad': (insert(HASHES, PAD, b'', 0, hashed=0), 'unexpected'),
-    'hashes-private': (insert(HASHES, 32768, b'private'), 'unexpected'),
+    'hashes-pad': (insert(HASHES, PAD, b'', 0, hashed=0), 'hashes chunk: unexpected'),
+    'hashes-private': (insert(HASHES, 32768, b'private'), 'hashes chunk: unexpected'),
     'hashes-early': (lambda s: s.before(INDEX, s.chunks.pop(s.chunks.index(s.of(HASHES)))),
                      'hashes chunk: unexpected'),
-    'hashes-listed': (listed_hashes, 'directory chunk'),
+    'hashes-listed': (listed_hashes, 'directory chunk: invalid length'),
     'end-hashes': (more_hashes(1), 'counts or offsets'),
     'end-hashes-none': (after(END, set_payload, at=112, b=bytes(8)), 'counts or offsets'),
     'end-reserved': (in_payload(END, 120, b'\1'), 'reserved bytes not zero'),
@@ -298,38 +311,35 @@ ACCEPTED = {
         slice(None), [r for r in table if r[1] == DATA])),
 }
 
-# name: (change, page whose reader must refuse the file). Page 1000 is of kind data, has hash 500
-# and begins run 500; 1002 is zero, 1003 untouched.
+# Of page 1000, which is of kind data, has hash 500 and begins run 500.
 TABLES = {
-    'map-offset': (in_map(16, u64(4 << 20)), 1000),
-    'map-pages': (in_map(8, u64(5)), 1000),
-    'map-region': (in_map(0, b'\1'), 1000),
-    'map-missing': (drop(MAP), 1000),
-    'map-not-lowest': (shifted(2 << 20), 1000),
-    'behind-memory': (tail(bytes(8)), 1000),
-    'run-reserved': (run(500, reserved=1), 1000),
-    'run-slot': (run(500, slot=1), 1000),
-    'run-kind': (run(500, kind=3), 1000),
-    'run-empty': (run(500, count=0), 1000),
-    'run-overlaps': (run(500, count=3), 1000),
-    'run-out-of-range': (run(500, first=1 << 40), 1000),
-    'run-region': (run(500, region=3), 1000),
-    'run-hash': (run(500, number=501), 1000),
-    'run-hash-huge': (run(500, number=(1 << 64) - 1), 1000),
-    'run-zero-hash': (run(501, number=502), 1000),
-    'hash-wrong': (hashes(lambda b: b.__setitem__(4000, b[4000] ^ 1)), 1000),
-    'hashes-none': (after(END, set_payload, at=112, b=bytes(8)), 1000),
-    'hashes-fewer': (after(END, set_payload, at=112, b=u64(400)), 1000),
-    'hashes-more': (more_hashes(1 << 60), 1000),
-    'page-flipped': (in_page(1000, b'\1'), 1000),
-    'zero-page': (in_page(1002, b'\1'), 1002),
-    'untouched-page': (in_page(1003, b'\1'), 1003),
+    'map-offset': in_map(16, u64(4 << 20)),
+    'map-pages': in_map(8, u64(5)),
+    'map-region': in_map(0, b'\1'),
+    'map-missing': drop(MAP),
+    'map-not-lowest': shifted(2 << 20),
+    'run-reserved': run(500, reserved=1),
+    'run-slot': run(500, slot=1),
+    'run-kind': run(500, kind=3),
+    'run-empty': run(500, count=0),
+    'run-overlaps': run(500, count=3),
+    'run-out-of-range': run(500, first=1 << 40),
+    'run-region': run(500, region=3),
+    'run-hash': run(500, number=501),
+    'run-hash-huge': run(500, number=(1 << 64) - 1),
+    'run-zero-hash': run(501, number=502),
+    'hash-wrong': hashes(lambda b: b.__setitem__(4000, b[4000] ^ 1)),
+    'hashes-none': after(END, set_payload, at=112, b=bytes(8)),
+    'hashes-fewer': after(END, set_payload, at=112, b=u64(400)),
+    'hashes-more': more_hashes(1 << 60),
+    'page-flipped': in_page(1000, b'\1'),
 }
 
 
 def main(what, source, folder):
-    accepted = {name: (change, '') for name, change in ACCEPTED.items()}
-    write_all({'refused': REFUSED, 'accepted': accepted, 'tables': TABLES}[what], source, folder)
+    changes = ACCEPTED if what == 'accepted' else TABLES
+    write_all(REFUSED if what == 'refused' else {k: (v, '') for k, v in changes.items()}, source,
+              folder)
 
 
 if __name__ == '__main__':

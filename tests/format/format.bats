@@ -274,9 +274,26 @@ teardown() { vm_teardown; }
 	END
 }
 
-@test "format: the flat form of a snapshot has its memory and machine digest and its pages, from a file and a pipe" {
+@test "format: a flat snapshot is, byte by byte, what the text makes of the chunked one" {
+	for options in "" "--images --pages 4" "--pages 4200 --ram 17" "--x86 --ram 4096"; do
+		# shellcheck disable=SC2086 # several words
+		mksnap $options "$W/a.vms"
+		# shellcheck disable=SC2086
+		mksnap --flat $options "$W/flat.vms"
+		"$TOP/tests/format/vmsflat.py" "$W/a.vms" "$W/made.vms"
+		[ "$(stat -c %s "$W/made.vms")" = "$(stat -c %s "$W/flat.vms")" ]
+		[ "$(du -k "$W/made.vms" | cut -f 1)" -lt 16384 ]
+		cmp "$W/flat.vms" "$W/made.vms"
+		rm "$W/flat.vms"
+	done
+	"$VMSREAD" "$W/made.vms" | jq -e \
+		'.map == [[0, 786432, 2097152], [1, 262144, 3223322624]]'
+}
+
+@test "format: a flat snapshot has the memory and machine digest of the chunked one and its pages, by both readers, from a file and a pipe" {
+	# Two chunks of hashes, several of the index.
 	mksnap --pages 18000 --ram 80 --level 1 "$W/a.vms"
-	"$TOP/tests/format/vmsflat.py" "$W/a.vms" "$W/flat.vms"
+	mksnap --flat --pages 18000 --ram 80 "$W/flat.vms"
 	"$VMSREAD" "$W/a.vms" >"$W/a.json"
 	"$VMSREAD" "$W/flat.vms" >"$W/flat.json"
 	# shellcheck disable=SC2002 # a pipe, which has no holes
@@ -285,60 +302,62 @@ teardown() { vm_teardown; }
 	cmp <(jq "$same" "$W/a.json") <(jq "$same" "$W/flat.json")
 	jq -e '.header.layout == 2 and .map == [[0, 20480, 2097152]] and .rounds == 0' \
 		"$W/flat.json"
+	[ "$(jq -j '.file_digest, " ", .memory_digest' "$W/flat.json")" = \
+		"$(vminspect verify --json "$W/flat.vms" | jq -j '.file, " ", .memory')" ]
 	for page in 0 2 3 1000 16384 16385 17999 20479; do
 		"$VMSREAD" --page 0 "$page" "$W/flat.vms" >"$W/page"
 		"$VMSREAD" --page 0 "$page" "$W/a.vms" | cmp - "$W/page"
+		vminspect mem --raw $((RAM + page * 4096)) 4096 "$W/flat.vms" | cmp - "$W/page"
 		tail -c +$((2097153 + page * 4096)) "$W/flat.vms" | cmp -n 4096 - "$W/page"
 	done
 	run -3 "$VMSREAD" --page 0 20480 "$W/flat.vms"
 }
 
-@test "format: a flat snapshot with images and two regions of 4 GiB is read in the time of what is in it" {
+@test "format: images and directory of a flat snapshot are found as in a chunked one" {
 	mksnap --images "$W/a.vms"
-	"$TOP/tests/format/vmsflat.py" "$W/a.vms" "$W/flat.vms"
+	mksnap --flat --images "$W/flat.vms"
 	cmp <("$VMSREAD" --image kernel "$W/a.vms") <("$VMSREAD" --image kernel "$W/flat.vms")
 	"$VMSREAD" --directory "$W/flat.vms" | jq -e 'map(.type) == [1, 3, 3, 15, 6, 13]'
-	mksnap --x86 --ram 4096 "$W/a.vms"
-	"$TOP/tests/format/vmsflat.py" "$W/a.vms" "$W/flat.vms"
-	"$VMSREAD" "$W/flat.vms" | jq -e \
-		'.map == [[0, 786432, 2097152], [1, 262144, 3223322624]]'
-	[ "$(du -k "$W/flat.vms" | cut -f 1)" -lt 1024 ]
 }
 
-@test "format: each rule of the flat layout has a snapshot that breaks only that, and the reader of the text refuses it" {
+@test "format: each rule of the flat layout has a snapshot that breaks only that, and both readers refuse it, of a file and a pipe" {
 	mkdir "$W/bad"
-	mksnap --pages 16 --ram 1 "$W/a.vms"
-	"$TOP/tests/format/vmsflat.py" "$W/a.vms" "$W/flat.vms"
-	"$TOP/tests/format/flatedit.py" refused "$W/flat.vms" "$W/bad"
+	mksnap --flat --pages 16 --ram 1 "$W/a.vms"
+	"$TOP/tests/format/flatedit.py" refused "$W/a.vms" "$W/bad"
 	[ "$(wc -l <"$W/bad/expected")" -gt 60 ]
-	while IFS='|' read -r name _; do
+	while IFS='|' read -r name words; do
+		run -3 --separate-stderr vminspect verify "$W/bad/$name.vms"
+		[[ "$stderr" == *"$words"* ]]
+		run -3 --separate-stderr vminspect verify - < <(cat "$W/bad/$name.vms")
+		[[ "$stderr" == *"$words"* ]]
 		run -3 "$VMSREAD" "$W/bad/$name.vms"
 	done <"$W/bad/expected"
 }
 
-@test "format: what is wrong in a flat snapshot is found by whoever reads that page at random" {
+@test "format: what is wrong in a flat snapshot is found by whoever reads that page at random, by both readers" {
 	mkdir "$W/bad"
-	mksnap --pages 4200 --ram 17 "$W/a.vms"
-	"$TOP/tests/format/vmsflat.py" "$W/a.vms" "$W/flat.vms"
-	"$TOP/tests/format/flatedit.py" tables "$W/flat.vms" "$W/bad"
-	while IFS='|' read -r name page; do
-		"$VMSREAD" --page 0 "$page" "$W/flat.vms" >/dev/null
-		run -3 "$VMSREAD" --page 0 "$page" "$W/bad/$name.vms"
-		rm "$W/bad/$name.vms"
-	done <"$W/bad/expected"
+	mksnap --flat --pages 4200 --ram 17 "$W/a.vms"
+	"$VMSREAD" --page 0 1000 "$W/a.vms" >"$W/page"
+	vminspect mem --raw $((RAM + 4096000)) 4096 "$W/a.vms" | cmp - "$W/page"
+	"$TOP/tests/format/flatedit.py" tables "$W/a.vms" "$W/bad"
+	for f in "$W"/bad/*.vms; do
+		run -3 "$VMSREAD" --page 0 1000 "$f"
+		run -3 --separate-stderr vminspect mem --raw $((RAM + 4096000)) 4096 "$f"
+		[ "$output" = "" ]
+	done
 }
 
-@test "format: what the text leaves to a writer of the flat layout is read, of a file and a pipe" {
+@test "format: what the text leaves to a writer of the flat layout is read by both readers, of a file and a pipe" {
 	mkdir "$W/good"
-	mksnap --pages 16 --ram 1 "$W/a.vms"
-	"$TOP/tests/format/vmsflat.py" "$W/a.vms" "$W/flat.vms"
-	"$TOP/tests/format/flatedit.py" accepted "$W/flat.vms" "$W/good"
-	memory=$("$VMSREAD" "$W/a.vms" | jq -r .memory_digest)
-	"$VMSREAD" --page 0 13 "$W/a.vms" >"$W/page"
+	mksnap --flat --pages 16 --ram 1 "$W/a.vms"
+	"$TOP/tests/format/flatedit.py" accepted "$W/a.vms" "$W/good"
+	memory=$(vminspect verify --json "$W/a.vms" | jq -r .memory)
 	for f in "$W"/good/*.vms; do
+		vminspect verify --json "$f" | jq -e --arg m "$memory" '.memory == $m'
 		# shellcheck disable=SC2002 # a pipe, which has no holes
 		cat "$f" | "$VMSREAD" - | jq -e --arg m "$memory" '.memory_digest == $m'
-		"$VMSREAD" --page 0 13 "$f" | cmp - "$W/page"
+		vminspect info --json "$f" | jq -e --arg m "$memory" '.digests.memory == $m'
+		cmp <("$VMSREAD" --page 0 13 "$f") <(vminspect mem --raw $((RAM + 53248)) 4096 "$f")
 	done
 }
 
@@ -366,7 +385,8 @@ teardown() { vm_teardown; }
 	            source.extent = lambda: (0, 1 << 63)
 	        memory = vmsread.FlatMemory(False)
 	        memory.sizes = sizes
-	        memory.map(types.SimpleNamespace(at=0, payload=vmsread.map_payload(entries)), source)
+	        payload = vmsread.map_payload(entries)
+	        memory.map(types.SimpleNamespace(at=0, payload=payload), source)
 	    return sorted(memory.pages)
 
 	first, second = 2 << 20, 6 << 20

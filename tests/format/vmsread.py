@@ -1007,22 +1007,12 @@ class File:
         return chunks
 
     def map(self, sizes):
-        """{region: file offset}. The directory of a flat file lists every chunk before the index,
-        so that each is known to begin where the one before it ends."""
-        places, end = None, 4096
-        for c in self.directory():
-            if c.at >= self.start:
-                break
-            need(c.at == end, c.at, 'not where the chunk before it ends')
-            end = c.at + 64 + c.length + -c.length % 8
-            if c.type == MAP:
-                need(places is None, c.at, 'a second map')
-                entries, end = map_of(sizes, end)
-                need(c.payload == map_payload(entries), c.at, 'map')
-                places = {region: offset for region, _, offset in entries}
-        need(places is not None, self.directory_at, 'no map')
-        need(end == self.start, self.start, 'index not where the chunk before it ends')
-        return places
+        """{region: file offset}"""
+        maps = [c for c in self.directory() if c.type == MAP]
+        need(len(maps) == 1, self.directory_at, '%d maps' % len(maps))
+        entries, _ = map_of(sizes, maps[0].at + 64 + maps[0].length)
+        need(maps[0].payload == map_payload(entries), maps[0].at, 'map')
+        return {region: offset for region, _, offset in entries}
 
     def hash(self, n):
         b = self.table_chunk(self.hashes_at + n // TABLE_HASHES * (64 + 8 * TABLE_HASHES), HASHES,
@@ -1068,17 +1058,6 @@ def run_of(file, region, page, sizes):
     return r if r[0] == region and page < r[4] + r[5] else None
 
 
-def flat_page(file, places, run, region, page):
-    at = places[region] + PAGE * page
-    file.f.seek(at)
-    b = Source(file.f, at).take(PAGE)
-    if run is None or run[1] == ZERO:
-        need(blank(b), at, 'page %d is not zero' % page)
-    else:
-        need(not blank(b) and xxh3_64(b) == file.hash(run[6] + page - run[4]), at, 'page %d' % page)
-    return b
-
-
 def page_of(f, region, page):
     file = File(f)
     config = file.chunk(4096)
@@ -1089,10 +1068,14 @@ def page_of(f, region, page):
     need(page < sizes.get(region, 0), 4096, 'no page %d in region %d' % (page, region))
     places = file.map(sizes) if file.flat else None
     run = run_of(file, region, page, sizes)
-    if file.flat:
-        return flat_page(file, places, run, region, page)
     if run is None or run[1] == ZERO:
         return bytes(4096)
+    if file.flat:
+        at = places[region] + PAGE * page
+        f.seek(at)
+        b = Source(f, at).take(PAGE)
+        need(xxh3_64(b) == file.hash(run[6] + page - run[4]), at, 'page %d' % page)
+        return b
     c = file.chunk(run[6])
     need(c.type == PAGES and c.region == region and c.at < file.start, c.at, 'not the page chunk')
     runs, hashes, data = read_tables(c, sizes[region])
