@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "format/snapshot/encoder.h"
 
+#include "format/snapshot/adapt.h"
 #include "format/snapshot/snapshot_internal.h"
 #include "libcommon/io.h"
 #include "libcommon/thread.h"
@@ -20,12 +21,20 @@ struct slot {
 	enum slot_state    state;      /* under lock; of the rest SLOT_FREE is the user's */
 	struct page_batch *batch;
 	struct page_codec *codec;
+	int                level;      /* to compress at */
+	uint64_t           ns;         /* that it took */
 	int                rc;
 	struct fail        why;
 };
 
 struct encoder {
-	int              level;
+	int              level;        /* SNAP_LEVEL_AUTO: adapt has it */
+	bool             urgent;       /* encoder_urgent */
+	struct adapt     adapt;        /* the user's, as the next five */
+	uint64_t         since_ns;     /* when a batch was last written; 0: none is under way */
+	uint64_t         wait_ns;      /* since then, waiting for a batch to be packed */
+	struct snap_level levels[SNAP_LEVELS];      /* used, ascending */
+	unsigned         nlevels;
 	encoder_emit_fn *emit;
 	void            *arg;
 	struct slot     *slots;
@@ -49,7 +58,6 @@ static void *encoder_main(void *arg)
 	pthread_mutex_lock(&e->lock);
 	for (;;) {
 		struct slot *s = &e->slots[e->take];
-		uint64_t     begin;
 
 		if (e->stop)
 			break;
@@ -60,10 +68,11 @@ static void *encoder_main(void *arg)
 		s->state = SLOT_TAKEN;
 		e->take  = (e->take + 1) % e->nslots;
 		pthread_mutex_unlock(&e->lock);
-		begin = io_now_ns();
-		s->rc = page_chunk_pack(s->codec, s->batch, e->level, &s->why);
+		s->ns = io_now_ns();
+		s->rc = page_chunk_pack(s->codec, s->batch, s->level, &s->why);
+		s->ns = io_now_ns() - s->ns;
 		pthread_mutex_lock(&e->lock);
-		e->ns += io_now_ns() - begin;
+		e->ns += s->ns;
 		s->state = SLOT_PACKED;
 		pthread_cond_signal(&e->packed);
 	}
@@ -124,6 +133,7 @@ int encoder_open(struct encoder **out, int level, unsigned threads, encoder_emit
 	}
 	if (encoder_threads(e, threads, why))
 		goto failed;
+	adapt_open(&e->adapt, e->nthreads);
 	*out = e;
 	return 0;
 failed:
@@ -152,10 +162,59 @@ void encoder_close(struct encoder *e)
 	free(e);
 }
 
+int encoder_level(const struct encoder *e)
+{
+	int level = e->level == SNAP_LEVEL_AUTO ? adapt_level(&e->adapt) : e->level;
+
+	return e->level == SNAP_LEVEL_AUTO && e->urgent && level > ENCODER_URGENT ?
+		       ENCODER_URGENT : level;
+}
+
+void encoder_urgent(struct encoder *e)
+{
+	e->urgent = true;
+}
+
+static_assert(ADAPT_LEVELS <= SNAP_LEVELS, "a level is not counted");
+
+static void encoder_count(struct encoder *e, int level, uint64_t pages)
+{
+	unsigned i = 0;
+
+	while (i < e->nlevels && e->levels[i].level < level)
+		i++;
+	if (i == e->nlevels || e->levels[i].level != level) {
+		memmove(&e->levels[i + 1], &e->levels[i],
+			(e->nlevels - i) * sizeof(e->levels[0]));
+		e->levels[i] = (struct snap_level){ .level = level };
+		e->nlevels++;
+	}
+	e->levels[i].pages += pages;
+}
+
+/* The batch is written, which began at sink_begin: the level of those to come follows. */
+static void encoder_adapt(struct encoder *e, const struct slot *s, uint64_t sink_begin)
+{
+	size_t   raw = (size_t)s->batch->ndata * PAGE_SIZE_4K, packed = page_codec_packed(s->codec);
+	uint64_t now = io_now_ns();
+
+	if (e->level != SNAP_LEVEL_AUTO || !e->since_ns)
+		return;
+	adapt_batch(&e->adapt, &(struct adapt_batch){
+		.level = s->level, .elapsed_ns = now - e->since_ns, .sink_ns = now - sink_begin,
+		.wait_ns = e->wait_ns, .pack_ns = s->ns,
+		.raw = raw, .stored = packed ? packed : raw,
+	});
+	e->since_ns = now;
+	e->wait_ns  = 0;
+}
+
 /* Emits the oldest slot. wait: until it is packed; otherwise 0 means that it is not. */
 static int encoder_emit(struct encoder *e, bool wait, struct fail *why)
 {
-	struct slot *s = &e->slots[e->oldest];
+	struct slot *s     = &e->slots[e->oldest];
+	uint64_t     begin = io_now_ns();
+	uint64_t     sink;
 	bool         ready;
 
 	pthread_mutex_lock(&e->lock);
@@ -173,7 +232,13 @@ static int encoder_emit(struct encoder *e, bool wait, struct fail *why)
 		*why = s->why;
 		return -1;
 	}
-	return e->emit(e->arg, s->codec, s->batch, why) ? -1 : 1;
+	sink = io_now_ns();
+	e->wait_ns += sink - begin;
+	if (e->emit(e->arg, s->codec, s->batch, why))
+		return -1;
+	encoder_count(e, s->level, s->batch->ndata);
+	encoder_adapt(e, s, sink);
+	return 1;
 }
 
 struct page_batch *encoder_batch(struct encoder *e, struct fail *why)
@@ -201,9 +266,11 @@ int encoder_submit(struct encoder *e, struct page_batch *b, struct fail *why)
 	struct slot *s = &e->slots[e->next];
 
 	if (!e->nthreads) {
-		if (page_chunk_pack(s->codec, b, e->level, why))
+		if (page_chunk_pack(s->codec, b, e->level, why) ||
+		    e->emit(e->arg, s->codec, b, why))
 			return -1;
-		return e->emit(e->arg, s->codec, b, why);
+		encoder_count(e, e->level, b->ndata);
+		return 0;
 	}
 	if (b != s->batch) {
 		if (!encoder_batch(e, why))
@@ -211,6 +278,9 @@ int encoder_submit(struct encoder *e, struct page_batch *b, struct fail *why)
 		s = &e->slots[e->next];
 		batch_copy(s->batch, b);
 	}
+	if (!e->since_ns)
+		e->since_ns = io_now_ns();
+	s->level = encoder_level(e);
 	pthread_mutex_lock(&e->lock);
 	s->state = SLOT_SUBMITTED;
 	pthread_cond_signal(&e->submitted);
@@ -218,6 +288,12 @@ int encoder_submit(struct encoder *e, struct page_batch *b, struct fail *why)
 	e->next = (e->next + 1) % e->nslots;
 	e->in_flight++;
 	return 0;
+}
+
+unsigned encoder_levels(const struct encoder *e, struct snap_level out[SNAP_LEVELS])
+{
+	memcpy(out, e->levels, e->nlevels * sizeof(out[0]));
+	return e->nlevels;
 }
 
 uint64_t encoder_ns(const struct encoder *e)
@@ -229,7 +305,11 @@ int encoder_flush(struct encoder *e, struct fail *why)
 {
 	int rc = 1;
 
+	/* Nothing is read meanwhile, and what comes before the next batch is not the encoder's
+	 * business: times that say nothing about the level. */
+	e->since_ns = 0;
 	while (rc > 0 && e->in_flight)
 		rc = encoder_emit(e, true, why);
+	e->wait_ns = 0;
 	return rc < 0 ? -1 : 0;
 }

@@ -41,6 +41,11 @@ void page_codec_close(struct page_codec *c)
 	free(c);
 }
 
+size_t page_codec_packed(const struct page_codec *c)
+{
+	return c->packed_len;
+}
+
 void page_batch_hash(struct page_batch *b)
 {
 	for (; b->nhashed < b->ndata; b->nhashed++)

@@ -124,6 +124,8 @@ void page_batch_hash(struct page_batch *b);
 struct page_codec;
 int page_codec_open(struct page_codec **out, struct fail *why);
 void page_codec_close(struct page_codec *c);
+/* Bytes of what page_chunk_pack compressed last; 0: its data are stored raw. */
+size_t page_codec_packed(const struct page_codec *c);
 
 /**
  * struct page_chunk_form - how a batch is to be encoded
@@ -276,11 +278,13 @@ struct snap_writer;
 /**
  * struct snap_writer_options
  * @layout:  0: chunked
- * @level:   of compression: 0 none, 1 to 19 and negative zstd's; flat: 0
+ * @level:   of compression: 0 none, 1 to 19 and negative zstd's, SNAP_LEVEL_AUTO: as the sink is
+ *           slow; flat: 0
  * @threads: that compress; 0: as many as there are CPUs
  * @align:   raw pages begin at multiples of PAGE_CHUNK_ALIGN in a pipe as well, so that it gets the
  *           bytes that a file would
  */
+#define SNAP_LEVEL_AUTO 100
 struct snap_writer_options {
 	enum snap_layout layout;
 	int              level;
@@ -339,6 +343,13 @@ uint64_t snap_writer_bytes(const struct snap_writer *w);
  * file or pipe to take what is there. */
 uint64_t snap_writer_encode_ns(const struct snap_writer *w);
 uint64_t snap_writer_wait_ns(const struct snap_writer *w);
+/* Levels that were used, ascending, and the data pages compressed at each; returns how many. */
+#define SNAP_LEVELS 10u
+struct snap_level {
+	int      level;
+	uint64_t pages;
+};
+unsigned snap_writer_levels(const struct snap_writer *w, struct snap_level out[SNAP_LEVELS]);
 void snap_writer_close(struct snap_writer *w);
 
 /* --- reading as a stream: restore, verify --- */

@@ -363,6 +363,11 @@ uint64_t snap_writer_encode_ns(const struct snap_writer *w)
 	return encoder_ns(w->encoder);
 }
 
+unsigned snap_writer_levels(const struct snap_writer *w, struct snap_level out[SNAP_LEVELS])
+{
+	return encoder_levels(w->encoder, out);
+}
+
 uint64_t snap_writer_wait_ns(const struct snap_writer *w)
 {
 	return output_wait_ns(w->out);

@@ -58,6 +58,9 @@ static void test_order(int level, unsigned threads, const char *claim)
 	struct encoder *e;
 	struct fail     why;
 	const uint64_t  n = 500;
+	struct snap_level levels[SNAP_LEVELS];
+	unsigned          nlevels;
+	uint64_t          pages = 0, counted = 0;
 
 	if (encoder_open(&e, level, threads, emit, &s, &why))
 		DIE("encoder: %s", why.what);
@@ -70,6 +73,7 @@ static void test_order(int level, unsigned threads, const char *claim)
 		if (i % 7 == 3)
 			b = batch;
 		fill(b, i);
+		pages += b->ndata;
 		if (encoder_submit(e, b, &why))
 			DIE("encoder: %s", why.what);
 		if (b == batch)
@@ -78,6 +82,12 @@ static void test_order(int level, unsigned threads, const char *claim)
 			DIE("encoder: flush");
 	}
 	ok(encoder_flush(e, &why) == 0 && s.emitted == n && s.right, claim);
+	nlevels = encoder_levels(e, levels);
+	for (unsigned i = 0; i < nlevels; i++)
+		counted += levels[i].pages;
+	ok(counted == pages && (level == SNAP_LEVEL_AUTO || (nlevels == 1 &&
+							     levels[0].level == level)),
+	   "and each page is counted at its level");
 	encoder_close(e);
 }
 
@@ -112,6 +122,45 @@ static void test_failures(void)
 		DIE("encoder: %s", why.what);
 	encoder_close(e);
 	ok(true, "one that is closed in the middle ends");
+}
+
+static int emit_slow(void *arg, struct page_codec *codec, struct page_batch *b, struct fail *why)
+{
+	(void)arg;
+	(void)codec;
+	(void)b;
+	(void)why;
+	nanosleep(&(struct timespec){ .tv_nsec = 30000000 }, NULL);
+	return 0;
+}
+
+static void test_auto(void)
+{
+	struct encoder *e;
+	struct fail     why;
+	unsigned        i;
+
+	if (encoder_open(&e, SNAP_LEVEL_AUTO, 1, emit_slow, NULL, &why))
+		DIE("encoder: %s", why.what);
+	for (i = 0; i < 1000 && encoder_level(e) <= ENCODER_URGENT; i++) {
+		struct page_batch *b = encoder_batch(e, &why);
+
+		if (!b)
+			DIE("encoder: %s", why.what);
+		fill(b, i);
+		if (encoder_submit(e, b, &why))
+			DIE("encoder: %s", why.what);
+	}
+	note("level %d after %u batches", encoder_level(e), i);
+	ok(encoder_level(e) > ENCODER_URGENT, "auto: the level rises while the sink is slow");
+	encoder_urgent(e);
+	ok(encoder_level(e) == ENCODER_URGENT, "auto: and is low for a guest that is paused");
+	encoder_close(e);
+	if (encoder_open(&e, 9, 1, emit_slow, NULL, &why))
+		DIE("encoder: %s", why.what);
+	encoder_urgent(e);
+	ok(encoder_level(e) == 9, "a level that was asked for stays what it is");
+	encoder_close(e);
 }
 
 struct applied {
@@ -178,6 +227,8 @@ int main(void)
 	test_order(0, 0, "without compression batches are emitted as they come");
 	test_order(1, 1, "one thread keeps the order");
 	test_order(1, 5, "five threads keep the order");
+	test_order(SNAP_LEVEL_AUTO, 3, "and so it is with a level that changes");
+	test_auto();
 	test_failures();
 	test_apply();
 	free(batch);

@@ -19,6 +19,7 @@ kvm_SRCS  := tests/unit/kvm_rig.c vmrun/memory.c vmrun/clock.c \
 	     $(addprefix vmrun/accel/,$(accel_kvm_SRCS))
 
 # libcommon and format
+$(call unit,adapt,        )
 $(call unit,auth,         $(guest_SRCS))
 $(call unit,chunk,        $(guest_SRCS))
 $(call unit,chunk_table,  )
