@@ -30,7 +30,8 @@
 #     progress  a live line or JSON lines on stderr
 #     moves     records of who owns a VM across a move; moves_file: on disk; moves_lock: its claim
 LIBS += libcommon
-libcommon_client_SRCS := lease.c lease_move.c lease_kinds.c control.c precopy.c precopy_copy.c \
+libcommon_client_SRCS := lease.c lease_move.c lease_kinds.c control.c copy_options.c precopy.c \
+			 precopy_copy.c \
 			 progress.c moves.c \
 			 moves_file.c moves_lock.c
 libcommon_SRCS := fail.c io.c thread.c bitmap.c pageset.c populated.c uuid.c paths.c pages.c \

@@ -38,7 +38,7 @@ struct option_row {
 	size_t             offset;     /* of the target in the tool's struct */
 	uint64_t           min, max;   /* inclusive; OPTION_INT: as int64_t; max UINT64_MAX: none */
 	uint64_t           step;       /* of OPTION_SIZE; 0 is 1 */
-	const char *const *words;
+	const char *const *words;      /* of OPTION_SET: those among its values, for completion */
 	size_t             nwords;
 	/* OPTION_SET: fills the target, or returns -1: with a message in *why, to which the
 	 * option's name is prefixed; without, for "--name TEXT: invalid value (valid: .valid)". */

@@ -69,7 +69,9 @@ static void help_text(const struct option_row *r, char out[HELP_TEXT])
 	const char *between = " (";
 
 	snprintf(out, HELP_TEXT, "%s", r->help);
-	if (!r->nwords && r->kind != OPTION_SET && (r->min || r->max != UINT64_MAX))
+	/* Words alone are the argument's name already. */
+	if (r->kind == OPTION_SET ? r->nwords :
+				    !r->nwords && (r->min || r->max != UINT64_MAX))
 		option_range(r, range);
 	if (range[0]) {
 		help_add(out, between, "", range);

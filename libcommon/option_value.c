@@ -65,7 +65,7 @@ const char *option_range(const struct option_row *r, char out[OPTION_TEXT])
 	char min[32], max[32], step[48] = "";
 
 	out[0] = '\0';
-	if (r->nwords)
+	if (r->nwords && r->kind != OPTION_SET)
 		return option_words(r, ", ", out);
 	if (r->kind == OPTION_SET)
 		snprintf(out, OPTION_TEXT, "%s", r->valid ? r->valid : "");

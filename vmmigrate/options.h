@@ -17,7 +17,7 @@ struct options {
 	bool               insecure;
 	/* move */
 	bool               audit;
-	int                level;               /* of compression, 0 none */
+	int                level;               /* of compression, 0 none; SNAP_LEVEL_AUTO */
 	uint32_t           threads;             /* that compress; 0: by CPUs */
 	uint64_t           max_downtime_ns;     /* 300 ms */
 	uint32_t           max_rounds;          /* 30 */

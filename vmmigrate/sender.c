@@ -25,7 +25,6 @@ struct sender {
 	struct lease        *lease;
 	struct encoder      *encoder;
 	struct page_codec   *codec;       /* for what is sent again */
-	int                  level;
 	bool                 paced, damaged, stained;
 	struct page_chunk   *chunk;       /* encoded */
 	uint64_t             sent, acked; /* chunks; log[i] is chunk acked + i */
@@ -48,7 +47,6 @@ int sender_open(struct sender **out, struct wire *w, struct lease *l, int level,
 		return fail_sys(why, "sender");
 	s->wire  = w;
 	s->lease = l;
-	s->level = level;
 	s->paced = true;
 	s->chunk = malloc(sizeof(*s->chunk));
 	s->again = aligned_alloc(4096, sizeof(*s->again));
@@ -89,6 +87,7 @@ void sender_close(struct sender *s)
 void sender_unpace(struct sender *s)
 {
 	s->paced = false;
+	encoder_urgent(s->encoder);
 }
 
 uint64_t sender_resends(const struct sender *s)
@@ -151,7 +150,7 @@ static int sender_emit(void *arg, struct page_codec *codec, struct page_batch *b
 /* Outside the order of the encoder: what it has must have been flushed. */
 static int sender_put(struct sender *s, struct page_batch *b, struct fail *why)
 {
-	if (page_chunk_pack(s->codec, b, s->level, why))
+	if (page_chunk_pack(s->codec, b, encoder_level(s->encoder), why))
 		return -1;
 	return sender_emit(s, s->codec, b, why);
 }

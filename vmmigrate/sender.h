@@ -31,7 +31,8 @@ int sender_tick(void *s, struct fail *why);
  * that differ are FAIL_PEER. */
 int sender_audit(struct sender *s, struct fail *why);
 
-void sender_unpace(struct sender *s);                  /* paused: no bandwidth cap any more */
+/* Paused: no bandwidth cap any more, and --compress=auto does not take long. */
+void sender_unpace(struct sender *s);
 uint64_t sender_resends(const struct sender *s);       /* chunks sent again */
 
 #endif

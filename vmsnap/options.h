@@ -20,7 +20,7 @@ struct options {
 	uint32_t           max_rounds;
 	uint64_t           pause_buffer;
 	uint64_t           pause_deadline_ns;
-	int                level;                /* 0 raw, else zstd's */
+	int                level;                /* 0 raw, else zstd's; SNAP_LEVEL_AUTO */
 	uint32_t           threads;              /* 0: by CPUs */
 	const char        *layout_name;
 	enum snap_layout   layout;

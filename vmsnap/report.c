@@ -7,6 +7,45 @@
 #include <inttypes.h>
 #include <jansson.h>
 
+/* An object for each level. */
+static json_t *report_levels(const struct save_report *r)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < r->nlevels; i++)
+		json_array_append_new(list, json_pack("{s:i, s:I}", "level", r->levels[i].level,
+						      "pages", (json_int_t)r->levels[i].pages));
+	return list;
+}
+
+/* "level 3"; "levels -5 to 9, average 4.5, 20 % raw": by pages, the average of those that are not
+ * raw. */
+static void report_levels_text(FILE *out, const struct save_report *r)
+{
+	double sum = 0, pages = 0, raw = 0;
+	int    low = 0, high = 0;
+
+	for (unsigned i = 0; i < r->nlevels; i++) {
+		int level = r->levels[i].level;
+
+		if (level == 0) {
+			raw = (double)r->levels[i].pages;
+			continue;
+		}
+		low  = low ? low : level;
+		high = level;
+		sum += (double)level * (double)r->levels[i].pages;
+		pages += (double)r->levels[i].pages;
+	}
+	if (high != low)
+		fprintf(out, ", levels %d to %d, average %.1f", low, high,
+			pages > 0 ? sum / pages : 0);
+	else if (low)
+		fprintf(out, ", level %d", low);
+	if (raw > 0)
+		fprintf(out, ", %.0f %% raw", 100 * raw / (raw + pages));
+}
+
 static void report_json(FILE *out, const struct options *o, const struct save_report *r)
 {
 	char snapshot[UUID_TEXT], memory[33], machine[33];
@@ -16,7 +55,7 @@ static void report_json(FILE *out, const struct options *o, const struct save_re
 	text_hex(r->digests.machine, 16, machine);
 
 	json_t *j = json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:i, s:I, "
-			      "s:f, s:f, s:{s:f, s:f, s:f, s:f}, s:b, s:b, s:b, s:b}",
+			      "s:f, s:f, s:{s:f, s:f, s:f, s:f}, s:o, s:b, s:b, s:b, s:b}",
 			      "event", "report",
 			      "vm", text_json(r->vm),
 			      "file", o->file ? text_json(o->file) : json_null(),
@@ -37,6 +76,7 @@ static void report_json(FILE *out, const struct options *o, const struct save_re
 			      "hash", progress_ms(r->copy.hash_ns),
 			      "compress", progress_ms(r->encode_ns),
 			      "output", progress_ms(r->wait_ns),
+			      "levels", report_levels(r),
 			      "converged", (int)r->copy.converged,
 			      "committed", (int)r->committed,
 			      "stopped", (int)r->stopped,
@@ -67,8 +107,11 @@ static void report_text(FILE *out, const struct options *o, const struct save_re
 		units_ms(r->pause_ns, pause), r->copy.converged ? "converged" : "not converged",
 		units_ms(r->total_ns, total), units_ms(r->copy.read_ns, read),
 		units_ms(r->copy.hash_ns, hash));
-	if (o->level)
-		fprintf(out, "compress %s, ", units_ms(r->encode_ns, encode));
+	if (o->level) {
+		fprintf(out, "compress %s", units_ms(r->encode_ns, encode));
+		report_levels_text(out, r);
+		fputs(", ", out);
+	}
 	fprintf(out, "output %s), snapshot %s\n", units_ms(r->wait_ns, wait), snapshot);
 }
 

@@ -251,6 +251,7 @@ static int save_complete(struct save *s, struct fail *why)
 	s->r->bytes     = snap_writer_bytes(s->writer);
 	s->r->encode_ns = snap_writer_encode_ns(s->writer);
 	s->r->wait_ns   = snap_writer_wait_ns(s->writer);
+	s->r->nlevels   = snap_writer_levels(s->writer, s->r->levels);
 	if (s->precopy)
 		s->r->copy = *precopy_report(s->precopy);      /* with what the drain took */
 	space_trim(&s->space, s->r->bytes);

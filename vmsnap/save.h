@@ -13,6 +13,8 @@ struct save_report {
 	struct uuid           snapshot;
 	struct snap_digests   digests;
 	uint64_t              encode_ns, wait_ns;      /* snap_writer_encode_ns, _wait_ns */
+	struct snap_level     levels[SNAP_LEVELS];     /* snap_writer_levels */
+	unsigned              nlevels;
 	uint64_t              bytes;            /* written */
 	unsigned              images;           /* included by --with-images */
 	uint64_t              image_bytes;      /* their own, without chunk headers */

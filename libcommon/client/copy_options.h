@@ -10,11 +10,18 @@
  * max_rounds (uint32_t), progress (enum progress_mode) and quiet (bool). cmds: the commands that
  * copy. */
 
+/* Of --compress: a number, or "auto": SNAP_LEVEL_AUTO. */
+#define COPY_LEVEL_VALID "-100 to 19, auto"
+extern const char *const copy_level_words[1];
+int copy_level(void *target, const char *text, struct fail *why);
+
 /* level 0: no compression. */
 #define COPY_LEVEL_ROWS(st, cmds) \
-	{ OPT_INT(st, level, -100, 19), .name = "compress", .arg = "LEVEL", .implied = "1", \
+	{ OPT_SET(st, level, int, copy_level), OPT_WORDS(copy_level_words), \
+	  .valid = COPY_LEVEL_VALID, .name = "compress", .arg = "LEVEL", .implied = "1", \
 	  .commands = (cmds), \
-	  .help = "compress memory with zstd; 0 does not" }, \
+	  .help = "compress memory with zstd; 0 does not, auto compresses as strongly as the " \
+		  "output is slow" }, \
 	{ OPT_U32(st, threads, 0, 16), .name = "threads", .arg = "N", .preset = "0", \
 	  .commands = (cmds), .help = "threads that compress; 0: one for each CPU" }
 

@@ -131,6 +131,7 @@ completed() {
 		vmrun ctl a|ctl: missing COMMAND operand
 		vmrun selftest --json|selftest: --json not supported by this command
 		vmsnap --pause-buffer 2T a|--pause-buffer 2T: invalid value (valid: 0 to 1T)
+		vmsnap --compress=fast a|--compress=fast: INVALID: -100 to 19, auto)
 		vmsnap --mode 800 a b|--mode 800: INVALID: octal, read and write bits, such as 0440)
 		vmsnap --max 3 a|ambiguous option '--max' (--max-downtime, --max-rounds)
 		vmsnap --force=yes a b|--force: unexpected argument 'yes'
@@ -153,14 +154,16 @@ completed() {
 	# Both ends of each range are accepted: what fails is the VM, which is not there.
 	for words in "--compress=-100 --max-rounds 0 --max-downtime 0 --pause-deadline 1ms" \
 		"--compress=19 --max-rounds 1000000 --max-downtime 24h --pause-deadline 10m" \
-		"--compress=0 -q --progress none" "--compress --quiet --progress line"; do
+		"--compress=0 -q --progress none" "--compress --quiet --progress line" \
+		"--compress=auto"; do
 		# shellcheck disable=SC2086 # several words
 		run -4 vmsnap $words nobody "$W/a.vms"
 		# shellcheck disable=SC2086
 		run -4 vmmigrate $words nobody localhost
 	done
 	# And what is outside is refused in the same words.
-	for words in --compress=-101 --compress=20 "--max-rounds -1" "--max-rounds 1000001" \
+	for words in --compress=-101 --compress=20 --compress=autos \
+		"--max-rounds -1" "--max-rounds 1000001" \
 		"--max-downtime 25h" "--pause-deadline 0" "--pause-deadline 601s" \
 		"--progress loud" --quiet=1; do
 		# shellcheck disable=SC2086
@@ -197,6 +200,7 @@ completed() {
 		vmsnap --progress = l|line
 		vmsnap --progress =|none line json auto
 		vmsnap --compress --fo|--force
+		vmsnap --compress = a|auto
 		vmsnap --compress = 3 --fo|--force
 		vmsnap --max-rounds --fo|
 		vmsnap -- --fo|

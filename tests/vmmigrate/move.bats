@@ -59,7 +59,7 @@ teardown() { vm_teardown; }
 	to_a=${LADDR:?}
 	listen_b
 	for i in 1 2 3; do
-		on_a vmmigrate web "$BADDR" 2>"$W/move.err" || {
+		on_a vmmigrate web "$BADDR" --compress=auto 2>"$W/move.err" || {
 			echo "move $i there"
 			cat "$W/move.err" "$W/b.log"
 			return 1

@@ -11,6 +11,8 @@ reader.py stall OUT TICKS ROUND SECONDS
     the guest made in each half second of them.
 reader.py hold OUT FILE
     Reads the header's 4096 bytes, creates FILE, continues when FILE is removed.
+reader.py slow OUT BYTES SECONDS
+    Copies stdin to OUT; sleeps for SECONDS after each BYTES.
 """
 import os
 import re
@@ -80,6 +82,10 @@ elif sys.argv[1] == 'stall':
         print(now - last)
         last = now
     rest()
+elif sys.argv[1] == 'slow':
+    while take(int(sys.argv[3])):
+        time.sleep(float(sys.argv[4]))
+    out.close()
 else:
     take(4096)
     open(sys.argv[3], 'w').close()
