@@ -125,14 +125,17 @@ int space_next(struct space *s, uint64_t at, uint64_t bytes, struct fail *why)
 
 void space_trim(struct space *s, uint64_t end)
 {
-	uint64_t at = s->base + end;
+	uint64_t    at = s->base + end;
+	struct stat st;
 
 	if (!s->counts || at >= s->reserved)
 		return;
-	/* Blocks reserved past the end stay allocated on some file systems when the size is set. */
-	if (fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at,
-		      (off_t)(s->reserved - at)) &&
-	    ftruncate(s->fd, (off_t)at))
-		return;
+	/* File systems differ in how blocks past the end are freed: ext4 takes the hole without a
+	 * word and frees nothing, others keep the blocks when the size is set to what it is. Not
+	 * where somebody else has appended in the meantime. */
+	fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at,
+		  (off_t)(s->reserved - at));
+	if (fstat(s->fd, &st) == 0 && (uint64_t)st.st_size == at && ftruncate(s->fd, st.st_size))
+		return;      /* space only, which the file system reclaims when it is removed */
 	s->reserved = at;
 }
