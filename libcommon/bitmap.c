@@ -2,9 +2,42 @@
 #include "libcommon/bitmap.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	      "bitmaps are shared as little-endian words");
+
+#define BITMAP_SMALL 65536u      /* bytes that calloc may clear */
+
+void *bitmap_open(uint64_t npages)
+{
+	size_t len = bitmap_bytes(npages);
+	void  *map;
+
+	if (len <= BITMAP_SMALL)
+		return calloc(1, len ? len : 1);
+	map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		   -1, 0);
+	if (map == MAP_FAILED) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	/* A bit is not worth 2 MiB. */
+	madvise(map, len, MADV_NOHUGEPAGE);
+	return map;
+}
+
+void bitmap_close(void *map, uint64_t npages)
+{
+	size_t len = bitmap_bytes(npages);
+
+	if (map && len > BITMAP_SMALL)
+		munmap(map, len);
+	else
+		free(map);
+}
 
 void bitmap_set_range(uint64_t *map, uint64_t first, uint64_t count)
 {

@@ -44,6 +44,12 @@ static inline void bitmap_mark(bitmap_word *map, uint64_t page)
 	atomic_fetch_or_explicit(&map[page / 64], bit, memory_order_release);
 }
 
+/* A zeroed map of which only what is touched takes memory and time, also when one of its size was
+ * closed before: such memory malloc keeps, and calloc clears it by hand. NULL: out of memory. */
+void *bitmap_open(uint64_t npages);
+/* NULL is fine. npages: as opened. */
+void bitmap_close(void *map, uint64_t npages);
+
 /* Sets pages [first, first + count); count may be 0. */
 void bitmap_set_range(uint64_t *map, uint64_t first, uint64_t count);
 void bitmap_clear_range(uint64_t *map, uint64_t first, uint64_t count);

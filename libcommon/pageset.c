@@ -4,7 +4,6 @@
 #include "libcommon/bitmap.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 int pageset_open(struct pageset *s, uint64_t npages, struct fail *why)
 {
@@ -15,7 +14,7 @@ int pageset_open(struct pageset *s, uint64_t npages, struct fail *why)
 			return fail_set(why, FAIL_LIMIT, "page set: %llu pages not supported",
 					(unsigned long long)npages);
 		}
-		s->level[s->levels] = calloc(bits ? bitmap_words(bits) : 1, sizeof(uint64_t));
+		s->level[s->levels] = bitmap_open(bits);
 		if (!s->level[s->levels]) {
 			pageset_close(s);
 			errno = ENOMEM;
@@ -29,8 +28,10 @@ int pageset_open(struct pageset *s, uint64_t npages, struct fail *why)
 
 void pageset_close(struct pageset *s)
 {
-	for (unsigned i = 0; i < s->levels; i++)
-		free(s->level[i]);
+	uint64_t bits = s->npages;
+
+	for (unsigned i = 0; i < s->levels; i++, bits = bitmap_words(bits))
+		bitmap_close(s->level[i], bits);
 	*s = (struct pageset){ 0 };
 }
 

@@ -10,7 +10,7 @@
 /* A set of page numbers as a bitmap with summaries: above each 64 words is a word that says which
  * of them are not zero, up to a single one. Finding the next member looks at a few words however
  * far away it is, so that work follows the pages that are in the set, not the size of the region
- * that they are in. Memory that was never touched is not there (calloc).
+ * that they are in. Memory that was never touched is not there (bitmap_open).
  *
  * For a set of one owner that grows and shrinks, such as the pages of a region that a peer or a
  * snapshot has written. Where a bitmap is shared with vmrun or the accelerator, and thus flat, the

@@ -115,7 +115,7 @@ int dirty_sync(struct dirty_log *log, const struct dirty_consumer *c, uint64_t *
 	int       rc = -1;
 
 	for (unsigned i = 0; i < log->memory->nregions; i++) {
-		taken[i] = calloc(bitmap_words(log->memory->regions[i].npages), sizeof(*taken[i]));
+		taken[i] = bitmap_open(log->memory->regions[i].npages);
 		if (!taken[i]) {
 			errno = ENOMEM;
 			fail_sys(why, "dirty log: bitmaps");
@@ -142,7 +142,7 @@ int dirty_sync(struct dirty_log *log, const struct dirty_consumer *c, uint64_t *
 	rc = 0;
 out:
 	for (unsigned i = 0; i < log->memory->nregions; i++)
-		free(taken[i]);
+		bitmap_close(taken[i], log->memory->regions[i].npages);
 	return rc;
 }
 
@@ -151,8 +151,8 @@ static void epoch_close(struct dirty_log *log, struct epoch *e)
 	if (!e)
 		return;
 	dirty_consumer_remove(log, &e->c);
-	for (unsigned i = 0; i < LIMIT_REGIONS; i++)
-		free(e->c.map[i]);
+	for (unsigned i = 0; i < log->memory->nregions; i++)
+		bitmap_close(e->c.map[i], log->memory->regions[i].npages);
 	free(e);
 }
 
@@ -162,8 +162,7 @@ static struct epoch *epoch_open(struct dirty_log *log, const struct uuid *snapsh
 	struct epoch *e = calloc(1, sizeof(*e));
 
 	for (unsigned i = 0; e && i < log->memory->nregions; i++) {
-		e->c.map[i] = calloc(bitmap_words(log->memory->regions[i].npages),
-				     sizeof(*e->c.map[i]));
+		e->c.map[i] = bitmap_open(log->memory->regions[i].npages);
 		if (!e->c.map[i]) {
 			epoch_close(log, e);
 			e = NULL;

@@ -12,6 +12,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* Numbers, but as sparse as a bitmap: only pages that hold code have one. */
+#define CODE_GEN_BITS (8 * sizeof(*((struct region *)0)->code_gen))
+
 static int region_open(struct region *r, const struct machine_region *cfg, struct fail *why)
 {
 	char name[48];
@@ -44,10 +47,10 @@ static int region_open(struct region *r, const struct machine_region *cfg, struc
 	/* A crash of ours must not spill the guest; best effort. */
 	madvise(r->host, (size_t)cfg->size, MADV_DONTDUMP);
 
-	r->dirty    = calloc(bitmap_words(r->npages), sizeof(*r->dirty));
+	r->dirty    = bitmap_open(r->npages);
 	r->blocks   = calloc(populated_map_words(r->npages), sizeof(*r->blocks));
-	r->code     = calloc(bitmap_words(r->npages), sizeof(*r->code));
-	r->code_gen = calloc(r->npages, sizeof(*r->code_gen));
+	r->code     = bitmap_open(r->npages);
+	r->code_gen = bitmap_open(r->npages * CODE_GEN_BITS);
 	if (!r->dirty || !r->blocks || !r->code || !r->code_gen) {
 		errno = ENOMEM;
 		return fail_sys(why, "region %s: bitmaps", cfg->name);
@@ -61,10 +64,10 @@ static void region_close(struct region *r)
 		munmap(r->host, (size_t)r->cfg.size);
 	if (r->fd >= 0)
 		close(r->fd);
-	free(r->dirty);
+	bitmap_close(r->dirty, r->npages);
 	free(r->blocks);
-	free(r->code);
-	free(r->code_gen);
+	bitmap_close(r->code, r->npages);
+	bitmap_close(r->code_gen, r->npages * CODE_GEN_BITS);
 }
 
 int memory_open(struct memory *m, const struct machine *cfg, struct fail *why)
@@ -179,12 +182,10 @@ void region_mark(struct region *r, uint64_t first, uint64_t count)
 	}
 }
 
-int region_present(const struct region *r, uint64_t *map, struct fail *why)
+int region_present(const struct region *r, uint64_t from, uint64_t *first, uint64_t *end,
+		   struct fail *why)
 {
-	uint64_t first, end = 0;
-	int      rc;
+	int rc = populated_extent(r->fd, r->npages, from, first, end, why);
 
-	while ((rc = populated_extent(r->fd, r->npages, end, &first, &end, why)) > 0)
-		bitmap_set_range(map, first, end - first);
-	return rc ? fail_prefix(why, "region %s: ", r->cfg.name) : 0;
+	return rc < 0 ? fail_prefix(why, "region %s: ", r->cfg.name) : rc;
 }

@@ -67,9 +67,10 @@ int guest_copy_in(struct memory *m, uint64_t gpa, const void *src, uint64_t len)
 /* Marks pages [first, first + count) of r written, after the write; drops decoded code. */
 void region_mark(struct region *r, uint64_t first, uint64_t count);
 
-/* Sets in map (bitmap_words long, zeroed by the caller) the pages that exist in the region's memfd.
- * Looks at the holes and touches nothing. A logger calls it after its logging is on: what appears
- * later is marked as written. */
-int region_present(const struct region *r, uint64_t *map, struct fail *why);
+/* The next pages at or after `from` that exist in the region's memfd, as populated_extent. Looks at
+ * the holes and touches nothing. A logger calls it after its logging is on: what appears later is
+ * marked as written. */
+int region_present(const struct region *r, uint64_t from, uint64_t *first, uint64_t *end,
+		   struct fail *why);
 
 #endif

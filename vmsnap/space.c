@@ -45,7 +45,7 @@ uint64_t space_forecast(const struct lease *l)
 	uint64_t pages = 0;
 
 	for (uint32_t i = 0; i < l->nrams; i++)
-		pages += bitmap_count(l->rams[i].present, l->rams[i].npages);
+		pages += l->rams[i].present;
 	return space_of_pages(pages);
 }
 

@@ -3,6 +3,7 @@
 
 #include "libcommon/client/control.h"
 #include "libcommon/io.h"
+#include "libcommon/populated.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -22,6 +23,7 @@
  * is stopped or hangs is a peer that went away. */
 
 #define LEASE_RAM_MAX    ((uint64_t)1 << 44)     /* LIMIT_REGION_BYTES */
+#define PRESENT_PAGES    32768u                  /* of a page of the bitmap */
 #define LEASE_TRY_MS     20                      /* between two attempts to get a lease */
 #define LEASE_TICK_MS    100
 #define LEASE_DEATH_MS   1000
@@ -268,8 +270,6 @@ void lease_close(struct lease *l)
 
 		if (ram->round)
 			munmap(ram->round, bitmap_bytes(ram->npages));
-		if (ram->present)
-			munmap((void *)(uintptr_t)ram->present, bitmap_bytes(ram->npages));
 		io_close(&ram->fd);
 	}
 	io_close(&l->fd);
@@ -360,6 +360,27 @@ static void *lease_map(const struct lease *l, const struct lease_ram *ram, int f
 	return NULL;
 }
 
+/* The set bits of the present bitmap. Its file has holes where there are none: reading those, even
+ * by a mapping, would make pages of them. */
+static int lease_count(struct lease *l, struct lease_ram *ram, int fd, struct fail *why)
+{
+	const uint64_t *map = lease_map(l, ram, fd, PROT_READ, why);
+	const uint64_t  npages = (bitmap_bytes(ram->npages) + 4095) / 4096;
+	uint64_t        first, end = 0;
+	int             rc;
+
+	if (!map)
+		return -1;
+	while ((rc = populated_extent(fd, npages, end, &first, &end, why)) > 0) {
+		uint64_t from = first * PRESENT_PAGES, to = end * PRESENT_PAGES;
+
+		to = to < ram->npages ? to : ram->npages;
+		ram->present += bitmap_count(map + from / 64, to - from);
+	}
+	munmap((void *)(uintptr_t)map, bitmap_bytes(ram->npages));
+	return rc ? fail_prefix(why, "%s: present bitmap: ", l->vm) : 0;
+}
+
 static int lease_log_region(struct lease *l, struct lease_ram *ram, struct fail *why)
 {
 	struct lease_msg m = { .verb = LEASE_LOG_START, .a = { ram->r.id } };
@@ -369,18 +390,12 @@ static int lease_log_region(struct lease *l, struct lease_ram *ram, struct fail 
 		return 0;
 	if (lease_call(l, &m, -1, fds, 2, LEASE_ANSWER_MS, why))
 		return -1;
-	void *round   = lease_map(l, ram, fds[0], PROT_READ | PROT_WRITE, why);
-	void *present = round ? lease_map(l, ram, fds[1], PROT_READ, why) : NULL;
+	ram->round = lease_map(l, ram, fds[0], PROT_READ | PROT_WRITE, why);
+	int rc = ram->round ? lease_count(l, ram, fds[1], why) : -1;
 
 	close(fds[0]);
 	close(fds[1]);
-	if (round && !present)
-		munmap(round, bitmap_bytes(ram->npages));
-	if (!present)
-		return -1;
-	ram->round   = round;
-	ram->present = present;
-	return 0;
+	return rc;
 }
 
 int lease_log_start(struct lease *l, struct fail *why)

@@ -110,7 +110,7 @@ struct lease_ram {
 	uint64_t            npages;
 	int                 fd;           /* RAM */
 	bitmap_word        *round;        /* mapped, NULL before lease_log_start() */
-	const uint64_t     *present;      /* mapped, NULL before lease_log_start() */
+	uint64_t            present;      /* pages there were at lease_log_start() */
 };
 
 struct lease {

@@ -59,7 +59,8 @@ int precopy_open(struct precopy **out, struct lease *l, const struct precopy_opt
 			goto fail;
 		}
 		p->report.ram_pages += l->rams[i].npages;
-		p->pending[i] = calloc(bitmap_words(l->rams[i].npages), sizeof(uint64_t));
+		p->npages[i]  = l->rams[i].npages;
+		p->pending[i] = bitmap_open(p->npages[i]);
 		p->blocks[i]  = calloc(populated_map_words(l->rams[i].npages), sizeof(uint64_t));
 		if (!p->pending[i] || !p->blocks[i])
 			goto memory;
@@ -95,7 +96,7 @@ void precopy_close(struct precopy *p)
 	if (!p)
 		return;
 	for (size_t i = 0; i < PRECOPY_REGIONS; i++) {
-		free(p->pending[i]);
+		bitmap_close(p->pending[i], p->npages[i]);
 		free(p->blocks[i]);
 	}
 	if (p->pause_buffer)
@@ -312,8 +313,7 @@ int precopy_rounds(struct precopy *p, struct fail *why)
 	if (lease_log_start(p->l, why))
 		return -1;
 	for (uint32_t i = 0; i < p->l->nrams; i++)
-		p->report.present_pages += bitmap_count(p->l->rams[i].present,
-							p->l->rams[i].npages);
+		p->report.present_pages += p->l->rams[i].present;
 	rest = precopy_take(p);
 	while (p->report.nrounds < p->o.max_rounds) {
 		if (precopy_round(p, &rest, &r, why))

@@ -20,6 +20,7 @@ struct precopy {
 	struct precopy_options      o;
 	struct precopy_sink         sink;
 	struct precopy_report       report;
+	uint64_t                    npages[PRECOPY_REGIONS];   /* the lease may be closed first */
 	uint64_t                   *pending[PRECOPY_REGIONS];
 	uint64_t                   *blocks[PRECOPY_REGIONS];   /* populated.h: pending is empty
 								* in all others */

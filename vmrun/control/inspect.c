@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/control/qmp_commands.h"
 
-#include "libcommon/bitmap.h"
 #include "vmrun/control/lease_session.h"
 #include "vmrun/control/server.h"
 #include "vmrun/vm.h"
 #include "vmrun/vm_sections.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,21 +104,21 @@ static json_t *inspect_regions(struct vm *vm)
 	json_t *list = json_array();
 
 	for (unsigned i = 0; i < vm->memory.nregions; i++) {
-		const struct region *r   = &vm->memory.regions[i];
-		uint64_t            *map = calloc(bitmap_words(r->npages), sizeof(*map));
-		json_int_t           present = -1;
+		const struct region *r = &vm->memory.regions[i];
+		json_int_t           present = 0;
+		uint64_t             first, end = 0;
 		struct fail          why;
+		int                  rc;
 
-		if (map && region_present(r, map, &why) == 0)
-			present = (json_int_t)bitmap_count(map, r->npages);
-		free(map);
+		while ((rc = region_present(r, end, &first, &end, &why)) > 0)
+			present += (json_int_t)(end - first);
 		json_array_append_new(list,
 				      json_pack("{s:s, s:i, s:I, s:I, s:i, s:I}",
 						"name", r->cfg.name, "id", (int)r->cfg.id,
 						"gpa", (json_int_t)r->cfg.gpa,
 						"size", (json_int_t)r->cfg.size,
 						"page-size", (int)r->cfg.page_size,
-						"present-pages", present));
+						"present-pages", rc ? -1 : present));
 	}
 	return list;
 }

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/control/lease_session.h"
 
-#include "libcommon/io.h"
 #include "vmrun/control/lease_fds.h"
 #include "vmrun/control/server.h"
 #include "vmrun/vm.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,24 +24,24 @@ int session_fd_readonly(int fd, const char *what, struct fail *why)
 	return out < 0 ? fail_sys(why, "%s: reopen read-only", what) : out;
 }
 
-/* A zeroed map that both sides write. Its size is sealed, so that neither can truncate it and make
- * the other fault. */
-static int session_log_map(size_t len, bitmap_word **map, struct fail *why)
+/* A zeroed map for both sides. Its size is sealed, so that neither can truncate it and make the
+ * other fault. */
+static int session_log_map(const char *name, size_t len, bitmap_word **map, struct fail *why)
 {
-	int fd = memfd_create("vmferry-round", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (fd < 0)
-		return fail_sys(why, "round bitmap");
+		return fail_sys(why, "%s", name);
 	if (ftruncate(fd, (off_t)len) ||
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
-		fail_sys(why, "round bitmap");
+		fail_sys(why, "%s", name);
 		close(fd);
 		return -1;
 	}
 	void *at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (at == MAP_FAILED) {
-		fail_sys(why, "round bitmap");
+		fail_sys(why, "%s", name);
 		close(fd);
 		return -1;
 	}
@@ -51,30 +49,25 @@ static int session_log_map(size_t len, bitmap_word **map, struct fail *why)
 	return fd;
 }
 
-/* Marks every present page as dirty, and returns a read-only copy of the present bitmap for the
- * holder. */
+/* Marks every present page as dirty, and returns the present bitmap, read-only, for the holder: a
+ * file that has data only where there are bits. */
 static int session_log_seed(const struct region *r, bitmap_word *round, struct fail *why)
 {
-	size_t    words   = bitmap_words(r->npages);
-	uint64_t *present = calloc(words, sizeof(*present));
-	int       fd, out = -1;
+	uint64_t     first, end = 0;
+	bitmap_word *present;
+	int          out = -1, fd, rc;
 
-	if (!present) {
-		errno = ENOMEM;
-		return fail_sys(why, "present bitmap");
-	}
-	if (region_present(r, present, why))
-		goto out;
-	for (size_t w = 0; w < words; w++)
-		if (present[w])
-			atomic_fetch_or_explicit(&round[w], present[w], memory_order_release);
-	fd = io_memfd("vmferry-present", present, words * sizeof(*present), why);
+	fd = session_log_map("present bitmap", bitmap_bytes(r->npages), &present, why);
 	if (fd < 0)
-		goto out;
-	out = session_fd_readonly(fd, "present bitmap", why);
+		return -1;
+	while ((rc = region_present(r, end, &first, &end, why)) > 0) {
+		bitmap_mark_range(round, first, end - first);
+		bitmap_mark_range(present, first, end - first);
+	}
+	munmap(present, bitmap_bytes(r->npages));
+	if (rc == 0)
+		out = session_fd_readonly(fd, "present bitmap", why);
 	close(fd);
-out:
-	free(present);
 	return out;
 }
 
@@ -95,7 +88,7 @@ int session_log_start(struct lease_session *g, struct session_call *call, struct
 
 	if (g->consumer.map[i])
 		return fail_set(why, FAIL_USAGE, "log-start: region %u already logged", r->cfg.id);
-	round = session_log_map(bitmap_bytes(r->npages), &map, why);
+	round = session_log_map("round bitmap", bitmap_bytes(r->npages), &map, why);
 	if (round < 0)
 		return -1;
 	g->consumer.map[i] = map;

@@ -372,25 +372,14 @@ static int verb_written(struct lease_session *g, struct session_call *call, stru
 
 	(void)call;
 	for (unsigned i = 0; i < vm->memory.nregions; i++) {
-		struct region *r   = &vm->memory.regions[i];
-		uint64_t      *map = calloc(bitmap_words(r->npages), sizeof(*map));
-		uint64_t       first, count;
+		struct region *r = &vm->memory.regions[i];
+		uint64_t       first, end = 0;
+		int            rc;
 
-		if (!map) {
-			errno = ENOMEM;
-			return fail_sys(why, "present bitmap");
-		}
-		if (region_present(r, map, why)) {
-			free(map);
+		while ((rc = region_present(r, end, &first, &end, why)) > 0)
+			region_mark(r, first, end - first);
+		if (rc)
 			return -1;
-		}
-		uint64_t at = 0;
-
-		while (bitmap_next_run(map, r->npages, at, &first, &count)) {
-			region_mark(r, first, count);
-			at = first + count;
-		}
-		free(map);
 	}
 	g->server->written = true;
 	return 0;
