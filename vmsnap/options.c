@@ -36,7 +36,8 @@ static const struct option_row options_rows[] = {
 	  .help = "memory for pages copied during the pause" },
 	OPT_GROUP("The snapshot"),
 	{ OPT_CHOICE(struct options, layout_name, options_layouts), .name = "layout",
-	  .preset = "chunked", .help = "layout of the snapshot; flat has memory as it is, to be mapped" },
+	  .preset = "chunked",
+	  .help = "layout of the snapshot; flat has memory as it is, to be mapped" },
 	{ OPT_FLAG(struct options, with_images), .name = "with-images", .excludes = "state-only",
 	  .commands = FOR(SAVE),
 	  .help = "include kernel and initrd, for a restore without their files" },
@@ -45,7 +46,8 @@ static const struct option_row options_rows[] = {
 	{ OPT_FLAG(struct options, stop_after), .name = "stop-after", .commands = FOR(SAVE),
 	  .help = "quit the VM when the snapshot is on disk; --pause-deadline is then 10m unless "
 		  "given" },
-	{ OPT_FLAG(struct options, force), .name = "force", .help = "overwrite FILE or OUT if it exists" },
+	{ OPT_FLAG(struct options, force), .name = "force",
+	  .help = "overwrite FILE or OUT if it exists" },
 	{ OPT_SET(struct options, mode, mode_t, options_mode), .name = "mode", .arg = "MODE",
 	  .preset = "0400", .valid = "octal, read and write bits, such as 0440",
 	  .help = "mode of FILE or OUT, octal: guest memory holds secrets" },
@@ -86,6 +88,10 @@ static int options_check(const struct options *o, const struct option_parsed *p,
 	if (!o->file && (o->force || option_given(&options_table, p, "mode")))
 		return fail_set(why, FAIL_USAGE, "--%s requires %s", o->force ? "force" : "mode",
 				out);
+	/* The same snapshot gives the same bytes, however slow the output is. */
+	if (o->command == COMMAND_CONVERT && o->level == SNAP_LEVEL_AUTO)
+		return fail_set(why, FAIL_USAGE,
+				"--compress=auto is for saves: specify a level (-100 to 19)");
 	if (o->layout == SNAP_FLAT && (o->level || o->state_only))
 		return fail_set(why, FAIL_USAGE, "--layout flat and --%s are mutually exclusive",
 				o->level ? "compress" : "state-only");

@@ -443,6 +443,7 @@ free() { stat -f -c '%a %S' "$W/out" | awk '{ print $1 * $2 }'; }
 		[ "${stderr_lines[0]}" = "vmsnap: $message" ]
 	done <<-'END'
 		--layout flat --compress|--layout flat and --compress are mutually exclusive
+		--compress=auto|--compress=auto is for saves: specify a level (-100 to 19)
 		--layout round|--layout round: invalid value (valid: chunked, flat)
 		--stop-after|convert: --stop-after not supported by this command
 		--with-images|convert: --with-images not supported by this command
