@@ -3,6 +3,7 @@
 
 #include "libcommon/fault.h"
 #include "libcommon/io.h"
+#include "libcommon/page_apply.h"
 #include "libcommon/page_sink.h"
 
 #include <inttypes.h>
@@ -15,11 +16,26 @@ struct receiver_region {
 	uint64_t                audited;      /* the first page that AUDIT may still name */
 };
 
+/* Pages are where they were received until they are in memory. Writing them takes most of the time,
+ * as it allocates them: so it is done by a thread (`apply`), which has up to RECEIVER_DEPTH slots,
+ * while the next chunk is received into the remaining one and verified. Few: what is received
+ * should still be in the cache when it is written. */
+#define RECEIVER_DEPTH 4u
+#define RECEIVER_SLOTS (RECEIVER_DEPTH + 1)
+
+struct receiver_slot {
+	struct wire_buffer payload;
+	struct page_batch *batch;      /* its pages are in payload, or were expanded into it */
+};
+
 struct receiver {
 	struct receiver_region regions[MESSAGE_REGIONS];
 	uint32_t               nregions;
 	struct page_codec     *codec;
-	struct page_batch     *batch;
+	struct receiver_slot   slots[RECEIVER_SLOTS];
+	unsigned               next;             /* slot to receive into: never the thread's */
+	struct page_apply     *apply;
+	uint8_t               *audit;            /* pages of ours */
 	uint64_t               chunks, data_pages;
 	uint64_t               owed[RECEIVER_RESENDS];    /* damaged, and not yet sent again */
 	uint32_t               nowed, resends;
@@ -29,16 +45,39 @@ struct receiver {
 	struct message_page    list[MESSAGE_LIST];
 };
 
+static struct receiver_region *receiver_region(struct receiver *r, uint64_t id)
+{
+	for (uint32_t i = 0; i < r->nregions; i++)
+		if (r->regions[i].ram->r.id == id)
+			return &r->regions[i];
+	return NULL;
+}
+
+/* By the thread. Regions do not change after receiver_open(); their sinks are the thread's until
+ * receiver_applied(). */
+static int receiver_apply(void *arg, const struct page_batch *b, struct fail *why)
+{
+	return page_sink_batch(&receiver_region(arg, b->region)->sink, b, why);
+}
+
+static int receiver_buffers(struct receiver *r, struct fail *why)
+{
+	r->audit = malloc(BATCH_PAGES * PAGE_SIZE_4K);
+	for (unsigned i = 0; i < RECEIVER_SLOTS; i++) {
+		r->slots[i].batch = aligned_alloc(4096, sizeof(*r->slots[i].batch));
+		if (!r->audit || !r->slots[i].batch)
+			return fail_sys(why, "receiver's buffers");
+	}
+	return page_codec_open(&r->codec, why);
+}
+
 int receiver_open(struct receiver **out, struct lease *l, struct fail *why)
 {
 	struct receiver *r = calloc(1, sizeof(*r));
 
 	if (!r)
 		return fail_sys(why, "receiver");
-	r->batch = aligned_alloc(4096, sizeof(*r->batch));
-	if (!r->batch)
-		fail_sys(why, "receiver's buffer");
-	if (!r->batch || page_codec_open(&r->codec, why))
+	if (receiver_buffers(r, why))
 		goto fail;
 	for (uint32_t i = 0; i < l->nrams; i++) {
 		struct receiver_region *g = &r->regions[r->nregions++];
@@ -52,6 +91,8 @@ int receiver_open(struct receiver **out, struct lease *l, struct fail *why)
 		if (page_sink_open(&g->sink, g->ram->fd, g->ram->npages, g->ram->r.name, why))
 			goto fail;
 	}
+	if (page_apply_open(&r->apply, RECEIVER_DEPTH, receiver_apply, r, why))
+		goto fail;
 	*out = r;
 	return 0;
 fail:
@@ -63,25 +104,33 @@ void receiver_close(struct receiver *r)
 {
 	if (!r)
 		return;
+	page_apply_close(r->apply);      /* before what it reads from and writes to */
 	for (uint32_t i = 0; i < r->nregions; i++)
 		page_sink_close(&r->regions[i].sink);
 	page_codec_close(r->codec);
-	free(r->batch);
+	for (unsigned i = 0; i < RECEIVER_SLOTS; i++) {
+		wire_buffer_free(&r->slots[i].payload);
+		free(r->slots[i].batch);
+	}
+	free(r->audit);
 	free(r);
 }
 
-static struct receiver_region *receiver_region(struct receiver *r, uint64_t id)
+struct wire_buffer *receiver_buffer(struct receiver *r)
 {
-	for (uint32_t i = 0; i < r->nregions; i++)
-		if (r->regions[i].ram->r.id == id)
-			return &r->regions[i];
-	return NULL;
+	return &r->slots[r->next].payload;
+}
+
+int receiver_applied(struct receiver *r, struct fail *why)
+{
+	return page_apply_finish(r->apply, why);
 }
 
 int receiver_pages(struct receiver *r, const struct chunk *c, const uint8_t *payload, bool damaged,
 		   bool *resend, uint64_t *number, struct fail *why)
 {
 	struct receiver_region *g   = receiver_region(r, c->region);
+	struct page_batch      *b   = r->slots[r->next].batch;
 	bool                    bad = false;
 
 	*number = r->chunks++;
@@ -90,7 +139,7 @@ int receiver_pages(struct receiver *r, const struct chunk *c, const uint8_t *pay
 		return fail_set(why, FAIL_PEER, "pages of region %u, not in the configuration",
 				c->region);
 	if (!damaged && page_chunk_decode(r->codec, c, payload, FAIL_NOWHERE, g->ram->npages,
-					  r->batch, &bad, why)) {
+					  b, &bad, why)) {
 		/* Data that differ from their hashes are damage; anything else is not a page
 		 * chunk. */
 		if (!bad) {
@@ -108,9 +157,10 @@ int receiver_pages(struct receiver *r, const struct chunk *c, const uint8_t *pay
 		*resend = true;
 		return 0;
 	}
-	if (page_sink_batch(&g->sink, r->batch, why))
+	if (page_apply_submit(r->apply, b, why))
 		return -1;
-	r->data_pages += r->batch->ndata;
+	r->next = (r->next + 1) % RECEIVER_SLOTS;
+	r->data_pages += b->ndata;
 	fault_point("vmmigrate.target.page");
 	return 0;
 }
@@ -153,11 +203,11 @@ static void receiver_differs(struct receiver *r, uint64_t region, uint64_t page)
 		r->list[r->nlist++] = (struct message_page){ .region = region, .page = page };
 }
 
-/* Up to BATCH_PAGES pages of our memory into r->batch->data. */
+/* Up to BATCH_PAGES pages of our memory into r->audit. */
 static int receiver_audit_read(struct receiver *r, const struct receiver_region *g, uint64_t first,
 			       uint64_t n, struct fail *why)
 {
-	return io_pread(g->ram->fd, r->batch->data, (size_t)n * PAGE_SIZE_4K, first * PAGE_SIZE_4K,
+	return io_pread(g->ram->fd, r->audit, (size_t)n * PAGE_SIZE_4K, first * PAGE_SIZE_4K,
 			g->ram->r.name, why);
 }
 
@@ -173,7 +223,7 @@ static int receiver_audit_zero(struct receiver *r, struct receiver_region *g,
 			if (receiver_audit_read(r, g, at, n, why))
 				return -1;
 			for (uint64_t i = 0; i < n; i++)
-				if (!page_is_zero(r->batch->data + i * PAGE_SIZE_4K, PAGE_SIZE_4K))
+				if (!page_is_zero(r->audit + i * PAGE_SIZE_4K, PAGE_SIZE_4K))
 					receiver_differs(r, m->region, at + i);
 		}
 	}
@@ -184,6 +234,8 @@ int receiver_audit(struct receiver *r, const struct message *m, struct fail *why
 {
 	struct receiver_region *g = receiver_region(r, m->region);
 
+	if (receiver_applied(r, why))
+		return -1;
 	if (!g || m->first > g->ram->npages || m->pages > g->ram->npages - m->first)
 		return fail_set(why, FAIL_PEER, "AUDIT: page numbers out of range");
 	/* Each page once: a message of a few bytes could otherwise make this host read all memory,
@@ -202,7 +254,7 @@ int receiver_audit(struct receiver *r, const struct message *m, struct fail *why
 		if (receiver_audit_read(r, g, m->first + done, n, why))
 			return -1;
 		for (uint64_t i = 0; i < n; i++)
-			if (page_hash(r->batch->data + i * PAGE_SIZE_4K) != m->hashes[done + i])
+			if (page_hash(r->audit + i * PAGE_SIZE_4K) != m->hashes[done + i])
 				receiver_differs(r, m->region, m->first + done + i);
 		done += n;
 	}

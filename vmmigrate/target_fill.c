@@ -92,12 +92,14 @@ static int fill_chunk(struct target_fill *f, const struct chunk *c, const uint8_
 	}
 }
 
-/* ROUND-ACK for the barrier, once every chunk before it is whole. A ROUND may be waiting for chunks
+/* ROUND-ACK for the barrier, once every chunk before it is whole and in memory. A ROUND may be waiting for chunks
  * that were damaged: then the last RESENT completes it. */
 static int fill_acknowledge(struct target_fill *f, struct fail *why)
 {
 	if (!f->round_due || !receiver_clean(f->receiver))
 		return 0;
+	if (receiver_applied(f->receiver, why))
+		return -1;
 	f->round_due = false;
 	f->m->type   = MSG_ROUND_ACK;
 	f->m->round  = f->round;
@@ -105,18 +107,27 @@ static int fill_acknowledge(struct target_fill *f, struct fail *why)
 	return wire_send_message(f->wire, f->m, why);
 }
 
-int target_fill(struct target_fill *f, struct chunk *c, const uint8_t **state, struct fail *why)
+static int fill(struct target_fill *f, struct chunk *c, const uint8_t **state, struct fail *why)
 {
 	bool damaged;
 
 	for (;;) {
+		f->wire->into = receiver_buffer(f->receiver);
 		if (wire_recv(f->wire, c, state, &damaged, WIRE_IDLE_NS, why))
 			return -1;
 		/* STATE is valid only when nothing of memory or images is missing. */
 		if (c->type == CHUNK_STATE && !f->round_due && receiver_clean(f->receiver) &&
 		    move_images_whole(f->images))
-			return 0;
+			return receiver_applied(f->receiver, why);
 		if (fill_chunk(f, c, *state, damaged, why) || fill_acknowledge(f, why))
 			return -1;
 	}
+}
+
+int target_fill(struct target_fill *f, struct chunk *c, const uint8_t **state, struct fail *why)
+{
+	int rc = fill(f, c, state, why);
+
+	f->wire->into = NULL;
+	return rc;
 }

@@ -30,7 +30,7 @@ struct target_fill {
 	uint64_t            checked;         /* data pages when free memory was last checked */
 };
 
-/* Everything up to STATE, whose payload *state then points to until the next message is received.
+/* Everything up to STATE, whose payload *state then points to until the receiver is closed.
  * FAIL_ENDED: the source has aborted the move. */
 int target_fill(struct target_fill *f, struct chunk *c, const uint8_t **state, struct fail *why);
 

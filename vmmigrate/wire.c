@@ -40,12 +40,28 @@ int wire_open(struct wire **out, int fd, const char *peer, struct fail *why)
 	return 0;
 }
 
+void wire_buffer_free(struct wire_buffer *b)
+{
+	free(b->bytes);
+	*b = (struct wire_buffer){ 0 };
+}
+
+static int wire_buffer_grow(struct wire_buffer *b, size_t len)
+{
+	if (b->bytes && len <= b->capacity)
+		return 0;
+	wire_buffer_free(b);
+	b->bytes    = malloc(len ? len : 1);
+	b->capacity = b->bytes ? len : 0;
+	return b->bytes ? 0 : -1;
+}
+
 void wire_close(struct wire *w)
 {
 	if (!w)
 		return;
 	io_close(&w->fd);
-	free(w->buf);
+	wire_buffer_free(&w->own);
 	free(w);
 }
 
@@ -305,8 +321,9 @@ static int wire_invalid(const struct wire *w, struct fail *why)
 int wire_recv(struct wire *w, struct chunk *c, const uint8_t **payload, bool *damaged,
 	      uint64_t timeout_ns, struct fail *why)
 {
-	uint64_t deadline = io_now_ns() + timeout_ns;
-	uint8_t  header[CHUNK_HEADER_BYTES];
+	uint64_t            deadline = io_now_ns() + timeout_ns;
+	struct wire_buffer *into     = w->into ? w->into : &w->own;
+	uint8_t             header[CHUNK_HEADER_BYTES];
 
 	do {
 		if (wire_get(w, header, sizeof(header), deadline, why))
@@ -330,21 +347,15 @@ int wire_recv(struct wire *w, struct chunk *c, const uint8_t **payload, bool *da
 		 * pointer too. */
 		size_t len = c->len + chunk_padding(c->len);
 
-		if (!w->buf || len > w->capacity) {
-			uint8_t *more = realloc(w->buf, len ? len : 1);
-
-			if (!more)
-				return fail_sys(why, "%s: chunk", w->peer);
-			w->buf      = more;
-			w->capacity = len;
-		}
-		if (wire_get(w, w->buf, len, deadline, why))
+		if (wire_buffer_grow(into, len))
+			return fail_sys(why, "%s: chunk", w->peer);
+		if (wire_get(w, into->bytes, len, deadline, why))
 			return -1;
 	} while (!chunk_type_moves(c->type));
 
-	*payload = w->buf;
-	*damaged = chunk_payload_check(c, w->buf, FAIL_NOWHERE, why) ||
-		   chunk_padding_check(c, w->buf + c->len, FAIL_NOWHERE, why);
+	*payload = into->bytes;
+	*damaged = chunk_payload_check(c, into->bytes, FAIL_NOWHERE, why) ||
+		   chunk_padding_check(c, into->bytes + c->len, FAIL_NOWHERE, why);
 	return *damaged && c->type != CHUNK_PAGES ? wire_invalid(w, why) : 0;
 }
 

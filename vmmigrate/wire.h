@@ -40,6 +40,12 @@ struct wire_watch {
 	void *arg;
 };
 
+/* Where a payload is received. It grows as needed, up to LIMIT_CHUNK_BYTES and padding. */
+struct wire_buffer {
+	uint8_t *bytes;
+	size_t   capacity;
+};
+
 struct wire {
 	int               fd;
 	char              peer[ADDRESS_TEXT_MAX];      /* for messages */
@@ -49,13 +55,16 @@ struct wire {
 	uint64_t          until_ns;                    /* wire_phase(); 0 for none */
 	uint64_t          rate;                        /* --bandwidth, bytes a second; 0 for none */
 	uint64_t          free_ns;                     /* when the next paced chunk may be sent */
-	uint8_t          *buf;                         /* the payload received last */
-	size_t            capacity;
+	/* Payloads are received into this one, if it is not NULL, else into `own`. It stays its
+	 * owner's, who keeps a payload by setting another one before the next is received. */
+	struct wire_buffer *into;
+	struct wire_buffer  own;
 };
 
 /* Takes fd, on failure too. */
 int wire_open(struct wire **out, int fd, const char *peer, struct fail *why);
 void wire_close(struct wire *w);                       /* NULL is fine */
+void wire_buffer_free(struct wire_buffer *b);          /* a zeroed one may be freed */
 
 /* Exchanges preambles; the side that connected sends first. */
 int wire_greet(struct wire *w, bool connected, struct fail *why);
@@ -76,9 +85,9 @@ int wire_send(struct wire *w, uint16_t type, const void *payload, size_t len, bo
 int wire_send_message(struct wire *w, const struct message *m, struct fail *why);
 int wire_send_abort(struct wire *w, const char *reason, struct fail *why);
 
-/* The next chunk; *payload is valid until the next call. A payload that does not match its hash
- * is an error, but for a page chunk, which can be sent again: then *damaged. Optional chunks of
- * unknown types are skipped. */
+/* The next chunk; *payload is valid until the next one is received into the same buffer. A payload
+ * that does not match its hash is an error, but for a page chunk, which can be sent again: then
+ * *damaged. Optional chunks of unknown types are skipped. */
 int wire_recv(struct wire *w, struct chunk *c, const uint8_t **payload, bool *damaged,
 	      uint64_t timeout_ns, struct fail *why);
 /* The next chunk, which must be a message. */

@@ -1792,10 +1792,15 @@ int __wrap_pthread_join(pthread_t t, void **ret)
 struct held { struct held *next; struct proc *p; pthread_mutex_t *m; struct task *owner; };
 static struct held *helds;
 
+/* Conditions, told apart in the same way: how often each was signalled. */
+struct signalled { struct signalled *next; struct proc *p; pthread_cond_t *c; uint64_t times; };
+static struct signalled *conditions;
+
 void calls_reset(void);
 void calls_reset(void)
 {
-	helds = NULL;
+	helds      = NULL;
+	conditions = NULL;
 }
 
 static struct held *held_find(struct proc *p, pthread_mutex_t *m)
@@ -1861,6 +1866,65 @@ int __wrap_pthread_mutex_unlock(pthread_mutex_t *m)
 		}
 	sim_broken("%s unlocks what is not locked", sim_proc()->name);
 	return 0;
+}
+
+static struct signalled *signalled_find(pthread_cond_t *c)
+{
+	struct signalled *s = conditions;
+
+	while (s && (s->p != sim_proc() || s->c != c))
+		s = s->next;
+	if (s)
+		return s;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		abort();
+	*s         = (struct signalled){ .next = conditions, .p = sim_proc(), .c = c };
+	conditions = s;
+	return s;
+}
+
+struct signalled_look { struct signalled *s; uint64_t times; };
+
+static bool condition_signalled(void *arg)
+{
+	struct signalled_look *l = arg;
+
+	return l->s->times != l->times;
+}
+
+/* One signal wakes all who wait: POSIX permits it. */
+int __real_pthread_cond_wait(pthread_cond_t *c, pthread_mutex_t *m);
+int __wrap_pthread_cond_wait(pthread_cond_t *c, pthread_mutex_t *m)
+{
+	struct signalled_look *l;
+
+	if (OURS)
+		return __real_pthread_cond_wait(c, m);
+	l = calloc(1, sizeof(*l));
+	if (!l)
+		abort();
+	l->s     = signalled_find(c);
+	l->times = l->s->times;
+	__wrap_pthread_mutex_unlock(m);
+	sim_wait(condition_signalled, l, SIM_NEVER);
+	free(l);
+	return __wrap_pthread_mutex_lock(m);
+}
+
+int __real_pthread_cond_broadcast(pthread_cond_t *c);
+int __wrap_pthread_cond_broadcast(pthread_cond_t *c)
+{
+	if (OURS)
+		return __real_pthread_cond_broadcast(c);
+	signalled_find(c)->times++;
+	return 0;
+}
+
+int __real_pthread_cond_signal(pthread_cond_t *c);
+int __wrap_pthread_cond_signal(pthread_cond_t *c)
+{
+	return OURS ? __real_pthread_cond_signal(c) : __wrap_pthread_cond_broadcast(c);
 }
 
 /* ---- time, chance, environment, terminal ---- */

@@ -56,8 +56,12 @@ $(BUILD)/tests/flat_test: LDFLAGS += -Wl,--wrap=io_pread,--wrap=io_read_cancel
 # vmmigrate
 $(call unit,handover,     $(addprefix vmmigrate/,source_handover.c find.c message.c \
 			  message_members.c wire.c address.c))
+$(call unit,receiver,     $(addprefix vmmigrate/,message.c message_members.c wire.c address.c \
+			  receiver.c target_fill.c))
 $(call unit,wire,         $(addprefix vmmigrate/,message.c message_members.c wire.c address.c \
 			  sender.c receiver.c))
+# Holds writes up, and lets them fail.
+$(BUILD)/tests/receiver_test: LDFLAGS += -Wl,--wrap=page_sink_batch
 
 # vmrun: the core, over fakes of accelerator, board and control server
 $(call unit,clock,        vmrun/clock.c)

@@ -459,6 +459,7 @@ static void *target_thread(void *arg)
 		bool           damaged, resend = false;
 		uint64_t       number;
 
+		right->into = receiver_buffer(r);
 		if (wire_recv(right, &c, &payload, &damaged, 5 * WIRE_SECOND, &bad))
 			break;
 		if (c.type == CHUNK_PAGES) {
@@ -488,6 +489,8 @@ static void *target_thread(void *arg)
 			wire_send_message(right, m, &bad);
 		}
 		if (due && receiver_clean(r)) {
+			if (receiver_applied(r, &bad))
+				break;
 			due      = false;
 			m->type  = MSG_ROUND_ACK;
 			m->round = round;
@@ -495,6 +498,7 @@ static void *target_thread(void *arg)
 			wire_send_message(right, m, &bad);
 		}
 	}
+	right->into = NULL;
 	free(m);
 	return NULL;
 }
@@ -590,11 +594,11 @@ static void test_receiver(void)
 	   "pages of an unknown region are refused");
 	c.region = 0;
 	ok(receiver_pages(r, &c, payload, false, &resend, &number, &why) == 0 && !resend &&
-	   page_get(&target, 990) == (uint8_t)990, "pages that match their hashes are written");
+	   receiver_applied(r, &why) == 0 && page_get(&target, 990) == (uint8_t)990, "pages that match their hashes are written");
 	page_put(&target, 990, 5);
 	whole[p.head_len + 3 * 4096] ^= 1;
 	ok(receiver_pages(r, &c, payload, false, &resend, &number, &why) == 0 && resend &&
-	   page_get(&target, 990) == 5, "of a chunk with damaged data nothing is");
+	   receiver_applied(r, &why) == 0 && page_get(&target, 990) == 5, "of a chunk with damaged data nothing is");
 	asked++;
 	whole[p.head_len + 3 * 4096] ^= 1;
 	whole[table] ^= 1;
