@@ -40,8 +40,8 @@ bool receiver_clean(const struct receiver *r);         /* no damaged chunk is mi
 int receiver_applied(struct receiver *r, struct fail *why);
 uint64_t receiver_data_pages(const struct receiver *r);      /* received; not those of zeros */
 
-/* One AUDIT message against our memory, as receiver_applied() leaves it; receiver_audited fills an AUDITED message with the
- * result. */
+/* One AUDIT message against our memory, as receiver_applied() leaves it; receiver_audited fills an
+ * AUDITED message with the result. */
 int receiver_audit(struct receiver *r, const struct message *m, struct fail *why);
 void receiver_audited(const struct receiver *r, struct message *m);
 

@@ -92,8 +92,8 @@ static int fill_chunk(struct target_fill *f, const struct chunk *c, const uint8_
 	}
 }
 
-/* ROUND-ACK for the barrier, once every chunk before it is whole and in memory. A ROUND may be waiting for chunks
- * that were damaged: then the last RESENT completes it. */
+/* ROUND-ACK for the barrier, once every chunk before it is whole and in memory. A ROUND may be
+ * waiting for chunks that were damaged: then the last RESENT completes it. */
 static int fill_acknowledge(struct target_fill *f, struct fail *why)
 {
 	if (!f->round_due || !receiver_clean(f->receiver))

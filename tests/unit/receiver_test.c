@@ -248,7 +248,8 @@ static void test_order(void)
 			holds(CHUNK / 2, (uint8_t)(round * 8 + 7)) &&
 			holds(CHUNK * 2, (uint8_t)(round + 1));
 	}
-	ok(right && writes() == sent, "chunks are written in their order, and before the ROUND-ACK");
+	ok(right && writes() == sent,
+	   "chunks are written in their order, and before the ROUND-ACK");
 	shutdown(source->fd, SHUT_WR);
 	ok(fill_result() == -1 && why.kind == FAIL_PEER, "the end of the connection ends it");
 	fill_end();
@@ -328,7 +329,8 @@ static void test_failure(void)
 	while (n < 4 && send_pages_to(source, n * CHUNK, (uint8_t)(n + 1)) == 0)
 		n++;
 	wire_send(source, CHUNK_STATE, "S", 1, false, &why);
-	ok(n >= 2 && fill_result() == -1 && strstr(why.what, "no memory left"), "and STATE is not accepted");
+	ok(n >= 2 && fill_result() == -1 && strstr(why.what, "no memory left"),
+	   "and STATE is not accepted");
 	ok(writes() == 2 && holds(CHUNK, 0) && holds(2 * CHUNK, 0) && holds(3 * CHUNK, 0),
 	   "nothing is written after it");
 	fill_end();

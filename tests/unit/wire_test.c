@@ -594,11 +594,13 @@ static void test_receiver(void)
 	   "pages of an unknown region are refused");
 	c.region = 0;
 	ok(receiver_pages(r, &c, payload, false, &resend, &number, &why) == 0 && !resend &&
-	   receiver_applied(r, &why) == 0 && page_get(&target, 990) == (uint8_t)990, "pages that match their hashes are written");
+	   receiver_applied(r, &why) == 0 && page_get(&target, 990) == (uint8_t)990,
+	   "pages that match their hashes are written");
 	page_put(&target, 990, 5);
 	whole[p.head_len + 3 * 4096] ^= 1;
 	ok(receiver_pages(r, &c, payload, false, &resend, &number, &why) == 0 && resend &&
-	   receiver_applied(r, &why) == 0 && page_get(&target, 990) == 5, "of a chunk with damaged data nothing is");
+	   receiver_applied(r, &why) == 0 && page_get(&target, 990) == 5,
+	   "of a chunk with damaged data nothing is");
 	asked++;
 	whole[p.head_len + 3 * 4096] ^= 1;
 	whole[table] ^= 1;
