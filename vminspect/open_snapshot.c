@@ -67,7 +67,9 @@ static int view_chunk(struct snapshot_view *v, struct snap_stream *s, const stru
 		return want->config ? want->config(want->arg, v, why) : 0;
 	case CHUNK_PAGES:
 	case CHUNK_MAP:
-		return want->pages && snap_stream_batch(s) ? want->pages(want->arg, v, snap_stream_batch(s), why) : 0;
+		if (!want->pages || !snap_stream_batch(s))
+			return 0;
+		return want->pages(want->arg, v, snap_stream_batch(s), why);
 	case CHUNK_STATE:
 		tree = snap_stream_state(s, &len);      /* NULL: a piece of it */
 		return tree ? view_tree(v, 1, tree, len, why) : 0;

@@ -13,7 +13,7 @@ struct convert_report {
 	uint64_t            data, zero;            /* pages of each kind */
 	unsigned            images;
 	uint64_t            image_bytes;
-	uint64_t            bytes_in, bytes;       /* read and written, as the snapshots count them */
+	uint64_t            bytes_in, bytes;       /* read and written, as snapshots count */
 	uint64_t            left_out;              /* chunks of IN that OUT does not have */
 	bool                authenticated;         /* with the key of this host, as IN was */
 	struct fail         auth_why;              /* when not */

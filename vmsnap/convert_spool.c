@@ -50,8 +50,8 @@ static int spool_pages(struct spool *s, const struct page_batch *b, struct fail 
 	return snap_writer_pages(s->writer, s->batch, why);
 }
 
-/* A flat stream names its zero pages only by its index (docs/format.md 6), whose chunk has just been
- * verified. The writer still takes pages: it gets its state when END has been read. */
+/* A flat stream names its zero pages only by its index (docs/format.md 10), whose chunk has just
+ * been verified. The writer still takes pages: it gets its state when END has been read. */
 static int spool_zeroes(struct spool *s, const uint8_t *runs, size_t len, struct fail *why)
 {
 	struct page_batch *b = s->batch;

@@ -327,7 +327,8 @@ int save_run(const struct options *o, struct progress *progress, struct save_rep
 
 	*r = (struct save_report){ 0 };
 	snprintf(r->vm, sizeof(r->vm), "%s", o->vm);
-	if (destination_open(&s.to, o, why) || save_open_lease(&s, why) || save_open_writer(&s, why))
+	if (destination_open(&s.to, o, why) || save_open_lease(&s, why) ||
+	    save_open_writer(&s, why))
 		goto out;
 	if (save_copy(&s, progress, why) || save_resume(&s, why))
 		goto out;

@@ -29,7 +29,7 @@
 	/* a piece of the VM tree with state: FDT blob */					\
 	X(CHUNK_STATE, 6, stream_state, image_walk_state, .name = "state",			\
 	  .required = true, .moves = true,							\
-	  .after = AFTER_CONFIG | AFTER_MEMORY | AFTER_STATE, .phase = AFTER_STATE)									\
+	  .after = AFTER_CONFIG | AFTER_MEMORY | AFTER_STATE, .phase = AFTER_STATE)		\
 	/* reserved: advice to a lazy restore */						\
 	X(CHUNK_WORKINGSET, 7, stream_any, image_walk_any, .name = "workingset")		\
 	X(CHUNK_INDEX, 8, stream_index, image_walk_any, .name = "index",			\

@@ -8,8 +8,8 @@
 #include "format/snapshot/snapshot_internal.h"
 
 /* What the readers of a file share: file.c, which opens it; file_index.c and file_page.c, which
- * find and read a page; file_flat.c, which reads one of a flat file; file_walk.c, which goes through
- * all chunks; file_parts.c, which hands out what the directory lists. */
+ * find and read a page; file_flat.c, which reads one of a flat file; file_walk.c, which goes
+ * through all chunks; file_parts.c, which hands out what the directory lists. */
 
 #define FILE_TABLE 65536u
 static_assert(INDEX_CHUNK_RUNS * INDEX_RUN_BYTES <= FILE_TABLE &&
@@ -36,7 +36,7 @@ struct snap_image {
 	uint64_t               have[INDEX_LEVELS + 1];
 	uint64_t               found;                /* number of the run that was found last */
 	struct flat_map        map;                  /* flat: where memory is */
-	uint64_t               hashes_have;          /* the HASHES chunk in hashes; UINT64_MAX: none */
+	uint64_t               hashes_have;          /* the chunk in hashes; UINT64_MAX: none */
 	struct page_codec     *codec;
 	/* The page chunk at chunk_at (0: none): its tables, and all data when it is compressed. */
 	uint64_t               chunk_at;

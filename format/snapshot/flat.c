@@ -53,24 +53,35 @@ int flat_map_check(const struct flat_map *m, const uint64_t npages[LIMIT_REGIONS
 		       "map chunk: does not match the regions of the configuration");
 }
 
-size_t hashes_next(const struct content *c, struct hashes_cursor *i, uint8_t out[HASHES_MAX])
+/* Moves on to the next data page, the one at the cursor included. */
+static bool hashes_find(const struct content *c, struct hashes_cursor *i, struct pagemap_entry *e)
 {
-	struct pagemap_entry e;
-	uint64_t             span;
-	size_t               n = 0;
+	uint64_t span;
 
 	for (; i->region < LIMIT_REGIONS; i->region++, i->page = 0) {
 		const struct pagemap *m = content_map(c, i->region);
 
-		for (; m && i->page < pagemap_pages(m) && n < HASHES_MAX; i->page += span) {
-			if (pagemap_at(m, i->page, &e, &span) != PAGE_DATA)
-				continue;
-			put_le64(out + n, e.hash);
-			span = 1;
-			n += 8;
-		}
-		if (n == HASHES_MAX)
-			break;
+		for (; m && i->page < pagemap_pages(m); i->page += span)
+			if (pagemap_at(m, i->page, e, &span) == PAGE_DATA)
+				return true;
 	}
+	return false;
+}
+
+size_t hashes_next(const struct content *c, struct hashes_cursor *i, uint8_t out[HASHES_MAX])
+{
+	struct pagemap_entry e = { 0 };
+	size_t               n = 0;
+
+	for (; n < HASHES_MAX && hashes_find(c, i, &e); i->page++, n += 8)
+		put_le64(out + n, e.hash);
 	return n;
+}
+
+void hashes_page(const struct content *c, struct hashes_cursor *i, size_t n)
+{
+	struct pagemap_entry e;
+
+	while (hashes_find(c, i, &e) && n--)
+		i->page++;
 }

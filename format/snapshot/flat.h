@@ -57,5 +57,7 @@ static inline uint64_t hashes_offset(uint64_t i)
  * with a zeroed cursor. */
 struct hashes_cursor { uint32_t region; uint64_t page; };
 size_t hashes_next(const struct content *c, struct hashes_cursor *i, uint8_t out[HASHES_MAX]);
+/* The page of hash number n of the payload that begins at the cursor, which then names it. */
+void hashes_page(const struct content *c, struct hashes_cursor *i, size_t n);
 
 #endif

@@ -128,7 +128,8 @@ int snap_header_get(struct snap_header *h, const uint8_t in[SNAP_HEADER_BYTES], 
 			       h->required & ~KNOWN_REQUIRED);
 	if (!snap_layout_name(h->layout))
 		return fail_at(why, FAIL_VERSION, AT_LAYOUT,
-			       "unsupported layout %" PRIu32 " (this build reads layouts %u and %u)",
+			       "unsupported layout %" PRIu32
+			       " (this build reads layouts %u and %u)",
 			       get_le32(in + AT_LAYOUT), SNAP_CHUNKED, SNAP_FLAT);
 	if (flags & ~SNAP_FLAG_INCOMPLETE)
 		return fail_at(why, FAIL_VERSION, AT_FLAGS, "unsupported flags 0x%" PRIx32, flags);

@@ -35,8 +35,9 @@ int index_run_get(struct index_run *r, const uint8_t in[INDEX_RUN_BYTES], enum s
 		return fail_at(why, FAIL_CORRUPT, at, "index: invalid page kind %u", r->kind);
 	if (layout == SNAP_FLAT && r->slot)
 		return fail_at(why, FAIL_CORRUPT, at, "index: slot in a flat snapshot");
-	if (layout == SNAP_CHUNKED && r->kind == PAGE_DATA && (r->slot >= BATCH_PAGES || r->count > BATCH_PAGES - r->slot ||
-				     r->chunk < SNAP_HEADER_BYTES))
+	if (layout == SNAP_CHUNKED && r->kind == PAGE_DATA &&
+	    (r->slot >= BATCH_PAGES || r->count > BATCH_PAGES - r->slot ||
+	     r->chunk < SNAP_HEADER_BYTES))
 		return fail_at(why, FAIL_CORRUPT, at, "index: invalid chunk offset");
 	if (r->kind != PAGE_DATA && (r->slot || r->chunk))
 		return fail_at(why, FAIL_CORRUPT, at, "index: chunk offset for pages without data");

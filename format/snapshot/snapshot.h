@@ -406,8 +406,8 @@ int snap_stream_next(struct snap_stream *s, struct chunk *c, const uint8_t **pay
 
 /* After a CHUNK_PAGES: its decoded, verified batch. After the CHUNK_MAP of a flat snapshot NULL;
  * then that chunk is handed out again for each piece of memory that has data pages, with a batch of
- * them, which is verified by the tables that follow. Valid until as many further ones have been read
- * as snap_stream_batches says, 1 without it. */
+ * them, which is verified by the tables that follow. Valid until as many further ones have been
+ * read as snap_stream_batches says, 1 without it. */
 const struct page_batch *snap_stream_batch(const struct snap_stream *s);
 /* Before the first chunk. n: 1 to SNAP_STREAM_BATCHES */
 #define SNAP_STREAM_BATCHES 4u

@@ -214,13 +214,22 @@ int stream_state(struct snap_stream *s, const struct chunk *c, uint64_t at, stru
 /* The tables from here on add nothing to what has been read: each has to be the one that follows
  * from it. */
 
+static int stream_digests_differ(uint64_t at, struct fail *why)
+{
+	return fail_at(why, FAIL_CORRUPT, at,
+		       "digests chunk: does not match the pages of the snapshot");
+}
+
 int stream_digests(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
 {
 	if (s->digest_chunks == digests_chunks(s->digests) ||
 	    digests_payload(s->digests, s->digest_chunks, s->table) != c->len ||
-	    memcmp(s->table, s->payload, c->len) != 0)
-		return fail_at(why, FAIL_CORRUPT, at,
-			       "digests chunk: does not match the pages of the snapshot");
+	    memcmp(s->table, s->payload, c->len) != 0) {
+		/* In the flat layout the hashes, which follow, show which page is damaged. */
+		if (s->header.layout != SNAP_FLAT || s->digest_chunks == digests_chunks(s->digests))
+			return stream_digests_differ(at, why);
+		s->digests_differ = s->digests_differ ? s->digests_differ : at;
+	}
 	s->digest_chunks++;
 	return 0;
 }
@@ -307,6 +316,8 @@ int stream_directory(struct snap_stream *s, const struct chunk *c, uint64_t at, 
 		return fail_at(why, FAIL_CORRUPT, at, "index-level chunk missing");
 	if (s->header.layout == SNAP_FLAT && s->seen.hashes != s->cursor.hash)
 		return fail_at(why, FAIL_CORRUPT, at, "hashes chunk missing");
+	if (s->digests_differ)
+		return stream_digests_differ(s->digests_differ, why);
 	if (s->phase != AFTER_DIRECTORY)
 		s->seen.directory_at = at;
 	due = s->directory.n - have;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "format/snapshot/stream_internal.h"
 
+#include "libcommon/bytes.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <unistd.h>
@@ -54,16 +56,17 @@ static int flat_skip_hole(struct snap_stream *s, uint64_t to, struct fail *why)
 static int flat_gap(struct snap_stream *s, uint64_t to, struct fail *why)
 {
 	while (s->pos < to) {
-		uint64_t at = s->pos;
-		size_t   n;
+		size_t n;
 
 		if (flat_skip_hole(s, to, why))
 			return -1;
 		n = to - s->pos < sizeof(s->table) ? (size_t)(to - s->pos) : sizeof(s->table);
 		if (n && stream_read(s, s->table, n, why))
 			return -1;
-		if (!bytes_all_zero(s->table, n))
-			return fail_at(why, FAIL_CORRUPT, at, "bytes between regions not zero");
+		for (size_t i = 0; i < n; i++)
+			if (s->table[i])
+				return fail_at(why, FAIL_CORRUPT, s->pos - n + i,
+					       "byte between regions not zero");
 	}
 	return 0;
 }
@@ -186,16 +189,32 @@ int stream_index_zeroes(struct snap_stream *s, uint32_t n, uint64_t at, struct f
 	return 0;
 }
 
+/* The first page whose hash differs from that of the table is the one that is damaged. */
+static int flat_mismatch(const struct snap_stream *s, struct hashes_cursor first, struct fail *why)
+{
+	size_t n = 0;
+
+	while (get_le64(s->table + n * 8) == get_le64(s->payload + n * 8))
+		n++;
+	hashes_page(s->content, &first, n);
+	return fail_at(why, FAIL_CORRUPT, s->map.at[first.region] + first.page * PAGE_SIZE_4K,
+		       "region %" PRIu32 ": page %" PRIu64 ": checksum mismatch", first.region,
+		       first.page);
+}
+
 int stream_hashes(struct snap_stream *s, const struct chunk *c, uint64_t at, struct fail *why)
 {
 	if (stream_index_end(s, at, why))
 		return -1;
 	if (s->level <= s->shape.levels)
 		return fail_at(why, FAIL_CORRUPT, at, "index-level chunk missing");
-	if (hashes_next(s->content, &s->hashes, s->table) != c->len || c->len == 0 ||
-	    memcmp(s->table, s->payload, c->len) != 0)
+	const struct hashes_cursor first = s->hashes;
+
+	if (hashes_next(s->content, &s->hashes, s->table) != c->len || c->len == 0)
 		return fail_at(why, FAIL_CORRUPT, at,
-			       "hashes chunk: does not match the pages of the snapshot");
+			       "hashes chunk: invalid length: %" PRIu32 " bytes", c->len);
+	if (memcmp(s->table, s->payload, c->len))
+		return flat_mismatch(s, first, why);
 	s->seen.hashes += c->len / 8;
 	return 0;
 }

@@ -56,6 +56,7 @@ struct snap_stream {
 	/* What the tables at the end must say, and how much of each has come. */
 	struct digests       *digests;           /* from the state on */
 	uint64_t              digest_chunks;
+	uint64_t              digests_differ;    /* flat: offset of the first that does; 0: none */
 	struct index_cursor   cursor;
 	struct index_keys     keys;
 	struct index_shape    shape;             /* once the index is complete */

@@ -346,7 +346,8 @@ int snap_writer_state(struct snap_writer *w, const void *fdt, size_t len, struct
 	if (writer_ready_pages(w, why))
 		return -1;
 	/* No page comes behind the state: what the digests cover is complete. */
-	if (snap_writer_round_end(w, why) || writer_flat_begin(w, why) || digests_open(&w->digests, w->content, why))
+	if (snap_writer_round_end(w, why) || writer_flat_begin(w, why) ||
+	    digests_open(&w->digests, w->content, why))
 		return writer_failed(w);
 	memcpy(w->end.digests.memory, digests_memory(w->digests), 16);
 	if (writer_keep(w, 1, fdt, len, LIMIT_STATE_BYTES, why) ||

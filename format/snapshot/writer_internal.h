@@ -15,7 +15,8 @@
 static_assert(INDEX_CHUNK_RUNS * INDEX_RUN_BYTES <= WRITER_TABLE &&
 		      INDEX_LEVEL_KEYS * INDEX_KEY_BYTES <= WRITER_TABLE &&
 		      DIRECTORY_ENTRIES * DIRECTORY_ENTRY_BYTES <= WRITER_TABLE &&
-		      DIGESTS_MAX <= WRITER_TABLE && HASHES_MAX <= WRITER_TABLE, "a table does not fit");
+		      DIGESTS_MAX <= WRITER_TABLE && HASHES_MAX <= WRITER_TABLE,
+	      "a table does not fit");
 
 struct snap_writer {
 	struct output      *out;

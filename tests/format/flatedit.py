@@ -218,7 +218,8 @@ def pages_chunk(s):
 
 
 MAP_DIFFERS = 'map chunk: does not match the regions'
-DIFFERS = 'hashes chunk: does not match the pages'
+DAMAGED = 'checksum mismatch'
+LENGTH = 'hashes chunk: invalid length'
 
 # name: (change, words of vminspect's message). A change that returns bytes has made the file.
 REFUSED = {
@@ -251,8 +252,8 @@ REFUSED = {
     'behind-memory-page': (tail(bytes(PAGE)), 'invalid chunk magic'),
     'memory-short': (short, 'invalid chunk magic'),
     'memory-cut': (cut_in_page(100), 'unexpected end'),
-    'page-flipped': (in_page(LAST, b'\1'), 'digests chunk: does not match the pages'),
-    'page-flipped-no-digests': (without_digests(in_page(LAST, b'\1')), DIFFERS),
+    'page-flipped': (in_page(LAST, b'\1'), DAMAGED),
+    'page-flipped-no-digests': (without_digests(in_page(LAST, b'\1')), DAMAGED),
     'zero-page': (without_digests(in_page(2, b'\1')), 'page 2 is named zero, but is not'),
     'untouched-page': (without_digests(in_page(100, b'\1')),
                        'run 8 mismatch: expected region 0 pages 100+1'),
@@ -275,13 +276,13 @@ REFUSED = {
     'run-hash-first': (run(0, number=1), 'index chunk: run 0 mismatch'),
     'run-zero-hash': (run(1, number=2), 'for pages without data'),
     'index-none': (unname_all, 'index lacks region 0 page 0'),
-    'hash-wrong': (hashes(lambda b: b.__setitem__(3, b[3] ^ 1)), DIFFERS),
-    'hashes-fewer': (hashes(lambda b: b.__delitem__(slice(-8, None))), DIFFERS),
-    'hashes-more': (hashes(lambda b: b.extend(b[:8])), DIFFERS),
-    'hashes-length': (hashes(lambda b: b.extend(bytes(4))), DIFFERS),
-    'hashes-split': (split_hashes, DIFFERS),
-    'hashes-empty': (no_hash, DIFFERS),
-    'hashes-of-none': (zero_alone, DIFFERS),
+    'hash-wrong': (hashes(lambda b: b.__setitem__(3, b[3] ^ 1)), DAMAGED),
+    'hashes-fewer': (hashes(lambda b: b.__delitem__(slice(-8, None))), LENGTH),
+    'hashes-more': (hashes(lambda b: b.extend(b[:8])), LENGTH),
+    'hashes-length': (hashes(lambda b: b.extend(bytes(4))), LENGTH),
+    'hashes-split': (split_hashes, LENGTH),
+    'hashes-empty': (no_hash, LENGTH),
+    'hashes-of-none': (zero_alone, LENGTH),
     'hashes-missing': (drop(HASHES), 'hashes chunk missing'),
     'hashes-encoding': (field(HASHES, encoding=1), 'region or encoding not zero'),
     'hashes-flags': (field(HASHES, flags=0), 'invalid flags'),

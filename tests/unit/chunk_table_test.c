@@ -224,7 +224,8 @@ static bool check_is(const struct chunk *c, enum chunk_phase phase, enum fail_ki
 {
 	struct fail why = { 0 };
 
-	return chunk_check(c, SNAP_CHUNKED, phase, 7, &why) == -1 && why.kind == kind && why.at == 7;
+	return chunk_check(c, SNAP_CHUNKED, phase, 7, &why) == -1 && why.kind == kind &&
+	       why.at == 7;
 }
 
 static void test_fields(void)

@@ -416,7 +416,8 @@ static void test_refusals(void)
 	struct fail         why;
 
 	ok(open_refused(temp_file(), 3, 0, "not compressed"), "a flat file has no level");
-	ok(open_refused(temp_file(), 0, SNAP_STATE_ONLY, "with memory"), "nor is it without memory");
+	ok(open_refused(temp_file(), 0, SNAP_STATE_ONLY, "with memory"),
+	   "nor is it without memory");
 	if (write(fd, "before", 6) != 6)
 		DIE("write");
 	ok(open_refused(dup(fd), 0, 0, "new regular file"), "nor behind something else");

@@ -61,7 +61,8 @@ static void test_pages(void)
 		snap_image_close(s);
 		close(fd);
 	}
-	ok(right, "every page is found and right, raw, compressed and flat, in any order of rounds");
+	ok(right,
+	   "every page is found and right, raw, compressed and flat, in any order of rounds");
 	ok(counts, "the index tells how many pages of a kind there are");
 	ok(trees, "both trees and the length are right");
 	ok(digests, "the digests are those the writer gave");
