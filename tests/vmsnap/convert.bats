@@ -29,8 +29,8 @@ chunks() {
 	import struct, sys
 	b, at = open(sys.argv[1], 'rb').read(), 4096
 	while at < len(b) - 192:
-	    kind, n = struct.unpack_from('<H', b, at + 4)[0], struct.unpack_from('<I', b, at + 20)[0]
-	    print(kind, struct.unpack_from('<I', b, at + 16)[0], at + 64)
+	    kind, round, n = struct.unpack_from('<H10xII', b, at + 4)
+	    print(kind, round, at + 64)
 	    at += 64 + (n + 7 & ~7)
 	END
 }
@@ -218,7 +218,8 @@ free() { stat -f -c '%a %S' "$W/out" | awk '{ print $1 * $2 }'; }
 	    for c in whole:
 	        head, body = c.payload[:256], c.payload[272:]
 	        at, end = (0, 100) if half == 0 else (100, len(body))
-	        s.before(STATE, Chunk(BLOB, head + struct.pack('<QQ', at, len(body)) + body[at:end]))
+	        head += struct.pack('<QQ', at, len(body))
+	        s.before(STATE, Chunk(BLOB, head + body[at:end]))
 	END
 	sound "$W/late.vms"
 	vmsnap convert -q "$W/a.vms" "$W/b.vms"
@@ -235,11 +236,12 @@ free() { stat -f -c '%a %S' "$W/out" | awk '{ print $1 * $2 }'; }
 @test "vmsnap convert: the report has pages, bytes and digests, as a line and as JSON; -q prints nothing" {
 	mksnap --pages 4000 "$W/a.vms"
 	run -0 --separate-stderr vmsnap convert --layout flat "$W/a.vms" "$W/f.vms"
-	d=($(digests "$W/f.vms" | jq -r '.[]'))
-	[[ ${stderr_lines[0]} == "vmsnap: sample: flat, 3001 pages (1000 zero), "*" MiB read, "*" MiB written, total time "*", memory ${d[0]}, machine ${d[1]}" ]]
+	read -r memory machine < <(digests "$W/f.vms" | jq -r 'join(" ")')
+	[[ ${stderr_lines[0]} == "vmsnap: sample: flat, 3001 pages (1000 zero), "*" MiB read, "*" MiB written, total time "*", memory $memory, machine $machine" ]]
 	run -0 --separate-stderr vmsnap convert --progress=json "$W/f.vms" "$W/b.vms"
-	report <<<"$stderr" | jq -e --arg in "$W/f.vms" --arg out "$W/b.vms" --arg memory "${d[0]}" \
-		--arg machine "${d[1]}" --argjson read "$(stat -c %s "$W/f.vms")" \
+	report <<<"$stderr" | jq -e --arg in "$W/f.vms" --arg out "$W/b.vms" \
+		--arg memory "$memory" --arg machine "$machine" \
+		--argjson read "$(stat -c %s "$W/f.vms")" \
 		--argjson written "$(stat -c %s "$W/b.vms")" '
 		.input == $in and .file == $out and .vm == "sample" and .layout == "chunked" and
 		.memory_digest == $memory and .machine_digest == $machine and .pages == 3001 and
@@ -296,7 +298,10 @@ free() { stat -f -c '%a %S' "$W/out" | awk '{ print $1 * $2 }'; }
 			echo "$f: $status: $stderr"
 			case $f in
 			*/trailing-data.vms) [ "$status" = 0 ]; rm "$W/out/b.vms" ;;
-			*) [ "$status" = 3 ]; [[ $stderr == "vmsnap: standard input: "*" (at byte "*")" ]] ;;
+			*)
+				[ "$status" = 3 ]
+				[[ $stderr == "vmsnap: standard input: "*" (at byte "*")" ]]
+				;;
 			esac
 			nothing_out
 		done
@@ -388,7 +393,8 @@ free() { stat -f -c '%a %S' "$W/out" | awk '{ print $1 * $2 }'; }
 			head -c $bytes "$W/$f.vms" >"$W/cut.vms"
 			run -3 --separate-stderr vmsnap convert -q "$W/cut.vms" "$W/out/b.vms"
 			[[ $stderr == "vmsnap: $W/cut.vms: "* ]]
-			run -3 --separate-stderr vmsnap convert -q - "$W/out/b.vms" < <(cat "$W/cut.vms")
+			run -3 --separate-stderr vmsnap convert -q - "$W/out/b.vms" \
+				< <(cat "$W/cut.vms")
 			[[ $stderr == "vmsnap: standard input: unexpected end of snapshot (at byte "* ]]
 			nothing_out
 		done
@@ -530,7 +536,7 @@ interrupted() {
 
 @test "vmsnap convert: interrupted or killed before the rename nothing is there, after it the result is complete" {
 	mksnap --images "$W/a.vms"
-	for NO_TMPFILE in "" publish.no-tmpfile=hit,; do
+	for NO_TMPFILE in "" "publish.no-tmpfile=hit,"; do
 		for sig in INT TERM KILL; do
 			for point in spooled converted before-publish; do
 				interrupted $sig $point
@@ -538,7 +544,7 @@ interrupted() {
 				[ $sig = KILL ] || [ "$(cat "$W/err")" = \
 					"vmsnap: interrupted by SIG$sig: no snapshot written" ]
 				# Only what cannot be without a name, after kill -9.
-				[ $sig$NO_TMPFILE != KILLpublish.no-tmpfile=hit, ] ||
+				[ $sig$NO_TMPFILE != "KILLpublish.no-tmpfile=hit," ] ||
 					rm -f "$W"/out/.b.vms.??????
 				nothing_out
 			done
@@ -554,7 +560,8 @@ interrupted() {
 	mksnap "$W/a.vms"
 	mkfifo "$W/pipe"
 	for sig in INT TERM; do
-		env --default-signal=INT,TERM vmsnap convert - "$W/out/b.vms" <"$W/pipe" 2>"$W/err" 3>&- &
+		env --default-signal=INT,TERM vmsnap convert - "$W/out/b.vms" <"$W/pipe" \
+			2>"$W/err" 3>&- &
 		pid=$!
 		exec 9>"$W/pipe"
 		head -c 60000 "$W/a.vms" >&9
@@ -615,7 +622,8 @@ requires() { echo "vmsnap: snapshot complete, but a restore requires --trust-pat
 		done
 		[ $host = other ] || [ -z "$(ls "$W/none")" ]
 	done
-	[ "${stderr_lines[1]}" = "$(requires "standard input: authenticated by another host or user")" ]
+	other="authenticated by another host or user"
+	[ "${stderr_lines[1]}" = "$(requires "standard input: $other")" ]
 
 	# One whose header, or state, is another; one without the second MAC.
 	edit "$W/a.vms" "$W/header.vms" <<<"s.header[136 - 8] ^= 1"
