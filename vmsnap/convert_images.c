@@ -39,6 +39,7 @@ static struct convert_image *convert_images_add(struct convert_images *im,
 		return NULL;
 	im->n++;
 	space_open(&space, one->fd, what, false);
+	space.temporary = true;
 	if (space_need(&space, one->len, why))
 		return NULL;
 	space_trim(&space, one->len);

@@ -38,6 +38,7 @@ static int spool_open(struct spool *s, const struct destination *to, struct fail
 	if (in->spool < 0)
 		return -1;
 	space_open(&s->space, in->spool, in->spool_what, o.layout == SNAP_FLAT);
+	s->space.temporary = true;
 	return snap_writer_open(&s->writer, in->spool, &in->header, &o, in->spool_what, why);
 }
 

@@ -52,13 +52,16 @@ uint64_t space_forecast(const struct lease *l)
 static int space_refuse(const struct space *s, uint64_t end, uint64_t free, uint64_t left,
 			struct fail *why)
 {
-	char need[UNITS_TEXT], have[UNITS_TEXT], keep[UNITS_TEXT];
+	const char *advice = s->temporary ? ""
+			   : s->sparse    ? ", or use --layout chunked with --compress"
+					  : ", or use --compress";
+	char        need[UNITS_TEXT], have[UNITS_TEXT], keep[UNITS_TEXT];
 
 	return fail_set(why, FAIL_SYSTEM,
 			"%s: No space left on device: up to %s needed, %s free, %s of it reserved; "
-			"free up space, or use %s--compress",
+			"free up space%s",
 			s->what, units_bytes(end - s->base, need), units_bytes(free, have),
-			units_bytes(left, keep), s->sparse ? "--layout chunked with " : "");
+			units_bytes(left, keep), advice);
 }
 
 static int space_reserve(struct space *s, uint64_t to)

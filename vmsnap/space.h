@@ -21,6 +21,7 @@ struct space {
 	const char *what;
 	bool        counts;        /* a regular file: else nothing here has an effect */
 	bool        sparse;
+	bool        temporary;     /* to be set by its user: no option makes it smaller */
 	bool        can_reserve;   /* fallocate() is supported */
 	uint64_t    base;          /* where the snapshot begins in the file */
 	uint64_t    reserved;      /* up to here */

@@ -495,18 +495,19 @@ free() { stat -f -c '%a %S' "$W/out" | awk '{ print $1 * $2 }'; }
 	mount -t tmpfs -o size=4m none "$W/out" || skip "not root enough to mount a tmpfs"
 	MOUNTED=$W/out
 	was=$(free)
-	advice="of it reserved; free up space, or use "
-	for how in "$W/a.vms" "- $W/a.vms"; do
-		for layout in chunked flat; do
-			run -1 --separate-stderr bash -c \
-				"vmsnap convert --layout $layout ${how%% *} '$W/out/b.vms' < <(cat '${how##* }')"
-			echo "$stderr"
-			[[ $stderr == "vmsnap: "*"$W/out/b.vms: No space left on device: up to "*" MiB needed, "*"$advice"* ]]
-			nothing_out
-			[ "$(free)" = "$was" ]
-		done
-	done
-	[[ $stderr == *"$advice--layout chunked with --compress" ]]
+	while IFS='|' read -r layout in what advice; do
+		run -1 --separate-stderr bash -c "cat '$W/a.vms' |
+			vmsnap convert --layout $layout '${in/FILE/"$W/a.vms"}' '$W/out/b.vms'"
+		echo "$stderr"
+		[[ $stderr == "vmsnap: $what$W/out/b.vms: No space left on device: up to "*" needed, "*" free, "*" of it reserved; free up space$advice" ]]
+		nothing_out
+		[ "$(free)" = "$was" ]
+	done <<-'END'
+		chunked|FILE||, or use --compress
+		flat|FILE||, or use --layout chunked with --compress
+		chunked|-|temporary file for |
+		flat|-|temporary file for |
+	END
 	vmsnap convert -q --compress "$W/a.vms" "$W/out/b.vms"
 	vminspect verify "$W/out/b.vms"
 	rm "$W/out/b.vms"
