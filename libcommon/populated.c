@@ -43,11 +43,6 @@ int populated_extent(int fd, uint64_t npages, uint64_t from, uint64_t *first, ui
 	return 1;
 }
 
-static uint64_t populated_count(uint64_t npages)
-{
-	return npages / POPULATED_PAGES + (npages % POPULATED_PAGES != 0);
-}
-
 void populated_look(uint64_t *blocks, int fd, uint64_t npages)
 {
 	const uint64_t count = populated_count(npages);

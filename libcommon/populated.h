@@ -39,6 +39,12 @@ int populated_extent(int fd, uint64_t npages, uint64_t from, uint64_t *first, ui
 #define POPULATED_PAGES 32768u                      /* of a block */
 #define POPULATED_WORDS (POPULATED_PAGES / 64)      /* of a bitmap of pages, for one block */
 
+/* The blocks of a region; the bitmap of its pages has one page of 4096 bytes for each. */
+static inline uint64_t populated_count(uint64_t npages)
+{
+	return npages / POPULATED_PAGES + (npages % POPULATED_PAGES != 0);
+}
+
 /* The words of a map of blocks: a bit a block. */
 static inline size_t populated_map_words(uint64_t npages)
 {

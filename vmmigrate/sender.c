@@ -159,7 +159,7 @@ static int sender_put(struct sender *s, struct page_batch *b, struct fail *why)
 static int sender_reread(const struct lease_ram *ram, uint64_t page, struct page_batch *b,
 			 struct fail *why)
 {
-	uint64_t at = page * PAGE_SIZE_4K + (ram->r.backing ? ram->r.base : 0);
+	uint64_t at = page * PAGE_SIZE_4K + lease_ram_base(ram);
 
 	if (io_pread(ram->fd, page_batch_slot(b), PAGE_SIZE_4K, at, ram->r.name, why))
 		return -1;
@@ -307,7 +307,7 @@ int sender_pages(void *arg, struct page_batch *b, struct fail *why)
 static int sender_audit_hashes(struct sender *s, const struct lease_ram *ram, uint64_t first,
 			       uint64_t count, struct fail *why)
 {
-	uint64_t at = first * PAGE_SIZE_4K + (ram->r.backing ? ram->r.base : 0);
+	uint64_t at = first * PAGE_SIZE_4K + lease_ram_base(ram);
 
 	for (uint64_t done = 0; done < count;) {
 		uint64_t n = count - done < BATCH_PAGES ? count - done : BATCH_PAGES;
@@ -340,16 +340,32 @@ static int sender_audit_zero(struct sender *s, const struct lease_ram *ram, uint
 	return wire_send_message(s->wire, s->m, why);
 }
 
-/* The next pages that are populated; a region with a backing file counts as all populated. */
+/* With backing 1 by whole blocks: which of their pages have become present since the log began is
+ * known to vmrun alone. */
+static int sender_extent_blocks(const struct lease_ram *ram, uint64_t from, uint64_t *first,
+				uint64_t *end, struct fail *why)
+{
+	uint64_t *blocks = calloc(populated_map_words(ram->npages), sizeof(*blocks));
+
+	if (!blocks)
+		return fail_sys(why, "%s: audit", ram->r.name);
+	lease_ram_look(ram, blocks);
+	if (!populated_next(blocks, ram->npages, from, first, end))
+		*first = *end = ram->npages;
+	free(blocks);
+	return 0;
+}
+
+/* The next pages that are populated. */
 static int sender_extent(const struct lease_ram *ram, uint64_t from, uint64_t *first, uint64_t *end,
 			 struct fail *why)
 {
 	int rc;
 
+	if (ram->r.backing)
+		return sender_extent_blocks(ram, from, first, end, why);
 	*first = from;
 	*end   = ram->npages;
-	if (ram->r.backing)
-		return 0;
 	rc = populated_extent(ram->fd, ram->npages, from, first, end, why);
 	if (rc < 0)
 		return fail_prefix(why, "%s: ", ram->r.name);

@@ -37,12 +37,13 @@ static void hello_extents(struct message *m, const struct lease_ram *ram)
 		hello_extent(m, ram->r.id, first, end);
 }
 
-/* How much of a backing file belongs to the region is not known: all of it counts. */
 static uint64_t hello_populated(const struct lease_ram *ram)
 {
 	struct stat st;
 
-	if (ram->r.backing || fstat(ram->fd, &st))
+	if (ram->r.backing)      /* as vmrun has counted */
+		return ram->present_hint * PAGE_SIZE_4K;
+	if (fstat(ram->fd, &st))
 		return ram->r.size;
 	return (uint64_t)st.st_blocks * 512;
 }

@@ -50,7 +50,7 @@ void dirty_consumer_remove(struct dirty_log *log, struct dirty_consumer *c)
 }
 
 /* The words [*w, *end) of r's maps, at or after word *end: those of blocks with pages, as of the
- * last populated_look. False: there are no more. */
+ * last region_look. False: there are no more. */
 static bool dirty_words(const struct region *r, size_t *w, size_t *end)
 {
 	uint64_t first, last;
@@ -82,7 +82,7 @@ static uint64_t dirty_or(const struct region *r, bitmap_word *dst, const uint64_
 /* Moves r's marks into taken: a mark is never in two places. */
 static void dirty_take(struct dirty_log *log, struct region *r, uint64_t *taken)
 {
-	populated_look(r->blocks, r->fd, r->npages);
+	region_look(r);
 	for (size_t w, end = 0; dirty_words(r, &w, &end); ) {
 		log->words += end - w;
 		bitmap_take(taken + w, r->dirty + w, (end - w) * 64);

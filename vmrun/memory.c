@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmrun/memory.h"
 
+#include "libcommon/pageset.h"
 #include "libcommon/populated.h"
+#include "vmrun/memory_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,39 +17,82 @@
 /* Numbers, but as sparse as a bitmap: only pages that hold code have one. */
 #define CODE_GEN_BITS (8 * sizeof(*((struct region *)0)->code_gen))
 
-static int region_open(struct region *r, const struct machine_region *cfg, struct fail *why)
+static int region_check(const struct machine_region *cfg, struct fail *why)
 {
-	char name[48];
-
 	if (cfg->size == 0 || cfg->size > LIMIT_REGION_BYTES || cfg->size % GUEST_PAGE ||
 	    cfg->gpa % GUEST_PAGE || cfg->gpa > UINT64_MAX - cfg->size)
 		return fail_set(why, FAIL_LIMIT,
 				"region %s: out of range: %" PRIu64 " bytes at 0x%" PRIx64,
 				cfg->name, cfg->size, cfg->gpa);
-	r->cfg    = *cfg;
-	r->npages = cfg->size / GUEST_PAGE;
+	return 0;
+}
 
-	snprintf(name, sizeof(name), "vmferry-%s", cfg->name);
+static int region_map(struct region *r, int fd, int flags, uint64_t offset, struct fail *why)
+{
+	void *at = mmap(NULL, (size_t)r->cfg.size, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE,
+			fd, (off_t)offset);
+
+	if (at == MAP_FAILED)
+		return fail_sys(why, "region %s: map %" PRIu64 " MiB", r->cfg.name,
+				r->cfg.size >> 20);
+	r->host = at;
+	/* A crash of ours must not spill the guest; best effort. */
+	madvise(r->host, (size_t)r->cfg.size, MADV_DONTDUMP);
+	return 0;
+}
+
+static int region_open_memfd(struct region *r, struct fail *why)
+{
+	char name[48];
+
+	snprintf(name, sizeof(name), "vmferry-%s", r->cfg.name);
 	r->fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (r->fd < 0)
-		return fail_sys(why, "region %s: memfd_create", cfg->name);
-	if (ftruncate(r->fd, (off_t)cfg->size))
-		return fail_sys(why, "region %s: %" PRIu64 " MiB of memory", cfg->name,
-				cfg->size >> 20);
+		return fail_sys(why, "region %s: memfd_create", r->cfg.name);
+	if (ftruncate(r->fd, (off_t)r->cfg.size))
+		return fail_sys(why, "region %s: %" PRIu64 " MiB of memory", r->cfg.name,
+				r->cfg.size >> 20);
 	/* Never F_SEAL_WRITE: it would refuse the mapping. Size is what those who map it rely
 	 * on. */
 	if (fcntl(r->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
-		return fail_sys(why, "region %s: seal", cfg->name);
-	r->host = mmap(NULL, (size_t)cfg->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-		       r->fd, 0);
-	if (r->host == MAP_FAILED) {
-		r->host = NULL;
-		return fail_sys(why, "region %s: map %" PRIu64 " MiB", cfg->name, cfg->size >> 20);
-	}
-	/* A crash of ours must not spill the guest; best effort. */
-	madvise(r->host, (size_t)cfg->size, MADV_DONTDUMP);
+		return fail_sys(why, "region %s: seal", r->cfg.name);
+	if (region_map(r, r->fd, MAP_SHARED, 0, why))
+		return -1;
+	r->dirty = bitmap_open(r->npages);
+	return 0;
+}
 
-	r->dirty    = bitmap_open(r->npages);
+/* The marks are a memfd of their own: where that has pages is where marks may be, which the file
+ * cannot tell (region_look). */
+static int region_open_file(struct memory *m, struct region *r, uint64_t offset, struct fail *why)
+{
+	size_t len = bitmap_bytes(r->npages);
+	void  *at;
+
+	if (memory_file_holds(m->file, r, offset, why))
+		return -1;
+	r->offset   = offset;
+	r->marks_fd = memfd_create("vmferry-dirty", MFD_CLOEXEC);
+	if (r->marks_fd < 0 || ftruncate(r->marks_fd, (off_t)len))
+		return fail_sys(why, "region %s: bitmaps", r->cfg.name);
+	at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, r->marks_fd, 0);
+	if (at == MAP_FAILED)
+		return fail_sys(why, "region %s: bitmaps", r->cfg.name);
+	r->dirty = at;
+	if (region_map(r, m->file->fd, MAP_PRIVATE, offset, why))
+		return -1;
+	return memory_file_guard(m, r, why);
+}
+
+static int region_open(struct memory *m, struct region *r, const struct machine_region *cfg,
+		       uint64_t offset, struct fail *why)
+{
+	if (region_check(cfg, why))
+		return -1;
+	r->cfg    = *cfg;
+	r->npages = cfg->size / GUEST_PAGE;
+	if (m->file ? region_open_file(m, r, offset, why) : region_open_memfd(r, why))
+		return -1;
 	r->blocks   = calloc(populated_map_words(r->npages), sizeof(*r->blocks));
 	r->code     = bitmap_open(r->npages);
 	r->code_gen = bitmap_open(r->npages * CODE_GEN_BITS);
@@ -60,29 +105,39 @@ static int region_open(struct region *r, const struct machine_region *cfg, struc
 
 static void region_close(struct region *r)
 {
-	if (r->host)
+	if (r->host) {
+		memory_file_unguard(r);
 		munmap(r->host, (size_t)r->cfg.size);
+	}
 	if (r->fd >= 0)
 		close(r->fd);
-	bitmap_close(r->dirty, r->npages);
+	if (r->marks_fd < 0)
+		bitmap_close(r->dirty, r->npages);
+	else if (r->dirty)
+		munmap(r->dirty, bitmap_bytes(r->npages));
+	if (r->marks_fd >= 0)
+		close(r->marks_fd);
 	free(r->blocks);
 	bitmap_close(r->code, r->npages);
 	bitmap_close(r->code_gen, r->npages * CODE_GEN_BITS);
 }
 
-int memory_open(struct memory *m, const struct machine *cfg, struct fail *why)
+int memory_open_file(struct memory *m, const struct machine *cfg, struct memory_file *file,
+		     const uint64_t offsets[], struct fail *why)
 {
-	*m = (struct memory){ 0 };
-	if (cfg->nregions == 0 || cfg->nregions > LIMIT_REGIONS)
+	*m = (struct memory){ .file = file };
+	if (cfg->nregions == 0 || cfg->nregions > LIMIT_REGIONS) {
+		memory_close(m);
 		return fail_set(why, FAIL_LIMIT,
 				"number of memory regions out of range: %u (valid: 1 to %u)",
 				cfg->nregions, LIMIT_REGIONS);
+	}
 	while (m->nregions < cfg->nregions) {
-		struct region *r = &m->regions[m->nregions];
+		unsigned       i = m->nregions++;
+		struct region *r = &m->regions[i];
 
-		r->fd = -1;
-		m->nregions++;
-		if (region_open(r, &cfg->regions[m->nregions - 1], why)) {
+		r->fd = r->marks_fd = -1;
+		if (region_open(m, r, &cfg->regions[i], offsets ? offsets[i] : 0, why)) {
 			memory_close(m);
 			return -1;
 		}
@@ -90,10 +145,23 @@ int memory_open(struct memory *m, const struct machine *cfg, struct fail *why)
 	return 0;
 }
 
+int memory_open(struct memory *m, const struct machine *cfg, struct fail *why)
+{
+	return memory_open_file(m, cfg, NULL, NULL, why);
+}
+
 void memory_close(struct memory *m)
 {
 	while (m->nregions)
 		region_close(&m->regions[--m->nregions]);
+	memory_file_close(m->file);
+	m->file = NULL;
+}
+
+void memory_lose(struct memory *m)
+{
+	if (!atomic_exchange(&m->lost, true) && m->on_lost)
+		m->on_lost(m->on_lost_arg);
 }
 
 struct region *memory_region(struct memory *m, uint64_t gpa, uint64_t len)
@@ -182,10 +250,56 @@ void region_mark(struct region *r, uint64_t first, uint64_t count)
 	}
 }
 
-int region_present(const struct region *r, uint64_t from, uint64_t *first, uint64_t *end,
+bool memory_lost_now(struct memory *m)
+{
+	if (m->file && !memory_lost(m) && memory_file_truncated(m->file))
+		memory_lose(m);
+	return memory_lost(m);
+}
+
+void region_look(struct region *r)
+{
+	uint64_t    first, end = 0, nblocks = populated_count(r->npages);
+	struct fail ignored;
+	int         rc;
+
+	if (r->marks_fd < 0) {
+		populated_look(r->blocks, r->fd, r->npages);
+		return;
+	}
+	/* A page of the bitmap is a block of the region. */
+	while ((rc = populated_extent(r->marks_fd, nblocks, end, &first, &end, &ignored)) > 0)
+		bitmap_set_range(r->blocks, first, end - first);
+	if (rc < 0)
+		bitmap_set_range(r->blocks, 0, nblocks);
+}
+
+/* Of a file: what it has as data, and what the guest has written. */
+static int region_present_file(const struct memory *m, const struct region *r, region_run_fn *fn,
+			       void *arg, struct fail *why)
+{
+	struct pageset set;
+	uint64_t       at = 0, n;
+	int            rc;
+
+	if (pageset_open(&set, r->npages, why))
+		return -1;
+	rc = memory_file_present(m->file, r, &set, why);
+	for (; rc == 0 && pageset_next(&set, at, r->npages, &at, &n); at += n)
+		fn(arg, at, n);
+	pageset_close(&set);
+	return rc;
+}
+
+int region_present(const struct memory *m, const struct region *r, region_run_fn *fn, void *arg,
 		   struct fail *why)
 {
-	int rc = populated_extent(r->fd, r->npages, from, first, end, why);
+	uint64_t first, end = 0;
+	int      rc;
 
-	return rc < 0 ? fail_prefix(why, "region %s: ", r->cfg.name) : rc;
+	if (m->file)
+		return region_present_file(m, r, fn, arg, why);
+	while ((rc = populated_extent(r->fd, r->npages, end, &first, &end, why)) > 0)
+		fn(arg, first, end - first);
+	return rc ? fail_prefix(why, "region %s: ", r->cfg.name) : 0;
 }

@@ -11,6 +11,9 @@
 #   vm_disks, blk_all        disks of the VM: fingerprints, flushes, a full host
 #   vm_boot, vm_reset        power-on and resets
 #   memory, dirty, clock     guest memory, the dirty log, guest time
+#   memory_file              memory that is a private mapping of a file; pagemap_scan: which of its
+#                            pages the guest has written; sigbus: accesses that fail
+#   vm_memory                what the VM does when that file was truncated or modified
 # The command line:
 #   main, options, setup, overrides, apart, restore, vm_incoming
 include vmrun/accel/module.mk vmrun/board/module.mk vmrun/devices/module.mk vmrun/control/module.mk
@@ -22,7 +25,8 @@ commands_SRCS := list.c ctl.c ctl_wait.c info.c selftest.c
 vmrun_room     = $(addprefix $(1)/,$($(1)_SRCS))
 vmrun_SRCS    := main.c options.c setup.c overrides.c apart.c vm.c vm_boot.c vm_runstate.c \
 		 vm_state.c vm_sections.c vm_disks.c blk_all.c vm_events.c vm_reset.c \
-		 vm_incoming.c memory.c dirty.c clock.c restore.c note.c pulse.c \
+		 vm_incoming.c vm_memory.c memory.c memory_file.c pagemap_scan.c sigbus.c \
+		 dirty.c clock.c restore.c note.c pulse.c \
 		 $(foreach r,host boot commands accel board devices control,$(call vmrun_room,$(r)))
 vmrun_USES    := format libcommon
 vmrun_LDLIBS  := -larchive -lfdt -ljansson -lzstd -lxxhash -lcrypto -lm -pthread

@@ -119,7 +119,7 @@ static int pulse_ram(struct vm *vm, struct fail *why)
 
 		uint64_t       first, end;
 
-		populated_look(r->blocks, r->fd, r->npages);
+		region_look(r);
 		for (uint64_t at = 0; populated_next(r->blocks, r->npages, at, &first, &end);
 		     at = end)
 			for (uint64_t w = first / 64; w < bitmap_words(end); w++) {

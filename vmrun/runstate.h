@@ -21,6 +21,7 @@ enum holder {
 				     * peer that returns the VM */
 	HOLD_IO       = 1 << 4,     /* the host has no space for a disk; removed by cont */
 	HOLD_RESTORE  = 1 << 5,     /* being read from a snapshot */
+	HOLD_MEMORY   = 1 << 6,     /* guest memory was lost; never removed */
 };
 
 /* QEMU's RunState words: query-status. */

@@ -44,8 +44,20 @@ static void vm_device_panic(void *arg, const char *text)
 	vm_panic(arg, text);
 }
 
+static int vm_open_memory(struct vm *vm, struct vm_backing *backing, struct fail *why)
+{
+	struct memory_file *file = backing ? backing->file : NULL;
+
+	if (file)
+		backing->file = NULL;
+	if (memory_open_file(&vm->memory, &vm->cfg, file, file ? backing->offsets : NULL, why))
+		return -1;
+	vm_memory_watch(vm);
+	return 0;
+}
+
 static int vm_open_devices(struct vm *vm, const struct accel_ops *accel, bool incoming,
-			   struct fail *why)
+			   struct vm_backing *backing, struct fail *why)
 {
 	sigset_t block, before;
 	int      rc = -1;
@@ -55,7 +67,7 @@ static int vm_open_devices(struct vm *vm, const struct accel_ops *accel, bool in
 	pthread_sigmask(SIG_BLOCK, &block, &before);
 	/* The board's check comes first: an accelerator that is asked for what no board has fails
 	 * as the host's error, not as the file's. */
-	if (board_check(&vm->cfg, why) || memory_open(&vm->memory, &vm->cfg, why))
+	if (board_check(&vm->cfg, why) || vm_open_memory(vm, backing, why))
 		goto out;
 	if (accel->open(&vm->accel, vm, why))
 		goto out;
@@ -81,7 +93,7 @@ out:
 
 static int vm_open_as(struct vm **out, const struct machine *cfg, const struct accel_ops *accel,
 		      const struct accel_want *want, struct loop *loop, bool incoming,
-		      struct fail *why)
+		      struct vm_backing *backing, struct fail *why)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 
@@ -103,7 +115,7 @@ static int vm_open_as(struct vm **out, const struct machine *cfg, const struct a
 		goto fail;
 	}
 	vm->event_watch = loop_add(loop, vm->event_fd, EPOLLIN, vm_event_ready, vm, why);
-	if (!vm->event_watch || vm_open_devices(vm, accel, incoming, why))
+	if (!vm->event_watch || vm_open_devices(vm, accel, incoming, backing, why))
 		goto fail;
 	*out = vm;
 	return 0;
@@ -115,13 +127,20 @@ fail:
 int vm_open(struct vm **out, const struct machine *cfg, const struct accel_ops *accel,
 	    const struct accel_want *want, struct loop *loop, struct fail *why)
 {
-	return vm_open_as(out, cfg, accel, want, loop, false, why);
+	return vm_open_as(out, cfg, accel, want, loop, false, NULL, why);
+}
+
+int vm_open_backed(struct vm **out, const struct machine *cfg, const struct accel_ops *accel,
+		   const struct accel_want *want, struct loop *loop, struct vm_backing *backing,
+		   struct fail *why)
+{
+	return vm_open_as(out, cfg, accel, want, loop, false, backing, why);
 }
 
 int vm_open_incoming(struct vm **out, const struct machine *cfg, const struct accel_ops *accel,
 		     const struct accel_want *want, struct loop *loop, struct fail *why)
 {
-	return vm_open_as(out, cfg, accel, want, loop, true, why);
+	return vm_open_as(out, cfg, accel, want, loop, true, NULL, why);
 }
 
 void vm_close(struct vm *vm)

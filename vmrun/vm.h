@@ -69,6 +69,7 @@ struct vm {
 	char               panic_text[128];    /* why the guest ended; the first cause is kept */
 	int                host_signal;        /* of VM_EVENT_HOST_SIGNAL */
 
+	bool               memory_told;        /* that it was lost */
 	const char        *warning;            /* of the last boot, for main to print; or NULL */
 	struct fail        end_why;            /* printed by main when the VM has ended */
 };
@@ -94,6 +95,15 @@ void vm_events_void(struct vm *vm);
  * started have SIGINT, SIGTERM and SIGHUP blocked. */
 int vm_open(struct vm **out, const struct machine *cfg, const struct accel_ops *accel,
 	    const struct accel_want *want, struct loop *loop, struct fail *why);
+/* The same with a file behind memory (memory_open_file), which is taken over, on failure too, when
+ * the file member is NULL on return. NULL, or a file that is NULL: without. */
+struct vm_backing {
+	struct memory_file *file;
+	uint64_t            offsets[LIMIT_REGIONS];      /* by index in cfg->regions */
+};
+int vm_open_backed(struct vm **out, const struct machine *cfg, const struct accel_ops *accel,
+		   const struct accel_want *want, struct loop *loop, struct vm_backing *backing,
+		   struct fail *why);
 /* The same for a VM that a move fills: HOLD_INCOMING is set and its disks are not locked yet. */
 int vm_open_incoming(struct vm **out, const struct machine *cfg, const struct accel_ops *accel,
 		     const struct accel_want *want, struct loop *loop, struct fail *why);
@@ -117,6 +127,14 @@ int vm_disks_known(struct vm *vm, struct fail *why);
 /* Before a released VM continues here, after board_own(true): are the disks as they were released?
  * FAIL_REFUSED names those that changed. */
 int vm_disks_retaken(struct vm *vm, struct fail *why);
+
+/* Once memory is open: vm_memory_stop follows when it is lost (memory_lose). */
+void vm_memory_watch(struct vm *vm);
+/* Is guest memory what the guest has written, and the file behind it as it was? FAIL_SYSTEM names
+ * the file. To be asked before memory or state leaves this host. */
+int vm_memory_check(struct vm *vm, struct fail *why);
+/* Under control_lock: reports the loss, once, and adds HOLD_MEMORY. */
+void vm_memory_stop(struct vm *vm);
 
 /* Power-on state with kernel and initrd loaded; does not run. */
 int vm_boot(struct vm *vm, struct fail *why);

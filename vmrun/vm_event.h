@@ -14,7 +14,13 @@ enum vm_event {
 	VM_EVENT_HOST_SIGNAL,
 	VM_EVENT_NO_SPACE,          /* a disk's file cannot grow on the host: the VM is paused */
 	VM_EVENT_CRASH_LOADED,      /* the guest panicked and continues with a crash kernel */
+	VM_EVENT_MEMORY,            /* guest memory was lost (vmrun/memory.h) */
 };
+
+/* The guest has failed, or looks so. */
+#define VM_EVENTS_FAILED (1u << VM_EVENT_DEAD | 1u << VM_EVENT_PANIC | 1u << VM_EVENT_RESET)
+/* What is not the guest's. */
+#define VM_EVENTS_USER (1u << VM_EVENT_QUIT | 1u << VM_EVENT_HOST_SIGNAL)
 
 /* Events after which the guest continues. */
 #define VM_EVENTS_TOLD (1u << VM_EVENT_NO_SPACE | 1u << VM_EVENT_CRASH_LOADED)

@@ -39,6 +39,11 @@ void vm_process_events(struct vm *vm)
 
 	if (vm->run.ended)
 		return;
+	/* Whatever else the guest asks for may be a consequence of the loss. */
+	if (e & 1u << VM_EVENT_MEMORY || (e & VM_EVENTS_FAILED && memory_lost_now(&vm->memory)))
+		vm_memory_stop(vm);
+	if (memory_lost(&vm->memory))
+		e &= VM_EVENTS_USER;
 	if (e & 1u << VM_EVENT_CRASH_LOADED)
 		vm_send_event(vm, "GUEST_CRASHLOADED", json_pack("{s:s}", "action", "run"));
 	if (e & 1u << VM_EVENT_NO_SPACE)

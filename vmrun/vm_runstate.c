@@ -137,6 +137,8 @@ enum run_status runstate_status(const struct vm *vm)
 		return RUN_INMIGRATE;
 	if (r->holders & HOLD_RESTORE)
 		return RUN_RESTORE_VM;
+	if (r->holders & HOLD_MEMORY)
+		return RUN_INTERNAL_ERROR;
 	if (r->holders & HOLD_LEASE)
 		return r->moving ? RUN_FINISH_MIGRATE : RUN_SAVE_VM;
 	if (r->holders & HOLD_IO)

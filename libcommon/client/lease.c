@@ -186,7 +186,8 @@ static int lease_regions(struct lease *l, struct fail *why)
 			io_close(&ram->fd);
 			return -1;
 		}
-		ram->npages = ram->r.size / ram->r.page_size;
+		ram->npages       = ram->r.size / ram->r.page_size;
+		ram->present_hint = m.a[0] < ram->npages ? m.a[0] : ram->npages;
 		l->nrams++;
 	}
 	return 0;
@@ -217,7 +218,7 @@ int lease_adopt(struct lease **out, int fd, const char *vm, struct fail *why)
 	l->vmrun = lease_process(fd);
 	snprintf(l->vm, sizeof(l->vm), "%s", vm);
 	for (size_t i = 0; i < sizeof(l->rams) / sizeof(l->rams[0]); i++)
-		l->rams[i].fd = -1;
+		l->rams[i].fd = l->rams[i].round_fd = -1;
 	if (lease_regions(l, why)) {
 		lease_close(l);
 		return -1;
@@ -271,6 +272,7 @@ void lease_close(struct lease *l)
 		if (ram->round)
 			munmap(ram->round, bitmap_bytes(ram->npages));
 		io_close(&ram->fd);
+		io_close(&ram->round_fd);
 	}
 	io_close(&l->fd);
 	io_close(&l->vmrun);
@@ -393,9 +395,29 @@ static int lease_log_region(struct lease *l, struct lease_ram *ram, struct fail 
 	ram->round = lease_map(l, ram, fds[0], PROT_READ | PROT_WRITE, why);
 	int rc = ram->round ? lease_count(l, ram, fds[1], why) : -1;
 
-	close(fds[0]);
 	close(fds[1]);
+	if (rc || !ram->r.backing)
+		io_close(&fds[0]);
+	ram->round_fd = fds[0];
 	return rc;
+}
+
+/* Memory of which only vmrun knows what is present: each page that is or was has had its bit set in
+ * the round bitmap, so that the file of this bitmap has a page there, which is a block. */
+void lease_ram_look(const struct lease_ram *ram, uint64_t *blocks)
+{
+	uint64_t    first, end = 0, count = populated_count(ram->npages);
+	struct fail ignored;
+	int         rc;
+
+	if (ram->r.backing == 0) {
+		populated_look(blocks, ram->fd, ram->npages);
+		return;
+	}
+	while ((rc = populated_extent(ram->round_fd, count, end, &first, &end, &ignored)) > 0)
+		bitmap_set_range(blocks, first, end - first);
+	if (rc < 0)
+		bitmap_set_range(blocks, 0, count);
 }
 
 int lease_log_start(struct lease *l, struct fail *why)

@@ -49,7 +49,8 @@ bool lease_kind_parse(enum lease_kind *kind, const char *name);
  * hand-over do. */
 enum lease_verb {
 	LEASE_LOST = 1,      /* from vmrun only: text says why; the channel closes */
-	LEASE_REGIONS,       /* a[0] regions; then a message each: `region`, descriptor of RAM */
+	LEASE_REGIONS,       /* a[0] regions; then a message each: `region`, descriptor of RAM;
+			      * backing 1: a[0] pages that are present now */
 	LEASE_CONFIG,        /* memfd with the configuration tree, a[0] bytes */
 	LEASE_LOG_START,     /* of region a[0]: round bitmap and present bitmap */
 	LEASE_SYNC,          /* dirty log into the round bitmaps; a[0] pages newly dirty, a[1] ns */
@@ -108,10 +109,22 @@ struct lease_msg {
 struct lease_ram {
 	struct lease_region r;
 	uint64_t            npages;
+	uint64_t            present_hint; /* backing 1: pages present when the lease was taken */
 	int                 fd;           /* RAM */
+	int                 round_fd;     /* backing 1: file of `round`; else not used */
 	bitmap_word        *round;        /* mapped, NULL before lease_log_start() */
 	uint64_t            present;      /* pages there were at lease_log_start() */
 };
+
+/* Sets the bits of blocks (libcommon/populated.h) in which pages may be present or marked; after
+ * lease_log_start(). None is ever cleared. */
+void lease_ram_look(const struct lease_ram *ram, uint64_t *blocks);
+
+/* Offset of the region's first page in ram->fd, for pread. */
+static inline uint64_t lease_ram_base(const struct lease_ram *ram)
+{
+	return ram->r.backing ? ram->r.base : 0;
+}
 
 struct lease {
 	int              fd;

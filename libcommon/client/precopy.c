@@ -121,10 +121,7 @@ static uint64_t precopy_take(struct precopy *p)
 
 		/* A page is present before vmrun marks it, so the map of present blocks is
 		 * refreshed first. */
-		if (ram->r.backing == 0)
-			populated_look(p->blocks[i], ram->fd, ram->npages);
-		else
-			bitmap_set_range(p->blocks[i], 0, ram->npages / POPULATED_PAGES + 1);
+		lease_ram_look(ram, p->blocks[i]);
 		for (uint64_t at = 0; populated_next(p->blocks[i], ram->npages, at, &first, &end);
 		     at = end) {
 			size_t w = (size_t)(first / 64);

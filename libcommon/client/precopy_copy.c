@@ -84,17 +84,28 @@ static int precopy_hand_on(struct precopy *p, struct page_batch **b, uint32_t re
 	return 0;
 }
 
+/* A page could not be read. Of memory that is a file vmrun knows more than EIO. */
+static int precopy_read_failed(struct precopy *p, const struct lease_ram *ram, uint64_t first,
+			       uint64_t count, struct fail *why)
+{
+	struct fail reason;
+
+	if (ram->r.backing && lease_fill(p->l, ram->r.id, first, count, &reason))
+		*why = reason;
+	return -1;
+}
+
 /* Reads `count` pages from `first` into the batch, which has capacity for them as data pages and as
  * runs. They are few enough to be still in the cache when they are tested, moved and hashed. */
-static int precopy_read(struct page_batch *b, const struct lease_ram *ram, uint64_t first,
-			uint64_t count, uint64_t *zeros, struct fail *why)
+static int precopy_read(struct precopy *p, struct page_batch *b, const struct lease_ram *ram,
+			uint64_t first, uint64_t count, uint64_t *zeros, struct fail *why)
 {
 	const uint8_t *from = page_batch_slot(b);
-	uint64_t       at = first * PAGE_SIZE_4K + (ram->r.backing ? ram->r.base : 0);
+	uint64_t       at = first * PAGE_SIZE_4K + lease_ram_base(ram);
 
 	if (io_pread(ram->fd, page_batch_slot(b), (size_t)count * PAGE_SIZE_4K, at, ram->r.name,
 		     why))
-		return -1;
+		return precopy_read_failed(p, ram, first, count, why);
 	for (uint64_t i = 0; i < count; i++, from += PAGE_SIZE_4K) {
 		if (page_is_zero(from, PAGE_SIZE_4K)) {
 			page_batch_add_zero(b, first + i);
@@ -169,7 +180,7 @@ static int precopy_copy_range(struct precopy *p, uint32_t i, struct page_batch *
 		uint64_t begin = io_now_ns(), n = precopy_free(p, *b);
 
 		n = n < r.count ? n : r.count;
-		if (precopy_read(*b, ram, r.first, n, zeros, why))
+		if (precopy_read(p, *b, ram, r.first, n, zeros, why))
 			return -1;
 		p->report.read_ns += io_now_ns() - begin;
 		/* Those of the pause buffer are hashed after the pause. */

@@ -9,7 +9,8 @@ SIM_SRCS := $(addprefix vmmigrate/,$(filter-out main.c options.c note.c,$(vmmigr
 	    $(addprefix libcommon/,$(filter-out fault.c,$(libcommon_SRCS))) \
 	    $(addprefix vmrun/control/,$(control_SRCS)) \
 	    $(addprefix vmrun/,vm.c vm_boot.c vm_state.c vm_sections.c vm_disks.c vm_events.c \
-	    vm_reset.c apart.c vm_runstate.c memory.c dirty.c clock.c \
+	    vm_reset.c vm_memory.c apart.c vm_runstate.c memory.c memory_file.c \
+	    pagemap_scan.c sigbus.c dirty.c clock.c \
 	    host/loop.c host/accept.c host/chardev_spec.c)
 SIM_OBJS := $(SIM_OWN:%.c=$(BUILD)/sim/own/%.o) $(SIM_SRCS:%.c=$(BUILD)/sim/%.o)
 SIM_WRAP := $(patsubst %,-Wl$(comma)--wrap=%,$(shell cat tests/sim/wraps.list))

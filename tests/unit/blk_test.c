@@ -11,6 +11,8 @@
 #include "vmrun/blk_all.h"
 #include "vmrun/devices/disks.h"
 #include "vmrun/devices/virtio_blk.h"
+#include "vmrun/devices/virtio_blk_request.h"
+#include "vmrun/memory_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -79,6 +81,7 @@ static _Atomic int64_t full_from = -1, full_to;     /* offsets that find no spac
 /* the write there fails behind that at the next sector */
 static _Atomic int64_t first_wait = -1;
 static _Atomic bool    next_written;
+static _Atomic int64_t lose_at = -1;      /* a write there: guest memory is lost */
 
 ssize_t pwrite(int fd, const void *buf, size_t len, off_t at)
 {
@@ -91,6 +94,11 @@ ssize_t pwrite(int fd, const void *buf, size_t len, off_t at)
 		return -1;
 	}
 	ssize_t n = syscall(SYS_pwrite64, fd, buf, len, at);
+
+	if (lose_at >= 0 && at == lose_at) {
+		memory_lose(&f.vm.memory);
+		lose_at = -1;
+	}
 
 	if (first_wait >= 0 && at == first_wait + 512)
 		next_written = true;
@@ -796,6 +804,91 @@ static void make(const char *path, const char *text)
 	close(fd);
 }
 
+/* Guest memory is lost (vmrun/memory.h): before a request begins, and while it is done. */
+static void lost(void)
+{
+	static struct memory_file file = { .fd = -1 };
+	struct memory            *m    = &f.vm.memory;
+	struct device            *d    = board_device(f.vm.board, &virtio_blk_ops);
+	struct fail               why;
+	uint8_t                   was[512];
+	uint16_t                  used;
+
+	m->file = &file;
+	driver_up(&f, BLK, ALL, 1);
+	fill(BUF, 512, 21);
+	ok(request(OUT, 300, 512, false) == 0 && file_has(disk, 153600, ram(&f, BUF), 512),
+	   "memory that is a file is like any");
+	memcpy(was, ram(&f, BUF), sizeof(was));
+	used = used_now();
+
+	device_lock(d);
+	virtio_blk_hold(d, true);
+	device_unlock(d);
+	fill(BUF, 512, 22);
+	header(HEADER, OUT, 300);
+	set_desc(&f, Q_DESC(0), 0, HEADER, 16, D_NEXT, 1);
+	set_desc(&f, Q_DESC(0), 1, BUF, 512, D_NEXT, 2);
+	set_desc(&f, Q_DESC(0), 2, STATUS, 1, D_WRITE, 0);
+	offer(&f, 0, 0);
+	kick(&f, BLK, 0);
+	memory_lose(m);
+	device_lock(d);
+	virtio_blk_hold(d, false);
+	device_unlock(d);
+	ok(board_pause(f.vm.board, &why) == 0 && used_now() == used &&
+	   file_has(disk, 153600, was, sizeof(was)), "lost: a request that waits does not begin");
+
+	atomic_store(&m->lost, false);
+	if (board_resume(f.vm.board, &why) || !wait_used((uint16_t)(used + 1)))
+		abort();
+	lose_at = 300 * 512;
+	offer(&f, 0, 0);
+	kick(&f, BLK, 0);
+	while (lose_at >= 0)
+		sched_yield();
+	ok(board_pause(f.vm.board, &why) == 0 && used_now() == (uint16_t)(used + 1),
+	   "one that was under way is not completed");
+	atomic_store(&m->lost, false);
+	m->file = NULL;
+	if (board_resume(f.vm.board, &why))
+		abort();
+	driver_up(&f, BLK, ALL, 1);
+	ok(request(OUT, 300, 512, false) == 0, "(the device still works)");
+}
+
+/* What a request wrote that was made of memory which is lost while it is copied. */
+static void lost_copy(void)
+{
+	static struct memory_file file = { .fd = -1 };
+	struct memory            *m    = &f.vm.memory;
+	struct device            *d    = board_device(f.vm.board, &virtio_blk_ops);
+	struct virtq_chain        c    = { .nread = 2, .nwrite = 1, .read_len = 528, .write_len = 1,
+					   .seg = { { HEADER, 16 }, { BUF, 512 }, { STATUS, 1 } } };
+	uint8_t                  *buf  = malloc(BLK_REQUEST_MAX), was[512];
+	const char               *mistake;
+	uint32_t                  written;
+
+	fill(BUF, 512, 23);
+	if (!buf || request(OUT, 300, 512, false))
+		abort();
+	memcpy(was, ram(&f, BUF), sizeof(was));
+	fill(BUF, 512, 24);
+	header(HEADER, OUT, 300);
+
+	struct blk_request *r = blk_request_make(m, &c, &mistake);
+
+	m->file = &file;
+	memory_lose(m);
+	ok(r && blk_request_run(r, virtio_blk_sync(d), SIZE / 512, m, buf, &written) == BLK_LOST &&
+	   file_has(disk, 153600, was, sizeof(was)),
+	   "bytes that may not be the guest's do not reach the disk");
+	m->file = NULL;
+	atomic_store(&m->lost, false);
+	free(r);
+	free(buf);
+}
+
 int main(void)
 {
 	struct machine cfg;
@@ -822,6 +915,8 @@ int main(void)
 	saves();
 	write_errors();
 	slow();
+	lost();
+	lost_copy();
 	fake_close(&f);
 	unlink(disk);
 	unlink(rodisk);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit/kvm_rig.h"
 
+#include "vmrun/memory_file.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -239,6 +241,26 @@ static void test_told(struct rig *g)
 	   "after an event that is only reported the guest runs on");
 }
 
+/* Guest memory is lost (vmrun/memory.h). */
+static void test_lost(struct rig *g)
+{
+	static struct memory_file file = { .fd = -1 };
+
+	g->vm.memory.file = &file;
+	memory_lose(&g->vm.memory);
+	rig_reset(g);
+	rig_load(g, 0, ports, ports_end, RIG_DATA, 0, 0);
+	rig_post_load(g);
+	ops->resume(g->vm.accel);
+	rig_nap(20000);
+	rig_pause(g);
+	ok(g->n == 0 && rig_get(g, RIG_DATA) == 0,
+	   "once memory is lost no access reaches a device, and the vCPU stops");
+	g->vm.memory.file = NULL;
+	atomic_store(&g->vm.memory.lost, false);
+	ok(guest_runs(g, ports, ports_end, 0), "a reset lets it run");
+}
+
 int main(void)
 {
 	static struct rig g;
@@ -253,6 +275,7 @@ int main(void)
 	test_internal(&g);
 	test_wish(&g);
 	test_told(&g);
+	test_lost(&g);
 	rig_close(&g);
 	return done_testing();
 }

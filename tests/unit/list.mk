@@ -7,15 +7,16 @@ guest_SRCS   := tests/unit/snapshot_guest.c
 sample_SRCS  := tests/unit/sample.c tests/unit/sample_x86.c
 chardev_SRCS := $(addprefix vmrun/host/,loop.c chardev.c chardev_host.c chardev_spec.c \
 		accept.c)
-core_SRCS    := tests/unit/core_fake.c vmrun/memory.c vmrun/clock.c
+memory_SRCS  := $(addprefix vmrun/,memory.c memory_file.c pagemap_scan.c sigbus.c)
+core_SRCS    := tests/unit/core_fake.c $(memory_SRCS) vmrun/clock.c
 # Devices over a fake accelerator; with the boards of vmrun behind them in board_fake_SRCS.
-device_fake_SRCS := tests/unit/board_fake.c vmrun/memory.c vmrun/clock.c \
+device_fake_SRCS := tests/unit/board_fake.c $(memory_SRCS) vmrun/clock.c \
 		    $(chardev_SRCS) $(addprefix vmrun/devices/,$(devices_SRCS))
 board_fake_SRCS  := $(device_fake_SRCS) $(addprefix vmrun/board/,$(board_SRCS))
 # An accelerator over a stand-in for the board.
-rv64_SRCS := tests/unit/rv64_harness.c vmrun/memory.c vmrun/clock.c \
+rv64_SRCS := tests/unit/rv64_harness.c $(memory_SRCS) vmrun/clock.c \
 	     $(addprefix vmrun/accel/,$(accel_soft_SRCS))
-kvm_SRCS  := tests/unit/kvm_rig.c vmrun/memory.c vmrun/clock.c \
+kvm_SRCS  := tests/unit/kvm_rig.c $(memory_SRCS) vmrun/clock.c \
 	     $(addprefix vmrun/accel/,$(accel_kvm_SRCS))
 
 # libcommon and format
@@ -52,6 +53,8 @@ $(call unit,x86_state,    $(sample_SRCS))
 # These count what is read of a file; one makes it up.
 $(BUILD)/tests/image_test $(BUILD)/tests/index_level_test: LDFLAGS += -Wl,--wrap=io_pread
 $(BUILD)/tests/flat_test: LDFLAGS += -Wl,--wrap=io_pread,--wrap=io_read_cancel
+# This one takes a system call away.
+$(BUILD)/tests/memory_test: LDFLAGS += -Wl,--wrap=ioctl
 
 # vmmigrate
 $(call unit,handover,     $(addprefix vmmigrate/,source_handover.c find.c message.c \
@@ -66,8 +69,8 @@ $(BUILD)/tests/receiver_test: LDFLAGS += -Wl,--wrap=page_sink_batch
 # vmrun: the core, over fakes of accelerator, board and control server
 $(call unit,clock,        vmrun/clock.c)
 $(call unit,dirty,        $(core_SRCS) vmrun/dirty.c)
-$(call unit,events,       vmrun/vm_events.c)
-$(call unit,memory,       vmrun/memory.c)
+$(call unit,events,       vmrun/vm_events.c vmrun/vm_memory.c vmrun/note.c $(memory_SRCS))
+$(call unit,memory,       $(memory_SRCS))
 $(call unit,qmp,          vmrun/control/qmp.c)
 $(call unit,reset,        $(core_SRCS) vmrun/vm_reset.c vmrun/vm_runstate.c)
 $(call unit,runstate,     $(core_SRCS) vmrun/vm_runstate.c)

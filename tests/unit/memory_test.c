@@ -3,12 +3,18 @@
  * does not. */
 #include "tests/unit/tap.h"
 
-#include "vmrun/memory.h"
+#include "vmrun/memory_file.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static const struct machine_region ram = { .kind = REGION_RAM, .name = "ram", .gpa = 0x80000000,
@@ -103,24 +109,244 @@ static void code(struct memory *m)
 	   "a second write without decoding between does not count");
 }
 
+static void present_run(void *arg, uint64_t first, uint64_t count)
+{
+	bitmap_set_range(arg, first, count);
+}
+
+/* Of the first region, of 64 pages; of no use after a failure. */
+static uint64_t present_map(struct memory *m)
+{
+	uint64_t    map = 0;
+	struct fail why;
+
+	if (region_present(m, &m->regions[0], present_run, &map, &why))
+		abort();
+	return map;
+}
+
 static void present(void)
 {
 	struct memory  m;
 	struct machine cfg = { .nregions = 1, .regions = { ram } };
 	struct fail    why;
-	uint64_t       first, end;
 	bool           good = memory_open(&m, &cfg, &why) == 0 &&
-			      region_present(&m.regions[0], 0, &first, &end, &why) == 0;
+			      present_map(&m) == 0;
 
 	ok(good, "a new region has no page present");
 	m.regions[0].host[5 * GUEST_PAGE] = 1;
 	(void)!pwrite(m.regions[0].fd, "x", 1, 63 * GUEST_PAGE);
-	good = region_present(&m.regions[0], 0, &first, &end, &why) == 1 && first == 5 && end == 6;
-	good = good && region_present(&m.regions[0], 6, &first, &end, &why) == 1 && first == 63 &&
-	       end == 64;
-	ok(good && region_present(&m.regions[0], 64, &first, &end, &why) == 0,
+	ok(present_map(&m) == ((uint64_t)1 << 5 | (uint64_t)1 << 63),
 	   "pages touched or written are present, no others");
 	memory_close(&m);
+}
+
+/* ---- a region that is a private mapping of a file ---- */
+
+#define FILE_AT ((uint64_t)2 << 20)
+
+/* Data in pages 0, 3 and 4, the rest a hole; each begins with its number + 1. */
+static int file_make(char path[])
+{
+	int fd = mkstemp(path);
+
+	if (fd < 0 || ftruncate(fd, (off_t)(FILE_AT + ram.size)))
+		abort();
+	for (uint8_t page = 0; page < 5; page = page ? (uint8_t)(page + 1) : 3) {
+		uint8_t bytes[GUEST_PAGE] = { (uint8_t)(page + 1) };
+
+		if (pwrite(fd, bytes, sizeof(bytes), (off_t)(FILE_AT + page * GUEST_PAGE)) !=
+		    GUEST_PAGE)
+			abort();
+	}
+	return fd;
+}
+
+/* What a lease's holder does. */
+static int file_read(const struct region *r, uint64_t page, uint8_t *byte)
+{
+	int     fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+	ssize_t n  = pread(fd, byte, 1, (off_t)((uintptr_t)r->host + page * GUEST_PAGE));
+
+	close(fd);
+	return n == 1 ? 0 : -1;
+}
+
+/* A kernel without PAGEMAP_SCAN. */
+static bool kernel_is_old;
+
+int __real_ioctl(int fd, unsigned long request, void *arg);
+int __wrap_ioctl(int fd, unsigned long request, void *arg);
+int __wrap_ioctl(int fd, unsigned long request, void *arg)
+{
+	if (!kernel_is_old)
+		return __real_ioctl(fd, request, arg);
+	errno = ENOTTY;
+	return -1;
+}
+
+/* By both ways of asking, as the kernel here may have one only. */
+static bool file_present_is(struct memory *m, uint64_t want)
+{
+	bool same = true;
+
+	for (int old = 0; old < 2; old++) {
+		kernel_is_old = old;
+		same &= present_map(m) == want;
+	}
+	kernel_is_old = false;
+	return same;
+}
+
+static void file_pages(struct memory *m, struct memory *n, int fd)
+{
+	struct region *r = &m->regions[0], *other = &n->regions[0];
+	struct fail    why;
+	uint8_t        byte = 0, stored = 0;
+
+	ok(file_present_is(m, 0x19), "present are the pages with data in the file");
+	r->host[3 * GUEST_PAGE] = 77;
+	r->host[9 * GUEST_PAGE] = 78;
+	(void)*(volatile uint8_t *)&r->host[11 * GUEST_PAGE];
+	ok(file_present_is(m, 0x19 | 1 << 9),
+	   "and those that were written, not those that were read");
+	ok(file_read(r, 9, &byte) == 0 && byte == 78 && file_read(r, 4, &byte) == 0 && byte == 5,
+	   "a reader of /proc/self/mem sees both");
+	ok(pread(fd, &stored, 1, (off_t)(FILE_AT + 3 * GUEST_PAGE)) == 1 && stored == 4 &&
+	   other->host[3 * GUEST_PAGE] == 4 && other->host[9 * GUEST_PAGE] == 0,
+	   "neither the file nor another mapping of it has what was written");
+	region_look(r);
+	ok(r->blocks[0] == 0, "without marks no block is looked at");
+	region_mark(r, 9, 1);
+	region_look(r);
+	ok(r->blocks[0] == 1 && atomic_load(&r->dirty[0]) == 1 << 9, "a mark shows its block");
+	ok(memory_file_check(m->file, &why) == 0, "the file is as it was");
+}
+
+static unsigned file_losses;
+static void file_on_lost(void *arg) { *(unsigned *)arg += 1; }
+
+static void file_truncated(struct memory *m, int fd)
+{
+	struct region *r = &m->regions[0];
+	struct fail    why;
+	uint8_t        byte, buf[8];
+
+	m->on_lost     = file_on_lost;
+	m->on_lost_arg = &file_losses;
+	if (ftruncate(fd, (off_t)(FILE_AT + 4 * GUEST_PAGE)))
+		abort();
+	ok(memory_file_check(m->file, &why) == -1 && why.kind == FAIL_SYSTEM &&
+	   strstr(why.what, "truncated") && strstr(why.what, m->file->path),
+	   "a truncated file is named");
+	ok(r->host[0] == 1 && r->host[3 * GUEST_PAGE] == 77 && !memory_lost(m),
+	   "pages that are left can still be read");
+	ok(file_read(r, 4, &byte) == -1 && !memory_lost(m),
+	   "a reader of one that is gone gets an error");
+	ok(r->host[4 * GUEST_PAGE] == 0 && memory_lost(m) && file_losses == 1,
+	   "an access to it ends, with zeros, and memory is lost");
+	ok(guest_copy_out(m, buf, ram.gpa + 40 * GUEST_PAGE, 8) == 0 && buf[0] == 0 &&
+	   guest_copy_in(m, ram.gpa + 41 * GUEST_PAGE, "x", 1) == 0 && file_losses == 1,
+	   "so do others, which is reported once");
+	ok(r->host[9 * GUEST_PAGE] == 0 && r->host[3 * GUEST_PAGE] == 77,
+	   "Linux has dropped private copies behind the end, and no others");
+}
+
+static void from_file(void)
+{
+	char                path[] = "/tmp/memory_test.XXXXXX";
+	struct machine      cfg    = { .nregions = 1, .regions = { ram } };
+	const uint64_t      at = FILE_AT, beyond = FILE_AT + GUEST_PAGE, odd = 1;
+	struct memory       m, n;
+	struct memory_file *f;
+	struct flock        lk = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct fail         why;
+	int                 fd = file_make(path);
+
+	ok(fcntl(fd, F_OFD_SETLK, &lk) == 0 && memory_file_open(&f, path, &why) == -1 &&
+	   why.kind == FAIL_REFUSED && strstr(why.what, "locked"),
+	   "a file that is being written is refused");
+	lk.l_type = F_UNLCK;
+	fcntl(fd, F_OFD_SETLK, &lk);
+	ok(memory_file_open(&f, "/dev/null", &why) == -1 && why.kind == FAIL_USAGE,
+	   "so is what is no regular file");
+	ok(memory_file_open(&f, path, &why) == 0 &&
+	   memory_open_file(&m, &cfg, f, &beyond, &why) == -1 && why.kind == FAIL_CORRUPT &&
+	   m.nregions == 0 && m.file == NULL, "and a region that reaches past the end");
+	ok(memory_file_open(&f, path, &why) == 0 &&
+	   memory_open_file(&m, &cfg, f, &odd, &why) == -1 && why.kind == FAIL_REFUSED,
+	   "and an offset that cannot be mapped");
+	if (memory_file_open(&f, path, &why) || memory_open_file(&m, &cfg, f, &at, &why) ||
+	    memory_file_open(&f, path, &why) || memory_open_file(&n, &cfg, f, &at, &why)) {
+		ok(false, why.what);
+		return;
+	}
+	lk.l_type = F_WRLCK;
+	ok(fcntl(fd, F_OFD_SETLK, &lk) == -1, "while it is mapped nobody can lock it to write");
+	file_pages(&m, &n, fd);
+	file_truncated(&m, fd);
+	memory_close(&m);
+	memory_close(&n);
+	ok(fcntl(fd, F_OFD_SETLK, &lk) == 0, "the lock ends with the mapping");
+	close(fd);
+	unlink(path);
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+/* What it costs does not grow with the region: nothing is touched, but for what a sanitizer notes
+ * of memory that is allocated. */
+static uint64_t file_faults(uint64_t size)
+{
+	char                path[] = "/tmp/memory_test.XXXXXX";
+	struct machine      cfg    = { .nregions = 1, .regions = { ram } };
+	const uint64_t      at     = 0;
+	struct rusage       before, after;
+	struct memory       m;
+	struct memory_file *f;
+	struct fail         why;
+	int                 fd = mkstemp(path);
+
+	cfg.regions[0].size = size;
+	if (fd < 0 || ftruncate(fd, (off_t)size) || memory_file_open(&f, path, &why))
+		abort();
+	getrusage(RUSAGE_SELF, &before);
+	if (memory_open_file(&m, &cfg, f, &at, &why))
+		abort();
+	getrusage(RUSAGE_SELF, &after);
+	memory_close(&m);
+	close(fd);
+	unlink(path);
+	return (uint64_t)(after.ru_minflt - before.ru_minflt);
+}
+#endif
+
+/* ---- a SIGBUS that is none of ours ---- */
+
+static sigjmp_buf foreign_back;
+static void foreign_bus(int number) { (void)number; siglongjmp(foreign_back, 1); }
+
+/* Last: who was asked before us stays in charge. */
+static void foreign(void)
+{
+	int               fd = memfd_create("foreign", MFD_CLOEXEC);
+	volatile uint8_t *at = ftruncate(fd, GUEST_PAGE) ? MAP_FAILED
+			       : mmap(NULL, GUEST_PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	volatile bool     came = false;
+
+	if (at == MAP_FAILED || ftruncate(fd, 0))
+		abort();
+	if (sigsetjmp(foreign_back, 1) == 0)
+		(void)*at;
+	else
+		came = true;
+	ok(came, "a SIGBUS of another mapping goes to the handler that was there before");
+	came = false;
+	if (sigsetjmp(foreign_back, 1) == 0)
+		raise(SIGBUS);
+	else
+		came = true;
+	ok(came, "so does one that was sent");
+	close(fd);
 }
 
 int main(void)
@@ -132,6 +358,7 @@ int main(void)
 	uint8_t            buf[8] = "abcdefg";
 	uint64_t           end = ram.gpa + ram.size;
 
+	signal(SIGBUS, foreign_bus);
 	ok(memory_open(&m, &cfg, &why) == 0, "two regions open");
 	ok(guest_read(&m, ram.gpa, ram.size) && !guest_read(&m, ram.gpa, ram.size + 1) &&
 	   !guest_read(&m, ram.gpa - 1, 2) &&
@@ -167,8 +394,15 @@ int main(void)
 	   "the descriptor can't be shrunk under those who map it");
 	memory_close(&m);
 	present();
+	from_file();
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	(void)file_faults((uint64_t)256 << 20);      /* what is touched for the first time */
+	ok(file_faults((uint64_t)64 << 30) <= file_faults((uint64_t)256 << 20) + 8,
+	   "64 GiB are mapped with as many page faults as 256 MiB");
+#endif
 	cfg.regions[0].size = LIMIT_REGION_BYTES + GUEST_PAGE;
 	ok(memory_open(&m, &cfg, &why) == -1 && why.kind == FAIL_LIMIT && m.nregions == 0,
 	   "a region beyond the limit is refused");
+	foreign();
 	return done_testing();
 }

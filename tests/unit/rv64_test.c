@@ -2,6 +2,8 @@
 /* One hart in this thread: traps, Sv39, atomics, code that changes, counters, interrupts, marks. */
 #include "tests/unit/rv64_harness.h"
 
+#include "vmrun/memory_file.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -146,6 +148,40 @@ static void test_traps(void)
 	S.x[A1] = (uint64_t)9 << 60 | 5;
 	bare_run(&g);
 	ok(finished(3) && S.x[A0] == 0, "satp ignores modes other than Sv39");
+}
+
+/* Guest memory is lost (vmrun/memory.h): nothing of the guest is seen outside any more. */
+static void test_lost(void)
+{
+	static struct memory_file file = { .fd = -1 };
+
+	START(LW(A0, 8, A1), SW(A0, 16, A1), WFI);
+	S.x[A1]                 = RIG_MMIO;
+	g.mmio_at               = 0;
+	g.vm.memory.file        = &file;
+	bare_run(&g);
+	ok(finished(3) && S.x[A0] == 8 && g.mmio_at == 16, "memory that is a file is like any");
+
+	memory_lose(&g.vm.memory);
+	START(SW(A0, 20, A1), WFI);
+	S.x[A1] = RIG_MMIO;
+	bare_run(&g);
+	ok(g.h->stuck && g.mmio_at == 16, "lost: a store reaches no device, and the hart stops");
+	g.h->stuck = false;
+	START(LW(A0, 8, A1), WFI);
+	S.x[A0] = 77;
+	S.x[A1] = RIG_MMIO;
+	bare_run(&g);
+	ok(g.h->stuck && S.x[A0] != 8, "neither does a load");
+	g.h->stuck = false;
+	atomic_store(&g.events, 0);
+	START(ECALL, WFI);
+	S.x[A7] = 0x53525354;      /* system reset */
+	bare_run(&g);
+	ok(g.h->stuck && atomic_load(&g.events) == 0, "nor an SBI call the VM");
+	g.h->stuck       = false;
+	g.vm.memory.file = NULL;
+	atomic_store(&g.vm.memory.lost, false);
 }
 
 static void test_sv39(void)
@@ -560,6 +596,7 @@ int main(void)
 	RIG_CODE(&g, TRAP, WFI, WFI);
 	bare_open(&g);
 	test_traps();
+	test_lost();
 	test_sv39();
 	test_misaligned();
 	test_code();

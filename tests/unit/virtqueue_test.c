@@ -3,6 +3,7 @@
 #include "tests/unit/virtio_driver.h"
 
 #include "vmrun/devices/virtqueue.h"
+#include "vmrun/memory_file.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -208,6 +209,32 @@ static void hostile(void)
 	}
 }
 
+/* Guest memory is lost (vmrun/memory.h): what rings and buffers say may not be the guest's. */
+static void lost(void)
+{
+	static struct memory_file file = { .fd = -1 };
+	uint8_t                   buf[8];
+
+	fresh(true, false);
+	set_desc(&f, Q_DESC(0), 0, DATA, 8, D_NEXT, 1);
+	set_desc(&f, Q_DESC(0), 1, DATA + 512, 1, D_WRITE, 0);
+	offer(&f, 0, 0);
+	offer(&f, 0, 0);
+	q.mem->file = &file;
+	ok(virtq_pop(&q, &c, &mistake) == 1 && q.s.last_avail == 1,
+	   "memory that is a file is like any");
+	memory_lose(q.mem);
+	ok(virtq_pop(&q, &c, &mistake) == 0 && q.s.last_avail == 1 && !virtq_rearm(&q),
+	   "lost: what is in the ring is not taken");
+	put_le16(ram(&f, Q_AVAIL(0) + 2), 999);
+	ok(virtq_pop(&q, &c, &mistake) == 0, "and what is wrong there is no mistake of the guest");
+	ok(virtq_chain_at(&q, 0, &c, &mistake) == 0, "nor taken by its number");
+	ok(virtq_copy_out(q.mem, c.seg, c.nread, 0, buf, 8) == -1,
+	   "the bytes of a buffer are not used");
+	q.mem->file = NULL;
+	atomic_store(&q.mem->lost, false);
+}
+
 int main(void)
 {
 	struct machine cfg;
@@ -217,6 +244,7 @@ int main(void)
 	sane();
 	events();
 	hostile();
+	lost();
 	fake_close(&f);
 	return done_testing();
 }

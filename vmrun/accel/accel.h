@@ -18,6 +18,8 @@
  * through clock_now_ns(&vm->clock). What the guest asks for (reset, shutdown, crash) it reports by
  * vm_event() (vmrun/vm.h), which is asynchronous: after asking, the vCPU executes nothing more
  * until it has been paused, reset or closed, so that the guest cannot outrun its own request.
+ * Before a device access it asks memory_lost() (vmrun/memory.h): when that is true the access does
+ * not happen, and the vCPU executes nothing more either.
  *
  * A VM is either running or paused (docs/architecture.md, "Who may run the VM"). "Paused" below
  * means: after open, or after a pause that returned 0, and before the next resume.

@@ -31,6 +31,7 @@ const struct event_kind events_kinds[] = {
 	{ "SHUTDOWN", NULL },           { "SUSPEND_DISK", NULL },
 	{ "GUEST_PANICKED", NULL },     { "GUEST_CRASHLOADED", NULL },
 	{ "BLOCK_IO_ERROR", NULL },     { "VMFERRY_RESET_PENDING", NULL },
+	{ "VMFERRY_MEMORY_LOST", NULL },
 	{ NULL, NULL },
 };
 

@@ -99,6 +99,12 @@ static void inspect_device(struct vm *vm, const struct machine_sections *p, json
 	json_array_append_new(list, inspect_node(node, state, counters));
 }
 
+static void inspect_present(void *arg, uint64_t first, uint64_t count)
+{
+	(void)first;
+	*(json_int_t *)arg += (json_int_t)count;
+}
+
 static json_t *inspect_regions(struct vm *vm)
 {
 	json_t *list = json_array();
@@ -106,12 +112,10 @@ static json_t *inspect_regions(struct vm *vm)
 	for (unsigned i = 0; i < vm->memory.nregions; i++) {
 		const struct region *r = &vm->memory.regions[i];
 		json_int_t           present = 0;
-		uint64_t             first, end = 0;
 		struct fail          why;
 		int                  rc;
 
-		while ((rc = region_present(r, end, &first, &end, &why)) > 0)
-			present += (json_int_t)(end - first);
+		rc = region_present(&vm->memory, r, inspect_present, &present, &why);
 		json_array_append_new(list,
 				      json_pack("{s:s, s:i, s:I, s:I, s:i, s:I}",
 						"name", r->cfg.name, "id", (int)r->cfg.id,

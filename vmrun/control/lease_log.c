@@ -49,22 +49,29 @@ static int session_log_map(const char *name, size_t len, bitmap_word **map, stru
 	return fd;
 }
 
+struct session_seed { bitmap_word *round, *present; };
+
+static void session_seed_run(void *arg, uint64_t first, uint64_t count)
+{
+	const struct session_seed *s = arg;
+
+	bitmap_mark_range(s->round, first, count);
+	bitmap_mark_range(s->present, first, count);
+}
+
 /* Marks every present page as dirty, and returns the present bitmap, read-only, for the holder: a
  * file that has data only where there are bits. */
-static int session_log_seed(const struct region *r, bitmap_word *round, struct fail *why)
+static int session_log_seed(const struct memory *m, const struct region *r, bitmap_word *round,
+			    struct fail *why)
 {
-	uint64_t     first, end = 0;
-	bitmap_word *present;
-	int          out = -1, fd, rc;
+	struct session_seed seed = { .round = round };
+	int                 out = -1, fd, rc;
 
-	fd = session_log_map("present bitmap", bitmap_bytes(r->npages), &present, why);
+	fd = session_log_map("present bitmap", bitmap_bytes(r->npages), &seed.present, why);
 	if (fd < 0)
 		return -1;
-	while ((rc = region_present(r, end, &first, &end, why)) > 0) {
-		bitmap_mark_range(round, first, end - first);
-		bitmap_mark_range(present, first, end - first);
-	}
-	munmap(present, bitmap_bytes(r->npages));
+	rc = region_present(m, r, session_seed_run, &seed, why);
+	munmap(seed.present, bitmap_bytes(r->npages));
 	if (rc == 0)
 		out = session_fd_readonly(fd, "present bitmap", why);
 	close(fd);
@@ -86,6 +93,8 @@ int session_log_start(struct lease_session *g, struct session_call *call, struct
 
 	struct region *r = &vm->memory.regions[i];
 
+	if (vm_memory_check(vm, why))
+		return -1;
 	if (g->consumer.map[i])
 		return fail_set(why, FAIL_USAGE, "log-start: region %u already logged", r->cfg.id);
 	round = session_log_map("round bitmap", bitmap_bytes(r->npages), &map, why);
@@ -99,7 +108,7 @@ int session_log_start(struct lease_session *g, struct session_call *call, struct
 	 * in between is named by one of the two. */
 	if (dirty_sync(&vm->dirty, &g->consumer, NULL, why))
 		goto fail;
-	present = session_log_seed(r, map, why);
+	present = session_log_seed(&vm->memory, r, map, why);
 	if (present < 0)
 		goto fail;
 	call->fds[0] = round;

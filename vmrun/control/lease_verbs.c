@@ -18,6 +18,30 @@
 #include <string.h>
 #include <unistd.h>
 
+static void present_run(void *arg, uint64_t first, uint64_t count)
+{
+	(void)first;
+	*(uint64_t *)arg += count;
+}
+
+/* A region of a file is read where it is mapped, as the guest sees it. Sets in *out what is
+ * different of it. present: only a hint, to announce a move by. */
+static int session_region_file(struct vm *vm, const struct region *r, struct lease_msg *out,
+			       struct fail *why)
+{
+	int rc, fd;
+
+	out->region.backing = 1;
+	out->region.base    = (uint64_t)(uintptr_t)r->host;
+	pthread_mutex_lock(&vm->control_lock);
+	rc = region_present(&vm->memory, r, present_run, &out->a[0], why);
+	pthread_mutex_unlock(&vm->control_lock);
+	if (rc)
+		return -1;
+	fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? fail_sys(why, "%s: /proc/self/mem", r->cfg.name) : fd;
+}
+
 int session_region(struct lease_session *g, uint32_t i, struct lease_msg *out, int *fd,
 		   struct fail *why)
 {
@@ -34,7 +58,9 @@ int session_region(struct lease_session *g, uint32_t i, struct lease_msg *out, i
 			    .gpa = r->cfg.gpa, .page_size = r->cfg.page_size },
 	};
 	snprintf(out->region.name, sizeof(out->region.name), "%s", r->cfg.name);
-	if (!writable)
+	if (vm->memory.file)
+		*fd = session_region_file(vm, r, out, why);
+	else if (!writable)
 		*fd = session_fd_readonly(r->fd, r->cfg.name, why);
 	else if ((*fd = fcntl(r->fd, F_DUPFD_CLOEXEC, 0)) < 0)
 		fail_sys(why, "%s: descriptor", r->cfg.name);
@@ -110,11 +136,11 @@ static int verb_clear(struct lease_session *g, struct session_call *call, struct
 	return verb_range(g, call->in, why);
 }
 
-/* Nothing to do for plain RAM: an absent page reads as zero, and no pager has to be asked for
- * it. */
+/* Nothing to do for plain RAM: an absent page reads as zero, and no pager has to be asked for it.
+ * A holder that could not read a page of a file asks for it to learn why. */
 static int verb_fill(struct lease_session *g, struct session_call *call, struct fail *why)
 {
-	return verb_range(g, call->in, why);
+	return verb_range(g, call->in, why) ? -1 : vm_memory_check(g->server->vm, why);
 }
 
 static int verb_throttle(struct lease_session *g, struct session_call *call, struct fail *why)
@@ -194,7 +220,7 @@ static int verb_pause(struct lease_session *g, struct session_call *call, struct
 	if (ms == 0 || ms > SESSION_PAUSE_MS_MAX)
 		return fail_set(why, FAIL_USAGE, "pause: deadline out of range (valid: 1 to %u ms)",
 				SESSION_PAUSE_MS_MAX);
-	if (blk_quiet(vm, why))
+	if (vm_memory_check(vm, why) || blk_quiet(vm, why))
 		return -1;
 	vm->run.moving = g->moving;
 	if (runstate_hold(vm, HOLD_LEASE, why)) {
@@ -256,7 +282,8 @@ static int verb_state(struct lease_session *g, struct session_call *call, struct
 
 	if (!g->paused)
 		return fail_set(why, FAIL_USAGE, "state: not paused");
-	if (blk_sampled(g->server->vm, why) || vm_save(g->server->vm, &fdt, &len, why))
+	if (vm_memory_check(g->server->vm, why) || blk_sampled(g->server->vm, why) ||
+	    vm_save(g->server->vm, &fdt, &len, why))
 		return -1;
 	rc = verb_give_tree(call, fdt, len, why);
 	free(fdt);
@@ -273,6 +300,9 @@ static int verb_finish(struct lease_session *g, struct session_call *call, struc
 	if (call->in->a[0] > 1)
 		return fail_set(why, FAIL_USAGE,
 				"finish: invalid value (valid: 0 = done, 1 = aborted)");
+	/* What was read up to now is what the guest has written. */
+	if (call->in->a[0] == 0 && vm_memory_check(vm, why))
+		return -1;
 	if (g->throttled)
 		vm->accel->ops->throttle(vm->accel, 0);
 	g->throttled = false;
@@ -315,6 +345,8 @@ static int verb_release(struct lease_session *g, struct session_call *call, stru
 
 	if (!g->paused && !runstate_held_by(vm, HOLD_RELEASED))
 		return fail_set(why, FAIL_USAGE, "release: not paused");
+	if (!runstate_held_by(vm, HOLD_RELEASED) && vm_memory_check(vm, why))
+		return -1;
 	/* The target must not read what is only in this host's page cache. */
 	if (!runstate_held_by(vm, HOLD_RELEASED) && blk_synced(vm, why))
 		return -1;
@@ -365,6 +397,11 @@ static int verb_claim(struct lease_session *g, struct session_call *call, struct
 	return 0;
 }
 
+static void written_run(void *arg, uint64_t first, uint64_t count)
+{
+	region_mark(arg, first, count);
+}
+
 /* The holder has written RAM through its descriptor: these pages count as written now. */
 static int verb_written(struct lease_session *g, struct session_call *call, struct fail *why)
 {
@@ -373,12 +410,8 @@ static int verb_written(struct lease_session *g, struct session_call *call, stru
 	(void)call;
 	for (unsigned i = 0; i < vm->memory.nregions; i++) {
 		struct region *r = &vm->memory.regions[i];
-		uint64_t       first, end = 0;
-		int            rc;
 
-		while ((rc = region_present(r, end, &first, &end, why)) > 0)
-			region_mark(r, first, end - first);
-		if (rc)
+		if (region_present(&vm->memory, r, written_run, r, why))
 			return -1;
 	}
 	g->server->written = true;

@@ -78,8 +78,18 @@ static int command_stop(struct command_call *call, struct fail *why)
 	return runstate_hold(call->vm, HOLD_USER, why);
 }
 
+/* A VM whose memory was lost never runs again. */
+static int command_memory(struct command_call *call, const char *what, struct fail *why)
+{
+	if (!memory_lost(&call->vm->memory) || vm_memory_check(call->vm, why) == 0)
+		return 0;
+	return fail_prefix(why, "%s: ", what);
+}
+
 static int command_cont(struct command_call *call, struct fail *why)
 {
+	if (command_memory(call, "cont", why))
+		return -1;
 	if (vm_reset_pending(call->vm, why))
 		return -1;
 	return runstate_drop(call->vm, (enum holder)(HOLD_USER | HOLD_IO), why);
@@ -112,6 +122,8 @@ static int command_set_boot(struct command_call *call, struct fail *why)
 
 static int command_reset(struct command_call *call, struct fail *why)
 {
+	if (command_memory(call, "system_reset", why))
+		return -1;
 	return vm_reset(call->vm, why);
 }
 
@@ -135,6 +147,8 @@ static int command_quit(struct command_call *call, struct fail *why)
 
 static int command_pulse(struct command_call *call, struct fail *why)
 {
+	if (command_memory(call, "vmferry-pulse", why))
+		return -1;
 	return vm_pulse(call->vm, why);
 }
 

@@ -31,7 +31,7 @@ int query_status(struct command_call *call, struct fail *why)
 {
 	/* By bit of enum holder. */
 	static const char *const holders[] = { "user", "lease", "incoming", "released", "io-error",
-					       "restore" };
+					       "restore", "memory" };
 	enum run_status status = runstate_status(call->vm);
 	const char     *lease  = sessions_holder(call->server, LEASE_KIND_LOG, NULL);
 	json_t         *held   = json_array();

@@ -77,6 +77,9 @@ void virtio_kick(struct virtio *v, unsigned queue)
 {
 	if (queue >= v->cls->nqueues || !virtio_live(v) || !v->q[queue].s.ready)
 		return;
+	/* A kick that no vCPU stops for: nobody has asked before. */
+	if (memory_lost_now(v->d.host->memory))
+		return;
 	v->kicks++;
 	v->cls->kick(v, queue);
 }

@@ -78,7 +78,7 @@ static void *blk_thread(void *arg)
 		enum blk_status     status;
 		uint32_t            written;
 
-		if (!b->first || b->held || b->stalled) {
+		if (!b->first || b->held || b->stalled || memory_lost(d->host->memory)) {
 			pthread_cond_wait(&b->work, d->host->lock);
 			continue;
 		}
@@ -90,6 +90,8 @@ static void *blk_thread(void *arg)
 		if (status == BLK_NOSPC) {
 			blk_kept_stall(b, r);
 			blk_ended(b);
+		} else if (status == BLK_LOST) {
+			blk_ended(b);      /* never completed: the VM is paused for good */
 		} else {
 			blk_done(b, r, status, written);
 		}

@@ -155,6 +155,9 @@ enum blk_status blk_request_run(const struct blk_request *r, struct disk_sync *s
 		break;
 	}
 	*written = 0;
+	/* What was copied from or to memory may not be the guest's. */
+	if (memory_lost(m))
+		return BLK_LOST;
 	if (status == BLK_NOSPC)
 		return status;
 	byte = (uint8_t)status;

@@ -23,7 +23,8 @@ enum blk_type { BLK_IN = 0, BLK_OUT = 1, BLK_FLUSH = 4, BLK_GET_ID = 8, BLK_DISC
 		BLK_WRITE_ZEROES = 13 };
 /* BLK_NOSPC is not of the specification: no status was written for the guest, and the whole request
  * can be done again. */
-enum blk_status { BLK_OK = 0, BLK_IOERR = 1, BLK_UNSUPP = 2, BLK_NOSPC = 0x100 };
+enum blk_status { BLK_OK = 0, BLK_IOERR = 1, BLK_UNSUPP = 2, BLK_NOSPC = 0x100,
+		  BLK_LOST = 0x101 };
 
 struct blk_request {
 	struct blk_request *next;

@@ -150,18 +150,21 @@ int virtq_chain_at(struct virtqueue *q, uint16_t head, struct virtq_chain *c, co
 	c->head  = head;
 	c->nread = c->nwrite = 0;
 	c->read_len = c->write_len = 0;
-	return virtq_chain(q, c, mistake) ? 1 : -1;
+	if (virtq_chain(q, c, mistake))
+		return memory_lost(q->mem) ? 0 : 1;
+	return memory_lost(q->mem) ? 0 : -1;
 }
 
 int virtq_pop(struct virtqueue *q, struct virtq_chain *c, const char **mistake)
 {
 	uint16_t avail, head, mask = (uint16_t)(q->s.size - 1);
+	int      rc;
 
 	*mistake = "queue address out of range";
 	/* Acquire: what the driver wrote before it moved the index is seen after it. */
 	if (!q->s.ready || !virtq_load16(q, q->s.avail + 2, &avail, memory_order_acquire))
 		return q->s.ready ? -1 : 0;
-	if (avail == q->s.last_avail)
+	if (avail == q->s.last_avail || memory_lost(q->mem))
 		return 0;
 	*mistake = "available index out of range";
 	if ((uint16_t)(avail - q->s.last_avail) > q->s.size)
@@ -170,10 +173,12 @@ int virtq_pop(struct virtqueue *q, struct virtq_chain *c, const char **mistake)
 	if ((uint16_t)(q->s.last_avail - q->s.used_idx) >= q->s.size)
 		return -1;
 	if (!virtq_load16(q, q->s.avail + 4 + 2 * (uint64_t)(q->s.last_avail & mask), &head,
-			  memory_order_relaxed) || virtq_chain_at(q, head, c, mistake) < 0)
+			  memory_order_relaxed))
 		return -1;
-	q->s.last_avail++;
-	return 1;
+	rc = virtq_chain_at(q, head, c, mistake);
+	if (rc == 1)
+		q->s.last_avail++;
+	return rc;
 }
 
 void virtq_repop(struct virtqueue *q, uint16_t n)
@@ -230,7 +235,7 @@ bool virtq_rearm(struct virtqueue *q)
 	/* As above: our event index first, then the driver's index. */
 	atomic_thread_fence(memory_order_seq_cst);
 	return virtq_load16(q, q->s.avail + 2, &avail, memory_order_acquire) &&
-	       avail != q->s.last_avail;
+	       avail != q->s.last_avail && !memory_lost(q->mem);
 }
 
 int virtq_copy_out(struct memory *m, const struct virtq_seg *seg, unsigned nseg, uint64_t at,
@@ -246,7 +251,7 @@ int virtq_copy_out(struct memory *m, const struct virtq_seg *seg, unsigned nseg,
 			continue;
 		}
 		n = seg[i].len - at < len ? seg[i].len - at : len;
-		if (guest_copy_out(m, to, seg[i].gpa + at, n))
+		if (guest_copy_out(m, to, seg[i].gpa + at, n) || memory_lost(m))
 			return -1;
 		to  += n;
 		len -= n;

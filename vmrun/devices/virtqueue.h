@@ -37,7 +37,8 @@ extern const char virtq_endless[];
 /* Size, alignment, and all three areas in RAM; else *mistake says what is wrong. */
 bool virtq_valid(const struct virtqueue *q, const char **mistake);
 
-/* The next chain: 1, none: 0, a guest's mistake: -1 with *mistake. */
+/* The next chain: 1, none: 0, a guest's mistake: -1 with *mistake. None once guest memory is lost
+ * (memory.h): what the rings say then may not be the guest's. */
 int virtq_pop(struct virtqueue *q, struct virtq_chain *c, const char **mistake);
 /* The last n chains popped and not pushed go back, to be popped again. */
 void virtq_unpop(struct virtqueue *q, uint16_t n);
@@ -55,7 +56,8 @@ bool virtq_wants_interrupt(struct virtqueue *q);
 bool virtq_rearm(struct virtqueue *q);
 
 /* Bytes of the chain's readable or writable part, from byte `at` of it; the range must lie within.
- * Any thread. -1: no memory there (a ROM, or the region is gone). */
+ * Any thread. -1: no memory there (a ROM, or the region is gone), or it is lost, and *dst may not
+ * be the guest's. */
 int virtq_copy_out(struct memory *m, const struct virtq_seg *seg, unsigned nseg, uint64_t at,
 		   void *dst, uint64_t len);
 int virtq_copy_in(struct memory *m, const struct virtq_seg *seg, unsigned nseg, uint64_t at,

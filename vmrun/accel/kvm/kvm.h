@@ -163,6 +163,7 @@ void kvm_throttle(struct accel *a, unsigned percent);
 /* kvm_exit.c, on the vCPU's thread, without locks. False: the VM's end or reset was requested, and
  * the vCPU must not run on. */
 bool kvm_exit(struct kvm_vcpu *v);
+void kvm_vcpu_wait(struct kvm_vcpu *v);
 /* The vCPU cannot continue: the cause for the user, and VM_EVENT_DEAD. Not with k->lock. */
 void kvm_vcpu_dead(struct kvm_vcpu *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

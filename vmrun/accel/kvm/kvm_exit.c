@@ -43,11 +43,22 @@ static uint64_t exit_get(const uint8_t *p, unsigned len)
  * page's bytes, which can be of any length. */
 static unsigned exit_piece(unsigned len) { return len >= 8 ? 8 : len >= 4 ? 4 : len >= 2 ? 2 : 1; }
 
+/* The vCPU runs nothing until it is reset or loaded. */
+void kvm_vcpu_wait(struct kvm_vcpu *v)
+{
+	pthread_mutex_lock(&v->k->lock);
+	v->waits = true;
+	pthread_mutex_unlock(&v->k->lock);
+}
+
 static void exit_access(struct kvm_vcpu *v, uint64_t gpa, uint8_t *data, unsigned len,
 			bool is_write)
 {
 	struct board *b = v->k->a.vm->board;
 
+	/* What the guest does once its memory is lost reaches no device. */
+	if (memory_lost_now(&v->k->a.vm->memory))
+		b = NULL;
 	for (unsigned at = 0, n; at < len; at += n) {
 		uint64_t value = UINT64_MAX;
 
@@ -75,11 +86,22 @@ static void exit_io(struct kvm_vcpu *v)
 			    run->io.direction == KVM_EXIT_IO_OUT);
 }
 
+/* KVM's emulator takes RAM that it cannot access for a device. Writes to a ROM are none. */
+static bool exit_lost(struct kvm_vcpu *v)
+{
+	struct memory       *m = &v->k->a.vm->memory;
+	const struct region *r = m->file ? memory_region(m, v->run->mmio.phys_addr, 1) : NULL;
+
+	return r && !(r->cfg.kind == REGION_ROM && v->run->mmio.is_write);
+}
+
 static void exit_mmio(struct kvm_vcpu *v)
 {
 	const unsigned max = sizeof(v->run->mmio.data);
 	const unsigned len = v->run->mmio.len;
 
+	if (exit_lost(v))
+		memory_lose(&v->k->a.vm->memory);
 	atomic_fetch_add_explicit(&v->n_mmio, 1, memory_order_relaxed);
 	exit_access(v, v->run->mmio.phys_addr, v->run->mmio.data, len < max ? len : max,
 		    v->run->mmio.is_write);
@@ -89,11 +111,10 @@ static void exit_mmio(struct kvm_vcpu *v)
  * VM_EVENTS_TOLD: then the guest must not run on. */
 static bool exit_goes_on(struct kvm_vcpu *v)
 {
-	if (!(atomic_load(&v->k->a.vm->events) & ~VM_EVENTS_TOLD))
+	if (!(atomic_load(&v->k->a.vm->events) & ~VM_EVENTS_TOLD) &&
+	    !memory_lost(&v->k->a.vm->memory))
 		return true;
-	pthread_mutex_lock(&v->k->lock);
-	v->waits = true;
-	pthread_mutex_unlock(&v->k->lock);
+	kvm_vcpu_wait(v);
 	return false;
 }
 
@@ -180,9 +201,7 @@ static void exit_system(struct kvm_vcpu *v)
 			      v->run->system_event.type, exit_rip(v));
 		return;
 	}
-	pthread_mutex_lock(&v->k->lock);
-	v->waits = true;
-	pthread_mutex_unlock(&v->k->lock);
+	kvm_vcpu_wait(v);
 }
 
 bool kvm_exit(struct kvm_vcpu *v)

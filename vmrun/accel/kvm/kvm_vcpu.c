@@ -113,6 +113,13 @@ static void vcpu_run(struct kvm_vcpu *v)
 				vcpu_nap(v);
 			continue;
 		}
+		/* Memory that is a file, of which KVM could not get a page; a memfd always has it.
+		 * Broken memory of the host is told in two ways. */
+		if ((errno == EFAULT || errno == EHWPOISON) && v->k->a.vm->memory.file) {
+			memory_lose(&v->k->a.vm->memory);
+			kvm_vcpu_wait(v);
+			return;
+		}
 		if (errno != EINTR && errno != EAGAIN) {
 			kvm_vcpu_dead(v, "KVM_RUN: %s", strerror(errno));
 			return;

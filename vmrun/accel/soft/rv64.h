@@ -251,6 +251,9 @@ bool rv64_host(struct hart *h, uint64_t va, enum rv64_access access, uint8_t **h
 	       uint64_t *gpa);
 bool rv64_fault(struct hart *h, unsigned cause, uint64_t tval);              /* false, always */
 bool rv64_access_fault(struct hart *h, uint64_t va, enum rv64_access access);
+/* Asked before anything that is seen outside of hart and memory. True: guest memory is lost
+ * (vmrun/memory.h), so it must not happen, and the hart executes nothing after this block. */
+bool rv64_lost(struct hart *h);
 void rv64_tlb_flush(struct hart *h);                     /* data and fetch */
 void rv64_tlb_flush_page(struct hart *h, uint64_t va);
 void rv64_tlb_mode(struct hart *h);                      /* privilege or SUM has changed */

@@ -39,6 +39,15 @@ static void host_store(uint8_t *p, unsigned size, uint64_t v)
 	}
 }
 
+bool rv64_lost(struct hart *h)
+{
+	if (!memory_lost(&h->vm->memory))
+		return false;
+	h->stuck = true;
+	atomic_store(&h->limit, 0);
+	return true;
+}
+
 static bool access_mmio_load(struct hart *h, uint64_t va, uint64_t gpa, unsigned size,
 			     uint64_t *value)
 {
@@ -46,6 +55,9 @@ static bool access_mmio_load(struct hart *h, uint64_t va, uint64_t gpa, unsigned
 
 	if (va & (size - 1))
 		return rv64_fault(h, CAUSE_LOAD_ALIGN, va);
+	*value = 0;
+	if (rv64_lost(h))
+		return true;
 	h->n_mmio++;
 	rv64_fp_leave(h);
 	ok = board_mmio_read(h->vm->board, gpa, size, value);
@@ -60,6 +72,8 @@ static bool access_mmio_store(struct hart *h, uint64_t va, uint64_t gpa, unsigne
 
 	if (va & (size - 1))
 		return rv64_fault(h, CAUSE_STORE_ALIGN, va);
+	if (rv64_lost(h))
+		return true;
 	if (size < 8)
 		value &= ((uint64_t)1 << (8 * size)) - 1;
 	h->n_mmio++;

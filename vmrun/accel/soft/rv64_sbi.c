@@ -222,6 +222,8 @@ static struct sbi_answer sbi_dbcn(struct hart *h, uint64_t fn)
 		if (fn == 0) {
 			if (guest_copy_out(&h->vm->memory, buf, at, some))
 				return (struct sbi_answer){ SBI_INVALID_PARAM, 0 };
+			if (rv64_lost(h))
+				return (struct sbi_answer){ SBI_FAILED, 0 };
 			board_console_write(h->vm->board, buf, some);
 			return (struct sbi_answer){ SBI_SUCCESS, some };
 		}
@@ -243,6 +245,8 @@ void rv64_sbi(struct hart *h)
 	const uint64_t    fn = h->x[A6];
 	struct sbi_answer a = { SBI_NOT_SUPPORTED, 0 };
 
+	if (rv64_lost(h))
+		return;
 	h->n_sbi++;
 	switch (h->x[A7]) {
 	case SBI_BASE:   a = sbi_base(h, fn); break;
