@@ -43,7 +43,7 @@ struct option_row {
 	/* OPTION_SET: fills the target, or returns -1: with a message in *why, to which the
 	 * option's name is prefixed; without, for "--name TEXT: invalid value (valid: .valid)". */
 	int              (*set)(void *target, const char *text, struct fail *why);
-	const char        *valid;
+	const char        *valid;      /* NULL: .words, which are then all that it can be */
 
 	const char        *name;       /* without "--" */
 	char               letter;     /* of the short form, or 0 */

@@ -65,6 +65,12 @@ snapshot_with_everything() {
 	usage_error --incoming a --cont
 	usage_error --kernel x --cont
 	usage_error --restore a --memory 1G
+	usage_error --restore a --memory cow --memory 1G
+	usage_error --restore - --memory cow
+	usage_error --restore /dev/null --memory cow
+	usage_error --incoming a --memory cow
+	usage_error --kernel x --memory cow
+	usage_error --kernel x --memory copy
 	usage_error --restore a --disk x.img
 	usage_error --incoming a --uuid 12345678-1234-1234-1234-123456789abc
 	usage_error --restore a --disk-changed=yes

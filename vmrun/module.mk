@@ -15,7 +15,8 @@
 #                            pages the guest has written; sigbus: accesses that fail
 #   vm_memory                what the VM does when that file was truncated or modified
 # The command line:
-#   main, options, setup, overrides, apart, restore, vm_incoming
+#   main, options, setup, overrides, apart, vm_incoming
+#   restore, restore_copy, restore_cow  from a snapshot: what all ways share; read; mapped
 include vmrun/accel/module.mk vmrun/board/module.mk vmrun/devices/module.mk vmrun/control/module.mk
 
 PROGS += vmrun
@@ -26,7 +27,7 @@ vmrun_room     = $(addprefix $(1)/,$($(1)_SRCS))
 vmrun_SRCS    := main.c options.c setup.c overrides.c apart.c vm.c vm_boot.c vm_runstate.c \
 		 vm_state.c vm_sections.c vm_disks.c blk_all.c vm_events.c vm_reset.c \
 		 vm_incoming.c vm_memory.c memory.c memory_file.c pagemap_scan.c sigbus.c \
-		 dirty.c clock.c restore.c note.c pulse.c \
+		 dirty.c clock.c restore.c restore_copy.c restore_cow.c note.c pulse.c \
 		 $(foreach r,host boot commands accel board devices control,$(call vmrun_room,$(r)))
 vmrun_USES    := format libcommon
 vmrun_LDLIBS  := -larchive -lfdt -ljansson -lzstd -lxxhash -lcrypto -lm -pthread

@@ -3,6 +3,7 @@
 
 #include "libcommon/option.h"
 #include "libcommon/paths.h"
+#include "libcommon/units.h"
 #include "vmrun/control/control_server.h"
 
 #include <assert.h>
@@ -28,6 +29,7 @@ static_assert(DEVICES <= OPTIONS_DEVICES_MAX, "each has a member of struct optio
 
 static const char *const options_accels[] = { "auto", "soft", "kvm" };
 static const char *const options_changed[] = { "accept" };
+static const char *const options_memories[] = { "copy", "cow" };
 
 static int options_name(void *target, const char *text, struct fail *why)
 {
@@ -76,6 +78,26 @@ static int options_disk(void *target, const char *text, struct fail *why)
 		if (!strcmp(o->disks[i].name, d->name))
 			return fail_set(why, FAIL_USAGE, "duplicate name '%s'", d->name);
 	o->ndisks++;
+	return 0;
+}
+
+#define OPTIONS_RAM_STEP 4096u
+
+/* SIZE, or how a restored VM gets its memory. */
+static int options_memory(void *target, const char *text, struct fail *why)
+{
+	struct options *o = target;
+	uint64_t        size;
+
+	(void)why;
+	o->memory_cow  = !strcmp(text, options_memories[1]);
+	o->memory_word = o->memory_cow || !strcmp(text, options_memories[0]);
+	if (o->memory_word)
+		return 0;
+	if (!units_size(&size, text) || size < OPTIONS_RAM_STEP || size > LIMIT_REGION_BYTES ||
+	    size % OPTIONS_RAM_STEP)
+		return -1;
+	o->memory = size;
 	return 0;
 }
 
@@ -135,9 +157,12 @@ static const struct option_row options_rows[] = {
 	OPT_GROUP("Machine"),
 	{ OPT_SET(struct options, name, const char *, options_name), .name = "name", .arg = "NAME",
 	  .commands = FOR_VM, .help = "of the VM and its control socket (default vm)" },
-	{ OPT_SIZE(struct options, memory, 4096, LIMIT_REGION_BYTES), .step = 4096,
-	  .name = "memory", .arg = "SIZE", .preset = "256M", .commands = FOR(BOOT),
-	  .help = "RAM" },
+	{ .kind = OPTION_SET, .set = options_memory, .name = "memory", .arg = "SIZE|copy|cow",
+	  .valid = "4K to 16T in steps of 4K; with --restore: copy, cow",
+	  OPT_WORDS(options_memories), .preset = "256M",
+	  .commands = FOR(BOOT) | FOR(RESTORE),
+	  .help = "RAM; with --restore: copy the snapshot's (as without this option), or map it "
+		  "copy-on-write" },
 	{ OPT_U32(struct options, cpus, 1, LIMIT_CPUS), .name = "cpus", .arg = "N", .preset = "1",
 	  .commands = FOR(BOOT), .help = "number of CPUs" },
 	{ OPT_STRING(struct options, cpu, 1, OPTIONS_LENGTH(struct machine, cpu_model)),
@@ -212,10 +237,20 @@ static bool options_stdio(const char *serial)
 }
 
 /* What the table cannot say. */
-static int options_fit(const struct options *o, struct fail *why)
+static int options_fit(const struct options *o, const struct option_parsed *p, struct fail *why)
 {
 	const char *console = o->devices[DEVICE_CONSOLE].arg;
 
+	if (o->memory_word && o->mode == MODE_BOOT)
+		return fail_set(why, FAIL_USAGE, "--memory %s requires --restore",
+				o->memory_cow ? "cow" : "copy");
+	if (o->mode == MODE_RESTORE && !o->memory_word && option_given(&options_table, p, "memory"))
+		return fail_set(why, FAIL_USAGE,
+				"--memory SIZE and --restore are mutually exclusive (valid: copy, "
+				"cow)");
+	if (o->memory_cow && !strcmp(o->source, "-"))
+		return fail_set(why, FAIL_USAGE, "--memory cow requires a file, not standard "
+				"input; use --memory copy");
 	if (options_stdio(o->serial) && options_stdio(console))
 		return fail_set(why, FAIL_USAGE,
 				"--serial stdio and --virtio-console stdio are mutually exclusive");
@@ -244,5 +279,5 @@ int options_parse(struct options *o, int argc, char **argv, struct fail *why)
 	o->mode      = (enum options_mode)p.command;
 	o->noperands = p.noperands;
 	o->operands  = p.operands;
-	return options_fit(o, why);
+	return options_fit(o, &p, why);
 }

@@ -46,6 +46,8 @@ struct options {
 	bool                overcommit;         /* more memory than the host's is accepted */
 	struct uuid         uuid;               /* nil when not given */
 	uint64_t            memory;             /* bytes */
+	bool                memory_word;        /* --memory copy or cow, of a restored VM */
+	bool                memory_cow;         /* its memory is a mapping of the snapshot */
 	uint32_t            cpus;
 	uint32_t            ndisks;
 	struct options_disk disks[LIMIT_HOSTS];

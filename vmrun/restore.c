@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-#include "vmrun/setup.h"
+#include "vmrun/restore.h"
 
-#include "format/snapshot/snapshot.h"
 #include "libcommon/io.h"
-#include "libcommon/page_apply.h"
-#include "libcommon/page_sink.h"
 #include "libcommon/thread.h"
-#include "vmrun/boot/image_pieces.h"
 #include "vmrun/boot/boot_images.h"
+#include "vmrun/memory_file.h"
 #include "vmrun/note.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,91 +16,14 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-struct restore {
-	struct vm       *vm;
-	struct page_sink sinks[LIMIT_REGIONS];      /* one a region of vm->memory */
-	struct page_apply *apply;                   /* writes to them */
-	/* Kernel and initrd, as far as they were read. */
-	struct image_pieces images;
-};
-
-/* By the thread of r->apply. */
-static int restore_batch(void *arg, const struct page_batch *b, struct fail *why)
+struct image_pieces restore_images(const struct restoring *r)
 {
-	struct restore *r = arg;
-
-	for (unsigned i = 0; i < r->vm->memory.nregions; i++)
-		if (r->vm->memory.regions[i].cfg.id == b->region)
-			return page_sink_batch(&r->sinks[i], b, why);
-	return fail_set(why, FAIL_CORRUPT, "pages of region %" PRIu32 ", not in the configuration",
-			b->region);
-}
-
-static int restore_open(struct restore *r, struct vm *vm, const struct options *o, struct fail *why)
-{
-	r->vm     = vm;
-	r->images = (struct image_pieces){ .vm    = vm,
-					   .given = { o->kernel != NULL, o->initrd != NULL } };
-	for (unsigned i = 0; i < vm->memory.nregions; i++) {
-		const struct region *g = &vm->memory.regions[i];
-
-		if (page_sink_open(&r->sinks[i], g->fd, g->npages, g->cfg.name, why))
-			return -1;
-	}
-	return page_apply_open(&r->apply, SNAP_STREAM_BATCHES - 1, restore_batch, r, why);
-}
-
-static void restore_close(struct restore *r)
-{
-	page_apply_close(r->apply);      /* before what it writes to */
-	for (unsigned i = 0; i < LIMIT_REGIONS; i++)
-		page_sink_close(&r->sinks[i]);
-	image_pieces_close(&r->images);
-}
-
-/* Reads and verifies everything up to END, into the memory of a VM that does not run yet. The chunk
- * after the configuration has been read already. */
-static int restore_pages(struct vm *vm, struct snap_stream *s, const struct options *o,
-			 struct fail *why)
-{
-	struct restore r = { 0 };
-	struct chunk   c;
-	const uint8_t *payload;
-	uint64_t       at;
-	int            rc = restore_open(&r, vm, o, why), more = 1;
-
-	while (rc == 0 && more) {
-		const struct page_batch  *b     = snap_stream_batch(s);
-		const struct image_piece *piece = snap_stream_piece(s);
-
-		if (b)
-			rc = page_apply_submit(r.apply, b, why);
-		if (piece)
-			rc = image_pieces_take(&r.images, piece, why);
-		if (rc == 0)
-			more = snap_stream_next(s, &c, &payload, &at, why);
-		if (more < 0)
-			rc = -1;
-	}
-	if (rc == 0)
-		rc = page_apply_finish(r.apply, why);
-	restore_close(&r);
-	return rc;
-}
-
-/* The key that authenticates snapshots of this host. Without it none is authentic. */
-static void restore_key(struct snap_stream *s, struct fail *why)
-{
-	struct hostkey k;
-
-	if (hostkey_open(&k, false, why))
-		return;
-	snap_stream_key(s, &k);
-	hostkey_clear(&k);
+	return (struct image_pieces){ .vm    = r->vm,
+				      .given = { r->o->kernel != NULL, r->o->initrd != NULL } };
 }
 
 /* May recorded paths be used, and if not, why. */
-static struct trust restore_trust(const struct snap_stream *s, const struct fail *no_key)
+static struct trust restore_trust(enum snap_auth auth, const struct fail *no_key)
 {
 	struct trust t = { 0 };
 
@@ -113,7 +31,7 @@ static struct trust restore_trust(const struct snap_stream *s, const struct fail
 		fail_text(no_key, t.why, sizeof(t.why));
 		return t;
 	}
-	switch (snap_stream_auth_config(s)) {
+	switch (auth) {
 	case SNAP_AUTH_OK:
 		t.recorded = true;
 		break;
@@ -129,47 +47,22 @@ static struct trust restore_trust(const struct snap_stream *s, const struct fail
 	return t;
 }
 
-/* Reads the configuration and the chunk that authenticates it; the header has been read. recorded:
- * out, what m was before the options. */
-static int restore_config(struct snap_stream *s, const struct options *o, struct machine *m,
-			  struct machine *recorded, struct fail *why)
+int restore_machine(const struct restoring *r, const uint8_t *fdt, size_t len, enum snap_auth auth,
+		    const struct fail *no_key, struct machine *m, struct machine *recorded,
+		    struct fail *why)
 {
-	const struct snap_header *h      = snap_stream_header(s);
-	struct fail               no_key = { 0 };
-	struct chunk              c;
-	const uint8_t            *payload, *fdt;
-	uint64_t                  at;
-	size_t                    len;
-	int                       more;
+	const struct trust trust = restore_trust(auth, no_key);
 
-	restore_key(s, &no_key);
-	snap_stream_batches(s, SNAP_STREAM_BATCHES);
-	if (h->required & SNAP_STATE_ONLY)
-		return fail_set(why, FAIL_REFUSED,
-				"%s: snapshot without memory (saved with --state-only)", o->source);
-	while (!(fdt = snap_stream_config(s, &len))) {
-		more = snap_stream_next(s, &c, &payload, &at, why);
-		if (more < 0)
-			return -1;
-		if (more == 0)
-			return fail_set(why, FAIL_CORRUPT, "%s: missing config chunk", o->source);
-	}
 	if (machine_read(m, fdt, len, why))
-		return fail_prefix(why, "%s: ", o->source);
-	if (snap_stream_next(s, &c, &payload, &at, why) < 0)
-		return -1;
+		return fail_prefix(why, "%s: ", r->o->source);
 	*recorded = *m;
-
-	const struct trust trust = restore_trust(s, &no_key);
-
-	return setup_overrides(m, o, &trust, why);
+	return setup_overrides(m, r->o, &trust, why);
 }
 
-/* Recorded paths were used because the configuration is authentic: the rest must be, too. */
-static int restore_own(const struct snap_stream *s, const struct options *o, struct fail *why)
+int restore_own(const struct options *o, enum snap_auth config, enum snap_auth all,
+		struct fail *why)
 {
-	if (o->trust_paths || snap_stream_auth_config(s) != SNAP_AUTH_OK ||
-	    snap_stream_auth_all(s) == SNAP_AUTH_OK)
+	if (o->trust_paths || config != SNAP_AUTH_OK || all == SNAP_AUTH_OK)
 		return 0;
 	return fail_set(why, FAIL_REFUSED,
 		"%s: modified after it was written by this host; use --trust-paths to ignore",
@@ -206,26 +99,11 @@ static void restore_stopped(struct vm *vm, const struct options *o)
 	     vm->cfg.name, vm->cfg.name);
 }
 
-/* Reading a snapshot has a thread of its own, so that the control socket is served while a pipe
- * stalls. */
-struct restoring {
-	struct vm            *vm;
-	const struct options *o;
-	struct snap_stream   *stream;
-	/* The source; eventfds: cancels the thread, signals that it has ended. */
-	int                   fd, cancel, done;
-	struct loop_watch    *watch;
-	pthread_t             thread;
-	bool                  running;               /* the thread is to be joined */
-	int                   rc;                    /* once it has ended */
-	struct fail           why;
-};
-
 static void restoring_free(struct restoring *r)
 {
 	if (r->watch)
 		loop_remove(r->vm->loop, r->watch);
-	snap_stream_close(r->stream);
+	r->ops->close(r);
 	io_close(&r->fd);
 	io_close(&r->cancel);
 	io_close(&r->done);
@@ -239,10 +117,9 @@ static int restoring_load(struct restoring *r, struct fail *why)
 	size_t         len;
 	int            rc;
 
-	if (setup_images_given(vm, r->o, why) || restore_pages(vm, r->stream, r->o, why) ||
-	    restore_own(r->stream, r->o, why))
+	if (setup_images_given(vm, r->o, why) || r->ops->load(r, why))
 		return -1;
-	fdt = snap_stream_state(r->stream, &len);
+	fdt = r->ops->state(r, &len);
 	if (!fdt)
 		return fail_set(why, FAIL_CORRUPT, "%s: missing state chunk", r->o->source);
 	pthread_mutex_lock(&vm->control_lock);
@@ -301,7 +178,6 @@ static int restoring_start(struct restoring *r, struct fail *why)
 	r->done   = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (r->cancel < 0 || r->done < 0)
 		return fail_sys(why, "eventfd");
-	snap_stream_cancel(r->stream, r->cancel);
 	r->watch = loop_add(r->vm->loop, r->done, EPOLLIN, restoring_done, r, why);
 	if (!r->watch)
 		return -1;
@@ -328,8 +204,7 @@ int vm_restore(struct vm **out, const struct options *o, struct loop *loop, stru
 {
 	struct machine   *m = malloc(sizeof(*m)), *recorded = malloc(sizeof(*recorded));
 	struct restoring *r = calloc(1, sizeof(*r));
-	bool              file = strcmp(o->source, "-") != 0;
-	uint8_t           header[SNAP_HEADER_BYTES];
+	struct vm_backing backing = { .file = NULL };
 	int               rc = -1;
 
 	if (!m || !recorded || !r) {
@@ -340,17 +215,14 @@ int vm_restore(struct vm **out, const struct options *o, struct loop *loop, stru
 		free(m);
 		return -1;
 	}
-	*r = (struct restoring){ .o = o, .cancel = -1, .done = -1 };
+	*r = (struct restoring){ .o = o, .ops = o->memory_cow ? &restore_cow : &restore_copy,
+				 .fd = -1, .cancel = -1, .done = -1 };
 	/* Up to here a signal ends us at once, and nothing is left behind. */
-	r->fd = setup_source(o->source, why);
-	if (r->fd < 0 || snap_header_load(r->fd, o->source, file, "vmrun --restore -", header,
-					  why) ||
-	    snap_stream_open_at(&r->stream, r->fd, header, o->source, why) ||
-	    restore_config(r->stream, o, m, recorded, why) ||
-	    setup_apart(m, r->fd, "the snapshot", why))
+	if (r->ops->open(r, m, recorded, &backing, why) ||
+	    setup_apart(m, backing.file ? backing.file->fd : r->fd, "the snapshot", why))
 		goto out;
 	vm_signals_block();
-	rc = setup_vm(out, m, o, loop, why);
+	rc = setup_vm(out, m, o, loop, &backing, why);
 	if (*out) {
 		/* The state that is loaded later must go with it. */
 		(*out)->recorded  = recorded;
@@ -363,6 +235,7 @@ int vm_restore(struct vm **out, const struct options *o, struct loop *loop, stru
 out:
 	if (r)
 		restoring_free(r);
+	memory_file_close(backing.file);      /* unless the VM has it */
 	free(recorded);
 	free(m);
 	return rc;

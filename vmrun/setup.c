@@ -131,7 +131,7 @@ static int setup_machine(struct machine *m, const struct options *o, struct fail
 }
 
 int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o, struct loop *loop,
-	     struct fail *why)
+	     struct vm_backing *backing, struct fail *why)
 {
 	const struct accel_ops *accel    = NULL;
 	bool                    incoming = o->mode == MODE_INCOMING;
@@ -159,7 +159,7 @@ int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o
 	if (apart_from_hosts(m, why) == 0 && (!accel->plan || accel->plan(m, &want, why) == 0) &&
 	    (incoming
 	     ? vm_open_incoming(out, m, accel, &want, loop, why)
-	     : vm_open(out, m, accel, &want, loop, why)) == 0)
+	     : vm_open_backed(out, m, accel, &want, loop, backing, why)) == 0)
 		rc = 0;
 	free(m);
 	if (rc)
@@ -188,7 +188,7 @@ int vm_power_on(struct vm **out, const struct options *o, struct loop *loop, str
 		errno = ENOMEM;
 		return fail_sys(why, "machine");
 	}
-	if (setup_machine(cfg, o, why) == 0 && setup_vm(out, cfg, o, loop, why) == 0 &&
+	if (setup_machine(cfg, o, why) == 0 && setup_vm(out, cfg, o, loop, NULL, why) == 0 &&
 	    setup_images_given(*out, o, why) == 0 && vm_boot(*out, why) == 0)
 		rc = 0;
 	free(cfg);

@@ -20,9 +20,9 @@ int vm_incoming(struct vm **out, const struct options *o, struct loop *loop, str
 
 /* What they share: asks the records whether this host may run the VM (not for incoming), opens the
  * VM and its control socket, and locks its disks (not for incoming). *out is set as soon as there
- * is something to close, also on failure. */
+ * is something to close, also on failure. backing: as for vm_open_backed, not for incoming. */
 int setup_vm(struct vm **out, const struct machine *cfg, const struct options *o, struct loop *loop,
-	     struct fail *why);
+	     struct vm_backing *backing, struct fail *why);
 
 /* May the paths that a snapshot records be opened? Only if this user on this host wrote it: a
  * foreign file could name any file of ours. */

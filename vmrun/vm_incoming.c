@@ -58,7 +58,7 @@ int vm_incoming(struct vm **out, const struct options *o, struct loop *loop, str
 		goto out;
 	*recorded = *m;
 	if (setup_overrides(m, o, &incoming_trust, why) || setup_apart(m, fd, "the tree", why) ||
-	    setup_vm(out, m, o, loop, why))
+	    setup_vm(out, m, o, loop, NULL, why))
 		goto out;
 	/* The state that is loaded later must go with it. */
 	(*out)->recorded = recorded;
