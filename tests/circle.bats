@@ -49,6 +49,36 @@ teardown() { vm_teardown; }
 	[ "$(stepcheck "$W/c.vms" | grep nonce)" = "$nonce" ]
 }
 
+# bats test_tags=quick-kvm
+@test "circle: a flat save holds one step, and the guest goes on from it by copy, by cow, and converted" {
+	start_step a "pages=4096 tick=20000"
+	wait_line 10 'tick 2$' "$W/a.out"
+	vmsnap --layout flat a "$W/a.vms" 2>/dev/null
+	vmrun ctl a quit
+	wait_gone 10 "$VMPID"
+	nonce=$(stepcheck "$W/a.vms" | grep nonce)
+	vmsnap convert --compress "$W/a.vms" "$W/z.vms" 2>/dev/null
+	[ "$(stepcheck "$W/z.vms" | grep nonce)" = "$nonce" ]
+
+	for how in "copy a" "cow a" "copy z"; do
+		start_vm b --restore "$W/${how#* }.vms" --memory "${how% *}"
+		until_true 20 tick_above "$W/b.out" "$(last_tick "$W/a.out")"
+		vmsnap --layout flat b "$W/b.vms" 2>/dev/null
+		[ "$(stepcheck "$W/b.vms" | grep nonce)" = "$nonce" ]
+		tick=$(last_tick "$W/b.out")
+		vmrun ctl b quit
+		wait_gone 10 "$VMPID"
+		# What came from the file, and what the guest wrote since, from the next file.
+		start_vm b --restore "$W/b.vms" --memory cow
+		until_true 20 tick_above "$W/b.out" "$tick"
+		vmsnap b "$W/c.vms" 2>/dev/null
+		[ "$(stepcheck "$W/c.vms" | grep nonce)" = "$nonce" ]
+		vmrun ctl b quit
+		wait_gone 10 "$VMPID"
+		rm -f "$W/b.vms" "$W/c.vms"
+	done
+}
+
 @test "circle: save, restore, save: paused, memory and state are the same" {
 	start_step a "pages=1024" --cpus 2
 	vmrun ctl a stop
