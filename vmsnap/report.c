@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <sys/resource.h>
 
 /* An object for each level. */
 static json_t *report_levels(const struct save_report *r)
@@ -46,6 +47,14 @@ static void report_levels_text(FILE *out, const struct save_report *r)
 		fprintf(out, ", %.0f %% raw", 100 * raw / (raw + pages));
 }
 
+/* Resident, in bytes. */
+static json_int_t report_peak_memory(void)
+{
+	struct rusage u;
+
+	return getrusage(RUSAGE_SELF, &u) ? 0 : (json_int_t)u.ru_maxrss * 1024;
+}
+
 static void report_json(FILE *out, const struct options *o, const struct save_report *r)
 {
 	char snapshot[UUID_TEXT], memory[33], machine[33];
@@ -55,7 +64,7 @@ static void report_json(FILE *out, const struct options *o, const struct save_re
 	text_hex(r->digests.machine, 16, machine);
 
 	json_t *j = json_pack("{s:s, s:o, s:o, s:s, s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:i, s:I, "
-			      "s:f, s:f, s:{s:f, s:f, s:f, s:f}, s:o, s:b, s:b, s:b, s:b}",
+			      "s:f, s:f, s:{s:f, s:f, s:f, s:f}, s:o, s:I, s:b, s:b, s:b, s:b}",
 			      "event", "report",
 			      "vm", text_json(r->vm),
 			      "file", o->file ? text_json(o->file) : json_null(),
@@ -77,6 +86,7 @@ static void report_json(FILE *out, const struct options *o, const struct save_re
 			      "compress", progress_ms(r->encode_ns),
 			      "output", progress_ms(r->wait_ns),
 			      "levels", report_levels(r),
+			      "peak_memory", report_peak_memory(),
 			      "converged", (int)r->copy.converged,
 			      "committed", (int)r->committed,
 			      "stopped", (int)r->stopped,

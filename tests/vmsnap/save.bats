@@ -321,3 +321,17 @@ runs_on() { local n; n=$(last_tick "$W/$1.out"); until_true 20 tick_above "$W/$1
 	[[ $stderr = *"--disk root=PATH"*"not written by this user on this host"* ]]
 	start_vm b --restore "$W/d.vms"
 }
+
+@test "vmsnap: it needs at most 64 MiB beside the pause buffer, also to compress, and reports its memory" {
+	[ -z "${SAN:-}" ] || skip "sanitizers need memory of their own"
+	# 192 MiB that the guest writes all the time: the pause buffer is used, and full.
+	start_step a "pages=49152" --memory 256M
+	for with in "" --compress "--layout=flat"; do
+		# shellcheck disable=SC2086 # none is no argument
+		vmsnap --progress=json --pause-buffer 16M --max-rounds 2 --max-downtime 0 $with \
+			a "$W/a.vms" 2>"$W/a.err"
+		[ "$(field "$W/a.err" peak_memory)" -gt $((4 << 20)) ]
+		[ "$(field "$W/a.err" peak_memory)" -le $(((64 + 16) << 20)) ]
+		rm -f "$W/a.vms"
+	done
+}
