@@ -71,8 +71,8 @@ reads() { jq -e --argjson most "$2" '.rchar < $most and .syscr < 100 and .rss_kb
 	[ "$(digest "$W/pipe.vms")" = "$(digest "$W/big.vms")" ]
 
 	"$USAGE" "$W/info.use" vminspect info "$W/big.vms" >"$W/info"
-	"$USAGE" "$W/mem.use" vminspect mem "$(printf 0x%x $((0x80800000 + (1024 * 1024 - 16 << 20) \
-		- 4096)))" 16 "$W/big.vms" >"$W/mem"
+	last=$(printf 0x%x $((0x80800000 + (1024 * 1024 - 16 << 20) - 4096)))
+	"$USAGE" "$W/mem.use" vminspect mem "$last" 16 "$W/big.vms" >"$W/mem"
 	"$USAGE" "$W/verify.use" vminspect verify "$W/big.vms"
 	cat "$W/mem" "$W/info.use" "$W/mem.use" "$W/verify.use"
 	[ -s "$W/mem" ]

@@ -105,8 +105,8 @@ void region_mark(struct region *r, uint64_t first, uint64_t count);
 void region_look(struct region *r);
 
 /* Calls fn for the runs of pages that exist, in ascending order: in the region's memfd, or in the
- * file, or as private copies. Looks at holes and page tables, and touches nothing. A logger calls it
- * after its logging is on: what appears later is marked as written. */
+ * file, or as private copies. Looks at holes and page tables, and touches nothing. A logger calls
+ * it after its logging is on: what appears later is marked as written. */
 typedef void region_run_fn(void *arg, uint64_t first, uint64_t count);
 int region_present(const struct memory *m, const struct region *r, region_run_fn *fn, void *arg,
 		   struct fail *why);

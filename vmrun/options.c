@@ -158,7 +158,7 @@ static const struct option_row options_rows[] = {
 	{ OPT_SET(struct options, name, const char *, options_name), .name = "name", .arg = "NAME",
 	  .commands = FOR_VM, .help = "of the VM and its control socket (default vm)" },
 	{ .kind = OPTION_SET, .set = options_memory, .name = "memory", .arg = "SIZE|copy|cow",
-	  .valid = "4K to 16T in steps of 4K; with --restore: copy, cow",
+	  .valid = "4K to 16T in steps of 4K; or copy, cow",
 	  OPT_WORDS(options_memories), .preset = "256M",
 	  .commands = FOR(BOOT) | FOR(RESTORE),
 	  .help = "RAM; with --restore: copy the snapshot's (as without this option), or map it "

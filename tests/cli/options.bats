@@ -115,7 +115,7 @@ completed() {
 		echo "$words: ${stderr_lines[0]}"
 		[ "${stderr_lines[0]}" = "${words%% *}: ${message/INVALID/invalid value (valid}" ]
 	done <<-'END'
-		vmrun --memory 12|--memory 12: invalid value (valid: 4K to 16T in steps of 4K; with --restore: copy, cow)
+		vmrun --memory 12|--memory 12: INVALID: 4K to 16T in steps of 4K; or copy, cow)
 		vmrun --cpus 0|--cpus 0: invalid value (valid: 1 to 512)
 		vmrun --clock warp|--clock warp: invalid value (valid: freeze, advance)
 		vmrun --serial tty|--serial tty: INVALID: stdio, pty, file:F, unix:P, none)
