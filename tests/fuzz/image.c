@@ -2,6 +2,7 @@
 /* Any bytes as a snapshot file read at random. What a stream accepts a file must too, with the
  * same pages. */
 #include "format/snapshot/snapshot.h"
+#include "tests/fuzz/sparse.h"
 
 #include <assert.h>
 #include <stddef.h>
@@ -61,7 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 	if (fd < 0)
 		fd = memfd_create("fuzz", MFD_CLOEXEC);
-	if (ftruncate(fd, 0) || pwrite(fd, data, len, 0) != (ssize_t)len || lseek(fd, 0, SEEK_SET))
+	if (!sparse_file(fd, data, len))
 		return 0;
 	whole = as_stream(fd, streamed, images);
 	if (snap_image_open(&s, fd, "fuzz", &why)) {
