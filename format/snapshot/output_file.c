@@ -100,9 +100,12 @@ static void file_set_direct(struct output_file *f, bool on)
 
 static int file_move_theirs(const struct output_file *f, uint64_t to, struct fail *why)
 {
-	if (lseek(f->theirs, (off_t)to, SEEK_SET) < 0)
-		return fail_sys(why, "%s: offset", f->what);
-	return 0;
+	if (lseek(f->theirs, (off_t)to, SEEK_SET) >= 0)
+		return 0;
+	/* An offset that no file of this file system has, as of a flat snapshot of 16 TiB. */
+	if (errno == EINVAL)
+		errno = EFBIG;
+	return fail_sys(why, "%s: offset", f->what);
 }
 
 static int file_write(struct output_file *f, const uint8_t *p, size_t len, uint64_t at,
