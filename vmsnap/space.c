@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vmsnap/space.h"
 
+#include "format/snapshot/snapshot.h"
 #include "libcommon/client/lease.h"
 #include "libcommon/pages.h"
 #include "libcommon/units.h"
@@ -17,9 +18,10 @@
 #define SPACE_LEFT (64u << 20)
 #define SPACE_PAGE (4096u + 64)     /* a page, and its share of tables and index */
 #define SPACE_REST (256u << 10)     /* header and trees */
-/* Of a sparse file: while the last of the memory is written for the second time a batch of it must
- * still seem to fit. */
-#define SPACE_SLACK (2 * (uint64_t)sizeof(struct page_batch))
+/* Of a sparse file: what the writer has and has not written takes nothing yet. While the last of
+ * the memory is written for the second time a batch of it must still seem to fit. */
+#define SPACE_QUEUED ((uint64_t)SNAP_WRITER_QUEUED)
+#define SPACE_SLACK  (sizeof(struct page_batch) + SPACE_QUEUED)
 
 void space_open(struct space *s, int fd, const char *what, bool sparse)
 {
@@ -123,7 +125,8 @@ int space_need(struct space *s, uint64_t end, struct fail *why)
 
 int space_next(struct space *s, uint64_t at, uint64_t bytes, struct fail *why)
 {
-	return s->sparse ? space_sparse(s, bytes, why) : space_need(s, at + bytes, why);
+	return s->sparse ? space_sparse(s, bytes + SPACE_QUEUED, why)
+			 : space_need(s, at + bytes, why);
 }
 
 void space_trim(struct space *s, uint64_t end)

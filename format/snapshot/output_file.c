@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "format/snapshot/output_file.h"
 
+#include "format/snapshot/snapshot.h"
 #include "libcommon/io.h"
 #include "libcommon/thread.h"
 
@@ -28,6 +29,7 @@
 #define FILE_PIECES  4u
 #define FILE_EXTENTS 256u
 #define FILE_SHORT   ((size_t)64 << 10)
+static_assert(FILE_PIECES * FILE_PIECE <= SNAP_WRITER_QUEUED, "more is queued than is said");
 
 struct extent {
 	uint64_t at, len;      /* of the file */

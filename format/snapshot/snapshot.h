@@ -339,6 +339,8 @@ int snap_writer_state(struct snap_writer *w, const void *fdt, size_t len, struct
 /* Digests, index, directory and END. In a file also clears INCOMPLETE in the header, and fsyncs. */
 int snap_writer_end(struct snap_writer *w, struct snap_digests *out, struct fail *why);
 uint64_t snap_writer_bytes(const struct snap_writer *w);
+/* Of what was given, at most so many bytes have not been written to a file yet. */
+#define SNAP_WRITER_QUEUED (4u << 20)
 /* After snap_writer_end. Where time went: compressing, of all threads together; waiting for the
  * file or pipe to take what is there. */
 uint64_t snap_writer_encode_ns(const struct snap_writer *w);
